@@ -1,0 +1,307 @@
+"""The one form in which interactions enter DeftRec: who took what, when, and the catalogue.
+
+Outside, users and items carry the ids their owner gave them (strings or integers). Inside, they are contiguous
+integers; this file is the border. Item numbers are assigned in a seeded random order, because numbers in order of
+appearance or of id carry information that leaks into every ranking through ties.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import polars as pl
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from deftrec.data.sequences import Sequences
+from deftrec.errors import DataError
+from deftrec.files import atomic_directory, write_text
+
+Id: TypeAlias = str | int
+
+INTERACTIONS_FILE = "interactions.parquet"
+ITEMS_FILE = "items.parquet"
+META_FILE = "meta.json"
+CATALOGUE_COLUMNS = ("title", "category", "text")
+RELABEL_SEED = 20250412
+
+
+class Meta(BaseModel):
+    """Where the data came from and what was done to it; the `meta.json` of a data directory."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = "unnamed"
+    source: str = "memory"
+    sha256: dict[str, str] = {}
+    filters: dict[str, Any] = {}
+    counts: dict[str, int] = {}
+    split: str = "leave-one-out"
+    tie_seed: int = 0
+    domain: str = "items"
+
+
+@dataclass(frozen=True, eq=False)
+class Interactions:
+    """Interactions with their catalogue, under contiguous integer numbers.
+
+    Attributes:
+        users: external user ids; the position is the user's number. `[U]`
+        catalogue: columns `item` (external id), `title`, `category`, `text` (strings, possibly empty); the row is
+            the item's number. `[I]` rows
+        sequences: every user's items in time order. `U` sequences
+        times: the time of each entry of `sequences.items`, in the unit of the source, never decreasing within a
+            user. `[E]`
+        meta: provenance.
+    """
+
+    users: pl.Series
+    catalogue: pl.DataFrame
+    sequences: Sequences
+    times: np.ndarray
+    meta: Meta
+
+    # -- construction ------------------------------------------------------------------------------------------
+
+    @classmethod
+    def from_frame(
+        cls,
+        events: pl.DataFrame,
+        items: pl.DataFrame | None = None,
+        *,
+        user: str = "user",
+        item: str = "item",
+        time: str = "time",
+        meta: Meta | None = None,
+    ) -> "Interactions":
+        """Build from a polars frame of events and, optionally, one of items.
+
+        Events with equal user and time are put in an order drawn from `meta.tie_seed`: file order and id order leak.
+        Exact duplicates (user, item and time equal) are dropped and counted in `meta.counts["duplicates"]`. Items
+        without a row in `items` get an empty title; items without an event are left out of the catalogue.
+
+        Args:
+            events: one row an interaction.
+            items: columns `item` and any of `title`, `category`, `text`.
+            user, item, time: names of the columns of `events`.
+
+        Raises:
+            DataError: a column is missing, an id or time is null or NaN, or there are no rows.
+        """
+        meta = meta or Meta()
+        for role, column in (("user", user), ("item", item), ("time", time)):
+            if column not in events.columns:
+                raise DataError(
+                    f"{meta.source}: no column {column!r} for the {role}; the columns are {', '.join(events.columns)}"
+                )
+        if events.height == 0:
+            raise DataError(f"{meta.source}: no interactions; check the file and the filters {meta.filters or 'none'}")
+        events = events.select(
+            _ids(events[user], meta.source).alias("user"),
+            _ids(events[item], meta.source).alias("item"),
+            _times(events[time], meta.source).alias("time"),
+        )
+        unique = events.unique(maintain_order=True)
+        duplicates = events.height - unique.height
+        draw = np.random.default_rng(meta.tie_seed).random(unique.height)
+        # Sorting first makes the draw independent of file order.
+        ordered = (
+            unique.sort("user", "time", "item").with_columns(pl.Series("draw", draw)).sort("user", "time", "draw")
+        )
+        users = ordered["user"].unique(maintain_order=True)
+        catalogue = _catalogue(ordered["item"], items, meta.source)
+        counts = {"users": len(users), "items": catalogue.height, "interactions": ordered.height}
+        meta = meta.model_copy(update={"counts": {**meta.counts, **counts, "duplicates": duplicates}})
+        return cls._assemble(ordered, users, catalogue, meta)
+
+    @classmethod
+    def _assemble(
+        cls, ordered: pl.DataFrame, users: pl.Series, catalogue: pl.DataFrame, meta: Meta
+    ) -> "Interactions":
+        """Number users and items; `ordered` is sorted by user in the order of `users`, then by sequence."""
+        numbers = catalogue.select("item", pl.int_range(pl.len(), dtype=pl.Int32).alias("number"))
+        items = ordered.select("item").join(numbers, on="item", how="left", maintain_order="left")["number"]
+        lengths = ordered["user"].rle().struct.field("len").to_numpy()
+        offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
+        sequences = Sequences(np.ascontiguousarray(items.to_numpy(), dtype=np.int32), offsets)
+        return cls(users.alias("user"), catalogue, sequences, ordered["time"].to_numpy(), meta)
+
+    # -- files -------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def load(cls, directory: str | Path) -> "Interactions":
+        """Read a data directory written by `save`, `deftrec data fetch` or `deftrec data import`.
+
+        Raises:
+            DataError: a file is missing or is not what this library writes; the message says which and the mend.
+        """
+        directory = Path(directory)
+        for name in (INTERACTIONS_FILE, ITEMS_FILE, META_FILE):
+            if not (directory / name).is_file():
+                raise DataError(
+                    f"{directory}: no {name}; make a data directory with 'deftrec data fetch' or 'deftrec data import'"
+                )
+        try:
+            meta = Meta.model_validate_json((directory / META_FILE).read_text(encoding="utf-8"))
+            ordered = pl.read_parquet(directory / INTERACTIONS_FILE, columns=["user", "item", "time"])
+            catalogue = pl.read_parquet(directory / ITEMS_FILE, columns=["item", *CATALOGUE_COLUMNS])
+        except (ValidationError, pl.exceptions.PolarsError, OSError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise DataError(f"{directory}: not a data directory ({reason}); fetch or import it again") from error
+        unknown = ordered.join(catalogue, on="item", how="anti")
+        if unknown.height:
+            raise DataError(f"{directory / INTERACTIONS_FILE}: item {unknown['item'][0]!r} is not in {ITEMS_FILE}")
+        return cls._assemble(ordered, ordered["user"].unique(maintain_order=True), catalogue, meta)
+
+    def save(self, directory: str | Path) -> None:
+        """Write `interactions.parquet`, `items.parquet` and `meta.json` into `directory`, all or nothing."""
+        with atomic_directory(directory) as temporary:
+            self.events().write_parquet(temporary / INTERACTIONS_FILE)
+            self.catalogue.write_parquet(temporary / ITEMS_FILE)
+            write_text(temporary / META_FILE, self.meta.model_dump_json(indent=2) + "\n")
+
+    def events(self) -> pl.DataFrame:
+        """The interactions under external ids: columns `user`, `item`, `time`, in sequence order. `[E]` rows"""
+        return pl.DataFrame(
+            {
+                "user": self.users.gather(self.sequences.owners()),
+                "item": self.catalogue["item"].gather(self.sequences.items),
+                "time": self.times,
+            }
+        )
+
+    # -- the border --------------------------------------------------------------------------------------------
+
+    @property
+    def n_users(self) -> int:
+        return len(self.users)
+
+    @property
+    def n_items(self) -> int:
+        return self.catalogue.height
+
+    @property
+    def n_interactions(self) -> int:
+        return len(self.sequences.items)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over sequences and ids: equal if and only if a model would see the same data."""
+        digest = hashlib.sha256()
+        digest.update(self.sequences.items.tobytes())
+        digest.update(self.sequences.offsets.tobytes())
+        for ids in (self.users, self.catalogue["item"]):
+            digest.update("\0".join(ids.cast(pl.String).to_list()).encode())
+        return digest.hexdigest()
+
+    @cached_property
+    def _user_numbers(self) -> dict[str, int]:
+        return {str(user): number for number, user in enumerate(self.users)}
+
+    @cached_property
+    def _item_numbers(self) -> dict[str, int]:
+        return {str(item): number for number, item in enumerate(self.catalogue["item"])}
+
+    def user_number(self, user: Id) -> int:
+        """The number of one external user id (`17` and `"17"` are the same id).
+
+        Raises:
+            DataError: the user is unknown.
+        """
+        try:
+            return self._user_numbers[str(user)]
+        except KeyError:
+            raise DataError(
+                f"user {user!r} is not among the {self.n_users} users of {self.meta.name}; give a history instead"
+            ) from None
+
+    def item_numbers(self, items: Iterable[Id]) -> np.ndarray:
+        """The numbers of external item ids. `[n]` int64
+
+        Raises:
+            DataError: an item is unknown; the message names it and its place.
+        """
+        numbers = []
+        for place, item in enumerate(items):
+            number = self._item_numbers.get(str(item))
+            if number is None:
+                raise DataError(
+                    f"item {item!r} (number {place + 1} of the list) is not in the catalogue of {self.meta.name}"
+                )
+            numbers.append(number)
+        return np.asarray(numbers, dtype=np.int64)
+
+    def item_ids(self, numbers: Sequence[int] | np.ndarray) -> list[Id]:
+        """External ids of item numbers."""
+        return self.catalogue["item"].gather(np.asarray(numbers, dtype=np.int64)).to_list()
+
+    def title(self, number: int) -> str:
+        """The title of an item, or its id where it has none."""
+        return self.catalogue["title"][number] or str(self.catalogue["item"][number])
+
+    def history(self, user: Id) -> list[Id]:
+        """Every item of a user, oldest first, under external ids."""
+        return self.item_ids(self.sequences[self.user_number(user)])
+
+
+def _ids(column: pl.Series, source: str) -> pl.Series:
+    """External ids as strings or integers, or a clear error that names the first bad row."""
+    if column.dtype.is_float():
+        bad = column.is_null() | column.is_nan() | column.is_infinite() | (column != column.round())
+        _refuse(bad, column, source, "is not an id")
+        return column.cast(pl.Int64)
+    if column.dtype.is_integer():
+        _refuse(column.is_null(), column, source, "is not an id")
+        return column if column.dtype == pl.UInt64 else column.cast(pl.Int64)
+    column = column.cast(pl.String)
+    _refuse(column.is_null() | (column == ""), column, source, "is not an id")
+    return column
+
+
+def _times(column: pl.Series, source: str) -> pl.Series:
+    if column.dtype.is_temporal():
+        column = column.cast(pl.Datetime("ms")).cast(pl.Int64)
+    if not column.dtype.is_numeric():
+        converted = column.cast(pl.String).cast(pl.Float64, strict=False)
+        _refuse(converted.is_null() & column.is_not_null(), column, source, "is not a time (seconds, or a date)")
+        column = converted
+    bad = column.is_null()
+    if column.dtype.is_float():
+        bad = bad | column.is_nan()
+    _refuse(bad, column, source, "is not a time")
+    return column.cast(pl.Int64) if column.dtype.is_integer() else column.cast(pl.Float64)
+
+
+def _refuse(bad: pl.Series, column: pl.Series, source: str, what: str) -> None:
+    bad = bad.fill_null(True)
+    if bad.any():
+        row = int(bad.arg_max() or 0)
+        raise DataError(f"{source}: row {row + 1}, column {column.name!r}: {column[row]!r} {what}")
+
+
+def _catalogue(taken: pl.Series, items: pl.DataFrame | None, source: str) -> pl.DataFrame:
+    """One row an item that was taken, in a seeded random order, with its metadata where there is some."""
+    numbers = taken.unique().sort()
+    order = np.random.default_rng(RELABEL_SEED).permutation(len(numbers))
+    catalogue = pl.DataFrame({"item": numbers.gather(order)})
+    if items is not None and items.height:
+        if "item" not in items.columns:
+            raise DataError(f"{source}: the items have no column 'item'; the columns are {', '.join(items.columns)}")
+        known = [column for column in CATALOGUE_COLUMNS if column in items.columns]
+        metadata = items.select(
+            pl.col("item").cast(catalogue["item"].dtype, strict=False), *(pl.col(c).cast(pl.String) for c in known)
+        ).unique("item", keep="first", maintain_order=True)
+        catalogue = catalogue.join(metadata, on="item", how="left", maintain_order="left")
+    missing = [pl.lit("").alias(c) for c in CATALOGUE_COLUMNS if c not in catalogue.columns]
+    return catalogue.with_columns(missing).select(
+        "item", *(pl.col(c).fill_null("").str.strip_chars() for c in CATALOGUE_COLUMNS)
+    )
+
+
+def default_home() -> Path:
+    """Where downloads are cached: `$DEFTREC_HOME`, else `~/.cache/deftrec`."""
+    return Path(os.environ.get("DEFTREC_HOME") or Path.home() / ".cache" / "deftrec")

@@ -1,0 +1,24 @@
+"""Errors that a user can act on: each message says what is wrong, where, and the mend."""
+
+
+class DeftRecError(Exception):
+    """Base of every error that the command line prints as one line, without a traceback."""
+
+
+class DataError(DeftRecError):
+    """Input data is missing, malformed or inconsistent; the message names file, row and column."""
+
+
+class ConfigError(DeftRecError):
+    """An option or recipe key is unknown or has an invalid value; the message names the nearest valid one."""
+
+
+class DownloadError(DeftRecError):
+    """A file could not be fetched, or what came is not what was asked for."""
+
+
+class MissingExtraError(DeftRecError):
+    """An optional library is needed; the message says which extra installs it."""
+
+    def __init__(self, library: str, extra: str, purpose: str) -> None:
+        super().__init__(f'{purpose} needs {library}: pip install "deftrec[{extra}]"')
