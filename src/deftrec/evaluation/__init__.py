@@ -1,0 +1,26 @@
+"""How good a ranking is: metrics with intervals, one protocol for every system, rankings in and out of Parquet."""
+
+from deftrec.evaluation.intervals import PairedDifference, bootstrap_interval, paired_bootstrap
+from deftrec.evaluation.metrics import CUTOFFS, MISSED, TargetRanks, accuracy, coverage, novelty, ranks_from_scores
+from deftrec.evaluation.protocol import Result, Seen, evaluate
+from deftrec.evaluation.rankings import Rankings, ranking_frame, read_rankings, write_rankings
+
+__all__ = [
+    "CUTOFFS",
+    "MISSED",
+    "PairedDifference",
+    "Rankings",
+    "Result",
+    "Seen",
+    "TargetRanks",
+    "accuracy",
+    "bootstrap_interval",
+    "coverage",
+    "evaluate",
+    "novelty",
+    "paired_bootstrap",
+    "ranking_frame",
+    "ranks_from_scores",
+    "read_rankings",
+    "write_rankings",
+]
