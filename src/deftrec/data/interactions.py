@@ -6,7 +6,6 @@ appearance or of id carry information that leaks into every ranking through ties
 """
 
 import hashlib
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -178,14 +177,17 @@ class Interactions:
 
     @property
     def n_users(self) -> int:
+        """How many users there are."""
         return len(self.users)
 
     @property
     def n_items(self) -> int:
+        """How many items the catalogue has."""
         return self.catalogue.height
 
     @property
     def n_interactions(self) -> int:
+        """How many interactions there are."""
         return len(self.sequences.items)
 
     @cached_property
@@ -300,8 +302,3 @@ def _catalogue(taken: pl.Series, items: pl.DataFrame | None, source: str) -> pl.
     return catalogue.with_columns(missing).select(
         "item", *(pl.col(c).fill_null("").str.strip_chars() for c in CATALOGUE_COLUMNS)
     )
-
-
-def default_home() -> Path:
-    """Where downloads are cached: `$DEFTREC_HOME`, else `~/.cache/deftrec`."""
-    return Path(os.environ.get("DEFTREC_HOME") or Path.home() / ".cache" / "deftrec")

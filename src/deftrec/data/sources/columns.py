@@ -1,0 +1,161 @@
+"""Columns of text become ids, times and ratings, or an error that names the file, the line and the column."""
+
+import html
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import polars as pl
+
+from deftrec.errors import DataError
+
+CATEGORY_SEPARATOR = "|"
+"""Joins the categories of an item that has several."""
+
+NOT_AN_ID = ["nan", "NaN", "NAN", "null", "NULL", "None", "<NA>"]
+"""What programs write where an id is missing."""
+
+DATE_FORMATS = (
+    "%Y-%m-%d",
+    "%Y-%m-%d %H:%M",
+    "%Y-%m-%d %H:%M:%S%.f",
+    "%Y-%m-%dT%H:%M:%S%.f",
+    "%Y-%m-%dT%H:%M:%S%.fZ",
+    "%Y-%m-%d %H:%M:%S%.fZ",
+)
+"""The dates that are understood; all of a column must be of one form. Another zone than UTC is refused."""
+
+
+def _as_row(record: int) -> str:
+    return f"row {record + 1}"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Says where in a file a record stands.
+
+    Attributes:
+        file: name of the file, as the user knows it.
+        describe: turns the number of a record, from 0, into words: "line 17", "row 16".
+    """
+
+    file: str
+    describe: Callable[[int], str] = _as_row
+
+    def error(self, record: int, column: str, message: str) -> DataError:
+        """The error about one record of one column."""
+        return DataError(f"{self.file}: {self.describe(record)}, column {column!r}: {message}")
+
+
+def require(frame_columns: list[str], wanted: dict[str, str], file: str) -> None:
+    """Check that every wanted column is there; `wanted` maps the role (its option's name) to the column.
+
+    Raises:
+        DataError: names the first one that is missing, those that are there, and the option.
+    """
+    for role, column in wanted.items():
+        if column not in frame_columns:
+            there = ", ".join(map(repr, frame_columns[:20])) + (", ..." if len(frame_columns) > 20 else "")
+            raise DataError(f"{file}: no column {column!r}; it has {there}. Name the right one with --{role} COL")
+
+
+def ids(column: pl.Series, place: Place, records: pl.Series | None = None) -> pl.Series:
+    """External ids: integers if and only if every value is one written in its plain form, else the strings as they are.
+
+    `"7"` is an integer and `"007"` is not; `9223372036854775808` (2^63) makes the column unsigned. One column holds one
+    kind, so a single `"A7"` keeps all of them strings. Spaces and any Unicode are part of an id.
+
+    Args:
+        column: strings, or integers, or floats that are whole (a column of integers with a gap, as pandas writes it).
+        place: names the file.
+        records: the record of each entry, where entries have been left out before.
+
+    Raises:
+        DataError: an id is missing, empty, NaN or not whole.
+    """
+    if column.dtype.is_nested() or column.dtype == pl.Boolean:
+        raise DataError(f"{place.file}: column {column.name!r} holds {column.dtype}, which cannot be an id")
+    if column.dtype.is_float():
+        whole = column.is_finite() & (column == column.round(0)) & (column.abs() <= 2**53)
+        _refuse(~whole.fill_null(False), column, place, records, "is not an id")
+        return column.cast(pl.Int64)
+    if column.dtype.is_integer():
+        _refuse(column.is_null(), column, place, records, "is not an id")
+        return column if column.dtype == pl.UInt64 else column.cast(pl.Int64)
+    text = column.cast(pl.String)
+    missing = text.is_null() | (text == "") | text.is_in(NOT_AN_ID)
+    _refuse(missing.fill_null(True), column, place, records, "is not an id")
+    return whole_numbers(text)
+
+
+def whole_numbers(text: pl.Series) -> pl.Series:
+    """The integers a column of strings spells, where every one of them does so in its plain form; else the strings."""
+    for dtype in (pl.Int64, pl.UInt64):
+        numbers = text.cast(dtype, strict=False)
+        if numbers.null_count() == text.null_count() and (numbers.cast(pl.String) == text).all():
+            return numbers
+    return text
+
+
+def times(column: pl.Series, place: Place, records: pl.Series | None = None) -> pl.Series:
+    """Times as numbers in the unit of the source, or as dates where the column holds ISO 8601 dates.
+
+    Raises:
+        DataError: a value is missing, NaN, infinite, or neither a number nor a date.
+    """
+    if column.dtype.is_temporal() or column.dtype.is_integer():
+        _refuse(column.is_null(), column, place, records, "is not a time")
+        return column
+    numbers = column if column.dtype.is_float() else column.cast(pl.String).str.strip_chars()
+    if not numbers.dtype.is_float():
+        plain = whole_numbers(numbers)
+        if plain.dtype == pl.Int64 and plain.null_count() == 0:
+            return plain
+        dates = _dates(numbers)
+        if dates is not None:
+            return dates
+        numbers = numbers.cast(pl.Float64, strict=False)
+    _refuse(~numbers.is_finite().fill_null(False), column, place, records, "is not a time (a number, or an ISO date)")
+    return numbers
+
+
+def _dates(text: pl.Series) -> pl.Series | None:
+    for form in DATE_FORMATS:
+        dates = text.str.to_datetime(form, strict=False, time_unit="ms")
+        if dates.null_count() == 0:
+            return dates
+    return None
+
+
+def numbers(column: pl.Series, place: Place, records: pl.Series | None = None) -> pl.Series:
+    """Ratings as floats.
+
+    Raises:
+        DataError: a value is missing or not a finite number.
+    """
+    values = column.cast(pl.Float64, strict=False)
+    _refuse(~values.is_finite().fill_null(False), column, place, records, "is not a number")
+    return values
+
+
+def words(column: pl.Series) -> pl.Series:
+    """Titles, categories and texts: missing becomes empty, a list is joined with `|`, `&amp;` becomes `&`.
+
+    Raises:
+        DataError: the column holds records, or lists of lists.
+    """
+    if isinstance(column.dtype, pl.List):
+        inner = column.list.eval(pl.element().cast(pl.String, strict=False).drop_nulls())
+        column = inner.list.join(CATEGORY_SEPARATOR)
+    elif column.dtype.is_nested():
+        raise DataError(f"column {column.name!r} holds {column.dtype}; it must be text or a list of texts")
+    text = column.cast(pl.String).fill_null("").str.strip_chars()
+    return pl.Series(column.name, [html.unescape(one) if "&" in one else one for one in text], dtype=pl.String)
+
+
+def _refuse(bad: pl.Series, column: pl.Series, place: Place, records: pl.Series | None, what: str) -> None:
+    if bad.any():
+        entry = int(bad.arg_max() or 0)
+        record = entry if records is None else int(records[entry])
+        value = column[entry]
+        shown = "an empty value" if value is None or value == "" else repr(value)
+        raise place.error(record, column.name, f"{shown} {what}")

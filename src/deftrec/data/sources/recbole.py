@@ -1,0 +1,121 @@
+"""RecBole's atomic files: tab separated, with the type of each column in the header (`user_id:token`)."""
+
+from pathlib import Path
+
+import polars as pl
+
+from deftrec.data.download import sha256_of
+from deftrec.data.prepare import Raw
+from deftrec.data.sources.columns import CATEGORY_SEPARATOR, ids, numbers, times, words
+from deftrec.data.sources.textfile import TextFile
+from deftrec.errors import DataError
+
+TYPES = ("token", "token_seq", "float", "float_seq")
+TITLES = ("title", "name", "movie_title", "item_name", "product_title", "artist_name", "book_title", "game_name")
+CATEGORIES = ("class", "genre", "genres", "category", "categories", "tags", "tags_value")
+TEXTS = ("description", "text", "brand")
+YEAR = "release_year"
+
+
+def read_recbole(
+    path: str | Path,
+    *,
+    user: str = "user_id",
+    item: str = "item_id",
+    time: str = "timestamp",
+    rating: str = "rating",
+    as_given: bool = False,
+) -> Raw:
+    """Read `NAME.inter` and, where it lies beside it, `NAME.item`.
+
+    The title comes from a column called title, name or the like; a `release_year` is added to it in parentheses, as
+    MovieLens writes titles. Categories are the words of a column called class, genre, categories or the like.
+
+    Args:
+        path: the `.inter` file, or a directory with exactly one.
+        user, item, time, rating: the columns' names, without their types.
+        as_given: there is no time; the order of the rows is the order of events.
+
+    Raises:
+        DataError: a file or column is missing or malformed.
+    """
+    inter = _inter_file(Path(path))
+    file = TextFile(inter, separator="\t", quote=None)
+    names = _names(file)
+    wanted = {"user": user, "item": item} | ({} if as_given else {"time": time})
+    for role, name in wanted.items():
+        if name not in names:
+            mend = f"name the right one with --{role} COL"
+            if role == "time":
+                mend += ", or take the order of the rows with --order-as-given"
+            raise DataError(f"{inter}: no column {name!r}; it has {', '.join(map(repr, names))}. {mend.capitalize()}")
+    has_rating = rating in names
+    kept = [*wanted.values(), *([rating] if has_rating else [])]
+    frame = file.read([names[name] for name in kept])
+    record = frame["record"]
+
+    def column(name: str) -> pl.Series:
+        return frame[names[name]].alias(name)
+
+    columns = {
+        "user": ids(column(user), file.place, record),
+        "item": ids(column(item), file.place, record),
+        "time": record.cast(pl.Int64) if as_given else times(column(time), file.place, record),
+    }
+    if has_rating:
+        columns["rating"] = numbers(column(rating), file.place, record)
+    item_file = inter.with_suffix(".item")
+    items = _read_items(item_file, item) if item_file.is_file() else None
+    files = [inter, item_file] if items is not None else [inter]
+    return Raw(pl.DataFrame(columns), items, f"recbole:{inter.stem}", {one.name: sha256_of(one) for one in files})
+
+
+def _inter_file(path: Path) -> Path:
+    if path.is_dir():
+        found = sorted(path.glob("*.inter"))
+        if len(found) != 1:
+            names = ", ".join(file.name for file in found) or "none"
+            raise DataError(f"{path}: needs exactly one .inter file, and has {names}; give the file itself")
+        return found[0]
+    if path.suffix != ".inter":
+        raise DataError(f"{path}: RecBole's interactions are in a .inter file, or a directory with one")
+    return path
+
+
+def _names(file: TextFile) -> dict[str, str]:
+    """The header's columns, by their names without the type."""
+    names = {}
+    for field in file.columns:
+        name, _, kind = field.partition(":")
+        if kind not in TYPES:
+            raise DataError(f"{file.path}: line 1: {field!r} is not of the form name:type, type one of {TYPES}")
+        names[name] = field
+    return names
+
+
+def _read_items(path: Path, item: str) -> pl.DataFrame:
+    file = TextFile(path, separator="\t", quote=None)
+    names = _names(file)
+    if item not in names:
+        raise DataError(f"{path}: no column {item!r}; it has {', '.join(map(repr, names))}")
+    frame = file.read(list(names.values()))
+    columns = {"item": ids(frame[names[item]].alias(item), file.place, frame["record"])}
+    title = next((names[name] for name in TITLES if name in names), None)
+    if title is not None:
+        columns["title"] = words(frame[title])
+        if YEAR in names:
+            year = words(frame[names[YEAR]])
+            known = (year != "") & (columns["title"] != "")
+            columns["title"] = (
+                columns["title"]
+                + pl.select(pl.when(known).then(pl.lit(" (") + year + ")").otherwise(pl.lit(""))).to_series()
+            )
+    category = next((names[name] for name in CATEGORIES if name in names), None)
+    if category is not None:
+        split = category.endswith("_seq")
+        columns["category"] = words(frame[category].str.split(" ") if split else frame[category])
+        columns["category"] = columns["category"].str.replace_all(rf"\{CATEGORY_SEPARATOR}{{2,}}", CATEGORY_SEPARATOR)
+    text = next((names[name] for name in TEXTS if name in names), None)
+    if text is not None:
+        columns["text"] = words(frame[text])
+    return pl.DataFrame(columns)

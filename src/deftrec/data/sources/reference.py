@@ -1,0 +1,144 @@
+"""The format of the DeftRec authors: sequences of remapped numbers, and the lists that say what the numbers mean.
+
+`train.txt` and `test.txt` hold one user a line, `user item item ...` in time order. A line of `test.txt` is the
+complete sequence, the last test item included; the same line of `train.txt` lacks that last item. `item_list.txt` has
+the columns `org_id remap_id title category` in any order, separated by spaces and quoted as in CSV; `user_list.txt`
+has `org_id remap_id`.
+"""
+
+import csv
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from deftrec.data.download import sha256_of
+from deftrec.data.prepare import Raw
+from deftrec.data.sources.columns import Place, ids, whole_numbers, words
+from deftrec.errors import DataError
+
+TRAIN, TEST, ITEMS, USERS = "train.txt", "test.txt", "item_list.txt", "user_list.txt"
+
+
+def read_reference(directory: str | Path) -> Raw:
+    """Read a directory in the authors' format; the time of an interaction is its place in the sequence.
+
+    Users and items get the ids they had before the authors numbered them (`org_id`), or the number itself where there
+    is no list. Repeated items are kept: somebody did take the same thing twice.
+
+    Raises:
+        DataError: a file is missing or malformed, or `train.txt` is not a prefix of `test.txt` line by line.
+    """
+    directory = Path(directory)
+    if not (directory / TEST).is_file():
+        raise DataError(f"{directory}: no {TEST}; the reference format is a directory with {TRAIN}, {TEST} and {ITEMS}")
+    complete = _lines(directory / TEST)
+    if (directory / TRAIN).is_file():
+        _check_prefix(directory / TRAIN, complete, directory / TEST)
+    lengths = [len(line.items) for line in complete]
+    events = pl.DataFrame(
+        {
+            "user": np.repeat(np.array([line.user for line in complete], np.int64), lengths),
+            "item": np.concatenate([np.array(line.items, np.int64) for line in complete]),
+            "time": np.concatenate([np.arange(length) for length in lengths]),
+        }
+    )
+
+    user_list = _listing(directory / USERS)
+    item_list = _listing(directory / ITEMS)
+    items = None
+    if user_list is not None:
+        events = _rename(events, "user", user_list, directory / USERS, directory / TEST)
+    if item_list is not None:
+        events = _rename(events, "item", item_list, directory / ITEMS, directory / TEST)
+        items = item_list.rename({"org_id": "item"}).drop("remap_id")
+    files = [directory / name for name in (TRAIN, TEST, ITEMS, USERS) if (directory / name).is_file()]
+    return Raw(events, items, f"reference:{directory.name}", {file.name: sha256_of(file) for file in files})
+
+
+class _Line(NamedTuple):
+    number: int
+    user: int
+    items: list[int]
+
+
+def _lines(file: Path) -> list[_Line]:
+    """Every line's user and items, in the order of the file."""
+    read: list[_Line] = []
+    seen: dict[int, int] = {}
+    with file.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, start=1):
+            words = line.split()
+            if not words:
+                continue
+            bad = next((word for word in words if not (word.isascii() and word.isdigit() and len(word) < 19)), None)
+            if bad is not None:
+                raise DataError(f"{file}: line {number}: {bad!r} is not a number of a user or an item")
+            user, *items = map(int, words)
+            if not items:
+                raise DataError(f"{file}: line {number}: user {user} has no items")
+            if user in seen:
+                raise DataError(f"{file}: line {number}: user {user} is on line {seen[user]} already")
+            seen[user] = number
+            read.append(_Line(number, user, items))
+    if not read:
+        raise DataError(f"{file}: no interactions; the file is empty")
+    return read
+
+
+def _check_prefix(train: Path, complete: list[_Line], test: Path) -> None:
+    """A mismatch means that the two files are not of one data set, or that the test item is not the last."""
+    sequences = {line.user: line.items for line in complete}
+    for number, user, items in _lines(train):
+        whole = sequences.get(user)
+        if whole is None:
+            raise DataError(f"{train}: line {number}: user {user} is not in {test.name}")
+        if len(items) >= len(whole) or items != whole[: len(items)]:
+            raise DataError(f"{train}: line {number}: the items of user {user} do not begin those in {test.name}")
+
+
+def _listing(file: Path) -> pl.DataFrame | None:
+    """Columns `remap_id`, `org_id` (integers where all are) and, where the file has them, `title` and `category`."""
+    if not file.is_file():
+        return None
+    rows: list[list[str]] = []
+    with file.open(encoding="utf-8", newline="") as lines:
+        reader = csv.reader(lines, delimiter=" ")
+        header = next(reader, [])
+        for column in ("org_id", "remap_id"):
+            if column not in header:
+                raise DataError(f"{file}: line 1: no column {column!r}; it has {' '.join(header)!r}")
+        for row in reader:
+            if not row:
+                continue
+            if len(row) != len(header):
+                raise DataError(
+                    f"{file}: line {reader.line_num}: {len(row)} fields where the header has {len(header)}; "
+                    "quote a text that holds spaces"
+                )
+            rows.append(row)
+    frame = pl.DataFrame(rows, schema=dict.fromkeys(header, pl.String), orient="row")
+    kept = [column for column in ("remap_id", "org_id", "title", "category") if column in header]
+    place = Place(str(file), lambda record: f"entry {record + 1}")
+    remapped = whole_numbers(frame["remap_id"])
+    if remapped.dtype != pl.Int64:
+        raise DataError(f"{file}: column 'remap_id' must hold numbers only")
+    texts = [words(frame[column]) for column in kept[2:]]
+    frame = frame.select(ids(frame["org_id"], place), remapped, *texts)
+    for column in ("remap_id", "org_id"):
+        twice = frame[column].is_duplicated()
+        if twice.any():
+            raise DataError(f"{file}: {column} {frame[column][int(twice.arg_max() or 0)]!r} occurs twice")
+    return frame
+
+
+def _rename(events: pl.DataFrame, column: str, listing: pl.DataFrame, list_file: Path, file: Path) -> pl.DataFrame:
+    """Put the original ids in place of the numbers."""
+    names = listing.select(pl.col("remap_id").alias(column), "org_id")
+    named = events.join(names, on=column, how="left", maintain_order="left")
+    missing = named["org_id"].is_null()
+    if missing.any():
+        number = named[column][int(missing.arg_max() or 0)]
+        raise DataError(f"{list_file}: {column} {number} of {file.name} is not listed")
+    return named.with_columns(pl.col("org_id").alias(column)).drop("org_id")

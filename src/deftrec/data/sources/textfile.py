@@ -1,0 +1,145 @@
+"""Files of separated values, read as text: fast where all is well, exact about the line where it is not."""
+
+import csv
+import gzip
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import polars as pl
+
+from deftrec.data.sources.columns import Place
+from deftrec.errors import DataError
+
+GZIP_MAGIC = b"\x1f\x8b"
+SEPARATORS = (",", "\t", ";", "|")
+
+
+@contextmanager
+def open_text(path: Path, encoding: str = "utf-8-sig") -> Iterator[IO[str]]:
+    """Open a file for reading text, unpacking it where it is gzipped, whatever its name."""
+    with path.open("rb") as raw:
+        packed = raw.read(2) == GZIP_MAGIC
+    if packed:
+        with gzip.open(path, "rt", encoding=encoding, newline="") as unpacked:
+            yield unpacked
+    else:
+        with path.open(encoding=encoding, newline="") as plain:
+            yield plain
+
+
+class TextFile:
+    """One file of separated values; every value is a string.
+
+    Args:
+        path: the file, plain or gzipped, in UTF-8.
+        separator: one character; found from the first line where it is not given.
+        quote: the quoting character, or `None` where quotes mean nothing.
+        header: the columns' names where the file has no line of them.
+
+    Raises:
+        DataError: the file is missing, empty or not UTF-8.
+    """
+
+    def __init__(
+        self, path: Path, separator: str | None = None, quote: str | None = '"', header: list[str] | None = None
+    ) -> None:
+        self.path = path
+        self.quote = quote
+        self.has_header = header is None
+        first = self._first_line()
+        self.separator = separator or max(SEPARATORS, key=first.count)
+        self.columns = header or next(self._rows(), [])
+        twice = {name for name in self.columns if self.columns.count(name) > 1}
+        if twice:
+            raise DataError(f"{path}: line 1: column {min(twice)!r} occurs twice")
+
+    @property
+    def place(self) -> Place:
+        """Where a record stands, by its line; the file is read again only when an error needs it."""
+        return Place(str(self.path), lambda record: f"line {self._line(record)}")
+
+    def read(self, columns: list[str]) -> pl.DataFrame:
+        """The wanted columns as strings, and `record`, the number of each record in the file, from 0.
+
+        Lines with nothing in any column are left out. Missing values are null.
+
+        Raises:
+            DataError: a line has more fields than the header, or there is no record at all.
+        """
+        try:
+            scan = pl.scan_csv(
+                self.path,
+                separator=self.separator,
+                quote_char=self.quote,
+                has_header=self.has_header,
+                new_columns=None if self.has_header else self.columns,
+                infer_schema=False,
+                row_index_name="record",
+                encoding="utf8",
+            )
+            frame = (
+                scan.filter(~pl.all_horizontal(pl.exclude("record").is_null()))
+                .select("record", *columns)
+                .collect(engine="streaming")
+            )
+        except pl.exceptions.NoDataError as error:
+            raise DataError(f"{self.path}: no interactions; the file is empty") from error
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise self._explain(error) from error
+        if frame.height == 0:
+            raise DataError(f"{self.path}: nothing below the header")
+        return frame
+
+    def _first_line(self) -> str:
+        if not self.path.is_file():
+            raise DataError(f"{self.path}: no such file")
+        try:
+            with open_text(self.path) as lines:
+                first = lines.readline()
+        except (OSError, EOFError) as error:
+            raise DataError(f"{self.path}: cannot be read ({error})") from error
+        except UnicodeDecodeError as error:
+            raise self._not_utf8(error) from error
+        if not first.strip():
+            raise DataError(f"{self.path}: no interactions; the file is empty, or its first line is")
+        return first
+
+    def _rows(self) -> Iterator[list[str]]:
+        with open_text(self.path) as lines:
+            yield from self._reader(lines)
+
+    def _reader(self, lines: IO[str]) -> "csv._reader":
+        if self.quote is None:
+            return csv.reader(lines, delimiter=self.separator, quoting=csv.QUOTE_NONE)
+        return csv.reader(lines, delimiter=self.separator, quotechar=self.quote)
+
+    def _line(self, record: int) -> int:
+        """The line on which a record ends: a quoted text may hold line breaks, so counting is not enough."""
+        with open_text(self.path) as lines:
+            reader = self._reader(lines)
+            for number, _ in enumerate(reader):
+                if number == record + self.has_header:
+                    return reader.line_num
+        return record + 1 + self.has_header
+
+    def _explain(self, error: Exception) -> DataError:
+        """What polars stumbled over, with its line."""
+        try:
+            for record, row in enumerate(self._rows(), start=-self.has_header):
+                if len(row) > len(self.columns):
+                    return DataError(
+                        f"{self.path}: line {self._line(record)}: {len(row)} fields where there are "
+                        f"{len(self.columns)} columns; quote a text that holds {self.separator!r}"
+                    )
+        except UnicodeDecodeError as undecodable:
+            return self._not_utf8(undecodable)
+        except (csv.Error, OSError, EOFError) as broken:
+            return DataError(f"{self.path}: cannot be read ({broken})")
+        return DataError(f"{self.path}: cannot be read ({str(error).splitlines()[0]})")
+
+    def _not_utf8(self, error: UnicodeDecodeError) -> DataError:
+        return DataError(
+            f"{self.path}: not UTF-8 ({error.reason}); if it is Latin-1, convert it with 'iconv -f latin1 -t utf-8'"
+        )
