@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import polars as pl
@@ -30,7 +30,10 @@ RELABEL_SEED = 20250412
 
 
 class Meta(BaseModel):
-    """Where the data came from and what was done to it; the `meta.json` of a data directory."""
+    """Where the data came from and what was done to it; the `meta.json` of a data directory.
+
+    `times` says whether the times of two users compare ("clock"), or only order the interactions of one ("position").
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -42,6 +45,7 @@ class Meta(BaseModel):
     split: str = "leave-one-out"
     tie_seed: int = 0
     domain: str = "items"
+    times: Literal["clock", "position"] = "clock"
 
 
 @dataclass(frozen=True, eq=False)
@@ -252,9 +256,12 @@ class Interactions:
 
 def _ids(column: pl.Series, source: str) -> pl.Series:
     """External ids as strings or integers, or a clear error that names the first bad row."""
+    if column.dtype.is_nested() or column.dtype == pl.Boolean:
+        raise DataError(f"{source}: column {column.name!r} holds {column.dtype}, which cannot be an id")
     if column.dtype.is_float():
-        bad = column.is_null() | column.is_nan() | column.is_infinite() | (column != column.round())
-        _refuse(bad, column, source, "is not an id")
+        # Beyond 2^53 a float no longer tells neighbouring integers apart.
+        whole = column.is_finite() & (column == column.round()) & (column.abs() <= 2**53)
+        _refuse(~whole, column, source, "is not an id")
         return column.cast(pl.Int64)
     if column.dtype.is_integer():
         _refuse(column.is_null(), column, source, "is not an id")
@@ -273,7 +280,7 @@ def _times(column: pl.Series, source: str) -> pl.Series:
         column = converted
     bad = column.is_null()
     if column.dtype.is_float():
-        bad = bad | column.is_nan()
+        bad = bad | ~column.is_finite()
     _refuse(bad, column, source, "is not a time")
     return column.cast(pl.Int64) if column.dtype.is_integer() else column.cast(pl.Float64)
 

@@ -1,7 +1,7 @@
 """From the events of a source to `Interactions`: filters, and a record of what they did."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 
@@ -18,6 +18,7 @@ class Raw:
         items: columns `item` and any of `title`, `category`, `text`; `None` where the source has no catalogue.
         source: where it came from, in words.
         sha256: of every file that was read.
+        times: whether `time` is a clock, or a position that only orders each user's interactions.
         notes: what a user should know about the source's own treatment, for `Meta.filters`.
     """
 
@@ -26,6 +27,7 @@ class Raw:
     source: str
     sha256: dict[str, str] = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)
+    times: Literal["clock", "position"] = "clock"
 
 
 def prepare(
@@ -77,6 +79,7 @@ def prepare(
         counts=counts,
         tie_seed=tie_seed,
         domain=domain,
+        times=raw.times,
     )
     interactions = Interactions.from_frame(events.select(columns), raw.items, meta=meta)
     if counts.get("duplicates"):  # dropped here already, before they could be counted there

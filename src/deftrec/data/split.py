@@ -95,8 +95,13 @@ def temporal(interactions: Interactions, validation_share: float = 0.1, test_sha
     the first. Each user's target is the first interaction after the moment; a user without history is not asked.
 
     Raises:
-        DataError: the data has too few distinct times for two cuts.
+        DataError: the data has too few distinct times for two cuts, or times that do not compare between users.
     """
+    if interactions.meta.times == "position":
+        raise DataError(
+            f"{interactions.meta.name}: has the order of each user's interactions, not their times, so there is no "
+            "temporal split; use leave-one-out"
+        )
     sequences, times = interactions.sequences, interactions.times
     first, second = np.quantile(times, [1 - validation_share - test_share, 1 - test_share], method="lower")
     if not times.min() < first < second <= times.max():

@@ -67,7 +67,8 @@ def read_recbole(
     item_file = inter.with_suffix(".item")
     items = _read_items(item_file, item) if item_file.is_file() else None
     files = [inter, item_file] if items is not None else [inter]
-    return Raw(pl.DataFrame(columns), items, f"recbole:{inter.stem}", {one.name: sha256_of(one) for one in files})
+    sha256 = {one.name: sha256_of(one) for one in files}
+    return Raw(pl.DataFrame(columns), items, f"recbole:{inter.stem}", sha256, times="position" if as_given else "clock")
 
 
 def _inter_file(path: Path) -> Path:

@@ -54,7 +54,8 @@ def read_reference(directory: str | Path) -> Raw:
         events = _rename(events, "item", item_list, directory / ITEMS, directory / TEST)
         items = item_list.rename({"org_id": "item"}).drop("remap_id")
     files = [directory / name for name in (TRAIN, TEST, ITEMS, USERS) if (directory / name).is_file()]
-    return Raw(events, items, f"reference:{directory.name}", {file.name: sha256_of(file) for file in files})
+    sha256 = {file.name: sha256_of(file) for file in files}
+    return Raw(events, items, f"reference:{directory.name}", sha256, times="position")
 
 
 class _Line(NamedTuple):

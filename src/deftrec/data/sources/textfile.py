@@ -5,12 +5,15 @@ import gzip
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import polars as pl
 
 from deftrec.data.sources.columns import Place
 from deftrec.errors import DataError
+
+if TYPE_CHECKING:
+    import _csv
 
 GZIP_MAGIC = b"\x1f\x8b"
 SEPARATORS = (",", "\t", ";", "|")
@@ -110,7 +113,7 @@ class TextFile:
         with open_text(self.path) as lines:
             yield from self._reader(lines)
 
-    def _reader(self, lines: IO[str]) -> "csv._reader":
+    def _reader(self, lines: IO[str]) -> "_csv.Reader":
         if self.quote is None:
             return csv.reader(lines, delimiter=self.separator, quoting=csv.QUOTE_NONE)
         return csv.reader(lines, delimiter=self.separator, quotechar=self.quote)
