@@ -162,7 +162,7 @@ def _describe_split(interactions: Interactions, name: SplitName) -> SplitDescrip
 
 
 def _target_entries(split: Split, places: np.ndarray) -> np.ndarray:
-    """Where the targets of a part stand in `sequences.items`; as in `Split.cases`, one without history is none. `[N]`"""
+    """Where the targets of a part stand in `sequences.items`. One without history is none. `[N]`"""
     asked = np.flatnonzero(places > 0)
     entries: np.ndarray = split.sequences.offsets[asked] + places[asked]
     return entries

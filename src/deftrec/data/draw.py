@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from deftrec.data.describe import Description, SplitDescription
+from deftrec.data.describe import Clones, Description, SplitDescription
 
 BAR_WIDTH = 40
 
@@ -46,23 +46,28 @@ def _facts(description: Description) -> Table:
         ("interactions", f"{description.interactions:,} (density {description.density:.3%})"),
         (
             "history length",
-            f"median {lengths['median']:g}, mean {lengths['mean']:.1f}, p10 {lengths['p10']:g}, p90 {lengths['p90']:g}, "
-            f"max {lengths['max']:g}",
+            f"median {lengths['median']:g}, mean {lengths['mean']:.1f}, p10 {lengths['p10']:g}, "
+            f"p90 {lengths['p90']:g}, max {lengths['max']:g}",
         ),
         ("long tail", ", ".join(f"top {share} of items: {value:.1%}" for share, value in tail.items())),
         ("repeats", f"{description.repeated:.1%} of interactions are with an item the user had before"),
         ("equal times", f"{description.equal_times:.1%} of interactions share user and time with another"),
-        (
-            "cloned histories",
-            f"{description.clones.users:,} users ({description.clones.share:.1%}) in {description.clones.groups:,} groups; "
-            f"the largest {description.clones.largest:,} users with the same {description.clones.largest_length} items",
-        ),
+        ("cloned histories", _clones(description.clones)),
     ]
     if description.filters:
         rows.append(("filters", ", ".join(f"{key} {value}" for key, value in description.filters.items())))
     for name, value in rows:
         table.add_row(Text(name, style="dim"), value)
     return table
+
+
+def _clones(clones: Clones) -> str:
+    if not clones.groups:
+        return "none"
+    return (
+        f"{clones.users:,} users ({clones.share:.1%}), groups: {clones.groups:,}; "
+        f"in the largest {clones.largest:,} users have the same {clones.largest_length} items"
+    )
 
 
 def _bars(labels: Sequence[str], values: Sequence[float], shown: Sequence[str]) -> Table:

@@ -112,9 +112,7 @@ class Interactions:
         duplicates = events.height - unique.height
         draw = np.random.default_rng(meta.tie_seed).random(unique.height)
         # Sorting first makes the draw independent of file order.
-        ordered = (
-            unique.sort("user", "time", "item").with_columns(pl.Series("draw", draw)).sort("user", "time", "draw")
-        )
+        ordered = unique.sort("user", "time", "item").with_columns(pl.Series("draw", draw)).sort("user", "time", "draw")
         users = ordered["user"].unique(maintain_order=True)
         catalogue = _catalogue(ordered["item"], items, meta.source)
         counts = {"users": len(users), "items": catalogue.height, "interactions": ordered.height}
@@ -122,9 +120,7 @@ class Interactions:
         return cls._assemble(ordered, users, catalogue, meta)
 
     @classmethod
-    def _assemble(
-        cls, ordered: pl.DataFrame, users: pl.Series, catalogue: pl.DataFrame, meta: Meta
-    ) -> "Interactions":
+    def _assemble(cls, ordered: pl.DataFrame, users: pl.Series, catalogue: pl.DataFrame, meta: Meta) -> "Interactions":
         """Number users and items; `ordered` is sorted by user in the order of `users`, then by sequence."""
         numbers = catalogue.select("item", pl.int_range(pl.len(), dtype=pl.Int32).alias("number"))
         items = ordered.select("item").join(numbers, on="item", how="left", maintain_order="left")["number"]
@@ -161,7 +157,12 @@ class Interactions:
         return cls._assemble(ordered, ordered["user"].unique(maintain_order=True), catalogue, meta)
 
     def save(self, directory: str | Path) -> None:
-        """Write `interactions.parquet`, `items.parquet` and `meta.json` into `directory`, all or nothing."""
+        """Write `interactions.parquet`, `items.parquet` and `meta.json` into `directory`, all or nothing.
+
+        Raises:
+            DataError: there is something else in `directory`, which would be lost.
+        """
+        directory = check_target(directory)
         with atomic_directory(directory) as temporary:
             self.events().write_parquet(temporary / INTERACTIONS_FILE)
             self.catalogue.write_parquet(temporary / ITEMS_FILE)
@@ -252,6 +253,22 @@ class Interactions:
     def history(self, user: Id) -> list[Id]:
         """Every item of a user, oldest first, under external ids."""
         return self.item_ids(self.sequences[self.user_number(user)])
+
+
+def check_target(directory: str | Path) -> Path:
+    """Where a data directory will be written, resolved: it is new, empty, or a data directory to replace.
+
+    Raises:
+        DataError: there is something else there, which would be lost.
+    """
+    directory = Path(directory).resolve()
+    if directory.exists() and not directory.is_dir():
+        raise DataError(f"{directory}: is a file; name a directory")
+    others = {path.name for path in directory.iterdir()} if directory.exists() else set()
+    others -= {INTERACTIONS_FILE, ITEMS_FILE, META_FILE}
+    if others:
+        raise DataError(f"{directory}: is not empty and not a data directory ({min(others)} is in it); name another")
+    return directory
 
 
 def _ids(column: pl.Series, source: str) -> pl.Series:

@@ -1,7 +1,7 @@
 """Columns of text become ids, times and ratings, or an error that names the file, the line and the column."""
 
 import html
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import polars as pl
@@ -46,16 +46,21 @@ class Place:
         return DataError(f"{self.file}: {self.describe(record)}, column {column!r}: {message}")
 
 
-def require(frame_columns: list[str], wanted: dict[str, str], file: str) -> None:
-    """Check that every wanted column is there; `wanted` maps the role (its option's name) to the column.
+def require(there: Iterable[str], wanted: Mapping[str, str], file: str) -> None:
+    """Check that every wanted column is there; `wanted` maps the role, which is its option's name, to the column.
 
     Raises:
-        DataError: names the first one that is missing, those that are there, and the option.
+        DataError: names the first one that is missing, those that are there, and the option that mends it.
     """
+    there = list(there)
     for role, column in wanted.items():
-        if column not in frame_columns:
-            there = ", ".join(map(repr, frame_columns[:20])) + (", ..." if len(frame_columns) > 20 else "")
-            raise DataError(f"{file}: no column {column!r}; it has {there}. Name the right one with --{role} COL")
+        if column in there:
+            continue
+        names = ", ".join(map(repr, there[:20])) + (", ..." if len(there) > 20 else "")
+        mend = f"name the right one with --{role} COL"
+        if role == "time":
+            mend += ", or take the order of the rows with --order-as-given"
+        raise DataError(f"{file}: no column {column!r} for the {role}; it has {names or 'none'}; {mend}")
 
 
 def ids(column: pl.Series, place: Place, records: pl.Series | None = None) -> pl.Series:

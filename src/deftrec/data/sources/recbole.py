@@ -6,7 +6,7 @@ import polars as pl
 
 from deftrec.data.download import sha256_of
 from deftrec.data.prepare import Raw
-from deftrec.data.sources.columns import CATEGORY_SEPARATOR, ids, numbers, times, words
+from deftrec.data.sources.columns import CATEGORY_SEPARATOR, ids, numbers, require, times, words
 from deftrec.data.sources.textfile import TextFile
 from deftrec.errors import DataError
 
@@ -43,12 +43,7 @@ def read_recbole(
     file = TextFile(inter, separator="\t", quote=None)
     names = _names(file)
     wanted = {"user": user, "item": item} | ({} if as_given else {"time": time})
-    for role, name in wanted.items():
-        if name not in names:
-            mend = f"name the right one with --{role} COL"
-            if role == "time":
-                mend += ", or take the order of the rows with --order-as-given"
-            raise DataError(f"{inter}: no column {name!r}; it has {', '.join(map(repr, names))}. {mend.capitalize()}")
+    require(names, wanted, str(inter))
     has_rating = rating in names
     kept = [*wanted.values(), *([rating] if has_rating else [])]
     frame = file.read([names[name] for name in kept])

@@ -77,8 +77,7 @@ class TextFile:
                 separator=self.separator,
                 quote_char=self.quote,
                 has_header=self.has_header,
-                new_columns=None if self.has_header else self.columns,
-                infer_schema=False,
+                schema=dict.fromkeys(self.columns, pl.String),
                 row_index_name="record",
                 encoding="utf8",
             )

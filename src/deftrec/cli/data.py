@@ -1,0 +1,263 @@
+"""`deftrec data`: list, fetch, import and describe data sets."""
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from deftrec.data.describe import describe as describe_interactions
+from deftrec.data.draw import draw
+from deftrec.data.interactions import Interactions, check_target
+from deftrec.data.prepare import Raw, prepare
+from deftrec.data.sources.base import About
+from deftrec.data.sources.recbole import read_recbole
+from deftrec.data.sources.reference import TEST, read_reference
+from deftrec.data.sources.registry import abouts, source_named
+from deftrec.data.sources.tabular import Columns, TableFormat, format_of, read_tabular
+from deftrec.errors import DataError
+
+app = typer.Typer(help="List, fetch, import and describe data sets.", no_args_is_help=True)
+
+PLAIN_SECONDS = 5.0
+"""Time between two lines of progress where stderr is not a terminal."""
+
+
+class Format(StrEnum):
+    """What `import` reads."""
+
+    csv = "csv"
+    parquet = "parquet"
+    jsonl = "jsonl"
+    recbole = "recbole"
+    reference = "reference"
+
+
+MinRating = Annotated[float | None, typer.Option(help="Keep interactions with at least this rating.", metavar="R")]
+KCore = Annotated[
+    int | None, typer.Option(help="Keep users and items with at least N interactions, repeatedly.", metavar="N", min=1)
+]
+TieSeed = Annotated[int, typer.Option(help="Seed that orders interactions of one user at one time.")]
+To = Annotated[Path, typer.Option(help="The data directory to write.", metavar="DIR")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
+
+
+@app.command("list")
+def list_(as_json: Json = False) -> None:
+    """Show the data sets that can be fetched: size, licence, citation.
+
+    Example: deftrec data list
+    """
+    known = list(abouts())
+    if as_json:
+        print(json.dumps([about.model_dump() for about in known], indent=2))
+        return
+    table = Table("name", "size", "checksum", "licence", "citation", box=box.SIMPLE)
+    for about in known:
+        if not about.name.startswith("amazon-"):
+            table.add_row(about.name, about.size, _checksum(about), about.licence, about.citation)
+    by_release: dict[str, list[About]] = {}
+    for about in known:
+        if about.name.startswith("amazon-"):
+            by_release.setdefault(about.name.partition("/")[0], []).append(about)
+    for release, group in by_release.items():
+        first = group[0]
+        table.add_row(f"{release}/CATEGORY", first.size, _checksum(first), first.licence, first.citation)
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    console.print(table)
+    console.print("Amazon categories are the published 5-core; CATEGORY/raw is unfiltered. The categories:")
+    for release, group in by_release.items():
+        names = [about.name.split("/")[1] for about in group if not about.name.endswith("/raw")]
+        console.print(f"  {release}: {', '.join(names)}", highlight=False)
+
+
+@app.command()
+def fetch(
+    name: Annotated[str, typer.Argument(help="A name from 'deftrec data list'.", metavar="NAME")],
+    to: To,
+    min_rating: MinRating = None,
+    k_core: KCore = None,
+    tie_seed: TieSeed = 0,
+    as_json: Json = False,
+) -> None:
+    """Download a data set from its publisher, check it, and write it as a data directory.
+
+    Example: deftrec data fetch ml-100k --to data/ml-100k
+    """
+    source = source_named(name)
+    check_target(to)
+    with _progress() as progress:
+        raw = source.fetch(on_progress=progress.bytes, say=progress.say)
+        progress.say(f"preparing {raw.events.height:,} interactions")
+        about = source.about
+        interactions = prepare(
+            raw, name=about.name, domain=about.domain, min_rating=min_rating, k_core=k_core, tie_seed=tie_seed
+        )
+        interactions.save(to)
+    _report(interactions, to, as_json)
+
+
+@app.command("import")
+def import_(
+    path: Annotated[Path, typer.Argument(help="A file, or a directory of files.", metavar="PATH")],
+    to: To,
+    form: Annotated[Format | None, typer.Option("--format", help="By the name of PATH unless said.")] = None,
+    user: Annotated[str | None, typer.Option(help="Column of the user ids.", metavar="COL")] = None,
+    item: Annotated[str | None, typer.Option(help="Column of the item ids.", metavar="COL")] = None,
+    time_: Annotated[str | None, typer.Option("--time", help="Column of the times.", metavar="COL")] = None,
+    rating: Annotated[str | None, typer.Option(help="Column of the ratings.", metavar="COL")] = None,
+    order_as_given: Annotated[
+        bool, typer.Option("--order-as-given", help="There are no times: the rows are in order.")
+    ] = False,
+    min_rating: MinRating = None,
+    k_core: KCore = None,
+    items: Annotated[Path | None, typer.Option(help="Table of the items.", metavar="FILE")] = None,
+    items_id: Annotated[str | None, typer.Option(help="Its column of item ids.", metavar="COL")] = None,
+    title: Annotated[str | None, typer.Option(help="Its column of titles.", metavar="COL")] = None,
+    category: Annotated[str | None, typer.Option(help="Its column of categories.", metavar="COL")] = None,
+    text: Annotated[str | None, typer.Option(help="Its column of descriptions.", metavar="COL")] = None,
+    separator: Annotated[str | None, typer.Option(help="Of a CSV file, found unless said.", metavar="CHAR")] = None,
+    domain: Annotated[str, typer.Option(help="What the items are, for prompts.", metavar="WORD")] = "items",
+    name: Annotated[str | None, typer.Option(help="What tables call the data; PATH's name unless said.")] = None,
+    tie_seed: TieSeed = 0,
+    as_json: Json = False,
+) -> None:
+    """Turn your own interactions into a data directory.
+
+    Example: deftrec data import clicks.csv --user uid --item sku --time ts --items goods.csv --to data/shop
+    """
+    check_target(to)
+    form = form or _guess(path)
+    wants_rating = rating or ("rating" if min_rating is not None else None)
+    with _progress() as progress:
+        progress.say(f"reading {path}")
+        raw: Raw
+        if form is Format.reference:
+            if order_as_given or rating or min_rating is not None or time_ or user or item:
+                raise DataError("the reference format has no columns to name and no ratings; leave those options out")
+            raw = read_reference(path)
+        elif form is Format.recbole:
+            raw = read_recbole(
+                path,
+                user=user or "user_id",
+                item=item or "item_id",
+                time=time_ or "timestamp",
+                rating=rating or "rating",
+                as_given=order_as_given,
+            )
+        else:
+            columns = Columns(
+                user=user or "user",
+                item=item or "item",
+                time=None if order_as_given else time_ or "time",
+                rating=wants_rating,
+                title=title,
+                category=category,
+                text=text,
+                catalogue_item=items_id,
+                separator=separator,
+            )
+            table: TableFormat = form.value  # type: ignore[assignment]
+            raw = read_tabular(path, columns, form=table, items=items)
+        progress.say(f"preparing {raw.events.height:,} interactions")
+        called = name or (path.resolve().name if path.is_dir() else path.name.split(".")[0])
+        interactions = prepare(raw, name=called, domain=domain, min_rating=min_rating, k_core=k_core, tie_seed=tie_seed)
+        interactions.save(to)
+    _report(interactions, to, as_json)
+
+
+@app.command()
+def describe(
+    directory: Annotated[Path, typer.Argument(help="A data directory.", metavar="DIR")], as_json: Json = False
+) -> None:
+    """Show what a data set is like: its tail, lengths, clones, repeats, cold targets.
+
+    Example: deftrec data describe data/ml-100k
+    """
+    with _progress() as progress:
+        progress.say(f"reading {directory}")
+        description = describe_interactions(Interactions.load(directory))
+    if as_json:
+        print(description.model_dump_json(indent=2))
+        return
+    Console(width=None if sys.stdout.isatty() else 120).print(draw(description))
+
+
+# -- helpers ---------------------------------------------------------------------------------------------------------
+
+
+def _guess(path: Path) -> Format:
+    if not path.exists():
+        raise DataError(f"{path}: no such file or directory")
+    if path.is_dir():
+        if (path / TEST).is_file():
+            return Format.reference
+        if any(path.glob("*.inter")):
+            return Format.recbole
+        raise DataError(f"{path}: a directory with neither {TEST} nor a .inter file; give the file itself")
+    return Format.recbole if path.suffix == ".inter" else Format(format_of(path))
+
+
+def _checksum(about: About) -> str:
+    published = about.files[0].checksum
+    return published.partition(":")[0] if published else "recorded"
+
+
+def _report(interactions: Interactions, to: Path, as_json: bool) -> None:
+    meta = interactions.meta
+    if as_json:
+        print(json.dumps({"directory": str(to), **meta.model_dump()}, indent=2))
+        return
+    counts = meta.counts
+    untitled = int((interactions.catalogue["title"] == "").sum())
+    notes = [f"{counts['duplicates']:,} duplicates dropped"] if counts.get("duplicates") else []
+    notes += [f"{untitled:,} items without title"] if untitled else []
+    print(
+        f"{to}: {counts['users']:,} users, {counts['items']:,} items, {counts['interactions']:,} interactions"
+        + (f" ({', '.join(notes)})" if notes else "")
+    )
+
+
+class _Teller:
+    """Messages and bytes: a bar where stderr is a terminal, now and then a line where it is not."""
+
+    def __init__(self, bar: Progress | None) -> None:
+        self._bar = bar
+        self._task = bar.add_task("", total=None) if bar is not None else None
+        self._said = time.monotonic()
+
+    def say(self, message: str) -> None:
+        """Print a line, and start over counting."""
+        if self._bar is None:
+            print(message, file=sys.stderr, flush=True)
+        else:
+            self._bar.console.print(message, highlight=False)
+            self._bar.reset(self._task, total=None)  # type: ignore[arg-type]
+
+    def bytes(self, done: int, total: int | None) -> None:
+        """Move the bar to `done` bytes."""
+        if self._bar is not None:
+            self._bar.update(self._task, completed=done, total=total)  # type: ignore[arg-type]
+        elif time.monotonic() - self._said > PLAIN_SECONDS:
+            self._said = time.monotonic()
+            share = f" of {total / 1e6:.1f}" if total else ""
+            print(f"{done / 1e6:.1f}{share} MB", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _progress() -> Iterator[_Teller]:
+    if not sys.stderr.isatty():
+        yield _Teller(None)
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        yield _Teller(bar)

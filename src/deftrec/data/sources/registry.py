@@ -1,0 +1,43 @@
+"""The data sets that `deftrec data fetch` knows by name."""
+
+import difflib
+from collections.abc import Iterator
+
+from deftrec.data.sources.amazon import RELEASES, Amazon
+from deftrec.data.sources.base import About, Source
+from deftrec.data.sources.lastfm import LastFM
+from deftrec.data.sources.movielens import MovieLens1M, MovieLens32M, MovieLens100K, MovieLensLatestSmall
+from deftrec.errors import DataError
+
+_SINGLE: tuple[type[Source], ...] = (MovieLens100K, MovieLens1M, MovieLensLatestSmall, MovieLens32M, LastFM)
+
+
+def sources() -> Iterator[Source]:
+    """Every source, the many Amazon categories each by itself."""
+    for single in _SINGLE:
+        yield single()
+    for release in RELEASES.values():
+        for category in sorted(release.categories):
+            yield Amazon(release, category)
+            yield Amazon(release, category, "raw")
+
+
+def abouts() -> Iterator[About]:
+    """What all sources say about themselves."""
+    return (source.about for source in sources())
+
+
+def source_named(name: str) -> Source:
+    """The source called `name`, in any case.
+
+    Raises:
+        DataError: there is none; the message has the nearest names.
+    """
+    by_name = {source.about.name.lower(): source for source in sources()}
+    found = by_name.get(name.lower().removesuffix("/5-core"))
+    if found is None:
+        near = difflib.get_close_matches(name.lower(), by_name, n=3, cutoff=0.4)
+        nearest = " or ".join(by_name[one].about.name for one in near)
+        hint = f"did you mean {nearest}? " if near else ""
+        raise DataError(f"no data set is called {name!r}; {hint}'deftrec data list' shows them all")
+    return found
