@@ -44,10 +44,19 @@ def test_values_without_a_mean_are_refused(values: torch.Tensor) -> None:
         bootstrap_interval(values)
 
 
-def test_exchanging_the_systems_exchanges_the_signs_exactly() -> None:
+def test_grouping_close_values_hides_nothing() -> None:
+    values = torch.rand(20_000, generator=torch.Generator().manual_seed(6), dtype=torch.float64) ** 8
+    assert len(intervals._distinct(values.numpy())[0]) <= 4097
+    low, high = bootstrap_interval(values, samples=4000)
+    assert (high - low) / 2 == pytest.approx(1.96 * float(values.std()) / 20_000**0.5, rel=0.05)
+    assert (low + high) / 2 == pytest.approx(float(values.mean()), abs=(high - low) / 20)
+
+
+@pytest.mark.parametrize(("users", "levels"), [(300, 3), (9000, 10**9)])  # the second is grouped
+def test_exchanging_the_systems_exchanges_the_signs_exactly(users: int, levels: int) -> None:
     generator = torch.Generator().manual_seed(4)
-    first = torch.randint(0, 4, (300,), generator=generator).double() / 3
-    second = torch.randint(0, 4, (300,), generator=generator).double() / 3
+    first = torch.randint(0, levels + 1, (users,), generator=generator).double() / levels
+    second = torch.randint(0, levels + 1, (users,), generator=generator).double() / levels
     there, back = paired_bootstrap(first, second), paired_bootstrap(second, first)
     assert back.difference == -there.difference
     assert back.p == there.p

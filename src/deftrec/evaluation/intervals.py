@@ -2,7 +2,9 @@
 
 A bootstrap replicate draws N users with replacement and takes their mean. What matters of a draw is only how often each
 distinct value came up, and those counts are multinomial; so replicates are drawn over distinct values, which is
-the same distribution at a fraction of the work (HR@K of ten million users has two values) and in bounded memory.
+the same distribution at a fraction of the work (HR@K of ten million users has two values). Where there are more than
+4,096 distinct values, neighbours in value are drawn together and their mean stands for them: with M the largest
+magnitude that hides a variance of at most (M / 4096)^2, so it narrows an interval by nothing one could see.
 """
 
 from collections.abc import Iterator
@@ -12,6 +14,7 @@ import numpy as np
 from torch import Tensor
 
 _CHUNK = 1 << 22  # counts drawn at once: 32 MB
+_DISTINCT = 4096
 SAMPLES = 1000
 """Bootstrap replicates."""
 
@@ -70,9 +73,7 @@ def _replicates(values: Tensor, seed: int, samples: int) -> np.ndarray:
     array = values.detach().double().cpu().numpy()
     if array.ndim != 1 or len(array) == 0 or not np.isfinite(array).all():
         raise ValueError("a bootstrap needs one finite value for each of at least one user")
-    distinct, first, counts = np.unique(array, return_index=True, return_counts=True)
-    order = np.argsort(first)  # in order of appearance: negated values then get the very same draws
-    distinct, counts = distinct[order], counts[order]
+    distinct, counts = _distinct(array)
     drawn = np.random.default_rng(seed)
     chances = counts / len(array)
     means = [
@@ -80,6 +81,20 @@ def _replicates(values: Tensor, seed: int, samples: int) -> np.ndarray:
         for size in _chunks(samples, max(1, _CHUNK // len(distinct)))
     ]
     return np.concatenate(means)
+
+
+def _distinct(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct values (or the means of groups of close ones) and how many users have each. `[V]`, `[V]`
+
+    In order of appearance, and the groups are symmetric around zero: negated values then get the very same draws.
+    """
+    distinct, first, counts = np.unique(array, return_index=True, return_counts=True)
+    if len(distinct) > _DISTINCT:
+        groups = np.rint(array * (_DISTINCT / (2 * np.abs(array).max())))
+        _, first, group, counts = np.unique(groups, return_index=True, return_inverse=True, return_counts=True)
+        distinct = np.bincount(group, weights=array) / counts
+    order = np.argsort(first)
+    return distinct[order], counts[order]
 
 
 def _chunks(total: int, step: int) -> Iterator[int]:
