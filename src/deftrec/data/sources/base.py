@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeAlias
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict
 
@@ -36,6 +37,12 @@ class RemoteFile(BaseModel):
     def name(self) -> str:
         """The file's name, the last part of its URL."""
         return self.url.rsplit("/", 1)[-1]
+
+    @property
+    def place(self) -> Path:
+        """Where the file lies in the cache: host, then path."""
+        parts = urlsplit(self.url)
+        return Path(parts.hostname or "", *parts.path.strip("/").split("/"))
 
 
 class About(BaseModel):
@@ -77,8 +84,8 @@ class Source(ABC):
         Raises:
             DownloadError: a file cannot be fetched, or is not what its publisher says.
         """
-        cache = (home or default_home()) / "downloads" / self.about.name
-        files = {file.name: self._fetch_one(file, cache / file.name, on_progress, say) for file in self.about.files}
+        cache = (home or default_home()) / "downloads"  # laid out as the hosts are, so that sources share files
+        files = {file.name: self._fetch_one(file, cache / file.place, on_progress, say) for file in self.about.files}
         return self.read(files)
 
     def _fetch_one(self, file: RemoteFile, to: Path, on_progress: Progress | None, say: Say) -> Path:

@@ -110,25 +110,23 @@ def times(column: pl.Series, place: Place, records: pl.Series | None = None) -> 
     if column.dtype.is_temporal() or column.dtype.is_integer():
         _refuse(column.is_null(), column, place, records, "is not a time")
         return column
-    numbers = column if column.dtype.is_float() else column.cast(pl.String).str.strip_chars()
-    if not numbers.dtype.is_float():
-        plain = whole_numbers(numbers)
-        if plain.dtype == pl.Int64 and plain.null_count() == 0:
-            return plain
-        dates = _dates(numbers)
-        if dates is not None:
-            return dates
-        numbers = numbers.cast(pl.Float64, strict=False)
-    _refuse(~numbers.is_finite().fill_null(False), column, place, records, "is not a time (a number, or an ISO date)")
-    return numbers
-
-
-def _dates(text: pl.Series) -> pl.Series | None:
-    for form in DATE_FORMATS:
+    if column.dtype.is_float():
+        _refuse(~column.is_finite().fill_null(False), column, place, records, "is not a time")
+        return column
+    text = column.cast(pl.String).str.strip_chars()
+    plain = whole_numbers(text)
+    if plain.dtype == pl.Int64 and plain.null_count() == 0:
+        return plain
+    numbers = text.cast(pl.Float64, strict=False)
+    numbers = numbers.set(~numbers.is_finite().fill_null(True), None)
+    # Of the forms that a time can have, the one that fits most values: where it fits not all, it tells the bad one.
+    best, unread = numbers, numbers.null_count()
+    for form in DATE_FORMATS if unread else ():
         dates = text.str.to_datetime(form, strict=False, time_unit="ms")
-        if dates.null_count() == 0:
-            return dates
-    return None
+        if dates.null_count() < unread:
+            best, unread = dates, dates.null_count()
+    _refuse(best.is_null(), column, place, records, "is not a time (a number, or an ISO date)")
+    return best
 
 
 def numbers(column: pl.Series, place: Place, records: pl.Series | None = None) -> pl.Series:
