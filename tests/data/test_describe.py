@@ -55,7 +55,7 @@ def test_clones() -> None:
 
 def test_cold_and_repeated_targets() -> None:
     left = describe(KNOWN).splits[0]
-    # Asked are the six users with three or more items. Train: ab, ab, ab, ab, ab, a, a, a. Validation: c, c, c, b, b, x.
+    # Asked are the users with three or more items. Train: ab, ab, ab, ab, ab, a, a, a. Validation: c, c, c, b, b, x.
     assert (left.validation_targets, left.test_targets, left.train_interactions) == (6, 6, 13)
     assert left.validation_not_in_train == 4 / 6
     # Test: d, d, d, a, x, b.
