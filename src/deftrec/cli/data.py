@@ -240,7 +240,7 @@ class _Teller:
         if self._bar is None:
             print(message, file=sys.stderr, flush=True)
         else:
-            self._bar.console.print(message, highlight=False)
+            self._bar.console.print(message, highlight=False, markup=False)
             self._bar.reset(self._task, total=None)  # type: ignore[arg-type]
 
     def bytes(self, done: int, total: int | None) -> None:

@@ -57,7 +57,7 @@ def _facts(description: Description) -> Table:
     if description.filters:
         rows.append(("filters", ", ".join(f"{key} {value}" for key, value in description.filters.items())))
     for name, value in rows:
-        table.add_row(Text(name, style="dim"), value)
+        table.add_row(Text(name, style="dim"), Text(value))
     return table
 
 

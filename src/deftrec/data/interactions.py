@@ -108,11 +108,7 @@ class Interactions:
             _ids(events[item], meta.source).alias("item"),
             _times(events[time], meta.source).alias("time"),
         )
-        unique = events.unique(maintain_order=True)
-        duplicates = events.height - unique.height
-        draw = np.random.default_rng(meta.tie_seed).random(unique.height)
-        # Sorting first makes the draw independent of file order.
-        ordered = unique.sort("user", "time", "item").with_columns(pl.Series("draw", draw)).sort("user", "time", "draw")
+        ordered, duplicates = _ordered(events, meta.tie_seed)
         users = ordered["user"].unique(maintain_order=True)
         catalogue = _catalogue(ordered["item"], items, meta.source)
         counts = {"users": len(users), "items": catalogue.height, "interactions": ordered.height}
@@ -271,6 +267,35 @@ def check_target(directory: str | Path) -> Path:
     return directory
 
 
+def _ordered(events: pl.DataFrame, tie_seed: int) -> tuple[pl.DataFrame, int]:
+    """Events by user and time, ties in drawn order, without exact duplicates; and how many of those there were.
+
+    Sorting by everything first makes the draw independent of file order. Ids are ranked once: millions of strings are
+    slow to sort.
+    """
+    ranks = pl.DataFrame(
+        {"user": _ranks(events["user"]), "item": _ranks(events["item"]), "time": events["time"]}
+    ).with_row_index("row")
+    ranks = ranks.sort("user", "time", "item")
+    user, time, item = (ranks[name].to_numpy() for name in ("user", "time", "item"))
+    tied = np.concatenate([[False], (user[1:] == user[:-1]) & (time[1:] == time[:-1])])
+    kept = ~(tied & np.concatenate([[False], item[1:] == item[:-1]]))
+    rows, moment = ranks["row"].to_numpy()[kept], np.cumsum(~tied)[kept]
+    draw = np.random.default_rng(tie_seed).random(len(rows))
+    alone = np.bincount(moment)[moment] == 1
+    several = np.flatnonzero(~alone)
+    rows[several] = rows[several[np.lexsort((draw[several], moment[several]))]]
+    return events[rows], len(kept) - len(rows)
+
+
+def _ranks(ids: pl.Series) -> pl.Series:
+    """The place of each id among the sorted distinct ones."""
+    known = ids.unique().sort()
+    if ids.dtype == pl.String:
+        return ids.cast(pl.Enum(known)).to_physical()
+    return pl.Series(ids.name, np.searchsorted(known.to_numpy(), ids.to_numpy()))
+
+
 def _ids(column: pl.Series, source: str) -> pl.Series:
     """External ids as strings or integers, or a clear error that names the first bad row."""
     if column.dtype.is_nested() or column.dtype == pl.Boolean:
@@ -289,6 +314,8 @@ def _ids(column: pl.Series, source: str) -> pl.Series:
 
 
 def _times(column: pl.Series, source: str) -> pl.Series:
+    if column.dtype in (pl.Duration, pl.Time) or column.dtype.is_nested():
+        raise DataError(f"{source}: column {column.name!r} holds {column.dtype}, which is no moment in time")
     if column.dtype.is_temporal():
         column = column.cast(pl.Datetime("ms")).cast(pl.Int64)
     if not column.dtype.is_numeric():

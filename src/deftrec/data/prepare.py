@@ -64,7 +64,7 @@ def prepare(
         filters["min_rating"] = min_rating
     columns = ["user", "item", "time"]
     if k_core is not None:
-        unique = events.select(columns).unique(maintain_order=True)
+        unique = events.select(columns).unique()  # their order says nothing; see Interactions.from_frame
         counts["duplicates"] = events.height - unique.height
         events = keep_core(unique, k_core)
         filters["k_core"] = k_core
