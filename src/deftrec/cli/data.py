@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from deftrec.data.describe import describe as describe_interactions
@@ -95,7 +95,7 @@ def fetch(
     """
     source = source_named(name)
     check_target(to)
-    with _progress() as progress:
+    with _progress(downloads=True) as progress:
         raw = source.fetch(on_progress=progress.bytes, say=progress.say)
         progress.say(f"preparing {raw.events.height:,} interactions")
         about = source.about
@@ -241,7 +241,7 @@ class _Teller:
             print(message, file=sys.stderr, flush=True)
         else:
             self._bar.console.print(message, highlight=False, markup=False)
-            self._bar.reset(self._task, total=None)  # type: ignore[arg-type]
+            self._bar.reset(self._task, total=None, description=message.split(maxsplit=1)[0])  # type: ignore[arg-type]
 
     def bytes(self, done: int, total: int | None) -> None:
         """Move the bar to `done` bytes."""
@@ -254,10 +254,12 @@ class _Teller:
 
 
 @contextmanager
-def _progress() -> Iterator[_Teller]:
+def _progress(downloads: bool = False) -> Iterator[_Teller]:
+    """A bar that counts bytes, or one that only says that work goes on: reading a table tells nothing of its progress."""
     if not sys.stderr.isatty():
         yield _Teller(None)
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    counts = (DownloadColumn(), TimeRemainingColumn()) if downloads else (TimeElapsedColumn(),)
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), *counts)
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         yield _Teller(bar)

@@ -1,6 +1,6 @@
 """Many sequences of different lengths as two flat arrays, and their packing into rows of constant shape."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,7 +51,7 @@ class Sequences:
         offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
         return Sequences(self.items[kept < np.repeat(lengths, self.lengths)], offsets)
 
-    def select(self, which: np.ndarray) -> "Sequences":
+    def select(self, which: Iterable[int]) -> "Sequences":
         """The sequences `which`, in that order."""
         return Sequences.from_lists([self[n] for n in which])
 

@@ -1,0 +1,206 @@
+"""Every option once: typed, documented, frozen. YAML or `--set a.b=c` in, JSON in the run directory out.
+
+An option that says `auto` is resolved from the size of the data by `deftrec.recipe.adapt` before anything is built;
+the run directory holds the resolved values.
+"""
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from deftrec.data.split import SplitName
+
+Auto: TypeAlias = Literal["auto"]
+Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
+Rate: TypeAlias = Annotated[float, Field(ge=0, lt=1)]
+Count: TypeAlias = Annotated[int, Field(ge=1)]
+Weight: TypeAlias = Annotated[float, Field(ge=0)]
+Positive: TypeAlias = Annotated[float, Field(gt=0)]
+
+
+class Options(BaseModel):
+    """Base of every group of options: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DataOptions(Options):
+    """What is fitted and what is asked."""
+
+    split: SplitName = "leave-one-out"
+    window: Count | Auto = Field("auto", description="items of history that the language model sees at most")
+
+
+class CollaborativeOptions(Options):
+    """LightGCN on the training interactions (He et al. 2020)."""
+
+    encoder: Literal["lightgcn", "none"] = "lightgcn"
+    dim: Count = 64
+    layers: Annotated[int, Field(ge=0, le=8)] = 3
+    learning_rate: Positive = 5e-3
+    l2: Weight = Field(1e-4, description="weight of the squared norm of a batch's base vectors")
+    batch_size: Count | Auto = Field("auto", description="positive interactions per step")
+    epochs: Count | Auto = "auto"
+    patience: Count = Field(3, description="validations without a better NDCG@10 before training stops")
+
+
+class TextOptions(Options):
+    """Sentence vectors of title, category and text, from a pre-trained language model."""
+
+    encoder: Literal["minilm", "none"] = "minilm"
+    model: str | None = Field(None, description="local path or hub id of another sentence model; null: the packaged one")
+    max_tokens: Count = Field(64, description="words pieces of one item's text that are read")
+
+
+class TokenizerOptions(Options):
+    """Robust tokenizer: masking, then K additive encoders (DeftRec, section on robust tokenization)."""
+
+    ways: Count = Field(1, description="K, continuous tokens of one item")
+    hidden: Count = 256
+    dropout: Rate = 0.1
+    mask_features: Rate = Field(0.0, description="share of features replaced by a learned value, in training")
+    drop_collaborative: Rate | Auto = Field("auto", description="share of items whose whole collaborative half is zeroed")
+    drop_text: Rate = Field(0.0, description="share of items whose whole text half is zeroed, in training")
+    noise: Weight = Field(0.0, description="sigma-VAE: spread of the random scale of the noise on a token, in training")
+    trainable_features: bool | Auto = Field("auto", description="learn the feature table on from its first value")
+    users: Literal["none", "folded"] = Field("none", description="user tokens: none, or folded in from the history")
+    reconstruction_weight: Weight = Field(0.0, description="decode the tokens' mean back to the features")
+    mean_weight: Weight = Field(0.0, description="keep the tokens' mean square at one, so that noise of unit scale counts")
+    redundancy_weight: Weight = Field(0.0, description="push the ways of one item apart (squared cosine)")
+
+
+class NanoOptions(Options):
+    """A small causal transformer, trained from scratch."""
+
+    kind: Literal["nano"] = "nano"
+    width: Count = 64
+    layers: Count = 2
+    heads: Count = 2
+    dropout: Rate = 0.3
+
+    @model_validator(mode="after")
+    def _divisible(self) -> "NanoOptions":
+        if self.width % (2 * self.heads):
+            raise ValueError(f"width {self.width} must be a multiple of twice the {self.heads} heads")
+        return self
+
+
+class PretrainedOptions(Options):
+    """A pre-trained Hugging Face model that reads continuous tokens among words."""
+
+    kind: Literal["pretrained"] = "pretrained"
+    model: str = Field("minilm", description="`minilm` (packaged, works offline), a local path, or a hub id")
+    revision: str | None = Field(None, description="hub revision; null: the newest")
+    tuning: Literal["frozen", "full", "lora"] = "full"
+    lora_rank: Count = 16
+    lora_alpha: Positive = 32.0
+    dropout: Rate = 0.1
+    prompt: str = Field(
+        "What a person who likes {domain} took, oldest first, and what comes next: {history}",
+        description="words around the placeholder {history}; {domain} is the dataset's",
+    )
+
+    @model_validator(mode="after")
+    def _has_history(self) -> "PretrainedOptions":
+        if not self.prompt.endswith("{history}") or self.prompt.count("{history}") != 1:
+            raise ValueError("prompt must end with the placeholder {history}, once: no place may read past its target")
+        return self
+
+
+LanguageOptions: TypeAlias = Annotated[NanoOptions | PretrainedOptions, Field(discriminator="kind")]
+
+
+class DiffusionOptions(Options):
+    """Denoising of the next item's latent under the condition."""
+
+    schedule: Literal["cosine", "linear"] = "cosine"
+    prediction: Literal["x0", "eps"] = "x0"
+    space: Literal["sphere", "euclidean"] = Field("sphere", description="latents and what is denoised have unit norm")
+    width: Count = 128
+    depth: Count = 2
+    pure_noise_share: Share = Field(0.75, description="share of targets that are trained at t = 1, the rest uniformly")
+    condition_dropout: Rate = Field(0.0, description="share of conditions replaced by a learned one, for guidance")
+    skip: bool = Field(True, description="add a linear map of the condition to the denoised x0")
+    sampler: Literal["ddim", "ddpm"] = "ddim"
+    steps: Count = 1
+    start: Literal["zero", "noise"] = Field("zero", description="start of sampling: the mean of the noise, or a draw")
+    samples: Count = Field(1, description="draws whose mean is retrieved with")
+    guidance_scale: Weight = Field(0.0, description="0: none; w: (1 + w) x conditional - w x unconditional")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "DiffusionOptions":
+        if self.guidance_scale and not self.condition_dropout:
+            raise ValueError("guidance_scale needs condition_dropout above 0: nothing else trains the empty condition")
+        if self.prediction == "eps" and self.skip:
+            raise ValueError("skip adds to x0: set skip to false with prediction eps")
+        return self
+
+
+class ObjectiveOptions(Options):
+    """Denoising error of the next item against that of items that were not taken."""
+
+    negatives: Literal["none", "pairwise", "preference", "softmax"] = "softmax"
+    temperature: Positive = Field(0.07, description="of the softmax over the catalogue")
+    negatives_per_target: Count = Field(16, description="drawn for `pairwise` and `preference`")
+    negatives_weight: Weight = 1.0
+    error_weight: Weight = Field(0.2, description="weight of the denoising error itself")
+    mask_seen: bool = Field(True, description="items of the history are no negatives")
+    full_softmax_items: Count = Field(50_000, description="larger catalogues use a sampled softmax")
+    sampled_items: Count = Field(16_384, description="items of one step of the sampled softmax, with logQ correction")
+
+
+class TrainingOptions(Options):
+    """The loop of the joint stage (tokenizer, language model and diffusion)."""
+
+    targets: Literal["every", "last"] = Field("every", description="every position, or the last of each sequence")
+    learning_rate: Positive | Auto = "auto"
+    language_learning_rate_factor: Positive = Field(1.0, description="rate of a pre-trained model, relative to the rest")
+    batch_positions: Count | Auto = "auto"
+    accumulation: Count = Field(1, description="batches whose gradients are added before a step")
+    epochs: Count | Auto = "auto"
+    patience: Count | Auto = Field("auto", description="epochs without a better validation NDCG@10 before it stops")
+    warmup_steps: Annotated[int, Field(ge=0)] = 100
+    final_rate: Share = Field(0.1, description="learning rate at the end of the cosine, as a share of its peak")
+    weight_decay: Weight = 0.01
+    clip: Positive = 5.0
+    precision: Literal["auto", "bf16", "fp32"] = Field("auto", description="auto: bf16 where the hardware multiplies it")
+    validation_users: Count = Field(50_000, description="users asked in one validation, at most")
+
+
+class PriorOptions(Options):
+    """A linear collaborative prior added to the retrieval score: EASE (Steck 2019) on a recency-weighted history."""
+
+    kind: Literal["ease", "none"] = "ease"
+    regularisation: tuple[Positive, ...] = Field((50.0, 300.0), description="tried; validation chooses")
+    recency: tuple[Weight, ...] = Field((0.0, 0.25, 0.5, 1.0), description="p of (1 + age)^-p; validation chooses")
+    weights: tuple[Weight, ...] = Field((0.0, 5.0, 10.0, 20.0, 40.0, 80.0), description="tried; validation chooses")
+    neighbours: Count = Field(512, description="largest entries kept for each item")
+    max_items: Count = Field(20_000, description="the most popular items that take part; bounds memory and time")
+
+
+class RetrievalOptions(Options):
+    """How the generated latent is matched with the catalogue."""
+
+    similarity: Literal["cosine", "inner", "l2"] = "cosine"
+    prior: PriorOptions = PriorOptions()
+
+
+class Config(Options):
+    """All options of one run."""
+
+    seed: Annotated[int, Field(ge=0)] = 0
+    data: DataOptions = DataOptions()
+    collaborative: CollaborativeOptions = CollaborativeOptions()
+    text: TextOptions = TextOptions()
+    tokenizer: TokenizerOptions = TokenizerOptions()
+    language: LanguageOptions = NanoOptions()
+    diffusion: DiffusionOptions = DiffusionOptions()
+    objective: ObjectiveOptions = ObjectiveOptions()
+    training: TrainingOptions = TrainingOptions()
+    retrieval: RetrievalOptions = RetrievalOptions()
+
+    @model_validator(mode="after")
+    def _has_features(self) -> "Config":
+        if self.collaborative.encoder == "none" and self.text.encoder == "none":
+            raise ValueError("items have no vectors: collaborative.encoder and text.encoder are both none")
+        return self

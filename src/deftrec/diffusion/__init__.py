@@ -1,0 +1,20 @@
+"""Schedule, denoiser, objective, sampler."""
+
+from deftrec.diffusion.head import DiffusionHead, Sampling
+from deftrec.diffusion.objective import Denoised, Objective
+from deftrec.diffusion.sampler import DDIMSampler, DDPMSampler, Sample, Sampler
+from deftrec.diffusion.schedule import CosineSchedule, LinearSchedule, NoiseSchedule
+
+__all__ = [
+    "CosineSchedule",
+    "DDIMSampler",
+    "DDPMSampler",
+    "Denoised",
+    "DiffusionHead",
+    "LinearSchedule",
+    "NoiseSchedule",
+    "Objective",
+    "Sample",
+    "Sampler",
+    "Sampling",
+]

@@ -1,0 +1,130 @@
+"""Denoising diffusion of the next item's latent under the language model's condition."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from deftrec.config import DiffusionOptions
+from deftrec.diffusion.denoiser import Denoiser
+from deftrec.diffusion.sampler import SAMPLERS, Sample
+from deftrec.diffusion.schedule import SCHEDULES
+
+EPS_START = 0.98
+"""First sampling time of the eps-parameterisation: at t = 1 the predicted noise says nothing of x0."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How latents are generated; the defaults come from `DiffusionOptions`.
+
+    Attributes:
+        sampler: `ddim` or `ddpm`.
+        steps: times the denoiser is asked.
+        start: `zero`, the mean of the noise, or `noise`, a draw.
+        samples: draws that are averaged.
+        guidance_scale: w of classifier-free guidance; 0 asks the denoiser once a step.
+    """
+
+    sampler: str
+    steps: int
+    start: str
+    samples: int
+    guidance_scale: float
+
+    @classmethod
+    def of(cls, options: DiffusionOptions) -> "Sampling":
+        """The sampling that the configuration asks for."""
+        return cls(options.sampler, options.steps, options.start, options.samples, options.guidance_scale)
+
+
+class DiffusionHead(nn.Module):
+    """Noise schedule and denoiser as one: corrupts latents, denoises them, and generates new ones.
+
+    Noise has variance 1 / D in each of the D components, so that its norm is that of a latent on the unit sphere.
+
+    Args:
+        latent: D.
+        options: schedule, prediction, sizes.
+    """
+
+    def __init__(self, latent: int, options: DiffusionOptions) -> None:
+        super().__init__()
+        self.latent, self.options = latent, options
+        self.schedule = SCHEDULES[options.schedule]()
+        self.denoiser = Denoiser(latent, options.width, options.depth)
+        self.skip = nn.Linear(latent, latent, bias=False) if options.skip else None
+        if self.skip is not None:
+            nn.init.eye_(self.skip.weight)
+        self.empty = nn.Parameter(torch.zeros(latent)) if options.condition_dropout else None
+
+    def denoise(self, x: Tensor, t: Tensor, condition: Tensor) -> Tensor:
+        """x0_hat. `x` and `condition` `[N, D]`, `t` `[N]` -> `[N, D]` float32"""
+        predicted = self.denoiser(x, t, condition)
+        if self.skip is not None:
+            predicted = predicted + self.skip(condition)
+        predicted = predicted.float()
+        if self.options.prediction == "eps":
+            t = t.clamp_max(EPS_START)
+            alpha, sigma = self.schedule.alpha(t)[:, None], self.schedule.sigma(t)[:, None]
+            predicted = (x.float() - sigma * predicted) / alpha
+        return self.to_space(predicted)
+
+    def to_space(self, latents: Tensor) -> Tensor:
+        """Latents as this head denoises them: of unit norm on the sphere, as they are otherwise."""
+        return F.normalize(latents.float(), dim=-1) if self.options.space == "sphere" else latents.float()
+
+    def training_pair(self, latents: Tensor, condition: Tensor) -> Tensor:
+        """Corrupt `latents` `[N, D]` and denoise them under `condition` `[N, D]` -> x0_hat `[N, D]`.
+
+        The latents are what is to be found, not what is to be learnt: no gradient reaches them from here.
+        """
+        N = len(latents)
+        t = torch.rand(N, device=latents.device)
+        t = torch.where(torch.rand(N, device=latents.device) < self.options.pure_noise_share, 1.0, t)
+        if self.options.prediction == "eps":
+            t = t * EPS_START
+        x = self.schedule.corrupt(latents.detach().float(), self._draw(N, latents.device), t)
+        if self.empty is not None:
+            dropped = torch.rand(N, 1, device=latents.device) < self.options.condition_dropout
+            condition = torch.where(dropped, self.empty.to(condition.dtype), condition)
+        return self.denoise(x, t, condition)
+
+    def generate(
+        self,
+        condition: Tensor,
+        sampling: Sampling,
+        generator: torch.Generator | None = None,
+        keep_path: bool = False,
+    ) -> Sample:
+        """The latent of the next item under each condition, the mean of `sampling.samples` draws.
+
+        Args:
+            condition: `[N, D]`
+            generator: the only source of randomness; on the device of `condition`.
+            keep_path: keep the denoised x0 of every step.
+        """
+        N, S, D = len(condition), sampling.samples, self.latent
+        repeated = condition.repeat_interleave(S, 0)
+        start = EPS_START if self.options.prediction == "eps" else 1.0
+        sampler = SAMPLERS[sampling.sampler](self.schedule, sampling.steps, start, 1 / D)
+        x = torch.zeros(S, D, device=condition.device)
+        if sampling.start == "noise":
+            x = self._draw(S, condition.device, generator)
+
+        def ask(x: Tensor, time: float) -> Tensor:
+            x = x.reshape(N * S, D)
+            t = torch.full((N * S,), time, device=x.device)
+            x0 = self.denoise(x, t, repeated)
+            if sampling.guidance_scale and self.empty is not None:
+                blind = self.denoise(x, t, self.empty.expand_as(repeated))
+                x0 = self.to_space((1 + sampling.guidance_scale) * x0 - sampling.guidance_scale * blind)
+            return x0.view(N, S, D)
+
+        drawn = sampler.sample(ask, x.expand(N, S, D), generator, keep_path)
+        path = None if drawn.path is None else drawn.path.mean(2)
+        return Sample(self.to_space(drawn.x0.mean(1)), path)
+
+    def _draw(self, n: int, device: torch.device, generator: torch.Generator | None = None) -> Tensor:
+        return torch.randn(n, self.latent, device=device, generator=generator) * self.latent**-0.5

@@ -1,0 +1,126 @@
+"""The objective: the denoised latent close to the item that was taken, and far from those that were not."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from deftrec.config import ObjectiveOptions
+from deftrec.diffusion.softmax import chunked_cross_entropy
+
+
+@dataclass(frozen=True, eq=False)
+class Denoised:
+    """What the objective judges.
+
+    Attributes:
+        x0_hat: denoised latents. `[N, D]`
+        latents: those of the candidate items, with gradients. `[C, D]`
+        targets: the item each x0_hat should be, as a place in `latents`. `[N]` int64
+        seen: (row, place in `latents`) pairs that are no negatives, sorted by row. `[M, 2]` int64
+        log_q: log probability that a candidate is among the candidates; None where all items are. `[C]`
+    """
+
+    x0_hat: Tensor
+    latents: Tensor
+    targets: Tensor
+    seen: Tensor
+    log_q: Tensor | None
+
+
+class Negatives(ABC):
+    """How negative interactions enter the objective."""
+
+    def __init__(self, options: ObjectiveOptions) -> None:
+        self.options = options
+
+    @abstractmethod
+    def loss(self, denoised: Denoised) -> Tensor | None:
+        """A scalar, or None where there is no such term."""
+
+    def _draw(self, denoised: Denoised) -> tuple[Tensor, Tensor]:
+        """Places of random negatives `[N, M]`, and which of them are the target after all. `[N, M]` bool"""
+        N, M = len(denoised.targets), self.options.negatives_per_target
+        drawn = torch.randint(len(denoised.latents), (N, M), device=denoised.targets.device)
+        return drawn, drawn == denoised.targets[:, None]
+
+
+class NoNegatives(Negatives):
+    """Plain denoising (DreamRec-like): the error alone."""
+
+    def loss(self, denoised: Denoised) -> None:
+        """See `Negatives.loss`."""
+        return
+
+
+class PairwiseNegatives(Negatives):
+    """-log sigmoid(error of a negative - error of the positive), squared distances (DeftRec)."""
+
+    def loss(self, denoised: Denoised) -> Tensor:
+        """See `Negatives.loss`."""
+        drawn, same = self._draw(denoised)
+        positive = (denoised.x0_hat - denoised.latents[denoised.targets]).square().sum(-1)
+        negative = (denoised.x0_hat[:, None] - denoised.latents[drawn]).square().sum(-1)  # [N, M]
+        return F.softplus(positive[:, None] - negative).masked_fill(same, 0).sum() / (~same).sum().clamp_min(1)
+
+
+class PreferenceNegatives(Negatives):
+    """The same with cosine error against the centroid of the negatives (PreferDiff, Liu et al. 2025)."""
+
+    def loss(self, denoised: Denoised) -> Tensor:
+        """See `Negatives.loss`."""
+        drawn, same = self._draw(denoised)
+        centroid = denoised.latents[drawn].masked_fill(same[..., None], 0).mean(1)
+        positive = 1 - F.cosine_similarity(denoised.x0_hat, denoised.latents[denoised.targets], dim=-1)
+        negative = 1 - F.cosine_similarity(denoised.x0_hat, centroid, dim=-1)
+        return F.softplus((positive - negative) / self.options.temperature).mean()
+
+
+class SoftmaxNegatives(Negatives):
+    """Every candidate is a negative: -log softmax of -error / (2 temperature), error the squared distance.
+
+    With candidates that are a sample of the catalogue, each logit is corrected by its log probability of being drawn
+    (logQ, Bengio and Senecal 2008), so that popular items are not punished for being drawn often.
+    """
+
+    def loss(self, denoised: Denoised) -> Tensor:
+        """See `Negatives.loss`."""
+        temperature = self.options.temperature
+        bias = -denoised.latents.square().sum(-1) / (2 * temperature)  # constant on the sphere
+        if denoised.log_q is not None:
+            bias = bias - denoised.log_q
+        seen = denoised.seen if self.options.mask_seen else None
+        return chunked_cross_entropy(denoised.x0_hat / temperature, denoised.latents, bias, denoised.targets, seen)
+
+
+NEGATIVES: dict[str, type[Negatives]] = {
+    "none": NoNegatives,
+    "pairwise": PairwiseNegatives,
+    "preference": PreferenceNegatives,
+    "softmax": SoftmaxNegatives,
+}
+
+
+class Objective:
+    """Denoising error plus the term of the negatives, weighted as configured."""
+
+    def __init__(self, options: ObjectiveOptions) -> None:
+        self.options = options
+        self.negatives = NEGATIVES[options.negatives](options)
+
+    def __call__(self, denoised: Denoised) -> dict[str, Tensor]:
+        """Scalars: `loss`, and its parts `error` and (if there is one) `negatives`.
+
+        The error's target carries no gradient: with one, all latents shrink into a cone, where every error is small.
+        """
+        target = denoised.latents[denoised.targets].detach()
+        error = (denoised.x0_hat - target).square().sum(-1).mean()
+        loss = self.options.error_weight * error
+        parts = {"error": error}
+        negatives = self.negatives.loss(denoised)
+        if negatives is not None:
+            parts["negatives"] = negatives
+            loss = loss + self.options.negatives_weight * negatives
+        return {"loss": loss, **parts}

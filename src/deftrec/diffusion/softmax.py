@@ -1,0 +1,79 @@
+"""Cross-entropy against a whole catalogue without ever holding [targets x items]."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+CHUNK_CELLS = 1 << 20
+"""Logits held at a time: 4 MiB in float32, which stay in the caches."""
+
+
+def cross_entropy(
+    queries: Tensor, latents: Tensor, bias: Tensor, targets: Tensor, hidden: Tensor | None = None
+) -> Tensor:
+    """Mean of -log softmax(queries latents^T + bias)[target]: the plain reference of `chunked_cross_entropy`."""
+    logits = queries @ latents.T + bias
+    if hidden is not None and len(hidden):
+        logits = logits.index_put((hidden[:, 0], hidden[:, 1]), logits.new_tensor(float("-inf")))
+    return F.cross_entropy(logits.float(), targets)
+
+
+def chunked_cross_entropy(
+    queries: Tensor, latents: Tensor, bias: Tensor, targets: Tensor, hidden: Tensor | None = None
+) -> Tensor:
+    """Mean of -log softmax(queries latents^T + bias)[target], over rows in chunks; the gradient is made on the way.
+
+    Args:
+        queries: `[N, D]`, already divided by the temperature.
+        latents: `[C, D]`
+        bias: `[C]` float32
+        targets: `[N]` int64, places in `latents`.
+        hidden: (row, column) pairs left out of the softmax, sorted by row; never a row's own target. `[M, 2]` int64
+
+    Returns:
+        scalar float32. Matrix products run in the autocast dtype where autocast is on.
+    """
+    device = queries.device.type
+    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else queries.dtype
+    if hidden is None:
+        hidden = torch.zeros(0, 2, dtype=torch.int64, device=queries.device)
+    loss: Tensor = _ChunkedCrossEntropy.apply(queries, latents, bias, targets, hidden, dtype)
+    return loss
+
+
+class _ChunkedCrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, queries: Tensor, latents: Tensor, bias: Tensor, targets: Tensor, hidden: Tensor, dtype: torch.dtype
+    ) -> Tensor:
+        N, C = len(queries), len(latents)
+        rows = max(1, min(N, CHUNK_CELLS // C))
+        q, z = queries.detach().to(dtype), latents.detach().to(dtype)
+        q_gradient, z_gradient = torch.empty_like(queries), torch.zeros_like(latents, dtype=torch.float32)
+        bias_gradient = torch.zeros_like(bias)
+        total = torch.zeros((), device=queries.device)
+        bounds = torch.searchsorted(hidden[:, 0].contiguous(), torch.arange(0, N + rows, rows, device=hidden.device))
+        for number, start in enumerate(range(0, N, rows)):
+            part = slice(start, min(start + rows, N))
+            logits = (q[part] @ z.T).float().add_(bias)
+            pairs = hidden[bounds[number] : bounds[number + 1]]
+            logits[pairs[:, 0] - start, pairs[:, 1]] = float("-inf")
+            normaliser = logits.logsumexp(1)
+            wanted = targets[part, None]
+            total += (normaliser - logits.gather(1, wanted)[:, 0]).sum()
+            # From here on `logits` is the gradient: softmax minus the target's indicator.
+            gradient = logits.sub_(normaliser[:, None]).exp_()
+            gradient.scatter_add_(1, wanted, -torch.ones_like(wanted, dtype=gradient.dtype))
+            bias_gradient += gradient.sum(0)
+            gradient = gradient.to(dtype)
+            q_gradient[part] = (gradient @ z).to(q_gradient.dtype)
+            z_gradient += (gradient.T @ q[part]).float()
+        ctx.save_for_backward(q_gradient / N, (z_gradient / N).to(latents.dtype), bias_gradient / N)
+        return total / N
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        q_gradient, z_gradient, bias_gradient = ctx.saved_tensors
+        return gradient * q_gradient, gradient * z_gradient, gradient * bias_gradient, None, None, None

@@ -1,0 +1,72 @@
+"""`nano`: a small causal transformer from scratch, for data on which a pre-trained model earns nothing."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from deftrec.language.base import LanguageModel
+
+
+class NanoLanguageModel(LanguageModel):
+    """Pre-norm transformer with learned and rotary positions.
+
+    Args:
+        width: D.
+        layers, heads: of the transformer.
+        dropout: on the input and both branches of every block.
+        length: most tokens of one history (window x K).
+    """
+
+    def __init__(self, width: int, layers: int, heads: int, dropout: float, length: int) -> None:
+        super().__init__()
+        self.width = width
+        self.places = nn.Embedding(length, width)
+        self.dropout = nn.Dropout(dropout)
+        self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(layers))
+        self.norm = nn.LayerNorm(width)
+        nn.init.normal_(self.places.weight, std=0.02)
+
+    def read(self, embeddings: Tensor, mask: Tensor, positions: Tensor) -> Tensor:
+        """See `LanguageModel.read`."""
+        x = self.dropout(embeddings + self.places(positions))
+        for block in self.blocks:
+            x = block(x, mask, positions)
+        return self.norm(x)  # type: ignore[no-any-return]
+
+
+class Block(nn.Module):
+    """Attention, then a perceptron of four times the width; each adds to what it read."""
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads, self.drop = heads, dropout
+        self.norm_attention, self.norm_perceptron = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.query_key_value = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        self.expand, self.contract = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, mask: Tensor, positions: Tensor) -> Tensor:
+        """`[B, T, D]` -> `[B, T, D]`"""
+        B, T, D = x.shape
+        joint = self.query_key_value(self.norm_attention(x)).view(B, T, 3, self.heads, D // self.heads)
+        query, key, value = joint.permute(2, 0, 3, 1, 4)  # [B, H, T, D / H] each
+        read = F.scaled_dot_product_attention(
+            rotate(query, positions),
+            rotate(key, positions),
+            value,
+            attn_mask=mask[:, None],
+            dropout_p=self.drop if self.training else 0.0,
+        )
+        x = x + self.dropout(self.out(read.transpose(1, 2).reshape(B, T, D)))
+        return x + self.dropout(self.contract(F.gelu(self.expand(self.norm_perceptron(x)))))  # type: ignore[no-any-return]
+
+
+def rotate(x: Tensor, positions: Tensor, base: float = 10_000.0) -> Tensor:
+    """Rotary position encoding (Su et al. 2021). `[B, H, T, D]` with positions `[B, T]`"""
+    half = x.shape[-1] // 2
+    frequencies = base ** (-torch.arange(half, device=x.device, dtype=torch.float32) / half)
+    angles = positions[:, None, :, None].float() * frequencies
+    cosine, sine = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
+    first, second = x[..., :half], x[..., half:]
+    return torch.cat([first * cosine - second * sine, second * cosine + first * sine], -1)

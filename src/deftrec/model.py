@@ -1,0 +1,172 @@
+"""DeftRec itself: tokenizer, language model and diffusion in one forward pass (arXiv 2504.12007v1, figure 2)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from deftrec.config import Config
+from deftrec.data import NOTHING
+from deftrec.diffusion import Denoised, DiffusionHead, Objective, Sample, Sampling
+from deftrec.language import LanguageModel, Layout
+from deftrec.tokenizer import ItemFeatures, Masking, RobustTokenizer, Tokens
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Packed histories and what followed each place.
+
+    Attributes:
+        candidates: item numbers that this step knows of; all others do not exist for it. `[C]` int64
+        items: history items as places in `candidates`, `NOTHING` where empty. `[B, L]` int64
+        targets: the item that follows each place, likewise; `NOTHING` where none is asked. `[B, L]` int64
+        layout: segments and positions.
+        log_q: log probability of each candidate to be among them; None where all items are. `[C]`
+    """
+
+    candidates: Tensor
+    items: Tensor
+    targets: Tensor
+    layout: Layout
+    log_q: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class ItemLatents:
+    """The catalogue as the trained model sees it.
+
+    Attributes:
+        ways: continuous tokens of every item. `[I, K, D]`
+        latents: what is denoised towards and retrieved. `[I, D]`
+        features: what the tokens were made from. `[I, F]`
+    """
+
+    ways: Tensor
+    latents: Tensor
+    features: Tensor
+
+
+class DeftRec(nn.Module):
+    """Continuous tokens in, the denoised token of the next item out.
+
+    Args:
+        features: collaborative and text vectors of the catalogue.
+        language: reads the history.
+        config: everything else; no option is `auto` any more.
+    """
+
+    def __init__(self, features: ItemFeatures, language: LanguageModel, config: Config) -> None:
+        super().__init__()
+        options = config.tokenizer
+        self.weights = {
+            name: weight
+            for name, weight in (
+                ("reconstruction", options.reconstruction_weight),
+                ("mean", options.mean_weight),
+                ("redundancy", options.redundancy_weight),
+            )
+            if weight
+        }
+        self.features = nn.Parameter(features.values.clone(), requires_grad=options.trainable_features is True)
+        blocks = [(features.collaborative, float(options.drop_collaborative)), (features.text, options.drop_text)]
+        self.item_tokenizer = self._tokenizer(config, language.width, blocks)
+        self.user_tokenizer = self._tokenizer(config, language.width, []) if options.users == "folded" else None
+        self.language = language
+        self.diffusion = DiffusionHead(language.width, config.diffusion)
+        self.objective = Objective(config.objective)
+
+    def _tokenizer(self, config: Config, width: int, blocks: list[tuple[slice, float]]) -> RobustTokenizer:
+        options, features = config.tokenizer, self.features.shape[1]
+        # With a single block there is nothing else to serve from: it is never hidden as a whole.
+        blocks = blocks if all(columns.stop > columns.start for columns, _ in blocks) else []
+        return RobustTokenizer(
+            features,
+            width,
+            ways=options.ways,
+            hidden=options.hidden,
+            dropout=options.dropout,
+            masking=Masking(features, options.mask_features, blocks),
+            noise=options.noise,
+            losses=frozenset(self.weights),
+        )
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Losses of a batch: `loss` and its parts, scalars."""
+        features = self.features[batch.candidates]
+        items = self.item_tokenizer(features)
+        condition = self.condition(items.ways, features, batch.items, batch.layout)
+
+        asked = batch.targets != NOTHING
+        targets = batch.targets[asked]
+        latents = self.diffusion.to_space(items.mean)
+        x0_hat = self.diffusion.training_pair(latents[targets], condition[asked])
+        denoised = Denoised(x0_hat, latents, targets, seen_pairs(batch, asked), batch.log_q)
+
+        losses = self.objective(denoised)
+        for name, auxiliary in items.losses.items():
+            losses[name] = auxiliary
+            losses["loss"] = losses["loss"] + self.weights[name] * auxiliary
+        return losses
+
+    def condition(self, ways: Tensor, features: Tensor, items: Tensor, layout: Layout) -> Tensor:
+        """What the language model makes of every prefix of every history.
+
+        Args:
+            ways: tokens of the candidates. `[C, K, D]`
+            features: of the candidates. `[C, F]`
+            items: places in the candidates. `[B, L]`
+            layout: where the histories lie.
+
+        Returns:
+            `[B, L, D]`
+        """
+        places = items.clamp_min(0)
+        read = ways[places]
+        if self.user_tokenizer is not None:
+            # A user is what the user took so far: no table of users, and none sees its own target.
+            before = layout.visible().to(features.dtype)
+            folded = before @ features[places] / before.sum(-1, keepdim=True)  # [B, L, F]
+            user = self.user_tokenizer(folded.flatten(0, 1))
+            read = read + user.ways.view_as(read)
+        return self.language(read, layout)  # type: ignore[no-any-return]
+
+    @torch.no_grad()
+    def encode_catalogue(self, chunk: int = 65_536) -> ItemLatents:
+        """Tokens and latents of all items, in evaluation mode. Computed once, then reused."""
+        was_training = self.training
+        self.eval()
+        parts: list[Tokens] = [self.item_tokenizer(rows) for rows in self.features.split(chunk)]
+        self.train(was_training)
+        ways = torch.cat([part.ways for part in parts]).float()
+        latents = self.diffusion.to_space(torch.cat([part.mean for part in parts]))
+        return ItemLatents(ways, latents, self.features.detach())
+
+    @torch.no_grad()
+    def generate(
+        self,
+        catalogue: ItemLatents,
+        items: Tensor,
+        layout: Layout,
+        sampling: Sampling,
+        generator: torch.Generator | None = None,
+        keep_path: bool = False,
+    ) -> Sample:
+        """The latent of the next item after each history, one history a row, in evaluation mode.
+
+        Args:
+            items: item numbers, `NOTHING` behind the end of a history. `[B, L]`
+        """
+        condition = self.condition(catalogue.ways, catalogue.features, items, layout)
+        last = (layout.segments != NOTHING).sum(1).sub(1).clamp_min(0)
+        rows = torch.arange(len(items), device=items.device)
+        return self.diffusion.generate(condition[rows, last].float(), sampling, generator, keep_path)
+
+
+def seen_pairs(batch: Batch, asked: Tensor) -> Tensor:
+    """(target's row, place in candidates) of every item before each asked place, unless it is the target. `[M, 2]`"""
+    place = torch.cumsum(asked.flatten(), 0).view_as(asked) - 1
+    visible = batch.layout.visible() & asked[:, :, None]
+    b, at, before = visible.nonzero(as_tuple=True)
+    item = batch.items[b, before]
+    other = item != batch.targets[b, at]
+    return torch.stack([place[b, at][other], item[other]], 1)

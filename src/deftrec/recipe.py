@@ -1,0 +1,147 @@
+"""Recipes: a YAML file (or its name) and `--set` overrides become a `Config`; `auto` becomes a number."""
+
+import difflib
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from deftrec.config import Config
+from deftrec.errors import ConfigError
+
+T = TypeVar("T")
+
+
+def recipes_folder() -> Path:
+    """Where the shipped recipes lie: inside the installed package, or at the root of a checkout."""
+    packaged = Path(__file__).parent / "recipes"
+    return packaged if packaged.is_dir() else Path(__file__).parents[2] / "recipes"
+
+
+def load_recipe(name_or_path: str, overrides: list[str] | None = None) -> Config:
+    """The configuration of a recipe with `a.b=c` overrides applied.
+
+    Raises:
+        ConfigError: no such recipe, not YAML, an unknown key (the nearest valid one is named) or an invalid value.
+    """
+    path = Path(name_or_path)
+    if path.suffix not in {".yaml", ".yml"}:
+        path = recipes_folder() / f"{path.name}.yaml"
+    if not path.is_file():
+        names = ", ".join(sorted(file.stem for file in recipes_folder().glob("*.yaml")))
+        raise ConfigError(f"no recipe {name_or_path!r}; give a YAML file or one of: {names}")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: a recipe is a mapping of options, not {type(values).__name__}")
+    for override in overrides or []:
+        _apply(values, override)
+    return build_config(values, str(path))
+
+
+def build_config(values: dict[str, Any], source: str) -> Config:
+    """Validate `values`; errors name the key, the value and, for an unknown key, the nearest valid one."""
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        # A discriminated union puts its tag into the location; it is no key that a user wrote.
+        keys = [str(part) for part in problem["loc"] if str(part) not in {"nano", "pretrained"}]
+        key = ".".join(keys)
+        if problem["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(key, _all_keys(Config), n=1, cutoff=0.0)
+            raise ConfigError(f"{source}: unknown option {key!r}; did you mean {near[0]!r}?") from error
+        where = f"option {key!r}: " if key else ""
+        message = problem["msg"].removeprefix("Value error, ")
+        value = "" if isinstance(problem["input"], dict | BaseModel) else f", not {problem['input']!r}"
+        raise ConfigError(f"{source}: {where}{message}{value}") from error
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    key, sign, text = override.partition("=")
+    if not sign or not key:
+        raise ConfigError(f"--set {override!r}: write key=value, for example --set training.epochs=5")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {override!r}: the value is not YAML") from error
+    if isinstance(value, str):  # YAML 1.1 reads 1e-3 as text
+        try:
+            value = float(value)
+        except ValueError:
+            pass
+    *groups, last = key.split(".")
+    for group in groups:
+        values = values.setdefault(group, {})
+        if not isinstance(values, dict):
+            raise ConfigError(f"--set {override!r}: {group!r} is a value, not a group of options")
+    values[last] = value
+
+
+def _all_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
+    keys = []
+    for name, field in model.model_fields.items():
+        keys.append(prefix + name)
+        candidates = [field.annotation, *getattr(field.annotation, "__args__", ())]
+        for inner in candidates:
+            if isinstance(inner, type) and issubclass(inner, BaseModel):
+                keys += _all_keys(inner, f"{prefix}{name}.")
+    return keys
+
+
+def adapt(config: Config, *, positions: int, interactions: int, users: int, items: int) -> Config:
+    """Resolve every `auto` from the size of what is fitted.
+
+    The values between the sizes that were measured (5 k, 50 k, 130 k and 1 M positions) are interpolated in steps:
+    small data wants many passes and most of its collaborative vectors dropped, large data few passes, larger
+    batches and a feature table that learns.
+
+    Args:
+        positions: (history, next item) pairs of train.
+        interactions: interactions of train.
+        users, items: how many of each.
+    """
+    small, middle = positions < 20_000, positions < 90_000
+    mean_length = positions / max(1, users)
+    sparse = interactions / max(1, items) < 40
+
+    def choose(value: T | str, resolved: T) -> T:
+        return resolved if value == "auto" else value  # type: ignore[return-value]
+
+    data, collaborative = config.data, config.collaborative
+    tokenizer, training = config.tokenizer, config.training
+    steps_per_epoch = 40
+    batch = max(1024, min(65_536, interactions // steps_per_epoch))
+    window = choose(data.window, 64 if mean_length < 80 else 128)
+    learning_rate = choose(training.learning_rate, 1.5e-3 if small else 1e-3 if middle else 2e-3)
+    epochs = choose(training.epochs, 40 if small else 20 if middle else 12)
+    return config.model_copy(
+        update={
+            "data": data.model_copy(update={"window": window}),
+            "collaborative": collaborative.model_copy(
+                update={
+                    "batch_size": choose(collaborative.batch_size, batch),
+                    "epochs": choose(collaborative.epochs, 60),
+                }
+            ),
+            "tokenizer": tokenizer.model_copy(
+                update={
+                    "drop_collaborative": choose(tokenizer.drop_collaborative, 0.5 if small else 0.1),
+                    "trainable_features": choose(
+                        tokenizer.trainable_features, not middle and sparse and items <= 200_000
+                    ),
+                }
+            ),
+            "training": training.model_copy(
+                update={
+                    "learning_rate": learning_rate,
+                    "batch_positions": choose(training.batch_positions, 1024 if small else 2048),
+                    "epochs": epochs,
+                    "patience": choose(training.patience, max(3, epochs // 5)),
+                }
+            ),
+        }
+    )

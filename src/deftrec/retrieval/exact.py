@@ -1,0 +1,62 @@
+"""Every item scored, nothing approximated: the reference of every faster index."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from deftrec.data import NOTHING, Sequences
+
+Similarity: TypeAlias = Literal["cosine", "inner", "l2"]
+
+SCORE_BYTES = 128 << 20
+"""Memory of the scores that are held at a time: users come in chunks, so it does not grow with users x items."""
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """The best items of `N` queries.
+
+    Attributes:
+        items: item numbers, best first, `NOTHING` where fewer than K could be recommended. `[N, K]` int64
+        scores: `-inf` where there is no item. `[N, K]` float32
+    """
+
+    items: Tensor
+    scores: Tensor
+
+
+def similarity_scores(queries: Tensor, latents: Tensor, similarity: Similarity) -> Tensor:
+    """`[N, D]` against `[I, D]` -> `[N, I]`; `l2` is minus half the squared distance, without the query's own norm."""
+    if similarity == "cosine":
+        return torch.nn.functional.normalize(queries, dim=-1) @ torch.nn.functional.normalize(latents, dim=-1).T
+    scores = queries @ latents.T
+    return scores if similarity == "inner" else scores - latents.square().sum(-1) / 2
+
+
+def row_chunks(rows: int, items: int) -> Iterator[slice]:
+    """Slices of rows whose scores against `items` items fit into `SCORE_BYTES`."""
+    step = max(1, SCORE_BYTES // (4 * max(1, items)))
+    return (slice(start, min(start + step, rows)) for start in range(0, rows, step))
+
+
+def hide(scores: Tensor, histories: Sequences) -> Tensor:
+    """Items of a row's own history are no candidates: their scores become `-inf`, in `scores` itself. `[N, I]`"""
+    rows = torch.from_numpy(histories.owners()).to(scores.device)
+    columns = torch.from_numpy(histories.items.astype(np.int64)).to(scores.device)
+    scores[rows, columns] = float("-inf")
+    return scores
+
+
+def top(scores: Tensor, k: int) -> Found:
+    """The `k` best of each row, `NOTHING` in place of items that are no candidates. `[N, I]` -> `Found` of N x k"""
+    best = scores.topk(min(k, scores.shape[1]), dim=1)
+    items = best.indices.masked_fill(best.values == float("-inf"), NOTHING)
+    missing = k - items.shape[1]
+    if missing > 0:
+        items = torch.nn.functional.pad(items, (0, missing), value=NOTHING)
+    values = torch.nn.functional.pad(best.values, (0, max(0, missing)), value=float("-inf"))
+    return Found(items, values)

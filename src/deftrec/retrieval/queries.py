@@ -1,0 +1,64 @@
+"""Histories in, generated latents out: what the catalogue is scored with."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from deftrec.data import Sequences
+from deftrec.data.sequences import pad_histories
+from deftrec.diffusion import Sampling
+from deftrec.language import Layout
+from deftrec.model import DeftRec, ItemLatents
+
+PLACES = 8192
+"""History places of one batch; histories of like length share a batch, so that little padding is computed."""
+
+
+def generate_queries(
+    model: DeftRec,
+    catalogue: ItemLatents,
+    histories: Sequences,
+    *,
+    window: int,
+    sampling: Sampling,
+    seed: int,
+    dtype: torch.dtype = torch.float32,
+    on_batch: Callable[[int], None] | None = None,
+) -> Tensor:
+    """The latent of the next item after every history, none of them empty.
+
+    Every batch draws the same noise from `seed`: a history's result does not depend on the others.
+
+    Args:
+        window: newest items that are read.
+        dtype: of the matrix products, by autocast; float32 is the reference.
+        on_batch: called with the number of histories done since the last call.
+
+    Returns:
+        `[N, D]` float32, on the device of the catalogue.
+    """
+    device = catalogue.latents.device
+    queries = torch.empty(len(histories), catalogue.latents.shape[1], device=device)
+    lengths = np.minimum(histories.lengths, window)
+    order = np.argsort(lengths, kind="stable")
+    was_training = model.training
+    model.eval()
+    start = 0
+    while start < len(order):
+        size = max(1, PLACES // max(1, int(lengths[order[min(start + 255, len(order) - 1)]])))
+        which = order[start : start + size]
+        packed = pad_histories(histories, which, window)
+        layout = Layout(torch.from_numpy(packed.segments).to(device), torch.from_numpy(packed.positions).to(device))
+        generator = torch.Generator(device).manual_seed(seed)
+        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+            items = torch.from_numpy(packed.items).to(device)
+            queries[torch.from_numpy(which).to(device)] = model.generate(
+                catalogue, items, layout, sampling, generator
+            ).x0
+        start += size
+        if on_batch:
+            on_batch(len(which))
+    model.train(was_training)
+    return queries

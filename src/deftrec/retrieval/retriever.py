@@ -1,0 +1,53 @@
+"""The retrieval score: similarity of the generated latent, plus the collaborative prior where there is one."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from deftrec.data import Sequences
+from deftrec.retrieval.exact import Found, Similarity, hide, row_chunks, similarity_scores, top
+from deftrec.retrieval.prior import EasePrior
+
+
+@dataclass(frozen=True, eq=False)
+class Retriever:
+    """Scores the whole catalogue for queries.
+
+    score = similarity(x0_hat, z_i) / temperature + weight x (history's EASE score of i)
+
+    Attributes:
+        latents: of the catalogue. `[I, D]`
+        similarity: `cosine`, `inner` or `l2`.
+        temperature: of the objective's softmax, so that both parts of the score are on the scale of logits.
+        prior: None for the latent score alone.
+        weight: of the prior.
+        recency: p of the prior's (1 + age)^-p.
+        prior_alone: leave the latent out, to show what each part is worth.
+    """
+
+    latents: Tensor
+    similarity: Similarity
+    temperature: float
+    prior: EasePrior | None = None
+    weight: float = 0.0
+    recency: float = 0.0
+    prior_alone: bool = False
+
+    def scores(self, queries: Tensor, histories: Sequences) -> Tensor:
+        """Scores of every item. `[N, D]` -> `[N, I]`"""
+        if self.prior_alone and self.prior is not None:
+            return self.prior.scores(histories, self.recency).to(queries.device)
+        scores = similarity_scores(queries, self.latents, self.similarity) / self.temperature
+        if self.prior is not None and self.weight:
+            scores = scores.add_(self.prior.scores(histories, self.recency).to(scores.device), alpha=self.weight)
+        return scores
+
+    def search(self, queries: Tensor, histories: Sequences, k: int, exclude_seen: bool) -> Found:
+        """The best `k` items of every query, exact, in chunks of users. `[N, D]` -> `Found` of N x k"""
+        found = []
+        for rows in row_chunks(len(queries), len(self.latents)):
+            part = histories.select(range(rows.start, rows.stop))
+            scores = self.scores(queries[rows], part)
+            found.append(top(hide(scores, part) if exclude_seen else scores, k))
+        return Found(torch.cat([one.items for one in found]), torch.cat([one.scores for one in found]))

@@ -1,0 +1,6 @@
+"""Vectors become continuous tokens."""
+
+from deftrec.tokenizer.features import ItemFeatures
+from deftrec.tokenizer.robust import Masking, RobustTokenizer, Tokens
+
+__all__ = ["ItemFeatures", "Masking", "RobustTokenizer", "Tokens"]

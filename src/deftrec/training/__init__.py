@@ -1,0 +1,1 @@
+"""One loop, the stages, checkpoints."""

@@ -1,0 +1,82 @@
+"""Packed rows become the batches of one epoch."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from deftrec.config import ObjectiveOptions
+from deftrec.data import NOTHING, Packed, Sequences
+from deftrec.data.sequences import pack_for_training, pack_last_targets
+from deftrec.language import Layout
+from deftrec.model import Batch
+
+
+class PackedBatches:
+    """Every epoch packs the training histories anew, in an order drawn from the seed and the epoch's number.
+
+    Args:
+        sequences: training interactions.
+        n_items: size of the catalogue.
+        window: places of a row.
+        batch_positions: places of a batch.
+        targets: `every` position, or the `last` of each sequence.
+        objective: whether a batch knows all items or a sample of them.
+        seed: of packing and sampling.
+    """
+
+    def __init__(
+        self,
+        sequences: Sequences,
+        n_items: int,
+        *,
+        window: int,
+        batch_positions: int,
+        targets: str,
+        objective: ObjectiveOptions,
+        seed: int,
+    ) -> None:
+        self.sequences, self.n_items, self.window, self.seed = sequences, n_items, window, seed
+        self.rows = max(1, batch_positions // window)
+        self.pack = pack_for_training if targets == "every" else pack_last_targets
+        self.sampled = objective.sampled_items if n_items > objective.full_softmax_items else None
+        counts = np.bincount(sequences.items, minlength=n_items)
+        self.popularity = counts / max(1, counts.sum())
+
+    def epoch(self, number: int) -> tuple[int, Iterator[Batch]]:
+        """How many batches epoch `number` has, and they themselves; the last one may be smaller."""
+        rng = np.random.default_rng([self.seed, number])
+        packed = self.pack(self.sequences, self.window, rng)
+        order = rng.permutation(len(packed.items))
+        starts = range(0, len(order), self.rows)
+        return len(starts), (self._build(packed, order[start : start + self.rows], rng) for start in starts)
+
+    def _build(self, packed: Packed, which: np.ndarray, rng: np.random.Generator) -> Batch:
+        """The batch of some rows."""
+        items, targets = packed.items[which], packed.targets[which]
+        layout = Layout(torch.from_numpy(packed.segments[which]), torch.from_numpy(packed.positions[which]))
+        if self.sampled is None:
+            candidates = torch.arange(self.n_items)
+            return Batch(candidates, torch.from_numpy(items), torch.from_numpy(targets), layout)
+        # A sample: what the batch holds, and uniform draws beside it.
+        drawn = rng.integers(0, self.n_items, self.sampled)
+        present = np.concatenate([items[items != NOTHING], targets[targets != NOTHING]])
+        chosen = np.unique(np.concatenate([present, drawn]))
+        absent = np.exp(-self.popularity[chosen] * len(present) - self.sampled / self.n_items)
+        log_q = torch.from_numpy(np.log(np.maximum(1 - absent, 1e-12))).float()
+
+        def place(numbers: np.ndarray) -> torch.Tensor:
+            return torch.from_numpy(np.where(numbers == NOTHING, NOTHING, np.searchsorted(chosen, numbers)))
+
+        return Batch(torch.from_numpy(chosen), place(items), place(targets), layout, log_q)
+
+
+def batch_to(batch: Batch, device: torch.device) -> Batch:
+    """The batch on `device`."""
+    return Batch(
+        batch.candidates.to(device),
+        batch.items.to(device),
+        batch.targets.to(device),
+        Layout(batch.layout.segments.to(device), batch.layout.positions.to(device)),
+        None if batch.log_q is None else batch.log_q.to(device),
+    )

@@ -1,0 +1,107 @@
+"""Everything that a killed run needs to go on as if nothing had happened: safetensors and JSON, never pickle."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from deftrec.errors import DeftRecError
+from deftrec.files import atomic_directory, atomic_path
+
+TENSORS, STATE = "state.safetensors", "state.json"
+
+
+@dataclass
+class TrainingState:
+    """Where a stage stands.
+
+    Attributes:
+        epoch: epochs that are complete.
+        best_epoch: the one with the best validation, 0 before the first.
+        best_value: its value.
+        history: one row an epoch: losses, validation metrics, seconds.
+        finished: whether nothing is left to do.
+    """
+
+    epoch: int = 0
+    best_epoch: int = 0
+    best_value: float = float("-inf")
+    history: list[dict[str, float]] = field(default_factory=list)
+    finished: bool = False
+
+
+def save_checkpoint(
+    folder: Path, module: nn.Module, best: dict[str, Tensor], optimizer: torch.optim.Optimizer, state: TrainingState
+) -> None:
+    """Weights, best weights, optimiser, random state and `state` in `folder`, replaced as a whole."""
+    tensors = {f"module.{name}": tensor for name, tensor in module.state_dict().items()}
+    tensors |= {f"best.{name}": tensor for name, tensor in best.items()}
+    for number, values in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{number}.{key}": torch.as_tensor(value) for key, value in values.items()}
+    tensors["random.cpu"] = torch.get_rng_state()
+    if torch.cuda.is_available():
+        tensors["random.cuda"] = torch.cuda.get_rng_state()
+    content = asdict(state)
+    content["best_value"] = state.best_value if state.best_epoch else None
+    with atomic_directory(folder) as temporary:
+        save_tensors(temporary / TENSORS, tensors)
+        (temporary / STATE).write_text(json.dumps(content), encoding="utf-8")
+
+
+def load_checkpoint(
+    folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer
+) -> tuple[TrainingState, dict[str, Tensor]]:
+    """Restore what `save_checkpoint` wrote into `module`, `optimizer` and the random generators.
+
+    Returns:
+        the state, and the best weights.
+
+    Raises:
+        DeftRecError: the files are damaged or belong to another model.
+    """
+    try:
+        content: dict[str, Any] = json.loads((folder / STATE).read_text(encoding="utf-8"))
+        tensors = load_file(folder / TENSORS)
+        module.load_state_dict(_under(tensors, "module."))
+        optimizer_state: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in _under(tensors, "optimizer.").items():
+            number, key = name.split(".")
+            optimizer_state.setdefault(int(number), {})[key] = tensor
+        optimizer.load_state_dict(
+            {"state": optimizer_state, "param_groups": optimizer.state_dict()["param_groups"]}
+        )
+        torch.set_rng_state(tensors["random.cpu"])
+        if torch.cuda.is_available() and "random.cuda" in tensors:
+            torch.cuda.set_rng_state(tensors["random.cuda"])
+        content["best_value"] = float("-inf") if content["best_value"] is None else content["best_value"]
+        return TrainingState(**content), _under(tensors, "best.")
+    except (OSError, KeyError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DeftRecError(f"{folder}: cannot resume from it ({reason}); train again without --resume") from error
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Write named tensors atomically; tensors that share memory are written apart."""
+    with atomic_path(path) as temporary:
+        save_file({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}, temporary)
+
+
+def load_tensors(path: Path) -> dict[str, Tensor]:
+    """Read what `save_tensors` wrote.
+
+    Raises:
+        DeftRecError: the file is missing or damaged.
+    """
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise DeftRecError(f"{path}: missing or damaged ({error}); train the run again") from error
+
+
+def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

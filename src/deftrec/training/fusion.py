@@ -1,0 +1,78 @@
+"""Which prior, and how much of it: chosen on the validation targets, like everything else."""
+
+import itertools
+from dataclasses import dataclass
+
+import torch
+
+from deftrec.config import PriorOptions
+from deftrec.data import Cases, Sequences
+from deftrec.evaluation.metrics import TargetRanks, accuracy, ranks_from_scores
+from deftrec.progress import Progress
+from deftrec.retrieval import EasePrior, Retriever, hide, row_chunks
+
+USERS = 10_000
+"""Validation users that are asked; each of them is scored once for every setting."""
+
+
+@dataclass(frozen=True)
+class PriorChoice:
+    """The settings of the prior with the best validation NDCG@10.
+
+    Attributes:
+        regularisation: lambda of EASE.
+        recency: p of (1 + age)^-p.
+        weight: of the prior in the score; 0 where it does not help.
+        ndcg: validation NDCG@10 with these settings, on the users that were asked.
+        ndcg_without: the same with weight 0.
+    """
+
+    regularisation: float
+    recency: float
+    weight: float
+    ndcg: float
+    ndcg_without: float
+
+
+def choose_prior(
+    options: PriorOptions,
+    training: Sequences,
+    retriever: Retriever,
+    queries: torch.Tensor,
+    cases: Cases,
+    progress: Progress,
+) -> PriorChoice:
+    """Try every setting of `options` on validation.
+
+    Args:
+        training: what the prior is fitted on.
+        retriever: of the latent score alone.
+        queries: generated latents of `cases`, which are validation cases in random order. `[N, D]`
+    """
+    n_items = len(retriever.latents)
+    cases = cases.head(USERS)
+    targets = torch.from_numpy(cases.targets)
+    settings = list(itertools.product(options.recency, sorted({0.0, *options.weights})))
+    task = "collaborative prior"
+    progress.begin(task, len(options.regularisation))
+    values: dict[tuple[float, float, float], float] = {}
+    for regularisation in options.regularisation:
+        prior = EasePrior.fit(training, n_items, regularisation, options.neighbours, options.max_items)
+        parts: dict[tuple[float, float], list[TargetRanks]] = {setting: [] for setting in settings}
+        for rows in row_chunks(len(cases), n_items):
+            histories = cases.histories.select(range(rows.start, rows.stop))
+            latent = hide(retriever.scores(queries[rows], histories), histories).cpu()
+            for recency, group in itertools.groupby(settings, key=lambda setting: setting[0]):
+                linear = prior.scores(histories, recency)
+                for setting in group:
+                    scores = latent.add(linear, alpha=setting[1])
+                    parts[setting].append(ranks_from_scores(scores, targets[rows]))
+        for setting, ranks in parts.items():
+            ndcg = accuracy(TargetRanks.concatenate(ranks), cutoffs=(10,))["ndcg@10"]
+            values[regularisation, *setting] = float(ndcg.mean())
+        progress.advance(task)
+    progress.end(task)
+    # On equal values the smaller weight wins: a prior that adds nothing is left out.
+    best = max(values, key=lambda setting: (values[setting], -setting[2]))
+    without = next(value for (_, _, weight), value in values.items() if weight == 0)
+    return PriorChoice(*best, ndcg=values[best], ndcg_without=without)

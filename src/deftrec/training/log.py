@@ -1,0 +1,43 @@
+"""What happened in training, for people and programs: JSON lines always, TensorBoard where it is installed."""
+
+import importlib.util
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+class TrainingLog:
+    """Appends one JSON object a line to `metrics.jsonl`, and scalars to TensorBoard event files beside it.
+
+    Args:
+        folder: of the log; None logs nothing.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
+        self._board: Any = None
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            if importlib.util.find_spec("tensorboard") is not None:
+                from torch.utils.tensorboard import SummaryWriter
+
+                self._board = SummaryWriter(str(folder / "tensorboard"))
+
+    def write(self, stage: str, step: int, values: Mapping[str, float]) -> None:
+        """One row of figures of `stage` at `step` (an epoch)."""
+        if self.folder is None:
+            return
+        row = {"time": round(time.time(), 3), "stage": stage, "epoch": step, **values}
+        with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        if self._board is not None:
+            for name, value in values.items():
+                self._board.add_scalar(f"{stage}/{name}", value, step)
+            self._board.flush()
+
+    def close(self) -> None:
+        """Nothing is written after this."""
+        if self._board is not None:
+            self._board.close()

@@ -1,0 +1,204 @@
+"""The one training loop, for every stage."""
+
+import copy
+import math
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from deftrec.errors import DeftRecError
+from deftrec.progress import Progress
+from deftrec.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
+from deftrec.training.log import TrainingLog
+
+
+class Stage(ABC):
+    """Something that is trained: a module, its batches, and its validation.
+
+    Attributes:
+        name: of logs and checkpoints.
+        module: called with a batch, gives `loss` and its parts.
+    """
+
+    name: str
+    module: nn.Module
+
+    @abstractmethod
+    def epoch(self, number: int) -> tuple[int, Iterator[Any]]:
+        """How many batches epoch `number` (from 0) has, and they themselves, on the right device."""
+
+    @abstractmethod
+    def validate(self) -> dict[str, float]:
+        """Metrics on the validation targets; `ndcg@10` decides."""
+
+    def slow_parameters(self) -> set[nn.Parameter]:
+        """Parameters that learn at another rate than the rest: those of a pre-trained model."""
+        return set()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a stage is trained.
+
+    Attributes:
+        epochs: horizon of the learning rate, and the most that is trained.
+        stop_after: epochs after which to stop without asking validation (a refit); None validates.
+        learning_rate: at its peak, AdamW.
+        slow_factor: of `Stage.slow_parameters`.
+        warmup_steps: linear rise; then a cosine falls to `final_rate` of the peak at the horizon.
+        weight_decay: of matrices; vectors (biases, norms) are not decayed.
+        clip: largest norm of the gradient.
+        patience: validations without a better value before training stops.
+        validate_every: epochs between two validations.
+        accumulation: batches a step.
+        dtype: of matrix products, by autocast.
+        checkpoint_every: least seconds between two checkpoints.
+    """
+
+    epochs: int
+    learning_rate: float
+    patience: int
+    dtype: torch.dtype
+    stop_after: int | None = None
+    slow_factor: float = 1.0
+    warmup_steps: int = 0
+    final_rate: float = 1.0
+    weight_decay: float = 0.0
+    clip: float = math.inf
+    validate_every: int = 1
+    accumulation: int = 1
+    checkpoint_every: float = 20.0
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What came of a stage: the module holds its best weights.
+
+    Attributes:
+        epochs: epochs of the best weights.
+        value: validation NDCG@10 of the best weights; None for a refit.
+        history: one row an epoch.
+    """
+
+    epochs: int
+    value: float | None
+    history: list[dict[str, float]]
+
+
+def train(
+    stage: Stage, plan: Plan, *, checkpoints: Path | None, resume: bool, log: TrainingLog, progress: Progress
+) -> Trained:
+    """Train `stage` as planned, and leave its best weights in its module.
+
+    With `resume`, goes on after the last complete epoch of a checkpoint if there is one, and ends with the same
+    weights as if it had never stopped: batches depend on the epoch's number alone, and all random states are kept.
+
+    Raises:
+        DeftRecError: the loss is no longer a number.
+    """
+    accelerator = Accelerator(cpu=next(stage.module.parameters()).device.type == "cpu")
+    optimizer = _optimizer(stage, plan)
+    folder = None if checkpoints is None else checkpoints / stage.name
+    state, best = TrainingState(), copy.deepcopy(stage.module.state_dict())
+    if resume and folder is not None and folder.is_dir():
+        state, best = load_checkpoint(folder, stage.module, optimizer)
+    module, optimizer = accelerator.prepare(stage.module, optimizer)
+    last = plan.epochs if plan.stop_after is None else plan.stop_after
+    progress.begin(stage.name, last)
+    progress.advance(stage.name, state.epoch)
+    saved = time.monotonic()
+    while not state.finished:
+        started = time.monotonic()
+        row = _train_epoch(stage, plan, state.epoch, module, optimizer, accelerator)
+        row["seconds"] = time.monotonic() - started
+        state.epoch += 1
+        state.finished = state.epoch >= last
+        if plan.stop_after is None and (state.epoch % plan.validate_every == 0 or state.finished):
+            metrics = stage.validate()
+            row |= {f"validation {name}": value for name, value in metrics.items()}
+            if metrics["ndcg@10"] > state.best_value:
+                state.best_value, state.best_epoch = metrics["ndcg@10"], state.epoch
+                best = {name: tensor.detach().clone() for name, tensor in stage.module.state_dict().items()}
+            elif state.epoch - state.best_epoch >= plan.patience * plan.validate_every:
+                state.finished = True
+        if plan.stop_after is not None and state.finished:
+            state.best_epoch = state.epoch
+            best = {name: tensor.detach().clone() for name, tensor in stage.module.state_dict().items()}
+        state.history.append({"epoch": float(state.epoch), **row})
+        log.write(stage.name, state.epoch, row)
+        progress.advance(stage.name, 1, row)
+        overdue = time.monotonic() - saved > plan.checkpoint_every
+        if folder is not None and accelerator.is_main_process and (overdue or state.finished):
+            save_checkpoint(folder, stage.module, best, optimizer, state)
+            saved = time.monotonic()
+    progress.end(stage.name)
+    stage.module.load_state_dict(best)
+    value = state.best_value if plan.stop_after is None else None
+    return Trained(state.best_epoch, value, state.history)
+
+
+def _train_epoch(
+    stage: Stage, plan: Plan, epoch: int, module: nn.Module, optimizer: Any, accelerator: Accelerator
+) -> dict[str, float]:
+    """One pass over the data; mean losses."""
+    module.train()
+    steps, batches = stage.epoch(epoch)
+    sums: dict[str, Tensor] = {}
+    device_type = accelerator.device.type
+    for number, batch in enumerate(batches):
+        rate = _rate(plan, epoch, number, steps)
+        for group in optimizer.param_groups:
+            group["lr"] = rate * group["factor"]
+        with torch.autocast(device_type, plan.dtype, enabled=plan.dtype != torch.float32):
+            losses = module(batch)
+        last = (number + 1) % plan.accumulation == 0 or number + 1 == steps
+        accelerator.backward(losses["loss"] / plan.accumulation)
+        if last:
+            accelerator.clip_grad_norm_(module.parameters(), plan.clip)
+            optimizer.step()
+            optimizer.zero_grad()
+        for name, value in losses.items():
+            sums[name] = sums.get(name, torch.zeros((), device=value.device)) + value.detach()
+    means = {name: float(value) / max(1, steps) for name, value in sums.items()}
+    if not math.isfinite(means.get("loss", 0.0)):
+        raise DeftRecError(
+            f"{stage.name}: the loss of epoch {epoch + 1} is not a number; lower the learning rate ({plan.learning_rate:g})"
+        )
+    return means
+
+
+def _rate(plan: Plan, epoch: int, step: int, steps: int) -> float:
+    """Learning rate of a step, from its place alone: nothing to restore when a run resumes."""
+    done = epoch * steps + step
+    if done < plan.warmup_steps:
+        return plan.learning_rate * (done + 1) / plan.warmup_steps
+    share = min(1.0, (epoch + step / steps) / plan.epochs)
+    return plan.learning_rate * (plan.final_rate + (1 - plan.final_rate) * (1 + math.cos(math.pi * share)) / 2)
+
+
+def _optimizer(stage: Stage, plan: Plan) -> torch.optim.Optimizer:
+    slow = stage.slow_parameters()
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for parameter in stage.module.parameters():
+        if parameter.requires_grad:
+            groups.setdefault((parameter in slow, parameter.ndim > 1), []).append(parameter)
+    return torch.optim.AdamW(
+        [
+            {
+                "params": parameters,
+                "factor": plan.slow_factor if is_slow else 1.0,
+                "weight_decay": plan.weight_decay if is_matrix else 0.0,
+            }
+            for (is_slow, is_matrix), parameters in groups.items()
+        ],
+        lr=plan.learning_rate,
+        betas=(0.9, 0.98),
+        fused=True,
+    )
