@@ -115,6 +115,17 @@ def test_starts_again_where_the_file_has_changed(served: Served, tmp_path: Path)
     assert download(served.url, tmp_path / "f").read_bytes() == BODY
 
 
+def test_a_changed_file_may_be_shorter_than_the_part(served: Served, tmp_path: Path) -> None:
+    served.body, served.break_after = BODY, [1500]
+
+    def change(number: int) -> None:
+        if number == 1:
+            served.body, served.etag = b"new", '"2"'
+
+    served.on_request = change
+    assert download(served.url, tmp_path / "f").read_bytes() == b"new"
+
+
 @pytest.mark.parametrize("etag", ["", 'W/"1"'])
 def test_does_not_resume_without_a_strong_validator(served: Served, tmp_path: Path, etag: str) -> None:
     served.body, served.break_after, served.etag = BODY, [1000], etag

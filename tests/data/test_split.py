@@ -74,6 +74,16 @@ def test_temporal_cuts_all_users_at_the_same_moments(interactions: Interactions)
     assert (split.train_end <= split.refit_end).all()
 
 
+def test_temporal_asks_for_the_first_interaction_from_each_moment_on() -> None:
+    frame = pl.DataFrame({"user": [0] * 101 + [1], "item": range(102), "time": [*range(101), 95]})
+    split = temporal(Interactions.from_frame(frame))
+    assert split.train_end.tolist() == [80, 0]
+    assert split.refit_end.tolist() == [90, 0]
+    assert split.validation.tolist() == [80, -1]
+    assert split.test.tolist() == [90, 0]
+    assert split.cases("test").users.tolist() == [0]  # the other user has no history to ask from
+
+
 @pytest.mark.parametrize("times", [[5] * 30, [1] * 29 + [2]])
 def test_too_few_times_are_refused(times: list[int]) -> None:
     frame = pl.DataFrame({"user": [0] * 30, "item": range(30), "time": times})

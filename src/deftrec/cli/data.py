@@ -61,7 +61,10 @@ def list_(as_json: Json = False) -> None:
     if as_json:
         print(json.dumps([about.model_dump() for about in known], indent=2))
         return
-    table = Table("name", "size", "checksum", "licence", "citation", box=box.SIMPLE)
+    table = Table(box=box.SIMPLE)
+    table.add_column("name", no_wrap=True)
+    for heading in ("size", "checksum", "licence", "citation"):
+        table.add_column(heading)
     for about in known:
         if not about.name.startswith("amazon-"):
             table.add_row(about.name, about.size, _checksum(about), about.licence, about.citation)
@@ -241,7 +244,8 @@ class _Teller:
             print(message, file=sys.stderr, flush=True)
         else:
             self._bar.console.print(message, highlight=False, markup=False)
-            self._bar.reset(self._task, total=None, description=message.split(maxsplit=1)[0])  # type: ignore[arg-type]
+            verb = message.split(maxsplit=1)[0]
+            self._bar.reset(self._task, total=None, description=verb if verb.isalpha() else "")  # type: ignore[arg-type]
 
     def bytes(self, done: int, total: int | None) -> None:
         """Move the bar to `done` bytes."""
@@ -255,7 +259,7 @@ class _Teller:
 
 @contextmanager
 def _progress(downloads: bool = False) -> Iterator[_Teller]:
-    """A bar that counts bytes, or one that only says that work goes on: reading a table tells nothing of its progress."""
+    """A bar that counts bytes, or one that only shows that work goes on: a table that is read tells no progress."""
     if not sys.stderr.isatty():
         yield _Teller(None)
         return
