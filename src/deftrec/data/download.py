@@ -7,7 +7,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import ssl
 import subprocess
 import sys
@@ -103,9 +102,10 @@ def download(
                     return to
                 _forget(part)  # nothing of it can be trusted
                 raise _BrokenOffError(f"its checksum is not {checksum}")
-            except UnreachableError:
+            except UnreachableError as error:
                 unreachable += 1
-                if unreachable == 2 or attempt + 1 == attempts:
+                waited = isinstance(error.__cause__, TimeoutError)  # long enough already
+                if unreachable == 2 or attempt + 1 == attempts or waited:
                     raise
                 time.sleep(min(backoff, 0.5))
             except _BrokenOffError as error:
@@ -193,10 +193,9 @@ def _explain_failure(url: str, error: Exception) -> None:
     if isinstance(cause, ssl.SSLCertVerificationError):
         raise UnreachableError(f"{url}: its certificate is not valid ({cause.verify_message})") from error
     connecting = isinstance(error, urllib.error.URLError)  # urllib wraps only what happens before an answer
-    if connecting and isinstance(cause, socket.gaierror | ConnectionRefusedError | TimeoutError | OSError):
+    if connecting and isinstance(cause, OSError) and not isinstance(cause, ConnectionResetError | ssl.SSLError):
         host = urlsplit(url).hostname
-        if not isinstance(cause, ConnectionResetError | ssl.SSLError):
-            raise UnreachableError(f"{url}: {host} cannot be reached ({cause}); check the network") from error
+        raise UnreachableError(f"{url}: {host} cannot be reached ({cause}); check the network") from cause
     raise _BrokenOffError(f"the connection broke off ({cause or type(cause).__name__})") from error
 
 
