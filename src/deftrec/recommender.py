@@ -1,0 +1,344 @@
+"""Fit, recommend, similar, evaluate, save, load: what users of the library import."""
+
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import numpy as np
+import polars as pl
+import torch
+from torch import Tensor
+
+from deftrec.config import Config
+from deftrec.data import Id, Interactions, Part, Sequences, make_split
+from deftrec.data.sequences import pad_histories
+from deftrec.diffusion import Sampling
+from deftrec.errors import ConfigError, DeftRecError
+from deftrec.evaluation import Result, Seen, TargetRanks, evaluate, ranking_frame
+from deftrec.files import write_text
+from deftrec.hardware import default_device
+from deftrec.language import Layout
+from deftrec.model import DeftRec
+from deftrec.progress import Progress, Silent
+from deftrec.retrieval import EasePrior, Found, Retriever, generate_queries, top
+from deftrec.run import Request, RunInfo, load_run, prior_choice, read_model, save_run
+from deftrec.training.log import TrainingLog
+from deftrec.training.pipeline import Pipeline
+from deftrec.training.stages import target_ranks
+
+ScoreParts: TypeAlias = Literal["hybrid", "latent", "prior"]
+USERS_AT_ONCE = 4096
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """One recommended item.
+
+    Attributes:
+        item: external id.
+        title: its title, or its id where it has none.
+        score: comparable within one list only.
+        rank: from 1.
+        source: `deftrec`, or `popularity` for somebody without any history.
+    """
+
+    item: Id
+    title: str
+    score: float
+    rank: int
+    source: Literal["deftrec", "popularity"] = "deftrec"
+
+
+class Recommender:
+    """A trained DeftRec with its data: ids of the user's own go in and come out.
+
+    Use `Recommender.fit` or `Recommender.load`.
+    """
+
+    def __init__(
+        self, interactions: Interactions, config: Config, info: RunInfo, model: DeftRec, prior: EasePrior | None
+    ) -> None:
+        self.interactions, self.config, self.info = interactions, config, info
+        self.model, self.prior = model.eval(), prior
+        self.catalogue = model.encode_catalogue()
+        choice = prior_choice(info)
+        self.retriever = Retriever(
+            self.catalogue.latents,
+            config.retrieval.similarity,
+            config.objective.temperature,
+            prior,
+            weight=choice.weight if choice and prior else 0.0,
+            recency=choice.recency if choice else 0.0,
+        )
+
+    # -- training and files ------------------------------------------------------------------------------------
+
+    @classmethod
+    def fit(
+        cls,
+        interactions: Interactions,
+        config: Config | None = None,
+        *,
+        out: str | Path | None = None,
+        refit: bool = False,
+        resume: bool = False,
+        device: torch.device | None = None,
+        progress: Progress | None = None,
+    ) -> "Recommender":
+        """Train every stage.
+
+        Args:
+            interactions: the data.
+            config: the options; the default adapts to the size of the data.
+            out: run directory; without one nothing is written and nothing can be resumed.
+            refit: train once more on train + validation, for the epochs that validation chose.
+            resume: go on with an interrupted run in `out`.
+            device: where to train; None: the first GPU, else the CPU.
+            progress: who is told.
+
+        Raises:
+            DeftRecError: `out` holds another run, or nothing that could be resumed; the data cannot be split.
+        """
+        config = config or Config()
+        folder = None if out is None else Path(out)
+        request = Request(config=config, fingerprint=interactions.fingerprint, refit=refit)
+        if folder is not None:
+            _prepare(folder, request, interactions, resume)
+        elif resume:
+            raise ConfigError("resume needs the run directory: give out")
+        log = TrainingLog(None if folder is None else folder / "logs")
+        pipeline = Pipeline(
+            interactions,
+            config,
+            work=None if folder is None else folder / "work",
+            log=log,
+            resume=resume,
+            device=device or default_device(),
+            progress=progress or Silent(),
+        )
+        fitted = pipeline.run(refit)
+        log.close()
+        info = RunInfo.of(fitted, interactions)
+        if folder is not None:
+            save_run(folder, fitted.model, fitted.config, info, fitted.prior)
+            shutil.rmtree(folder / "work", ignore_errors=True)
+        return cls(interactions, fitted.config, info, fitted.model, fitted.prior)
+
+    def save(self, directory: str | Path) -> None:
+        """Write a run directory that `load` reads.
+
+        Raises:
+            DeftRecError: the directory is not empty.
+        """
+        folder = Path(directory)
+        request = Request(
+            config=self.config, fingerprint=self.info.fingerprint, refit=self.info.fit == "train+validation"
+        )
+        _prepare(folder, request, self.interactions, resume=False)
+        save_run(folder, self.model, self.config, self.info, self.prior)
+
+    @classmethod
+    def load(cls, directory: str | Path, device: torch.device | None = None) -> "Recommender":
+        """Read a run directory.
+
+        Raises:
+            DeftRecError: it is missing, unfinished or damaged.
+        """
+        return cls(*load_run(Path(directory), device or default_device()))
+
+    # -- recommending ------------------------------------------------------------------------------------------
+
+    def recommend(
+        self,
+        user: Id | None = None,
+        *,
+        history: Sequence[Id] | None = None,
+        k: int = 10,
+        exclude_seen: bool = True,
+        seed: int | None = None,
+    ) -> list[Recommendation]:
+        """The `k` best items for a known user, or after any history.
+
+        Args:
+            user: a user of the data; everything known of them counts.
+            history: items, oldest first; an empty one is answered by popularity.
+            k: length of the list, shorter where the catalogue ends.
+            exclude_seen: leave out items of the history.
+            seed: of the sampling noise; None: the configuration's.
+
+        Raises:
+            DataError: unknown user or item.
+            ConfigError: neither or both of user and history, or k below 1.
+        """
+        if (user is None) == (history is None):
+            raise ConfigError("give either a user or a history")
+        if user is not None:
+            items = self.interactions.sequences[self.interactions.user_number(user)].astype(np.int64)
+        else:
+            items = self.interactions.item_numbers(history or [])
+        return self._lists(Sequences.from_lists([items]), k, exclude_seen, seed)[0]
+
+    def recommend_many(
+        self,
+        histories: Sequence[Sequence[Id]],
+        *,
+        k: int = 10,
+        exclude_seen: bool = True,
+        seed: int | None = None,
+    ) -> list[list[Recommendation]]:
+        """`recommend` for many histories at once, with the same results."""
+        numbers = [self.interactions.item_numbers(history) for history in histories]
+        return self._lists(Sequences.from_lists(numbers), k, exclude_seen, seed) if numbers else []
+
+    def recommend_all(self, k: int = 10, *, exclude_seen: bool = True, seed: int | None = None) -> Iterator[pl.DataFrame]:
+        """Rankings of all users in frames of columns `user, item, rank, score`; memory does not grow with users."""
+        sequences = self.interactions.sequences
+        for start in range(0, len(sequences), USERS_AT_ONCE):
+            users = np.arange(start, min(start + USERS_AT_ONCE, len(sequences)))
+            found = self._search(sequences.select(users), k, exclude_seen, seed)
+            ids = self.interactions.users.gather(users).to_list()
+            yield ranking_frame(self.interactions, ids, found.items.cpu().numpy(), found.scores.cpu().numpy())
+
+    def similar(self, item: Id, k: int = 10) -> list[Recommendation]:
+        """The `k` items whose latents have the largest cosine with that of `item`.
+
+        Raises:
+            DataError: unknown item.
+        """
+        _check_k(k)
+        number = int(self.interactions.item_numbers([item])[0])
+        unit = torch.nn.functional.normalize(self.catalogue.latents, dim=-1)
+        scores = unit @ unit[number]
+        scores[number] = float("-inf")
+        return self._describe(top(scores[None], k), "deftrec")[0]
+
+    def denoising_path(self, history: Sequence[Id], steps: int = 20, seed: int = 0) -> Tensor:
+        """The denoised latent after every step from a draw of noise, for plots. `[steps, D]`"""
+        numbers = Sequences.from_lists([self.interactions.item_numbers(history)])
+        packed = pad_histories(numbers, np.zeros(1, np.int64), int(self.config.data.window))
+        device = self.catalogue.latents.device
+        layout = Layout(torch.from_numpy(packed.segments).to(device), torch.from_numpy(packed.positions).to(device))
+        sampling = replace(Sampling.of(self.config.diffusion), steps=steps, start="noise", samples=1)
+        generator = torch.Generator(device).manual_seed(seed)
+        items = torch.from_numpy(packed.items).to(device)
+        sample = self.model.generate(self.catalogue, items, layout, sampling, generator, keep_path=True)
+        assert sample.path is not None
+        return sample.path[:, 0].cpu()
+
+    # -- evaluating --------------------------------------------------------------------------------------------
+
+    def evaluate(self, split: Part = "test", seen: Seen = "exclude", parts: ScoreParts = "hybrid") -> Result:
+        """Metrics on the targets of `split`, every item of the catalogue ranked.
+
+        Args:
+            split: `validation` or `test`; histories are everything before the target.
+            seen: whether items of the history are candidates.
+            parts: the whole retrieval score, or the latent or the prior alone.
+        """
+        ranks, found = self.rank(split, seen, parts)
+        training = make_split(self.interactions, self.config.data.split).training(self.info.fit)
+        popularity = torch.from_numpy(np.bincount(training.items, minlength=self.interactions.n_items))
+        return evaluate(
+            ranks,
+            found.items.cpu(),
+            popularity,
+            name="deftrec" if parts == "hybrid" else f"deftrec/{parts}",
+            dataset=self.interactions.meta.name,
+            protocol=self.config.data.split,
+            split=split,
+            seen=seen,
+            fit=self.info.fit,
+        )
+
+    def rank(
+        self, split: Part, seen: Seen = "exclude", parts: ScoreParts = "hybrid", k: int = 50
+    ) -> tuple[TargetRanks, Found]:
+        """Where each target stands, and the best `k` items of each case of `split`.
+
+        Raises:
+            ConfigError: the run has no prior to be ranked by alone.
+        """
+        retriever = self._retriever(parts)
+        cases = make_split(self.interactions, self.config.data.split).cases(split)
+        queries = self._queries(cases.histories, None)
+        exclude = seen == "exclude"
+        return target_ranks(retriever, queries, cases, exclude), retriever.search(queries, cases.histories, k, exclude)
+
+    def _retriever(self, parts: ScoreParts) -> Retriever:
+        if parts == "hybrid":
+            return self.retriever
+        if parts == "latent":
+            return replace(self.retriever, prior=None, weight=0.0)
+        if self.prior is None:
+            raise ConfigError("this run has no collaborative prior: validation chose none, or none was asked for")
+        return replace(self.retriever, prior_alone=True)
+
+    # -- inside ------------------------------------------------------------------------------------------------
+
+    def _queries(self, histories: Sequences, seed: int | None) -> Tensor:
+        return generate_queries(
+            self.model,
+            self.catalogue,
+            histories,
+            window=int(self.config.data.window),
+            sampling=Sampling.of(self.config.diffusion),
+            seed=self.config.seed if seed is None else seed,
+        )
+
+    def _search(self, histories: Sequences, k: int, exclude_seen: bool, seed: int | None) -> Found:
+        return self.retriever.search(self._queries(histories, seed), histories, k, exclude_seen)
+
+    def _lists(
+        self, histories: Sequences, k: int, exclude_seen: bool, seed: int | None
+    ) -> list[list[Recommendation]]:
+        _check_k(k)
+        lists: list[list[Recommendation]] = [[] for _ in range(len(histories))]
+        known = np.flatnonzero(histories.lengths > 0)
+        if len(known):
+            found = self._search(histories.select(known), k, exclude_seen, seed)
+            for n, one in zip(known, self._describe(found, "deftrec"), strict=True):
+                lists[n] = one
+        if len(known) < len(histories):
+            counts = np.bincount(self.interactions.sequences.items, minlength=self.interactions.n_items)
+            popular = self._describe(top(torch.from_numpy(counts).float()[None], k), "popularity")[0]
+            for n in np.flatnonzero(histories.lengths == 0):
+                lists[n] = popular
+        return lists
+
+    def _describe(self, found: Found, source: Literal["deftrec", "popularity"]) -> list[list[Recommendation]]:
+        ids = self.interactions.catalogue["item"]
+        return [
+            [
+                Recommendation(ids[item], self.interactions.title(item), score, rank, source)
+                for rank, (item, score) in enumerate(zip(items, scores, strict=True), start=1)
+                if item >= 0
+            ]
+            for items, scores in zip(found.items.tolist(), found.scores.tolist(), strict=True)
+        ]
+
+
+def _check_k(k: int) -> None:
+    if k < 1:
+        raise ConfigError(f"k is {k}; ask for 1 item or more")
+
+
+def _prepare(folder: Path, request: Request, interactions: Interactions, resume: bool) -> None:
+    """Make the run directory, or check that it holds the beginning of the same run."""
+    if resume:
+        if not (folder / "request.json").is_file():
+            raise DeftRecError(f"{folder}: nothing to resume; train without --resume")
+        if (folder / "run.json").is_file():
+            raise DeftRecError(f"{folder}: this run is complete; there is nothing to resume")
+        before = read_model(folder / "request.json", Request)
+        if before.fingerprint != request.fingerprint:
+            raise DeftRecError(f"{folder}: was begun on other data; resume it with the same --data")
+        if before != request:
+            raise DeftRecError(f"{folder}: was begun with other options; resume it with the same recipe, --set and --refit")
+        return
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise DeftRecError(f"{folder}: not empty; give another directory, or --resume an interrupted run")
+    folder.mkdir(parents=True, exist_ok=True)
+    interactions.save(folder / "data")
+    write_text(folder / "request.json", request.model_dump_json(indent=2) + "\n")

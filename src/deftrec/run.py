@@ -1,0 +1,213 @@
+"""The run directory: everything one training left behind, enough to load it, to check it and to repeat it.
+
+    config.json          options, every `auto` resolved
+    request.json         options as asked for, data fingerprint, whether a refit was asked for
+    run.json             provenance: fit, epochs, seconds, environment, git revision; written last
+    model.safetensors    trained weights
+    prior.safetensors    the collaborative prior, if validation chose one
+    data/                the interactions, in the canonical form
+    logs/                JSON lines and TensorBoard events
+    work/                checkpoints, while training goes on
+"""
+
+import json
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from deftrec.config import Config
+from deftrec.data import Fit, Interactions
+from deftrec.errors import DeftRecError
+from deftrec.files import write_text
+from deftrec.model import DeftRec
+from deftrec.retrieval import EasePrior
+from deftrec.tokenizer import ItemFeatures
+from deftrec.training.checkpoint import load_tensors, save_tensors
+from deftrec.training.fusion import PriorChoice
+from deftrec.training.pipeline import Fitted, build_model
+
+FORMAT = 1
+M = TypeVar("M", bound=BaseModel)
+
+
+class Request(BaseModel):
+    """What was asked for; an interrupted run is only resumed by the same request."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    config: Config
+    fingerprint: str
+    refit: bool
+
+
+class RunInfo(BaseModel):
+    """Where a run's weights come from.
+
+    Attributes:
+        format: of the directory.
+        dataset: its name.
+        fingerprint: of the interactions (`Interactions.fingerprint`).
+        fit: what the weights were fitted on.
+        collaborative_width, text_width: columns of the item features.
+        prior: settings of the prior and what it was worth on validation; None where none was asked for.
+        epochs: of the weights that were kept, by stage.
+        validation: NDCG@10 of the joint stage on validation, latent score alone.
+        history: losses and validation metrics, by stage and epoch.
+        seconds: by stage.
+        environment: versions and machine.
+        revision: git revision of the code, if it ran from a checkout.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1] = FORMAT
+    dataset: str
+    fingerprint: str
+    fit: Fit
+    collaborative_width: int
+    text_width: int
+    prior: dict[str, float] | None
+    epochs: dict[str, int]
+    validation: float
+    history: dict[str, list[dict[str, float]]]
+    seconds: dict[str, float]
+    parameters: int
+    environment: dict[str, str]
+    revision: str | None
+
+    @classmethod
+    def of(cls, fitted: Fitted, interactions: Interactions) -> "RunInfo":
+        """Describe a finished training."""
+        stages = {"collaborative": fitted.collaborative, "joint": fitted.joint}
+        present = {name: stage for name, stage in stages.items() if stage is not None}
+        features = fitted.features
+        return cls(
+            dataset=interactions.meta.name,
+            fingerprint=interactions.fingerprint,
+            fit=fitted.fit,
+            collaborative_width=features.collaborative.stop - features.collaborative.start,
+            text_width=features.text.stop - features.text.start,
+            prior=None if fitted.choice is None else vars(fitted.choice),
+            epochs={name: stage.epochs for name, stage in present.items()},
+            validation=fitted.joint.value or 0.0,
+            history={name: stage.history for name, stage in present.items()},
+            seconds=fitted.seconds,
+            parameters=sum(parameter.numel() for parameter in fitted.model.parameters()),
+            environment=environment(),
+            revision=git_revision(),
+        )
+
+
+def save_run(folder: Path, model: DeftRec, config: Config, info: RunInfo, prior: EasePrior | None) -> None:
+    """Write weights and descriptions; `run.json` comes last and says that the run is complete."""
+    save_tensors(folder / "model.safetensors", trained_tensors(model))
+    if prior is not None:
+        save_tensors(
+            folder / "prior.safetensors", {"neighbours": prior.neighbours.int(), "weights": prior.weights}
+        )
+    write_text(folder / "config.json", config.model_dump_json(indent=2) + "\n")
+    write_text(folder / "run.json", info.model_dump_json(indent=2) + "\n")
+
+
+def load_run(folder: Path, device: torch.device) -> tuple[Interactions, Config, RunInfo, DeftRec, EasePrior | None]:
+    """Read what `save_run` wrote.
+
+    Raises:
+        DeftRecError: no complete run lies there, or one of its files is damaged or of other data.
+    """
+    if not (folder / "run.json").is_file():
+        if (folder / "request.json").is_file():
+            raise DeftRecError(f"{folder}: training was not finished; run 'deftrec train ... --resume' first")
+        raise DeftRecError(f"{folder}: no run.json; give the directory that 'deftrec train --out' wrote")
+    config = read_model(folder / "config.json", Config)
+    info = read_model(folder / "run.json", RunInfo)
+    interactions = Interactions.load(folder / "data")
+    if interactions.fingerprint != info.fingerprint:
+        raise DeftRecError(f"{folder / 'data'}: not the data this run was trained on; restore it or train again")
+    width = info.collaborative_width + info.text_width
+    features = ItemFeatures(
+        torch.zeros(interactions.n_items, width),
+        slice(0, info.collaborative_width),
+        slice(info.collaborative_width, width),
+    )
+    model = build_model(features, config, interactions.meta.domain)
+    load_trained_tensors(model, folder / "model.safetensors")
+    prior = None
+    if (folder / "prior.safetensors").is_file():
+        tensors = load_tensors(folder / "prior.safetensors")
+        prior = EasePrior(tensors["neighbours"].long(), tensors["weights"])
+    return interactions, config, info, model.eval().to(device), prior
+
+
+def prior_choice(info: RunInfo) -> PriorChoice | None:
+    """The settings of a run's prior."""
+    return None if info.prior is None else PriorChoice(**info.prior)
+
+
+def trained_tensors(model: DeftRec) -> dict[str, torch.Tensor]:
+    """Everything but what a pre-trained model already had and kept."""
+    frozen = _frozen_names(model)
+    return {name: tensor for name, tensor in model.state_dict().items() if name not in frozen}
+
+
+def load_trained_tensors(model: DeftRec, path: Path) -> None:
+    """Put saved weights into a freshly built model.
+
+    Raises:
+        DeftRecError: the file does not fit the model.
+    """
+    try:
+        result = model.load_state_dict(load_tensors(path), strict=False)
+    except RuntimeError as error:
+        raise DeftRecError(f"{path}: does not fit config.json ({str(error).splitlines()[0]})") from error
+    missing = set(result.missing_keys) - _frozen_names(model)
+    if missing or result.unexpected_keys:
+        odd = sorted(missing or result.unexpected_keys)[0]
+        raise DeftRecError(f"{path}: does not fit config.json (weight {odd!r}); train the run again")
+
+
+def _frozen_names(model: DeftRec) -> set[str]:
+    return {f"language.{name}" for name, p in model.language.named_parameters() if not p.requires_grad}
+
+
+def read_model(path: Path, kind: type[M]) -> M:
+    """Read a JSON file into a pydantic model.
+
+    Raises:
+        DeftRecError: missing, not JSON, or not of this kind.
+    """
+    try:
+        return kind.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, ValidationError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise DeftRecError(f"{path}: missing or damaged ({reason}); train the run again") from error
+
+
+def environment() -> dict[str, str]:
+    """Versions and machine, for the record."""
+    values: dict[str, Any] = {"python": platform.python_version(), "platform": platform.platform()}
+    for package in ("deftrec", "torch", "transformers", "peft", "accelerate", "polars"):
+        try:
+            values[package] = version(package)
+        except PackageNotFoundError:
+            values[package] = "not installed"
+    values["threads"] = str(torch.get_num_threads())
+    if torch.cuda.is_available():
+        values["gpu"] = torch.cuda.get_device_name()
+    return values
+
+
+def git_revision() -> str | None:
+    """The revision of the checkout this code lies in; None elsewhere."""
+    here = Path(__file__).parent
+    command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--exclude", "*"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)  # noqa: S603
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None if done.returncode == 0 else None
