@@ -48,8 +48,8 @@ class TextOptions(Options):
     """Sentence vectors of title, category and text, from a pre-trained language model."""
 
     encoder: Literal["minilm", "none"] = "minilm"
-    model: str | None = Field(None, description="local path or hub id of another sentence model; null: the packaged one")
-    max_tokens: Count = Field(64, description="words pieces of one item's text that are read")
+    model: str | None = Field(None, description="local path or hub id of a sentence model; null: the packaged one")
+    max_tokens: Count = Field(64, description="word pieces of one item's text that are read")
 
 
 class TokenizerOptions(Options):
@@ -59,13 +59,15 @@ class TokenizerOptions(Options):
     hidden: Count = 256
     dropout: Rate = 0.1
     mask_features: Rate = Field(0.0, description="share of features replaced by a learned value, in training")
-    drop_collaborative: Rate | Auto = Field("auto", description="share of items whose whole collaborative half is zeroed")
+    drop_collaborative: Rate | Auto = Field("auto", description="share of items whose collaborative half is zeroed")
     drop_text: Rate = Field(0.0, description="share of items whose whole text half is zeroed, in training")
-    noise: Weight = Field(0.0, description="sigma-VAE: spread of the random scale of the noise on a token, in training")
+    noise: Weight = Field(0.0, description="sigma-VAE: spread of the random scale of a token's noise, in training")
     trainable_features: bool | Auto = Field("auto", description="learn the feature table on from its first value")
     users: Literal["none", "folded"] = Field("none", description="user tokens: none, or folded in from the history")
     reconstruction_weight: Weight = Field(0.0, description="decode the tokens' mean back to the features")
-    mean_weight: Weight = Field(0.0, description="keep the tokens' mean square at one, so that noise of unit scale counts")
+    mean_weight: Weight = Field(
+        0.0, description="keep the tokens' mean square at one, so that noise of unit scale counts"
+    )
     redundancy_weight: Weight = Field(0.0, description="push the ways of one item apart (squared cosine)")
 
 
@@ -154,7 +156,9 @@ class TrainingOptions(Options):
 
     targets: Literal["every", "last"] = Field("every", description="every position, or the last of each sequence")
     learning_rate: Positive | Auto = "auto"
-    language_learning_rate_factor: Positive = Field(1.0, description="rate of a pre-trained model, relative to the rest")
+    language_learning_rate_factor: Positive = Field(
+        1.0, description="rate of a pre-trained model, relative to the rest"
+    )
     batch_positions: Count | Auto = "auto"
     accumulation: Count = Field(1, description="batches whose gradients are added before a step")
     epochs: Count | Auto = "auto"
@@ -163,8 +167,11 @@ class TrainingOptions(Options):
     final_rate: Share = Field(0.1, description="learning rate at the end of the cosine, as a share of its peak")
     weight_decay: Weight = 0.01
     clip: Positive = 5.0
-    precision: Literal["auto", "bf16", "fp32"] = Field("auto", description="auto: bf16 where the hardware multiplies it")
+    precision: Literal["auto", "bf16", "fp32"] = Field(
+        "auto", description="auto: bf16 where the hardware multiplies it"
+    )
     validation_users: Count = Field(50_000, description="users asked in one validation, at most")
+    checkpoint_seconds: Weight = Field(20.0, description="least time between two checkpoints; 0: after every epoch")
 
 
 class PriorOptions(Options):

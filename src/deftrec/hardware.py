@@ -13,7 +13,7 @@ def default_device() -> torch.device:
 def multiplies_bf16(device: torch.device) -> bool:
     """Whether bfloat16 matrix products run on units of their own: a recent GPU, or a CPU with AMX tiles."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
     return bool(getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)())
 
 

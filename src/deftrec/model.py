@@ -135,7 +135,7 @@ class DeftRec(nn.Module):
         """Tokens and latents of all items, in evaluation mode. Computed once, then reused."""
         was_training = self.training
         self.eval()
-        parts: list[Tokens] = [self.item_tokenizer(rows) for rows in self.features.split(chunk)]
+        parts: list[Tokens] = [self.item_tokenizer(rows) for rows in torch.split(self.features, chunk)]
         self.train(was_training)
         ways = torch.cat([part.ways for part in parts]).float()
         latents = self.diffusion.to_space(torch.cat([part.mean for part in parts]))

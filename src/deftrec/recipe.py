@@ -1,5 +1,6 @@
 """Recipes: a YAML file (or its name) and `--set` overrides become a `Config`; `auto` becomes a number."""
 
+import contextlib
 import difflib
 from pathlib import Path
 from typing import Any, TypeVar
@@ -69,10 +70,8 @@ def _apply(values: dict[str, Any], override: str) -> None:
     except yaml.YAMLError as error:
         raise ConfigError(f"--set {override!r}: the value is not YAML") from error
     if isinstance(value, str):  # YAML 1.1 reads 1e-3 as text
-        try:
+        with contextlib.suppress(ValueError):
             value = float(value)
-        except ValueError:
-            pass
     *groups, last = key.split(".")
     for group in groups:
         values = values.setdefault(group, {})

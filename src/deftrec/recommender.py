@@ -192,7 +192,9 @@ class Recommender:
         numbers = [self.interactions.item_numbers(history) for history in histories]
         return self._lists(Sequences.from_lists(numbers), k, exclude_seen, seed) if numbers else []
 
-    def recommend_all(self, k: int = 10, *, exclude_seen: bool = True, seed: int | None = None) -> Iterator[pl.DataFrame]:
+    def recommend_all(
+        self, k: int = 10, *, exclude_seen: bool = True, seed: int | None = None
+    ) -> Iterator[pl.DataFrame]:
         """Rankings of all users in frames of columns `user, item, rank, score`; memory does not grow with users."""
         sequences = self.interactions.sequences
         for start in range(0, len(sequences), USERS_AT_ONCE):
@@ -290,9 +292,7 @@ class Recommender:
     def _search(self, histories: Sequences, k: int, exclude_seen: bool, seed: int | None) -> Found:
         return self.retriever.search(self._queries(histories, seed), histories, k, exclude_seen)
 
-    def _lists(
-        self, histories: Sequences, k: int, exclude_seen: bool, seed: int | None
-    ) -> list[list[Recommendation]]:
+    def _lists(self, histories: Sequences, k: int, exclude_seen: bool, seed: int | None) -> list[list[Recommendation]]:
         _check_k(k)
         lists: list[list[Recommendation]] = [[] for _ in range(len(histories))]
         known = np.flatnonzero(histories.lengths > 0)
@@ -335,7 +335,9 @@ def _prepare(folder: Path, request: Request, interactions: Interactions, resume:
         if before.fingerprint != request.fingerprint:
             raise DeftRecError(f"{folder}: was begun on other data; resume it with the same --data")
         if before != request:
-            raise DeftRecError(f"{folder}: was begun with other options; resume it with the same recipe, --set and --refit")
+            raise DeftRecError(
+                f"{folder}: was begun with other options; resume it with the same recipe, --set and --refit"
+            )
         return
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise DeftRecError(f"{folder}: not empty; give another directory, or --resume an interrupted run")

@@ -1,13 +1,13 @@
 """The run directory: everything one training left behind, enough to load it, to check it and to repeat it.
 
-    config.json          options, every `auto` resolved
-    request.json         options as asked for, data fingerprint, whether a refit was asked for
-    run.json             provenance: fit, epochs, seconds, environment, git revision; written last
-    model.safetensors    trained weights
-    prior.safetensors    the collaborative prior, if validation chose one
-    data/                the interactions, in the canonical form
-    logs/                JSON lines and TensorBoard events
-    work/                checkpoints, while training goes on
+config.json          options, every `auto` resolved
+request.json         options as asked for, data fingerprint, whether a refit was asked for
+run.json             provenance: fit, epochs, seconds, environment, git revision; written last
+model.safetensors    trained weights
+prior.safetensors    the collaborative prior, if validation chose one
+data/                the interactions, in the canonical form
+logs/                JSON lines and TensorBoard events
+work/                checkpoints, while training goes on
 """
 
 import json
@@ -31,7 +31,6 @@ from deftrec.training.checkpoint import load_tensors, save_tensors
 from deftrec.training.fusion import PriorChoice
 from deftrec.training.pipeline import Fitted, build_model
 
-FORMAT = 1
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -65,7 +64,7 @@ class RunInfo(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: Literal[1] = FORMAT
+    format: Literal[1] = 1
     dataset: str
     fingerprint: str
     fit: Fit
@@ -107,9 +106,7 @@ def save_run(folder: Path, model: DeftRec, config: Config, info: RunInfo, prior:
     """Write weights and descriptions; `run.json` comes last and says that the run is complete."""
     save_tensors(folder / "model.safetensors", trained_tensors(model))
     if prior is not None:
-        save_tensors(
-            folder / "prior.safetensors", {"neighbours": prior.neighbours.int(), "weights": prior.weights}
-        )
+        save_tensors(folder / "prior.safetensors", {"neighbours": prior.neighbours.int(), "weights": prior.weights})
     write_text(folder / "config.json", config.model_dump_json(indent=2) + "\n")
     write_text(folder / "run.json", info.model_dump_json(indent=2) + "\n")
 

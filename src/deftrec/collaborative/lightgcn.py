@@ -58,7 +58,7 @@ class LightGCN(nn.Module):
             layer = self.base.float()
             total = layer
             for _ in range(self.layers):
-                layer = _SymmetricProduct.apply(self.adjacency, layer)
+                layer = _SymmetricProduct.apply(self.adjacency, layer)  # type: ignore[no-untyped-call]
                 total = total + layer
             vectors = total / (self.layers + 1)
         return CollaborativeVectors(vectors[: self.n_users], vectors[self.n_users :])
@@ -83,9 +83,7 @@ class _SymmetricProduct(torch.autograd.Function):
         return matrix @ dense
 
     @staticmethod
-    def backward(  # type: ignore[override]
-        ctx: torch.autograd.function.FunctionCtx, gradient: Tensor
-    ) -> tuple[None, Tensor]:
+    def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> tuple[None, Tensor]:
         return None, ctx.matrix @ gradient  # type: ignore[attr-defined]
 
 

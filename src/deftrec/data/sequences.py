@@ -23,6 +23,7 @@ class Sequences:
 
     @classmethod
     def from_lists(cls, lists: list[np.ndarray] | list[list[int]]) -> "Sequences":
+        """One sequence a list."""
         offsets = np.concatenate([[0], np.cumsum([len(one) for one in lists])]).astype(np.int64)
         items = np.concatenate([np.asarray(one, np.int32) for one in lists]) if lists else np.zeros(0, np.int32)
         return cls(items.astype(np.int32), offsets)
@@ -130,7 +131,7 @@ def _pack(inputs: list[np.ndarray], targets: list[np.ndarray], row: int) -> Pack
         histories[number] += 1
         open_rows[free - len(one)].append(number)
     shape = (len(used), row)
-    packed = Packed(*(np.full(shape, NOTHING, np.int64) for _ in range(3)), np.zeros(shape, np.int64))
+    packed = _empty(shape)
     for one, target, (number, start, segment) in zip(inputs, targets, placed, strict=True):
         end = start + len(one)
         packed.items[number, start:end] = one
@@ -140,12 +141,17 @@ def _pack(inputs: list[np.ndarray], targets: list[np.ndarray], row: int) -> Pack
     return packed
 
 
+def _empty(shape: tuple[int, int]) -> Packed:
+    items, targets, segments = (np.full(shape, NOTHING, np.int64) for _ in range(3))
+    return Packed(items, targets, segments, np.zeros(shape, np.int64))
+
+
 def pad_histories(sequences: Sequences, which: np.ndarray, row: int) -> Packed:
     """The newest `row` items of each history, one history a row, for inference. Width: the longest one's length."""
     recent = [sequences.recent(int(n), row) for n in which]
     width = max(1, max((len(one) for one in recent), default=1))
     shape = (len(recent), width)
-    packed = Packed(*(np.full(shape, NOTHING, np.int64) for _ in range(3)), np.zeros(shape, np.int64))
+    packed = _empty(shape)
     for number, one in enumerate(recent):
         packed.items[number, : len(one)] = one
         packed.segments[number, : len(one)] = 0

@@ -1,5 +1,6 @@
 """Denoising diffusion of the next item's latent under the language model's condition."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -127,4 +128,5 @@ class DiffusionHead(nn.Module):
         return Sample(self.to_space(drawn.x0.mean(1)), path)
 
     def _draw(self, n: int, device: torch.device, generator: torch.Generator | None = None) -> Tensor:
-        return torch.randn(n, self.latent, device=device, generator=generator) * self.latent**-0.5
+        noise = torch.randn(n, self.latent, device=device, generator=generator)
+        return noise / math.sqrt(self.latent)

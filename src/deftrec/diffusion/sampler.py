@@ -72,7 +72,7 @@ class Sampler(ABC):
 
 
 class DDIMSampler(Sampler):
-    """Deterministic: keep the noise that x holds, at the level of the earlier time (Song et al. 2021, eq. 12, eta 0)."""
+    """Deterministic: keep the noise that x holds, at the earlier time's level (Song et al. 2021, eq. 12, eta 0)."""
 
     def step(self, x: Tensor, x0: Tensor, t: float, s: float, generator: torch.Generator | None) -> Tensor:
         """See `Sampler.step`."""

@@ -39,7 +39,7 @@ def chunked_cross_entropy(
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else queries.dtype
     if hidden is None:
         hidden = torch.zeros(0, 2, dtype=torch.int64, device=queries.device)
-    loss: Tensor = _ChunkedCrossEntropy.apply(queries, latents, bias, targets, hidden, dtype)
+    loss: Tensor = _ChunkedCrossEntropy.apply(queries, latents, bias, targets, hidden, dtype)  # type: ignore[no-untyped-call]
     return loss
 
 
@@ -74,6 +74,6 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         return total / N
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         q_gradient, z_gradient, bias_gradient = ctx.saved_tensors
         return gradient * q_gradient, gradient * z_gradient, gradient * bias_gradient, None, None, None

@@ -69,4 +69,3 @@ class EasePrior:
             values = self.weights[items[part]] * strength[part, None]
             total.view(-1).scatter_add_(0, columns.view(-1), values.view(-1))
         return total
-

@@ -72,9 +72,7 @@ def load_checkpoint(
         for name, tensor in _under(tensors, "optimizer.").items():
             number, key = name.split(".")
             optimizer_state.setdefault(int(number), {})[key] = tensor
-        optimizer.load_state_dict(
-            {"state": optimizer_state, "param_groups": optimizer.state_dict()["param_groups"]}
-        )
+        optimizer.load_state_dict({"state": optimizer_state, "param_groups": optimizer.state_dict()["param_groups"]})
         torch.set_rng_state(tensors["random.cpu"])
         if torch.cuda.is_available() and "random.cuda" in tensors:
             torch.cuda.set_rng_state(tensors["random.cuda"])
@@ -98,9 +96,10 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
         DeftRecError: the file is missing or damaged.
     """
     try:
-        return load_file(path)
+        tensors: dict[str, Tensor] = load_file(path)
     except (OSError, SafetensorError) as error:
         raise DeftRecError(f"{path}: missing or damaged ({error}); train the run again") from error
+    return tensors
 
 
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -59,7 +59,7 @@ class Plan:
         validate_every: epochs between two validations.
         accumulation: batches a step.
         dtype: of matrix products, by autocast.
-        checkpoint_every: least seconds between two checkpoints.
+        checkpoint_seconds: least time between two checkpoints.
     """
 
     epochs: int
@@ -74,7 +74,7 @@ class Plan:
     clip: float = math.inf
     validate_every: int = 1
     accumulation: int = 1
-    checkpoint_every: float = 20.0
+    checkpoint_seconds: float = 20.0
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def train(
         state.history.append({"epoch": float(state.epoch), **row})
         log.write(stage.name, state.epoch, row)
         progress.advance(stage.name, 1, row)
-        overdue = time.monotonic() - saved > plan.checkpoint_every
+        overdue = time.monotonic() - saved > plan.checkpoint_seconds
         if folder is not None and accelerator.is_main_process and (overdue or state.finished):
             save_checkpoint(folder, stage.module, best, optimizer, state)
             saved = time.monotonic()
@@ -169,7 +169,8 @@ def _train_epoch(
     means = {name: float(value) / max(1, steps) for name, value in sums.items()}
     if not math.isfinite(means.get("loss", 0.0)):
         raise DeftRecError(
-            f"{stage.name}: the loss of epoch {epoch + 1} is not a number; lower the learning rate ({plan.learning_rate:g})"
+            f"{stage.name}: the loss of epoch {epoch + 1} is not a number; lower the learning rate "
+            f"({plan.learning_rate:g})"
         )
     return means
 

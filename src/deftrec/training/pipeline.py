@@ -1,8 +1,10 @@
 """All stages in order: text vectors, collaborative encoder, joint model, collaborative prior; and the refit."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -13,9 +15,9 @@ from deftrec.data import Cases, Fit, Interactions, Split, make_split
 from deftrec.diffusion import Sampling
 from deftrec.errors import DataError
 from deftrec.hardware import training_dtype
-from deftrec.language import build_language_model, model_folder
+from deftrec.language import build_language_model
 from deftrec.language.sentences import sentence_vectors
-from deftrec.language.weights import MINILM
+from deftrec.language.weights import MINILM, model_folder
 from deftrec.model import DeftRec
 from deftrec.progress import Progress
 from deftrec.recipe import adapt
@@ -27,6 +29,8 @@ from deftrec.training.fusion import PriorChoice, choose_prior
 from deftrec.training.log import TrainingLog
 from deftrec.training.loop import Plan, Trained, train
 from deftrec.training.stages import CollaborativeStage, JointStage
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,9 +138,7 @@ class Pipeline:
             save_tensors(file, {"text": vectors})
         return vectors
 
-    def _collaborative(
-        self, fit: Fit, chosen: Trained | None
-    ) -> tuple[Trained | None, CollaborativeVectors | None]:
+    def _collaborative(self, fit: Fit, chosen: Trained | None) -> tuple[Trained | None, CollaborativeVectors | None]:
         options = self.config.collaborative
         if options.encoder == "none":
             return None, None
@@ -152,6 +154,7 @@ class Pipeline:
             validate_every=5,
             dtype=torch.float32,
             stop_after=None if chosen is None else chosen.epochs,
+            checkpoint_seconds=self.config.training.checkpoint_seconds,
         )
         trained = self._train(stage, plan)
         with torch.no_grad():
@@ -188,14 +191,13 @@ class Pipeline:
             weight_decay=options.weight_decay,
             clip=options.clip,
             accumulation=options.accumulation,
+            checkpoint_seconds=options.checkpoint_seconds,
         )
         return model, features, self._train(stage, plan)
 
     def _train(self, stage: CollaborativeStage | JointStage, plan: Plan) -> Trained:
         checkpoints = None if self.work is None else self.work / "checkpoints"
-        return train(
-            stage, plan, checkpoints=checkpoints, resume=self.resume, log=self.log, progress=self.progress
-        )
+        return train(stage, plan, checkpoints=checkpoints, resume=self.resume, log=self.log, progress=self.progress)
 
     def _choose_prior(self, model: DeftRec) -> PriorChoice | None:
         config = self.config
@@ -224,7 +226,7 @@ class Pipeline:
             options.max_items,
         )
 
-    def _timed(self, name, work):  # type: ignore[no-untyped-def]
+    def _timed(self, name: str, work: Callable[[], T]) -> T:
         started = time.monotonic()
         result = work()
         self.seconds[name] = round(time.monotonic() - started, 3)
@@ -259,4 +261,6 @@ def item_texts(interactions: Interactions) -> list[str]:
 def shuffled(cases: Cases, seed: int) -> Cases:
     """The cases in random order, so that the first n are a fair sample."""
     order = np.random.default_rng(seed).permutation(len(cases))
-    return replace(cases, users=cases.users[order], histories=cases.histories.select(order), targets=cases.targets[order])
+    return replace(
+        cases, users=cases.users[order], histories=cases.histories.select(order), targets=cases.targets[order]
+    )

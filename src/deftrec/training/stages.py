@@ -78,9 +78,7 @@ class JointStage(Stage):
             seed=self.config.seed,
             dtype=self.dtype,
         )
-        retriever = Retriever(
-            catalogue.latents, self.config.retrieval.similarity, self.config.objective.temperature
-        )
+        retriever = Retriever(catalogue.latents, self.config.retrieval.similarity, self.config.objective.temperature)
         return mean_accuracy(target_ranks(retriever, queries, self.cases, exclude_seen=True))
 
 
