@@ -70,6 +70,12 @@ class TokenizerOptions(Options):
     )
     redundancy_weight: Weight = Field(0.0, description="push the ways of one item apart (squared cosine)")
 
+    @model_validator(mode="after")
+    def _leaves_a_block(self) -> "TokenizerOptions":
+        if self.drop_collaborative != "auto" and self.drop_collaborative + self.drop_text > 1:
+            raise ValueError("drop_collaborative and drop_text are more than 1 together: one block at most is hidden")
+        return self
+
 
 class NanoOptions(Options):
     """A small causal transformer, trained from scratch."""
@@ -106,6 +112,10 @@ class PretrainedOptions(Options):
     def _has_history(self) -> "PretrainedOptions":
         if not self.prompt.endswith("{history}") or self.prompt.count("{history}") != 1:
             raise ValueError("prompt must end with the placeholder {history}, once: no place may read past its target")
+        try:
+            self.prompt.format(domain="", history="")
+        except (LookupError, ValueError):
+            raise ValueError("prompt knows the placeholders {domain} and {history}; write {{ for a brace") from None
         return self
 
 

@@ -48,17 +48,33 @@ def build_config(values: dict[str, Any], source: str) -> Config:
     try:
         return Config.model_validate(values)
     except ValidationError as error:
+        known = set(_all_keys(Config))
         problem = error.errors()[0]
-        # A discriminated union puts its tag into the location; it is no key that a user wrote.
-        keys = [str(part) for part in problem["loc"] if str(part) not in {"nano", "pretrained"}]
-        key = ".".join(keys)
         if problem["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(key, _all_keys(Config), n=1, cutoff=0.0)
+            # A discriminated union puts its tag into the location; it is no key that a user wrote.
+            key = ".".join(str(part) for part in problem["loc"] if part not in {"nano", "pretrained"})
+            if key in known:
+                raise ConfigError(
+                    f"{source}: option {key!r} is of another language.kind than the one chosen"
+                ) from error
+            near = difflib.get_close_matches(key, sorted(known), n=1, cutoff=0.0)
             raise ConfigError(f"{source}: unknown option {key!r}; did you mean {near[0]!r}?") from error
+        key = _known_part(problem["loc"], known)
         where = f"option {key!r}: " if key else ""
-        message = problem["msg"].removeprefix("Value error, ")
+        # Each member of a union complains for itself.
+        problems = [one["msg"] for one in error.errors() if _known_part(one["loc"], known) == key]
+        message = ", or ".join([problems[0], *(one.removeprefix("Input should be ") for one in problems[1:])])
+        message = message.removeprefix("Value error, ")
         value = "" if isinstance(problem["input"], dict | BaseModel) else f", not {problem['input']!r}"
         raise ConfigError(f"{source}: {where}{message}{value}") from error
+
+
+def _known_part(location: tuple[int | str, ...], known: set[str]) -> str:
+    """The key that a user wrote: a location without what pydantic adds for unions and places in lists."""
+    parts = [str(part) for part in location if part not in {"nano", "pretrained"}]
+    while parts and ".".join(parts) not in known:
+        parts.pop()
+    return ".".join(parts)
 
 
 def _apply(values: dict[str, Any], override: str) -> None:
