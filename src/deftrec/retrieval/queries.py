@@ -47,7 +47,9 @@ def generate_queries(
     model.eval()
     start = 0
     while start < len(order):
-        size = max(1, PLACES // max(1, int(lengths[order[min(start + 255, len(order) - 1)]])))
+        # Lengths rise, so the last history of a batch is its width.
+        places = lengths[order[start : start + PLACES]] * np.arange(1, len(order[start : start + PLACES]) + 1)
+        size = max(1, int(np.searchsorted(places, PLACES, side="right")))
         which = order[start : start + size]
         packed = pad_histories(histories, which, window)
         layout = Layout(torch.from_numpy(packed.segments).to(device), torch.from_numpy(packed.positions).to(device))
