@@ -95,6 +95,11 @@ class Pipeline:
                 f"{interactions.meta.name}: no user has a validation target; leave-one-out needs users with three "
                 "interactions or more"
             )
+        if self.split.training("train").lengths.max() < 2:
+            raise DataError(
+                f"{interactions.meta.name}: no user has two interactions in train, so no next item can be learnt; "
+                "leave-one-out needs a user with four interactions or more"
+            )
         self.seconds: dict[str, float] = {}
 
     def run(self, refit: bool) -> Fitted:
@@ -165,6 +170,11 @@ class Pipeline:
         self, fit: Fit, vectors: CollaborativeVectors | None, text: torch.Tensor | None, chosen: Trained | None
     ) -> tuple[DeftRec, ItemFeatures, Trained]:
         config, options = self.config, self.config.training
+        if vectors is None and text is None:
+            raise DataError(
+                f"{self.interactions.meta.name}: its items have no text and collaborative.encoder is none, so nothing "
+                "tells one item from another; set collaborative.encoder to lightgcn"
+            )
         features = ItemFeatures.build(None if vectors is None else vectors.items, text)
         torch.manual_seed(config.seed)
         model = build_model(features, config, self.interactions.meta.domain).to(self.device)
