@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -15,7 +16,7 @@ from deftrec.config import Config
 from deftrec.data import Id, Interactions, Part, Sequences, make_split
 from deftrec.data.sequences import pad_histories
 from deftrec.diffusion import Sampling
-from deftrec.errors import ConfigError, DeftRecError
+from deftrec.errors import ConfigError, DataError, DeftRecError
 from deftrec.evaluation import Result, Seen, TargetRanks, evaluate, ranking_frame
 from deftrec.files import write_text
 from deftrec.hardware import default_device
@@ -72,6 +73,12 @@ class Recommender:
             weight=choice.weight if choice and prior else 0.0,
             recency=choice.recency if choice else 0.0,
         )
+
+    @cached_property
+    def popularity(self) -> Tensor:
+        """How often each item was taken in what the weights were fitted on. `[I]` int64"""
+        training = make_split(self.interactions, self.config.data.split).training(self.info.fit)
+        return torch.from_numpy(np.bincount(training.items, minlength=self.interactions.n_items))
 
     # -- training and files ------------------------------------------------------------------------------------
 
@@ -240,12 +247,10 @@ class Recommender:
             parts: the whole retrieval score, or the latent or the prior alone.
         """
         ranks, found = self.rank(split, seen, parts)
-        training = make_split(self.interactions, self.config.data.split).training(self.info.fit)
-        popularity = torch.from_numpy(np.bincount(training.items, minlength=self.interactions.n_items))
         return evaluate(
             ranks,
             found.items.cpu(),
-            popularity,
+            self.popularity,
             name="deftrec" if parts == "hybrid" else f"deftrec/{parts}",
             dataset=self.interactions.meta.name,
             protocol=self.config.data.split,
@@ -261,9 +266,12 @@ class Recommender:
 
         Raises:
             ConfigError: the run has no prior to be ranked by alone.
+            DataError: nobody has a target in `split`.
         """
         retriever = self._retriever(parts)
         cases = make_split(self.interactions, self.config.data.split).cases(split)
+        if not len(cases):
+            raise DataError(f"{self.interactions.meta.name}: no user has a {split} target, so nothing can be measured")
         queries = self._queries(cases.histories, None)
         exclude = seen == "exclude"
         return target_ranks(retriever, queries, cases, exclude), retriever.search(queries, cases.histories, k, exclude)
@@ -301,8 +309,7 @@ class Recommender:
             for n, one in zip(known, self._describe(found, "deftrec"), strict=True):
                 lists[n] = one
         if len(known) < len(histories):
-            counts = np.bincount(self.interactions.sequences.items, minlength=self.interactions.n_items)
-            popular = self._describe(top(torch.from_numpy(counts).float()[None], k), "popularity")[0]
+            popular = self._describe(top(self.popularity.float()[None], k), "popularity")[0]
             for n in np.flatnonzero(histories.lengths == 0):
                 lists[n] = popular
         return lists
