@@ -193,12 +193,13 @@ class Interactions:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over sequences and ids: equal if and only if a model would see the same data."""
+        """SHA-256 over sequences, times, ids and words: equal if and only if a model would see the same data."""
         digest = hashlib.sha256()
-        digest.update(self.sequences.items.tobytes())
-        digest.update(self.sequences.offsets.tobytes())
-        for ids in (self.users, self.catalogue["item"]):
-            digest.update("\0".join(ids.cast(pl.String).to_list()).encode())
+        for numbers in (self.sequences.items, self.sequences.offsets, self.times):
+            digest.update(numbers.tobytes())
+        words = [self.users, *(self.catalogue[name] for name in ("item", *CATALOGUE_COLUMNS))]
+        for column in words:
+            digest.update("\0".join(column.cast(pl.String).to_list()).encode() + b"\1")
         return digest.hexdigest()
 
     @cached_property
