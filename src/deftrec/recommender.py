@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from deftrec.config import Config
-from deftrec.data import Id, Interactions, Part, Sequences, make_split
+from deftrec.data import Cases, Id, Interactions, Part, Sequences, make_split
 from deftrec.data.sequences import pad_histories
 from deftrec.diffusion import Sampling
 from deftrec.errors import ConfigError, DataError, DeftRecError
@@ -246,7 +246,18 @@ class Recommender:
             seen: whether items of the history are candidates.
             parts: the whole retrieval score, or the latent or the prior alone.
         """
-        ranks, found = self.rank(split, seen, parts)
+        return self._measure(self.rank(split, seen, parts), split, seen, parts)
+
+    def evaluate_parts(self, split: Part = "test", seen: Seen = "exclude") -> dict[ScoreParts, Result]:
+        """`evaluate` of the hybrid and, where the run has a prior, of each part alone; the histories are read once."""
+        cases, queries = self._ask(split)
+        parts: tuple[ScoreParts, ...] = ("hybrid", "latent", "prior") if self.prior is not None else ("hybrid",)
+        return {
+            part: self._measure(self._rank(cases, queries, seen, part, 50), split, seen, part) for part in parts
+        }
+
+    def _measure(self, ranked: tuple[TargetRanks, Found], split: Part, seen: Seen, parts: ScoreParts) -> Result:
+        ranks, found = ranked
         return evaluate(
             ranks,
             found.items.cpu(),
@@ -268,11 +279,20 @@ class Recommender:
             ConfigError: the run has no prior to be ranked by alone.
             DataError: nobody has a target in `split`.
         """
-        retriever = self._retriever(parts)
+        cases, queries = self._ask(split)
+        return self._rank(cases, queries, seen, parts, k)
+
+    def _ask(self, split: Part) -> tuple[Cases, Tensor]:
+        """The cases of `split` and the generated latent of each."""
         cases = make_split(self.interactions, self.config.data.split).cases(split)
         if not len(cases):
             raise DataError(f"{self.interactions.meta.name}: no user has a {split} target, so nothing can be measured")
-        queries = self._queries(cases.histories, None)
+        return cases, self._queries(cases.histories, None)
+
+    def _rank(
+        self, cases: Cases, queries: Tensor, seen: Seen, parts: ScoreParts, k: int
+    ) -> tuple[TargetRanks, Found]:
+        retriever = self._retriever(parts)
         exclude = seen == "exclude"
         return target_ranks(retriever, queries, cases, exclude), retriever.search(queries, cases.histories, k, exclude)
 
