@@ -2,9 +2,6 @@
 
 import json
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -12,9 +9,9 @@ from typing import Annotated
 import typer
 from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from deftrec.cli.console import listening, output, working
 from deftrec.data.describe import describe as describe_interactions
 from deftrec.data.draw import draw
 from deftrec.data.interactions import Interactions, check_target
@@ -27,9 +24,6 @@ from deftrec.data.sources.tabular import Columns, TableFormat, format_of, read_t
 from deftrec.errors import DataError
 
 app = typer.Typer(help="List, fetch, import and describe data sets.", no_args_is_help=True)
-
-PLAIN_SECONDS = 5.0
-"""Time between two lines of progress where stderr is not a terminal."""
 
 
 class Format(StrEnum):
@@ -98,14 +92,14 @@ def fetch(
     """
     source = source_named(name)
     check_target(to)
-    with _progress(downloads=True) as progress:
+    with listening() as progress:
         raw = source.fetch(on_progress=progress.bytes, say=progress.say)
-        progress.say(f"preparing {raw.events.height:,} interactions")
         about = source.about
-        interactions = prepare(
-            raw, name=about.name, domain=about.domain, min_rating=min_rating, k_core=k_core, tie_seed=tie_seed
-        )
-        interactions.save(to)
+        with working(progress, f"preparing {raw.events.height:,} interactions"):
+            interactions = prepare(
+                raw, name=about.name, domain=about.domain, min_rating=min_rating, k_core=k_core, tie_seed=tie_seed
+            )
+            interactions.save(to)
     _report(interactions, to, as_json)
 
 
@@ -141,40 +135,44 @@ def import_(
     check_target(to)
     form = form or _guess(path)
     wants_rating = rating or ("rating" if min_rating is not None else None)
-    with _progress() as progress:
-        progress.say(f"reading {path}")
-        raw: Raw
-        if form is Format.reference:
-            if order_as_given or rating or min_rating is not None or time_ or user or item:
-                raise DataError("the reference format has no columns to name and no ratings; leave those options out")
-            raw = read_reference(path)
-        elif form is Format.recbole:
-            raw = read_recbole(
-                path,
-                user=user or "user_id",
-                item=item or "item_id",
-                time=time_ or "timestamp",
-                rating=rating or "rating",
-                as_given=order_as_given,
-            )
-        else:
-            columns = Columns(
-                user=user or "user",
-                item=item or "item",
-                time=None if order_as_given else time_ or "time",
-                rating=wants_rating,
-                title=title,
-                category=category,
-                text=text,
-                catalogue_item=items_id,
-                separator=separator,
-            )
-            table: TableFormat = form.value  # type: ignore[assignment]
-            raw = read_tabular(path, columns, form=table, items=items)
-        progress.say(f"preparing {raw.events.height:,} interactions")
+    raw: Raw
+    with listening() as progress:
+        with working(progress, f"reading {path}"):
+            if form is Format.reference:
+                if order_as_given or rating or min_rating is not None or time_ or user or item:
+                    raise DataError(
+                        "the reference format has no columns to name and no ratings; leave those options out"
+                    )
+                raw = read_reference(path)
+            elif form is Format.recbole:
+                raw = read_recbole(
+                    path,
+                    user=user or "user_id",
+                    item=item or "item_id",
+                    time=time_ or "timestamp",
+                    rating=rating or "rating",
+                    as_given=order_as_given,
+                )
+            else:
+                columns = Columns(
+                    user=user or "user",
+                    item=item or "item",
+                    time=None if order_as_given else time_ or "time",
+                    rating=wants_rating,
+                    title=title,
+                    category=category,
+                    text=text,
+                    catalogue_item=items_id,
+                    separator=separator,
+                )
+                table: TableFormat = form.value  # type: ignore[assignment]
+                raw = read_tabular(path, columns, form=table, items=items)
         called = name or (path.resolve().name if path.is_dir() else path.name.split(".")[0])
-        interactions = prepare(raw, name=called, domain=domain, min_rating=min_rating, k_core=k_core, tie_seed=tie_seed)
-        interactions.save(to)
+        with working(progress, f"preparing {raw.events.height:,} interactions"):
+            interactions = prepare(
+                raw, name=called, domain=domain, min_rating=min_rating, k_core=k_core, tie_seed=tie_seed
+            )
+            interactions.save(to)
     _report(interactions, to, as_json)
 
 
@@ -186,13 +184,12 @@ def describe(
 
     Example: deftrec data describe data/ml-100k
     """
-    with _progress() as progress:
-        progress.say(f"reading {directory}")
+    with listening() as progress, working(progress, f"reading {directory}"):
         description = describe_interactions(Interactions.load(directory))
     if as_json:
         print(description.model_dump_json(indent=2))
         return
-    Console(width=None if sys.stdout.isatty() else 120).print(draw(description))
+    output().print(draw(description))
 
 
 # -- helpers ---------------------------------------------------------------------------------------------------------
@@ -228,42 +225,3 @@ def _report(interactions: Interactions, to: Path, as_json: bool) -> None:
         f"{to}: {counts['users']:,} users, {counts['items']:,} items, {counts['interactions']:,} interactions"
         + (f" ({', '.join(notes)})" if notes else "")
     )
-
-
-class _Teller:
-    """Messages and bytes: a bar where stderr is a terminal, now and then a line where it is not."""
-
-    def __init__(self, bar: Progress | None) -> None:
-        self._bar = bar
-        self._task = bar.add_task("", total=None) if bar is not None else None
-        self._said = time.monotonic()
-
-    def say(self, message: str) -> None:
-        """Print a line, and start over counting."""
-        if self._bar is None:
-            print(message, file=sys.stderr, flush=True)
-        else:
-            self._bar.console.print(message, highlight=False, markup=False)
-            verb = message.split(maxsplit=1)[0]
-            self._bar.reset(self._task, total=None, description=verb if verb.isalpha() else "")  # type: ignore[arg-type]
-
-    def bytes(self, done: int, total: int | None) -> None:
-        """Move the bar to `done` bytes."""
-        if self._bar is not None:
-            self._bar.update(self._task, completed=done, total=total)  # type: ignore[arg-type]
-        elif time.monotonic() - self._said > PLAIN_SECONDS:
-            self._said = time.monotonic()
-            share = f" of {total / 1e6:.1f}" if total else ""
-            print(f"{done / 1e6:.1f}{share} MB", file=sys.stderr, flush=True)
-
-
-@contextmanager
-def _progress(downloads: bool = False) -> Iterator[_Teller]:
-    """A bar that counts bytes, or one that only shows that work goes on: a table that is read tells no progress."""
-    if not sys.stderr.isatty():
-        yield _Teller(None)
-        return
-    counts = (DownloadColumn(), TimeRemainingColumn()) if downloads else (TimeElapsedColumn(),)
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), *counts)
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        yield _Teller(bar)

@@ -1,0 +1,93 @@
+"""The command line: one file a verb. Errors are one line and an exit code; `--debug` shows where they come from."""
+
+import sys
+import traceback
+import warnings
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated
+
+import typer
+
+from deftrec.cli.data import app as data_app
+from deftrec.cli.demo import demo
+from deftrec.cli.evaluate import evaluate
+from deftrec.cli.recommend import recommend
+from deftrec.cli.similar import similar
+from deftrec.cli.train import train
+from deftrec.errors import DeftRecError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.add_typer(data_app, name="data")
+for verb in (train, evaluate, recommend, similar, demo):
+    app.command()(verb)
+
+INTERRUPTED = 130
+WRONG_USE = 2
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        try:
+            print(version("deftrec"))
+        except PackageNotFoundError:  # run from a checkout that is on the path, not installed
+            from deftrec import __version__
+
+            print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def deftrec(
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show where an error comes from; works after the verb too.")
+    ] = False,
+    version_: Annotated[
+        bool, typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """LLM-based recommendation with continuous tokens and denoising diffusion.
+
+    Example: deftrec demo
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code: 0, 1 for an error, 2 for wrong use, 130 when interrupted."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
+    try:
+        code = app(args=words or ["--help"], prog_name="deftrec", standalone_mode=False)
+    except KeyboardInterrupt:
+        return _fail("interrupted", INTERRUPTED)
+    except typer.TyperException as error:
+        return _wrong_use(error)
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        return _fail(_line(error, debug), 1)
+    return code if isinstance(code, int) else 0
+
+
+def _line(error: Exception, debug: bool) -> str:
+    """What went wrong. Only the errors of this package and of the system say it in words that a user can act on."""
+    if isinstance(error, DeftRecError | OSError):
+        return f"error: {error}"
+    return f"error: unexpected {type(error).__name__}: {error}" + ("" if debug else " (--debug shows where)")
+
+
+def _wrong_use(error: typer.TyperException) -> int:
+    """An unknown verb or option, or a value that is none."""
+    context = getattr(error, "ctx", None)
+    if context is not None and type(error).__name__ == "NoArgsIsHelpError":
+        print(context.get_help())
+        return WRONG_USE
+    path = context.command_path if context is not None else "deftrec"
+    return _fail(f"error: {error.format_message()} ({path} --help says more)", WRONG_USE)
+
+
+def _fail(line: str, code: int) -> int:
+    print(" ".join(line.split()), file=sys.stderr)
+    return code

@@ -1,0 +1,100 @@
+"""`deftrec recommend`: the next items for a user, after a history, or for everybody."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deftrec.cli.console import listening, output
+from deftrec.cli.loading import load_recommender
+from deftrec.cli.options import Json, K, RunFolder, Seed, Seen, split_ids
+from deftrec.cli.tables import recommendation_table
+from deftrec.errors import ConfigError
+from deftrec.progress import Progress
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from deftrec.recommender import Recommender
+
+SHOWN = 5
+"""Newest items of the history that are shown above the table."""
+
+
+def recommend(
+    run: RunFolder,
+    user: Annotated[str | None, typer.Option(help="A user of the data.", metavar="ID")] = None,
+    history: Annotated[
+        str | None,
+        typer.Option(help="Item ids, oldest first; one with a comma in it in double quotes.", metavar="A,B,C"),
+    ] = None,
+    all_users: Annotated[bool, typer.Option("--all-users", help="Everybody, into the file of --out.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Parquet with user, item, rank, score.", metavar="FILE.parquet")
+    ] = None,
+    k: K = 10,
+    seen: Seen = "exclude",
+    seed: Seed = None,
+    as_json: Json = False,
+) -> None:
+    """Recommend the next items.
+
+    Example: deftrec recommend runs/ml-100k --history 50,181,174 -k 5
+    """
+    if (user is not None) + (history is not None) + all_users != 1:
+        raise ConfigError("give one of --user ID, --history A,B,C and --all-users")
+    if all_users != (out is not None):
+        raise ConfigError("--all-users and --out FILE.parquet go together")
+    exclude = seen == "exclude"
+    with listening() as progress:
+        recommender = load_recommender(run, progress)
+        if out is not None:
+            _everybody(recommender, out, k, exclude, seed, progress)
+            asked = f"{recommender.interactions.n_users:,} users"
+            print(
+                json.dumps({"out": str(out), "users": recommender.interactions.n_users, "k": k})
+                if as_json
+                else f"{out}: {k} items for each of {asked}"
+            )
+            return
+        items = split_ids(history) if history is not None else None
+        found = recommender.recommend(user, history=items, k=k, exclude_seen=exclude, seed=seed)
+    interactions = recommender.interactions
+    taken = interactions.history(user) if user is not None else (items or [])
+    if as_json:
+        whole = {
+            **({"user": user} if user is not None else {}),
+            "history": taken,
+            "seen": seen,
+            "recommendations": [vars(one) for one in found],
+        }
+        print(json.dumps(whole, indent=2, ensure_ascii=False))
+        return
+    console = output()
+    titles = [interactions.title(number) for number in interactions.item_numbers(taken[-SHOWN:])]
+    console.print("after: " + ("; ".join(titles) or "nothing yet, so what most people take"), markup=False)
+    console.print(recommendation_table(found))
+
+
+def _everybody(
+    recommender: "Recommender", out: Path, k: int, exclude_seen: bool, seed: int | None, progress: Progress
+) -> None:
+    """Write the rankings of all users, some thousand of them in memory at a time."""
+    from deftrec.evaluation import write_rankings
+    from deftrec.recommender import USERS_AT_ONCE
+
+    n_users = recommender.interactions.n_users
+
+    def counted() -> Iterator["pl.DataFrame"]:
+        done = 0
+        for frame in recommender.recommend_all(k, exclude_seen=exclude_seen, seed=seed):
+            units = min(USERS_AT_ONCE, n_users - done)
+            done += units
+            progress.advance("users", units)
+            yield frame
+
+    progress.begin("users", n_users)
+    write_rankings(out, counted())
+    progress.end("users")

@@ -1,0 +1,45 @@
+"""Results and recommendations as tables for a terminal. Titles are data: they are never read as markup."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from deftrec.wording import COLUMNS, WITH_INTERVAL, meaning, metric_name, with_interval
+
+if TYPE_CHECKING:
+    from deftrec.evaluation import Result
+    from deftrec.recommender import Recommendation
+
+
+def metrics_table(results: Sequence["Result"]) -> Table:
+    """One row a system, for results of one protocol; what the numbers mean stands above them."""
+    title = Text(meaning(results[0]), style="bold")
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("system", no_wrap=True)
+    for key in COLUMNS:
+        interval = " (95 % interval)" if key in WITH_INTERVAL else ""
+        table.add_column(metric_name(key) + interval, justify="right", no_wrap=True)
+    best = {key: max(one.metrics[key] for one in results) for key in COLUMNS}
+    for one in results:
+        cells = [Text(one.name)]
+        for key in COLUMNS:
+            value, interval = with_interval(one, key)
+            leads = len(results) > 1 and one.metrics[key] == best[key]
+            cells.append(Text(f"{value} ({interval})" if interval else value, style="bold" if leads else ""))
+        table.add_row(*cells)
+    return table
+
+
+def recommendation_table(recommendations: Sequence["Recommendation"]) -> Table:
+    """Rank, id, title and score."""
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("rank", justify="right")
+    table.add_column("item", no_wrap=True)
+    table.add_column("title")
+    table.add_column("score", justify="right")
+    for one in recommendations:
+        table.add_row(str(one.rank), Text(str(one.item)), Text(one.title), f"{one.score:.4g}")
+    return table

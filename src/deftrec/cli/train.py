@@ -1,0 +1,77 @@
+"""`deftrec train`: every stage on a data directory, then what it is worth."""
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deftrec.cli.console import listening, output, working
+from deftrec.cli.loading import silence_libraries
+from deftrec.cli.measure import METRICS_FILE, measure, report_if_possible
+from deftrec.cli.options import DataFolder, Json, Overrides, Recipe
+from deftrec.cli.tables import metrics_table
+
+
+def train(
+    data: DataFolder,
+    out: Annotated[Path, typer.Option(help="The run directory to write.", metavar="RUN")],
+    recipe: Recipe = "default",
+    overrides: Overrides = None,
+    seed: Annotated[int | None, typer.Option(help="Of everything random; the recipe's unless said.", min=0)] = None,
+    refit: Annotated[
+        bool,
+        typer.Option("--refit", help="Train once more on train + validation, for the epochs that validation chose."),
+    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run in RUN.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Train DeftRec and measure it on validation and test.
+
+    Example: deftrec train --data data/ml-100k --recipe default --out runs/ml-100k --set training.epochs=10
+    """
+    from deftrec.recipe import load_recipe
+
+    config = load_recipe(recipe, overrides)
+    if seed is not None:
+        config = config.model_copy(update={"seed": seed})
+    try:
+        with listening() as progress:
+            with working(progress, f"reading {data}"):
+                silence_libraries()
+                from deftrec.data import Interactions
+                from deftrec.recommender import Recommender
+
+                interactions = Interactions.load(data)
+            recommender = Recommender.fit(interactions, config, out=out, refit=refit, resume=resume, progress=progress)
+            results = measure(recommender, out, progress)
+            report = report_if_possible(recommender, results, out, progress)
+    except KeyboardInterrupt:
+        if (out / "request.json").is_file() and not (out / "run.json").is_file():
+            again = _command(data, recipe, out, overrides or [], seed, refit)
+            typer.echo(f"interrupted; go on with: {again} --resume", err=True)
+        else:
+            typer.echo("interrupted", err=True)
+        raise typer.Exit(130) from None
+    if as_json:
+        print((out / METRICS_FILE).read_text(encoding="utf-8"), end="")
+        return
+    console = output()
+    for split in ("validation", "test"):
+        rows = [result for result in results if result.split == split]
+        if rows:
+            console.print(metrics_table(rows))
+    console.print(f"run: {out}", markup=False)
+    if report is not None:
+        console.print(f"report: {report}", markup=False)
+
+
+def _command(data: Path, recipe: str, out: Path, overrides: list[str], seed: int | None, refit: bool) -> str:
+    words = ["deftrec", "train", "--data", str(data), "--recipe", recipe, "--out", str(out)]
+    for override in overrides:
+        words += ["--set", override]
+    if seed is not None:
+        words += ["--seed", str(seed)]
+    if refit:
+        words.append("--refit")
+    return shlex.join(words)

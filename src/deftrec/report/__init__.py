@@ -1,0 +1,6 @@
+"""What a run is worth, as one HTML file: results with intervals, examples by title, curves and a denoising path."""
+
+from deftrec.report.examples import Example, pick_examples
+from deftrec.report.write import write_report
+
+__all__ = ["Example", "pick_examples", "write_report"]

@@ -1,0 +1,60 @@
+"""A few users of the test: what they had taken, what is recommended, what they took next."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from deftrec.data import Id, make_split
+from deftrec.recommender import Recommendation, Recommender
+
+
+@dataclass(frozen=True)
+class Example:
+    """One user before the held-out interaction.
+
+    Attributes:
+        user: external id.
+        history: items before the target, oldest first.
+        titles: of the history.
+        target: title of the item that the user took next; no model has seen that they did.
+        target_item: its id.
+        recommendations: best first.
+        place: where the target stands among them, from 1; None where it does not.
+    """
+
+    user: Id
+    history: list[Id]
+    titles: list[str]
+    target: str
+    target_item: Id
+    recommendations: list[Recommendation]
+    place: int | None
+
+    def to_json_dict(self) -> dict[str, Any]:
+        """The example as JSON holds it."""
+        return asdict(self)
+
+
+def pick_examples(recommender: Recommender, n: int = 5, k: int = 10, seed: int = 0) -> list[Example]:
+    """`n` users drawn from those of the test, fewer where there are fewer."""
+    interactions = recommender.interactions
+    cases = make_split(interactions, recommender.config.data.split).cases("test")
+    drawn = np.random.default_rng(seed).permutation(len(cases))[:n]
+    histories = [interactions.item_ids(cases.histories[case]) for case in drawn]
+    lists = recommender.recommend_many(histories, k=k)
+    examples = []
+    for case, history, recommendations in zip(drawn, histories, lists, strict=True):
+        target = interactions.item_ids([cases.targets[case]])[0]
+        examples.append(
+            Example(
+                user=interactions.users[int(cases.users[case])],
+                history=history,
+                titles=[interactions.title(int(number)) for number in cases.histories[case]],
+                target=interactions.title(int(cases.targets[case])),
+                target_item=target,
+                recommendations=recommendations,
+                place=next((one.rank for one in recommendations if one.item == target), None),
+            )
+        )
+    return examples

@@ -1,0 +1,189 @@
+"""The report as one HTML file: nothing is fetched, nothing runs, and every word of the data is escaped."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from importlib.resources import files
+
+from deftrec.config import Config
+from deftrec.evaluation import Result
+from deftrec.report.examples import Example
+from deftrec.report.theme import variables
+from deftrec.run import RunInfo
+from deftrec.wording import COLUMNS, duration, groups, meaning, metric_name, with_interval
+
+SHOWN_HISTORY = 6
+LEGEND = (
+    ("dots", "&bull;", "items"),
+    ("past", "&#9632;", "history, the newest strongest"),
+    ("path", "&#9473;", "denoising"),
+    ("main", "&#9679;", "recommended, with rank"),
+    ("next", "&#9733;", "taken next"),
+)
+"""Role of the colour, mark and name."""
+POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+"""The browser is told to fetch nothing and to run nothing, whatever a title may hold."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Plots as SVG, in the order of the page.
+
+    Attributes:
+        bars: HR and NDCG of all systems, by title.
+        curves: losses and validation, by title.
+        path: the denoising path of the first example whose target was found, and that example.
+    """
+
+    bars: Mapping[str, str]
+    curves: Mapping[str, str]
+    path: str
+    path_of: Example
+
+
+def page(
+    info: RunInfo, config: Config, results: Sequence[Result], examples: Sequence[Example], figures: Figures
+) -> str:
+    """The whole document."""
+    body = "\n".join(
+        [
+            _head(info, results),
+            _section("Accuracy", *(_metrics(rows) for rows in groups(results)), _grid(figures.bars)),
+            _section(
+                "Five users, and what comes next" if len(examples) == 5 else "Users, and what comes next",
+                "<div class=stack>" + "".join(_example(one) for one in examples) + "</div>",
+                _note("Each history ends before the user's test item, which neither model nor list has seen."),
+            ),
+            _section("From noise to a recommendation", _path(figures)),
+            _section("Training", _grid(figures.curves), _note("The dot is the epoch whose weights were kept.")),
+            _section("The run", _run(info, config)),
+        ]
+    )
+    style = variables() + files("deftrec.report").joinpath("style.css").read_text(encoding="utf-8")
+    title = escape(f"DeftRec on {info.dataset}")
+    return (
+        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta name="viewport" content="width=device-width,initial-scale=1">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
+        f"<title>{title}</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
+    )
+
+
+def _head(info: RunInfo, results: Sequence[Result]) -> str:
+    test = next((one for one in results if one.split == "test"), results[0])
+    tiles = [
+        (f"{test.metrics['ndcg@10']:.3f}", f"NDCG@10, {test.split}"),
+        (f"{test.metrics['hr@10']:.3f}", f"HR@10, {test.split}"),
+        (f"{test.users:,}", "users asked"),
+        (duration(sum(info.seconds.values())), "of training"),
+    ]
+    boxes = "".join(f"<div class=tile><b>{escape(value)}</b><span>{escape(name)}</span></div>" for value, name in tiles)
+    return (
+        f"<header><h1>DeftRec on {escape(info.dataset)}</h1><p>{escape(meaning(test))}.</p>"
+        f"<div class=tiles>{boxes}</div></header>"
+    )
+
+
+def _section(title: str, *parts: str) -> str:
+    return f"<section><h2>{escape(title)}</h2>{''.join(parts)}</section>"
+
+
+def _note(text: str) -> str:
+    return f"<p class=note>{escape(text)}</p>"
+
+
+def _grid(figures: Mapping[str, str]) -> str:
+    drawn = "".join(f"<figure><h3>{escape(title)}</h3>{svg}</figure>" for title, svg in figures.items())
+    return f'<div class=grid style="margin-top:14px">{drawn}</div>'
+
+
+def _metrics(rows: Sequence[Result]) -> str:
+    head = "".join(f"<th>{escape(metric_name(key))}</th>" for key in COLUMNS)
+    lines = []
+    for one in rows:
+        cells = []
+        for key in COLUMNS:
+            value, interval = with_interval(one, key)
+            cells.append(f"<td>{value}{f'<small>{interval}</small>' if interval else ''}</td>")
+        mark = ' class="main"' if one.name == "deftrec" else ""
+        lines.append(f"<tr{mark}><td>{escape(one.name)}</td>{''.join(cells)}</tr>")
+    title = escape(rows[0].split.capitalize())
+    return (
+        f'<div class=card style="margin-top:14px"><h3>{title}</h3><div class=scroll><table>'
+        f"<thead><tr><th>system</th>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
+        f"{_note(meaning(rows[0]) + '. Beside the values: 95 % bootstrap intervals over users.')}</div>"
+    )
+
+
+def _example(one: Example) -> str:
+    recommended = "".join(
+        f"<li{' class=hit' if item.rank == one.place else ''}>{escape(item.title)}</li>" for item in one.recommendations
+    )
+    past = "".join(f"<li>{escape(title)}</li>" for title in one.titles[-SHOWN_HISTORY:])
+    return (
+        f"<div class='card user'><h3>User {escape(str(one.user))}</h3>"
+        f"<div><h4>{escape(_history_caption(one))}</h4><ul>{past}</ul></div>"
+        f"<div><h4>recommended</h4><ol>{recommended}</ol></div>"
+        f"<p class=all>Taken next: <span class=hit>{escape(one.target)}</span>{escape(_found(one))}</p></div>"
+    )
+
+
+def _history_caption(one: Example) -> str:
+    total = len(one.titles)
+    if total <= SHOWN_HISTORY:
+        return "took, oldest first"
+    return f"took, the last {SHOWN_HISTORY} of {total:,}"
+
+
+def _found(one: Example) -> str:
+    return f", recommended at rank {one.place}" if one.place else f", not among the {len(one.recommendations)}"
+
+
+def _path(figures: Figures) -> str:
+    one = figures.path_of
+    caption = (
+        f"User {one.user}. Every grey dot is an item, placed by the two main axes of the item latents. From several "
+        "draws of noise (rings) the denoiser moves to where it recommends (filled dots); the thick line is the first "
+        "draw. Numbers are ranks of the list above. A plane shows only part of a space of many dimensions: near in "
+        "the plane need not be near."
+    )
+    legend = "".join(
+        f"<span><i style='color:var(--{role})'>{mark}</i>{escape(name)}</span>" for role, mark, name in LEGEND
+    )
+    return (
+        f"<figure><div class=legend>{legend}</div><div class=scroll><div class=wide>{figures.path}</div></div>"
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
+    )
+
+
+def _run(info: RunInfo, config: Config) -> str:
+    machine = info.environment
+    facts = {
+        "data": f"{info.dataset}, fingerprint {info.fingerprint[:16]}",
+        "split": config.data.split,
+        "fitted on": info.fit,
+        "parameters": f"{info.parameters:,}",
+        "epochs kept": ", ".join(f"{stage} {epochs}" for stage, epochs in info.epochs.items()),
+        "seconds": ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in info.seconds.items()),
+        "seed": str(config.seed),
+        "machine": ", ".join(
+            part
+            for part in (machine.get("platform", ""), machine.get("gpu", ""), f"{machine.get('threads', '?')} threads")
+            if part
+        ),
+        "versions": ", ".join(
+            f"{name} {machine[name]}" for name in ("deftrec", "python", "torch", "transformers") if name in machine
+        ),
+        "git revision": info.revision or "not from a checkout",
+    }
+    if info.prior is not None:
+        facts["collaborative prior"] = (
+            f"weight {info.prior['weight']:g}, regularisation {info.prior['regularisation']:g}, "
+            f"recency {info.prior['recency']:g}; validation NDCG@10 {info.prior['ndcg_without']:.4f} without, "
+            f"{info.prior['ndcg']:.4f} with it"
+        )
+    rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts.items())
+    settings = escape(config.model_dump_json(indent=2))
+    return (
+        f"<div class=card><dl>{rows}</dl><details><summary>All settings</summary><pre>{settings}</pre></details></div>"
+    )

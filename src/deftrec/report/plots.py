@@ -1,0 +1,214 @@
+"""Plots as inline SVG: bars with intervals, training curves, and a denoising path over the item latents."""
+
+import io
+import logging
+import re
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from html import escape
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from deftrec.errors import MissingExtraError
+from deftrec.evaluation import Result
+from deftrec.recommender import Recommender
+from deftrec.report.examples import Example
+from deftrec.report.theme import fill_in, stand_in
+
+NARROW = (4.6, 2.9)
+WIDE = (8.2, 5.6)
+DOTS = 3000
+"""Items drawn as the background of the path, at most."""
+DRAWS = 8
+"""Draws of noise whose denoising paths are shown."""
+STEPS = 20
+
+
+def bars(results: Sequence[Result], metric: str, title: str) -> str:
+    """One bar a system with its 95 % interval, best last row first. Systems of one protocol only."""
+    figure, axes = _figure((NARROW[0], 0.95 + 0.36 * len(results)))
+    values = [one.metrics[metric] for one in results]
+    lows, highs = zip(*(one.ci95[metric] for one in results), strict=True)
+    places = np.arange(len(results))[::-1]
+    colours = [stand_in(_role(one.name)) for one in results]
+    axes.barh(places, values, height=0.62, color=colours, linewidth=0)
+    for place, low, high, value in zip(places, lows, highs, values, strict=True):
+        axes.plot([low, high], [place, place], color=stand_in("ink"), linewidth=1.1, solid_capstyle="butt")
+        axes.annotate(
+            f"{value:.3f}", (high, place), (6, 0), textcoords="offset points", va="center", color=stand_in("ink"),
+            fontsize=9, fontweight="bold" if _role(results[len(results) - 1 - place].name) == "main" else "normal",
+        )  # fmt: skip
+    axes.set_yticks(places, [one.name for one in results])
+    axes.tick_params(axis="y", length=0, labelcolor=stand_in("ink"))
+    axes.set_xlim(0, max(highs) * 1.16)
+    axes.spines["left"].set_visible(False)
+    axes.grid(axis="x", color=stand_in("line"), linewidth=0.8)
+    return _svg(figure, f"bars {metric}", f"{title} of {', '.join(one.name for one in results)}")
+
+
+def curve(rows: Sequence[dict[str, float]], key: str, title: str, best_epoch: int | None) -> str:
+    """A figure of every epoch; a dot marks the epoch whose weights were kept."""
+    figure, axes = _figure(NARROW)
+    known = [(row["epoch"], row[key]) for row in rows if key in row]
+    epochs, values = zip(*known, strict=True)
+    axes.plot(
+        epochs, values, color=stand_in("main"), linewidth=1.8, marker="o" if len(known) < 3 else None, markersize=4
+    )
+    kept = [(epoch, value) for epoch, value in known if epoch == best_epoch]
+    if kept:
+        axes.plot(*kept[0], "o", color=stand_in("path"), markersize=6.5, markeredgecolor=stand_in("surface"), zorder=3)
+    axes.margins(x=0.04, y=0.16)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.grid(axis="y", color=stand_in("line"), linewidth=0.8)
+    axes.set_xlabel("epoch", color=stand_in("soft"), fontsize=9)
+    return _svg(figure, f"curve {title} {key}", f"{title} by epoch")
+
+
+def denoising_path(recommender: Recommender, example: Example) -> str:
+    """The way from noise to the recommended region: denoised latents in the plane of the catalogue's two main axes."""
+    latents = recommender.catalogue.latents.cpu()
+    plane = Plane.of(latents)
+    interactions = recommender.interactions
+    items = np.random.default_rng(0).permutation(len(latents))[:DOTS]
+    paths = [plane(recommender.denoising_path(example.history, STEPS, seed)) for seed in range(DRAWS)]
+    window = int(recommender.config.data.window)
+    past = plane(latents[interactions.item_numbers(example.history[-window:])])
+    found = plane(latents[interactions.item_numbers([one.item for one in example.recommendations])])
+    target = plane(latents[interactions.item_numbers([example.target_item])])
+
+    figure, axes = _figure(WIDE)
+    dots = plane(latents[items])
+    axes.scatter(*dots.T, s=4, color=stand_in("dots"), linewidths=0)
+    fresh = np.linspace(0.25, 0.95, len(past))
+    axes.scatter(*past.T, s=17, marker="s", color=stand_in("past"), alpha=fresh, linewidths=0)
+    for path in paths[1:]:
+        axes.plot(*path.T, color=stand_in("path"), linewidth=0.8, alpha=0.45)
+    axes.plot(*paths[0].T, color=stand_in("path"), linewidth=2.2)
+    axes.plot(*np.stack([path[0] for path in paths]).T, "o", color=stand_in("path"), markersize=4, fillstyle="none")
+    axes.plot(*np.stack([path[-1] for path in paths]).T, "o", color=stand_in("path"), markersize=4)
+    edge = {"edgecolors": stand_in("surface"), "linewidths": 0.9}
+    axes.scatter(*found.T, s=40, color=stand_in("main"), zorder=4, **edge)
+    axes.scatter(*target.T, s=120, marker="*", color=stand_in("next"), zorder=5, **edge)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.set_xlabel(f"first axis ({plane.shares[0]:.0%} of the variance)", color=stand_in("soft"), fontsize=9)
+    axes.set_ylabel(f"second axis ({plane.shares[1]:.0%})", color=stand_in("soft"), fontsize=9)
+    axes.margins(0.04)
+    _number(figure, axes, found, np.concatenate([found, target, *paths[:1]]))
+    return _svg(figure, "path", f"Denoising path of user {example.user} over the item latents")
+
+
+class Plane:
+    """The two main axes of a cloud of points.
+
+    Args:
+        centre: mean of the points. `[D]`
+        axes: orthonormal. `[D, 2]`
+        shares: of the variance, of each axis.
+    """
+
+    def __init__(self, centre: Tensor, axes: Tensor, shares: tuple[float, float]) -> None:
+        self.centre, self.axes, self.shares = centre, axes, shares
+
+    @classmethod
+    def of(cls, points: Tensor) -> "Plane":
+        """Principal components of `points` `[N, D]`. The sign is fixed: the largest coordinate is positive."""
+        centre = points.double().mean(0)
+        centred = points.double() - centre
+        variances, vectors = torch.linalg.eigh(centred.T @ centred)
+        axes = vectors[:, [-1, -2]]
+        axes = axes * axes.gather(0, axes.abs().argmax(0, keepdim=True)).sign()
+        total = float(variances.sum()) or 1.0
+        return cls(centre, axes, (float(variances[-1]) / total, float(variances[-2]) / total))
+
+    def __call__(self, points: Tensor) -> np.ndarray:
+        """`[..., D]` -> `[..., 2]`"""
+        placed: np.ndarray = ((points.double() - self.centre) @ self.axes).numpy()
+        return placed
+
+
+# -- drawing ---------------------------------------------------------------------------------------------------------
+
+
+def _role(name: str) -> str:
+    if name == "deftrec":
+        return "main"
+    return "part" if name.startswith("deftrec/") else "peer"
+
+
+def _number(figure: Any, axes: Any, points: np.ndarray, obstacles: np.ndarray) -> None:
+    """Ranks beside the points, each where it is farthest from other points and numbers."""
+    figure.canvas.draw()
+    taken = axes.transData.transform(obstacles)
+    scale = figure.dpi / 72
+    directions = [(np.cos(a), np.sin(a)) for a in np.linspace(0, 2 * np.pi, 16, endpoint=False)]
+    for rank, point in enumerate(points, start=1):
+        at = axes.transData.transform(point)
+        spots = [np.array([x, y]) * reach * scale + at for reach in (9, 12) for x, y in directions]
+        others = taken[np.abs(taken - at).max(1) > 1e-6]
+        room = [np.abs(others - spot).max(1).min() if len(others) else 0.0 for spot in spots]
+        best = spots[int(np.argmax(np.minimum(room, 11 * scale)))]
+        taken = np.concatenate([taken, best[None]])
+        offset = (best - at) / scale
+        axes.annotate(
+            str(rank), point, tuple(offset), textcoords="offset points", ha="center", va="center", fontsize=8.5,
+            fontweight="bold", color=stand_in("main"), zorder=6,
+        )  # fmt: skip
+
+
+def _figure(size: tuple[float, float]) -> tuple[Any, Any]:
+    """An empty plot without top and right edge."""
+    with _style():
+        figure = _matplotlib("figure").Figure(figsize=size, layout="constrained")
+        axes = figure.add_subplot()
+    axes.set_axisbelow(True)
+    axes.set_facecolor("none")
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    for spine in axes.spines.values():
+        spine.set_color(stand_in("axis"))
+    axes.tick_params(color=stand_in("axis"), labelcolor=stand_in("soft"), labelsize=9, length=3)
+    return figure, axes
+
+
+def _svg(figure: Any, salt: str, label: str) -> str:
+    """The plot as an element to put into a page: no declaration, no metadata, no fixed size, ids of its own."""
+    buffer = io.StringIO()
+    with _style(salt):
+        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    opening, _, rest = text.partition(">")
+    box = re.search(r'viewBox="[^"]*"', opening)
+    assert box is not None
+    prefix = re.sub(r"\W+", "-", salt.lower())
+    rest = re.sub(r'\bid="', f'id="{prefix}-', rest)
+    rest = re.sub(r"url\(#", f"url(#{prefix}-", rest)
+    rest = re.sub(r'xlink:href="#', f'href="#{prefix}-', rest)
+    return f'<svg {box.group()} role="img" aria-label="{escape(label)}">' + fill_in(rest)
+
+
+def _style(salt: str = "") -> AbstractContextManager[None]:
+    """Letters stay letters, dollar signs stay dollar signs, and equal plots give equal files."""
+    settings = {"svg.fonttype": "none", "svg.hashsalt": salt, "text.parse_math": False, "font.size": 9.5}
+    context: Callable[[dict[str, Any]], AbstractContextManager[None]] = _matplotlib().rc_context
+    return context(settings)
+
+
+def _matplotlib(part: str = "") -> Any:
+    """matplotlib, or a part of it.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    from importlib import import_module
+
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
+    try:
+        return import_module(f"matplotlib.{part}" if part else "matplotlib")
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("matplotlib", "report", "drawing the report") from error

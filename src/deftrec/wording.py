@@ -1,0 +1,51 @@
+"""How results are worded, the same in the terminal, in HTML and in Markdown."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from deftrec.evaluation import Result
+
+COLUMNS = ("hr@10", "ndcg@10", "hr@50", "mrr", "coverage@10")
+WITH_INTERVAL = ("hr@10", "ndcg@10")
+_NAMES = {"hr": "HR", "ndcg": "NDCG", "mrr": "MRR"}
+
+
+def metric_name(key: str) -> str:
+    """`ndcg@10` as people write it: `NDCG@10`."""
+    name, at, cutoff = key.partition("@")
+    return _NAMES.get(name, name) + at + cutoff
+
+
+def meaning(result: "Result") -> str:
+    """What the numbers of a result mean, in one line."""
+    seen = "excluded" if result.seen == "exclude" else "kept"
+    return (
+        f"{result.dataset}, {result.protocol} {result.split}: {result.users:,} users, every item ranked, "
+        f"seen items {seen}, fitted on {result.fit}"
+    )
+
+
+def with_interval(result: "Result", key: str) -> tuple[str, str]:
+    """A metric, and its interval where the tables show it, else an empty text."""
+    interval = ""
+    if key in WITH_INTERVAL:
+        low, high = result.ci95[key]
+        interval = f"{low:.3f} to {high:.3f}"
+    return f"{result.metrics[key]:.4f}", interval
+
+
+def groups(results: Sequence["Result"]) -> list[list["Result"]]:
+    """Results that may stand in one table: of one dataset, split, protocol and fit. Test comes first."""
+    found: dict[tuple[str, ...], list[Result]] = {}
+    for one in sorted(results, key=lambda result: result.split != "test"):
+        found.setdefault((one.dataset, one.protocol, one.split, one.seen, one.fit), []).append(one)
+    return list(found.values())
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 120 else f"{minutes} min {rest} s"
