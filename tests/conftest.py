@@ -1,0 +1,16 @@
+"""Shared by all tests."""
+
+import pytest
+import torch
+
+torch.set_num_threads(1)  # tiny tensors: a second thread only costs
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Tests ask for fp32 on purpose: their references are exact.
+    config.addinivalue_line("filterwarnings", "ignore:training in fp32 leaves this machine's bf16")

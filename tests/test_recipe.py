@@ -1,0 +1,151 @@
+"""Recipes: YAML and `--set` become options, and every mistake is named."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from deftrec import Config, load_recipe
+from deftrec.config import NanoOptions, PretrainedOptions
+from deftrec.errors import ConfigError
+from deftrec.recipe import adapt, build_config, recipes_folder
+
+SHIPPED = sorted(path.stem for path in recipes_folder().glob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_shipped_recipe_loads(name: str) -> None:
+    config = load_recipe(name)
+    assert Config.model_validate_json(config.model_dump_json()) == config
+    assert load_recipe(str(recipes_folder() / f"{name}.yaml")) == config
+
+
+def test_default_and_nano_are_shipped() -> None:
+    assert {"default", "nano"} <= set(SHIPPED)
+    assert isinstance(load_recipe("nano").language, NanoOptions)
+
+
+def test_a_file_and_overrides(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("seed: 3\ntraining:\n  epochs: 7\n  learning_rate: 1.0e-3\n")
+    config = load_recipe(
+        str(file),
+        [
+            "training.epochs=9",
+            "training.learning_rate=2e-3",
+            "text.model=some/name",
+            "language.kind=pretrained",
+            "retrieval.prior.recency=[0, 0.5]",
+            "tokenizer.trainable_features=false",
+            "data.window=auto",
+        ],
+    )
+    assert (config.seed, config.training.epochs, config.training.learning_rate) == (3, 9, 2e-3)
+    assert config.text.model == "some/name"
+    assert isinstance(config.language, PretrainedOptions)
+    assert config.retrieval.prior.recency == (0.0, 0.5)
+    assert config.tokenizer.trainable_features is False
+    assert config.data.window == "auto"
+    assert load_recipe(str(file)).training.epochs == 7  # overrides leave the recipe as it is
+
+
+def test_an_empty_file_is_the_default(tmp_path: Path) -> None:
+    (tmp_path / "empty.yml").write_text("# nothing\n")
+    assert load_recipe(str(tmp_path / "empty.yml")) == Config()
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("trainng.epochs=5", "unknown option 'trainng'; did you mean 'training'?"),
+        ("training.epoch=5", "unknown option 'training.epoch'; did you mean 'training.epochs'?"),
+        ("epochs=5", "unknown option 'epochs'; did you mean 'training.epochs'?"),
+        ("diffusion.guidance=1", "did you mean 'diffusion.guidance_scale'?"),
+        ("language.widht=64", "unknown option 'language.widht'; did you mean 'language.width'?"),
+        ("language.tuning=lora", "option 'language.tuning' is of another language.kind"),
+        ("retrieval.prior.weight=[1]", "did you mean 'retrieval.prior.weights'?"),
+        ("training.epochs=many", "option 'training.epochs': Input should be a valid integer"),
+        ("training.epochs=many", "or 'auto', not 'many'"),
+        ("training.epochs=0", "option 'training.epochs': Input should be greater than or equal to 1, or 'auto', not 0"),
+        ("training.learning_rate=-1", "option 'training.learning_rate': Input should be greater than 0"),
+        ("tokenizer.trainable_features=maybe", "option 'tokenizer.trainable_features': "),
+        ("tokenizer.drop_text=1", "option 'tokenizer.drop_text': Input should be less than 1, not 1"),
+        ("data.split=random", "option 'data.split': Input should be 'leave-one-out' or 'temporal', not 'random'"),
+        ("language.kind=gpt", "'nano', 'pretrained'"),
+        ("language.width=30", "width 30 must be a multiple of twice the 2 heads"),
+        ("training=5", "option 'training': "),
+        ("retrieval.prior.recency=[-1]", "option 'retrieval.prior.recency': "),
+        ("diffusion.guidance_scale=1", "needs condition_dropout above 0"),
+        ("diffusion.prediction=eps", "set skip to false with prediction eps"),
+        ("seed", "--set 'seed': write key=value"),
+        ("=3", "write key=value"),
+        ("seed=[", "the value is not YAML"),
+        ("seed.deep=1", "'seed' is a value, not a group"),
+    ],
+)
+def test_mistakes_are_named(override: str, message: str, tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("seed: 1\nlanguage: {kind: nano}\n")
+    with pytest.raises(ConfigError) as caught:
+        load_recipe(str(recipe), [override])
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"language": {"kind": "pretrained", "prompt": "before {history} after"}}, "must end with the placeholder"),
+        ({"language": {"kind": "pretrained", "prompt": "{user} likes {history}"}}, "{domain} and {history}"),
+        ({"tokenizer": {"drop_collaborative": 0.7, "drop_text": 0.6}}, "more than 1 together"),
+        ({"collaborative": {"encoder": "none"}, "text": {"encoder": "none"}}, "items have no vectors"),
+    ],
+)
+def test_senseless_combinations_are_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        build_config(values, "here")
+    assert message in str(caught.value)
+    assert str(caught.value).startswith("here: ")
+
+
+def test_what_is_no_recipe(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no recipe 'defualt'; give a YAML file or one of: .*default"):
+        load_recipe("defualt")
+    for name, content in (("list", "- 1\n"), ("broken", "a: [\n"), ("text", "words\n")):
+        file = tmp_path / f"{name}.yaml"
+        file.write_text(content)
+        with pytest.raises(ConfigError, match=f"{name}.yaml: "):
+            load_recipe(str(file))
+    (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="not YAML"):
+        load_recipe(str(tmp_path / "bytes.yaml"))
+
+
+def test_options_are_frozen() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        Config().seed = 3  # type: ignore[misc]
+
+
+@given(
+    positions=st.integers(0, 10**7),
+    interactions=st.integers(0, 10**7),
+    users=st.integers(0, 10**6),
+    items=st.integers(1, 10**6),
+)
+def test_nothing_stays_automatic(positions: int, interactions: int, users: int, items: int) -> None:
+    config = adapt(Config(), positions=positions, interactions=interactions, users=users, items=items)
+    assert "auto" not in str(config.model_dump(exclude={"training": {"precision"}}))
+    # The resolved values are themselves valid, and adapting them again changes nothing.
+    again = Config.model_validate_json(config.model_dump_json())
+    assert again == config == adapt(again, positions=1, interactions=1, users=1, items=1)
+
+
+def test_what_is_set_is_not_adapted() -> None:
+    options = {"training": {"epochs": 3, "learning_rate": 0.5}, "tokenizer": {"trainable_features": False}}
+    config = adapt(build_config(options, "test"), positions=10**6, interactions=10**6, users=10, items=10)
+    assert (config.training.epochs, config.training.learning_rate) == (3, 0.5)
+    assert config.tokenizer.trainable_features is False
+    assert config.training.batch_positions != "auto"

@@ -1,0 +1,158 @@
+"""A killed training goes on as if nothing had happened."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from deftrec import Interactions, Recommender
+from deftrec.errors import ConfigError, DeftRecError
+from toy import ring, tiny_config
+
+TESTS = Path(__file__).parents[1]
+
+# Everything random is on, and weights change in every stage: a random state that is not restored would show.
+OPTIONS: dict[str, Any] = {
+    "collaborative": {"epochs": 10, "patience": 10},
+    "tokenizer": {"dropout": 0.2, "mask_features": 0.1, "noise": 0.1, "ways": 2},
+    "language": {"kind": "nano", "width": 16, "layers": 1, "heads": 2, "dropout": 0.2},
+    "objective": {"full_softmax_items": 1, "sampled_items": 12},
+    "diffusion": {"width": 16, "depth": 1, "condition_dropout": 0.1, "pure_noise_share": 0.5},
+    "training": {"epochs": 5, "patience": 5, "accumulation": 2, "checkpoint_seconds": 0},
+}
+
+# The process ends itself in the middle of an epoch, by the one signal that leaves no time to tidy up.
+KILLED = """
+import os, signal, sys
+import torch
+torch.set_num_threads(1)
+from deftrec import Recommender
+from deftrec.training import loop
+from toy import ring, tiny_config
+import test_resume
+
+folder, stage, epoch = sys.argv[1], sys.argv[2], int(sys.argv[3])
+train_epoch, rate = loop._train_epoch, loop._rate
+now = None
+
+def watch(one, plan, number, *rest):
+    global now
+    now = (one.name, number)
+    return train_epoch(one, plan, number, *rest)
+
+def fatal(plan, number, step, steps):
+    if now == (stage, epoch) and step == steps // 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return rate(plan, number, step, steps)
+
+loop._train_epoch, loop._rate = watch, fatal
+Recommender.fit(ring(), tiny_config(**test_resume.OPTIONS), out=folder, refit=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def uninterrupted() -> Recommender:
+    return Recommender.fit(ring(), tiny_config(**OPTIONS), refit=True)
+
+
+def kill_in(stage: str, epoch: int, folder: Path) -> None:
+    """Train in another process that is killed in the middle of an epoch (from 0) of a stage."""
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join([str(TESTS), str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]),
+    }
+    command = [sys.executable, "-W", "ignore", "-c", KILLED, str(folder), stage, str(epoch)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
+
+
+@pytest.mark.parametrize(("stage", "epoch"), [("collaborative", 6), ("joint", 3), ("refit-joint", 1)])
+def test_a_killed_run_ends_like_one_that_was_not(
+    stage: str, epoch: int, tmp_path: Path, uninterrupted: Recommender
+) -> None:
+    folder = tmp_path / "run"
+    kill_in(stage, epoch, folder)
+    state = json.loads((folder / "work" / "checkpoints" / stage / "state.json").read_text())
+    assert (state["epoch"], state["finished"]) == (epoch, False)
+    with pytest.raises(DeftRecError, match="not finished; run 'deftrec train"):
+        Recommender.load(folder)
+    with pytest.raises(DeftRecError, match="not empty"):
+        Recommender.fit(ring(), tiny_config(**OPTIONS), out=folder, refit=True)
+
+    resumed = Recommender.fit(ring(), tiny_config(**OPTIONS), out=folder, refit=True, resume=True)
+
+    expected = uninterrupted.model.state_dict()
+    for name, tensor in resumed.model.state_dict().items():
+        assert torch.equal(tensor, expected[name]), name
+    assert resumed.info.epochs == uninterrupted.info.epochs
+    assert resumed.info.prior == uninterrupted.info.prior
+    assert [row["loss"] for row in resumed.info.history["joint"]] == [
+        row["loss"] for row in uninterrupted.info.history["joint"]
+    ]
+    assert resumed.evaluate("test") == uninterrupted.evaluate("test")
+    assert not (folder / "work").exists()
+    assert Recommender.load(folder).evaluate("test") == uninterrupted.evaluate("test")
+    with pytest.raises(DeftRecError, match="complete; there is nothing to resume"):
+        Recommender.fit(ring(), tiny_config(**OPTIONS), out=folder, refit=True, resume=True)
+
+
+class StoppedError(Exception):
+    """Thrown to leave a run unfinished."""
+
+
+def interrupted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave a run in `folder` that stopped before its joint stage."""
+
+    def stop(*_: object) -> None:
+        raise StoppedError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("deftrec.training.pipeline.Pipeline._joint", stop)
+        with pytest.raises(StoppedError):
+            Recommender.fit(ring(), tiny_config(**OPTIONS), out=folder)
+
+
+def test_only_the_same_run_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "run"
+    interrupted(folder, monkeypatch)
+
+    def resume(data: Interactions, refit: bool = False, **changed: Any) -> Recommender:
+        return Recommender.fit(data, tiny_config(**{**OPTIONS, **changed}), out=folder, refit=refit, resume=True)
+
+    with pytest.raises(DeftRecError, match="begun on other data; resume it with the same --data"):
+        resume(ring(seed=1))
+    with pytest.raises(DeftRecError, match="begun with other options"):
+        resume(ring(), collaborative={"epochs": 9})
+    with pytest.raises(DeftRecError, match="begun with other options"):
+        resume(ring(), refit=True)
+    with pytest.raises(DeftRecError, match="nothing to resume; train without --resume"):
+        Recommender.fit(ring(), tiny_config(), out=tmp_path / "elsewhere", resume=True)
+    with pytest.raises(ConfigError, match="needs the run directory"):
+        Recommender.fit(ring(), tiny_config(), resume=True)
+    assert resume(ring()).evaluate("test").users == 200
+
+
+def test_a_damaged_checkpoint_is_said_to_be_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "run"
+    interrupted(folder, monkeypatch)
+    tensors = folder / "work" / "checkpoints" / "collaborative" / "state.safetensors"
+    tensors.write_bytes(tensors.read_bytes()[:-100])
+    with pytest.raises(DeftRecError, match=r"checkpoints/collaborative: cannot resume from it \("):
+        Recommender.fit(ring(), tiny_config(**OPTIONS), out=folder, resume=True)
+
+
+def test_two_identical_runs_are_identical(uninterrupted: Recommender) -> None:
+    torch.manual_seed(99)  # what came before a run is of no matter to it
+    torch.rand(7)
+    again = Recommender.fit(ring(), tiny_config(**OPTIONS), refit=True)
+    expected = uninterrupted.model.state_dict()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in again.model.state_dict().items())
+    other = Recommender.fit(ring(), tiny_config(seed=1, **OPTIONS), refit=True)
+    assert not torch.equal(other.catalogue.latents, again.catalogue.latents)
