@@ -103,6 +103,7 @@ class PretrainedOptions(Options):
     lora_rank: Count = 16
     lora_alpha: Positive = 32.0
     dropout: Rate = 0.1
+    attention: Literal["auto", "eager", "sdpa"] = Field("auto", description="auto: eager on a CPU, where it trains faster")
     prompt: str = Field(
         "What a person who likes {domain} took, oldest first, and what comes next: {history}",
         description="words around the placeholder {history}; {domain} is the dataset's",
@@ -177,6 +178,7 @@ class TrainingOptions(Options):
     final_rate: Share = Field(0.1, description="learning rate at the end of the cosine, as a share of its peak")
     weight_decay: Weight = 0.01
     clip: Positive = 5.0
+    average: Rate = Field(0.0, description="decay of averaged weights, which are validated and kept; 0: no averaging")
     precision: Literal["auto", "bf16", "fp32"] = Field(
         "auto", description="auto: bf16 where the hardware multiplies it"
     )

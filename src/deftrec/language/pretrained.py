@@ -35,8 +35,11 @@ class PretrainedLanguageModel(LanguageModel):
                 setattr(config, name, options.dropout)
         # The pooler reads the first token only, which here is a word; it would be trained by nothing.
         extra = {"add_pooling_layer": False} if config.model_type == "bert" else {}
+        attention = options.attention
+        if attention == "auto":
+            attention = "sdpa" if torch.cuda.is_available() else "eager"
         model = AutoModel.from_pretrained(
-            folder, config=config, use_safetensors=True, attn_implementation="sdpa", dtype=torch.float32, **extra
+            folder, config=config, use_safetensors=True, attn_implementation=attention, dtype=torch.float32, **extra
         )
         self.width = int(config.hidden_size)
         tokenizer = AutoTokenizer.from_pretrained(folder)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from deftrec.errors import DeftRecError
 from deftrec.files import atomic_directory, atomic_path
+from deftrec.training.average import AveragedWeights
 
 TENSORS, STATE = "state.safetensors", "state.json"
 
@@ -36,11 +37,18 @@ class TrainingState:
 
 
 def save_checkpoint(
-    folder: Path, module: nn.Module, best: dict[str, Tensor], optimizer: torch.optim.Optimizer, state: TrainingState
+    folder: Path,
+    module: nn.Module,
+    best: dict[str, Tensor],
+    optimizer: torch.optim.Optimizer,
+    average: AveragedWeights,
+    state: TrainingState,
 ) -> None:
-    """Weights, best weights, optimiser, random state and `state` in `folder`, replaced as a whole."""
+    """Weights, best and averaged weights, optimiser, random state and `state` in `folder`, replaced as a whole."""
     tensors = {f"module.{name}": tensor for name, tensor in module.state_dict().items()}
     tensors |= {f"best.{name}": tensor for name, tensor in best.items()}
+    tensors |= {f"average.{name}": tensor for name, tensor in average.tensors().items()}
+    tensors["steps"] = torch.tensor(average.steps)
     for number, values in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{number}.{key}": torch.as_tensor(value) for key, value in values.items()}
     tensors["random.cpu"] = torch.get_rng_state()
@@ -54,9 +62,9 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer
+    folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer, average: AveragedWeights
 ) -> tuple[TrainingState, dict[str, Tensor]]:
-    """Restore what `save_checkpoint` wrote into `module`, `optimizer` and the random generators.
+    """Restore what `save_checkpoint` wrote into `module`, `optimizer`, `average` and the random generators.
 
     Returns:
         the state, and the best weights.
@@ -73,6 +81,7 @@ def load_checkpoint(
             number, key = name.split(".")
             optimizer_state.setdefault(int(number), {})[key] = tensor
         optimizer.load_state_dict({"state": optimizer_state, "param_groups": optimizer.state_dict()["param_groups"]})
+        average.restore(_under(tensors, "average."), int(tensors["steps"]))
         torch.set_rng_state(tensors["random.cpu"])
         if torch.cuda.is_available() and "random.cuda" in tensors:
             torch.cuda.set_rng_state(tensors["random.cuda"])

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from deftrec.errors import DeftRecError
 from deftrec.progress import Progress
+from deftrec.training.average import AveragedWeights
 from deftrec.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
 from deftrec.training.log import TrainingLog
 
@@ -55,6 +56,7 @@ class Plan:
         warmup_steps: linear rise; then a cosine falls to `final_rate` of the peak at the horizon.
         weight_decay: of matrices; vectors (biases, norms) are not decayed.
         clip: largest norm of the gradient.
+        average: decay of the averaged weights, which are what is validated and kept; 0 keeps the weights themselves.
         patience: validations without a better value before training stops.
         validate_every: epochs between two validations.
         accumulation: batches a step.
@@ -72,6 +74,7 @@ class Plan:
     final_rate: float = 1.0
     weight_decay: float = 0.0
     clip: float = math.inf
+    average: float = 0.0
     validate_every: int = 1
     accumulation: int = 1
     checkpoint_seconds: float = 20.0
@@ -107,8 +110,9 @@ def train(
     optimizer = _optimizer(stage, plan)
     folder = None if checkpoints is None else checkpoints / stage.name
     state, best = TrainingState(), copy.deepcopy(stage.module.state_dict())
+    average = AveragedWeights(stage.module, plan.average)
     if resume and folder is not None and folder.is_dir():
-        state, best = load_checkpoint(folder, stage.module, optimizer)
+        state, best = load_checkpoint(folder, stage.module, optimizer, average)
     module, optimizer = accelerator.prepare(stage.module, optimizer)
     last = plan.epochs if plan.stop_after is None else plan.stop_after
     progress.begin(stage.name, last)
@@ -116,27 +120,31 @@ def train(
     saved = time.monotonic()
     while not state.finished:
         started = time.monotonic()
-        row = _train_epoch(stage, plan, state.epoch, module, optimizer, accelerator)
+        row = _train_epoch(stage, plan, state.epoch, module, optimizer, average, accelerator)
         row["seconds"] = time.monotonic() - started
         state.epoch += 1
         state.finished = state.epoch >= last
-        if plan.stop_after is None and (state.epoch % plan.validate_every == 0 or state.finished):
-            metrics = stage.validate()
-            row |= {f"validation {name}": value for name, value in metrics.items()}
-            if metrics["ndcg@10"] > state.best_value:
-                state.best_value, state.best_epoch = metrics["ndcg@10"], state.epoch
+        with average.applied():
+            if plan.stop_after is not None:
+                better = state.finished
+            elif state.epoch % plan.validate_every == 0 or state.finished:
+                metrics = stage.validate()
+                row |= {f"validation {name}": value for name, value in metrics.items()}
+                better = metrics["ndcg@10"] > state.best_value
+                state.best_value = max(metrics["ndcg@10"], state.best_value)
+            else:
+                better = False
+            if better:
+                state.best_epoch = state.epoch
                 best = {name: tensor.detach().clone() for name, tensor in stage.module.state_dict().items()}
-            elif state.epoch - state.best_epoch >= plan.patience * plan.validate_every:
-                state.finished = True
-        if plan.stop_after is not None and state.finished:
-            state.best_epoch = state.epoch
-            best = {name: tensor.detach().clone() for name, tensor in stage.module.state_dict().items()}
+        if plan.stop_after is None and state.epoch - state.best_epoch >= plan.patience * plan.validate_every:
+            state.finished = True
         state.history.append({"epoch": float(state.epoch), **row})
         log.write(stage.name, state.epoch, row)
         progress.advance(stage.name, 1, row)
         overdue = time.monotonic() - saved > plan.checkpoint_seconds
         if folder is not None and accelerator.is_main_process and (overdue or state.finished):
-            save_checkpoint(folder, stage.module, best, optimizer, state)
+            save_checkpoint(folder, stage.module, best, optimizer, average, state)
             saved = time.monotonic()
     progress.end(stage.name)
     stage.module.load_state_dict(best)
@@ -145,7 +153,13 @@ def train(
 
 
 def _train_epoch(
-    stage: Stage, plan: Plan, epoch: int, module: nn.Module, optimizer: Any, accelerator: Accelerator
+    stage: Stage,
+    plan: Plan,
+    epoch: int,
+    module: nn.Module,
+    optimizer: Any,
+    average: AveragedWeights,
+    accelerator: Accelerator,
 ) -> dict[str, float]:
     """One pass over the data; mean losses."""
     module.train()
@@ -164,6 +178,7 @@ def _train_epoch(
             accelerator.clip_grad_norm_(module.parameters(), plan.clip)
             optimizer.step()
             optimizer.zero_grad()
+            average.update()
         for name, value in losses.items():
             sums[name] = sums.get(name, torch.zeros((), device=value.device)) + value.detach()
     means = {name: float(value) / max(1, steps) for name, value in sums.items()}

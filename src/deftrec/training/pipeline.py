@@ -200,6 +200,7 @@ class Pipeline:
             final_rate=options.final_rate,
             weight_decay=options.weight_decay,
             clip=options.clip,
+            average=options.average,
             accumulation=options.accumulation,
             checkpoint_seconds=options.checkpoint_seconds,
         )
