@@ -1,5 +1,6 @@
 """`deftrec demo`: everything on real data, once; what lies there already is shown, what was interrupted goes on."""
 
+import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -113,12 +114,31 @@ def _measured(recommender: "Recommender", out: Path, progress: Listener) -> list
 
         split = make_split(recommender.interactions, recommender.config.data.split)
         run_peers(
-            recommender.interactions, split, missing, out / "peers", recommender.info.fit, on_progress=progress.say
+            recommender.interactions,
+            split,
+            missing,
+            out / "peers",
+            recommender.info.fit,
+            on_progress=lambda line: progress.say(_tidy(line)),
         )
     from deftrec.evaluation import Result
     from deftrec.run import read_model
 
     return results + [read_model(out / "peers" / name / "result.json", Result) for name in PEERS]
+
+
+def _tidy(line: str) -> str:
+    """What a peer says of a setting that it tried, in words."""
+    name, _, said = line.partition(": ")
+    try:
+        tried = json.loads(said)
+    except ValueError:
+        return line
+    ndcg = tried.pop("ndcg@10", None) if isinstance(tried, dict) else None
+    if ndcg is None:
+        return line
+    settings = ", ".join(f"{key} {value:g}" for key, value in tried.items())
+    return f"{name}: {settings}, validation NDCG@10 {ndcg:.4f}"
 
 
 def _remove(out: Path) -> None:

@@ -73,7 +73,7 @@ def recommend(
         print(json.dumps(whole, indent=2, ensure_ascii=False))
         return
     console = output()
-    titles = [interactions.title(number) for number in interactions.item_numbers(taken[-SHOWN:])]
+    titles = [interactions.title(int(number)) for number in interactions.item_numbers(taken[-SHOWN:])]
     console.print("after: " + ("; ".join(titles) or "nothing yet, so what most people take"), markup=False)
     console.print(recommendation_table(found))
 

@@ -1,0 +1,23 @@
+"""The command line as a script would call it, and options that train a tiny run in a second."""
+
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+
+TINY = shlex.split(
+    "--recipe nano --set collaborative.dim=8 --set collaborative.epochs=5 --set language.width=16 "
+    "--set language.layers=1 --set diffusion.width=16 --set tokenizer.hidden=16 --set training.epochs=2 "
+    "--set training.warmup_steps=2 --set training.precision=auto --set training.batch_positions=256"
+)
+HOSTILE = "[bold]number {}[/bold] <script>alert('{}')</script>"
+COMMA = "i,100"
+
+
+@dataclass(frozen=True)
+class Said:
+    code: int
+    out: str
+    err: str
+
+
+Call = Callable[..., Said]

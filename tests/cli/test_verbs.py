@@ -1,0 +1,150 @@
+"""Every verb, as a script outside the repository would call it."""
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+from calling import TINY, Call
+
+from deftrec import Interactions
+from deftrec.cli import options
+
+RESULT_KEYS = {"dataset", "split", "seen", "fit", "users", "metrics", "ci95"}
+
+
+def test_train_shows_both_splits_and_says_what_was_fitted(deftrec: Call, data: Path, tmp_path: Path) -> None:
+    said = deftrec("train", "--data", data, "--out", tmp_path / "run", *TINY)
+    assert said.code == 0, said.err
+    assert "leave-one-out validation: 60 users" in said.out
+    assert "leave-one-out test: 60 users" in said.out
+    assert said.out.count("fitted on train") == 2
+    assert str(tmp_path / "run" / "report" / "index.html") in said.out.replace("\n", "")
+    results = json.loads((tmp_path / "run" / "metrics.json").read_text())["results"]
+    assert {(one["split"], one["fit"]) for one in results} == {("validation", "train"), ("test", "train")}
+
+
+def test_training_off_a_terminal_says_a_line_an_epoch(deftrec: Call, data: Path, tmp_path: Path) -> None:
+    said = deftrec("train", "--data", data, "--out", tmp_path / "run", *TINY)
+    epochs = [line for line in said.err.splitlines() if line.startswith("joint ")]
+    assert [line.split()[1] for line in epochs] == ["1/2", "2/2"]
+    assert all("loss" in line and "validation NDCG@10" in line for line in epochs)
+    assert "\x1b" not in said.err + said.out
+
+
+def test_train_prints_json_and_takes_a_seed(deftrec: Call, data: Path, tmp_path: Path) -> None:
+    said = deftrec("train", "--data", data, "--out", tmp_path / "run", *TINY, "--seed", 7, "--json")
+    assert {one["split"] for one in json.loads(said.out)["results"]} == {"validation", "test"}
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["seed"] == 7
+
+
+def test_a_refit_is_measured_on_test_alone_and_says_so(deftrec: Call, data: Path, tmp_path: Path) -> None:
+    said = deftrec("train", "--data", data, "--out", tmp_path / "run", *TINY, "--refit")
+    assert said.code == 0, said.err
+    assert "fitted on train+validation" in said.out
+    assert "validation: 60 users" not in said.out
+    flattered = deftrec("evaluate", tmp_path / "run", "--split", "validation")
+    assert flattered.code == 0
+    assert "these numbers flatter it" in flattered.err
+
+
+def test_resume_is_refused_where_there_is_nothing_to_resume(deftrec: Call, data: Path, run: Path) -> None:
+    said = deftrec("train", "--data", data, "--out", run, *TINY, "--resume")
+    assert said.code == 1
+    assert "this run is complete" in said.err
+
+
+def test_evaluate_writes_json(deftrec: Call, run: Path, tmp_path: Path) -> None:
+    said = deftrec("evaluate", run, "--split", "test", "--seen", "keep", "--json", tmp_path / "result.json")
+    assert said.code == 0, said.err
+    assert "seen items kept" in said.out
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert set(result) >= RESULT_KEYS
+    assert (result["dataset"], result["split"], result["seen"], result["fit"]) == ("ring", "test", "keep", "train")
+    assert {"hr@10", "ndcg@10", "mrr"} <= set(result["metrics"])
+    assert all(low <= result["metrics"][key] <= high for key, (low, high) in result["ci95"].items())
+
+
+def test_evaluate_shows_both_parts_of_a_hybrid(deftrec: Call, run: Path) -> None:
+    assert (run / "prior.safetensors").is_file()
+    said = deftrec("evaluate", run, "--json", "-")
+    result = json.loads(said.out)
+    assert set(result["parts"]) == {"latent", "prior"}
+    assert result["parts"]["latent"]["ndcg@10"] != result["metrics"]["ndcg@10"]
+
+
+def test_rankings_that_the_model_wrote_measure_as_the_model_does(deftrec: Call, run: Path, tmp_path: Path) -> None:
+    """Ranked from the histories of the test, cut nowhere: the file's metrics are the model's."""
+    from deftrec import Recommender
+    from deftrec.data import make_split
+    from deftrec.evaluation import ranking_frame, write_rankings
+
+    recommender = Recommender.load(run)
+    cases = make_split(recommender.interactions, "leave-one-out").cases("test")
+    _, found = recommender.rank("test")
+    users = recommender.interactions.users.gather(cases.users).to_list()
+    frame = ranking_frame(recommender.interactions, users, found.items.numpy(), found.scores.numpy())
+    write_rankings(tmp_path / "other.parquet", [frame])
+    said = deftrec("evaluate", run, "--rankings", tmp_path / "other.parquet", "--json", "-")
+    theirs, ours = json.loads(said.out), recommender.evaluate("test")
+    assert (theirs["name"], theirs["fit"]) == ("other", "unknown")
+    assert theirs["metrics"]["ndcg@10"] == pytest.approx(ours.metrics["ndcg@10"])
+
+
+def test_recommend_to_a_user(deftrec: Call, run: Path) -> None:
+    user = Interactions.load(run / "data").users[0]
+    shown = deftrec("recommend", run, "--user", user, "-k", 3)
+    assert shown.code == 0, shown.err
+    assert "[bold]number" in shown.out, "a title is no markup"
+    whole = json.loads(deftrec("recommend", run, "--user", user, "-k", 3, "--json").out)
+    assert whole["user"] == user
+    assert [one["rank"] for one in whole["recommendations"]] == [1, 2, 3]
+    assert set(whole["recommendations"][0]) == {"item", "title", "score", "rank", "source"}
+    assert not {one["item"] for one in whole["recommendations"]} & set(whole["history"])
+
+
+def test_recommend_after_a_history_with_a_comma_in_an_id(deftrec: Call, run: Path) -> None:
+    whole = json.loads(deftrec("recommend", run, "--history", '"i,100", i/101', "--json").out)
+    assert whole["history"] == ["i,100", "i/101"]
+    assert len(whole["recommendations"]) == 10
+    kept = json.loads(deftrec("recommend", run, "--history", "i/101", "-k", 24, "--seen", "keep", "--json").out)
+    assert "i/101" in {one["item"] for one in kept["recommendations"]}
+
+
+def test_an_empty_history_gets_what_is_popular(deftrec: Call, run: Path) -> None:
+    whole = json.loads(deftrec("recommend", run, "--history", "", "--json").out)
+    assert {one["source"] for one in whole["recommendations"]} == {"popularity"}
+    assert "nothing yet" in deftrec("recommend", run, "--history", "").out
+
+
+def test_recommend_to_everybody(deftrec: Call, run: Path, tmp_path: Path) -> None:
+    said = deftrec("recommend", run, "--all-users", "--out", tmp_path / "all.parquet", "-k", 4)
+    assert said.code == 0, said.err
+    table = pl.read_parquet(tmp_path / "all.parquet")
+    assert table.columns == ["user", "item", "rank", "score"]
+    assert table.height == 60 * 4
+    user = table["user"][0]
+    alone = json.loads(deftrec("recommend", run, "--user", user, "-k", 4, "--json").out)
+    assert [one["item"] for one in alone["recommendations"]] == table.filter(pl.col("user") == user)["item"].to_list()
+
+
+def test_similar(deftrec: Call, run: Path) -> None:
+    whole = json.loads(deftrec("similar", run, "--item", "i,100", "-k", 3, "--json").out)
+    assert whole["item"] == "i,100"
+    assert len(whole["similar"]) == 3
+    assert "i,100" not in {one["item"] for one in whole["similar"]}
+    assert whole["title"] in deftrec("similar", run, "--item", "i,100").out
+
+
+@pytest.mark.parametrize(
+    ("text", "items"),
+    [
+        ("a,b", ["a", "b"]),
+        ("a, b", ["a", "b"]),
+        ('"a,b",c', ["a,b", "c"]),
+        ('"say ""hi""",b c', ['say "hi"', "b c"]),
+        ("", []),
+    ],
+)
+def test_histories_are_read_as_csv(text: str, items: list[str]) -> None:
+    assert options.split_ids(text) == items
