@@ -9,6 +9,9 @@ from torch import Tensor
 from deftrec.data import Sequences
 from deftrec.sparse import csr_matrix, distinct_pairs
 
+SLICE_CELLS = 16 << 20
+"""Weights that are added at a time: M of them for every item of every history would not fit at once."""
+
 
 @dataclass(frozen=True, eq=False)
 class EasePrior:
@@ -60,9 +63,8 @@ class EasePrior:
         ages = np.repeat(histories.offsets[1:], histories.lengths) - 1 - np.arange(len(histories.items))
         strength = torch.from_numpy((1.0 + ages) ** -recency).float()
         total = torch.zeros(N, I)
-        # Entries are added in slices: M values for each entry of a long history would not fit at once.
         rows, items = torch.from_numpy(histories.owners()), torch.from_numpy(histories.items.astype(np.int64))
-        step = max(1, (16 << 20) // max(1, self.neighbours.shape[1]))
+        step = max(1, SLICE_CELLS // max(1, self.neighbours.shape[1]))
         for start in range(0, len(items), step):
             part = slice(start, start + step)
             columns = self.neighbours[items[part]] + rows[part, None] * I

@@ -1,0 +1,98 @@
+"""EASE against its closed form."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from deftrec.data import Sequences
+from deftrec.retrieval import EasePrior, prior
+
+
+def dense_weights(lists: list[list[int]], items: int, regularisation: float) -> Tensor:
+    """Steck 2019, eq. 8, in float64: B = I - P diag(1 / diag(P))."""
+    x = torch.zeros(len(lists), items, dtype=torch.float64)
+    for user, taken in enumerate(lists):
+        x[user, taken] = 1
+    p = torch.linalg.inv(x.T @ x + regularisation * torch.eye(items, dtype=torch.float64))
+    b = -p / p.diagonal()[None, :]
+    return b.fill_diagonal_(0).float()
+
+
+def as_matrix(fitted: EasePrior) -> Tensor:
+    items = len(fitted.neighbours)
+    return torch.zeros(items, items).scatter_add(1, fitted.neighbours, fitted.weights)
+
+
+histories = st.lists(st.lists(st.integers(0, 6), max_size=8), min_size=1, max_size=12)
+
+
+@settings(deadline=None, max_examples=25)
+@given(lists=histories, regularisation=st.sampled_from([0.5, 10.0, 300.0]))
+def test_weights_are_the_closed_form(lists: list[list[int]], regularisation: float) -> None:
+    fitted = EasePrior.fit(Sequences.from_lists(lists), 7, regularisation, neighbours=7, max_items=7)
+    torch.testing.assert_close(as_matrix(fitted), dense_weights(lists, 7, regularisation), atol=1e-5, rtol=1e-4)
+
+
+def many(users: int = 200, items: int = 30) -> list[list[int]]:
+    rng = np.random.default_rng(0)
+    share = np.arange(items, 0, -1) / np.arange(1, items + 1).sum()
+    return [rng.choice(items, 6, replace=False, p=share).tolist() for _ in range(users)]
+
+
+def test_weights_solve_the_problem_they_are_for() -> None:
+    """B minimises |X - XB|^2 + lambda |B|^2 with a zero diagonal: no small change makes it smaller."""
+    lists = many()
+    x = torch.zeros(200, 30, dtype=torch.float64)
+    for user, taken in enumerate(lists):
+        x[user, taken] = 1
+    best = as_matrix(EasePrior.fit(Sequences.from_lists(lists), 30, 20.0, 30, 30)).double()
+
+    def value(b: Tensor) -> float:
+        return float((x - x @ b).square().sum() + 20 * b.square().sum())
+
+    for _ in range(10):
+        change = 1e-2 * torch.randn(30, 30, dtype=torch.float64).fill_diagonal_(0)
+        assert value(best + change) > value(best)
+
+
+def test_only_the_largest_neighbours_are_kept() -> None:
+    lists = many()
+    full = dense_weights(lists, 30, 20.0)
+    fitted = EasePrior.fit(Sequences.from_lists(lists), 30, 20.0, neighbours=4, max_items=30)
+    assert fitted.neighbours.shape == (30, 4)
+    kept = as_matrix(fitted)
+    for row, expected in zip(kept, full, strict=True):
+        assert int((row != 0).sum()) == 4
+        smallest = row[row != 0].abs().min()
+        assert int((expected.abs() > smallest + 1e-6).sum()) <= 4
+        torch.testing.assert_close(row[row != 0], expected[row != 0], atol=1e-5, rtol=1e-4)
+
+
+def test_only_the_most_popular_take_part() -> None:
+    lists = many()
+    popular = np.sort(np.argsort(-np.bincount(np.concatenate(lists), minlength=30), kind="stable")[:10]).tolist()
+    fitted = as_matrix(EasePrior.fit(Sequences.from_lists(lists), 30, 20.0, neighbours=512, max_items=10))
+    inside = [[popular.index(item) for item in taken if item in popular] for taken in lists]
+    torch.testing.assert_close(fitted[popular][:, popular], dense_weights(inside, 10, 20.0), atol=1e-5, rtol=1e-4)
+    others = [item for item in range(30) if item not in popular]
+    assert (fitted[others] == 0).all()
+    assert (fitted[:, others] == 0).all()
+
+
+@pytest.mark.parametrize("recency", [0.0, 0.5, 2.0])
+@pytest.mark.parametrize("cells", [1, 7, 1 << 24])
+def test_scores_weigh_the_history_by_age(recency: float, cells: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prior, "SLICE_CELLS", cells)
+    lists = many()
+    fitted = EasePrior.fit(Sequences.from_lists(lists), 30, 20.0, 30, 30)
+    weights = as_matrix(fitted)
+    asked = [lists[0], [], lists[1][:1], [3, 3, 5]]
+    found = fitted.scores(Sequences.from_lists(asked), recency)
+    for history, row in zip(asked, found, strict=True):
+        expected = torch.zeros(30)
+        for age, item in enumerate(reversed(history)):
+            expected += (1 + age) ** -recency * weights[item]
+        torch.testing.assert_close(row, expected, atol=1e-5, rtol=1e-4)

@@ -1,0 +1,45 @@
+"""Item features: blocks of one scale, and what is missing is zero."""
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deftrec.tokenizer import ItemFeatures
+from deftrec.tokenizer.features import standardise
+
+
+@given(seed=st.integers(0, 20), missing=st.integers(0, 8), scale=st.sampled_from([1e-3, 1.0, 1e3]))
+def test_present_rows_are_centred_and_scaled_and_missing_ones_stay_zero(seed: int, missing: int, scale: float) -> None:
+    block = 5 + scale * torch.randn(10, 4, generator=torch.Generator().manual_seed(seed))
+    block[:missing] = 0
+    before = block.clone()
+    found = standardise(block)
+    assert torch.equal(block, before)
+    assert torch.equal(found[:missing], torch.zeros(missing, 4))
+    present = found[missing:]
+    torch.testing.assert_close(present.mean(0), torch.zeros(4), atol=1e-2, rtol=0)
+    torch.testing.assert_close(present.square().mean(), torch.tensor(1.0), atol=1e-3, rtol=1e-3)
+
+
+def test_a_block_of_nothing_stays_nothing() -> None:
+    assert torch.equal(standardise(torch.zeros(3, 2)), torch.zeros(3, 2))
+    same = standardise(torch.ones(3, 2))  # no spread to divide by
+    assert torch.equal(same, torch.zeros(3, 2))
+
+
+def test_half_precision_is_read() -> None:
+    assert standardise(torch.randn(4, 2).half()).dtype == torch.float32
+
+
+def test_blocks_stand_side_by_side() -> None:
+    collaborative, text = torch.randn(6, 3), torch.randn(6, 5)
+    text[2] = 0
+    both = ItemFeatures.build(collaborative, text)
+    assert both.values.shape == (6, 8)
+    assert torch.equal(both.values[:, both.collaborative], standardise(collaborative))
+    assert torch.equal(both.values[:, both.text], standardise(text))
+    assert torch.equal(both.values[2, both.text], torch.zeros(5))
+    one = ItemFeatures.build(None, text)
+    assert (one.collaborative, one.text) == (slice(0, 0), slice(0, 5))
+    other = ItemFeatures.build(collaborative, None)
+    assert (other.collaborative, other.text) == (slice(0, 3), slice(3, 3))
