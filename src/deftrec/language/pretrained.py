@@ -35,13 +35,13 @@ class PretrainedLanguageModel(LanguageModel):
                 setattr(config, name, options.dropout)
         # The pooler reads the first token only, which here is a word; it would be trained by nothing.
         extra = {"add_pooling_layer": False} if config.model_type == "bert" else {}
-        attention = options.attention
+        attention: str = options.attention
         if attention == "auto":
             attention = "sdpa" if torch.cuda.is_available() else "eager"
         model = AutoModel.from_pretrained(
             folder, config=config, use_safetensors=True, attn_implementation=attention, dtype=torch.float32, **extra
         )
-        self.width = int(config.hidden_size)
+        self.attention, self.width = attention, int(config.hidden_size)
         tokenizer = AutoTokenizer.from_pretrained(folder)
         prompt = options.prompt.format(domain=domain, history="").strip()
         ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
@@ -82,5 +82,8 @@ class PretrainedLanguageModel(LanguageModel):
 
     def read(self, embeddings: Tensor, mask: Tensor, positions: Tensor) -> Tensor:
         """See `LanguageModel.read`."""
-        out = self.model(inputs_embeds=embeddings, attention_mask=mask[:, None], position_ids=positions)
+        mask = mask[:, None]  # [B, 1, T, T]
+        if self.attention == "eager":  # which adds the mask to its logits
+            mask = torch.zeros_like(mask, dtype=torch.float32).masked_fill(~mask, torch.finfo(torch.float32).min)
+        out = self.model(inputs_embeds=embeddings, attention_mask=mask, position_ids=positions)
         return out.last_hidden_state  # type: ignore[no-any-return]
