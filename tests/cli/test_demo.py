@@ -1,0 +1,107 @@
+"""`deftrec demo` on toy data: trains once, shows again, goes on, and removes only what it made."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from calling import TINY, Call
+
+from deftrec import Interactions, Recommender
+from deftrec.cli.demo import PEERS, _tidy
+from deftrec.data import Split, make_split
+from deftrec.evaluation import peers
+
+ARGUMENTS = ["demo", *TINY]
+
+
+@pytest.fixture(autouse=True)
+def asked_of_peers(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The toy data lies in the cache under the name of the demo's, and peers are as good as DeftRec."""
+    Interactions.load(data).save(tmp_path / "home" / "data" / "ml-100k")
+    asked: list[list[str]] = []
+
+    def run_peers(interactions: Interactions, split: Split, models: list[str], out: Path, fit: str, **_: Any) -> None:
+        asked.append(models)
+        assert split.name == make_split(interactions, "leave-one-out").name
+        whole = json.loads((out.parent / "metrics.json").read_text())["results"]
+        result = next(one for one in whole if one["split"] == "test")
+        for model in models:
+            (out / model).mkdir(parents=True)
+            (out / model / "result.json").write_text(json.dumps({**result, "name": model, "fit": fit}))
+
+    monkeypatch.setattr(peers, "run_peers", run_peers)
+    return asked
+
+
+def test_the_demo_shows_everything(deftrec: Call, tmp_path: Path, asked_of_peers: list[list[str]]) -> None:
+    out = tmp_path / "runs" / "demo"
+    said = deftrec(*ARGUMENTS, "--out", out)
+    assert said.code == 0, said.err
+    for name in ("deftrec", "deftrec/latent", "deftrec/prior", *PEERS):
+        assert f"  {name} " in said.out
+    users = [line for line in said.out.splitlines() if line.startswith("user ")]
+    assert len(users) == 5
+    assert said.out.count("recommended  1. [bold]number") == 5
+    assert said.out.count("took next") == 5
+    assert str(out / "report" / "index.html") in said.out.replace("\n", "")
+    assert (out / "report" / "index.html").is_file()
+    assert asked_of_peers == [list(PEERS)]
+
+
+def test_a_finished_demo_is_shown_again_without_training(
+    deftrec: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked_of_peers: list[list[str]]
+) -> None:
+    out = tmp_path / "demo"
+    first = deftrec(*ARGUMENTS, "--out", out)
+
+    def untouchable(*_: object, **__: object) -> None:
+        raise AssertionError("nothing is to be trained")
+
+    fit = Recommender.fit
+    monkeypatch.setattr(Recommender, "fit", untouchable)
+    again = deftrec(*ARGUMENTS, "--out", out)
+    assert again.code == 0, again.err
+    assert again.out == first.out
+    assert "holds a finished run, which is shown; --force trains again" in again.err
+    assert "warning" not in again.err
+    assert "other options" in deftrec(*ARGUMENTS, "--set", "seed=1", "--out", out).err
+    assert len(asked_of_peers) == 1
+    monkeypatch.setattr(Recommender, "fit", fit)
+    anew = deftrec(*ARGUMENTS, "--set", "seed=1", "--out", out, "--force")
+    assert anew.code == 0
+    assert json.loads((out / "config.json").read_text())["seed"] == 1
+
+
+def test_an_interrupted_demo_goes_on(deftrec: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from deftrec.training.stages import JointStage
+
+    def interrupted(self: JointStage) -> dict[str, float]:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(JointStage, "validate", interrupted)
+        said = deftrec(*ARGUMENTS, "--out", tmp_path / "demo")
+    assert said.code == 130
+    assert "goes on where it stopped" in said.err
+    said = deftrec(*ARGUMENTS, "--out", tmp_path / "demo")
+    assert said.code == 0, said.err
+    assert "holds an interrupted run, which goes on" in said.err
+
+
+def test_damaged_metrics_name_the_mend(deftrec: Call, tmp_path: Path) -> None:
+    out = tmp_path / "demo"
+    deftrec(*ARGUMENTS, "--out", out)
+    (out / "metrics.json").write_text("{}")
+    said = deftrec(*ARGUMENTS, "--out", out)
+    assert said.code == 1
+    assert "delete it, and it is measured again" in said.err
+    (out / "metrics.json").unlink()
+    assert deftrec(*ARGUMENTS, "--out", out).code == 0
+
+
+def test_what_peers_say_is_tidied() -> None:
+    line = 'item-knn: {"k": 20, "shrink": 0.0, "ndcg@10": 0.07179530095781367}'
+    assert _tidy(line) == "item-knn: k 20, shrink 0, validation NDCG@10 0.0718"
+    for other in ("ease: preparing its environment", "ease: 3", 'ease: {"seconds": 3}'):
+        assert _tidy(other) == other
