@@ -103,7 +103,7 @@ class PretrainedOptions(Options):
     lora_rank: Count = 16
     lora_alpha: Positive = 32.0
     dropout: Rate = 0.1
-    attention: Literal["auto", "eager", "sdpa"] = Field("auto", description="auto: eager on a CPU, where it trains faster")
+    attention: Literal["auto", "eager", "sdpa"] = Field("auto", description="auto: eager on a CPU, faster there")
     prompt: str = Field(
         "What a person who likes {domain} took, oldest first, and what comes next: {history}",
         description="words around the placeholder {history}; {domain} is the dataset's",
