@@ -126,6 +126,7 @@ def tiny_bert(folder: Path, positions: int = 64) -> Path:
         num_hidden_layers=2,
         num_attention_heads=2,
         intermediate_size=64,
+        initializer_range=0.2,  # far from zero, so that whatever is read shows
         max_position_embeddings=positions,
     )
     BertModel(config).save_pretrained(folder)
@@ -141,6 +142,7 @@ def tiny_llama(folder: Path, positions: int = 64) -> Path:
         num_attention_heads=4,
         num_key_value_heads=2,
         intermediate_size=64,
+        initializer_range=0.2,  # far from zero, so that whatever is read shows
         max_position_embeddings=positions,
         pad_token_id=0,
     )

@@ -11,6 +11,7 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer
 from deftrec.config import PretrainedOptions
 from deftrec.errors import ConfigError
 from deftrec.language.base import LanguageModel
+from deftrec.language.folder import reading
 
 
 class PretrainedLanguageModel(LanguageModel):
@@ -23,13 +24,18 @@ class PretrainedLanguageModel(LanguageModel):
         options: tuning and prompt.
         domain: what the items are, for the prompt.
         length: most tokens of one history (window x K).
+
+    Raises:
+        ConfigError: the folder cannot be read, or the model reads fewer tokens than prompt and history have.
     """
 
     word_ids: Tensor
 
     def __init__(self, folder: Path, options: PretrainedOptions, domain: str, length: int) -> None:
         super().__init__()
-        config = AutoConfig.from_pretrained(folder)
+        with reading(folder):
+            config = AutoConfig.from_pretrained(folder)
+            tokenizer = AutoTokenizer.from_pretrained(folder)
         for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "attention_dropout"):
             if hasattr(config, name):
                 setattr(config, name, options.dropout)
@@ -38,11 +44,11 @@ class PretrainedLanguageModel(LanguageModel):
         attention: str = options.attention
         if attention == "auto":
             attention = "sdpa" if torch.cuda.is_available() else "eager"
-        model = AutoModel.from_pretrained(
-            folder, config=config, use_safetensors=True, attn_implementation=attention, dtype=torch.float32, **extra
-        )
+        with reading(folder):
+            model = AutoModel.from_pretrained(
+                folder, config=config, use_safetensors=True, attn_implementation=attention, dtype=torch.float32, **extra
+            )
         self.attention, self.width = attention, int(config.hidden_size)
-        tokenizer = AutoTokenizer.from_pretrained(folder)
         prompt = options.prompt.format(domain=domain, history="").strip()
         ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
         if tokenizer.cls_token_id is not None:
@@ -52,7 +58,7 @@ class PretrainedLanguageModel(LanguageModel):
         if longest is not None and len(ids) + length > longest:
             raise ConfigError(
                 f"{options.model} reads {longest} tokens, but the prompt's {len(ids)} words and a history of {length} "
-                f"tokens are more: lower data.window to {max(1, (longest - len(ids)) * 9 // 10)} or tokenizer.ways"
+                f"tokens are more: lower data.window x tokenizer.ways to {max(1, longest - len(ids))} or less"
             )
         if options.tuning == "frozen":
             model.requires_grad_(False)

@@ -8,6 +8,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import AutoModel, AutoTokenizer
 
+from deftrec.language.folder import reading
+
 
 def sentence_vectors(
     texts: list[str],
@@ -30,9 +32,13 @@ def sentence_vectors(
 
     Returns:
         `[N, e]` float32, on the CPU.
+
+    Raises:
+        ConfigError: the folder cannot be read.
     """
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModel.from_pretrained(folder, use_safetensors=True, attn_implementation="sdpa", dtype=torch.float32)
+    with reading(folder):
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        model = AutoModel.from_pretrained(folder, use_safetensors=True, attn_implementation="sdpa", dtype=torch.float32)
     model = model.eval().to(device)
     vectors = torch.zeros(len(texts), int(model.config.hidden_size))
     # Texts of like length share a batch: hardly any padding is computed.

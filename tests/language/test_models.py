@@ -1,0 +1,236 @@
+"""Language models: causal, indifferent to packing, and the same as the model they wrap."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import BertModel, LlamaModel
+
+from deftrec.config import NanoOptions, PretrainedOptions
+from deftrec.data import NOTHING
+from deftrec.errors import ConfigError
+from deftrec.language import LanguageModel, Layout, build_language_model
+from deftrec.language.pretrained import PretrainedLanguageModel
+from toy import tiny_bert, tiny_llama
+
+D, LENGTH = 32, 18
+PROMPT = "what comes next : {history}"
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    torch.manual_seed(0)
+    return {
+        "bert": tiny_bert(tmp_path_factory.mktemp("bert")),
+        "llama": tiny_llama(tmp_path_factory.mktemp("llama")),
+    }
+
+
+def pretrained(folder: Path, **options: Any) -> PretrainedLanguageModel:
+    arguments = {"model": str(folder), "prompt": PROMPT, **options}
+    model = build_language_model(PretrainedOptions(**arguments), domain="old red items", length=LENGTH)
+    assert isinstance(model, PretrainedLanguageModel)
+    return model.eval()
+
+
+@pytest.fixture(params=["nano", "bert-eager", "bert-sdpa", "llama-eager", "llama-sdpa", "llama-lora"])
+def language(request: pytest.FixtureRequest, folders: dict[str, Path]) -> LanguageModel:
+    if request.param == "nano":
+        options = NanoOptions(width=D, layers=2, heads=2)
+        return build_language_model(options, domain="items", length=LENGTH).eval()
+    name, variant = request.param.split("-")
+    if variant == "lora":
+        return pretrained(folders[name], tuning="lora")
+    return pretrained(folders[name], attention=variant)
+
+
+@pytest.fixture(params=[1, 3])
+def ways(request: pytest.FixtureRequest) -> int:
+    count: int = request.param
+    return count
+
+
+def lay(*rows: list[int], width: int | None = None) -> Layout:
+    """Rows of histories of these lengths, one after the other, and empty places behind them."""
+    width = width or max(map(sum, rows))
+    segments = torch.full((len(rows), width), NOTHING)
+    positions = torch.zeros(len(rows), width, dtype=torch.int64)
+    for row, lengths in enumerate(rows):
+        start = 0
+        for number, length in enumerate(lengths):
+            segments[row, start : start + length] = number
+            positions[row, start : start + length] = torch.arange(length)
+            start += length
+    return Layout(segments, positions)
+
+
+def test_who_sees_whom() -> None:
+    visible = lay([2, 1], width=4).visible()[0]
+    assert visible.int().tolist() == [[1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
+
+
+@torch.no_grad()
+def test_packed_equals_separate(language: LanguageModel, ways: int) -> None:
+    histories = [torch.randn(length, ways, D) for length in (4, 2, 6, 1)]
+    alone = [language(one[None], lay([len(one)]))[0] for one in histories]
+    empty = torch.randn(3, ways, D)  # what lies at an empty place is not read
+    together = language(torch.cat([*histories, empty])[None], lay([4, 2, 6, 1], width=16))[0]
+    start = 0
+    for expected in alone:
+        torch.testing.assert_close(together[start : start + len(expected)], expected, atol=2e-5, rtol=1e-4)
+        start += len(expected)
+    assert together.isfinite().all()
+
+
+@torch.no_grad()
+def test_rows_do_not_see_each_other(language: LanguageModel, ways: int) -> None:
+    tokens, layout = torch.randn(2, 6, ways, D), lay([6], [2, 3], width=6)
+    both = language(tokens, layout)
+    for row in range(2):
+        one = Layout(layout.segments[row : row + 1], layout.positions[row : row + 1])
+        torch.testing.assert_close(language(tokens[row : row + 1], one)[0], both[row], atol=2e-5, rtol=1e-4)
+
+
+def test_nothing_sees_what_comes_later(language: LanguageModel, ways: int) -> None:
+    tokens = torch.randn(1, 6, ways, D)
+    with torch.no_grad():
+        before = language(tokens, lay([6]))[0]
+        for place in range(6):
+            changed = tokens.clone()
+            changed[:, place] = torch.randn(ways, D)
+            after = language(changed, lay([6]))[0]
+            torch.testing.assert_close(after[:place], before[:place], atol=1e-6, rtol=1e-5)
+            same = torch.isclose(after[place:], before[place:], atol=1e-4)
+            assert not same.all(1).any()  # all that is earlier counts
+    tokens.requires_grad_()
+    (language(tokens, lay([6]))[0, 2] * torch.randn(D)).sum().backward()  # norms of layer norms never change
+    assert tokens.grad is not None
+    norms = tokens.grad[0].flatten(1).norm(dim=1)
+    assert (norms[:3] > 1e-6).all()
+    assert (norms[3:] == 0).all()
+
+
+@torch.no_grad()
+def test_every_token_of_an_item_is_read(language: LanguageModel) -> None:
+    tokens = torch.randn(1, 4, 3, D)
+    before = language(tokens, lay([4]))[0, 1]
+    for way in range(3):
+        changed = tokens.clone()
+        changed[0, 1, way] = torch.randn(D)
+        assert not torch.isclose(language(changed, lay([4]))[0, 1], before, atol=1e-4).all()
+
+
+@torch.no_grad()
+def test_order_matters(language: LanguageModel) -> None:
+    tokens = torch.randn(1, 4, 1, D)
+    swapped = tokens[:, [1, 0, 2, 3]]
+    left, right = (language(one, lay([4]))[0, 3] for one in (tokens, swapped))
+    assert not torch.isclose(left, right, atol=1e-4).all()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+@pytest.mark.parametrize("name", ["bert", "llama"])
+def test_it_is_the_model_it_wraps_run_causally(name: str, attention: str, ways: int, folders: dict[str, Path]) -> None:
+    """Words, then tokens, through the library's own causal mask and positions."""
+    language = pretrained(folders[name], attention=attention)
+    if name == "bert":
+        oracle = BertModel.from_pretrained(folders[name], is_decoder=True, add_pooling_layer=False).eval()
+    else:
+        oracle = LlamaModel.from_pretrained(folders[name]).eval()
+    tokens = torch.randn(2, 5, ways, D)
+    words = oracle.get_input_embeddings()(language.word_ids)
+    average = oracle.get_input_embeddings().weight.norm(dim=-1).mean()
+    flat = torch.nn.functional.normalize(tokens, dim=-1).flatten(1, 2) * average
+    hidden = oracle(inputs_embeds=torch.cat([words.expand(2, -1, -1), flat], 1)).last_hidden_state
+    expected = hidden[:, len(words) :].unflatten(1, (5, ways))[:, :, -1]
+    torch.testing.assert_close(language(tokens, lay([5], [5])), expected, atol=2e-5, rtol=1e-4)
+
+
+def test_the_prompt_is_read(folders: dict[str, Path]) -> None:
+    one, other = (pretrained(folders["bert"], prompt=f"{words} {{history}}") for words in ("likes {domain}", "a"))
+    tokens = torch.randn(1, 3, 1, D)
+    assert not torch.isclose(one(tokens, lay([3])), other(tokens, lay([3])), atol=1e-4).all(2).any()
+    vocabulary = {number: word for word, number in _tokenizer(folders["bert"]).get_vocab().items()}
+    assert [vocabulary[n] for n in one.word_ids.tolist()] == ["[CLS]", "likes", "old", "red", "items"]
+
+
+def _tokenizer(folder: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(folder)
+
+
+def learnt(model: torch.nn.Module) -> set[str]:
+    return {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+@pytest.mark.parametrize("name", ["bert", "llama"])
+def test_what_each_tuning_trains(name: str, folders: dict[str, Path]) -> None:
+    frozen = pretrained(folders[name], tuning="frozen")
+    assert learnt(frozen) == {"scale"}
+    full = pretrained(folders[name], tuning="full")
+    everything = {parameter for parameter, _ in full.named_parameters()}
+    words = {parameter for parameter in everything if "word_embeddings" in parameter or "embed_tokens" in parameter}
+    assert len(words) == 1
+    assert learnt(full) == everything - words
+    lora = pretrained(folders[name], tuning="lora", lora_rank=2)
+    assert all("lora_" in parameter for parameter in learnt(lora) - {"scale"})
+    adapted = {parameter.split(".lora_")[0].split(".")[-1] for parameter in learnt(lora) - {"scale"}}
+    assert {"query", "key", "value", "dense"} <= adapted or {"q_proj", "k_proj", "v_proj", "up_proj"} <= adapted
+    for model in (frozen, full, lora):
+        model.train()
+        tokens: Tensor = torch.randn(2, 4, 1, D, requires_grad=True)
+        model(tokens, lay([4], [3, 1])).square().sum().backward()
+        assert tokens.grad is not None
+        assert tokens.grad.abs().sum() > 0
+        for parameter_name, parameter in model.named_parameters():
+            assert (parameter.grad is not None) == parameter.requires_grad, parameter_name
+
+
+def test_an_adapter_starts_as_the_model_itself(folders: dict[str, Path]) -> None:
+    tokens = torch.randn(1, 4, 1, D)
+    lora, frozen = (pretrained(folders["bert"], tuning=tuning) for tuning in ("lora", "frozen"))
+    torch.testing.assert_close(lora(tokens, lay([4])), frozen(tokens, lay([4])))
+
+
+@pytest.mark.parametrize("name", ["nano", "bert", "llama"])
+def test_dropout_is_for_training_only(name: str, folders: dict[str, Path]) -> None:
+    tokens = torch.randn(1, 4, 1, D)
+    if name == "nano":
+        options = NanoOptions(width=D, dropout=0.5)
+        model: LanguageModel = build_language_model(options, domain="", length=LENGTH)
+    else:
+        model = pretrained(folders[name], dropout=0.5)
+    model.eval()
+    assert torch.equal(model(tokens, lay([4])), model(tokens, lay([4])))
+    model.train()
+    assert not torch.equal(model(tokens, lay([4])), model(tokens, lay([4])))
+
+
+def test_tokens_get_the_size_of_words(folders: dict[str, Path]) -> None:
+    model = pretrained(folders["bert"])
+    words = model.model.get_input_embeddings().weight  # type: ignore[operator]
+    norms = model.rescale(1000 * torch.randn(2, 3, 1, D)).norm(dim=-1)
+    torch.testing.assert_close(norms, words.norm(dim=-1).mean().expand_as(norms))
+
+
+def test_a_model_that_is_too_short_says_how_long_it_is(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    folder = tiny_bert(tmp_path, positions=16)
+    options = PretrainedOptions(model=str(folder), prompt=PROMPT)
+    with pytest.raises(ConfigError, match=r"reads 16 tokens, .* 5 words .* history of 12 .* to 11 or less"):
+        build_language_model(options, domain="", length=12)
+    model = build_language_model(options, domain="", length=11).eval()
+    assert model(torch.randn(1, 11, 1, D), lay([11])).isfinite().all()
+
+
+def test_a_folder_that_is_no_model_is_said_to_be_none(tmp_path: Path, folders: dict[str, Path]) -> None:
+    (tmp_path / "config.json").write_text((folders["bert"] / "config.json").read_text())
+    with pytest.raises(ConfigError, match="cannot be read as a language model"):
+        build_language_model(PretrainedOptions(model=str(tmp_path), prompt=PROMPT), domain="", length=4)
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(ConfigError, match="cannot be read as a language model"):
+        build_language_model(PretrainedOptions(model=str(tmp_path), prompt=PROMPT), domain="", length=4)
