@@ -1,5 +1,6 @@
 """The command line: one file a verb. Errors are one line and an exit code; `--debug` shows where they come from."""
 
+import os
 import sys
 import traceback
 import warnings
@@ -57,6 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # one bar at a time, and it is ours
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
     try:
         code = app(args=words or ["--help"], prog_name="deftrec", standalone_mode=False)

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from deftrec.cli.console import Listener, listening, output, working
-from deftrec.cli.loading import load_recommender, silence_libraries
+from deftrec.cli.loading import load_recommender
 from deftrec.cli.measure import measure, read_results, report_if_possible
 from deftrec.cli.options import Overrides, Recipe
 from deftrec.cli.tables import metrics_table
@@ -77,7 +77,6 @@ def _trained(out: Path, config: "Config", progress: Listener) -> "Recommender":
         return load_recommender(out, progress)
     interactions = _data(progress)
     with working(progress, "loading the libraries"):
-        silence_libraries()
         from deftrec.recommender import Recommender
     resume = (out / "request.json").is_file()
     if resume:

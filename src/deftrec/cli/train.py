@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from deftrec.cli.console import listening, output, working
-from deftrec.cli.loading import silence_libraries
 from deftrec.cli.measure import METRICS_FILE, measure, report_if_possible
 from deftrec.cli.options import DataFolder, Json, Overrides, Recipe
 from deftrec.cli.tables import metrics_table
@@ -38,7 +37,6 @@ def train(
     try:
         with listening() as progress:
             with working(progress, f"reading {data}"):
-                silence_libraries()
                 from deftrec.data import Interactions
                 from deftrec.recommender import Recommender
 

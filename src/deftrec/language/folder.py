@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from safetensors import SafetensorError
-from transformers.utils import logging
 
 from deftrec.errors import ConfigError
 
@@ -17,6 +16,8 @@ def reading(folder: Path) -> Iterator[None]:
     Raises:
         ConfigError: there is no configuration, tokenizer or safetensors weights that fit together.
     """
+    from transformers.utils import logging  # seconds that nobody else should wait for
+
     bars, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
     logging.set_verbosity_error()

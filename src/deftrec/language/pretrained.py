@@ -3,10 +3,8 @@
 from pathlib import Path
 
 import torch
-from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from deftrec.config import PretrainedOptions
 from deftrec.errors import ConfigError
@@ -32,6 +30,8 @@ class PretrainedLanguageModel(LanguageModel):
     word_ids: Tensor
 
     def __init__(self, folder: Path, options: PretrainedOptions, domain: str, length: int) -> None:
+        from transformers import AutoConfig, AutoModel, AutoTokenizer  # seconds that nobody else should wait for
+
         super().__init__()
         with reading(folder):
             config = AutoConfig.from_pretrained(folder)
@@ -63,6 +63,8 @@ class PretrainedLanguageModel(LanguageModel):
         if options.tuning == "frozen":
             model.requires_grad_(False)
         elif options.tuning == "lora":
+            from peft import LoraConfig, get_peft_model
+
             model = get_peft_model(
                 model,
                 LoraConfig(

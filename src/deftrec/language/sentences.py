@@ -6,7 +6,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import AutoModel, AutoTokenizer
 
 from deftrec.language.folder import reading
 
@@ -36,6 +35,8 @@ def sentence_vectors(
     Raises:
         ConfigError: the folder cannot be read.
     """
+    from transformers import AutoModel, AutoTokenizer  # seconds that nobody else should wait for
+
     with reading(folder):
         tokenizer = AutoTokenizer.from_pretrained(folder)
         model = AutoModel.from_pretrained(folder, use_safetensors=True, attn_implementation="sdpa", dtype=torch.float32)

@@ -1,0 +1,65 @@
+"""Every command block and every Python block of the README and the docs does what it says."""
+
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```(bash|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(page: Path) -> list[tuple[str, str]]:
+    """Language and text of each block that can be run; `make` would run these tests again."""
+    found = BLOCK.findall(page.read_text(encoding="utf-8"))
+    return [(language, text) for language, text in found if not text.startswith("make ")]
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """`deftrec` and `python` are those of this interpreter, installed or not; downloads are kept between pages."""
+    folder = tmp_path_factory.mktemp("bin")
+    start = "import sys; from deftrec.cli import main; sys.exit(main())"
+    for name, arguments in (("deftrec", f'-c "{start}"'), ("python", "")):
+        script = folder / name
+        script.write_text(f'#!/bin/sh\nexec "{sys.executable}" {arguments} "$@"\n')
+        script.chmod(script.stat().st_mode | stat.S_IXUSR)
+    return {
+        **os.environ,
+        "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}",
+        "DEFTREC_HOME": str(tmp_path_factory.mktemp("home")),
+        "OMP_NUM_THREADS": "1",
+    }
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=lambda page: page.name)
+def test_every_block_runs(page: Path, environment: dict[str, str], tmp_path: Path) -> None:
+    shell = shutil.which("bash")
+    assert shell is not None
+    for language, text in blocks(page):
+        command = [shell, "-eu", "-o", "pipefail", "-c", text] if language == "bash" else [sys.executable, "-c", text]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240)
+        assert done.returncode == 0, f"{page.name}:\n{text}\n{done.stdout}\n{done.stderr}"
+    if page.name == "README.md":
+        assert (tmp_path / "runs" / "nano" / "report" / "index.html").is_file()
+        assert (tmp_path / "result.json").is_file()
+
+
+def test_the_readme_names_every_verb() -> None:
+    from deftrec.cli import app
+
+    words = " ".join(text for language, text in blocks(ROOT / "README.md") if language == "bash")
+    verbs = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+    assert verbs - {"demo"} <= set(words.split())
+
+
+def test_make_targets_of_the_readme_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"^make (\w+)$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
