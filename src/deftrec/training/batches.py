@@ -62,7 +62,10 @@ class PackedBatches:
         drawn = rng.integers(0, self.n_items, self.sampled)
         present = np.concatenate([items[items != NOTHING], targets[targets != NOTHING]])
         chosen = np.unique(np.concatenate([present, drawn]))
-        absent = np.exp(-self.popularity[chosen] * len(present) - self.sampled / self.n_items)
+        # An item within a history is an input and a target, yet one interaction: only the last target is one more.
+        filled = packed.segments[which] != NOTHING
+        interactions = filled.sum() + (filled & (packed.positions[which] == 0)).sum()
+        absent = np.exp(-self.popularity[chosen] * interactions - self.sampled / self.n_items)
         log_q = torch.from_numpy(np.log(np.maximum(1 - absent, 1e-12))).float()
 
         def place(numbers: np.ndarray) -> torch.Tensor:
