@@ -24,7 +24,7 @@ OPTIONS: dict[str, Any] = {
     "language": {"kind": "nano", "width": 16, "layers": 1, "heads": 2, "dropout": 0.2},
     "objective": {"full_softmax_items": 1, "sampled_items": 12},
     "diffusion": {"width": 16, "depth": 1, "condition_dropout": 0.1, "pure_noise_share": 0.5},
-    "training": {"epochs": 5, "patience": 5, "accumulation": 2, "checkpoint_seconds": 0},
+    "training": {"epochs": 5, "patience": 5, "accumulation": 2, "checkpoint_seconds": 0, "average": 0.5},
 }
 
 # The process ends itself in the middle of an epoch, by the one signal that leaves no time to tidy up.

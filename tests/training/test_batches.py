@@ -1,0 +1,125 @@
+"""Packed rows become batches: every pair once, and whatever a batch holds is among its candidates."""
+
+from collections import Counter
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from deftrec.config import ObjectiveOptions
+from deftrec.data import NOTHING, Sequences
+from deftrec.model import Batch
+from deftrec.training.batches import PackedBatches, batch_to
+
+ITEMS = 40
+
+
+def sequences(users: int = 60) -> Sequences:
+    rng = np.random.default_rng(0)
+    share = np.arange(ITEMS, 0, -1) / np.arange(1, ITEMS + 1).sum()
+    return Sequences.from_lists([rng.choice(ITEMS, int(rng.integers(0, 15)), p=share) for _ in range(users)])
+
+
+def batches(targets: str = "every", sampled: int | None = None, seed: int = 0, positions: int = 40) -> PackedBatches:
+    objective = ObjectiveOptions(full_softmax_items=ITEMS if sampled is None else 1, sampled_items=sampled or 1)
+    return PackedBatches(
+        sequences(), ITEMS, window=10, batch_positions=positions, targets=targets, objective=objective, seed=seed
+    )
+
+
+def pairs(batch: Batch) -> list[tuple[int, int]]:
+    """The (item, next item) pairs of a batch, as item numbers."""
+    asked = batch.targets != NOTHING
+    return list(
+        zip(batch.candidates[batch.items[asked]].tolist(), batch.candidates[batch.targets[asked]].tolist(), strict=True)
+    )
+
+
+@pytest.mark.parametrize("sampled", [None, 5])
+def test_every_pair_is_a_target_once_an_epoch(sampled: int | None) -> None:
+    steps, epoch = batches(sampled=sampled).epoch(0)
+    made = list(epoch)
+    assert len(made) == steps
+    expected = Counter(pair for one in sequences() for pair in pairwise(one.tolist()))
+    assert Counter(pair for batch in made for pair in pairs(batch)) == expected
+    assert all(batch.items.shape[0] <= 4 and batch.items.shape[1] == 10 for batch in made)
+
+
+@pytest.mark.parametrize("sampled", [None, 5])
+def test_the_last_item_alone_where_asked(sampled: int | None) -> None:
+    _, epoch = batches("last", sampled).epoch(0)
+    expected = Counter((int(one[-2]), int(one[-1])) for one in sequences() if len(one) > 1)
+    assert Counter(pair for batch in epoch for pair in pairs(batch)) == expected
+
+
+@pytest.mark.parametrize("sampled", [1, 5, 100])
+def test_sampled_candidates_hold_what_the_batch_holds(sampled: int) -> None:
+    _, exact = batches().epoch(3)
+    _, epoch = batches(sampled=sampled).epoch(3)
+    sizes = []
+    for batch, whole in zip(epoch, exact, strict=True):
+        assert batch.candidates.tolist() == sorted(set(batch.candidates.tolist()))
+        assert torch.equal(whole.candidates, torch.arange(ITEMS))
+        for places, numbers in ((batch.items, whole.items), (batch.targets, whole.targets)):
+            filled = numbers != NOTHING
+            assert torch.equal(filled, places != NOTHING)
+            assert torch.equal(batch.candidates[places[filled]], numbers[filled])
+        assert batch.log_q is not None
+        assert batch.log_q.shape == batch.candidates.shape
+        assert (batch.log_q <= 0).all()
+        assert whole.log_q is None
+        sizes.append(len(batch.candidates))
+    assert min(sizes) >= 1
+    assert max(sizes) <= ITEMS
+
+
+def test_log_q_is_how_often_an_item_is_among_the_candidates() -> None:
+    source = batches(sampled=6)
+    present, claimed, number = np.zeros(ITEMS), np.zeros(ITEMS), 0
+    for epoch in range(60):
+        for batch in source.epoch(epoch)[1]:
+            assert batch.log_q is not None
+            present[batch.candidates.numpy()] += 1
+            claimed[batch.candidates.numpy()] += batch.log_q.exp().numpy()
+            number += 1
+    frequency = present / number
+    mean_claim = claimed / present
+    assert np.abs(frequency - mean_claim).mean() < 0.05
+    assert np.corrcoef(frequency, mean_claim)[0, 1] > 0.97
+
+
+def test_epochs_depend_on_seed_and_number_alone() -> None:
+    def epoch(seed: int, number: int) -> list[int]:
+        return [int(n) for batch in batches(sampled=6, seed=seed).epoch(number)[1] for n in batch.candidates]
+
+    source = batches(sampled=6)
+    list(source.epoch(0)[1])
+    assert [int(n) for batch in source.epoch(2)[1] for n in batch.candidates] == epoch(0, 2)
+    assert epoch(0, 2) == epoch(0, 2)
+    assert epoch(0, 2) != epoch(0, 3)
+    assert epoch(0, 2) != epoch(1, 2)
+
+
+def test_a_batch_moves_as_a_whole() -> None:
+    for sampled in (None, 5):
+        batch = next(batches(sampled=sampled).epoch(0)[1])
+        moved = batch_to(batch, torch.device("meta"))
+        tensors = [moved.candidates, moved.items, moved.targets, moved.layout.segments, moved.layout.positions]
+        tensors += [] if moved.log_q is None else [moved.log_q]
+        assert {tensor.device.type for tensor in tensors} == {"meta"}
+        assert (moved.log_q is None) == (sampled is None)
+
+
+def test_nothing_to_learn_gives_no_batch() -> None:
+    empty = PackedBatches(
+        Sequences.from_lists([[1], [], [2]]),
+        ITEMS,
+        window=10,
+        batch_positions=40,
+        targets="every",
+        objective=ObjectiveOptions(),
+        seed=0,
+    )
+    steps, epoch = empty.epoch(0)
+    assert (steps, list(epoch)) == (0, [])

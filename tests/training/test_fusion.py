@@ -1,0 +1,60 @@
+"""The prior is chosen on validation, and only where it helps."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from deftrec.config import PriorOptions
+from deftrec.data import Cases, Sequences
+from deftrec.evaluation import accuracy
+from deftrec.progress import Silent
+from deftrec.retrieval import EasePrior, Retriever, exact
+from deftrec.training.fusion import choose_prior
+from deftrec.training.stages import target_ranks
+
+ITEMS, D = 20, 6
+OPTIONS = PriorOptions(regularisation=(1.0, 50.0), recency=(0.0, 1.0), weights=(3.0, 50.0), neighbours=9)
+
+
+def blocks(users: int = 60) -> tuple[Sequences, Cases]:
+    """Users stay in one half of the items; their last one is the target."""
+    rng = np.random.default_rng(0)
+    lists = [rng.permutation(10)[:6] + 10 * (user % 2) for user in range(users)]
+    training = Sequences.from_lists([one[:-1] for one in lists])
+    return training, Cases(np.arange(users), training, np.array([one[-1] for one in lists]))
+
+
+def retriever() -> Retriever:
+    return Retriever(torch.randn(ITEMS, D), "cosine", 0.07)
+
+
+@pytest.mark.parametrize("size", [1, 1 << 20])
+def test_the_best_setting_is_found(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    training, cases = blocks()
+    latent, queries = retriever(), torch.randn(len(cases), D)
+    values = {}
+    for regularisation in OPTIONS.regularisation:
+        prior = EasePrior.fit(training, ITEMS, regularisation, OPTIONS.neighbours, OPTIONS.max_items)
+        for recency in OPTIONS.recency:
+            for weight in (0.0, *OPTIONS.weights):
+                hybrid = replace(latent, prior=prior, weight=weight, recency=recency)
+                ranks = target_ranks(hybrid, queries, cases, exclude_seen=True)
+                values[regularisation, recency, weight] = float(accuracy(ranks, (10,))["ndcg@10"].mean())
+    monkeypatch.setattr(exact, "SCORE_BYTES", size)
+    choice = choose_prior(OPTIONS, training, latent, queries, cases, Silent())
+    assert choice.ndcg == pytest.approx(max(values.values()))
+    assert values[choice.regularisation, choice.recency, choice.weight] == pytest.approx(choice.ndcg)
+    assert choice.ndcg_without == pytest.approx(values[1.0, 0.0, 0.0])
+    assert choice.weight > 0
+    assert choice.ndcg > choice.ndcg_without + 0.1
+
+
+def test_a_prior_that_adds_nothing_is_left_out() -> None:
+    training, cases = blocks()
+    latent = retriever()
+    knows = latent.latents[torch.from_numpy(cases.targets)]  # the queries are the targets' own latents
+    choice = choose_prior(OPTIONS, training, latent, knows, cases, Silent())
+    assert choice.ndcg == choice.ndcg_without == 1.0
+    assert choice.weight == 0
