@@ -8,6 +8,9 @@ from rich.progress import Progress
 
 from deftrec.cli import console
 from deftrec.cli.console import Bars, Lines, figures, listening, working
+from deftrec.cli.tables import metrics_table
+from deftrec.evaluation import Result
+from deftrec.wording import COLUMNS
 
 
 def test_figures_name_what_matters() -> None:
@@ -53,7 +56,7 @@ def test_bars_show_counts_and_figures_and_keep_finished_stages() -> None:
     with Progress(*(column for column in ("{task.description}", "{task.fields[figures]}")), console=screen) as bar:
         bars = Bars(bar)
         bars.begin("joint", 10)
-        bars.advance("joint", 4, {"loss": 1.25})
+        bars.advance("joint", 4, {"loss": 1.25, "validation ndcg@10": 0.05, "seconds": 9.0})
         bars.end("joint")
         bars.begin("loading", 0)
         bars.end("loading")
@@ -63,7 +66,7 @@ def test_bars_show_counts_and_figures_and_keep_finished_stages() -> None:
         tasks = {task.description: task for task in bar.tasks}
     assert set(tasks) == {"joint", "downloading"}
     assert tasks["joint"].finished, "training stopped before its horizon, and is over"
-    assert tasks["joint"].fields["figures"] == "loss 1.2500"
+    assert tasks["joint"].fields["figures"] == "loss 1.2500  NDCG@10 0.0500"
     assert (tasks["downloading"].completed, tasks["downloading"].total) == (20, 40)
     assert "[i]a word[/i]" in screen.file.getvalue()  # type: ignore[attr-defined]
 
@@ -74,3 +77,26 @@ def test_a_terminal_gets_bars(monkeypatch: pytest.MonkeyPatch) -> None:
         assert isinstance(progress, Bars)
         progress.begin("users", 5)
         progress.advance("users", 2)
+
+
+@pytest.mark.parametrize(("width", "last"), [(80, "HR@50"), (104, "coverage@10")])
+def test_tables_fit_the_terminal_without_a_cut(width: int, last: str) -> None:
+    result = Result(
+        name="deftrec/latent",
+        dataset="ring",
+        protocol="leave-one-out",
+        split="test",
+        seen="exclude",
+        fit="train",
+        users=1000,
+        metrics=dict.fromkeys(COLUMNS, 0.12345),
+        ci95=dict.fromkeys(COLUMNS, (0.1, 0.2)),
+    )
+    screen = Console(file=io.StringIO(), width=width)
+    screen.print(metrics_table([result, result], width))
+    shown = screen.file.getvalue()  # type: ignore[attr-defined]
+    assert last in shown
+    assert "…" not in shown
+    rows = [line for line in shown.splitlines() if "deftrec/latent" in line]
+    assert all("0.1235 (0.100 to 0.200)" in row or "0.1234 (0.100 to 0.200)" in row for row in rows)
+    assert len(rows) == 2

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from rich.console import Console
 from rich.filesize import decimal
-from rich.progress import BarColumn, ProgressColumn, Task, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 from rich.text import Text
 
@@ -42,10 +42,9 @@ def listening() -> Iterator[Listener]:
         return
     columns = (
         TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=24),
+        BarColumn(bar_width=16),
         _Count(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
+        TimeRemainingColumn(compact=True, elapsed_when_finished=True),
         TextColumn("{task.fields[figures]}", markup=False),
     )
     with RichProgress(*columns, console=console) as bar:
@@ -82,7 +81,8 @@ class Bars:
         """See `Progress.advance`."""
         self._bar.update(self._tasks[task], advance=units)
         if values:
-            self._bar.update(self._tasks[task], figures=figures(values))
+            short = figures({key: value for key, value in values.items() if key != "seconds"})
+            self._bar.update(self._tasks[task], figures=short.replace("validation ", ""))
 
     def end(self, task: str) -> None:
         """See `Progress.end`."""

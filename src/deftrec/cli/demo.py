@@ -59,7 +59,8 @@ def demo(
         typer.echo("interrupted; 'deftrec demo' goes on where it stopped", err=True)
         raise typer.Exit(130) from None
     console = output()
-    console.print(metrics_table([result for result in results if result.split == "test"]))
+    tested = [result for result in results if result.split == "test"]
+    console.print(metrics_table(tested, console.width))
     _print_examples(examples, console)
     console.print(Text(f"run: {out}"))
     if page is not None:

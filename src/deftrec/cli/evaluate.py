@@ -46,7 +46,8 @@ def evaluate(
             with working(progress, f"ranking the {split} targets of {recommender.interactions.meta.name}"):
                 results = list(recommender.evaluate_parts(split, seen).values())
     if json_file != "-":
-        output().print(metrics_table(results))
+        console = output()
+        console.print(metrics_table(results, console.width))
     if json_file is not None:
         _write(json_file, results)
 

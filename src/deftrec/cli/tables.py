@@ -14,18 +14,28 @@ if TYPE_CHECKING:
     from deftrec.recommender import Recommendation
 
 
-def metrics_table(results: Sequence["Result"]) -> Table:
-    """One row a system, for results of one protocol; what the numbers mean stands above them."""
+ROOM = 104
+"""Columns of a terminal that the whole table of metrics needs."""
+
+
+def metrics_table(results: Sequence["Result"], width: int = ROOM) -> Table:
+    """One row a system, for results of one protocol; what the numbers mean stands above them.
+
+    Args:
+        results: of one group of `deftrec.wording.groups`.
+        width: of the terminal; a narrow one gets the first columns whole rather than all of them cut.
+    """
+    keys = COLUMNS if width >= ROOM else COLUMNS[:3]
     title = Text(meaning(results[0]), style="bold")
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("system", no_wrap=True)
-    for key in COLUMNS:
+    for key in keys:
         interval = " (95 % interval)" if key in WITH_INTERVAL else ""
         table.add_column(metric_name(key) + interval, justify="right", no_wrap=True)
-    best = {key: max(one.metrics[key] for one in results) for key in COLUMNS}
+    best = {key: max(one.metrics[key] for one in results) for key in keys}
     for one in results:
         cells = [Text(one.name)]
-        for key in COLUMNS:
+        for key in keys:
             value, interval = with_interval(one, key)
             leads = len(results) > 1 and one.metrics[key] == best[key]
             cells.append(Text(f"{value} ({interval})" if interval else value, style="bold" if leads else ""))
