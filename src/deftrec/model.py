@@ -69,13 +69,17 @@ class DeftRec(nn.Module):
         }
         self.features = nn.Parameter(features.values.clone(), requires_grad=options.trainable_features is True)
         blocks = [(features.collaborative, float(options.drop_collaborative)), (features.text, options.drop_text)]
-        self.item_tokenizer = self._tokenizer(config, language.width, blocks)
-        self.user_tokenizer = self._tokenizer(config, language.width, []) if options.users == "folded" else None
+        self.item_tokenizer = self._tokenizer(config, language.width, blocks, frozenset(self.weights))
+        self.user_tokenizer = None
+        if options.users == "folded":  # the auxiliary losses are the items': a folded user has no vector of its own
+            self.user_tokenizer = self._tokenizer(config, language.width, [], frozenset())
         self.language = language
         self.diffusion = DiffusionHead(language.width, config.diffusion)
         self.objective = Objective(config.objective)
 
-    def _tokenizer(self, config: Config, width: int, blocks: list[tuple[slice, float]]) -> RobustTokenizer:
+    def _tokenizer(
+        self, config: Config, width: int, blocks: list[tuple[slice, float]], losses: frozenset[str]
+    ) -> RobustTokenizer:
         options, features = config.tokenizer, self.features.shape[1]
         # With a single block there is nothing else to serve from: it is never hidden as a whole.
         blocks = blocks if all(columns.stop > columns.start for columns, _ in blocks) else []
@@ -87,7 +91,7 @@ class DeftRec(nn.Module):
             dropout=options.dropout,
             masking=Masking(features, options.mask_features, blocks),
             noise=options.noise,
-            losses=frozenset(self.weights),
+            losses=losses,
         )
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:

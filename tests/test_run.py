@@ -1,0 +1,101 @@
+"""The run directory: complete or refused, and no larger than it must be."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from deftrec import Recommender
+from deftrec.errors import DataError, DeftRecError
+from toy import ring, tiny_bert, tiny_config
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    Recommender.fit(ring(), tiny_config(training={"epochs": 2}), out=folder)
+    return folder
+
+
+@pytest.fixture
+def copy(run: Path, tmp_path: Path) -> Path:
+    shutil.copytree(run, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def test_a_run_holds_everything_and_nothing_else(run: Path) -> None:
+    names = {path.name for path in run.iterdir()}
+    assert names - {"prior.safetensors"} == {
+        "config.json",
+        "request.json",
+        "run.json",
+        "model.safetensors",
+        "data",
+        "logs",
+    }
+    info = json.loads((run / "run.json").read_text())
+    assert info["fit"] == "train"
+    assert set(info["epochs"]) == {"collaborative", "joint"}
+    assert {"python", "torch", "deftrec", "threads"} <= set(info["environment"])
+    assert "auto" not in json.dumps({**json.loads((run / "config.json").read_text()), "training": None})
+    stages = {json.loads(line)["stage"] for line in (run / "logs" / "metrics.jsonl").read_text().splitlines()}
+    assert stages == {"collaborative", "joint"}
+
+
+def test_a_run_can_be_moved(copy: Path, run: Path) -> None:
+    assert Recommender.load(copy).evaluate("test") == Recommender.load(run).evaluate("test")
+
+
+@pytest.mark.parametrize("name", ["config.json", "run.json", "model.safetensors"])
+def test_damaged_files_are_named(name: str, copy: Path) -> None:
+    whole = (copy / name).read_bytes()
+    (copy / name).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DeftRecError, match=rf"{name}: .*damaged"):
+        Recommender.load(copy)
+    (copy / name).unlink()
+    with pytest.raises(DeftRecError, match="not finished" if name == "run.json" else name):
+        Recommender.load(copy)
+
+
+def test_weights_of_another_model_are_refused(copy: Path) -> None:
+    for change, message in (({"width": 48}, "does not fit"), ({"layers": 2}, "does not fit config.json")):
+        config = json.loads((copy / "config.json").read_text())
+        config["language"] |= change
+        (copy / "config.json").write_text(json.dumps(config))
+        with pytest.raises(DeftRecError, match=message):
+            Recommender.load(copy)
+
+
+def test_other_data_is_refused(copy: Path) -> None:
+    ring(seed=1).save(copy / "data")
+    with pytest.raises(DeftRecError, match="not the data this run was trained on"):
+        Recommender.load(copy)
+    shutil.rmtree(copy / "data")
+    with pytest.raises(DataError, match=r"no interactions\.parquet"):
+        Recommender.load(copy)
+
+
+def test_what_is_no_run(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "nothing"):
+        with pytest.raises(DeftRecError, match=r"no run\.json; give the directory"):
+            Recommender.load(folder)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DeftRecError, match="not empty"):
+        Recommender.fit(ring(), tiny_config(), out=tmp_path)
+
+
+@pytest.mark.parametrize("tuning", ["frozen", "lora"])
+def test_weights_that_a_model_came_with_are_not_saved_again(tuning: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    bert = tiny_bert(tmp_path / "bert")
+    language = {"kind": "pretrained", "model": str(bert), "tuning": tuning, "prompt": "next : {history}"}
+    config = tiny_config(data={"window": 20}, language=language, training={"epochs": 1})
+    recommender = Recommender.fit(ring(), config, out=tmp_path / "run")
+    saved = {name for name in load_file(tmp_path / "run" / "model.safetensors") if name.startswith("language.")}
+    assert "language.scale" in saved
+    assert all("lora_" in name for name in saved - {"language.scale"})
+    assert (len(saved) > 1) == (tuning == "lora")
+    assert Recommender.load(tmp_path / "run").evaluate("test") == recommender.evaluate("test")
