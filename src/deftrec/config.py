@@ -63,7 +63,7 @@ class TokenizerOptions(Options):
     drop_text: Rate = Field(0.0, description="share of items whose whole text half is zeroed, in training")
     noise: Weight = Field(0.0, description="sigma-VAE: spread of the random scale of a token's noise, in training")
     trainable_features: bool | Auto = Field("auto", description="learn the feature table on from its first value")
-    users: Literal["none", "folded"] = Field("none", description="user tokens: none, or folded in from the history")
+    users: Literal["none", "folded"] = Field("folded", description="user tokens: none, or folded in from the history")
     reconstruction_weight: Weight = Field(0.0, description="decode the tokens' mean back to the features")
     mean_weight: Weight = Field(
         0.0, description="keep the tokens' mean square at one, so that noise of unit scale counts"
@@ -178,7 +178,7 @@ class TrainingOptions(Options):
     final_rate: Share = Field(0.1, description="learning rate at the end of the cosine, as a share of its peak")
     weight_decay: Weight = 0.01
     clip: Positive = 5.0
-    average: Rate = Field(0.0, description="decay of averaged weights, which are validated and kept; 0: no averaging")
+    average: Rate = Field(0.99, description="decay of averaged weights, which are validated and kept; 0: no averaging")
     precision: Literal["auto", "bf16", "fp32"] = Field(
         "auto", description="auto: bf16 where the hardware multiplies it"
     )

@@ -139,7 +139,7 @@ def adapt(config: Config, *, positions: int, interactions: int, users: int, item
             "collaborative": collaborative.model_copy(
                 update={
                     "batch_size": choose(collaborative.batch_size, batch),
-                    "epochs": choose(collaborative.epochs, 60),
+                    "epochs": choose(collaborative.epochs, 120 if interactions < 100_000 else 60),
                 }
             ),
             "tokenizer": tokenizer.model_copy(
@@ -155,7 +155,7 @@ def adapt(config: Config, *, positions: int, interactions: int, users: int, item
                     "learning_rate": learning_rate,
                     "batch_positions": choose(training.batch_positions, 1024 if small else 2048),
                     "epochs": epochs,
-                    "patience": choose(training.patience, max(3, epochs // 5)),
+                    "patience": choose(training.patience, max(4, epochs // 4)),
                 }
             ),
         }
