@@ -84,7 +84,13 @@ def tiny_config(**groups: Any) -> Config:
     values: dict[str, Any] = {
         "collaborative": {"dim": 16, "epochs": 10, "batch_size": 128},
         "text": {"encoder": "none"},
-        "tokenizer": {"hidden": 32, "dropout": 0.0, "drop_collaborative": 0.0, "trainable_features": True},
+        "tokenizer": {
+            "hidden": 32,
+            "dropout": 0.0,
+            "drop_collaborative": 0.0,
+            "trainable_features": True,
+            "users": "none",
+        },
         "language": {"kind": "nano", "width": 32, "layers": 1, "heads": 2, "dropout": 0.0},
         "diffusion": {"width": 32, "depth": 1},
         "training": {
@@ -93,6 +99,7 @@ def tiny_config(**groups: Any) -> Config:
             "epochs": 12,
             "patience": 12,
             "warmup_steps": 5,
+            "average": 0.0,
             "precision": "fp32",
         },
         "retrieval": {

@@ -37,6 +37,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "linear-ddpm": {"diffusion": {"schedule": "linear", "sampler": "ddpm", "steps": 3, "start": "noise", "samples": 2}},
     "guided": {"diffusion": {"condition_dropout": 0.2, "guidance_scale": 0.5, "steps": 2}},
     "folded-users": {"tokenizer": {"users": "folded"}},
+    "averaged": {"training": {"average": 0.9}},
     "no-prior": {"retrieval": {"prior": {"kind": "none"}}},
     "text-alone": {"collaborative": {"encoder": "none"}, "text": {"encoder": "minilm", "model": BERT}},
     "both-vectors": {"text": {"encoder": "minilm", "model": BERT}, "tokenizer": {"drop_collaborative": 0.5}},
