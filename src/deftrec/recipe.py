@@ -132,7 +132,7 @@ def adapt(config: Config, *, positions: int, interactions: int, users: int, item
     batch = max(1024, min(65_536, interactions // steps_per_epoch))
     window = choose(data.window, 64 if mean_length < 80 else 128)
     learning_rate = choose(training.learning_rate, 1.5e-3 if small else 1e-3 if middle else 2e-3)
-    epochs = choose(training.epochs, 40 if small else 20 if middle else 12)
+    epochs = choose(training.epochs, 40 if small else 20 if middle else 12 if positions < 2_000_000 else 6)
     return config.model_copy(
         update={
             "data": data.model_copy(update={"window": window}),

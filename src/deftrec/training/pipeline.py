@@ -32,6 +32,9 @@ from deftrec.training.stages import CollaborativeStage, JointStage
 
 T = TypeVar("T")
 
+VALIDATION_SCORES = 2_000_000_000
+"""Scores of one validation, users x items, at most: a minute of one core. Past it, a sample of the users is asked."""
+
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
@@ -89,7 +92,8 @@ class Pipeline:
         self.work, self.log, self.resume, self.device, self.progress = work, log, resume, device, progress
         self.dtype = training_dtype(config.training.precision, device)
         self.validation = shuffled(self.split.cases("validation"), self.config.seed)
-        self.validation = self.validation.head(config.training.validation_users)
+        asked = min(config.training.validation_users, VALIDATION_SCORES // interactions.n_items)
+        self.validation = self.validation.head(max(1, asked))
         if not len(self.validation):
             raise DataError(
                 f"{interactions.meta.name}: no user has a validation target; leave-one-out needs users with three "
