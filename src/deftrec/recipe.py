@@ -128,7 +128,7 @@ def adapt(config: Config, *, positions: int, interactions: int, users: int, item
 
     data, collaborative = config.data, config.collaborative
     tokenizer, training = config.tokenizer, config.training
-    steps_per_epoch = 40
+    steps_per_epoch = 40 if interactions < 300_000 else 15
     batch = max(1024, min(65_536, interactions // steps_per_epoch))
     window = choose(data.window, 64 if mean_length < 80 else 128)
     learning_rate = choose(training.learning_rate, 1.5e-3 if small else 1e-3 if middle else 2e-3)
@@ -139,7 +139,7 @@ def adapt(config: Config, *, positions: int, interactions: int, users: int, item
             "collaborative": collaborative.model_copy(
                 update={
                     "batch_size": choose(collaborative.batch_size, batch),
-                    "epochs": choose(collaborative.epochs, 120 if interactions < 100_000 else 60),
+                    "epochs": choose(collaborative.epochs, 120 if interactions < 100_000 else 60 if interactions < 300_000 else 40),
                 }
             ),
             "tokenizer": tokenizer.model_copy(
