@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from deftrec.config import Config
 from deftrec.errors import ConfigError
 
-T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
 
 
 def recipes_folder() -> Path:
@@ -110,9 +110,9 @@ def _all_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
 def adapt(config: Config, *, positions: int, interactions: int, users: int, items: int) -> Config:
     """Resolve every `auto` from the size of what is fitted.
 
-    The values between the sizes that were measured (5 k, 50 k, 130 k and 1 M positions) are interpolated in steps:
-    small data wants many passes and most of its collaborative vectors dropped, large data few passes, larger
-    batches and a feature table that learns.
+    The steps lie between the sizes that were measured (5 k, 50 k, 130 k and 800 k positions): small data wants many
+    passes and most of its collaborative vectors dropped, large data few passes and larger batches, and large sparse data
+    a feature table that learns.
 
     Args:
         positions: (history, next item) pairs of train.
@@ -120,43 +120,33 @@ def adapt(config: Config, *, positions: int, interactions: int, users: int, item
         users, items: how many of each.
     """
     small, middle = positions < 20_000, positions < 90_000
-    mean_length = positions / max(1, users)
+    large_graph = interactions >= 300_000
+    epochs = 40 if small else 20 if middle else 12 if positions < 2_000_000 else 6
     sparse = interactions / max(1, items) < 40
-
-    def choose(value: T | str, resolved: T) -> T:
-        return resolved if value == "auto" else value  # type: ignore[return-value]
-
-    data, collaborative = config.data, config.collaborative
-    tokenizer, training = config.tokenizer, config.training
-    steps_per_epoch = 40 if interactions < 300_000 else 15
-    batch = max(1024, min(65_536, interactions // steps_per_epoch))
-    window = choose(data.window, 64 if mean_length < 80 else 128)
-    learning_rate = choose(training.learning_rate, 1.5e-3 if small else 1e-3 if middle else 2e-3)
-    epochs = choose(training.epochs, 40 if small else 20 if middle else 12 if positions < 2_000_000 else 6)
     return config.model_copy(
         update={
-            "data": data.model_copy(update={"window": window}),
-            "collaborative": collaborative.model_copy(
-                update={
-                    "batch_size": choose(collaborative.batch_size, batch),
-                    "epochs": choose(collaborative.epochs, 120 if interactions < 100_000 else 60 if interactions < 300_000 else 40),
-                }
+            "data": _filled(config.data, window=64 if positions / max(1, users) < 80 else 128),
+            "collaborative": _filled(
+                config.collaborative,
+                batch_size=max(1024, min(65_536, interactions // (15 if large_graph else 40))),
+                epochs=40 if large_graph else 60 if interactions >= 100_000 else 120,
             ),
-            "tokenizer": tokenizer.model_copy(
-                update={
-                    "drop_collaborative": choose(tokenizer.drop_collaborative, 0.5 if small else 0.1),
-                    "trainable_features": choose(
-                        tokenizer.trainable_features, not middle and sparse and items <= 200_000
-                    ),
-                }
+            "tokenizer": _filled(
+                config.tokenizer,
+                drop_collaborative=0.5 if small else 0.1,
+                trainable_features=not middle and sparse and items <= 200_000,
             ),
-            "training": training.model_copy(
-                update={
-                    "learning_rate": learning_rate,
-                    "batch_positions": choose(training.batch_positions, 1024 if small else 2048),
-                    "epochs": epochs,
-                    "patience": choose(training.patience, max(4, epochs // 4)),
-                }
+            "training": _filled(
+                config.training,
+                learning_rate=1.5e-3 if small else 1e-3 if middle else 2e-3,
+                batch_positions=1024 if small else 2048,
+                epochs=epochs,
+                patience=max(4, epochs // 4),
             ),
         }
     )
+
+
+def _filled(options: M, **values: object) -> M:
+    """`options` with every `auto` among `values` replaced."""
+    return options.model_copy(update={key: value for key, value in values.items() if getattr(options, key) == "auto"})
