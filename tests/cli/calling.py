@@ -1,4 +1,7 @@
-"""The command line as a script would call it, and options that train a tiny run in a second."""
+"""The command line as a script would call it, and options that train a tiny run in a second.
+
+Its joint stage learns next to nothing, so that validation is sure to want the collaborative prior.
+"""
 
 import shlex
 from collections.abc import Callable
@@ -7,7 +10,8 @@ from dataclasses import dataclass
 TINY = shlex.split(
     "--recipe nano --set collaborative.dim=8 --set collaborative.epochs=5 --set language.width=16 "
     "--set language.layers=1 --set diffusion.width=16 --set tokenizer.hidden=16 --set training.epochs=2 "
-    "--set training.warmup_steps=2 --set training.precision=auto --set training.batch_positions=256"
+    "--set training.learning_rate=1e-5 --set training.batch_positions=256 "
+    "--set retrieval.prior.weights=[200.0] --set retrieval.prior.regularisation=[10.0]"
 )
 HOSTILE = "[bold]number {}[/bold] <script>alert('{}')</script>"
 COMMA = "i,100"

@@ -9,8 +9,6 @@ from pathlib import Path
 import pytest
 from calling import TINY, Call
 
-from deftrec.cli import main
-
 VERBS = ["train", "evaluate", "recommend", "similar", "demo"]
 
 
@@ -120,14 +118,16 @@ def test_ctrl_c_says_how_to_go_on_and_that_works(
     assert (out / "run.json").is_file()
 
 
-def test_ctrl_c_elsewhere(deftrec: Call, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_elsewhere_is_one_word(deftrec: Call, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from deftrec import Recommender
 
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Recommender, "similar", interrupted)
-    assert main(["similar", str(run), "--item", "i/101"]) == 130
+    said = deftrec("similar", run, "--item", "i/101")
+    assert said.code == 130
+    assert said.err.splitlines()[-1] == "interrupted"
 
 
 @pytest.mark.parametrize("words", [["--help"], ["data", "list"], ["train", "--help"]])

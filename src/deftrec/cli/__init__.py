@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from deftrec.cli.console import Stopped
 from deftrec.cli.data import app as data_app
 from deftrec.cli.demo import demo
 from deftrec.cli.evaluate import evaluate
@@ -63,14 +64,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
     try:
         code = app(args=words or ["--help"], prog_name="deftrec", standalone_mode=False)
-    except KeyboardInterrupt:
-        return _fail("interrupted", INTERRUPTED)
+    except (KeyboardInterrupt, Stopped) as stop:
+        return _fail(str(stop) or "interrupted", INTERRUPTED)
     except typer.TyperException as error:
         return _wrong_use(error)
     except Exception as error:
         if debug:
             traceback.print_exc()
         return _fail(_line(error, debug), 1)
+    if code == INTERRUPTED:  # typer's word for a KeyboardInterrupt that no verb caught
+        return _fail("interrupted", INTERRUPTED)
     return code if isinstance(code, int) else 0
 
 

@@ -26,6 +26,10 @@ FIGURES = {"loss": "loss", "validation ndcg@10": "validation NDCG@10", "seconds"
 """What is shown of an epoch's figures, and how it is called."""
 
 
+class Stopped(Exception):  # noqa: N818 - it is no error
+    """Somebody pressed Ctrl-C; the message says how to go on."""
+
+
 class Listener(Progress, Protocol):
     """`Progress` that is told of downloads too."""
 

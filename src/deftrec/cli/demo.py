@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from deftrec.cli.console import Listener, listening, output, working
+from deftrec.cli.console import Listener, Stopped, listening, output, working
 from deftrec.cli.loading import load_recommender
 from deftrec.cli.measure import measure, read_results, report_if_possible
 from deftrec.cli.options import Overrides, Recipe
@@ -56,8 +56,7 @@ def demo(
                 examples = pick_examples(recommender)
             page = report_if_possible(recommender, results, out, progress, examples)
     except KeyboardInterrupt:
-        typer.echo("interrupted; 'deftrec demo' goes on where it stopped", err=True)
-        raise typer.Exit(130) from None
+        raise Stopped("interrupted; 'deftrec demo' goes on where it stopped") from None
     console = output()
     tested = [result for result in results if result.split == "test"]
     console.print(metrics_table(tested, console.width))

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich import box
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -18,7 +19,7 @@ ROOM = 104
 """Columns of a terminal that the whole table of metrics needs."""
 
 
-def metrics_table(results: Sequence["Result"], width: int = ROOM) -> Table:
+def metrics_table(results: Sequence["Result"], width: int = ROOM) -> RenderableType:
     """One row a system, for results of one protocol; what the numbers mean stands above them.
 
     Args:
@@ -26,8 +27,7 @@ def metrics_table(results: Sequence["Result"], width: int = ROOM) -> Table:
         width: of the terminal; a narrow one gets the first columns whole rather than all of them cut.
     """
     keys = COLUMNS if width >= ROOM else COLUMNS[:3]
-    title = Text(meaning(results[0]), style="bold")
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    table = Table(box=box.SIMPLE_HEAD)
     table.add_column("system", no_wrap=True)
     for key in keys:
         interval = " (95 % interval)" if key in WITH_INTERVAL else ""
@@ -40,7 +40,7 @@ def metrics_table(results: Sequence["Result"], width: int = ROOM) -> Table:
             leads = len(results) > 1 and one.metrics[key] == best[key]
             cells.append(Text(f"{value} ({interval})" if interval else value, style="bold" if leads else ""))
         table.add_row(*cells)
-    return table
+    return Group(Text(meaning(results[0]), style="bold"), table)
 
 
 def recommendation_table(recommendations: Sequence["Recommendation"]) -> Table:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from deftrec.cli.console import listening, output, working
+from deftrec.cli.console import Stopped, listening, output, working
 from deftrec.cli.measure import METRICS_FILE, measure, report_if_possible
 from deftrec.cli.options import DataFolder, Json, Overrides, Recipe
 from deftrec.cli.tables import metrics_table
@@ -45,12 +45,10 @@ def train(
             results = measure(recommender, out, progress)
             report = report_if_possible(recommender, results, out, progress)
     except KeyboardInterrupt:
-        if (out / "request.json").is_file() and not (out / "run.json").is_file():
-            again = _command(data, recipe, out, overrides or [], seed, refit)
-            typer.echo(f"interrupted; go on with: {again} --resume", err=True)
-        else:
-            typer.echo("interrupted", err=True)
-        raise typer.Exit(130) from None
+        if (out / "run.json").is_file() or not (out / "request.json").is_file():
+            raise Stopped("interrupted") from None
+        again = _command(data, recipe, out, overrides or [], seed, refit)
+        raise Stopped(f"interrupted; go on with: {again} --resume") from None
     if as_json:
         print((out / METRICS_FILE).read_text(encoding="utf-8"), end="")
         return
