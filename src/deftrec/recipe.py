@@ -111,8 +111,8 @@ def adapt(config: Config, *, positions: int, interactions: int, users: int, item
     """Resolve every `auto` from the size of what is fitted.
 
     The steps lie between the sizes that were measured (5 k, 50 k, 130 k and 800 k positions): small data wants many
-    passes and most of its collaborative vectors dropped, large data few passes and larger batches, and large sparse data
-    a feature table that learns.
+    passes and most of its collaborative vectors dropped, large data few passes and larger batches, and large sparse
+    data a feature table that learns.
 
     Args:
         positions: (history, next item) pairs of train.

@@ -38,6 +38,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "guided": {"diffusion": {"condition_dropout": 0.2, "guidance_scale": 0.5, "steps": 2}},
     "folded-users": {"tokenizer": {"users": "folded"}},
     "averaged": {"training": {"average": 0.9}},
+    "bf16": {"training": {"precision": "bf16"}},
     "no-prior": {"retrieval": {"prior": {"kind": "none"}}},
     "text-alone": {"collaborative": {"encoder": "none"}, "text": {"encoder": "minilm", "model": BERT}},
     "both-vectors": {"text": {"encoder": "minilm", "model": BERT}, "tokenizer": {"drop_collaborative": 0.5}},

@@ -76,14 +76,15 @@ def choose_prior(
         progress.advance(task)
     progress.end(task)
     best = max(values, key=lambda setting: float(values[setting].mean()))
-    *chosen, _ = best
+    regularisation, recency, _ = best
     for weight in sorted({0.0, *options.weights}):
-        lost = values[best] - values[*chosen, weight]
+        lost = values[best] - values[regularisation, recency, weight]
         if lost.mean() <= lost.std(correction=0) / len(lost) ** 0.5:
             break
     return PriorChoice(
-        *chosen,
+        regularisation,
+        recency,
         weight,
-        ndcg=float(values[*chosen, weight].mean()),
-        ndcg_without=float(values[*chosen, 0.0].mean()),
+        ndcg=float(values[regularisation, recency, weight].mean()),
+        ndcg_without=float(values[regularisation, recency, 0.0].mean()),
     )
