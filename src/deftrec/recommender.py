@@ -252,9 +252,7 @@ class Recommender:
         """`evaluate` of the hybrid and, where the run has a prior, of each part alone; the histories are read once."""
         cases, queries = self._ask(split)
         parts: tuple[ScoreParts, ...] = ("hybrid", "latent", "prior") if self.prior is not None else ("hybrid",)
-        return {
-            part: self._measure(self._rank(cases, queries, seen, part, 50), split, seen, part) for part in parts
-        }
+        return {part: self._measure(self._rank(cases, queries, seen, part, 50), split, seen, part) for part in parts}
 
     def _measure(self, ranked: tuple[TargetRanks, Found], split: Part, seen: Seen, parts: ScoreParts) -> Result:
         ranks, found = ranked
@@ -289,9 +287,7 @@ class Recommender:
             raise DataError(f"{self.interactions.meta.name}: no user has a {split} target, so nothing can be measured")
         return cases, self._queries(cases.histories, None)
 
-    def _rank(
-        self, cases: Cases, queries: Tensor, seen: Seen, parts: ScoreParts, k: int
-    ) -> tuple[TargetRanks, Found]:
+    def _rank(self, cases: Cases, queries: Tensor, seen: Seen, parts: ScoreParts, k: int) -> tuple[TargetRanks, Found]:
         retriever = self._retriever(parts)
         exclude = seen == "exclude"
         return target_ranks(retriever, queries, cases, exclude), retriever.search(queries, cases.histories, k, exclude)
