@@ -53,7 +53,7 @@ class Plan:
         stop_after: epochs after which to stop without asking validation (a refit); None validates.
         learning_rate: at its peak, AdamW.
         slow_factor: of `Stage.slow_parameters`.
-        warmup_steps: linear rise; then a cosine falls to `final_rate` of the peak at the horizon.
+        warmup_steps: batches of linear rise, at most half of all; then a cosine falls to `final_rate` of the peak at the horizon.
         weight_decay: of matrices; vectors (biases, norms) are not decayed.
         clip: largest norm of the gradient.
         average: decay of the averaged weights, which are what is validated and kept; 0 keeps the weights themselves.
@@ -173,7 +173,8 @@ def _train_epoch(
         with torch.autocast(device_type, plan.dtype, enabled=plan.dtype != torch.float32):
             losses = module(batch)
         last = (number + 1) % plan.accumulation == 0 or number + 1 == steps
-        accelerator.backward(losses["loss"] / plan.accumulation)
+        group = min(plan.accumulation, steps - number // plan.accumulation * plan.accumulation)
+        accelerator.backward(losses["loss"] / group)
         if last:
             accelerator.clip_grad_norm_(module.parameters(), plan.clip)
             optimizer.step()
@@ -193,8 +194,9 @@ def _train_epoch(
 def _rate(plan: Plan, epoch: int, step: int, steps: int) -> float:
     """Learning rate of a step, from its place alone: nothing to restore when a run resumes."""
     done = epoch * steps + step
-    if done < plan.warmup_steps:
-        return plan.learning_rate * (done + 1) / plan.warmup_steps
+    warmup = min(plan.warmup_steps, plan.epochs * steps // 2)
+    if done < warmup:
+        return plan.learning_rate * (done + 1) / warmup
     share = min(1.0, (epoch + step / steps) / plan.epochs)
     return plan.learning_rate * (plan.final_rate + (1 - plan.final_rate) * (1 + math.cos(math.pi * share)) / 2)
 

@@ -168,7 +168,10 @@ class Pipeline:
         trained = self._train(stage, plan)
         with torch.no_grad():
             vectors = module.propagate()
-        return trained, CollaborativeVectors(vectors.users.cpu(), vectors.items.cpu())
+        # What nobody took has only its random start: to the tokenizer it is missing, like a new item's.
+        taken = np.bincount(sequences.items, minlength=n_items) > 0
+        items = vectors.items.cpu() * torch.from_numpy(taken)[:, None]
+        return trained, CollaborativeVectors(vectors.users.cpu(), items)
 
     def _joint(
         self, fit: Fit, vectors: CollaborativeVectors | None, text: torch.Tensor | None, chosen: Trained | None
