@@ -8,6 +8,7 @@ from importlib.resources import files
 from deftrec.config import Config
 from deftrec.evaluation import Result
 from deftrec.report.examples import Example
+from deftrec.report.plots import DRAWS, STEPS
 from deftrec.report.theme import variables
 from deftrec.run import RunInfo
 from deftrec.wording import COLUMNS, duration, groups, meaning, metric_name, with_interval
@@ -32,13 +33,15 @@ class Figures:
     Attributes:
         bars: HR and NDCG of all systems, by title.
         curves: losses and validation, by title.
-        path: the denoising path of the first example whose target was found, and that example.
+        path: denoising paths of one example, and that example.
+        steps: of the run's own sampling.
     """
 
     bars: Mapping[str, str]
     curves: Mapping[str, str]
     path: str
     path_of: Example
+    steps: int
 
 
 def page(
@@ -142,10 +145,11 @@ def _found(one: Example) -> str:
 def _path(figures: Figures) -> str:
     one = figures.path_of
     caption = (
-        f"User {one.user}. Every grey dot is an item, placed by the two main axes of the item latents. From several "
-        "draws of noise (rings) the denoiser moves to where it recommends (filled dots); the thick line is the first "
-        "draw. Numbers are ranks of the list above. A plane shows only part of a space of many dimensions: near in "
-        "the plane need not be near."
+        f"User {one.user}. Every grey dot is an item, placed by the two main axes of the item latents. Lines follow the "
+        f"denoised latent through {STEPS} steps from {DRAWS} draws of noise: from the first estimate (rings) to the last "
+        f"(dots); one is thick. This run itself recommends after {figures.steps} "
+        f"{'step' if figures.steps == 1 else 'steps'}. Numbers are ranks of the list above. A plane shows only part "
+        "of a space of many dimensions: what is near in it need not be near."
     )
     legend = "".join(
         f"<span><i style='color:var(--{role})'>{mark}</i>{escape(name)}</span>" for role, mark, name in LEGEND

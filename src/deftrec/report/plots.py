@@ -68,7 +68,7 @@ def curve(rows: Sequence[dict[str, float]], key: str, title: str, best_epoch: in
 
 
 def denoising_path(recommender: Recommender, example: Example) -> str:
-    """The way from noise to the recommended region: denoised latents in the plane of the catalogue's two main axes."""
+    """What the denoiser makes of noise, step by step, in the plane of the catalogue's two main axes."""
     latents = recommender.catalogue.latents.cpu()
     plane = Plane.of(latents)
     interactions = recommender.interactions

@@ -73,4 +73,5 @@ def _draw(recommender: Recommender, results: Sequence[Result], examples: Sequenc
         curves=curves,
         path=denoising_path(recommender, shown),
         path_of=shown,
+        steps=recommender.config.diffusion.steps,
     )
