@@ -18,7 +18,7 @@ demo: $(VENV)/.demo  ## install, train on MovieLens-100K, evaluate, recommend, r
 	$(BIN)/deftrec demo
 
 test: check  ## lint, types and tests (under 10 minutes)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 check: $(VENV)/.test  ## lint and types only
 	$(BIN)/ruff check .

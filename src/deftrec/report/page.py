@@ -145,9 +145,9 @@ def _found(one: Example) -> str:
 def _path(figures: Figures) -> str:
     one = figures.path_of
     caption = (
-        f"User {one.user}. Every grey dot is an item, placed by the two main axes of the item latents. Lines follow the "
-        f"denoised latent through {STEPS} steps from {DRAWS} draws of noise: from the first estimate (rings) to the last "
-        f"(dots); one is thick. This run itself recommends after {figures.steps} "
+        f"User {one.user}. Every grey dot is an item, placed by the two main axes of the item latents. Lines follow "
+        f"the denoised latent through {STEPS} steps from {DRAWS} draws of noise: from the first estimate (rings) to "
+        f"the last (dots); one is thick. This run itself recommends after {figures.steps} "
         f"{'step' if figures.steps == 1 else 'steps'}. Numbers are ranks of the list above. A plane shows only part "
         "of a space of many dimensions: what is near in it need not be near."
     )
