@@ -64,7 +64,7 @@ def measure(users: int, items: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--one", type=int, nargs=2, metavar=("USERS", "ITEMS"), help="measure one size, in this process")
+    parser.add_argument("--one", type=int, nargs=2, metavar=("USERS", "ITEMS"), help="measure one size here")
     options = parser.parse_args()
     if options.one:
         measure(*options.one)

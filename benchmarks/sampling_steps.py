@@ -1,6 +1,6 @@
 """Does one denoising step lose anything? NDCG@10 of a trained run by sampler and number of steps.
 
-    python benchmarks/sampling_steps.py runs/demo --split validation
+python benchmarks/sampling_steps.py runs/demo --split validation
 """
 
 import argparse
