@@ -53,8 +53,8 @@ class Plan:
         stop_after: epochs after which to stop without asking validation (a refit); None validates.
         learning_rate: at its peak, AdamW.
         slow_factor: of `Stage.slow_parameters`.
-        warmup_steps: batches of linear rise, at most half of all; then a cosine falls to `final_rate` of the peak at the
-            horizon.
+        warmup_steps: batches of linear rise, at most half of all; then a cosine falls to `final_rate` of the peak at
+            the horizon.
         weight_decay: of matrices; vectors (biases, norms) are not decayed.
         clip: largest norm of the gradient.
         average: decay of the averaged weights, which are what is validated and kept; 0 keeps the weights themselves.
