@@ -63,7 +63,9 @@ class TokenizerOptions(Options):
     drop_text: Rate = Field(0.0, description="share of items whose whole text half is zeroed, in training")
     noise: Weight = Field(0.0, description="sigma-VAE: spread of the random scale of a token's noise, in training")
     trainable_features: bool | Auto = Field("auto", description="learn the feature table on from its first value")
-    users: Literal["none", "folded"] = Field("folded", description="user tokens: none, or folded in from the history")
+    users: Literal["none", "folded", "auto"] = Field(
+        "auto", description="user tokens: none, or folded in from the history; auto: where histories are long"
+    )
     reconstruction_weight: Weight = Field(0.0, description="decode the tokens' mean back to the features")
     mean_weight: Weight = Field(
         0.0, description="keep the tokens' mean square at one, so that noise of unit scale counts"

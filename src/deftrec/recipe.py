@@ -121,11 +121,12 @@ def adapt(config: Config, *, positions: int, interactions: int, users: int, item
     """
     small, middle = positions < 20_000, positions < 90_000
     large_graph = interactions >= 300_000
+    mean_length = positions / max(1, users)
     epochs = 40 if small else 20 if middle else 12 if positions < 2_000_000 else 6
     sparse = interactions / max(1, items) < 40
     return config.model_copy(
         update={
-            "data": _filled(config.data, window=64 if positions / max(1, users) < 80 else 128),
+            "data": _filled(config.data, window=64 if mean_length < 80 else 128),
             "collaborative": _filled(
                 config.collaborative,
                 batch_size=max(1024, min(65_536, interactions // (15 if large_graph else 40))),
@@ -134,6 +135,8 @@ def adapt(config: Config, *, positions: int, interactions: int, users: int, item
             "tokenizer": _filled(
                 config.tokenizer,
                 drop_collaborative=0.5 if small else 0.1,
+                # The mean of a short history tells the language model nothing that it has not just read.
+                users="folded" if mean_length >= 20 else "none",
                 trainable_features=not middle and sparse and items <= 200_000,
             ),
             "training": _filled(
