@@ -17,7 +17,7 @@ from deftrec.data import Cases, Id, Interactions, Part, Sequences, make_split
 from deftrec.data.sequences import pad_histories
 from deftrec.diffusion import Sampling
 from deftrec.errors import ConfigError, DataError, DeftRecError
-from deftrec.evaluation import Result, Seen, TargetRanks, evaluate, ranking_frame
+from deftrec.evaluation import Result, Seen, TargetRanks, evaluate, ranking_frame, ranks_from_scores
 from deftrec.files import write_text
 from deftrec.hardware import default_device
 from deftrec.language import Layout
@@ -27,7 +27,6 @@ from deftrec.retrieval import EasePrior, Found, Retriever, generate_queries, top
 from deftrec.run import Request, RunInfo, load_run, prior_choice, read_model, save_run
 from deftrec.training.log import TrainingLog
 from deftrec.training.pipeline import Pipeline
-from deftrec.training.stages import target_ranks
 
 ScoreParts: TypeAlias = Literal["hybrid", "latent", "prior"]
 USERS_AT_ONCE = 4096
@@ -289,8 +288,12 @@ class Recommender:
 
     def _rank(self, cases: Cases, queries: Tensor, seen: Seen, parts: ScoreParts, k: int) -> tuple[TargetRanks, Found]:
         retriever = self._retriever(parts)
-        exclude = seen == "exclude"
-        return target_ranks(retriever, queries, cases, exclude), retriever.search(queries, cases.histories, k, exclude)
+        targets = torch.from_numpy(cases.targets).to(queries.device)
+        ranks, found = [], []
+        for rows, scores in retriever.chunks(queries, cases.histories, seen == "exclude"):
+            ranks.append(ranks_from_scores(scores, targets[rows]))
+            found.append(top(scores, k))
+        return TargetRanks.concatenate(ranks), Found.concatenate(found)
 
     def _retriever(self, parts: ScoreParts) -> Retriever:
         if parts == "hybrid":

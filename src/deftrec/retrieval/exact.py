@@ -28,6 +28,11 @@ class Found:
     items: Tensor
     scores: Tensor
 
+    @classmethod
+    def concatenate(cls, parts: list["Found"]) -> "Found":
+        """What was found for chunks of queries, in order."""
+        return cls(torch.cat([part.items for part in parts]), torch.cat([part.scores for part in parts]))
+
 
 def similarity_scores(queries: Tensor, latents: Tensor, similarity: Similarity) -> Tensor:
     """`[N, D]` against `[I, D]` -> `[N, I]`; `l2` is minus half the squared distance, without the query's own norm."""

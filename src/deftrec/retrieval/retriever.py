@@ -1,8 +1,8 @@
 """The retrieval score: similarity of the generated latent, plus the collaborative prior where there is one."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from deftrec.data import Sequences
@@ -43,11 +43,13 @@ class Retriever:
             scores = scores.add_(self.prior.scores(histories, self.recency).to(scores.device), alpha=self.weight)
         return scores
 
-    def search(self, queries: Tensor, histories: Sequences, k: int, exclude_seen: bool) -> Found:
-        """The best `k` items of every query, exact, in chunks of users. `[N, D]` -> `Found` of N x k"""
-        found = []
+    def chunks(self, queries: Tensor, histories: Sequences, exclude_seen: bool) -> Iterator[tuple[slice, Tensor]]:
+        """Scores of every item for one slice of users after the other, seen items `-inf` if they are excluded."""
         for rows in row_chunks(len(queries), len(self.latents)):
             part = histories.select(range(rows.start, rows.stop))
             scores = self.scores(queries[rows], part)
-            found.append(top(hide(scores, part) if exclude_seen else scores, k))
-        return Found(torch.cat([one.items for one in found]), torch.cat([one.scores for one in found]))
+            yield rows, hide(scores, part) if exclude_seen else scores
+
+    def search(self, queries: Tensor, histories: Sequences, k: int, exclude_seen: bool) -> Found:
+        """The best `k` items of every query, exact, in chunks of users. `[N, D]` -> `Found` of N x k"""
+        return Found.concatenate([top(scores, k) for _, scores in self.chunks(queries, histories, exclude_seen)])

@@ -12,7 +12,7 @@ from deftrec.data import Cases, Sequences
 from deftrec.diffusion import Sampling
 from deftrec.evaluation.metrics import TargetRanks, accuracy, ranks_from_scores
 from deftrec.model import Batch, DeftRec
-from deftrec.retrieval import Retriever, generate_queries, hide, row_chunks
+from deftrec.retrieval import Retriever, generate_queries
 from deftrec.training.batches import PackedBatches, batch_to
 from deftrec.training.loop import Stage
 
@@ -85,14 +85,8 @@ class JointStage(Stage):
 def target_ranks(retriever: Retriever, queries: torch.Tensor, cases: Cases, exclude_seen: bool) -> TargetRanks:
     """Where each target stands among all items, in chunks of users."""
     targets = torch.from_numpy(cases.targets).to(queries.device)
-    parts = []
-    for rows in row_chunks(len(cases), len(retriever.latents)):
-        histories = cases.histories.select(range(rows.start, rows.stop))
-        scores = retriever.scores(queries[rows], histories)
-        if exclude_seen:
-            hide(scores, histories)
-        parts.append(ranks_from_scores(scores, targets[rows]))
-    return TargetRanks.concatenate(parts)
+    chunks = retriever.chunks(queries, cases.histories, exclude_seen)
+    return TargetRanks.concatenate([ranks_from_scores(scores, targets[rows]) for rows, scores in chunks])
 
 
 def mean_accuracy(ranks: TargetRanks) -> dict[str, float]:
