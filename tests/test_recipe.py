@@ -80,6 +80,7 @@ def test_an_empty_file_is_the_default(tmp_path: Path) -> None:
         ("retrieval.prior.recency=[-1]", "option 'retrieval.prior.recency': "),
         ("diffusion.guidance_scale=1", "needs condition_dropout above 0"),
         ("diffusion.prediction=eps", "set skip to false with prediction eps"),
+        ("diffusion.unrolled=-1", "option 'diffusion.unrolled': Input should be greater than or equal to 0"),
         ("seed", "--set 'seed': write key=value"),
         ("=3", "write key=value"),
         ("seed=[", "the value is not YAML"),
@@ -101,6 +102,8 @@ def test_mistakes_are_named(override: str, message: str, tmp_path: Path) -> None
         ({"language": {"kind": "pretrained", "prompt": "before {history} after"}}, "must end with the placeholder"),
         ({"language": {"kind": "pretrained", "prompt": "{user} likes {history}"}}, "{domain} and {history}"),
         ({"tokenizer": {"drop_collaborative": 0.7, "drop_text": 0.6}}, "more than 1 together"),
+        ({"diffusion": {"unrolled": 1, "pure_noise_share": 0.0}}, "a pure_noise_share above 0"),
+        ({"diffusion": {"unrolled": 1}, "objective": {"negatives": "none"}}, "objective.negatives is none"),
         ({"collaborative": {"encoder": "none"}, "text": {"encoder": "none"}}, "items have no vectors"),
     ],
 )

@@ -136,7 +136,11 @@ class DiffusionOptions(Options):
     pure_noise_share: Share = Field(0.75, description="share of targets that are trained at t = 1, the rest uniformly")
     condition_dropout: Rate = Field(0.0, description="share of conditions replaced by a learned one, for guidance")
     skip: bool = Field(True, description="add a linear map of the condition to the denoised x0")
-    sampler: Literal["ddim", "ddpm"] = "ddim"
+    unrolled: Annotated[int, Field(ge=0)] = Field(
+        0, description="further denoising passes in training, each from the estimate of the one before it"
+    )
+    unrolled_noise: bool = Field(True, description="noise half of the rows of further passes; false: none")
+    sampler: Literal["ddim", "ddpm", "mean"] = Field("ddim", description="`mean` keeps no noise between steps")
     steps: Count = 1
     start: Literal["zero", "noise"] = Field("zero", description="start of sampling: the mean of the noise, or a draw")
     samples: Count = Field(1, description="draws whose mean is retrieved with")
@@ -148,6 +152,8 @@ class DiffusionOptions(Options):
             raise ValueError("guidance_scale needs condition_dropout above 0: nothing else trains the empty condition")
         if self.prediction == "eps" and self.skip:
             raise ValueError("skip adds to x0: set skip to false with prediction eps")
+        if self.unrolled and (self.prediction == "eps" or not self.pure_noise_share):
+            raise ValueError("unrolled goes on from t = 1: it needs prediction x0 and a pure_noise_share above 0")
         return self
 
 
@@ -224,4 +230,10 @@ class Config(Options):
     def _has_features(self) -> "Config":
         if self.collaborative.encoder == "none" and self.text.encoder == "none":
             raise ValueError("items have no vectors: collaborative.encoder and text.encoder are both none")
+        return self
+
+    @model_validator(mode="after")
+    def _judges_every_pass(self) -> "Config":
+        if self.diffusion.unrolled and self.objective.negatives == "none":
+            raise ValueError("diffusion.unrolled adds the term of the negatives: objective.negatives is none")
         return self

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from deftrec.config import Config
 from deftrec.data import NOTHING
-from deftrec.diffusion import Denoised, DiffusionHead, Objective, Sample, Sampling
+from deftrec.diffusion import DiffusionHead, NextItems, Objective, Sample, Sampling
 from deftrec.language import LanguageModel, Layout
 from deftrec.tokenizer import ItemFeatures, Masking, RobustTokenizer, Tokens
 
@@ -101,12 +101,10 @@ class DeftRec(nn.Module):
         condition = self.condition(items.ways, features, batch.items, batch.layout)
 
         asked = batch.targets != NOTHING
-        targets = batch.targets[asked]
         latents = self.diffusion.to_space(items.mean)
-        x0_hat = self.diffusion.training_pair(latents[targets], condition[asked])
-        denoised = Denoised(x0_hat, latents, targets, seen_pairs(batch, asked), batch.log_q)
-
-        losses = self.objective(denoised)
+        seen = seen_pairs(batch, asked)
+        following = NextItems(condition[asked], latents, batch.targets[asked], seen, batch.log_q)
+        losses = self.diffusion.losses(following, self.objective)
         for name, auxiliary in items.losses.items():
             losses[name] = auxiliary
             losses["loss"] = losses["loss"] + self.weights[name] * auxiliary

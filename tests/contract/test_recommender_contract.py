@@ -36,6 +36,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "noise-predicted": {"diffusion": {"prediction": "eps", "skip": False}, "training": {"epochs": 25}},
     "linear-ddpm": {"diffusion": {"schedule": "linear", "sampler": "ddpm", "steps": 3, "start": "noise", "samples": 2}},
     "guided": {"diffusion": {"condition_dropout": 0.2, "guidance_scale": 0.5, "steps": 2}},
+    "unrolled": {"diffusion": {"unrolled": 1, "sampler": "mean", "steps": 2}},
     "folded-users": {"tokenizer": {"users": "folded"}},
     "averaged": {"training": {"average": 0.9}},
     "bf16": {"training": {"precision": "bf16"}},

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from deftrec.config import DiffusionOptions
-from deftrec.diffusion import DiffusionHead, Sampling
+from deftrec.config import DiffusionOptions, ObjectiveOptions
+from deftrec.diffusion import DiffusionHead, NextItems, Objective, Sampling
 from deftrec.diffusion.denoiser import Denoiser, time_features
 from deftrec.diffusion.head import EPS_START
 
@@ -86,7 +86,7 @@ def test_the_predicted_noise_gives_back_x0() -> None:
 def test_no_gradient_reaches_the_latents_that_are_to_be_found(prediction: str) -> None:
     head = make_head(trained=True, prediction=prediction, skip=prediction == "x0", pure_noise_share=0.0)
     latents, condition = torch.randn(5, D, requires_grad=True), torch.randn(5, D, requires_grad=True)
-    head.training_pair(latents, condition).square().sum(-1).sub(0.5).abs().sum().backward()
+    head.training_pair(latents, condition)[0].square().sum(-1).sub(0.5).abs().sum().backward()
     assert latents.grad is None
     assert condition.grad is not None
 
@@ -94,7 +94,7 @@ def test_no_gradient_reaches_the_latents_that_are_to_be_found(prediction: str) -
 def test_the_share_of_pure_noise() -> None:
     def pair(share: float, latents: Tensor) -> Tensor:
         torch.manual_seed(4)
-        return make_head(trained=True, pure_noise_share=share).training_pair(latents, torch.ones(400, D))
+        return make_head(trained=True, pure_noise_share=share).training_pair(latents, torch.ones(400, D))[0]
 
     left, right = F.normalize(torch.randn(400, D), dim=-1), F.normalize(torch.randn(400, D), dim=-1)
     assert torch.equal(pair(1.0, left), pair(1.0, right))  # nothing of the latent is left
@@ -109,10 +109,82 @@ def test_conditions_are_dropped_one_by_one_and_in_training_only() -> None:
     with torch.no_grad():
         head.empty.fill_(1.0)
     condition = -torch.ones(1000, D)
-    out = head.training_pair(torch.randn(1000, D), condition).sum(-1)  # at first: the condition, normalised
+    out = head.training_pair(torch.randn(1000, D), condition)[0].sum(-1)  # at first: the condition, normalised
     assert (out > 0).float().mean() == pytest.approx(0.3, abs=0.05)
     sampling = Sampling("ddim", 1, "zero", 1, 0.0)
     assert (head.generate(condition, sampling).x0 < 0).all()
+
+
+def asked(rows: int = 40, items: int = 9) -> NextItems:
+    seen = torch.tensor([[row, item] for row in range(rows) for item in (row % items, (row + 2) % items)])
+    targets = (torch.arange(rows) + 1) % items
+    return NextItems(torch.randn(rows, D), F.normalize(torch.randn(items, D), dim=-1), targets, seen, None)
+
+
+def test_rows_of_next_items_keep_their_own() -> None:
+    whole, rows = asked(), torch.rand(40) < 0.5
+    part = whole.select(rows)
+    assert len(part) == rows.sum()
+    assert torch.equal(part.condition, whole.condition[rows])
+    assert torch.equal(part.targets, whole.targets[rows])
+    for place, row in enumerate(rows.nonzero()[:, 0].tolist()):
+        mine, theirs = part.seen[part.seen[:, 0] == place, 1], whole.seen[whole.seen[:, 0] == row, 1]
+        assert torch.equal(mine, theirs)
+    assert len(whole.select(torch.zeros(40, dtype=torch.bool)).seen) == 0
+
+
+@pytest.mark.parametrize("passes", [1, 3])
+@torch.no_grad()
+def test_unrolled_passes_walk_the_times_of_sampling(passes: int) -> None:
+    head, condition = make_head(trained=True, unrolled=passes, unrolled_noise=False), torch.randn(5, D)
+    first = head.denoise(torch.zeros(5, D), torch.ones(5), condition)
+    estimates = [first, *head.unroll(first, condition)]
+    sample = head.generate(condition, Sampling("mean", passes + 1, "zero", 1, 0.0), keep_path=True)
+    assert sample.path is not None
+    torch.testing.assert_close(torch.stack(estimates), sample.path)
+
+
+def test_half_of_the_rows_of_a_further_pass_are_noised() -> None:
+    x0_hat, condition = F.normalize(torch.randn(1000, D), dim=-1), torch.randn(1000, D)
+    (clean,) = make_head(trained=True, unrolled=1, unrolled_noise=False).unroll(x0_hat, condition)
+    torch.manual_seed(0)
+    head = make_head(trained=True, unrolled=1)
+    (noisy,) = head.unroll(x0_hat, condition)
+    (again,) = head.unroll(x0_hat, condition)
+    same = (noisy == again).all(1).float().mean()  # noised in neither
+    assert same == pytest.approx(0.25, abs=0.05)
+    assert clean.shape == noisy.shape == (1000, D)
+
+
+def test_no_gradient_reaches_an_estimate_from_the_pass_after_it() -> None:
+    head = make_head(trained=True, unrolled=2)
+    x0_hat, condition = torch.randn(5, D, requires_grad=True), torch.randn(5, D, requires_grad=True)
+    for estimate in head.unroll(x0_hat, condition):
+        estimate.sum().backward(retain_graph=True)
+    assert x0_hat.grad is None
+    assert condition.grad is not None
+
+
+@pytest.mark.parametrize("unrolled", [0, 1, 3])
+def test_further_passes_add_the_term_of_the_negatives(unrolled: int) -> None:
+    head, objective = make_head(trained=True, unrolled=unrolled), Objective(ObjectiveOptions())
+    losses = head.losses(asked(), objective)
+    assert ("unrolled" in losses) == (unrolled > 0)
+    expected = 0.2 * losses["error"] + losses["negatives"] + losses.get("unrolled", 0)
+    torch.testing.assert_close(losses["loss"], expected)
+    losses["loss"].backward()
+    assert all(parameter.grad is not None for parameter in head.parameters())
+
+
+def test_only_rows_that_saw_nothing_of_their_target_go_on() -> None:
+    head, objective = make_head(trained=True, unrolled=1, pure_noise_share=0.5), Objective(ObjectiveOptions())
+    seen: list[int] = []
+    unroll = head.unroll
+    head.unroll = lambda x0_hat, condition: seen.append(len(x0_hat)) or unroll(x0_hat, condition)  # type: ignore
+    for _ in range(50):
+        head.losses(asked(), objective)
+    assert sum(seen) / (50 * 40) == pytest.approx(0.5, abs=0.05)
+    head.losses(asked(rows=1), objective)["loss"].backward()  # whether or not it is at t = 1
 
 
 @pytest.mark.parametrize("scale", [0.0, 0.5, 2.0])

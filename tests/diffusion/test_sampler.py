@@ -8,7 +8,7 @@ import torch
 from diffusers import DDIMScheduler, DDPMScheduler
 from torch import Tensor
 
-from deftrec.diffusion import DDIMSampler, DDPMSampler
+from deftrec.diffusion import DDIMSampler, DDPMSampler, MeanSampler
 from deftrec.diffusion.sampler import SAMPLERS
 from deftrec.diffusion.schedule import SCHEDULES, NoiseSchedule
 
@@ -113,7 +113,21 @@ def test_a_denoiser_that_knows_the_answer_is_believed(name: str, schedule: Noise
     assert torch.equal(found.x0, answer.expand(5, 2, 4))
 
 
-@EVERY_SAMPLER
+@EVERY_SCHEDULE
+def test_without_noise_only_the_estimate_is_carried_on(schedule: NoiseSchedule) -> None:
+    noise = torch.zeros(4, 3, 6)
+    path = MeanSampler(schedule, 4).sample(network, noise, keep_path=True).path
+    assert path is not None
+    x = noise
+    for time, found, following in zip((1.0, 0.75, 0.5, 0.25), path, [*path[1:], None], strict=True):
+        torch.testing.assert_close(found, network(x, time))
+        if following is not None:
+            x = schedule.alpha(torch.tensor(time - 0.25)) * found
+    two = (MeanSampler(schedule, 2), DDIMSampler(schedule, 2))  # the same from zero, as long as no noise is carried on
+    torch.testing.assert_close(*(sampler.sample(network, noise).x0 for sampler in two))
+
+
+@pytest.mark.parametrize("name", ["ddim", "ddpm"])
 @EVERY_SCHEDULE
 def test_an_ideal_denoiser_gives_back_the_distribution(name: str, schedule: NoiseSchedule) -> None:
     """Latents N(m, v) under noise of variance 1 / D have a linear ideal denoiser, so all can be computed."""

@@ -1,8 +1,8 @@
 """Schedule, denoiser, objective, sampler."""
 
 from deftrec.diffusion.head import DiffusionHead, Sampling
-from deftrec.diffusion.objective import Denoised, Objective
-from deftrec.diffusion.sampler import DDIMSampler, DDPMSampler, Sample, Sampler
+from deftrec.diffusion.objective import Denoised, NextItems, Objective
+from deftrec.diffusion.sampler import DDIMSampler, DDPMSampler, MeanSampler, Sample, Sampler
 from deftrec.diffusion.schedule import CosineSchedule, LinearSchedule, NoiseSchedule
 
 __all__ = [
@@ -12,6 +12,8 @@ __all__ = [
     "Denoised",
     "DiffusionHead",
     "LinearSchedule",
+    "MeanSampler",
+    "NextItems",
     "NoiseSchedule",
     "Objective",
     "Sample",

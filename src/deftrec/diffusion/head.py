@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from deftrec.config import DiffusionOptions
 from deftrec.diffusion.denoiser import Denoiser
+from deftrec.diffusion.objective import NextItems, Objective
 from deftrec.diffusion.sampler import SAMPLERS, Sample
 from deftrec.diffusion.schedule import SCHEDULES
 
@@ -21,7 +22,7 @@ class Sampling:
     """How latents are generated; the defaults come from `DiffusionOptions`.
 
     Attributes:
-        sampler: `ddim` or `ddpm`.
+        sampler: `ddim`, `ddpm` or `mean`.
         steps: times the denoiser is asked.
         start: `zero`, the mean of the noise, or `noise`, a draw.
         samples: draws that are averaged.
@@ -76,10 +77,47 @@ class DiffusionHead(nn.Module):
         """Latents as this head denoises them: of unit norm on the sphere, as they are otherwise."""
         return F.normalize(latents.float(), dim=-1) if self.options.space == "sphere" else latents.float()
 
-    def training_pair(self, latents: Tensor, condition: Tensor) -> Tensor:
-        """Corrupt `latents` `[N, D]` and denoise them under `condition` `[N, D]` -> x0_hat `[N, D]`.
+    def losses(self, asked: NextItems, objective: Objective) -> dict[str, Tensor]:
+        """Corrupt the targets' latents, denoise them, and let `objective` judge: `loss` and its parts, scalars.
+
+        With `unrolled`, the rows at t = 1 go on from their own estimate, as sampling does; `unrolled` among the parts
+        is the sum of the negatives' terms over the further passes. Other rows have seen their noised target.
+        """
+        x0_hat, t, condition = self.training_pair(asked.latents[asked.targets], asked.condition)
+        losses = objective(asked.denoised(x0_hat))
+        blind = t >= 1
+        if self.options.unrolled and blind.any():
+            asked = asked.select(blind)
+            passes = self.unroll(x0_hat[blind], condition[blind])
+            losses["unrolled"] = torch.stack([objective.contrast(asked.denoised(x0)) for x0 in passes]).sum()
+            losses["loss"] = losses["loss"] + losses["unrolled"]
+        return losses
+
+    def unroll(self, x0_hat: Tensor, condition: Tensor) -> list[Tensor]:
+        """Further passes from an estimate made at t = 1, at the times of sampling. x0_hat `[N, D]` of each.
+
+        x_t = alpha(t) sg(x0_hat) + sigma(t) b eps, with b drawn from {0, 1} for each row: the estimate may be off, and
+        the pass is asked to say more than it was told. No gradient reaches an estimate from the pass after it.
+        """
+        N, passes = len(x0_hat), self.options.unrolled
+        estimates = []
+        for n in range(1, passes + 1):
+            t = torch.full((N,), 1 - n / (passes + 1), device=x0_hat.device)
+            noise = torch.zeros_like(x0_hat)
+            if self.options.unrolled_noise:
+                noisy = torch.rand(N, 1, device=x0_hat.device) < 0.5
+                noise = self._draw(N, x0_hat.device) * noisy
+            x0_hat = self.denoise(self.schedule.corrupt(x0_hat.detach(), noise, t), t, condition)
+            estimates.append(x0_hat)
+        return estimates
+
+    def training_pair(self, latents: Tensor, condition: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Corrupt `latents` `[N, D]` and denoise them under `condition` `[N, D]`.
 
         The latents are what is to be found, not what is to be learnt: no gradient reaches them from here.
+
+        Returns:
+            x0_hat `[N, D]`, the times `[N]`, and the conditions, some of them dropped `[N, D]`.
         """
         N = len(latents)
         t = torch.rand(N, device=latents.device)
@@ -90,7 +128,7 @@ class DiffusionHead(nn.Module):
         if self.empty is not None:
             dropped = torch.rand(N, 1, device=latents.device) < self.options.condition_dropout
             condition = torch.where(dropped, self.empty.to(condition.dtype), condition)
-        return self.denoise(x, t, condition)
+        return self.denoise(x, t, condition), t, condition
 
     def generate(
         self,

@@ -30,6 +30,36 @@ class Denoised:
     log_q: Tensor | None
 
 
+@dataclass(frozen=True, eq=False)
+class NextItems:
+    """What a head learns from.
+
+    Attributes:
+        condition: what the language model made of each history. `[N, D]`
+        latents, targets, seen, log_q: see `Denoised`.
+    """
+
+    condition: Tensor
+    latents: Tensor
+    targets: Tensor
+    seen: Tensor
+    log_q: Tensor | None
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def denoised(self, x0_hat: Tensor) -> Denoised:
+        """These items with what was denoised for them. `x0_hat` `[N, D]`"""
+        return Denoised(x0_hat, self.latents, self.targets, self.seen, self.log_q)
+
+    def select(self, rows: Tensor) -> "NextItems":
+        """Some of the rows. `rows` `[N]` bool"""
+        place = rows.cumsum(0) - 1
+        row, item = self.seen[rows[self.seen[:, 0]]].unbind(1)
+        seen = torch.stack([place[row], item], 1)
+        return NextItems(self.condition[rows], self.latents, self.targets[rows], seen, self.log_q)
+
+
 class Negatives(ABC):
     """How negative interactions enter the objective."""
 
@@ -124,3 +154,8 @@ class Objective:
             parts["negatives"] = negatives
             loss = loss + self.options.negatives_weight * negatives
         return {"loss": loss, **parts}
+
+    def contrast(self, denoised: Denoised) -> Tensor:
+        """The weighted term of the negatives alone; zero where there is none."""
+        negatives = self.negatives.loss(denoised)
+        return denoised.x0_hat.new_zeros(()) if negatives is None else self.options.negatives_weight * negatives

@@ -95,4 +95,17 @@ class DDPMSampler(Sampler):
         return mean + deviation * draw
 
 
-SAMPLERS: dict[str, type[Sampler]] = {"ddim": DDIMSampler, "ddpm": DDPMSampler}
+class MeanSampler(Sampler):
+    """Keeps no noise: x_s = alpha_s x0, the mean of q(x_s | x0). What the unrolled passes of training walk.
+
+    DDIM from the mean of the noise does the same in its first step only: later ones carry on the difference between
+    two estimates as if it were noise.
+    """
+
+    def step(self, x: Tensor, x0: Tensor, t: float, s: float, generator: torch.Generator | None) -> Tensor:
+        """See `Sampler.step`."""
+        _, _, alpha_s, _ = self._levels(x, t, s)
+        return alpha_s * x0
+
+
+SAMPLERS: dict[str, type[Sampler]] = {"ddim": DDIMSampler, "ddpm": DDPMSampler, "mean": MeanSampler}
