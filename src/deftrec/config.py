@@ -182,6 +182,9 @@ class TrainingOptions(Options):
     accumulation: Count = Field(1, description="batches whose gradients are added before a step")
     epochs: Count | Auto = "auto"
     patience: Count | Auto = Field("auto", description="epochs without a better validation NDCG@10 before it stops")
+    minutes: Positive | None = Field(
+        None, description="of the joint stage, which stops after the epoch in which they end; a refit has no limit"
+    )
     warmup_steps: Annotated[int, Field(ge=0)] = 100
     final_rate: Share = Field(0.1, description="learning rate at the end of the cosine, as a share of its peak")
     weight_decay: Weight = 0.01

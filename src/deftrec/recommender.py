@@ -92,6 +92,7 @@ class Recommender:
         resume: bool = False,
         device: torch.device | None = None,
         progress: Progress | None = None,
+        shared: str | Path | None = None,
     ) -> "Recommender":
         """Train every stage.
 
@@ -103,6 +104,7 @@ class Recommender:
             resume: go on with an interrupted run in `out`.
             device: where to train; None: the first GPU, else the CPU.
             progress: who is told.
+            shared: folder of text and collaborative vectors that runs with the same data, options and seed share.
 
         Raises:
             DeftRecError: `out` holds another run, or nothing that could be resumed; the data cannot be split.
@@ -123,6 +125,7 @@ class Recommender:
             resume=resume,
             device=device or default_device(),
             progress=progress or Silent(),
+            shared=None if shared is None else Path(shared),
         )
         fitted = pipeline.run(refit)
         log.close()

@@ -120,6 +120,25 @@ def test_a_refit_runs_for_the_chosen_epochs_and_asks_nobody() -> None:
     assert equal(stage.module.state_dict(), whole.module.state_dict())
 
 
+def test_time_is_up_after_an_epoch_and_counts_what_came_before_a_resumption(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+
+    def tick() -> float:  # every look at the clock is a second later
+        now[0] += 1
+        return now[0]
+
+    monkeypatch.setattr(loop.time, "monotonic", tick)
+    assert len(run(Toy(), epochs=50, patience=50).history) == 50
+    stage = Toy([0.1, 0.2] + [0.0] * 98)
+    trained = run(stage, epochs=50, patience=50, seconds=7, checkpoints=tmp_path)
+    assert 2 < len(trained.history) == len(stage.seen) < 7  # the last epoch is validated too
+    assert trained.epochs == 2
+    again = run(Toy(), epochs=50, patience=50, seconds=7, checkpoints=tmp_path, resume=True)
+    assert len(again.history) == len(trained.history)
+
+
 @pytest.mark.parametrize("accumulation", [2, 4])
 def test_accumulation_equals_a_larger_batch(accumulation: int, monkeypatch: pytest.MonkeyPatch) -> None:
     def plain(stage: Stage, _: Plan) -> torch.optim.Optimizer:  # Adam does not see the scale of a gradient

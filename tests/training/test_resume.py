@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -142,6 +143,7 @@ def test_only_the_same_run_is_resumed(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_a_damaged_checkpoint_is_said_to_be_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "run"
     interrupted(folder, monkeypatch)
+    shutil.rmtree(folder / "work" / "stages")  # or its result would be taken from there
     tensors = folder / "work" / "checkpoints" / "collaborative" / "state.safetensors"
     tensors.write_bytes(tensors.read_bytes()[:-100])
     with pytest.raises(DeftRecError, match=r"checkpoints/collaborative: cannot resume from it \("):

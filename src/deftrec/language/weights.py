@@ -37,6 +37,15 @@ def model_folder(model: str, revision: str | None = None) -> Path:
     return _from_hub(model, revision)
 
 
+def weights_identity(folder: Path) -> dict[str, int]:
+    """What tells other weights in the same folder apart without reading them: sizes and times of change."""
+    found: dict[str, int] = {}
+    for file in sorted(folder.glob("*.safetensors")):
+        about = file.stat()
+        found |= {f"{file.name} bytes": about.st_size, f"{file.name} changed": about.st_mtime_ns}
+    return found
+
+
 def _minilm() -> Path:
     spec = importlib.util.find_spec(MINILM_PACKAGE)
     if spec is not None and spec.origin is not None:

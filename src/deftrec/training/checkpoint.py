@@ -27,6 +27,7 @@ class TrainingState:
         best_value: its value.
         history: one row an epoch: losses, validation metrics, seconds.
         finished: whether nothing is left to do.
+        seconds: that training and validation took so far.
     """
 
     epoch: int = 0
@@ -34,6 +35,7 @@ class TrainingState:
     best_value: float = float("-inf")
     history: list[dict[str, float]] = field(default_factory=list)
     finished: bool = False
+    seconds: float = 0.0
 
 
 def save_checkpoint(

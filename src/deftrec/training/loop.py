@@ -63,6 +63,7 @@ class Plan:
         accumulation: batches a step.
         dtype: of matrix products, by autocast.
         checkpoint_seconds: least time between two checkpoints.
+        seconds: of training and validation, over all resumptions; training stops after the epoch in which they end.
     """
 
     epochs: int
@@ -79,6 +80,7 @@ class Plan:
     validate_every: int = 1
     accumulation: int = 1
     checkpoint_seconds: float = 20.0
+    seconds: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,7 @@ def train(
         row = _train_epoch(stage, plan, state.epoch, module, optimizer, average, accelerator)
         row["seconds"] = time.monotonic() - started
         state.epoch += 1
-        state.finished = state.epoch >= last
+        state.finished = state.epoch >= last or state.seconds + row["seconds"] >= plan.seconds
         with average.applied():
             if plan.stop_after is not None:
                 better = state.finished
@@ -140,6 +142,7 @@ def train(
                 best = {name: tensor.detach().clone() for name, tensor in stage.module.state_dict().items()}
         if plan.stop_after is None and state.epoch - state.best_epoch >= plan.patience * plan.validate_every:
             state.finished = True
+        state.seconds += time.monotonic() - started
         state.history.append({"epoch": float(state.epoch), **row})
         log.write(stage.name, state.epoch, row)
         progress.advance(stage.name, 1, row)

@@ -1,10 +1,11 @@
 """All stages in order: text vectors, collaborative encoder, joint model, collaborative prior; and the refit."""
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -17,17 +18,17 @@ from deftrec.errors import DataError
 from deftrec.hardware import training_dtype
 from deftrec.language import build_language_model
 from deftrec.language.sentences import sentence_vectors
-from deftrec.language.weights import MINILM, model_folder
+from deftrec.language.weights import MINILM, model_folder, weights_identity
 from deftrec.model import DeftRec
 from deftrec.progress import Progress
 from deftrec.recipe import adapt
 from deftrec.retrieval import EasePrior, Retriever, generate_queries
 from deftrec.tokenizer import ItemFeatures
 from deftrec.training.batches import PackedBatches
-from deftrec.training.checkpoint import load_tensors, save_tensors
 from deftrec.training.fusion import PriorChoice, choose_prior
 from deftrec.training.log import TrainingLog
 from deftrec.training.loop import Plan, Trained, train
+from deftrec.training.shared import SharedStages, StageResult
 from deftrec.training.stages import CollaborativeStage, JointStage
 
 T = TypeVar("T")
@@ -73,6 +74,7 @@ class Pipeline:
         resume: use what an interrupted run left in `work`.
         device: where to train.
         progress: who is told.
+        shared: folder of stage results that other runs may use too (`SharedStages`); None: `work` keeps them.
     """
 
     def __init__(
@@ -85,8 +87,10 @@ class Pipeline:
         resume: bool,
         device: torch.device,
         progress: Progress,
+        shared: Path | None = None,
     ) -> None:
         self.interactions = interactions
+        self.shared = SharedStages(work / "stages" if shared is None and work is not None else shared)
         self.split: Split = make_split(interactions, config.data.split)
         self.config = resolve(config, interactions, self.split)
         self.work, self.log, self.resume, self.device, self.progress = work, log, resume, device, progress
@@ -108,14 +112,14 @@ class Pipeline:
 
     def run(self, refit: bool) -> Fitted:
         """Fit on train, choosing epochs and prior on validation; with `refit`, once more on train + validation."""
-        text = self._timed("text", self._text_vectors)
-        collaborative, vectors = self._timed("collaborative", lambda: self._collaborative("train", None))
+        text = self._text_vectors()
+        collaborative, vectors = self._collaborative("train", None)
         model, features, joint = self._timed("joint", lambda: self._joint("train", vectors, text, None))
         choice = self._timed("prior", lambda: self._choose_prior(model))
         fit: Fit = "train"
         if refit:
             fit = "train+validation"
-            _, vectors = self._timed("refit collaborative", lambda: self._collaborative(fit, collaborative))
+            _, vectors = self._collaborative(fit, collaborative)
             model, features, _ = self._timed("refit joint", lambda: self._joint(fit, vectors, text, joint))
         prior = None
         if choice is not None and choice.weight:
@@ -129,28 +133,42 @@ class Pipeline:
         texts = item_texts(self.interactions)
         if options.encoder == "none" or not any(texts):
             return None
-        file = None if self.work is None else self.work / "text.safetensors"
-        if self.resume and file is not None and file.is_file():
-            return load_tensors(file)["text"]
         folder = model_folder(options.model or MINILM)
-        self.progress.begin("text", sum(1 for text in texts if text))
-        vectors = sentence_vectors(
-            texts,
-            folder,
-            max_tokens=options.max_tokens,
-            device=self.device,
-            dtype=self.dtype,
-            on_batch=lambda n: self.progress.advance("text", n),
-        )
-        self.progress.end("text")
-        if file is not None:
-            save_tensors(file, {"text": vectors})
-        return vectors
+
+        def make() -> StageResult:
+            self.progress.begin("text", sum(1 for text in texts if text))
+            vectors = sentence_vectors(
+                texts,
+                folder,
+                max_tokens=options.max_tokens,
+                device=self.device,
+                dtype=self.dtype,
+                on_batch=lambda n: self.progress.advance("text", n),
+            )
+            self.progress.end("text")
+            return StageResult({"text": vectors})
+
+        deciding = {"weights": weights_identity(folder), "dtype": str(self.dtype), **options.model_dump()}
+        return self._stage("text", deciding, make).tensors["text"]
 
     def _collaborative(self, fit: Fit, chosen: Trained | None) -> tuple[Trained | None, CollaborativeVectors | None]:
-        options = self.config.collaborative
-        if options.encoder == "none":
+        if self.config.collaborative.encoder == "none":
             return None, None
+        deciding = {
+            "split": self.config.data.split,
+            "fit": fit,
+            "seed": self.config.seed,
+            "validation_users": len(self.validation),
+            "epochs": None if chosen is None else chosen.epochs,
+            **self.config.collaborative.model_dump(),
+        }
+        name = "collaborative" if fit == "train" else "refit collaborative"
+        result = self._stage(name, deciding, lambda: self._train_collaborative(fit, chosen))
+        vectors = CollaborativeVectors(result.tensors["users"], result.tensors["items"])
+        return Trained(**result.about), vectors
+
+    def _train_collaborative(self, fit: Fit, chosen: Trained | None) -> StageResult:
+        options = self.config.collaborative
         torch.manual_seed(self.config.seed)
         sequences, n_items = self.split.training(fit), self.interactions.n_items
         module = LightGCN(sequences, n_items, options.dim, options.layers, options.l2).to(self.device)
@@ -171,7 +189,7 @@ class Pipeline:
         # What nobody took has only its random start: to the tokenizer it is missing, like a new item's.
         taken = np.bincount(sequences.items, minlength=n_items) > 0
         items = vectors.items.cpu() * torch.from_numpy(taken)[:, None]
-        return trained, CollaborativeVectors(vectors.users.cpu(), items)
+        return StageResult({"users": vectors.users.cpu(), "items": items}, vars(trained))
 
     def _joint(
         self, fit: Fit, vectors: CollaborativeVectors | None, text: torch.Tensor | None, chosen: Trained | None
@@ -210,6 +228,7 @@ class Pipeline:
             average=options.average,
             accumulation=options.accumulation,
             checkpoint_seconds=options.checkpoint_seconds,
+            seconds=math.inf if options.minutes is None or chosen is not None else 60 * options.minutes,
         )
         return model, features, self._train(stage, plan)
 
@@ -243,6 +262,13 @@ class Pipeline:
             options.neighbours,
             options.max_items,
         )
+
+    def _stage(self, name: str, deciding: Mapping[str, Any], make: Callable[[], StageResult]) -> StageResult:
+        """The result of a stage that other runs may have made."""
+        where = {"data": self.interactions.fingerprint, "device": self.device.type}
+        result = self.shared.get(name.replace(" ", "-"), {**where, **deciding}, make)
+        self.seconds[name] = result.seconds
+        return result
 
     def _timed(self, name: str, work: Callable[[], T]) -> T:
         started = time.monotonic()
