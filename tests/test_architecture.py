@@ -93,7 +93,14 @@ def test_the_command_line_knows_no_tensors() -> None:
 
 
 def test_optional_libraries_are_imported_where_they_are_used() -> None:
-    optional = ("matplotlib", "tensorboard", "torch.utils.tensorboard", "diffusers", "ir_measures")
+    optional = (
+        "matplotlib",
+        "tensorboard",
+        "torch.utils.tensorboard",
+        "diffusers",
+        "ir_measures",
+        "vector_quantize_pytorch",
+    )
     for _, path in files():
         tree = ast.parse(path.read_text(encoding="utf-8"))
         for node in tree.body:

@@ -24,6 +24,8 @@ ITEMS, WINDOW = 30, 12
 VARIANTS: dict[str, dict[str, Any]] = {
     "default": {},
     "ways": {"tokenizer": {"ways": 3}},
+    "vq": {"tokenizer": {"tokens": "vq", "ways": 2, "codebook_size": 25}},
+    "rq": {"tokenizer": {"tokens": "rq", "codebook_size": 25}},
     "folded": {"tokenizer": {"users": "folded", "ways": 2, "reconstruction_weight": 0.1}},
     "frozen-features": {"tokenizer": {"trainable_features": False}},
     "eps": {"diffusion": {"prediction": "eps", "skip": False}},
@@ -45,6 +47,8 @@ def make(**options: Any) -> tuple[DeftRec, Config]:
     model = build_model(ItemFeatures.build(torch.randn(ITEMS, 8), torch.randn(ITEMS, 5)), config, "items")
     for parameter in model.diffusion.parameters():  # nothing is zero after training
         torch.nn.init.normal_(parameter, std=0.3)
+    with torch.no_grad():
+        model.item_tokenizer(model.features)  # codebooks start from what they see first in training
     return model.eval(), config
 
 

@@ -56,6 +56,13 @@ class TokenizerOptions(Options):
     """Robust tokenizer: masking, then K additive encoders (DeftRec, section on robust tokenization)."""
 
     ways: Count = Field(1, description="K, continuous tokens of one item")
+    tokens: Literal["continuous", "vq", "rq"] = Field(
+        "continuous", description="or quantised: a codebook for each way (vq), several after another for one way (rq)"
+    )
+    codebook_size: Count = Field(256, description="codes of one codebook")
+    codebooks: Count = Field(3, description="of rq, each for what those before it left over")
+    codebook_decay: Rate = Field(0.8, description="of the moving averages that codes are")
+    commitment_weight: Weight = Field(0.25, description="pull quantised tokens towards their codes")
     hidden: Count = 256
     dropout: Rate = 0.1
     mask_features: Rate = Field(0.0, description="share of features replaced by a learned value, in training")
@@ -76,6 +83,12 @@ class TokenizerOptions(Options):
     def _leaves_a_block(self) -> "TokenizerOptions":
         if self.drop_collaborative != "auto" and self.drop_collaborative + self.drop_text > 1:
             raise ValueError("drop_collaborative and drop_text are more than 1 together: one block at most is hidden")
+        return self
+
+    @model_validator(mode="after")
+    def _residual_of_one(self) -> "TokenizerOptions":
+        if self.tokens == "rq" and self.ways > 1:
+            raise ValueError("tokens rq has several codebooks for one way: set ways to 1, and codebooks as you like")
         return self
 
 

@@ -9,7 +9,7 @@ from deftrec.config import Config
 from deftrec.data import NOTHING
 from deftrec.diffusion import DiffusionHead, NextItems, Objective, Sample, Sampling
 from deftrec.language import LanguageModel, Layout
-from deftrec.tokenizer import ItemFeatures, Masking, RobustTokenizer, Tokens
+from deftrec.tokenizer import QUANTISERS, Continuous, ItemFeatures, Masking, Quantiser, RobustTokenizer, Tokens
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,26 +59,30 @@ class DeftRec(nn.Module):
         super().__init__()
         options = config.tokenizer
         self.weights = {
-            name: weight
-            for name, weight in (
-                ("reconstruction", options.reconstruction_weight),
-                ("mean", options.mean_weight),
-                ("redundancy", options.redundancy_weight),
-            )
-            if weight
+            "reconstruction": options.reconstruction_weight,
+            "mean": options.mean_weight,
+            "redundancy": options.redundancy_weight,
+            "commitment": options.commitment_weight,
         }
         self.features = nn.Parameter(features.values.clone(), requires_grad=options.trainable_features is True)
         blocks = [(features.collaborative, float(options.drop_collaborative)), (features.text, options.drop_text)]
-        self.item_tokenizer = self._tokenizer(config, language.width, blocks, frozenset(self.weights))
+        losses = frozenset(name for name, weight in self.weights.items() if weight)
+        self.item_tokenizer = self._tokenizer(config, language.width, blocks, losses, QUANTISERS[options.tokens])
         self.user_tokenizer = None
-        if options.users == "folded":  # the auxiliary losses are the items': a folded user has no vector of its own
-            self.user_tokenizer = self._tokenizer(config, language.width, [], frozenset())
+        # The auxiliary losses are the items': a folded user has no vector of its own. Nor is it ever quantised.
+        if options.users == "folded":
+            self.user_tokenizer = self._tokenizer(config, language.width, [], frozenset(), Continuous)
         self.language = language
         self.diffusion = DiffusionHead(language.width, config.diffusion)
         self.objective = Objective(config.objective)
 
     def _tokenizer(
-        self, config: Config, width: int, blocks: list[tuple[slice, float]], losses: frozenset[str]
+        self,
+        config: Config,
+        width: int,
+        blocks: list[tuple[slice, float]],
+        losses: frozenset[str],
+        quantiser: type[Quantiser],
     ) -> RobustTokenizer:
         options, features = config.tokenizer, self.features.shape[1]
         # With a single block there is nothing else to serve from: it is never hidden as a whole.
@@ -92,6 +96,7 @@ class DeftRec(nn.Module):
             masking=Masking(features, options.mask_features, blocks),
             noise=options.noise,
             losses=losses,
+            quantiser=quantiser(options.ways, width, options),
         )
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:

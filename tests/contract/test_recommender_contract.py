@@ -36,6 +36,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "noise-predicted": {"diffusion": {"prediction": "eps", "skip": False}, "training": {"epochs": 25}},
     "linear-ddpm": {"diffusion": {"schedule": "linear", "sampler": "ddpm", "steps": 3, "start": "noise", "samples": 2}},
     "guided": {"diffusion": {"condition_dropout": 0.2, "guidance_scale": 0.5, "steps": 2}},
+    "vector-quantised": {"tokenizer": {"tokens": "vq", "ways": 2, "codebook_size": 24}},
+    "residually-quantised": {"tokenizer": {"tokens": "rq", "codebook_size": 8}, "training": {"precision": "bf16"}},
     "unrolled": {"diffusion": {"unrolled": 1, "sampler": "mean", "steps": 2}},
     "folded-users": {"tokenizer": {"users": "folded"}},
     "averaged": {"training": {"average": 0.9}},
@@ -217,7 +219,9 @@ def test_similar_items_are_others_best_first(fitted: Recommender) -> None:
         scores = [one.score for one in found]
         assert scores == sorted(scores, reverse=True)
         assert max(map(abs, scores)) <= 1 + 1e-6
-        assert items(fitted.similar(item, k=3)) == items(found)[:3]
+        first = fitted.similar(item, k=3)
+        assert [one.score for one in first] == scores[:3]
+        assert set(items(first)) <= {one.item for one in found if one.score >= scores[2]}  # ties have no order
 
 
 def test_the_same_question_has_the_same_answer(fitted: Recommender) -> None:

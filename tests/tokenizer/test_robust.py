@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from deftrec.tokenizer import Masking, RobustTokenizer
+from deftrec.config import TokenizerOptions
+from deftrec.tokenizer import Continuous, Masking, RobustTokenizer
 
 N, WIDTH, LEFT, RIGHT = 4000, 6, slice(0, 3), slice(3, 10)
 ALL_LOSSES = frozenset({"reconstruction", "mean", "redundancy"})
@@ -17,6 +18,7 @@ ALL_LOSSES = frozenset({"reconstruction", "mean", "redundancy"})
 def tokenizer(ways: int = 3, rate: float = 0.0, noise: float = 0.0, **options: Any) -> RobustTokenizer:
     blocks = options.pop("blocks", [])
     arguments = {"hidden": 16, "dropout": 0.0, "losses": frozenset[str](), **options}
+    arguments.setdefault("quantiser", Continuous(ways, WIDTH, TokenizerOptions()))
     return RobustTokenizer(10, WIDTH, ways=ways, masking=Masking(10, rate, blocks), noise=noise, **arguments)
 
 
