@@ -26,7 +26,7 @@ def main() -> None:
     recommender = Recommender.load(options.run)
     config = recommender.config
     cases = make_split(recommender.interactions, config.data.split).cases(options.split).head(options.users)
-    retriever = Retriever(recommender.catalogue.latents, config.retrieval.similarity, config.objective.temperature)
+    retriever = Retriever.of(recommender.model, recommender.catalogue, config)
 
     def ndcg(sampling: Sampling) -> torch.Tensor:
         queries = generate_queries(

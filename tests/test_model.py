@@ -28,6 +28,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "rq": {"tokenizer": {"tokens": "rq", "codebook_size": 25}},
     "folded": {"tokenizer": {"users": "folded", "ways": 2, "reconstruction_weight": 0.1}},
     "frozen-features": {"tokenizer": {"trainable_features": False}},
+    "direct": {"diffusion": {"head": "direct"}},
+    "semantic-ids": {"diffusion": {"head": "semantic-ids", "code_levels": 2, "code_size": 6}},
     "eps": {"diffusion": {"prediction": "eps", "skip": False}},
     "euclidean": {"diffusion": {"space": "euclidean"}},
 }

@@ -102,6 +102,8 @@ def test_mistakes_are_named(override: str, message: str, tmp_path: Path) -> None
         ({"language": {"kind": "pretrained", "prompt": "before {history} after"}}, "must end with the placeholder"),
         ({"language": {"kind": "pretrained", "prompt": "{user} likes {history}"}}, "{domain} and {history}"),
         ({"tokenizer": {"drop_collaborative": 0.7, "drop_text": 0.6}}, "more than 1 together"),
+        ({"diffusion": {"head": "direct", "unrolled": 1}}, "head direct has no noise"),
+        ({"diffusion": {"head": "semantic-ids", "condition_dropout": 0.1}}, "head semantic-ids has no noise"),
         ({"tokenizer": {"tokens": "rq", "ways": 2}}, "several codebooks for one way"),
         ({"diffusion": {"unrolled": 1, "pure_noise_share": 0.0}}, "a pure_noise_share above 0"),
         ({"diffusion": {"unrolled": 1}, "objective": {"negatives": "none"}}, "objective.negatives is none"),

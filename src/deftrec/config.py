@@ -139,8 +139,11 @@ LanguageOptions: TypeAlias = Annotated[NanoOptions | PretrainedOptions, Field(di
 
 
 class DiffusionOptions(Options):
-    """Denoising of the next item's latent under the condition."""
+    """Denoising of the next item's latent under the condition; or what is compared with it."""
 
+    head: Literal["diffusion", "direct", "semantic-ids"] = Field(
+        "diffusion", description="or the same network without noise, or a decoder of semantic ids"
+    )
     schedule: Literal["cosine", "linear"] = "cosine"
     prediction: Literal["x0", "eps"] = "x0"
     space: Literal["sphere", "euclidean"] = Field("sphere", description="latents and what is denoised have unit norm")
@@ -157,6 +160,9 @@ class DiffusionOptions(Options):
     steps: Count = 1
     start: Literal["zero", "noise"] = Field("zero", description="start of sampling: the mean of the noise, or a draw")
     samples: Count = Field(1, description="draws whose mean is retrieved with")
+    code_levels: Count = Field(3, description="codes of a semantic id, before the one that tells equal ids apart")
+    code_size: Count = Field(256, description="values of one code of a semantic id")
+    beam: Count = Field(100, description="partial semantic ids kept in retrieval; other items have no score")
     guidance_scale: Weight = Field(0.0, description="0: none; w: (1 + w) x conditional - w x unconditional")
 
     @model_validator(mode="after")
@@ -165,6 +171,9 @@ class DiffusionOptions(Options):
             raise ValueError("guidance_scale needs condition_dropout above 0: nothing else trains the empty condition")
         if self.prediction == "eps" and self.skip:
             raise ValueError("skip adds to x0: set skip to false with prediction eps")
+        noiseless = self.prediction == "x0" and not self.condition_dropout and not self.unrolled
+        if self.head != "diffusion" and not noiseless:
+            raise ValueError(f"head {self.head} has no noise: leave prediction, condition_dropout and unrolled alone")
         if self.unrolled and (self.prediction == "eps" or not self.pure_noise_share):
             raise ValueError("unrolled goes on from t = 1: it needs prediction x0 and a pure_noise_share above 0")
         return self

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from deftrec.config import Config
 from deftrec.data import NOTHING
-from deftrec.diffusion import DiffusionHead, NextItems, Objective, Sample, Sampling
+from deftrec.diffusion import HEADS, NextItems, Objective, Sample, Sampling
 from deftrec.language import LanguageModel, Layout
 from deftrec.tokenizer import QUANTISERS, Continuous, ItemFeatures, Masking, Quantiser, RobustTokenizer, Tokens
 
@@ -73,7 +73,7 @@ class DeftRec(nn.Module):
         if options.users == "folded":
             self.user_tokenizer = self._tokenizer(config, language.width, [], frozenset(), Continuous)
         self.language = language
-        self.diffusion = DiffusionHead(language.width, config.diffusion)
+        self.diffusion = HEADS[config.diffusion.head](language.width, config.diffusion, len(features.values))
         self.objective = Objective(config.objective)
 
     def _tokenizer(
@@ -108,7 +108,7 @@ class DeftRec(nn.Module):
         asked = batch.targets != NOTHING
         latents = self.diffusion.to_space(items.mean)
         seen = seen_pairs(batch, asked)
-        following = NextItems(condition[asked], latents, batch.targets[asked], seen, batch.log_q)
+        following = NextItems(condition[asked], batch.candidates, latents, batch.targets[asked], seen, batch.log_q)
         losses = self.diffusion.losses(following, self.objective)
         for name, auxiliary in items.losses.items():
             losses[name] = auxiliary

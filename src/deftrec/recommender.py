@@ -64,11 +64,9 @@ class Recommender:
         self.model, self.prior = model.eval(), prior
         self.catalogue = model.encode_catalogue()
         choice = prior_choice(info)
-        self.retriever = Retriever(
-            self.catalogue.latents,
-            config.retrieval.similarity,
-            config.objective.temperature,
-            prior,
+        self.retriever = replace(
+            Retriever.of(model, self.catalogue, config),
+            prior=prior,
             weight=choice.weight if choice and prior else 0.0,
             recency=choice.recency if choice else 0.0,
         )

@@ -118,7 +118,9 @@ def test_conditions_are_dropped_one_by_one_and_in_training_only() -> None:
 def asked(rows: int = 40, items: int = 9) -> NextItems:
     seen = torch.tensor([[row, item] for row in range(rows) for item in (row % items, (row + 2) % items)])
     targets = (torch.arange(rows) + 1) % items
-    return NextItems(torch.randn(rows, D), F.normalize(torch.randn(items, D), dim=-1), targets, seen, None)
+    return NextItems(
+        torch.randn(rows, D), torch.arange(items), F.normalize(torch.randn(items, D), dim=-1), targets, seen, None
+    )
 
 
 def test_rows_of_next_items_keep_their_own() -> None:

@@ -1,16 +1,21 @@
 """Schedule, denoiser, objective, sampler."""
 
-from deftrec.diffusion.head import DiffusionHead, Sampling
+from deftrec.diffusion.base import Head, ItemScorer, Sampling
+from deftrec.diffusion.head import DiffusionHead
+from deftrec.diffusion.heads import HEADS
 from deftrec.diffusion.objective import Denoised, NextItems, Objective
 from deftrec.diffusion.sampler import DDIMSampler, DDPMSampler, MeanSampler, Sample, Sampler
 from deftrec.diffusion.schedule import CosineSchedule, LinearSchedule, NoiseSchedule
 
 __all__ = [
+    "HEADS",
     "CosineSchedule",
     "DDIMSampler",
     "DDPMSampler",
     "Denoised",
     "DiffusionHead",
+    "Head",
+    "ItemScorer",
     "LinearSchedule",
     "MeanSampler",
     "NextItems",

@@ -1,13 +1,12 @@
 """Denoising diffusion of the next item's latent under the language model's condition."""
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from deftrec.config import DiffusionOptions
+from deftrec.diffusion.base import Head, Sampling
 from deftrec.diffusion.denoiser import Denoiser
 from deftrec.diffusion.objective import NextItems, Objective
 from deftrec.diffusion.sampler import SAMPLERS, Sample
@@ -17,31 +16,7 @@ EPS_START = 0.98
 """First sampling time of the eps-parameterisation: at t = 1 the predicted noise says nothing of x0."""
 
 
-@dataclass(frozen=True)
-class Sampling:
-    """How latents are generated; the defaults come from `DiffusionOptions`.
-
-    Attributes:
-        sampler: `ddim`, `ddpm` or `mean`.
-        steps: times the denoiser is asked.
-        start: `zero`, the mean of the noise, or `noise`, a draw.
-        samples: draws that are averaged.
-        guidance_scale: w of classifier-free guidance; 0 asks the denoiser once a step.
-    """
-
-    sampler: str
-    steps: int
-    start: str
-    samples: int
-    guidance_scale: float
-
-    @classmethod
-    def of(cls, options: DiffusionOptions) -> "Sampling":
-        """The sampling that the configuration asks for."""
-        return cls(options.sampler, options.steps, options.start, options.samples, options.guidance_scale)
-
-
-class DiffusionHead(nn.Module):
+class DiffusionHead(Head):
     """Noise schedule and denoiser as one: corrupts latents, denoises them, and generates new ones.
 
     Noise has variance 1 / D in each of the D components, so that its norm is that of a latent on the unit sphere.
@@ -49,11 +24,11 @@ class DiffusionHead(nn.Module):
     Args:
         latent: D.
         options: schedule, prediction, sizes.
+        n_items: of the catalogue, which is no matter to it.
     """
 
-    def __init__(self, latent: int, options: DiffusionOptions) -> None:
-        super().__init__()
-        self.latent, self.options = latent, options
+    def __init__(self, latent: int, options: DiffusionOptions, n_items: int = 0) -> None:
+        super().__init__(latent, options, n_items)
         self.schedule = SCHEDULES[options.schedule]()
         self.denoiser = Denoiser(latent, options.width, options.depth)
         self.skip = nn.Linear(latent, latent, bias=False) if options.skip else None
@@ -72,10 +47,6 @@ class DiffusionHead(nn.Module):
             alpha, sigma = self.schedule.alpha(t)[:, None], self.schedule.sigma(t)[:, None]
             predicted = (x.float() - sigma * predicted) / alpha
         return self.to_space(predicted)
-
-    def to_space(self, latents: Tensor) -> Tensor:
-        """Latents as this head denoises them: of unit norm on the sphere, as they are otherwise."""
-        return F.normalize(latents.float(), dim=-1) if self.options.space == "sphere" else latents.float()
 
     def losses(self, asked: NextItems, objective: Objective) -> dict[str, Tensor]:
         """Corrupt the targets' latents, denoise them, and let `objective` judge: `loss` and its parts, scalars.

@@ -36,10 +36,12 @@ class NextItems:
 
     Attributes:
         condition: what the language model made of each history. `[N, D]`
+        candidates: item numbers of the candidates. `[C]` int64
         latents, targets, seen, log_q: see `Denoised`.
     """
 
     condition: Tensor
+    candidates: Tensor
     latents: Tensor
     targets: Tensor
     seen: Tensor
@@ -57,7 +59,7 @@ class NextItems:
         place = rows.cumsum(0) - 1
         row, item = self.seen[rows[self.seen[:, 0]]].unbind(1)
         seen = torch.stack([place[row], item], 1)
-        return NextItems(self.condition[rows], self.latents, self.targets[rows], seen, self.log_q)
+        return NextItems(self.condition[rows], self.candidates, self.latents, self.targets[rows], seen, self.log_q)
 
 
 class Negatives(ABC):

@@ -5,7 +5,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from deftrec.config import Config
 from deftrec.data import Sequences
+from deftrec.diffusion import ItemScorer
+from deftrec.model import DeftRec, ItemLatents
 from deftrec.retrieval.exact import Found, Similarity, hide, row_chunks, similarity_scores, top
 from deftrec.retrieval.prior import EasePrior
 
@@ -23,6 +26,7 @@ class Retriever:
         prior: None for the latent score alone.
         weight: of the prior.
         recency: p of the prior's (1 + age)^-p.
+        scorer: scores items itself, in place of the first term; for heads that have no latent to compare.
         prior_alone: leave the latent out, to show what each part is worth.
     """
 
@@ -33,12 +37,22 @@ class Retriever:
     weight: float = 0.0
     recency: float = 0.0
     prior_alone: bool = False
+    scorer: ItemScorer | None = None
+
+    @classmethod
+    def of(cls, model: DeftRec, catalogue: ItemLatents, config: Config) -> "Retriever":
+        """The latent score of a model, without a prior."""
+        temperature = config.objective.temperature
+        return cls(catalogue.latents, config.retrieval.similarity, temperature, scorer=model.diffusion.scorer)
 
     def scores(self, queries: Tensor, histories: Sequences) -> Tensor:
         """Scores of every item. `[N, D]` -> `[N, I]`"""
         if self.prior_alone and self.prior is not None:
             return self.prior.scores(histories, self.recency).to(queries.device)
-        scores = similarity_scores(queries, self.latents, self.similarity) / self.temperature
+        if self.scorer is not None:
+            scores = self.scorer(queries)
+        else:
+            scores = similarity_scores(queries, self.latents, self.similarity) / self.temperature
         if self.prior is not None and self.weight:
             scores = scores.add_(self.prior.scores(histories, self.recency).to(scores.device), alpha=self.weight)
         return scores

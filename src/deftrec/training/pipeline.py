@@ -203,6 +203,7 @@ class Pipeline:
         features = ItemFeatures.build(None if vectors is None else vectors.items, text)
         torch.manual_seed(config.seed)
         model = build_model(features, config, self.interactions.meta.domain).to(self.device)
+        model.diffusion.prepare(model.features)
         batches = PackedBatches(
             self.split.training(fit),
             self.interactions.n_items,
@@ -241,7 +242,7 @@ class Pipeline:
         if config.retrieval.prior.kind == "none":
             return None
         catalogue = model.encode_catalogue()
-        retriever = Retriever(catalogue.latents, config.retrieval.similarity, config.objective.temperature)
+        retriever = Retriever.of(model, catalogue, config)
         queries = generate_queries(
             model,
             catalogue,

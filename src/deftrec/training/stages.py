@@ -78,7 +78,7 @@ class JointStage(Stage):
             seed=self.config.seed,
             dtype=self.dtype,
         )
-        retriever = Retriever(catalogue.latents, self.config.retrieval.similarity, self.config.objective.temperature)
+        retriever = Retriever.of(self.model, catalogue, self.config)
         return mean_accuracy(target_ranks(retriever, queries, self.cases, exclude_seen=True))
 
 

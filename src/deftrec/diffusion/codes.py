@@ -1,0 +1,95 @@
+"""Semantic ids: a short code for every item, from residual k-means of its features, and the tree that the codes are."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from deftrec.errors import ConfigError
+
+LLOYD_STEPS = 25
+
+
+def semantic_ids(features: Tensor, levels: int, size: int) -> Tensor:
+    """Codes of items: each level is the nearest centre of what the levels before it left over.
+
+    The last code of all tells items apart whose other codes are equal (TIGER, Rajput et al. 2023, section 3.1). Centres
+    are those of k-means instead of an RQ-VAE's, which needs no training of its own. Deterministic.
+
+    Args:
+        features: `[I, F]`
+        levels: before the last, disambiguating one.
+        size: codes of a level.
+
+    Returns:
+        `[I, levels + 1]` int64, no two rows equal.
+
+    Raises:
+        ConfigError: more than `size` items have the same codes.
+    """
+    residual = features.detach().float().cpu()
+    columns = []
+    for level in range(levels):
+        centres = kmeans(residual, size, torch.Generator().manual_seed(level))
+        codes = _nearest(residual, centres)
+        residual = residual - centres[codes]
+        columns.append(codes)
+    _, group = torch.unique(torch.stack(columns, 1), dim=0, return_inverse=True)
+    order = torch.argsort(group, stable=True)
+    counts = torch.bincount(group)
+    last = torch.empty_like(group)
+    last[order] = torch.arange(len(group)) - (counts.cumsum(0) - counts)[group[order]]
+    if int(counts.max()) > size:
+        raise ConfigError(
+            f"{int(counts.max())} items have the same semantic id: raise diffusion.code_size to that or more"
+        )
+    return torch.stack([*columns, last], 1).to(features.device)
+
+
+def kmeans(points: Tensor, size: int, generator: torch.Generator) -> Tensor:
+    """Centres of Lloyd's algorithm, started far apart (k-means++, Arthur and Vassilvitskii 2007). `[size, F]`"""
+    centres = torch.empty(size, points.shape[1])
+    far = torch.ones(len(points))
+    for n in range(size):
+        centres[n] = points[torch.multinomial(far + 1e-12, 1, generator=generator)[0]]
+        distance = (points - centres[n]).square().sum(1)
+        far = distance if n == 0 else torch.minimum(far, distance)
+    for _ in range(LLOYD_STEPS):
+        nearest = _nearest(points, centres)
+        counts = torch.bincount(nearest, minlength=len(centres))
+        sums = torch.zeros_like(centres).index_add_(0, nearest, points)
+        centres = torch.where(counts[:, None] > 0, sums / counts[:, None].clamp_min(1), centres)
+    return centres
+
+
+def _nearest(points: Tensor, centres: Tensor) -> Tensor:
+    """`[I]` int64"""
+    return torch.cat([torch.cdist(part, centres).argmin(1) for part in torch.split(points, 8192)])
+
+
+@dataclass(frozen=True, eq=False)
+class CodeTree:
+    """Which codes may follow which: what a beam is constrained to.
+
+    Attributes:
+        children: for each level, the node of the next level that a code leads to, -1 where no item has such codes. A
+            node of the last level is an item. Each `[nodes, size]` int64
+    """
+
+    children: list[Tensor]
+
+    @classmethod
+    def of(cls, codes: Tensor, size: int) -> "CodeTree":
+        """The tree of `codes` `[I, L]`, no two rows equal."""
+        children = []
+        node = torch.zeros(len(codes), dtype=torch.int64, device=codes.device)  # at the root
+        nodes = 1
+        for level in range(codes.shape[1]):
+            path = node * size + codes[:, level]
+            last = level + 1 == codes.shape[1]
+            distinct, following = torch.unique(path, return_inverse=True)
+            table = torch.full((nodes * size,), -1, dtype=torch.int64, device=codes.device)
+            table[path] = torch.arange(len(codes), device=codes.device) if last else following
+            children.append(table.view(nodes, size))
+            node, nodes = following, len(distinct)
+        return cls(children)

@@ -1,0 +1,12 @@
+"""The heads by their option's value."""
+
+from deftrec.diffusion.base import Head
+from deftrec.diffusion.direct import DirectHead
+from deftrec.diffusion.head import DiffusionHead
+from deftrec.diffusion.semantic import SemanticIdHead
+
+HEADS: dict[str, type[Head]] = {
+    "diffusion": DiffusionHead,
+    "direct": DirectHead,
+    "semantic-ids": SemanticIdHead,
+}
