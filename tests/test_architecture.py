@@ -19,7 +19,7 @@ ORDER = [
     "tokenizer",
     "language",
     "diffusion",
-    "model",
+    *("model", "ensemble"),
     "retrieval",
     *("evaluation", "wording"),
     "training",

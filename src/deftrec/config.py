@@ -195,6 +195,7 @@ class ObjectiveOptions(Options):
 class TrainingOptions(Options):
     """The loop of the joint stage (tokenizer, language model and diffusion)."""
 
+    members: Count | Auto = Field("auto", description="models of different seeds whose scores are averaged")
     targets: Literal["every", "last"] = Field("every", description="every position, or the last of each sequence")
     learning_rate: Positive | Auto = "auto"
     language_learning_rate_factor: Positive = Field(
@@ -220,12 +221,19 @@ class TrainingOptions(Options):
 
 
 class PriorOptions(Options):
-    """A linear collaborative prior added to the retrieval score: EASE (Steck 2019) on a recency-weighted history."""
+    """A linear collaborative prior added to the retrieval score, on a recency-weighted history.
 
-    kind: Literal["ease", "none"] = "ease"
-    regularisation: tuple[Positive, ...] = Field((50.0, 300.0), description="tried; validation chooses")
+    EASE (Steck 2019) knows what is taken together, SLIT (Choi et al. 2021) what is taken next; validation chooses.
+    """
+
+    kind: Literal["auto", "ease", "slit", "none"] = Field("auto", description="auto: whichever validation prefers")
+    regularisation: tuple[Positive, ...] = Field((50.0, 300.0), description="of EASE; validation chooses")
     recency: tuple[Weight, ...] = Field((0.0, 0.25, 0.5, 1.0), description="p of (1 + age)^-p; validation chooses")
-    weights: tuple[Weight, ...] = Field((0.0, 5.0, 10.0, 20.0, 40.0, 80.0), description="tried; validation chooses")
+    slit_regularisation: tuple[Positive, ...] = Field((100.0, 1000.0), description="of SLIT; validation chooses")
+    slit_recency: tuple[Weight, ...] = Field((0.5,), description="the same p for SLIT, which is fitted with it")
+    weights: tuple[Weight, ...] = Field(
+        (0.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0), description="tried; validation chooses"
+    )
     neighbours: Count = Field(512, description="largest entries kept for each item")
     max_items: Count = Field(20_000, description="the most popular items that take part; bounds memory and time")
 
@@ -250,6 +258,12 @@ class Config(Options):
     objective: ObjectiveOptions = ObjectiveOptions()
     training: TrainingOptions = TrainingOptions()
     retrieval: RetrievalOptions = RetrievalOptions()
+
+    @model_validator(mode="after")
+    def _members_have_latents(self) -> "Config":
+        if self.diffusion.head == "semantic-ids" and self.training.members not in {1, "auto"}:
+            raise ValueError("training.members average latents, and diffusion.head semantic-ids has none: set it to 1")
+        return self
 
     @model_validator(mode="after")
     def _has_features(self) -> "Config":

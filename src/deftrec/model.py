@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from deftrec.config import Config
 from deftrec.data import NOTHING
-from deftrec.diffusion import HEADS, NextItems, Objective, Sample, Sampling
+from deftrec.diffusion import HEADS, ItemScorer, NextItems, Objective, Sample, Sampling
 from deftrec.language import LanguageModel, Layout
 from deftrec.tokenizer import QUANTISERS, Continuous, ItemFeatures, Masking, Quantiser, RobustTokenizer, Tokens
 
@@ -136,6 +136,11 @@ class DeftRec(nn.Module):
             user = self.user_tokenizer(folded.flatten(0, 1))
             read = read + user.ways.view_as(read)
         return self.language(read, layout)  # type: ignore[no-any-return]
+
+    @property
+    def scorer(self) -> ItemScorer | None:
+        """What scores items where the head generates no latent; None where latents are compared."""
+        return self.diffusion.scorer
 
     @torch.no_grad()
     def encode_catalogue(self, chunk: int = 65_536) -> ItemLatents:

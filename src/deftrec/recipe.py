@@ -145,6 +145,7 @@ def adapt(config: Config, *, positions: int, interactions: int, users: int, item
                 batch_positions=1024 if small else 2048,
                 epochs=epochs,
                 patience=max(4, epochs // 4),
+                members=1,
             ),
         }
     )

@@ -16,15 +16,15 @@ from deftrec.config import Config
 from deftrec.data import Cases, Id, Interactions, Part, Sequences, make_split
 from deftrec.data.sequences import pad_histories
 from deftrec.diffusion import Sampling
+from deftrec.ensemble import Model
 from deftrec.errors import ConfigError, DataError, DeftRecError
 from deftrec.evaluation import Result, Seen, TargetRanks, evaluate, ranking_frame, ranks_from_scores
 from deftrec.files import write_text
 from deftrec.hardware import default_device
 from deftrec.language import Layout
-from deftrec.model import DeftRec
 from deftrec.progress import Progress, Silent
-from deftrec.retrieval import EasePrior, Found, Retriever, generate_queries, top
-from deftrec.run import Request, RunInfo, load_run, prior_choice, read_model, save_run
+from deftrec.retrieval import Found, LinearPrior, Retriever, generate_queries, top
+from deftrec.run import Request, RunInfo, load_run, read_model, save_run
 from deftrec.training.log import TrainingLog
 from deftrec.training.pipeline import Pipeline
 
@@ -58,12 +58,12 @@ class Recommender:
     """
 
     def __init__(
-        self, interactions: Interactions, config: Config, info: RunInfo, model: DeftRec, prior: EasePrior | None
+        self, interactions: Interactions, config: Config, info: RunInfo, model: Model, prior: LinearPrior | None
     ) -> None:
         self.interactions, self.config, self.info = interactions, config, info
         self.model, self.prior = model.eval(), prior
         self.catalogue = model.encode_catalogue()
-        choice = prior_choice(info)
+        choice = info.prior
         self.retriever = replace(
             Retriever.of(model, self.catalogue, config),
             prior=prior,

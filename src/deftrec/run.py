@@ -22,10 +22,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from deftrec.config import Config
 from deftrec.data import Fit, Interactions
+from deftrec.ensemble import Model
 from deftrec.errors import DeftRecError
 from deftrec.files import write_text
-from deftrec.model import DeftRec
-from deftrec.retrieval import EasePrior
+from deftrec.retrieval import LinearPrior
 from deftrec.tokenizer import ItemFeatures
 from deftrec.training.checkpoint import load_tensors, save_tensors
 from deftrec.training.fusion import PriorChoice
@@ -70,7 +70,7 @@ class RunInfo(BaseModel):
     fit: Fit
     collaborative_width: int
     text_width: int
-    prior: dict[str, float] | None
+    prior: PriorChoice | None
     epochs: dict[str, int]
     validation: float
     history: dict[str, list[dict[str, float]]]
@@ -82,7 +82,8 @@ class RunInfo(BaseModel):
     @classmethod
     def of(cls, fitted: Fitted, interactions: Interactions) -> "RunInfo":
         """Describe a finished training."""
-        stages = {"collaborative": fitted.collaborative, "joint": fitted.joint}
+        joint = {f"joint-{n}" if n > 1 else "joint": stage for n, stage in enumerate(fitted.joint, start=1)}
+        stages = {"collaborative": fitted.collaborative, **joint}
         present = {name: stage for name, stage in stages.items() if stage is not None}
         features = fitted.features
         return cls(
@@ -91,9 +92,9 @@ class RunInfo(BaseModel):
             fit=fitted.fit,
             collaborative_width=features.collaborative.stop - features.collaborative.start,
             text_width=features.text.stop - features.text.start,
-            prior=None if fitted.choice is None else vars(fitted.choice),
+            prior=fitted.choice,
             epochs={name: stage.epochs for name, stage in present.items()},
-            validation=fitted.joint.value or 0.0,
+            validation=fitted.validation,
             history={name: stage.history for name, stage in present.items()},
             seconds=fitted.seconds,
             parameters=sum(parameter.numel() for parameter in fitted.model.parameters()),
@@ -102,7 +103,7 @@ class RunInfo(BaseModel):
         )
 
 
-def save_run(folder: Path, model: DeftRec, config: Config, info: RunInfo, prior: EasePrior | None) -> None:
+def save_run(folder: Path, model: Model, config: Config, info: RunInfo, prior: LinearPrior | None) -> None:
     """Write weights and descriptions; `run.json` comes last and says that the run is complete."""
     save_tensors(folder / "model.safetensors", trained_tensors(model))
     if prior is not None:
@@ -111,7 +112,7 @@ def save_run(folder: Path, model: DeftRec, config: Config, info: RunInfo, prior:
     write_text(folder / "run.json", info.model_dump_json(indent=2) + "\n")
 
 
-def load_run(folder: Path, device: torch.device) -> tuple[Interactions, Config, RunInfo, DeftRec, EasePrior | None]:
+def load_run(folder: Path, device: torch.device) -> tuple[Interactions, Config, RunInfo, Model, LinearPrior | None]:
     """Read what `save_run` wrote.
 
     Raises:
@@ -137,22 +138,17 @@ def load_run(folder: Path, device: torch.device) -> tuple[Interactions, Config, 
     prior = None
     if (folder / "prior.safetensors").is_file():
         tensors = load_tensors(folder / "prior.safetensors")
-        prior = EasePrior(tensors["neighbours"].long(), tensors["weights"])
+        prior = LinearPrior(tensors["neighbours"].long(), tensors["weights"])
     return interactions, config, info, model.eval().to(device), prior
 
 
-def prior_choice(info: RunInfo) -> PriorChoice | None:
-    """The settings of a run's prior."""
-    return None if info.prior is None else PriorChoice(**info.prior)
-
-
-def trained_tensors(model: DeftRec) -> dict[str, torch.Tensor]:
+def trained_tensors(model: Model) -> dict[str, torch.Tensor]:
     """Everything but what a pre-trained model already had and kept."""
     frozen = _frozen_names(model)
     return {name: tensor for name, tensor in model.state_dict().items() if name not in frozen}
 
 
-def load_trained_tensors(model: DeftRec, path: Path) -> None:
+def load_trained_tensors(model: Model, path: Path) -> None:
     """Put saved weights into a freshly built model.
 
     Raises:
@@ -168,8 +164,8 @@ def load_trained_tensors(model: DeftRec, path: Path) -> None:
         raise DeftRecError(f"{path}: does not fit config.json (weight {odd!r}); train the run again")
 
 
-def _frozen_names(model: DeftRec) -> set[str]:
-    return {f"language.{name}" for name, p in model.language.named_parameters() if not p.requires_grad}
+def _frozen_names(model: Model) -> set[str]:
+    return {name for name, p in model.named_parameters() if "language." in name and not p.requires_grad}
 
 
 def read_model(path: Path, kind: type[M]) -> M:

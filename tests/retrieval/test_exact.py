@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from deftrec.data import NOTHING, Sequences
-from deftrec.retrieval import EasePrior, Retriever, exact, hide, row_chunks, top
+from deftrec.retrieval import LinearPrior, Retriever, exact, hide, row_chunks, top
 from deftrec.retrieval.exact import Similarity, similarity_scores
 
 SIMILARITIES = get_args(Similarity)
@@ -87,7 +87,7 @@ def test_hide_and_top() -> None:
     assert found.scores.tolist() == [[9, 8, 7], [12, -torch.inf, -torch.inf]]
 
 
-PRIOR = EasePrior.fit(Sequences.from_lists([[0, 1, 2], [1, 2, 3], [5, 6], [0, 3]]), ITEMS, 1.0, ITEMS, ITEMS)
+PRIOR = LinearPrior.ease(Sequences.from_lists([[0, 1, 2], [1, 2, 3], [5, 6], [0, 3]]), ITEMS, 1.0, ITEMS, ITEMS)
 
 
 def test_the_hybrid_is_the_sum_of_its_parts() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from deftrec.data import Sequences
-from deftrec.retrieval import EasePrior, prior
+from deftrec.retrieval import LinearPrior, prior
 
 
 def dense_weights(lists: list[list[int]], items: int, regularisation: float) -> Tensor:
@@ -21,7 +21,7 @@ def dense_weights(lists: list[list[int]], items: int, regularisation: float) -> 
     return b.fill_diagonal_(0).float()
 
 
-def as_matrix(fitted: EasePrior) -> Tensor:
+def as_matrix(fitted: LinearPrior) -> Tensor:
     items = len(fitted.neighbours)
     return torch.zeros(items, items).scatter_add(1, fitted.neighbours, fitted.weights)
 
@@ -32,7 +32,7 @@ histories = st.lists(st.lists(st.integers(0, 6), max_size=8), min_size=1, max_si
 @settings(deadline=None, max_examples=25)
 @given(lists=histories, regularisation=st.sampled_from([0.5, 10.0, 300.0]))
 def test_weights_are_the_closed_form(lists: list[list[int]], regularisation: float) -> None:
-    fitted = EasePrior.fit(Sequences.from_lists(lists), 7, regularisation, neighbours=7, max_items=7)
+    fitted = LinearPrior.ease(Sequences.from_lists(lists), 7, regularisation, neighbours=7, max_items=7)
     torch.testing.assert_close(as_matrix(fitted), dense_weights(lists, 7, regularisation), atol=1e-5, rtol=1e-4)
 
 
@@ -48,7 +48,7 @@ def test_weights_solve_the_problem_they_are_for() -> None:
     x = torch.zeros(200, 30, dtype=torch.float64)
     for user, taken in enumerate(lists):
         x[user, taken] = 1
-    best = as_matrix(EasePrior.fit(Sequences.from_lists(lists), 30, 20.0, 30, 30)).double()
+    best = as_matrix(LinearPrior.ease(Sequences.from_lists(lists), 30, 20.0, 30, 30)).double()
 
     def value(b: Tensor) -> float:
         return float((x - x @ b).square().sum() + 20 * b.square().sum())
@@ -61,7 +61,7 @@ def test_weights_solve_the_problem_they_are_for() -> None:
 def test_only_the_largest_neighbours_are_kept() -> None:
     lists = many()
     full = dense_weights(lists, 30, 20.0)
-    fitted = EasePrior.fit(Sequences.from_lists(lists), 30, 20.0, neighbours=4, max_items=30)
+    fitted = LinearPrior.ease(Sequences.from_lists(lists), 30, 20.0, neighbours=4, max_items=30)
     assert fitted.neighbours.shape == (30, 4)
     kept = as_matrix(fitted)
     for row, expected in zip(kept, full, strict=True):
@@ -74,7 +74,7 @@ def test_only_the_largest_neighbours_are_kept() -> None:
 def test_only_the_most_popular_take_part() -> None:
     lists = many()
     popular = np.sort(np.argsort(-np.bincount(np.concatenate(lists), minlength=30), kind="stable")[:10]).tolist()
-    fitted = as_matrix(EasePrior.fit(Sequences.from_lists(lists), 30, 20.0, neighbours=512, max_items=10))
+    fitted = as_matrix(LinearPrior.ease(Sequences.from_lists(lists), 30, 20.0, neighbours=512, max_items=10))
     inside = [[popular.index(item) for item in taken if item in popular] for taken in lists]
     torch.testing.assert_close(fitted[popular][:, popular], dense_weights(inside, 10, 20.0), atol=1e-5, rtol=1e-4)
     others = [item for item in range(30) if item not in popular]
@@ -87,7 +87,7 @@ def test_only_the_most_popular_take_part() -> None:
 def test_scores_weigh_the_history_by_age(recency: float, cells: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prior, "SLICE_CELLS", cells)
     lists = many()
-    fitted = EasePrior.fit(Sequences.from_lists(lists), 30, 20.0, 30, 30)
+    fitted = LinearPrior.ease(Sequences.from_lists(lists), 30, 20.0, 30, 30)
     weights = as_matrix(fitted)
     asked = [lists[0], [], lists[1][:1], [3, 3, 5]]
     found = fitted.scores(Sequences.from_lists(asked), recency)

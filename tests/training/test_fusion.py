@@ -10,7 +10,7 @@ from deftrec.config import PriorOptions
 from deftrec.data import Cases, Sequences
 from deftrec.evaluation import accuracy
 from deftrec.progress import Silent
-from deftrec.retrieval import EasePrior, Retriever, exact
+from deftrec.retrieval import LinearPrior, Retriever, exact
 from deftrec.training.fusion import choose_prior
 from deftrec.training.stages import target_ranks
 
@@ -36,7 +36,7 @@ def test_the_best_setting_is_found(size: int, monkeypatch: pytest.MonkeyPatch) -
     latent, queries = retriever(), torch.randn(len(cases), D)
     values = {}
     for regularisation in OPTIONS.regularisation:
-        prior = EasePrior.fit(training, ITEMS, regularisation, OPTIONS.neighbours, OPTIONS.max_items)
+        prior = LinearPrior.ease(training, ITEMS, regularisation, OPTIONS.neighbours, OPTIONS.max_items)
         for recency in OPTIONS.recency:
             for weight in (0.0, *OPTIONS.weights):
                 hybrid = replace(latent, prior=prior, weight=weight, recency=recency)

@@ -182,9 +182,9 @@ def _run(info: RunInfo, config: Config) -> str:
     }
     if info.prior is not None:
         facts["collaborative prior"] = (
-            f"weight {info.prior['weight']:g}, regularisation {info.prior['regularisation']:g}, "
-            f"recency {info.prior['recency']:g}; validation NDCG@10 {info.prior['ndcg_without']:.4f} without, "
-            f"{info.prior['ndcg']:.4f} with it"
+            f"{info.prior.kind.upper()}, weight {info.prior.weight:g}, regularisation {info.prior.regularisation:g}, "
+            f"recency {info.prior.recency:g}; validation NDCG@10 {info.prior.ndcg_without:.4f} without, "
+            f"{info.prior.ndcg:.4f} with it"
         )
     rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts.items())
     settings = escape(config.model_dump_json(indent=2))

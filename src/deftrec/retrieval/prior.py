@@ -1,4 +1,4 @@
-"""A linear collaborative prior: EASE on the recency-weighted history (Steck 2019, arXiv 1905.03375)."""
+"""Linear collaborative priors on the recency-weighted history: EASE (Steck 2019) and SLIT (Choi et al. 2021)."""
 
 from dataclasses import dataclass
 
@@ -12,9 +12,15 @@ from deftrec.sparse import csr_matrix, distinct_pairs
 SLICE_CELLS = 16 << 20
 """Weights that are added at a time: M of them for every item of every history would not fit at once."""
 
+SLIT_WINDOW = 50
+"""Newest items of a history that SLIT is fitted on: older ones weigh little at the recency it is used with."""
+
+SLIT_ROWS = 500_000
+"""(history, next item) pairs that SLIT is fitted on, at most: 25 million entries."""
+
 
 @dataclass(frozen=True, eq=False)
-class EasePrior:
+class LinearPrior:
     """Item-to-item weights, of which each item keeps its largest.
 
     Attributes:
@@ -26,28 +32,50 @@ class EasePrior:
     weights: Tensor
 
     @classmethod
-    def fit(
+    def ease(
         cls, sequences: Sequences, n_items: int, regularisation: float, neighbours: int, max_items: int
-    ) -> "EasePrior":
-        """Closed form: B = I - P / diag(P) with P = (X^T X + lambda)^-1, diagonal zero.
+    ) -> "LinearPrior":
+        """What is taken together (Steck 2019, arXiv 1905.03375), in closed form.
 
-        X is users x items, a repeated interaction counted once. Time is cubic in the number of items that take
-        part, memory quadratic; items past the `max_items` most popular neither speak nor are spoken for.
+        B = I - P / diag(P) with P = (X^T X + lambda)^-1, diagonal zero. X is users x items, a repeated interaction
+        counted once. Time is cubic in the number of items that take part, memory quadratic; items past the `max_items`
+        most popular neither speak nor are spoken for.
         """
-        users, items = distinct_pairs(sequences, n_items)
-        popular = np.sort(np.argsort(-np.bincount(items, minlength=n_items), kind="stable")[:max_items])
-        place = np.full(n_items, -1)
-        place[popular] = np.arange(len(popular))
-        part = place[items] >= 0
-        users, items = users[part], place[items[part]]
-        ones = np.ones(len(users))
-        matrix = csr_matrix(users, items, ones, (len(sequences), len(popular)))
-        transposed = csr_matrix(items, users, ones, (len(popular), len(sequences)))
-        gram = (transposed @ matrix).to_dense()
-        gram.diagonal().add_(regularisation)
-        inverse = torch.cholesky_inverse(torch.linalg.cholesky(gram))
+        popular, sequences = _popular(sequences, n_items, max_items)
+        users, items = distinct_pairs(sequences, len(popular))
+        inverse = _regularised_inverse(users, items, np.ones(len(users)), len(sequences), len(popular), regularisation)
         weights = inverse.div_(-inverse.diagonal()[None, :].clone())
         weights.fill_diagonal_(0)
+        return cls._largest(weights, popular, n_items, neighbours)
+
+    @classmethod
+    def slit(
+        cls,
+        sequences: Sequences,
+        n_items: int,
+        regularisation: float,
+        recency: float,
+        neighbours: int,
+        max_items: int,
+    ) -> "LinearPrior":
+        """What is taken next (SLIT; Choi et al. 2021, arXiv 2103.16104) with the very next item as target.
+
+        B = (X^T X + lambda)^-1 X^T Y: a row of X is a history as `scores` weighs it, that of Y its next item. Unlike
+        EASE it knows which of two items comes first, and how common the next one is. Past `SLIT_ROWS` pairs a sample
+        of them is used. Cost as `ease`.
+        """
+        popular, sequences = _popular(sequences, n_items, max_items)
+        rows, items, strength, targets = _histories(sequences, len(popular), recency)
+        I, R = len(popular), len(targets)  # noqa: E741
+        inverse = _regularised_inverse(rows, items, strength, R, I, regularisation)
+        history = csr_matrix(rows, items, strength, (R, I))
+        following = csr_matrix(targets, np.arange(R), np.ones(R), (I, R))
+        weights = ((following @ history) @ inverse).T  # P is symmetric: P X^T Y = (Y^T X P)^T
+        return cls._largest(weights, popular, n_items, neighbours)
+
+    @classmethod
+    def _largest(cls, weights: Tensor, popular: np.ndarray, n_items: int, neighbours: int) -> "LinearPrior":
+        """Keep the largest weights of each of the `popular` items. `[P, P]` -> `LinearPrior` of all items"""
         kept = min(neighbours, len(popular))
         chosen = weights.abs().topk(kept, dim=1).indices
         all_neighbours = torch.zeros(n_items, kept, dtype=torch.int64)
@@ -71,3 +99,43 @@ class EasePrior:
             values = self.weights[items[part]] * strength[part, None]
             total.view(-1).scatter_add_(0, columns.view(-1), values.view(-1))
         return total
+
+
+def _popular(sequences: Sequences, n_items: int, max_items: int) -> tuple[np.ndarray, Sequences]:
+    """The most popular items, ascending, and the sequences with these alone, numbered by place. `[P]` int64"""
+    _, items = distinct_pairs(sequences, n_items)
+    popular = np.sort(np.argsort(-np.bincount(items, minlength=n_items), kind="stable")[:max_items])
+    place = np.full(n_items, -1, np.int32)
+    place[popular] = np.arange(len(popular))
+    placed = place[sequences.items]
+    lengths = np.bincount(sequences.owners()[placed >= 0], minlength=len(sequences))
+    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
+    return popular, Sequences(placed[placed >= 0], offsets)
+
+
+def _histories(
+    sequences: Sequences, n_items: int, recency: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Every prefix as weighted items: rows, items and weights of its entries, each place once; and the next items."""
+    starts = np.repeat(sequences.offsets[:-1], sequences.lengths)
+    places = np.flatnonzero(np.arange(len(sequences.items)) > starts)
+    if len(places) > SLIT_ROWS:
+        places = np.sort(np.random.default_rng(0).choice(places, SLIT_ROWS, replace=False))
+    keys, weights = [], []
+    for age in range(SLIT_WINDOW):
+        rows = np.flatnonzero(places - 1 - age >= starts[places])
+        keys.append(rows * n_items + sequences.items[places[rows] - 1 - age])
+        weights.append(np.full(len(rows), (1.0 + age) ** -recency))
+    pairs, inverse = np.unique(np.concatenate(keys), return_inverse=True)
+    strength = np.bincount(inverse, np.concatenate(weights), len(pairs))
+    return pairs // n_items, pairs % n_items, strength, sequences.items[places].astype(np.int64)
+
+
+def _regularised_inverse(
+    rows: np.ndarray, items: np.ndarray, values: np.ndarray, n_rows: int, n_items: int, regularisation: float
+) -> Tensor:
+    """(X^T X + lambda)^-1 of a sparse X. `[I, I]` float32"""
+    matrix = csr_matrix(rows, items, values, (n_rows, n_items))
+    gram = (csr_matrix(items, rows, values, (n_items, n_rows)) @ matrix).to_dense()
+    gram.diagonal().add_(regularisation)
+    return torch.cholesky_inverse(torch.linalg.cholesky(gram))

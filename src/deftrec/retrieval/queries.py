@@ -9,15 +9,16 @@ from torch import Tensor
 from deftrec.data import Sequences
 from deftrec.data.sequences import pad_histories
 from deftrec.diffusion import Sampling
+from deftrec.ensemble import Model
 from deftrec.language import Layout
-from deftrec.model import DeftRec, ItemLatents
+from deftrec.model import ItemLatents
 
 PLACES = 8192
 """History places of one batch; histories of like length share a batch, so that little padding is computed."""
 
 
 def generate_queries(
-    model: DeftRec,
+    model: Model,
     catalogue: ItemLatents,
     histories: Sequences,
     *,

@@ -8,16 +8,17 @@ from torch import Tensor
 from deftrec.config import Config
 from deftrec.data import Sequences
 from deftrec.diffusion import ItemScorer
-from deftrec.model import DeftRec, ItemLatents
+from deftrec.ensemble import Model
+from deftrec.model import ItemLatents
 from deftrec.retrieval.exact import Found, Similarity, hide, row_chunks, similarity_scores, top
-from deftrec.retrieval.prior import EasePrior
+from deftrec.retrieval.prior import LinearPrior
 
 
 @dataclass(frozen=True, eq=False)
 class Retriever:
     """Scores the whole catalogue for queries.
 
-    score = similarity(x0_hat, z_i) / temperature + weight x (history's EASE score of i)
+    score = similarity(x0_hat, z_i) / temperature + weight x (history's linear score of i)
 
     Attributes:
         latents: of the catalogue. `[I, D]`
@@ -33,17 +34,17 @@ class Retriever:
     latents: Tensor
     similarity: Similarity
     temperature: float
-    prior: EasePrior | None = None
+    prior: LinearPrior | None = None
     weight: float = 0.0
     recency: float = 0.0
     prior_alone: bool = False
     scorer: ItemScorer | None = None
 
     @classmethod
-    def of(cls, model: DeftRec, catalogue: ItemLatents, config: Config) -> "Retriever":
+    def of(cls, model: Model, catalogue: ItemLatents, config: Config) -> "Retriever":
         """The latent score of a model, without a prior."""
         temperature = config.objective.temperature
-        return cls(catalogue.latents, config.retrieval.similarity, temperature, scorer=model.diffusion.scorer)
+        return cls(catalogue.latents, config.retrieval.similarity, temperature, scorer=model.scorer)
 
     def scores(self, queries: Tensor, histories: Sequences) -> Tensor:
         """Scores of every item. `[N, D]` -> `[N, I]`"""

@@ -1,7 +1,9 @@
 """Which prior, and how much of it: chosen on the validation targets, like everything else."""
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 import torch
 
@@ -9,33 +11,54 @@ from deftrec.config import PriorOptions
 from deftrec.data import Cases, Sequences
 from deftrec.evaluation.metrics import TargetRanks, accuracy, ranks_from_scores
 from deftrec.progress import Progress
-from deftrec.retrieval import EasePrior, Retriever, hide, row_chunks
+from deftrec.retrieval import LinearPrior, Retriever, hide, row_chunks
 
 USERS = 10_000
 """Validation users that are asked; each of them is scored once for every setting."""
 
+Kind: TypeAlias = Literal["ease", "slit"]
+
 
 @dataclass(frozen=True)
-class PriorChoice:
+class PriorSettings:
+    """How a prior is fitted and used.
+
+    Attributes:
+        kind: `ease` or `slit`.
+        regularisation: lambda.
+        recency: p of (1 + age)^-p.
+    """
+
+    kind: Kind
+    regularisation: float
+    recency: float
+
+
+@dataclass(frozen=True)
+class PriorChoice(PriorSettings):
     """The settings of the prior that validation chose.
 
-    The best lambda and p, with the smallest weight that is not clearly worse than the best one: where a smaller weight
+    The best ones, with the smallest weight that is not clearly worse than the best one: where a smaller weight
     (0 among them) loses less than one standard error of the paired difference, it is taken. A prior that seems
     to help by chance on a thousand users is left out.
 
     Attributes:
-        regularisation: lambda of EASE.
-        recency: p of (1 + age)^-p.
         weight: of the prior in the score; 0 where it does not clearly help.
         ndcg: validation NDCG@10 with these settings, on the users that were asked.
         ndcg_without: the same with weight 0.
     """
 
-    regularisation: float
-    recency: float
     weight: float
     ndcg: float
     ndcg_without: float
+
+
+def fit_prior(options: PriorOptions, settings: PriorSettings, training: Sequences, n_items: int) -> LinearPrior:
+    """The prior with these settings."""
+    size = options.neighbours, options.max_items
+    if settings.kind == "ease":
+        return LinearPrior.ease(training, n_items, settings.regularisation, *size)
+    return LinearPrior.slit(training, n_items, settings.regularisation, settings.recency, *size)
 
 
 def choose_prior(
@@ -56,35 +79,48 @@ def choose_prior(
     n_items = len(retriever.latents)
     cases = cases.head(USERS)
     targets = torch.from_numpy(cases.targets)
-    settings = list(itertools.product(options.recency, sorted({0.0, *options.weights})))
+    weights = sorted({0.0, *options.weights})
+    fits = list(_fits(options))
     task = "collaborative prior"
-    progress.begin(task, len(options.regularisation))
-    values: dict[tuple[float, float, float], torch.Tensor] = {}
-    for regularisation in options.regularisation:
-        prior = EasePrior.fit(training, n_items, regularisation, options.neighbours, options.max_items)
-        parts: dict[tuple[float, float], list[TargetRanks]] = {setting: [] for setting in settings}
+    progress.begin(task, len(fits))
+    values: dict[tuple[PriorSettings, float], torch.Tensor] = {}
+    for group in fits:
+        prior = fit_prior(options, group[0], training, n_items)
+        parts: dict[tuple[PriorSettings, float], list[TargetRanks]] = {
+            setting: [] for setting in itertools.product(group, weights)
+        }
         for rows in row_chunks(len(cases), n_items):
             histories = cases.histories.select(range(rows.start, rows.stop))
             latent = hide(retriever.scores(queries[rows], histories), histories).cpu()
-            for recency, group in itertools.groupby(settings, key=lambda setting: setting[0]):
-                linear = prior.scores(histories, recency)
-                for setting in group:
-                    scores = latent.add(linear, alpha=setting[1])
-                    parts[setting].append(ranks_from_scores(scores, targets[rows]))
+            for settings in group:
+                linear = prior.scores(histories, settings.recency)
+                for weight in weights:
+                    scores = latent.add(linear, alpha=weight)
+                    parts[settings, weight].append(ranks_from_scores(scores, targets[rows]))
         for setting, ranks in parts.items():
-            values[regularisation, *setting] = accuracy(TargetRanks.concatenate(ranks), cutoffs=(10,))["ndcg@10"]
+            values[setting] = accuracy(TargetRanks.concatenate(ranks), cutoffs=(10,))["ndcg@10"]
         progress.advance(task)
     progress.end(task)
-    best = max(values, key=lambda setting: float(values[setting].mean()))
-    regularisation, recency, _ = best
-    for weight in sorted({0.0, *options.weights}):
-        lost = values[best] - values[regularisation, recency, weight]
+    settings, best = max(values, key=lambda setting: float(values[setting].mean()))
+    for weight in weights:
+        lost = values[settings, best] - values[settings, weight]
         if lost.mean() <= lost.std(correction=0) / len(lost) ** 0.5:
             break
     return PriorChoice(
-        regularisation,
-        recency,
+        settings.kind,
+        settings.regularisation,
+        settings.recency,
         weight,
-        ndcg=float(values[regularisation, recency, weight].mean()),
-        ndcg_without=float(values[regularisation, recency, 0.0].mean()),
+        ndcg=float(values[settings, weight].mean()),
+        ndcg_without=float(values[settings, 0.0].mean()),
     )
+
+
+def _fits(options: PriorOptions) -> Iterator[list[PriorSettings]]:
+    """Settings to try, in groups that one fit serves: EASE's weights do not depend on how the history is weighed."""
+    if options.kind in {"auto", "ease"}:
+        for regularisation in options.regularisation:
+            yield [PriorSettings("ease", regularisation, recency) for recency in options.recency]
+    if options.kind in {"auto", "slit"}:
+        for regularisation, recency in itertools.product(options.slit_regularisation, options.slit_recency):
+            yield [PriorSettings("slit", regularisation, recency)]

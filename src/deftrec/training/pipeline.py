@@ -14,6 +14,7 @@ from deftrec.collaborative import CollaborativeVectors, LightGCN
 from deftrec.config import Config
 from deftrec.data import Cases, Fit, Interactions, Split, make_split
 from deftrec.diffusion import Sampling
+from deftrec.ensemble import Ensemble, Model
 from deftrec.errors import DataError
 from deftrec.hardware import training_dtype
 from deftrec.language import build_language_model
@@ -22,16 +23,19 @@ from deftrec.language.weights import MINILM, model_folder, weights_identity
 from deftrec.model import DeftRec
 from deftrec.progress import Progress
 from deftrec.recipe import adapt
-from deftrec.retrieval import EasePrior, Retriever, generate_queries
+from deftrec.retrieval import LinearPrior, Retriever, generate_queries
 from deftrec.tokenizer import ItemFeatures
 from deftrec.training.batches import PackedBatches
-from deftrec.training.fusion import PriorChoice, choose_prior
+from deftrec.training.fusion import PriorChoice, choose_prior, fit_prior
 from deftrec.training.log import TrainingLog
 from deftrec.training.loop import Plan, Trained, train
 from deftrec.training.shared import SharedStages, StageResult
-from deftrec.training.stages import CollaborativeStage, JointStage
+from deftrec.training.stages import CollaborativeStage, JointStage, mean_accuracy, target_ranks
 
 T = TypeVar("T")
+
+MEMBER_SEEDS = 1_000_003
+"""Between the seeds of two members: far from those that anyone gives to two runs."""
 
 VALIDATION_SCORES = 2_000_000_000
 """Scores of one validation, users x items, at most: a minute of one core. Past it, a sample of the users is asked."""
@@ -48,18 +52,21 @@ class Fitted:
         prior: None where there is none or validation chose weight 0.
         choice: settings of the prior; None where none was asked for.
         fit: what the weights were fitted on.
-        collaborative, joint: the stages on train; the collaborative one is None without an encoder.
+        collaborative, joint: the stages on train, the joint one of every member; the collaborative one is None without
+            an encoder.
+        validation: NDCG@10 of the joint stage on validation, latent score alone, fitted on train.
         seconds: of each stage.
     """
 
-    model: DeftRec
+    model: Model
     config: Config
     features: ItemFeatures
-    prior: EasePrior | None
+    prior: LinearPrior | None
     choice: PriorChoice | None
     fit: Fit
     collaborative: Trained | None
-    joint: Trained
+    joint: tuple[Trained, ...]
+    validation: float
     seconds: dict[str, float]
 
 
@@ -114,17 +121,19 @@ class Pipeline:
         """Fit on train, choosing epochs and prior on validation; with `refit`, once more on train + validation."""
         text = self._text_vectors()
         collaborative, vectors = self._collaborative("train", None)
-        model, features, joint = self._timed("joint", lambda: self._joint("train", vectors, text, None))
-        choice = self._timed("prior", lambda: self._choose_prior(model))
+        model, features, joint = self._timed("joint", lambda: self._members("train", vectors, text, None))
+        validation, choice = self._timed("prior", lambda: self._validate(model))
         fit: Fit = "train"
         if refit:
             fit = "train+validation"
             _, vectors = self._collaborative(fit, collaborative)
-            model, features, _ = self._timed("refit joint", lambda: self._joint(fit, vectors, text, joint))
+            model, features, _ = self._timed("refit joint", lambda: self._members(fit, vectors, text, joint))
         prior = None
         if choice is not None and choice.weight:
             prior = self._timed("final prior", lambda: self._fit_prior(choice, fit))
-        return Fitted(model.eval(), self.config, features, prior, choice, fit, collaborative, joint, self.seconds)
+        return Fitted(
+            model.eval(), self.config, features, prior, choice, fit, collaborative, joint, validation, self.seconds
+        )
 
     # -- stages ------------------------------------------------------------------------------------------------
 
@@ -191,18 +200,32 @@ class Pipeline:
         items = vectors.items.cpu() * torch.from_numpy(taken)[:, None]
         return StageResult({"users": vectors.users.cpu(), "items": items}, vars(trained))
 
-    def _joint(
-        self, fit: Fit, vectors: CollaborativeVectors | None, text: torch.Tensor | None, chosen: Trained | None
-    ) -> tuple[DeftRec, ItemFeatures, Trained]:
-        config, options = self.config, self.config.training
+    def _members(
+        self,
+        fit: Fit,
+        vectors: CollaborativeVectors | None,
+        text: torch.Tensor | None,
+        chosen: tuple[Trained, ...] | None,
+    ) -> tuple[Model, ItemFeatures, tuple[Trained, ...]]:
+        """The joint stage of every member; `chosen` are those on train whose epochs a refit takes over."""
         if vectors is None and text is None:
             raise DataError(
                 f"{self.interactions.meta.name}: its items have no text and collaborative.encoder is none, so nothing "
                 "tells one item from another; set collaborative.encoder to lightgcn"
             )
         features = ItemFeatures.build(None if vectors is None else vectors.items, text)
-        torch.manual_seed(config.seed)
-        model = build_model(features, config, self.interactions.meta.domain).to(self.device)
+        members = int(self.config.training.members)
+        trained = [
+            self._joint(fit, features, member, None if chosen is None else chosen[member]) for member in range(members)
+        ]
+        models, stages = zip(*trained, strict=True)
+        return Ensemble(models) if members > 1 else models[0], features, stages
+
+    def _joint(self, fit: Fit, features: ItemFeatures, member: int, chosen: Trained | None) -> tuple[DeftRec, Trained]:
+        config, options = self.config, self.config.training
+        seed = config.seed + MEMBER_SEEDS * member
+        torch.manual_seed(seed)
+        model = build_member(features, config, self.interactions.meta.domain).to(self.device)
         model.diffusion.prepare(model.features)
         batches = PackedBatches(
             self.split.training(fit),
@@ -211,10 +234,11 @@ class Pipeline:
             batch_positions=int(options.batch_positions),
             targets=options.targets,
             objective=config.objective,
-            seed=config.seed,
+            seed=seed,
         )
-        name = "joint" if fit == "train" else "refit-joint"
+        name = ("joint" if fit == "train" else "refit-joint") + (f"-{member + 1}" if member else "")
         stage = JointStage(model, batches, self.validation, config, self.dtype, name)
+        minutes = math.inf if options.minutes is None else options.minutes / int(options.members)
         plan = Plan(
             epochs=int(options.epochs),
             learning_rate=float(options.learning_rate),
@@ -229,18 +253,17 @@ class Pipeline:
             average=options.average,
             accumulation=options.accumulation,
             checkpoint_seconds=options.checkpoint_seconds,
-            seconds=math.inf if options.minutes is None or chosen is not None else 60 * options.minutes,
+            seconds=math.inf if chosen is not None else 60 * minutes,
         )
-        return model, features, self._train(stage, plan)
+        return model, self._train(stage, plan)
 
     def _train(self, stage: CollaborativeStage | JointStage, plan: Plan) -> Trained:
         checkpoints = None if self.work is None else self.work / "checkpoints"
         return train(stage, plan, checkpoints=checkpoints, resume=self.resume, log=self.log, progress=self.progress)
 
-    def _choose_prior(self, model: DeftRec) -> PriorChoice | None:
+    def _validate(self, model: Model) -> tuple[float, PriorChoice | None]:
+        """NDCG@10 of the latent score on validation, and the prior that goes with it."""
         config = self.config
-        if config.retrieval.prior.kind == "none":
-            return None
         catalogue = model.encode_catalogue()
         retriever = Retriever.of(model, catalogue, config)
         queries = generate_queries(
@@ -251,18 +274,16 @@ class Pipeline:
             sampling=Sampling.of(config.diffusion),
             seed=config.seed,
         )
-        training = self.split.training("train")
-        return choose_prior(config.retrieval.prior, training, retriever, queries, self.validation, self.progress)
+        ranks = target_ranks(retriever, queries, self.validation, exclude_seen=True)
+        value = mean_accuracy(ranks)["ndcg@10"]
+        options, training = config.retrieval.prior, self.split.training("train")
+        if options.kind == "none":
+            return value, None
+        return value, choose_prior(options, training, retriever, queries, self.validation, self.progress)
 
-    def _fit_prior(self, choice: PriorChoice, fit: Fit) -> EasePrior:
+    def _fit_prior(self, choice: PriorChoice, fit: Fit) -> LinearPrior:
         options = self.config.retrieval.prior
-        return EasePrior.fit(
-            self.split.training(fit),
-            self.interactions.n_items,
-            choice.regularisation,
-            options.neighbours,
-            options.max_items,
-        )
+        return fit_prior(options, choice, self.split.training(fit), self.interactions.n_items)
 
     def _stage(self, name: str, deciding: Mapping[str, Any], make: Callable[[], StageResult]) -> StageResult:
         """The result of a stage that other runs may have made."""
@@ -291,7 +312,13 @@ def resolve(config: Config, interactions: Interactions, split: Split) -> Config:
     )
 
 
-def build_model(features: ItemFeatures, config: Config, domain: str) -> DeftRec:
+def build_model(features: ItemFeatures, config: Config, domain: str) -> Model:
+    """All members, untrained, for a catalogue."""
+    members = [build_member(features, config, domain) for _ in range(int(config.training.members))]
+    return Ensemble(members) if len(members) > 1 else members[0]
+
+
+def build_member(features: ItemFeatures, config: Config, domain: str) -> DeftRec:
     """An untrained DeftRec for a catalogue."""
     length = int(config.data.window) * config.tokenizer.ways
     return DeftRec(features, build_language_model(config.language, domain=domain, length=length), config)

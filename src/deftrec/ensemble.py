@@ -1,0 +1,65 @@
+"""Several models of one dataset as one: trained from different seeds, retrieved with together."""
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from deftrec.diffusion import Sample, Sampling
+from deftrec.language import Layout
+from deftrec.model import DeftRec, ItemLatents
+
+
+class Ensemble(nn.Module):
+    """Members whose scores are averaged (Lakshminarayanan et al. 2017, arXiv 1612.01474).
+
+    Scores are similarities of latents, so the latents of M members laid side by side and divided by sqrt(M) give the
+    mean of their scores: to an index, an ensemble is one model whose latents are M times as wide.
+
+    Args:
+        members: of the same configuration and catalogue, two or more.
+    """
+
+    scorer = None
+
+    def __init__(self, members: Sequence[DeftRec]) -> None:
+        super().__init__()
+        self.members: Sequence[DeftRec] = nn.ModuleList(members)  # type: ignore[assignment]
+
+    def encode_catalogue(self) -> ItemLatents:
+        """Tokens, latents and features of all members side by side, in evaluation mode."""
+        parts = [member.encode_catalogue() for member in self.members]
+        return ItemLatents(
+            torch.cat([part.ways for part in parts], -1),
+            _joined([part.latents for part in parts]),
+            torch.cat([part.features for part in parts], -1),
+        )
+
+    def generate(
+        self,
+        catalogue: ItemLatents,
+        items: Tensor,
+        layout: Layout,
+        sampling: Sampling,
+        generator: torch.Generator | None = None,
+        keep_path: bool = False,
+    ) -> Sample:
+        """See `DeftRec.generate`; `catalogue` is that of `encode_catalogue`."""
+        M = len(self.members)
+        tensors = catalogue.ways, catalogue.latents, catalogue.features
+        catalogues = [ItemLatents(*parts) for parts in zip(*(one.chunk(M, -1) for one in tensors), strict=True)]
+        samples = [
+            member.generate(own, items, layout, sampling, generator, keep_path)
+            for member, own in zip(self.members, catalogues, strict=True)
+        ]
+        paths = [sample.path for sample in samples if sample.path is not None]
+        return Sample(_joined([sample.x0 for sample in samples]), _joined(paths) if paths else None)
+
+
+Model: TypeAlias = DeftRec | Ensemble
+"""What is trained, saved and retrieved with."""
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    return torch.cat(parts, -1).div_(len(parts) ** 0.5)
