@@ -137,7 +137,9 @@ def adapt(config: Config, *, positions: int, interactions: int, users: int, item
                 drop_collaborative=0.5 if small else 0.1,
                 # The mean of a short history tells the language model nothing that it has not just read.
                 users="folded" if mean_length >= 20 else "none",
-                trainable_features=not middle and sparse and items <= 200_000,
+                trainable_features=(
+                    config.tokenizer.training == "joint" and not middle and sparse and items <= 200_000
+                ),
             ),
             "training": _filled(
                 config.training,

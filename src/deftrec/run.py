@@ -169,6 +169,8 @@ def load_trained_tensors(model: DeftRec, path: Path) -> None:
 
 
 def _frozen_names(model: DeftRec) -> set[str]:
+    if not model.language.in_files:
+        return set()
     return {f"language.{name}" for name, p in model.language.named_parameters() if not p.requires_grad}
 
 

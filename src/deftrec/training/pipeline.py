@@ -27,9 +27,9 @@ from deftrec.tokenizer import ItemFeatures
 from deftrec.training.batches import PackedBatches
 from deftrec.training.fusion import PriorChoice, choose_prior
 from deftrec.training.log import TrainingLog
-from deftrec.training.loop import Plan, Trained, train
+from deftrec.training.loop import Plan, Stage, Trained, train
 from deftrec.training.shared import SharedStages, StageResult
-from deftrec.training.stages import CollaborativeStage, JointStage
+from deftrec.training.stages import CollaborativeStage, JointStage, TokenizerStage
 
 T = TypeVar("T")
 
@@ -204,6 +204,8 @@ class Pipeline:
         torch.manual_seed(config.seed)
         model = build_model(features, config, self.interactions.meta.domain).to(self.device)
         model.diffusion.prepare(model.features)
+        if config.tokenizer.training == "frozen":
+            self._train_tokenizer(model, fit)
         batches = PackedBatches(
             self.split.training(fit),
             self.interactions.n_items,
@@ -233,7 +235,24 @@ class Pipeline:
         )
         return model, features, self._train(stage, plan)
 
-    def _train(self, stage: CollaborativeStage | JointStage, plan: Plan) -> Trained:
+    def _train_tokenizer(self, model: DeftRec, fit: Fit) -> None:
+        """By its own losses, then no more."""
+        options = self.config.tokenizer
+        stage = TokenizerStage(model, self.config.seed, "tokenizer" if fit == "train" else "refit-tokenizer")
+        plan = Plan(
+            epochs=options.alone_epochs,
+            learning_rate=options.alone_learning_rate,
+            patience=options.alone_epochs,
+            dtype=self.dtype,
+            stop_after=options.alone_epochs,
+            final_rate=self.config.training.final_rate,
+            clip=self.config.training.clip,
+            checkpoint_seconds=self.config.training.checkpoint_seconds,
+        )
+        self._train(stage, plan)
+        model.freeze_tokenizer()
+
+    def _train(self, stage: Stage, plan: Plan) -> Trained:
         checkpoints = None if self.work is None else self.work / "checkpoints"
         return train(stage, plan, checkpoints=checkpoints, resume=self.resume, log=self.log, progress=self.progress)
 
