@@ -140,6 +140,24 @@ def test_gradients_reach_everything_that_is_trained(model: DeftRec) -> None:
     assert (model.features.grad is not None) == model.features.requires_grad
 
 
+def test_a_frozen_tokenizer_neither_learns_nor_draws() -> None:
+    options = {"training": "frozen", "reconstruction_weight": 1.0, "trainable_features": False, "users": "folded"}
+    model, _ = make(tokenizer={**options, "mask_features": 0.3, "noise": 0.5, "dropout": 0.3})
+    assert set(model.train()(one_batch())) == {"loss", "error", "negatives", "reconstruction"}
+    model.freeze_tokenizer()
+    model.train()
+    tokens = model.item_tokenizer(model.features)
+    assert torch.equal(tokens.ways, model.item_tokenizer(model.features).ways)
+    losses = model(one_batch())
+    assert set(losses) == {"loss", "error", "negatives"}
+    losses["loss"].backward()
+    assert all(p.grad is None for p in model.item_tokenizer.parameters())
+    assert model.user_tokenizer is not None
+    assert any(p.grad is not None for p in model.user_tokenizer.parameters())
+    assert model.diffusion.training
+    assert not model.item_tokenizer.training
+
+
 def test_auxiliary_losses_are_weighed_in() -> None:
     weights = {"reconstruction_weight": 0.5, "mean_weight": 2.0, "redundancy_weight": 3.0}
     model, _ = make(tokenizer={"ways": 2, **weights})

@@ -102,6 +102,11 @@ def test_mistakes_are_named(override: str, message: str, tmp_path: Path) -> None
         ({"language": {"kind": "pretrained", "prompt": "before {history} after"}}, "must end with the placeholder"),
         ({"language": {"kind": "pretrained", "prompt": "{user} likes {history}"}}, "{domain} and {history}"),
         ({"tokenizer": {"drop_collaborative": 0.7, "drop_text": 0.6}}, "more than 1 together"),
+        ({"tokenizer": {"training": "frozen"}}, "set reconstruction_weight above 0"),
+        (
+            {"tokenizer": {"training": "frozen", "reconstruction_weight": 1, "trainable_features": True}},
+            "set trainable_features to false or auto",
+        ),
         ({"diffusion": {"head": "direct", "unrolled": 1}}, "head direct has no noise"),
         ({"diffusion": {"head": "semantic-ids", "condition_dropout": 0.1}}, "head semantic-ids has no noise"),
         ({"tokenizer": {"tokens": "rq", "ways": 2}}, "several codebooks for one way"),

@@ -69,6 +69,11 @@ class TokenizerOptions(Options):
     drop_collaborative: Rate | Auto = Field("auto", description="share of items whose collaborative half is zeroed")
     drop_text: Rate = Field(0.0, description="share of items whose whole text half is zeroed, in training")
     noise: Weight = Field(0.0, description="sigma-VAE: spread of the random scale of a token's noise, in training")
+    training: Literal["joint", "frozen"] = Field(
+        "joint", description="with the rest; frozen: first alone, to reconstruct the features, and then no more"
+    )
+    alone_epochs: Count = Field(200, description="passes over the catalogue of a tokenizer trained alone")
+    alone_learning_rate: Positive = 1e-3
     trainable_features: bool | Auto = Field("auto", description="learn the feature table on from its first value")
     users: Literal["none", "folded", "auto"] = Field(
         "auto", description="user tokens: none, or folded in from the history; auto: where histories are long"
@@ -89,6 +94,14 @@ class TokenizerOptions(Options):
     def _residual_of_one(self) -> "TokenizerOptions":
         if self.tokens == "rq" and self.ways > 1:
             raise ValueError("tokens rq has several codebooks for one way: set ways to 1, and codebooks as you like")
+        return self
+
+    @model_validator(mode="after")
+    def _frozen_on_something(self) -> "TokenizerOptions":
+        if self.training == "frozen" and not self.reconstruction_weight:
+            raise ValueError("training frozen learns by reconstruction: set reconstruction_weight above 0")
+        if self.training == "frozen" and self.trainable_features is True:
+            raise ValueError("training frozen needs features that stay: set trainable_features to false or auto")
         return self
 
 
@@ -114,6 +127,9 @@ class PretrainedOptions(Options):
     kind: Literal["pretrained"] = "pretrained"
     model: str = Field("minilm", description="`minilm` (packaged, works offline), a local path, or a hub id")
     revision: str | None = Field(None, description="hub revision; null: the newest")
+    initial: Literal["pretrained", "random"] = Field(
+        "pretrained", description="weights to start from; random: the architecture alone, to see what they are worth"
+    )
     tuning: Literal["frozen", "full", "lora"] = "full"
     lora_rank: Count = 16
     lora_alpha: Positive = 32.0
@@ -226,7 +242,7 @@ class PriorOptions(Options):
     EASE (Steck 2019) knows what is taken together, SLIT (Choi et al. 2021) what is taken next; validation chooses.
     """
 
-    kind: Literal["auto", "ease", "slit", "none"] = Field("auto", description="auto: whichever validation prefers")
+    kind: Literal["any", "ease", "slit", "none"] = Field("any", description="any: whichever validation prefers")
     regularisation: tuple[Positive, ...] = Field((50.0, 300.0), description="of EASE; validation chooses")
     recency: tuple[Weight, ...] = Field((0.0, 0.25, 0.5, 1.0), description="p of (1 + age)^-p; validation chooses")
     slit_regularisation: tuple[Positive, ...] = Field((100.0, 1000.0), description="of SLIT; validation chooses")

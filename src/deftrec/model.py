@@ -72,6 +72,7 @@ class DeftRec(nn.Module):
         # The auxiliary losses are the items': a folded user has no vector of its own. Nor is it ever quantised.
         if options.users == "folded":
             self.user_tokenizer = self._tokenizer(config, language.width, [], frozenset(), Continuous)
+        self.tokenizer_frozen = False
         self.language = language
         self.diffusion = HEADS[config.diffusion.head](language.width, config.diffusion, len(features.values))
         self.objective = Objective(config.objective)
@@ -98,6 +99,18 @@ class DeftRec(nn.Module):
             losses=losses,
             quantiser=quantiser(options.ways, width, options),
         )
+
+    def freeze_tokenizer(self) -> None:
+        """From here on items keep their tokens, without masking or noise; a tokenizer of users still learns."""
+        self.tokenizer_frozen = True
+        self.item_tokenizer.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> "DeftRec":
+        """See `nn.Module.train`; a frozen tokenizer stays in evaluation mode."""
+        super().train(mode)
+        if self.tokenizer_frozen:
+            self.item_tokenizer.eval()
+        return self
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Losses of a batch: `loss` and its parts, scalars."""

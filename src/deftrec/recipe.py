@@ -124,6 +124,10 @@ def adapt(config: Config, *, positions: int, interactions: int, users: int, item
     mean_length = positions / max(1, users)
     epochs = 40 if small else 20 if middle else 12 if positions < 2_000_000 else 6
     sparse = interactions / max(1, items) < 40
+    # What a seed does to a small model is worth more than what most settings do; averaging takes it out.
+    members = 4 if small else 3 if middle else 2 if positions < 300_000 else 1
+    if config.diffusion.head == "semantic-ids":
+        members = 1
     return config.model_copy(
         update={
             "data": _filled(config.data, window=64 if mean_length < 80 else 128),
@@ -137,7 +141,9 @@ def adapt(config: Config, *, positions: int, interactions: int, users: int, item
                 drop_collaborative=0.5 if small else 0.1,
                 # The mean of a short history tells the language model nothing that it has not just read.
                 users="folded" if mean_length >= 20 else "none",
-                trainable_features=not middle and sparse and items <= 200_000,
+                trainable_features=(
+                    config.tokenizer.training == "joint" and not middle and sparse and items <= 200_000
+                ),
             ),
             "training": _filled(
                 config.training,
@@ -145,7 +151,7 @@ def adapt(config: Config, *, positions: int, interactions: int, users: int, item
                 batch_positions=1024 if small else 2048,
                 epochs=epochs,
                 patience=max(4, epochs // 4),
-                members=1,
+                members=members,
             ),
         }
     )

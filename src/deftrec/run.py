@@ -25,6 +25,7 @@ from deftrec.data import Fit, Interactions
 from deftrec.ensemble import Model
 from deftrec.errors import DeftRecError
 from deftrec.files import write_text
+from deftrec.language import LanguageModel
 from deftrec.retrieval import LinearPrior
 from deftrec.tokenizer import ItemFeatures
 from deftrec.training.checkpoint import load_tensors, save_tensors
@@ -165,7 +166,13 @@ def load_trained_tensors(model: Model, path: Path) -> None:
 
 
 def _frozen_names(model: Model) -> set[str]:
-    return {name for name, p in model.named_parameters() if "language." in name and not p.requires_grad}
+    return {
+        f"{path}.{name}"
+        for path, module in model.named_modules()
+        if isinstance(module, LanguageModel) and module.in_files
+        for name, parameter in module.named_parameters()
+        if not parameter.requires_grad
+    }
 
 
 def read_model(path: Path, kind: type[M]) -> M:

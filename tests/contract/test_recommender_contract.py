@@ -38,6 +38,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "guided": {"diffusion": {"condition_dropout": 0.2, "guidance_scale": 0.5, "steps": 2}},
     "vector-quantised": {"tokenizer": {"tokens": "vq", "ways": 2, "codebook_size": 24}},
     "residually-quantised": {"tokenizer": {"tokens": "rq", "codebook_size": 8}, "training": {"precision": "bf16"}},
+    "frozen-tokenizer": {
+        "tokenizer": {"training": "frozen", "trainable_features": False, "ways": 2, "users": "folded"}
+        | {"reconstruction_weight": 1.0, "mean_weight": 1.0, "redundancy_weight": 0.1, "alone_epochs": 100}
+    },
     "direct": {"diffusion": {"head": "direct"}, "objective": {"error_weight": 0.0}},
     "regression": {"diffusion": {"head": "direct"}, "objective": {"negatives": "none", "error_weight": 1.0}},
     "semantic-ids": {"diffusion": {"head": "semantic-ids", "code_levels": 2, "code_size": 6, "beam": 24}},
@@ -45,12 +49,18 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "folded-users": {"tokenizer": {"users": "folded"}},
     "averaged": {"training": {"average": 0.9}},
     "bf16": {"training": {"precision": "bf16"}},
+    "ensemble": {"training": {"members": 2}},
+    "slit-prior": {"retrieval": {"prior": {"kind": "slit"}}},
     "no-prior": {"retrieval": {"prior": {"kind": "none"}}},
     "text-alone": {"collaborative": {"encoder": "none"}, "text": {"encoder": "minilm", "model": BERT}},
     "both-vectors": {"text": {"encoder": "minilm", "model": BERT}, "tokenizer": {"drop_collaborative": 0.5}},
     "full-tuning": {"language": {"kind": "pretrained", "model": BERT, "tuning": "full", "prompt": PROMPT}},
     "lora": {"language": {"kind": "pretrained", "model": BERT, "tuning": "lora", "prompt": PROMPT}},
     "frozen": {"language": {"kind": "pretrained", "model": BERT, "tuning": "frozen", "prompt": PROMPT}},
+    "random-weights": {
+        "language": {"kind": "pretrained", "model": BERT, "initial": "random", "prompt": PROMPT},
+        "training": {"epochs": 30, "patience": 30},
+    },
     "euclidean": {"diffusion": {"space": "euclidean"}, "retrieval": {"similarity": "l2"}},
     "last-targets": {"training": {"targets": "last"}},
     "temporal": {"data": {"split": "temporal", "window": 20}},

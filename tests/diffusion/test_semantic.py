@@ -62,22 +62,32 @@ def test_kmeans_finds_what_is_there() -> None:
     torch.testing.assert_close(best, torch.tensor([-5.0, 5.0]), atol=0.1, rtol=0)
 
 
+def following(tree: CodeTree, level: int, node: int) -> dict[int, int]:
+    """Codes that may follow a node, and where they lead."""
+    pairs = zip(tree.codes[level][node].tolist(), tree.children[level][node].tolist(), strict=True)
+    return {code: child for code, child in pairs if code >= 0}
+
+
+def walk(codes: Tensor, path: tuple[int, ...]) -> int | None:
+    """The item at the end of a path, or None."""
+    tree, node = CodeTree.of(codes), 0
+    for level, code in enumerate(path):
+        children = following(tree, level, node)
+        if code not in children:
+            return None
+        node = children[code]
+    return node
+
+
 def test_the_tree_leads_from_codes_to_items() -> None:
     codes = semantic_ids(features(), levels=2, size=5)
-    children = CodeTree.of(codes, 5).children
-    found = {}
-    for path in itertools.product(range(5), repeat=3):
-        node = 0
-        for table, code in zip(children, path, strict=True):
-            node = int(table[node, code]) if node >= 0 else -1
-        if node >= 0:
-            found[path] = node
+    found = {path: leaf for path in itertools.product(range(5), repeat=3) if (leaf := walk(codes, path)) is not None}
     assert found == {tuple(row): item for item, row in enumerate(codes.tolist())}
 
 
 def log_p(head: SemanticIdHead, condition: Tensor) -> Tensor:
     """The chance of every item by going through all of them, renormalised over ids that exist. `[N, I]`"""
-    children = CodeTree.of(head.codes, 5).children
+    tree = CodeTree.of(head.codes)
     rows = []
     for row in condition:
         values = []
@@ -86,9 +96,10 @@ def log_p(head: SemanticIdHead, condition: Tensor) -> Tensor:
             for level, code in enumerate(codes):
                 if level:
                     hidden = head._advance(hidden, torch.tensor([codes[level - 1]]), level)
-                logits = head.leave[level](hidden)[0].masked_fill(children[level][node] < 0, float("-inf"))
-                total += float(logits.log_softmax(0)[code])
-                node = int(children[level][node, code])
+                children = following(tree, level, node)
+                logits = head.leave[level](hidden)[0]
+                total += float(logits[code] - logits[list(children)].logsumexp(0))
+                node = children[code]
             values.append(total)
         rows.append(values)
     return torch.tensor(rows)
@@ -122,11 +133,11 @@ def asked(rows: int = 12) -> NextItems:
 
 
 def test_the_loss_is_the_log_chance_of_the_targets_codes() -> None:
-    head, following = make_head(), asked()
-    losses = head.losses(following, Objective(ObjectiveOptions()))
+    head, wanted = make_head(), asked()
+    losses = head.losses(wanted, Objective(ObjectiveOptions()))
     expected = 0.0
-    for row, place in zip(following.condition, following.targets.tolist(), strict=True):
-        codes = head.codes[following.candidates[place]].tolist()
+    for row, place in zip(wanted.condition, wanted.targets.tolist(), strict=True):
+        codes = head.codes[wanted.candidates[place]].tolist()
         hidden = torch.tanh(head.enter(row[None]))
         for level, code in enumerate(codes):
             if level:
@@ -135,18 +146,18 @@ def test_the_loss_is_the_log_chance_of_the_targets_codes() -> None:
     assert losses["loss"].item() == pytest.approx(expected / 12, rel=1e-4)
     assert set(losses) == {"loss", "code 1", "code 2", "code 3"}
     losses["loss"].backward()
-    assert following.condition.grad is not None
+    assert wanted.condition.grad is not None
     assert all(parameter.grad is not None for parameter in head.parameters())
 
 
 def test_ids_are_learnt() -> None:
     head, condition, targets = make_head().train(), torch.eye(4, D), torch.tensor([4, 7, 11, 19])
-    following = NextItems(
+    wanted = NextItems(
         condition, targets, torch.randn(4, D), torch.arange(4), torch.zeros(0, 2, dtype=torch.int64), None
     )
     optimizer = torch.optim.Adam(head.parameters(), 1e-2)
     for _ in range(100):
-        loss = head.losses(following, Objective(ObjectiveOptions()))["loss"]
+        loss = head.losses(wanted, Objective(ObjectiveOptions()))["loss"]
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -234,3 +234,19 @@ def test_a_folder_that_is_no_model_is_said_to_be_none(tmp_path: Path, folders: d
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(ConfigError, match="cannot be read as a language model"):
         build_language_model(PretrainedOptions(model=str(tmp_path), prompt=PROMPT), domain="", length=4)
+
+
+@pytest.mark.parametrize("name", ["bert", "llama"])
+def test_random_weights_are_the_same_architecture(name: str, folders: dict[str, Path]) -> None:
+    first, read = pretrained(folders[name], initial="random"), pretrained(folders[name])
+    again = pretrained(folders[name], initial="random")
+    shapes = {key: tensor.shape for key, tensor in read.state_dict().items()}
+    assert {key: tensor.shape for key, tensor in first.state_dict().items()} == shapes
+    trained = {key for key, p in read.named_parameters() if p.requires_grad}
+    assert {key for key, p in first.named_parameters() if p.requires_grad} == trained
+    matrices = [key for key, tensor in read.state_dict().items() if tensor.ndim > 1]
+    for other in (read, again):
+        assert not any(torch.equal(first.state_dict()[key], other.state_dict()[key]) for key in matrices)
+    assert (first.attention, first.words().shape) == (read.attention, read.words().shape)
+    assert read.in_files
+    assert not first.in_files  # so a run keeps all of its weights, those that are not trained too

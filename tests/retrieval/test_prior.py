@@ -1,4 +1,4 @@
-"""EASE against its closed form."""
+"""EASE and SLIT against their closed forms."""
 
 import numpy as np
 import pytest
@@ -96,3 +96,44 @@ def test_scores_weigh_the_history_by_age(recency: float, cells: int, monkeypatch
         for age, item in enumerate(reversed(history)):
             expected += (1 + age) ** -recency * weights[item]
         torch.testing.assert_close(row, expected, atol=1e-5, rtol=1e-4)
+
+
+def dense_slit(lists: list[list[int]], items: int, regularisation: float, recency: float, window: int) -> Tensor:
+    """(X^T X + lambda)^-1 X^T Y in float64, one row of X and Y for every place that has a history."""
+    x, y = [], []
+    for taken in lists:
+        for place in range(1, len(taken)):
+            row = torch.zeros(items, dtype=torch.float64)
+            for age, item in enumerate(reversed(taken[max(0, place - window) : place])):
+                row[item] += (1 + age) ** -recency
+            x.append(row)
+            y.append(torch.nn.functional.one_hot(torch.tensor(taken[place]), items).double())
+    X, Y = torch.stack(x), torch.stack(y)
+    return torch.linalg.solve(X.T @ X + regularisation * torch.eye(items, dtype=torch.float64), X.T @ Y).float()
+
+
+@pytest.mark.parametrize("window", [3, 50])
+@pytest.mark.parametrize("recency", [0.0, 0.5])
+def test_slit_is_the_closed_form(recency: float, window: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prior, "SLIT_WINDOW", window)
+    lists = [*many(), [3, 3, 5, 3], [4], []]
+    fitted = LinearPrior.slit(Sequences.from_lists(lists), 30, 7.0, recency, neighbours=30, max_items=30)
+    torch.testing.assert_close(as_matrix(fitted), dense_slit(lists, 30, 7.0, recency, window), atol=1e-5, rtol=1e-3)
+
+
+def test_slit_of_the_most_popular_skips_the_others() -> None:
+    lists = many()
+    popular = np.sort(np.argsort(-np.bincount(np.concatenate(lists), minlength=30), kind="stable")[:10]).tolist()
+    fitted = as_matrix(LinearPrior.slit(Sequences.from_lists(lists), 30, 7.0, 0.5, neighbours=30, max_items=10))
+    inside = [[popular.index(item) for item in taken if item in popular] for taken in lists]
+    torch.testing.assert_close(fitted[popular][:, popular], dense_slit(inside, 10, 7.0, 0.5, 50), atol=1e-5, rtol=1e-3)
+    others = [item for item in range(30) if item not in popular]
+    assert (fitted[others] == 0).all()
+    assert (fitted[:, others] == 0).all()
+
+
+def test_slit_is_fitted_on_a_sample_where_there_are_too_many_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    ring = [[(start + step) % 30 for step in range(12)] for start in range(30)] * 4
+    monkeypatch.setattr(prior, "SLIT_ROWS", 600)  # of 1,320
+    fitted = as_matrix(LinearPrior.slit(Sequences.from_lists(ring), 30, 1.0, 1.0, neighbours=30, max_items=30))
+    assert fitted.argmax(1).tolist() == [(item + 1) % 30 for item in range(30)]

@@ -72,24 +72,28 @@ class CodeTree:
     """Which codes may follow which: what a beam is constrained to.
 
     Attributes:
-        children: for each level, the node of the next level that a code leads to, -1 where no item has such codes. A
-            node of the last level is an item. Each `[nodes, size]` int64
+        codes: for each level, the codes that may follow a node, padded with -1. Each `[nodes, most children]` int64
+        children: the nodes of the next level that they lead to, likewise; items at the last level.
     """
 
+    codes: list[Tensor]
     children: list[Tensor]
 
     @classmethod
-    def of(cls, codes: Tensor, size: int) -> "CodeTree":
+    def of(cls, codes: Tensor) -> "CodeTree":
         """The tree of `codes` `[I, L]`, no two rows equal."""
-        children = []
+        size = int(codes.max()) + 1
+        tree = cls([], [])
         node = torch.zeros(len(codes), dtype=torch.int64, device=codes.device)  # at the root
-        nodes = 1
         for level in range(codes.shape[1]):
-            path = node * size + codes[:, level]
+            paths, following = torch.unique(node * size + codes[:, level], return_inverse=True)
+            parents = paths // size
+            counts = torch.bincount(parents)
+            place = torch.arange(len(paths), device=codes.device) - (counts.cumsum(0) - counts)[parents]
+            empty = torch.full((len(counts), int(counts.max())), -1, dtype=torch.int64, device=codes.device)
+            tree.codes.append(empty.index_put((parents, place), paths % size))
             last = level + 1 == codes.shape[1]
-            distinct, following = torch.unique(path, return_inverse=True)
-            table = torch.full((nodes * size,), -1, dtype=torch.int64, device=codes.device)
-            table[path] = torch.arange(len(codes), device=codes.device) if last else following
-            children.append(table.view(nodes, size))
-            node, nodes = following, len(distinct)
-        return cls(children)
+            reached = following.argsort() if last else torch.arange(len(paths), device=codes.device)
+            tree.children.append(empty.index_put((parents, place), reached))
+            node = following
+        return tree

@@ -10,6 +10,9 @@ from deftrec.diffusion.codes import CodeTree, semantic_ids
 from deftrec.diffusion.objective import NextItems, Objective
 from deftrec.diffusion.sampler import Sample
 
+ROWS = 256
+"""Beam searches at a time."""
+
 
 class SemanticIdHead(Head):
     """A small recurrent decoder over semantic ids (after TIGER, Rajput et al. 2023, arXiv 2305.05065).
@@ -67,22 +70,27 @@ class SemanticIdHead(Head):
     def beam_search(self, condition: Tensor) -> Tensor:
         """log p of the items that `beam` partial ids lead to, `-inf` for others. `[N, D]` -> `[N, I]` float32"""
         if self._tree is None:
-            self._tree = CodeTree.of(self.codes, self.options.code_size)
-        N, size = len(condition), self.options.code_size
+            self._tree = CodeTree.of(self.codes)
+        return torch.cat([self._search(rows, self._tree) for rows in torch.split(condition, ROWS)])
+
+    def _search(self, condition: Tensor, tree: CodeTree) -> Tensor:
+        N = len(condition)
         hidden = torch.tanh(self.enter(condition))[:, None]  # [N, B, W], B = 1 at the root
         total = torch.zeros(N, 1, device=condition.device)
         node = torch.zeros(N, 1, dtype=torch.int64, device=condition.device)
         for level, leave in enumerate(self.leave):
-            children = self._tree.children[level][node.clamp_min(0)]  # [N, B, size]
-            chances = leave(hidden).float().masked_fill(children < 0, float("-inf"))
-            # No item has such codes: nothing is spent on them. A beam without children is dead already.
-            chances = torch.nan_to_num(chances.log_softmax(-1), nan=float("-inf"), neginf=float("-inf"))
+            codes, children = tree.codes[level][node], tree.children[level][node]  # [N, B, C]
+            chances = leave(hidden).float().gather(2, codes.clamp_min(0))
+            # Nothing is spent on codes that no item has.
+            chances = chances.masked_fill(codes < 0, float("-inf")).log_softmax(-1)
             joint = (total[..., None] + chances).flatten(1)
             best = joint.topk(min(self.options.beam, joint.shape[1]), dim=1)
-            total, parent, code = best.values, best.indices // size, best.indices % size
-            node = children.flatten(1).gather(1, best.indices)
+            total, parent = best.values, best.indices // codes.shape[2]
+            # Past the last child a beam is dead: its total says so, and it walks anywhere.
+            node = children.flatten(1).gather(1, best.indices).clamp_min(0)
             hidden = hidden.gather(1, parent[..., None].expand(-1, -1, hidden.shape[-1]))
             if level + 1 < len(self.leave):
+                code = codes.flatten(1).gather(1, best.indices).clamp_min(0)
                 flat = self._advance(hidden.flatten(0, 1), code.flatten(), level + 1)
                 hidden = flat.view(N, -1, hidden.shape[-1])
         scores = torch.full((N, self.n_items + 1), float("-inf"), device=condition.device)

@@ -43,9 +43,11 @@ class LanguageModel(nn.Module, ABC):
 
     Attributes:
         width: D, of the tokens read and of the condition.
+        in_files: whether weights that are not trained can be read again from where they came from.
     """
 
     width: int
+    in_files: bool = True
 
     def forward(self, ways: Tensor, layout: Layout) -> Tensor:
         """Conditions of a batch of histories.

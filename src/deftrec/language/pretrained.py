@@ -44,10 +44,13 @@ class PretrainedLanguageModel(LanguageModel):
         attention: str = options.attention
         if attention == "auto":
             attention = "sdpa" if torch.cuda.is_available() else "eager"
+        arguments = {"attn_implementation": attention, "dtype": torch.float32, **extra}
+        self.in_files = options.initial == "pretrained"
         with reading(folder):
-            model = AutoModel.from_pretrained(
-                folder, config=config, use_safetensors=True, attn_implementation=attention, dtype=torch.float32, **extra
-            )
+            if self.in_files:
+                model = AutoModel.from_pretrained(folder, config=config, use_safetensors=True, **arguments)
+            else:
+                model = AutoModel.from_config(config, **arguments)
         self.attention, self.width = attention, int(config.hidden_size)
         prompt = options.prompt.format(domain=domain, history="").strip()
         ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]

@@ -118,9 +118,9 @@ def choose_prior(
 
 def _fits(options: PriorOptions) -> Iterator[list[PriorSettings]]:
     """Settings to try, in groups that one fit serves: EASE's weights do not depend on how the history is weighed."""
-    if options.kind in {"auto", "ease"}:
+    if options.kind in {"any", "ease"}:
         for regularisation in options.regularisation:
             yield [PriorSettings("ease", regularisation, recency) for recency in options.recency]
-    if options.kind in {"auto", "slit"}:
+    if options.kind in {"any", "slit"}:
         for regularisation, recency in itertools.product(options.slit_regularisation, options.slit_recency):
             yield [PriorSettings("slit", regularisation, recency)]

@@ -28,9 +28,9 @@ from deftrec.tokenizer import ItemFeatures
 from deftrec.training.batches import PackedBatches
 from deftrec.training.fusion import PriorChoice, choose_prior, fit_prior
 from deftrec.training.log import TrainingLog
-from deftrec.training.loop import Plan, Trained, train
+from deftrec.training.loop import Plan, Stage, Trained, train
 from deftrec.training.shared import SharedStages, StageResult
-from deftrec.training.stages import CollaborativeStage, JointStage, mean_accuracy, target_ranks
+from deftrec.training.stages import CollaborativeStage, JointStage, TokenizerStage, mean_accuracy, target_ranks
 
 T = TypeVar("T")
 
@@ -224,9 +224,12 @@ class Pipeline:
     def _joint(self, fit: Fit, features: ItemFeatures, member: int, chosen: Trained | None) -> tuple[DeftRec, Trained]:
         config, options = self.config, self.config.training
         seed = config.seed + MEMBER_SEEDS * member
+        prefix, suffix = "" if fit == "train" else "refit-", f"-{member + 1}" if member else ""
         torch.manual_seed(seed)
         model = build_member(features, config, self.interactions.meta.domain).to(self.device)
         model.diffusion.prepare(model.features)
+        if config.tokenizer.training == "frozen":
+            self._train_tokenizer(model, seed, prefix + "tokenizer" + suffix)
         batches = PackedBatches(
             self.split.training(fit),
             self.interactions.n_items,
@@ -236,8 +239,7 @@ class Pipeline:
             objective=config.objective,
             seed=seed,
         )
-        name = ("joint" if fit == "train" else "refit-joint") + (f"-{member + 1}" if member else "")
-        stage = JointStage(model, batches, self.validation, config, self.dtype, name)
+        stage = JointStage(model, batches, self.validation, config, self.dtype, prefix + "joint" + suffix)
         minutes = math.inf if options.minutes is None else options.minutes / int(options.members)
         plan = Plan(
             epochs=int(options.epochs),
@@ -257,7 +259,24 @@ class Pipeline:
         )
         return model, self._train(stage, plan)
 
-    def _train(self, stage: CollaborativeStage | JointStage, plan: Plan) -> Trained:
+    def _train_tokenizer(self, model: DeftRec, seed: int, name: str) -> None:
+        """By its own losses, then no more."""
+        options = self.config.tokenizer
+        stage = TokenizerStage(model, seed, name)
+        plan = Plan(
+            epochs=options.alone_epochs,
+            learning_rate=options.alone_learning_rate,
+            patience=options.alone_epochs,
+            dtype=self.dtype,
+            stop_after=options.alone_epochs,
+            final_rate=self.config.training.final_rate,
+            clip=self.config.training.clip,
+            checkpoint_seconds=self.config.training.checkpoint_seconds,
+        )
+        self._train(stage, plan)
+        model.freeze_tokenizer()
+
+    def _train(self, stage: Stage, plan: Plan) -> Trained:
         checkpoints = None if self.work is None else self.work / "checkpoints"
         return train(stage, plan, checkpoints=checkpoints, resume=self.resume, log=self.log, progress=self.progress)
 
