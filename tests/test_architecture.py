@@ -25,6 +25,7 @@ ORDER = [
     "training",
     *("run", "recommender"),
     "report",
+    "ablation",
     "cli",
 ]
 

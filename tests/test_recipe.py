@@ -11,9 +11,9 @@ from pydantic import ValidationError
 from deftrec import Config, load_recipe
 from deftrec.config import NanoOptions, PretrainedOptions
 from deftrec.errors import ConfigError
-from deftrec.recipe import adapt, build_config, recipes_folder
+from deftrec.recipe import adapt, build_config, recipes_folder, shipped_recipes
 
-SHIPPED = sorted(path.stem for path in recipes_folder().glob("*.yaml"))
+SHIPPED = shipped_recipes()
 
 
 @pytest.mark.parametrize("name", SHIPPED)

@@ -13,11 +13,19 @@ from deftrec.errors import ConfigError
 
 M = TypeVar("M", bound=BaseModel)
 
+ABLATIONS = "ablations.yaml"
+"""Beside the recipes, and none of them: the variants of `deftrec ablate`."""
+
 
 def recipes_folder() -> Path:
     """Where the shipped recipes lie: inside the installed package, or at the root of a checkout."""
     packaged = Path(__file__).parent / "recipes"
     return packaged if packaged.is_dir() else Path(__file__).parents[2] / "recipes"
+
+
+def shipped_recipes() -> list[str]:
+    """Names of the recipes that are shipped."""
+    return sorted(file.stem for file in recipes_folder().glob("*.yaml") if file.name != ABLATIONS)
 
 
 def load_recipe(name_or_path: str, overrides: list[str] | None = None) -> Config:
@@ -30,7 +38,7 @@ def load_recipe(name_or_path: str, overrides: list[str] | None = None) -> Config
     if path.suffix not in {".yaml", ".yml"}:
         path = recipes_folder() / f"{path.name}.yaml"
     if not path.is_file():
-        names = ", ".join(sorted(file.stem for file in recipes_folder().glob("*.yaml")))
+        names = ", ".join(shipped_recipes())
         raise ConfigError(f"no recipe {name_or_path!r}; give a YAML file or one of: {names}")
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}

@@ -2,6 +2,7 @@
 
 import torch
 
+from deftrec import Recommender
 from deftrec.progress import Silent
 from deftrec.recipe import adapt
 from deftrec.tokenizer import ItemFeatures
@@ -9,7 +10,7 @@ from deftrec.training.log import TrainingLog
 from deftrec.training.loop import Plan, train
 from deftrec.training.pipeline import build_model
 from deftrec.training.stages import TokenizerStage
-from toy import tiny_config
+from toy import ring, tiny_config
 
 
 def test_a_tokenizer_learns_to_give_back_the_features() -> None:
@@ -31,3 +32,10 @@ def test_a_tokenizer_learns_to_give_back_the_features() -> None:
     rows = torch.cat(list(batches))
     assert (steps, len(rows)) == (3, 50)
     assert torch.equal(rows.sort(0).values, features.values.sort(0).values)  # every item once
+
+
+def test_minutes_end_the_joint_stage_and_nothing_else() -> None:
+    options = {"training": {"minutes": 1e-6}, "collaborative": {"epochs": 10}}
+    recommender = Recommender.fit(ring(), tiny_config(**options), refit=True)
+    assert len(recommender.info.history["joint"]) == recommender.info.epochs["joint"] == 1
+    assert len(recommender.info.history["collaborative"]) > 1

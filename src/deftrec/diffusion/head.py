@@ -19,7 +19,8 @@ EPS_START = 0.98
 class DiffusionHead(Head):
     """Noise schedule and denoiser as one: corrupts latents, denoises them, and generates new ones.
 
-    Noise has variance 1 / D in each of the D components, so that its norm is that of a latent on the unit sphere.
+    On the sphere, noise has variance 1 / D in each of the D components, so that its norm is that of a latent; elsewhere
+    variance 1, for latents whose components have about that (`tokenizer.mean_weight`).
 
     Args:
         latent: D.
@@ -29,6 +30,7 @@ class DiffusionHead(Head):
 
     def __init__(self, latent: int, options: DiffusionOptions, n_items: int = 0) -> None:
         super().__init__(latent, options, n_items)
+        self.noise_precision = latent if options.space == "sphere" else 1
         self.schedule = SCHEDULES[options.schedule]()
         self.denoiser = Denoiser(latent, options.width, options.depth)
         self.skip = nn.Linear(latent, latent, bias=False) if options.skip else None
@@ -118,7 +120,7 @@ class DiffusionHead(Head):
         N, S, D = len(condition), sampling.samples, self.latent
         repeated = condition.repeat_interleave(S, 0)
         start = EPS_START if self.options.prediction == "eps" else 1.0
-        sampler = SAMPLERS[sampling.sampler](self.schedule, sampling.steps, start, 1 / D)
+        sampler = SAMPLERS[sampling.sampler](self.schedule, sampling.steps, start, 1 / self.noise_precision)
         x = torch.zeros(S, D, device=condition.device)
         if sampling.start == "noise":
             x = self._draw(S, condition.device, generator)
@@ -138,4 +140,4 @@ class DiffusionHead(Head):
 
     def _draw(self, n: int, device: torch.device, generator: torch.Generator | None = None) -> Tensor:
         noise = torch.randn(n, self.latent, device=device, generator=generator)
-        return noise / math.sqrt(self.latent)
+        return noise / math.sqrt(self.noise_precision)

@@ -1,0 +1,75 @@
+"""`deftrec ablate`: the recipe beside variants of itself, each claim of the paper a row."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deftrec.cli.console import Stopped, listening, output, working
+from deftrec.cli.options import DataFolder, Json, Overrides, Recipe
+
+
+def ablate(
+    data: DataFolder,
+    out: Annotated[Path, typer.Option(help="The report's folder; what it holds finished is kept.", metavar="REPORT")],
+    variants: Annotated[
+        str | None, typer.Option(help="Which variants; all of them unless said.", metavar="A,B,...")
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="How often each is trained.", min=1, metavar="N")] = 1,
+    recipe: Recipe = "default",
+    overrides: Overrides = None,
+    as_json: Json = False,
+) -> None:
+    """Train variants of a recipe, one choice changed in each, and compare them with it.
+
+    Called again after an interruption, it goes on with what is not finished. Exit code 1 says that a variant failed.
+
+    Example: deftrec ablate --data data/ml-100k --out reports/ablation --variants vq,pairwise,eps --seeds 3
+    """
+    from deftrec.recipe import load_recipe
+
+    command = _command(data, out, variants, seeds, recipe, overrides or [])
+    config = load_recipe(recipe, overrides)
+    try:
+        with listening() as progress:
+            with working(progress, f"reading {data}"):
+                from deftrec.ablation import Study, choose_variants, compare, load_variants, write_ablation
+                from deftrec.data import Interactions
+
+                chosen = choose_variants(load_variants(), variants)
+                interactions = Interactions.load(data)
+            study = Study(interactions, config, chosen, seeds=seeds, work=out / "work", progress=progress)
+            runs = study.run()
+            with working(progress, "comparing"):
+                comparisons = compare(runs)
+                page = write_ablation(out, runs, comparisons, chosen, study.failures, command)
+    except KeyboardInterrupt:
+        raise Stopped("interrupted; the same command goes on with what is not finished") from None
+    if as_json:
+        print((out / "results.json").read_text(encoding="utf-8"), end="")
+    else:
+        console = output()
+        for row in comparisons:
+            if (row.split, row.metric) == ("test", "ndcg@10"):
+                interval = f"{row.ci95[0]:+.4f} to {row.ci95[1]:+.4f}"
+                console.print(
+                    f"{row.name:28} NDCG@10 {row.mean:.4f}  {row.difference:+.4f} ({interval})  p {row.p:.3f}",
+                    markup=False,
+                )
+        console.print(f"results: {out / 'results.json'}", markup=False)
+        console.print(f"report: {page}", markup=False)
+    if study.failures:
+        print(f"error: {'; '.join(f'{name}: {why}' for name, why in study.failures.items())}", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+def _command(data: Path, out: Path, variants: str | None, seeds: int, recipe: str, overrides: list[str]) -> str:
+    """The command as somebody would repeat it."""
+    words = ["deftrec", "ablate", "--data", str(data), "--out", str(out), "--recipe", recipe, "--seeds", str(seeds)]
+    if variants is not None:
+        words += ["--variants", variants]
+    for override in overrides:
+        words += ["--set", override]
+    return shlex.join(words)

@@ -1,0 +1,175 @@
+"""Variants are trained alike, measured alike, kept, and compared with the recipe."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from deftrec import Recommender
+from deftrec.ablation import BASE, Comparison, Measured, Study, Variant, compare, write_ablation
+from deftrec.ablation.forest import forest
+from deftrec.errors import DeftRecError
+from deftrec.evaluation import paired_bootstrap
+from deftrec.progress import Silent
+from toy import ring, tiny_config
+
+VARIANTS = {
+    "deftrec/same": Variant(about="nothing changed"),
+    "deftrec/untrained": Variant(about="hardly trained | at all", set={"training": {"learning_rate": 1e-6}}),
+    "deftrec/wide": Variant(about="a wider <denoiser>", set={"diffusion": {"width": 48}}),
+}
+FAST = {"training": {"epochs": 3}, "collaborative": {"epochs": 2}}
+
+
+def study(work: Path, variants: dict[str, Variant] = VARIANTS, seeds: int = 2, **options: Any) -> Study:
+    return Study(
+        ring(), tiny_config(**{**FAST, **options}), variants, seeds=seeds, work=work, progress=Silent(),
+        device=torch.device("cpu"),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("work")
+
+
+@pytest.fixture(scope="module")
+def runs(work: Path) -> dict[str, list[Measured]]:
+    return study(work).run()
+
+
+def test_every_variant_with_every_seed(runs: dict[str, list[Measured]]) -> None:
+    assert list(runs) == [BASE, *VARIANTS]
+    for name, trainings in runs.items():
+        assert [run.seed for run in trainings] == [0, 1]
+        for run in trainings:
+            assert run.name == name
+            assert set(run.results) == {"test", "validation"}
+            for split, result in run.results.items():
+                assert (result.split, result.seen, result.fit, result.name) == (split, "exclude", "train", name)
+                assert run.values[f"{split} ndcg@10"].mean() == pytest.approx(result.metrics["ndcg@10"])
+            assert run.train_seconds > 0
+            assert run.settings["seed"] == run.seed
+            assert run.settings["retrieval"]["prior"]["kind"] == "none"
+
+
+def test_the_recipe_is_measured_as_it_is_alone(runs: dict[str, list[Measured]]) -> None:
+    alone = Recommender.fit(ring(), tiny_config(seed=1, **FAST), device=torch.device("cpu"))
+    assert alone.evaluate("test", parts="latent").metrics == pytest.approx(runs[BASE][1].results["test"].metrics)
+
+
+def test_what_is_finished_is_not_done_again(
+    work: Path, runs: dict[str, list[Measured]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: Any, **__: Any) -> None:
+        raise AssertionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Recommender, "fit", never)
+        again = study(work).run()
+    for name, trainings in runs.items():
+        for before, after in zip(trainings, again[name], strict=True):
+            assert after.results == before.results
+            assert all(torch.equal(values, before.values[key]) for key, values in after.values.items())
+    assert not list(work.glob("*.run"))
+    with monkeypatch.context() as patch:
+        patch.setattr(Recommender, "fit", never)
+        with pytest.raises(AssertionError):
+            study(work, diffusion={"depth": 2}).run()
+
+
+def test_an_interrupted_training_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    resumed: list[bool] = []
+    fit = Recommender.fit
+
+    def watch(*arguments: Any, **options: Any) -> Recommender:
+        resumed.append(options["resume"])
+        return fit(*arguments, **options)
+
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Recommender, "fit", watch)
+    with monkeypatch.context() as patch:
+        patch.setattr("deftrec.training.pipeline.Pipeline._joint", stop)
+        with pytest.raises(KeyboardInterrupt):
+            study(tmp_path, {}, seeds=1).run()
+    study(tmp_path, {}, seeds=1).run()
+    assert resumed == [False, True]
+
+
+def test_a_variant_that_fails_leaves_the_others_alone(tmp_path: Path) -> None:
+    broken = {
+        "deftrec/refused": Variant(about="no vectors are left", set={"collaborative": {"encoder": "none"}}),
+        "deftrec/broken": Variant(about="no model", set={"language": {"kind": "pretrained", "model": str(tmp_path)}}),
+    }
+    tried = study(tmp_path, {**broken, "deftrec/wide": VARIANTS["deftrec/wide"]}, seeds=1)
+    found = tried.run()
+    assert list(found) == [BASE, "deftrec/wide"]
+    assert list(tried.failures) == list(broken)
+    assert "no config.json" in tried.failures["deftrec/broken"]
+
+
+def test_damage_is_named(work: Path, runs: dict[str, list[Measured]], tmp_path: Path) -> None:
+    shutil.copytree(work, tmp_path / "work")
+    for about in (tmp_path / "work").glob("*/about.json"):
+        about.write_text("{")
+    with pytest.raises(DeftRecError, match="damaged; delete it"):
+        study(tmp_path / "work").run()
+
+
+def test_the_comparison_is_paired_over_users_and_averaged_over_seeds(runs: dict[str, list[Measured]]) -> None:
+    rows = {(row.name, row.split, row.metric): row for row in compare(runs)}
+    assert len(rows) == 3 * 2 * 2
+    same = rows["deftrec/same", "test", "ndcg@10"]
+    assert (same.difference, same.p) == (0, 1)
+    row = rows["deftrec/untrained", "test", "ndcg@10"]
+    mine, theirs = (
+        torch.stack([run.values["test ndcg@10"] for run in runs[name]]).mean(0) for name in (row.name, BASE)
+    )
+    expected = paired_bootstrap(mine, theirs)
+    assert (row.difference, row.ci95, row.p) == (expected.difference, expected.ci95, expected.p)
+    assert row.difference < 0
+    assert row.p < 0.05
+    each = [run.results["test"].metrics["ndcg@10"] for run in runs[row.name]]
+    assert row.mean == pytest.approx(sum(each) / 2)
+    assert row.spread == pytest.approx(abs(each[0] - each[1]) / 2**0.5)
+    one = compare({name: trainings[:1] for name, trainings in runs.items()})
+    assert all(row.spread is None and row.seeds == 1 for row in one)
+
+
+def test_the_report(runs: dict[str, list[Measured]], tmp_path: Path) -> None:
+    page = write_ablation(
+        tmp_path, runs, compare(runs), VARIANTS, {"deftrec/broken": "it <broke>"}, "deftrec ablate --data x"
+    )
+    content = json.loads((tmp_path / "results.json").read_text())
+    assert {"dataset", "split", "seen", "fit", "models", "machine", "revision", "command"} <= set(content)
+    assert [(model["name"], model["seed"]) for model in content["models"]][:2] == [(BASE, 0), (BASE, 1)]
+    assert {"metrics", "ci95", "train_seconds", "users_per_second", "parameters", "settings"} <= set(
+        content["models"][0]
+    )
+    assert [Comparison.model_validate(row) for row in content["comparisons"]] == compare(runs)
+    text = (tmp_path / "report.md").read_text()
+    assert "nothing changed (which the recipe is on these data)" in text
+    assert "hardly trained \\| at all" in text
+    assert "deftrec/broken failed: it <broke>" in text
+    html = page.read_text()
+    assert html.count("<svg") == 2
+    assert "a wider &lt;denoiser&gt;" in html
+    assert "it &lt;broke&gt;" in html
+    assert "http" not in html.replace("http://www.w3.org/2000/svg", "")  # nothing is fetched
+
+
+@pytest.mark.parametrize(("low", "high"), [(-0.02, 0.01), (0.0, 0.0), (1e-5, 3e-5), (-0.9, -0.5)])
+def test_the_plot_holds_every_interval(low: float, high: float) -> None:
+    row = Comparison(
+        name="deftrec/<x>", split="test", metric="ndcg@10", seeds=1, mean=0.1, spread=None,
+        difference=(low + high) / 2, ci95=(low, high), p=0.5, train_seconds=1.0,
+    )  # fmt: skip
+    drawn = forest([row, row], "differences")
+    assert "deftrec/&lt;x&gt;" in drawn
+    places = [float(part.split('"')[0]) for part in drawn.replace('cx="', 'x1="').split('x1="')[1:]]
+    assert all(0 <= place <= 760 for place in places)
