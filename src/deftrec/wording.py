@@ -1,10 +1,23 @@
 """How results are worded, the same in the terminal, in HTML and in Markdown."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from deftrec.evaluation import Result
+
+
+class Measured(Protocol):
+    """Whatever has metrics and their intervals."""
+
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        """Means over users."""
+
+    @property
+    def ci95(self) -> Mapping[str, tuple[float, float]]:
+        """95 % intervals over users."""
+
 
 COLUMNS = ("hr@10", "ndcg@10", "hr@50", "mrr", "coverage@10")
 WITH_INTERVAL = ("hr@10", "ndcg@10")
@@ -19,14 +32,16 @@ def metric_name(key: str) -> str:
 
 def meaning(result: "Result") -> str:
     """What the numbers of a result mean, in one line."""
-    seen = "excluded" if result.seen == "exclude" else "kept"
-    return (
-        f"{result.dataset}, {result.protocol} {result.split}: {result.users:,} users, every item ranked, "
-        f"seen items {seen}, fitted on {result.fit}"
-    )
+    rules = rules_of(result.fit, result.seen)
+    return f"{result.dataset}, {result.protocol} {result.split}: {result.users:,} users, every item ranked, {rules}"
 
 
-def with_interval(result: "Result", key: str) -> tuple[str, str]:
+def rules_of(fit: str, seen: str) -> str:
+    """What may be fitted and recommended."""
+    return f"seen items {'excluded' if seen == 'exclude' else 'kept'}, fitted on {fit}"
+
+
+def with_interval(result: Measured, key: str) -> tuple[str, str]:
     """A metric, and its interval where the tables show it, else an empty text."""
     interval = ""
     if key in WITH_INTERVAL:

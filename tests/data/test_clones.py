@@ -11,9 +11,7 @@ def with_groups(*groups: tuple[str, int]) -> Interactions:
     """`n` users each of whom has the letters of the word, in that order, the users of the groups in turn."""
     members = [(word, number) for word, n in groups for number in range(n)]
     members.sort(key=lambda member: member[1])
-    rows = [
-        (f"{word}{number}", letter, time) for word, number in members for time, letter in enumerate(word)
-    ]
+    rows = [(f"{word}{number}", letter, time) for word, number in members for time, letter in enumerate(word)]
     return Interactions.from_frame(pl.DataFrame(rows, schema=["user", "item", "time"], orient="row"))
 
 

@@ -11,8 +11,8 @@ import numpy as np
 from deftrec.data.interactions import Interactions
 
 MANY = 10
-"""So many users with one and the same sequence are clones. People do coincide, though in small numbers: of five published
-data sets two have a sequence that ten users or more share (204 and 11 users), and past those none has more than five."""
+"""So many users with one and the same sequence are clones. People do coincide, though in small numbers: of five
+published data sets two have such a sequence (of 204 and 11 users), and past those none is shared by more than five."""
 ASKED = 3
 """Shorter sequences are left alone: people who took one popular item coincide by chance, and none of them is asked."""
 

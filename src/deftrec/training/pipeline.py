@@ -106,20 +106,28 @@ class Pipeline:
             )
         self.seconds: dict[str, float] = {}
 
-    def run(self, refit: bool) -> Fitted:
-        """Fit on train, choosing epochs and prior on validation; with `refit`, once more on train + validation."""
+    def run(self, refit: bool, on_train: Callable[[Fitted], None] | None = None) -> Fitted:
+        """Fit on train, choosing epochs and prior on validation; with `refit`, once more on train + validation.
+
+        Args:
+            refit: whether to go on.
+            on_train: called with what was fitted on train alone, before a refit takes its place.
+        """
         text = self._timed("text", self._text_vectors)
-        collaborative, vectors = self._timed("collaborative", lambda: self._collaborative("train", None))
+        collaborative, vectors = self._timed("collaborative", lambda: self.collaborative("train", None))
         model, features, joint = self._timed("joint", lambda: self._joint("train", vectors, text, None))
         choice = self._timed("prior", lambda: self._choose_prior(model))
         fit: Fit = "train"
         if refit:
+            if on_train is not None:
+                prior = self._final_prior(choice, fit)
+                on_train(
+                    Fitted(model.eval(), self.config, features, prior, choice, fit, collaborative, joint, self.seconds)
+                )
             fit = "train+validation"
-            _, vectors = self._timed("refit collaborative", lambda: self._collaborative(fit, collaborative))
+            _, vectors = self._timed("refit collaborative", lambda: self.collaborative(fit, collaborative))
             model, features, _ = self._timed("refit joint", lambda: self._joint(fit, vectors, text, joint))
-        prior = None
-        if choice is not None and choice.weight:
-            prior = self._timed("final prior", lambda: self._fit_prior(choice, fit))
+        prior = self._final_prior(choice, fit)
         return Fitted(model.eval(), self.config, features, prior, choice, fit, collaborative, joint, self.seconds)
 
     # -- stages ------------------------------------------------------------------------------------------------
@@ -147,7 +155,8 @@ class Pipeline:
             save_tensors(file, {"text": vectors})
         return vectors
 
-    def _collaborative(self, fit: Fit, chosen: Trained | None) -> tuple[Trained | None, CollaborativeVectors | None]:
+    def collaborative(self, fit: Fit, chosen: Trained | None) -> tuple[Trained | None, CollaborativeVectors | None]:
+        """The collaborative encoder alone, and its vectors; for the epochs of `chosen`, or those validation chooses."""
         options = self.config.collaborative
         if options.encoder == "none":
             return None, None
@@ -234,14 +243,19 @@ class Pipeline:
         training = self.split.training("train")
         return choose_prior(config.retrieval.prior, training, retriever, queries, self.validation, self.progress)
 
-    def _fit_prior(self, choice: PriorChoice, fit: Fit) -> EasePrior:
-        options = self.config.retrieval.prior
-        return EasePrior.fit(
-            self.split.training(fit),
-            self.interactions.n_items,
-            choice.regularisation,
-            options.neighbours,
-            options.max_items,
+    def _final_prior(self, choice: PriorChoice | None, fit: Fit) -> EasePrior | None:
+        if choice is None or not choice.weight:
+            return None
+        options, regularisation = self.config.retrieval.prior, choice.regularisation
+        return self._timed(
+            "final prior",
+            lambda: EasePrior.fit(
+                self.split.training(fit),
+                self.interactions.n_items,
+                regularisation,
+                options.neighbours,
+                options.max_items,
+            ),
         )
 
     def _timed(self, name: str, work: Callable[[], T]) -> T:
