@@ -51,7 +51,7 @@ def test_a_peer_gets_the_training_part_and_never_a_test_target(
     tmp_path: Path, interactions: Interactions, name: SplitName, fit: Fit
 ) -> None:
     split = make_split(interactions, name)
-    export_split(interactions, split, tmp_path / "inputs", fit=fit, parts=["test"], seen="exclude")
+    export_split(interactions, split, tmp_path / "inputs", fits=["train", fit], parts=["test"], seens=["exclude"])
     rows = exported_rows(tmp_path / "inputs", split)
     for file, ends in (("train", split.train_end), ("refit", split.refit_end)):
         expected = {(file, user, place) for user in range(60) for place in range(ends[user])}
@@ -69,7 +69,7 @@ def test_a_peer_gets_the_training_part_and_never_a_test_target(
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"models": ["popularity", "eaze"]}, ConfigError, "no peer is called 'eaze'; there are popularity, item-knn"),
+        ({"models": ["popularity", "eaze"]}, ConfigError, "no peer is called 'eaze'; there are popularity, repeat-history, "),
         ({"part": "validation", "fit": "train+validation"}, ConfigError, "has seen the validation targets"),
     ],
 )
@@ -120,8 +120,11 @@ import polars as pl
 inputs, outputs = Path(sys.argv[2]), Path(sys.argv[4])
 histories = pl.read_parquet(inputs / "test-histories.parquet").unique(["user", "item"])
 rows = histories.select("user", "item", pl.lit(1).alias("rank"), pl.lit(1.0).alias("score"))
-rows.write_parquet(outputs / "rankings-test.parquet")
-(outputs / "settings.json").write_text("{}")
+rows.write_parquet(outputs / "rankings-test-train-exclude.parquet")
+(outputs / "settings.json").write_text(
+    '{"seconds": {"tune": 1.0, "fit": 1.0, "refit": 0.0, "rank": 1.0}, "parameters": null, "library": "none 1.0",'
+    '"users_ranked_per_second": 60.0}'
+)
 """,
     )
     said: list[str] = []
@@ -203,7 +206,7 @@ def test_a_race_for_an_environment_has_one_winner(tmp_path: Path, monkeypatch: p
 
 def test_the_classic_peers_in_their_own_environment(tmp_path: Path, interactions: Interactions) -> None:
     split = leave_one_out(interactions)
-    models = list(PEERS)
+    models = [name for name, folder in PEERS.items() if folder == "classic"]
     results = {
         fit: dict(zip(models, run_peers(interactions, split, models, tmp_path / fit, fit), strict=True))
         for fit in ("train", "train+validation")
@@ -214,7 +217,7 @@ def test_the_classic_peers_in_their_own_environment(tmp_path: Path, interactions
             assert result.users == 60
             assert result.dataset == "circle"
             assert sorted(path.name for path in (tmp_path / fit / name).iterdir()) == [
-                "rankings.parquet",
+                f"rankings-{fit}-exclude.parquet",
                 "result.json",
                 "settings.json",
             ]
@@ -229,12 +232,14 @@ def test_the_classic_peers_in_their_own_environment(tmp_path: Path, interactions
     assert len(settings["validation"]) == 12
     best = max(settings["validation"], key=lambda tried: tried["ndcg@10"])
     assert settings["settings"] == {key: value for key, value in best.items() if key != "ndcg@10"}
+    assert not settings["cut"]
     assert {tried["power"] for tried in peer_settings(tmp_path / "train", "ease")["validation"]} == {0.0}
     # The refit takes the settings that were chosen on train.
     assert peer_settings(tmp_path / "train+validation", "ease-recency")["settings"] == settings["settings"]
     for fit in ("train", "train+validation"):
-        check_popularity(interactions, split, fit, tmp_path / fit / "popularity" / "rankings.parquet")
-    check_ease(interactions, split, settings["settings"], tmp_path / "train" / "ease-recency" / "rankings.parquet")
+        check_popularity(interactions, split, fit, tmp_path / fit / "popularity" / f"rankings-{fit}-exclude.parquet")
+    ease = tmp_path / "train" / "ease-recency" / "rankings-train-exclude.parquet"
+    check_ease(interactions, split, settings["settings"], ease)
 
 
 def check_popularity(interactions: Interactions, split: Split, fit: Fit, file: Path) -> None:
@@ -270,12 +275,18 @@ def compare(scores: torch.Tensor, interactions: Interactions, split: Split, file
     assert float(ours["mrr"].mean()) == pytest.approx(float(expected["mrr"].mean()), abs=places)
 
 
-def test_the_script_imports_only_the_standard_library_and_what_is_pinned() -> None:
-    folder = peers_folder() / "classic"
+SHARED = {"exchange", "tuning"}
+
+
+@pytest.mark.parametrize("family", sorted(set(PEERS.values())))
+def test_a_family_imports_only_the_standard_library_and_what_is_pinned(family: str) -> None:
+    folder = peers_folder() / family
     pins = [line.split("==") for line in (folder / "requirements.txt").read_text().split()]
     assert all(len(pin) == 2 for pin in pins)
-    tree = ast.parse((folder / "run.py").read_text())
-    imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-    imported |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    foreign = {name.split(".")[0] for name in imported} - set(sys.stdlib_module_names)
-    assert foreign == {name for name, _ in pins} - {"polars-runtime-32"}
+    trees = [ast.parse(file.read_text()) for file in (*folder.glob("*.py"), *folder.parent.glob("*.py"))]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    imported = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    imported |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
+    own = SHARED | {file.stem for file in folder.glob("*.py")}
+    foreign = {name.split(".")[0] for name in imported} - set(sys.stdlib_module_names) - own
+    assert foreign <= {name.replace("-", "_") for name, _ in pins}
