@@ -1,5 +1,6 @@
 """How results are worded, the same in the terminal, in HTML and in Markdown."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
@@ -64,3 +65,17 @@ def duration(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes // 60} h {minutes % 60} min" if minutes >= 120 else f"{minutes} min {rest} s"
+
+
+def peer_said(line: str) -> str:
+    """What a peer says of a setting that it tried (`NAME: JSON`), in words; any other line as it is."""
+    name, _, said = line.partition(": ")
+    try:
+        tried = json.loads(said)
+    except ValueError:
+        return line
+    ndcg = tried.pop("ndcg@10", None) if isinstance(tried, dict) else None
+    if ndcg is None:
+        return line
+    settings = [f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}" for key, value in tried.items()]
+    return f"{name}: {', '.join([*settings, f'validation NDCG@10 {ndcg:.4f}'])}"

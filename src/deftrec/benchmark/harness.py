@@ -8,10 +8,11 @@ from deftrec.benchmark.machine import deftrec_version, machine
 from deftrec.benchmark.request import Request, claim
 from deftrec.benchmark.scoring import Scored, Scorer, compare, slice_up, summarise
 from deftrec.benchmark.systems import System, Task
-from deftrec.benchmark.tables import DEPTH, Data, Failure, Table, table_file
+from deftrec.benchmark.tables import Data, Failure, Table, table_file
 from deftrec.benchmark.work import Run, Work
 from deftrec.data import Interactions, Split, make_split
 from deftrec.errors import ConfigError, DataError
+from deftrec.evaluation.peers import DEPTH
 from deftrec.files import write_text
 from deftrec.progress import Labelled, Progress, Silent
 from deftrec.run import git_revision
@@ -55,6 +56,8 @@ def run_benchmark(
     out, progress, rankings = Path(out), progress or Silent(), rankings or {}
     if seeds < 1:
         raise ConfigError(f"{seeds} seeds: a benchmark needs 1 or more")
+    if request.budget_minutes is not None and request.budget_minutes <= 0:
+        raise ConfigError(f"a budget of {request.budget_minutes:g} minutes is none; give more, or leave it out")
     for name in rankings:
         if any(name == system.name or name.startswith(f"{system.name}/") for system in systems):
             raise ConfigError(f"--rankings {name}: there is a system of that name; call the file otherwise")

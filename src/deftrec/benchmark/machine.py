@@ -20,6 +20,12 @@ def deftrec_version() -> str:
     return environment()["deftrec"]
 
 
+def versions() -> dict[str, str]:
+    """What decides results and costs beside data and options: versions, processor, threads."""
+    known = machine()
+    return {name: known[name] for name in ("deftrec", "python", "torch", "cpu", "threads", "gpu") if name in known}
+
+
 def library() -> str:
     """What trains DeftRec."""
     return f"deftrec {deftrec_version()}"

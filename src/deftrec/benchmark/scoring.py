@@ -122,14 +122,15 @@ def summarise(scored: Sequence[Scored]) -> tuple[Summary, ...]:
         rows = [one.row for one in of_name]
         means = _mean_values(of_name)
         metrics = {key: float(np.mean([row.metrics[key] for row in rows])) for key in rows[0].metrics}
-        spread = {key: float(np.std([row.metrics[key] for row in rows], ddof=1)) for key in metrics}
+        several = metrics if len(rows) > 1 else {}
+        spread = {key: float(np.std([row.metrics[key] for row in rows], ddof=1)) for key in several}
         summaries.append(
             Summary(
                 name=name,
                 role=role_of(name),
                 seeds=tuple(row.seed for row in rows),
                 metrics=metrics,
-                spread=spread if len(rows) > 1 else {},
+                spread=spread,
                 ci95={key: bootstrap_interval(values) for key, values in means.items()},
                 train_seconds=_mean([row.train_seconds for row in rows]),
                 users_per_second=_mean([row.users_per_second for row in rows]),

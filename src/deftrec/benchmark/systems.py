@@ -8,13 +8,13 @@ from pathlib import Path
 import torch
 
 from deftrec.benchmark.machine import library, threads
-from deftrec.benchmark.tables import DEFTREC, DEPTH
+from deftrec.benchmark.tables import DEFTREC
 from deftrec.benchmark.work import Lists, Run
 from deftrec.config import Config
 from deftrec.data import Cases, Fit, Interactions, Split
 from deftrec.errors import ConfigError
 from deftrec.evaluation import Seen, ranking_frame, write_rankings
-from deftrec.evaluation.peers import PEERS, run_peer
+from deftrec.evaluation.peers import DEPTH, PEERS, run_peer
 from deftrec.hardware import default_device
 from deftrec.progress import Progress
 from deftrec.recommender import Recommender, ScoreParts
@@ -22,6 +22,7 @@ from deftrec.retrieval import Found, Retriever
 from deftrec.run import git_revision
 from deftrec.training.log import TrainingLog
 from deftrec.training.pipeline import Pipeline
+from deftrec.wording import peer_said
 
 LIGHTGCN = "lightgcn"
 DETERMINISTIC = "classic"
@@ -90,7 +91,7 @@ class PeerSystem(System):
             seed=seed,
             budget_seconds=task.budget_seconds,
             threads=threads(),
-            on_progress=progress.say,
+            on_progress=lambda line: progress.say(peer_said(line).removeprefix(f"{self.name}: ")),
         )
         lists = tuple(
             Lists(fit=fit, seen=seen, file=str(path.relative_to(folder))) for (fit, seen), path in done.rankings.items()

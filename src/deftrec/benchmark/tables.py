@@ -13,8 +13,6 @@ from deftrec.evaluation.protocol import Seen
 
 DEFTREC = "deftrec"
 """The system that is compared: the whole score. What its parts are worth stands under `deftrec/...`."""
-DEPTH = 100
-"""Items of a list: past them nobody's target is looked for, so MRR is that of the first 100 places for all alike."""
 
 Role: TypeAlias = Literal["deftrec", "part", "peer"]
 
@@ -167,7 +165,7 @@ class Table(_Part):
         command: what wrote this.
         version: of deftrec.
         users: how many users were asked.
-        depth: length of the lists that were evaluated.
+        depth: length of the lists that were evaluated; past it no target is looked for, so MRR is cut for all alike.
         data: what was split.
         recipe: options of DeftRec as asked for, before `auto` is resolved and seeds are set.
         budget_minutes: most time that one peer may tune and train under one seed; None without a limit.

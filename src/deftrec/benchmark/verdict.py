@@ -1,0 +1,65 @@
+"""What a table says, in words: the same in the terminal, in HTML and in Markdown."""
+
+from collections.abc import Sequence
+
+from deftrec.benchmark.tables import DEFTREC, Comparison, Failure, Table
+from deftrec.wording import rules_of
+
+CLEAR = 0.05
+"""A difference with a larger p-value is not called one."""
+
+
+def verdict(table: Table) -> str:
+    """DeftRec against the best peer, in one sentence or two."""
+    best = table.best_peer()
+    if best is None:
+        missing = next((one for one in table.failures if one.name == DEFTREC), None)
+        return f"DeftRec could not be measured: {missing.reason}" if missing else "There is no peer to compare with."
+    low, high = best.ci95
+    words = (
+        f"DeftRec reaches {ratio(best)} times the NDCG@10 of the best peer, {best.peer}{_doubt(table, best)}: "
+        f"{best.deftrec:.4f} against {best.other:.4f}, a difference of {best.difference:+.4f} "
+        f"(95 % interval {low:+.4f} to {high:+.4f}, {p_value(best.p)})."
+    )
+    if best.p < CLEAR:
+        return words if best.difference > 0 else f"{words} DeftRec loses here."
+    return f"{words} That is within the noise of {table.users:,} users."
+
+
+def asked(table: Table) -> str:
+    """What the table's numbers mean, in one line."""
+    rules = rules_of(table.fit, table.seen)
+    return f"{table.dataset}, {table.split} test: {table.users:,} users, every item ranked, {rules}"
+
+
+def how_measured(table: Table) -> str:
+    """What every row has in common."""
+    budget = "" if table.budget_minutes is None else (
+        f" Each peer searched for settings for {table.budget_minutes:g} minutes at most; DeftRec has no such limit."
+    )  # fmt: skip
+    return (
+        f"Every system left its best {table.depth} items a user in a file, and one evaluator measured all files, so "
+        f"MRR counts the first {table.depth} places. Peers chose their settings on validation.{budget}"
+    )
+
+
+def failures_line(failures: Sequence[Failure]) -> str:
+    """Who is missing, in one line; for an exit code that is not 0."""
+    first = failures[0]
+    rest = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
+    return f"{first.name}, seed {first.seed}, could not be measured: {first.reason}{rest}"
+
+
+def ratio(one: Comparison) -> str:
+    """How many times the other's value."""
+    return "∞" if one.ratio is None else f"{one.ratio:.2f}"
+
+
+def p_value(p: float) -> str:
+    """A p-value as it is written in a text."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+def _doubt(table: Table, best: Comparison) -> str:
+    brought = any(one.name == best.peer and one.fit == "unknown" for one in table.summaries)
+    return " (a file that was brought: what it was fitted on is unknown)" if brought else ""
