@@ -59,6 +59,14 @@ def groups(results: Sequence["Result"]) -> list[list["Result"]]:
     return list(found.values())
 
 
+def count(number: int) -> str:
+    """A large number as people say it, with three digits."""
+    for unit, size in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
+        if number >= 0.9995 * size:
+            return f"{number / size:#.3g}".rstrip(".") + f" {unit}"
+    return str(number)
+
+
 def duration(seconds: float) -> str:
     """Seconds as people say them."""
     if seconds < 120:

@@ -7,7 +7,7 @@ import numpy as np
 from deftrec.data import Cases, Sequences
 
 LENGTH_BINS = 4
-HISTORY, POPULARITY, NOVELTY = "history length", "popularity of the target", "target before"
+HISTORY, POPULARITY, NOVELTY = "history length", "popularity of the target", "novelty of the target"
 
 
 @dataclass(frozen=True, eq=False)

@@ -45,9 +45,20 @@ def how_measured(table: Table) -> str:
 
 def failures_line(failures: Sequence[Failure]) -> str:
     """Who is missing, in one line; for an exit code that is not 0."""
-    first = failures[0]
-    rest = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
-    return f"{first.name}, seed {first.seed}, could not be measured: {first.reason}{rest}"
+    (who, reason), *others = by_reason(failures)
+    rest = f" (and {len(others)} more)" if others else ""
+    return f"{who} could not be measured: {reason}{rest}"
+
+
+def by_reason(failures: Sequence[Failure]) -> list[tuple[str, str]]:
+    """Who failed and why; one entry for the seeds of a system that failed alike."""
+    seeds: dict[tuple[str, str], list[str]] = {}
+    for one in failures:
+        seeds.setdefault((one.name, one.reason), []).append(str(one.seed))
+    return [
+        (f"{name}, seed{'s' if len(of_name) > 1 else ''} {', '.join(of_name)}", reason)
+        for (name, reason), of_name in seeds.items()
+    ]
 
 
 def ratio(one: Comparison) -> str:

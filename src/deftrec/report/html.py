@@ -38,10 +38,10 @@ def note(text: str) -> str:
     return f"<p class=note>{escape(text)}</p>"
 
 
-def grid(figures: Mapping[str, str]) -> str:
-    """Plots side by side where there is room: titles as text, plots as markup."""
+def grid(figures: Mapping[str, str], last: str = "") -> str:
+    """Plots side by side where there is room: titles as text, plots as markup, and what comes last as markup."""
     drawn = "".join(f"<figure><h3>{escape(title)}</h3>{svg}</figure>" for title, svg in figures.items())
-    return f'<div class=grid style="margin-top:14px">{drawn}</div>'
+    return f'<div class=grid style="margin-top:14px">{drawn}{last}</div>'
 
 
 def facts_list(facts: Mapping[str, str]) -> str:

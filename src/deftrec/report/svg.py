@@ -15,7 +15,7 @@ from deftrec.report.theme import fill_in, stand_in
 def empty_plot(size: tuple[float, float]) -> tuple[Any, Any]:
     """An empty plot without top and right edge."""
     with _style():
-        figure = _matplotlib("figure").Figure(figsize=size, layout="constrained")
+        figure = matplotlib("figure").Figure(figsize=size, layout="constrained")
         axes = figure.add_subplot()
     axes.set_axisbelow(True)
     axes.set_facecolor("none")
@@ -48,11 +48,11 @@ def as_svg(figure: Any, salt: str, label: str) -> str:
 def _style(salt: str = "") -> AbstractContextManager[None]:
     """Letters stay letters, dollar signs stay dollar signs, and equal plots give equal files."""
     settings = {"svg.fonttype": "none", "svg.hashsalt": salt, "text.parse_math": False, "font.size": 9.5}
-    context: Callable[[dict[str, Any]], AbstractContextManager[None]] = _matplotlib().rc_context
+    context: Callable[[dict[str, Any]], AbstractContextManager[None]] = matplotlib().rc_context
     return context(settings)
 
 
-def _matplotlib(part: str = "") -> Any:
+def matplotlib(part: str = "") -> Any:
     """matplotlib, or a part of it.
 
     Raises:

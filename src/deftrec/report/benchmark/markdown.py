@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from deftrec.benchmark.tables import Summary, Table
-from deftrec.benchmark.verdict import asked, how_measured, p_value, ratio, verdict
+from deftrec.benchmark.verdict import asked, by_reason, how_measured, p_value, ratio, verdict
 from deftrec.report.benchmark.facts import facts, table_title
 from deftrec.report.markdown import plain, table_lines
-from deftrec.wording import duration, metric_name, with_interval
+from deftrec.wording import count, duration, metric_name, with_interval
 
 COLUMNS = ("hr@10", "ndcg@10", "mrr", "coverage@10")
 
@@ -16,9 +16,8 @@ def markdown(tables: Sequence[Table]) -> str:
     first = tables[0]
     lines = [f"# DeftRec on {plain(first.dataset)}, beside others", "", plain(verdict(first)), ""]
     if first.failures:
-        lines += ["## Not measured", ""]
-        lines += [f"- {plain(one.name)}, seed {one.seed}: {plain(one.reason)}" for one in first.failures]
-        lines.append("")
+        missing = [f"- {plain(who)}: {plain(reason)}" for who, reason in by_reason(first.failures)]
+        lines += ["## Not measured", "", *missing, ""]
     for table in tables:
         lines += _table(table)
     lines += ["## How it was measured", "", plain(how_measured(first)), ""]
@@ -63,7 +62,7 @@ def _metrics(one: Summary) -> list[str]:
     cells.append(f"{len(one.seeds)}" + (f", ±{one.spread['ndcg@10']:.4f}" if one.spread else ""))
     cells.append("" if one.train_seconds is None else duration(one.train_seconds))
     cells.append("" if one.users_per_second is None else f"{one.users_per_second:,.0f}")
-    cells.append("" if one.parameters is None else f"{one.parameters:,}")
+    cells.append("" if one.parameters is None else count(one.parameters))
     return cells
 
 

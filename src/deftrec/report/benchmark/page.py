@@ -3,13 +3,21 @@
 import json
 from collections.abc import Mapping, Sequence
 from html import escape
+from itertools import groupby
 
 from deftrec.benchmark.tables import Row, Slice, Summary, Table
-from deftrec.benchmark.verdict import asked, how_measured, p_value, ratio, verdict
+from deftrec.benchmark.verdict import asked, by_reason, how_measured, p_value, ratio, verdict
 from deftrec.report.benchmark.facts import facts, table_title
 from deftrec.report.html import details, document, facts_list, grid, header, note, section
-from deftrec.wording import duration, metric_name, with_interval
+from deftrec.wording import count, duration, metric_name, with_interval
 
+SLICES = {
+    "history": "Quarters of the users by the length of their history; fewer where lengths tie.",
+    "popularity": "Items in order of their training interactions: head, torso and tail begin within the first, second "
+    "and last third of all of them. Cold items have none.",
+    "novelty": "A repeated target was in the user's history. Where seen items are excluded it is a certain miss.",
+}
+"""What the slices of the users are."""
 COLUMNS = ("hr@10", "ndcg@10", "mrr", "coverage@10")
 
 
@@ -57,9 +65,8 @@ def _anchor(table: Table) -> str:
 def _failures(table: Table) -> str:
     if not table.failures:
         return ""
-    rows = "".join(
-        f"<li><b>{escape(one.name)}</b>, seed {one.seed}: {escape(one.reason)}</li>" for one in table.failures
-    )
+    failed = by_reason(table.failures)
+    rows = "".join(f"<li><b>{escape(who)}</b>: {escape(reason)}</li>" for who, reason in failed)
     return section("Not measured", f"<div class='card failed'><ul>{rows}</ul></div>")
 
 
@@ -67,8 +74,8 @@ def _table_section(table: Table, drawn: Mapping[str, Mapping[str, str]], first: 
     sentence = "" if first else f"<p>{escape(verdict(table))}</p>"
     more = (
         f"<h3 class=above>What it costs</h3>{grid(drawn['costs'])}"
-        f"<h3 class=above>For whom</h3>{_legend(table)}{grid(drawn['slices'])}"
-        f"{note(SLICES)}{details('Every system in every slice', _slice_table(table))}"
+        f"<h3 class=above>For whom</h3>{grid(drawn['slices'], _legend(table))}"
+        f"{details('Every system in every slice', _slice_table(table))}"
     )
     body = section(
         table_title(table),
@@ -84,13 +91,6 @@ def _table_section(table: Table, drawn: Mapping[str, Mapping[str, str]], first: 
     return body.replace("<section>", f'<section id="{_anchor(table)}">', 1)
 
 
-SLICES = (
-    "History length: quarters of the users. Popularity: head, torso and tail items are those within the first, second "
-    "and last third of all training interactions, the most popular first; cold items have none. Repeated: the "
-    "target was in the user's history, which is a certain miss where seen items are excluded."
-)
-
-
 def _legend(table: Table) -> str:
     best = table.best_peer()
     marks = [
@@ -102,14 +102,15 @@ def _legend(table: Table) -> str:
     shown = "".join(
         f"<span><i style='color:var(--{role})'>&#9679;</i>{escape(name)}</span>" for role, name in marks if name
     )
-    return f"<div class=legend>{shown}</div>"
+    meaning = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in SLICES.items())
+    return f"<div class=card><div class=legend>{shown}</div><dl>{meaning}</dl></div>"
 
 
 def _metrics(table: Table) -> str:
     head = "".join(f"<th>{escape(metric_name(key))}</th>" for key in COLUMNS)
     rows = "".join(_metrics_row(one) for one in table.summaries)
     return (
-        "<div class=card><div class=scroll><table><thead><tr><th>system</th>"
+        "<div class=card><div class=scroll><table class=dense><thead><tr><th>system</th>"
         f"{head}<th>seeds</th><th>training</th><th>users/s</th><th>parameters</th></tr></thead>"
         f"<tbody>{rows}</tbody></table></div>"
         + note(
@@ -129,17 +130,16 @@ def _metrics_row(one: Summary) -> str:
     cells.append(f"{len(one.seeds)}{spread}")
     cells.append("" if one.train_seconds is None else escape(duration(one.train_seconds)))
     cells.append("" if one.users_per_second is None else f"{one.users_per_second:,.0f}")
-    cells.append("" if one.parameters is None else f"{one.parameters:,}")
+    cells.append("" if one.parameters is None else count(one.parameters))
     mark = {"deftrec": ' class="main"', "part": ' class="part"', "peer": ""}[one.role]
     unknown = "<small>fit unknown</small>" if one.fit == "unknown" else ""
     return f"<tr{mark}><td>{escape(one.name)}{unknown}</td>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
 
 
 def _slice_table(table: Table) -> str:
-    head = "".join(
-        f"<th>{escape(part.name)}<br><small>{escape(part.by)}<br>{part.users:,} users</small></th>"
-        for part in table.slices
-    )
+    groups = [(by, len(list(parts))) for by, parts in groupby(part.by for part in table.slices)]
+    above = "".join(f"<th class=group colspan={size}>{escape(by)}</th>" for by, size in groups)
+    head = "".join(f"<th>{escape(part.name)}<br><small>{part.users:,} users</small></th>" for part in table.slices)
     rows = "".join(
         f"<tr{' class=main' if one.role == 'deftrec' else ''}><td>{escape(one.name)}</td>"
         + "".join(_slice_cell(part, one.name) for part in table.slices)
@@ -147,8 +147,9 @@ def _slice_table(table: Table) -> str:
         for one in table.summaries
     )
     return (
-        f"<div class='card scroll' style='margin-top:10px'><table><thead><tr><th>NDCG@10<br><small>HR@10</small></th>"
-        f"{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+        "<div class='card scroll' style='margin-top:10px'><table class=dense><thead>"
+        f"<tr><th></th>{above}</tr><tr><th>NDCG@10<br><small>HR@10</small></th>{head}</tr></thead>"
+        f"<tbody>{rows}</tbody></table></div>"
     )
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from deftrec.benchmark.tables import DEFTREC, Comparison, Slice, Summary
 from deftrec.benchmark.verdict import CLEAR, p_value
-from deftrec.report.svg import as_svg, empty_plot
+from deftrec.report.svg import as_svg, empty_plot, matplotlib
 from deftrec.report.theme import stand_in
 from deftrec.wording import metric_name
 
@@ -66,6 +66,11 @@ def cost(summaries: Sequence[Summary], axis: Cost, key: str) -> str:
     points = np.array([[max(getattr(one, axis), 1e-3), one.metrics["ndcg@10"]] for one in known]).reshape(-1, 2)
     figure, axes = empty_plot((WIDTH, 3.7))
     axes.set_xscale("log")
+    decades = float(np.ptp(np.log10(points[:, 0]))) if len(points) else 0.0
+    ticks = matplotlib("ticker").LogLocator(subs=(1, 2, 5) if decades < 2.5 else (1,))
+    axes.xaxis.set_major_locator(ticks)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}")
+    axes.xaxis.set_minor_formatter(lambda value, _: "")
     axes.grid(color=stand_in("line"), linewidth=0.8)
     edge = {"edgecolors": stand_in("surface"), "linewidths": 0.9}
     for one, point in zip(known, points, strict=True):
@@ -108,7 +113,7 @@ def slices(parts: Sequence[Slice], best_peer: str | None, key: str) -> str:
 
 def _name_points(figure: Any, axes: Any, points: np.ndarray, named: Sequence[Summary]) -> None:
     """Names beside their points, each at the spot where it covers least; the main rows choose first."""
-    figure.canvas.draw()
+    figure.draw_without_rendering()  # the places of points are known only after layout
     scale = figure.dpi / 72
     at = axes.transData.transform(points)
     frame = axes.get_window_extent()
