@@ -65,6 +65,12 @@ class Cases:
         first, last = self.offsets[start], self.offsets[stop]
         return Cases(self.users[start:stop], self.items[first:last], self.offsets[start : stop + 1] - first)
 
+    def take(self, which: np.ndarray) -> "Cases":
+        """The cases `which`, in that order."""
+        histories = [self[n] for n in which]
+        offsets = np.concatenate([[0], np.cumsum([len(one) for one in histories])])
+        return Cases(self.users[which], np.concatenate(histories), offsets)
+
 
 Scorer: TypeAlias = Callable[[Cases], np.ndarray]
 """Scores every item for each case. `N` cases -> `[N, items]` float32"""

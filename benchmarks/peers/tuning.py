@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
+import numpy as np
 import polars as pl
 from exchange import Inputs, Scorer, mean_ndcg, write_rankings
 
@@ -79,10 +80,8 @@ class FixedEpochs:
         return epochs >= self.epochs - 1e-9
 
     def after(self, epochs: float, score: Scorer, state: Callable[[], Any]) -> bool:
-        done = self.within(epochs)
-        if done:
-            self.best_state = state()
-        return done
+        self.best_state = state()
+        return self.within(epochs)
 
 
 Train: TypeAlias = Callable[[Settings, pl.DataFrame, Stopping], Fitted]
@@ -112,11 +111,16 @@ class Tuned:
     cut: bool = False
 
 
-def tune(settings: Iterable[Settings], train: Train, inputs: Inputs, patience: int) -> Tuned:
+def tune(
+    settings: Iterable[Settings], train: Train, inputs: Inputs, patience: int, validation_users: int | None
+) -> Tuned:
     """Try settings in turn, each trained on train, until all have been or the budget is spent; one always is."""
     start = time.perf_counter()
     deadline = start + (float("inf") if inputs.budget_seconds is None else inputs.budget_seconds)
     events, cases, targets = inputs.events(), inputs.cases("validation"), inputs.validation_targets()
+    if validation_users is not None and validation_users < len(cases):
+        drawn = np.sort(np.random.default_rng(inputs.seed).choice(len(cases), validation_users, replace=False))
+        cases, targets = cases.take(drawn), targets[drawn]
     found = Tuned()
 
     def validate(score: Scorer) -> float:
@@ -148,6 +152,7 @@ def run(
     train: Callable[[str, Inputs], Train],
     library: str,
     patience: int = 1,
+    validation_users: int | None = None,
 ) -> None:
     """A family's command: read the inputs, tune, refit where it is asked for, write rankings and `settings.json`.
 
@@ -158,6 +163,7 @@ def run(
         train: trains one of a model's settings.
         library: what computes, with its version.
         patience: how many validations in a row may bring nothing before a training in epochs ends.
+        validation_users: how many users to validate on, drawn at random; None = all.
     """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--inputs", type=Path, required=True)
@@ -169,7 +175,7 @@ def run(
 
     start = time.perf_counter()
     training = train(options.model, inputs)
-    found = tune(settings(options.model, inputs), training, inputs, patience)
+    found = tune(settings(options.model, inputs), training, inputs, patience, validation_users)
     seconds = {"tune": time.perf_counter() - start, "fit": found.seconds, "refit": 0.0, "rank": 0.0}
     users, parameters = 0, 0
     for fit in inputs.fits:

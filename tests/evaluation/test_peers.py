@@ -69,7 +69,11 @@ def test_a_peer_gets_the_training_part_and_never_a_test_target(
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"models": ["popularity", "eaze"]}, ConfigError, "no peer is called 'eaze'; there are popularity, repeat-history, "),
+        (
+            {"models": ["popularity", "eaze"]},
+            ConfigError,
+            "no peer is called 'eaze'; there are popularity, repeat-history, ",
+        ),
         ({"part": "validation", "fit": "train+validation"}, ConfigError, "has seen the validation targets"),
     ],
 )
