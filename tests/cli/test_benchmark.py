@@ -164,14 +164,7 @@ def test_without_matplotlib_the_tables_are_shown(
 
 
 def test_the_command_can_be_repeated() -> None:
-    options = {
-        "models": None,
-        "seeds": 3,
-        "budget": 2.5,
-        "set": ["a.b=1", "c=2"],
-        "without_clones": True,
-        "fit": "both",
-    }
-    assert _command(Path("my data"), Path("out"), fit="both", **options) == (
+    options = {"models": None, "seeds": 3, "budget": 2.5, "set": ["a.b=1", "c=2"], "fit": "both"}
+    assert _command(Path("my data"), Path("out"), **options, without_clones=True) == (
         "deftrec benchmark --data 'my data' --out out --seeds 3 --budget 2.5 --set a.b=1 --set c=2 --without-clones"
     )
