@@ -56,7 +56,10 @@ def test_deftrec_leaves_what_a_recommender_would_measure(task: Task, tmp_path: P
     assert len(run.lists) == 4
     assert 0 < run.train_seconds["train"] < run.train_seconds["train+validation"]
     assert run.settings["training"]["epochs"] == 3
-    assert run.parameters == refitted.info.parameters
+    assert runs["deftrec/latent"].parameters == refitted.info.parameters
+    assert refitted.prior is not None
+    assert runs["deftrec/prior"].parameters == refitted.prior.weights.numel()
+    assert run.parameters == refitted.info.parameters + refitted.prior.weights.numel()
 
 
 def test_deftrec_under_one_fit(data: Interactions, tmp_path: Path) -> None:

@@ -158,7 +158,9 @@ class _Parts:
 
     def runs(self, seed: int, recommender: Recommender) -> tuple[Run, ...]:
         """A record of each part."""
-        info = recommender.info
+        info, prior = recommender.info, recommender.prior
+        of_prior = 0 if prior is None else prior.weights.numel()
+        parameters = {"hybrid": info.parameters + of_prior, "latent": info.parameters, "prior": of_prior}
         settings = {"epochs": info.epochs, "prior": info.prior, **recommender.config.model_dump(mode="json")}
         return tuple(
             Run(
@@ -166,7 +168,7 @@ class _Parts:
                 seed=seed,
                 lists=tuple(lists),
                 settings=settings,
-                parameters=info.parameters,
+                parameters=parameters[part],
                 library=library(),
                 train_seconds=self.seconds,
                 users_per_second=self.speed[part],

@@ -39,7 +39,8 @@ def how_measured(table: Table) -> str:
     )  # fmt: skip
     return (
         f"Every system left its best {table.depth} items a user in a file, and one evaluator measured all files, so "
-        f"MRR counts the first {table.depth} places. Peers chose their settings on validation.{budget}"
+        f"MRR counts the first {table.depth} places. Peers chose their settings on validation, as DeftRec chose its "
+        f"epochs and the weight of its prior; its parts share one training.{budget}"
     )
 
 

@@ -8,7 +8,7 @@ from deftrec.report.benchmark.facts import facts, table_title
 from deftrec.report.markdown import plain, table_lines
 from deftrec.wording import count, duration, metric_name, with_interval
 
-COLUMNS = ("hr@10", "ndcg@10", "mrr", "coverage@10")
+COLUMNS = ("ndcg@10", "hr@10", "mrr", "coverage@10")
 
 
 def markdown(tables: Sequence[Table]) -> str:

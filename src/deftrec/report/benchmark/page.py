@@ -18,7 +18,7 @@ SLICES = {
     "novelty": "A repeated target was in the user's history. Where seen items are excluded it is a certain miss.",
 }
 """What the slices of the users are."""
-COLUMNS = ("hr@10", "ndcg@10", "mrr", "coverage@10")
+COLUMNS = ("ndcg@10", "hr@10", "mrr", "coverage@10")
 
 
 def page(tables: Sequence[Table], plots: Sequence[Mapping[str, Mapping[str, str]]]) -> str:
