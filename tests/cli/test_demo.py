@@ -103,5 +103,7 @@ def test_damaged_metrics_name_the_mend(deftrec: Call, tmp_path: Path) -> None:
 def test_what_peers_say_is_tidied() -> None:
     line = 'item-knn: {"k": 20, "shrink": 0.0, "ndcg@10": 0.07179530095781367}'
     assert _tidy(line) == "item-knn: k 20, shrink 0, validation NDCG@10 0.0718"
+    line = 'letter: {"rqvae_hidden_dims": [256, 128], "ndcg@10": 0.5}'
+    assert _tidy(line) == "letter: rqvae_hidden_dims [256, 128], validation NDCG@10 0.5000"
     for other in ("ease: preparing its environment", "ease: 3", 'ease: {"seconds": 3}'):
         assert _tidy(other) == other

@@ -31,7 +31,7 @@ PATIENCE = 5
 VALIDATION_USERS = 200  # a search for each of them, at every validation
 VALIDATION_BEAMS, BEAMS = 20, 50
 CODES = 256  # of a codebook: the least items there have to be
-MAX_LENGTH = 50
+MAX_LENGTH = 20
 
 SMALL_T5 = {"d_model": 64, "d_ff": 256, "num_heads": 4, "d_kv": 16, "num_enc_layers": 2, "num_dec_layers": 2}
 SMALL_TIGER = {**SMALL_T5, "dropout": 0.1, "batch_size": 64, "learning_rate": 2e-3}

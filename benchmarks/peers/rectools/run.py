@@ -61,6 +61,7 @@ def settings(name: str, inputs: Inputs) -> Iterator[Settings]:
             case "hstu":
                 yield {**one, "temperature": 0.05}
             case "esasrec":
+                yield {**one, "n_negatives": 64}
                 yield {**one, "n_negatives": 256}
             case _:
                 yield one

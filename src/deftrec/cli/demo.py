@@ -136,7 +136,9 @@ def _tidy(line: str) -> str:
     ndcg = tried.pop("ndcg@10", None) if isinstance(tried, dict) else None
     if ndcg is None:
         return line
-    settings = ", ".join(f"{key} {value:g}" for key, value in tried.items())
+    settings = ", ".join(
+        f"{key} {value:g}" if isinstance(value, float | int) else f"{key} {value}" for key, value in tried.items()
+    )
     return f"{name}: {settings}, validation NDCG@10 {ndcg:.4f}"
 
 
