@@ -139,7 +139,7 @@ def test_the_history_comes_first_newest_first_where_it_may(tmp_path: Path, inter
             assert items[: len(distinct)].tolist() == distinct
 
 
-@pytest.mark.parametrize("name", ["als", "bpr", "sasrec", "esasrec", "rpg"])
+@pytest.mark.parametrize("name", ["als", "bpr", "sasrec", "rpg"])
 def test_a_heavy_family_where_its_environment_lies_already(tmp_path: Path, name: str) -> None:
     requirements = peers_folder() / PEERS[name] / "requirements.txt"
     if not environment_exists(requirements):

@@ -187,6 +187,8 @@ def test_words() -> None:
 def test_what_peers_say_is_worded() -> None:
     line = 'item-knn: {"k": 20, "shrink": 0.0, "loss": "bpr", "ndcg@10": 0.07179530095781367}'
     assert peer_said(line) == "item-knn: k 20, shrink 0, loss bpr, validation NDCG@10 0.0718"
+    line = 'letter: {"rqvae_hidden_dims": [256, 128], "ndcg@10": 0.5}'
+    assert peer_said(line) == "letter: rqvae_hidden_dims [256, 128], validation NDCG@10 0.5000"
     assert peer_said('popularity: {"ndcg@10": 0.02}') == "popularity: validation NDCG@10 0.0200"
     for other in ("ease: preparing its environment", "ease: 3", 'ease: {"seconds": 3}'):
         assert peer_said(other) == other

@@ -60,7 +60,7 @@ class RepeatHistory(Popularity):
     def score(self, weights: csr_matrix) -> np.ndarray:
         popularity = super().score(weights) / (1 + self.counts.max())  # below 1
         before = weights.toarray()
-        return popularity + before + np.sign(before)
+        return np.where(before > 0, 1 + before, popularity)
 
 
 @dataclass

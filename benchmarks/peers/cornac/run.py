@@ -28,10 +28,10 @@ from vectors import collaborative_vectors, sentence_vectors
 MODELS = ("tiger", "letter", "rpg", "diffgrm")
 MAX_EPOCHS = 200
 PATIENCE = 5
-VALIDATION_USERS = 300  # a search for each of them, at every validation
-VALIDATION_BEAMS = 30
+VALIDATION_USERS = 200  # a search for each of them, at every validation
+VALIDATION_BEAMS, BEAMS = 20, 50
 CODES = 256  # of a codebook: the least items there have to be
-MAX_LENGTH = 50
+MAX_LENGTH = 20
 
 SMALL_T5 = {"d_model": 64, "d_ff": 256, "num_heads": 4, "d_kv": 16, "num_enc_layers": 2, "num_dec_layers": 2}
 SMALL_TIGER = {**SMALL_T5, "dropout": 0.1, "batch_size": 64, "learning_rate": 2e-3}
@@ -74,7 +74,7 @@ def make_model(name: str, settings: Settings, seed: int, company: np.ndarray) ->
         "n_epochs": MAX_EPOCHS,
         "lr_schedule": "constant",
         "model_selection": "best",
-        "val_eval_every": 2,
+        "val_eval_every": 3,
         "device": "cpu",
         "seed": seed,
     }
@@ -117,7 +117,7 @@ def trainer(name: str, inputs: Inputs) -> Train:
         model = make_model(name, settings, inputs.seed, company)
         model.stopping, model.beams = stopping, VALIDATION_BEAMS
         model.fit_watched(sessions(events, inputs.items, vectors))
-        model.beams = inputs.depth
+        model.beams = BEAMS
         return Fitted(model.scores, sum(parameter.numel() for parameter in model.model.parameters()))
 
     return train

@@ -61,6 +61,7 @@ def settings(name: str, inputs: Inputs) -> Iterator[Settings]:
             case "hstu":
                 yield {**one, "temperature": 0.05}
             case "esasrec":
+                yield {**one, "n_negatives": 64}
                 yield {**one, "n_negatives": 256}
             case _:
                 yield one
@@ -159,7 +160,7 @@ def trainer(name: str, inputs: Inputs) -> Train:
     warnings.filterwarnings("ignore")  # about workers of data loaders, loggers, and users with unknown items
 
     def train(settings: Settings, events: pl.DataFrame, stopping: Stopping) -> Fitted:
-        seed_everything(inputs.seed)
+        seed_everything(inputs.seed, verbose=False)
         model = make_model(name, settings)
         popularity = np.bincount(events["item"].to_numpy(), minlength=inputs.items).astype(np.float32)
         score = Scorer(model, popularity)
