@@ -25,6 +25,7 @@ class FakeSystem(System):
         self.name, self.scores, self.seeds_matter = name, scores, seeds_matter
         self.parts = parts
         self.asked: list[int] = []
+        self.budget_cut = False
         self.fails: str | BaseException | None = None
 
     def run(self, task: Task, seed: int, folder: Path, progress: Progress) -> tuple[Run, ...]:
@@ -54,6 +55,7 @@ class FakeSystem(System):
                 library="fake 1.0",
                 train_seconds=dict.fromkeys(task.fits, 10.0 + seed),
                 users_per_second=500.0,
+                budget_cut=self.budget_cut,
                 revision="abc",
             )
             for name in (self.name, *self.parts)

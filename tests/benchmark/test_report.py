@@ -111,7 +111,7 @@ def test_the_markdown_says_it_too(tables: list[Table], page: str, tmp_path: Path
         for comparison in table.comparisons:
             assert f"{comparison.difference:+.4f} ({comparison.ci95[0]:+.4f} to {comparison.ci95[1]:+.4f})" in text
     widths = [line.replace("\\|", "").count("|") for line in text.splitlines() if line.startswith("| strong")]
-    assert set(widths) == {10, 6}, "rows of two kinds of tables, all of their columns there"
+    assert set(widths) == {10, 6, 2 + len(tables[0].slices)}, "rows of three kinds of tables"
     assert "## Not measured" in text
 
 

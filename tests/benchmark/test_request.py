@@ -58,6 +58,8 @@ def test_the_verdict_is_honest(
     twin = FakeSystem("twin", strong.scores)
     assert said(strong, twin).endswith("That is within the noise of 80 users.")
     assert said(strong) == "There is no peer to compare with."
+    twin.budget_cut = True
+    assert "best peer, twin (whose search for settings the budget cut short): " in said(strong, twin)
     strong.fails = "it diverged"
     assert said(strong, weak) == "DeftRec could not be measured: it diverged"
 

@@ -99,7 +99,7 @@ def test_a_peers_run_becomes_a_row(task: Task, tmp_path: Path, monkeypatch: pyte
             name=name,
             seed=options["seed"],
             rankings={(fit, seen): file for fit in options["fits"] for seen in options["seens"]},
-            settings={"settings": {"factors": 8}},
+            settings={"settings": {"factors": 8}, "cut": True},
             parameters=None,
             library="implicit 0.7",
             train_seconds={"train": 1.0, "train+validation": 2.0},
@@ -117,6 +117,7 @@ def test_a_peers_run_becomes_a_row(task: Task, tmp_path: Path, monkeypatch: pyte
     assert (asked["seed"], asked["budget_seconds"], asked["fits"], asked["seens"]) == (2, 90.0, task.fits, task.seens)
     assert run.lists[0] == Lists(fit="train", seen="exclude", file="bpr/rankings.parquet")
     assert (run.library, run.train_seconds["train+validation"]) == ("implicit 0.7", 2.0)
+    assert run.budget_cut
     assert said == ["factors 8, validation NDCG@10 0.5000"]
 
 

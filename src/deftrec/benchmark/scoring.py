@@ -108,6 +108,7 @@ class Scorer:
             parameters=run.parameters,
             settings=run.settings,
             library=run.library,
+            budget_cut=run.budget_cut,
             revision=run.revision,
             users_missing=read.users_missing,
         )
@@ -135,6 +136,7 @@ def summarise(scored: Sequence[Scored]) -> tuple[Summary, ...]:
                 train_seconds=_mean([row.train_seconds for row in rows]),
                 users_per_second=_mean([row.users_per_second for row in rows]),
                 parameters=rows[0].parameters,
+                budget_cut=any(row.budget_cut for row in rows),
                 fit=rows[0].fit,
             )
         )

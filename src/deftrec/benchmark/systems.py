@@ -105,6 +105,7 @@ class PeerSystem(System):
             library=done.library,
             train_seconds=done.train_seconds,
             users_per_second=done.users_per_second,
+            budget_cut=bool(done.settings.get("cut", False)),
             revision=git_revision(),
         )
         return (run,)

@@ -48,6 +48,7 @@ class Row(_Part):
         parameters: numbers that were fitted; None where the system has no such thing.
         settings: everything that decides what was trained, the choices of validation included.
         library: what trained it, with its version.
+        budget_cut: whether the budget ended its search for settings, or a training, too early.
         revision: git revision of the code that ran it, where it ran from a checkout.
         users_missing: asked users without any recommendation; each counts as a miss.
     """
@@ -62,6 +63,7 @@ class Row(_Part):
     parameters: int | None
     settings: dict[str, Any]
     library: str
+    budget_cut: bool
     revision: str | None
     users_missing: int
 
@@ -78,6 +80,7 @@ class Summary(_Part):
         ci95: 95 % bootstrap intervals over users, of NDCG@10 and HR@10.
         train_seconds, users_per_second: means over seeds; None if unknown.
         parameters: of the first seed.
+        budget_cut: whether the budget ended its search, or a training, too early under any seed.
         fit: as in `Row`.
     """
 
@@ -90,6 +93,7 @@ class Summary(_Part):
     train_seconds: float | None
     users_per_second: float | None
     parameters: int | None
+    budget_cut: bool
     fit: Literal["train", "train+validation", "unknown"]
 
 

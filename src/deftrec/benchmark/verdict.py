@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from deftrec.benchmark.tables import DEFTREC, Comparison, Failure, Table
-from deftrec.wording import rules_of
+from deftrec.benchmark.tables import DEFTREC, Comparison, Failure, Summary, Table
+from deftrec.wording import duration, rules_of
 
 CLEAR = 0.05
 """A difference with a larger p-value is not called one."""
@@ -35,13 +35,21 @@ def asked(table: Table) -> str:
 def how_measured(table: Table) -> str:
     """What every row has in common."""
     budget = "" if table.budget_minutes is None else (
-        f" Each peer searched for settings for {table.budget_minutes:g} minutes at most; DeftRec has no such limit."
+        f" Each peer searched for settings for {table.budget_minutes:g} minutes at most, and 'cut' stands "
+        "where that ended a search or a training; DeftRec has no such limit."
     )  # fmt: skip
     return (
         f"Every system left its best {table.depth} items a user in a file, and one evaluator measured all files, so "
         f"MRR counts the first {table.depth} places. Peers chose their settings on validation, as DeftRec chose its "
         f"epochs and the weight of its prior; its parts share one training.{budget}"
     )
+
+
+def training_time(one: Summary) -> str:
+    """How long a system trained, and whether it would have gone on; empty where nobody knows."""
+    if one.train_seconds is None:
+        return ""
+    return duration(one.train_seconds) + (", cut" if one.budget_cut else "")
 
 
 def failures_line(failures: Sequence[Failure]) -> str:
@@ -73,5 +81,7 @@ def p_value(p: float) -> str:
 
 
 def _doubt(table: Table, best: Comparison) -> str:
-    brought = any(one.name == best.peer and one.fit == "unknown" for one in table.summaries)
-    return " (a file that was brought: what it was fitted on is unknown)" if brought else ""
+    peer = next(one for one in table.summaries if one.name == best.peer)
+    if peer.fit == "unknown":
+        return " (a file that was brought: what it was fitted on is unknown)"
+    return " (whose search for settings the budget cut short)" if peer.budget_cut else ""

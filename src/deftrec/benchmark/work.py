@@ -37,7 +37,7 @@ class Run(BaseModel):
         name: the system; one training may leave several, a model and its parts.
         seed: of its training.
         lists: one file for each fit and rule for seen items.
-        settings, parameters, library, users_per_second, revision: see `deftrec.benchmark.tables.Row`.
+        settings, parameters, library, users_per_second, budget_cut, revision: see `deftrec.benchmark.tables.Row`.
         train_seconds: by fit.
     """
 
@@ -51,6 +51,7 @@ class Run(BaseModel):
     library: str
     train_seconds: dict[Fit, float]
     users_per_second: float | None
+    budget_cut: bool = False
     revision: str | None
 
     def file(self, fit: Fit, seen: Seen) -> str | None:

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from deftrec.wording import COLUMNS, WITH_INTERVAL, duration, meaning, metric_name, with_interval
+from deftrec.wording import COLUMNS, WITH_INTERVAL, meaning, metric_name, with_interval
 
 if TYPE_CHECKING:
     from deftrec.benchmark import Table as BenchmarkTable
@@ -51,7 +51,7 @@ def benchmark_table(table: "BenchmarkTable", width: int = ROOM) -> RenderableTyp
         table: of one fit and one rule for seen items.
         width: of the terminal; a narrow one gets no costs.
     """
-    from deftrec.benchmark.verdict import asked, verdict
+    from deftrec.benchmark.verdict import asked, training_time, verdict
 
     wide = width >= ROOM
     rows = Table(box=box.SIMPLE_HEAD)
@@ -68,7 +68,7 @@ def benchmark_table(table: "BenchmarkTable", width: int = ROOM) -> RenderableTyp
             cells.append(Text(f"{value} ({interval})", style="bold" if leads else ""))
         cells.append(Text(f"{len(one.seeds)}" + (f", ±{one.spread['ndcg@10']:.4f}" if one.spread else "")))
         if wide:
-            cells.append(Text("" if one.train_seconds is None else duration(one.train_seconds)))
+            cells.append(Text(training_time(one)))
             cells.append(Text("" if one.users_per_second is None else f"{one.users_per_second:,.0f}"))
         rows.add_row(*cells, style="" if one.role == "peer" else "cyan")
     return Group(Text(asked(table), style="bold"), rows, Text(f"{verdict(table)}\n"))

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from deftrec.benchmark.tables import Summary, Table
-from deftrec.benchmark.verdict import asked, by_reason, how_measured, p_value, ratio, verdict
+from deftrec.benchmark.verdict import asked, by_reason, how_measured, p_value, ratio, training_time, verdict
 from deftrec.report.benchmark.facts import facts, table_title
 from deftrec.report.markdown import plain, table_lines
-from deftrec.wording import count, duration, metric_name, with_interval
+from deftrec.wording import count, metric_name, with_interval
 
 COLUMNS = ("ndcg@10", "hr@10", "mrr", "coverage@10")
 
@@ -48,10 +48,15 @@ def _table(table: Table) -> list[str]:
         ]
         lines += table_lines(["DeftRec against", "metric", "difference (95 % interval)", "p", "ratio"], rows)
         lines.append("")
-    slices = [[part.by, part.name, f"{part.users:,}", *_best(table, part.metrics)] for part in table.slices]
-    lines += table_lines(["users by", "slice", "users", *_best_names(table)], slices)
-    lines += ["", "NDCG@10 in slices of the users.", ""]
+    slices = [f"{part.by}: {part.name} ({part.users:,} users)" for part in table.slices]
+    lines += ["NDCG@10 in slices of the users:", "", *table_lines(["system", *slices], _slices(table)), ""]
     return lines
+
+
+def _slices(table: Table) -> list[list[str]]:
+    return [
+        [one.name, *(f"{part.metrics[one.name]['ndcg@10']:.4f}" for part in table.slices)] for one in table.summaries
+    ]
 
 
 def _metrics(one: Summary) -> list[str]:
@@ -60,15 +65,7 @@ def _metrics(one: Summary) -> list[str]:
         value, interval = with_interval(one, key)
         cells.append(f"{value} ({interval})" if interval else value)
     cells.append(f"{len(one.seeds)}" + (f", ±{one.spread['ndcg@10']:.4f}" if one.spread else ""))
-    cells.append("" if one.train_seconds is None else duration(one.train_seconds))
+    cells.append(training_time(one))
     cells.append("" if one.users_per_second is None else f"{one.users_per_second:,.0f}")
     cells.append("" if one.parameters is None else count(one.parameters))
     return cells
-
-
-def _best_names(table: Table) -> list[str]:
-    return [one.name for one in table.summaries]
-
-
-def _best(table: Table, metrics: dict[str, dict[str, float]]) -> list[str]:
-    return [f"{metrics[name]['ndcg@10']:.4f}" for name in _best_names(table)]

@@ -6,10 +6,10 @@ from html import escape
 from itertools import groupby
 
 from deftrec.benchmark.tables import Row, Slice, Summary, Table
-from deftrec.benchmark.verdict import asked, by_reason, how_measured, p_value, ratio, verdict
+from deftrec.benchmark.verdict import asked, by_reason, how_measured, p_value, ratio, training_time, verdict
 from deftrec.report.benchmark.facts import facts, table_title
 from deftrec.report.html import details, document, facts_list, grid, header, note, section
-from deftrec.wording import count, duration, metric_name, with_interval
+from deftrec.wording import count, metric_name, with_interval
 
 SLICES = {
     "history": "Quarters of the users by the length of their history; fewer where lengths tie.",
@@ -128,7 +128,7 @@ def _metrics_row(one: Summary) -> str:
         cells.append(value + (f"<small>{interval}</small>" if interval else ""))
     spread = f"<small>±{one.spread['ndcg@10']:.4f}</small>" if one.spread else ""
     cells.append(f"{len(one.seeds)}{spread}")
-    cells.append("" if one.train_seconds is None else escape(duration(one.train_seconds)))
+    cells.append(escape(training_time(one)))
     cells.append("" if one.users_per_second is None else f"{one.users_per_second:,.0f}")
     cells.append("" if one.parameters is None else count(one.parameters))
     mark = {"deftrec": ' class="main"', "part": ' class="part"', "peer": ""}[one.role]
