@@ -36,7 +36,12 @@ MAX_LENGTH = 20
 SMALL_T5 = {"d_model": 64, "d_ff": 256, "num_heads": 4, "d_kv": 16, "num_enc_layers": 2, "num_dec_layers": 2}
 SMALL_TIGER = {**SMALL_T5, "dropout": 0.1, "batch_size": 64, "learning_rate": 2e-3}
 TIGER = {"batch_size": 256, "learning_rate": 5e-4, "weight_decay": 1e-6}  # GRID_CONFIG; sizes are the defaults
-SMALL_TOKENIZER = {"rqvae_hidden_dims": (256, 128), "rqvae_n_epochs": 200, "rqvae_num_levels": 4}
+SMALL_TOKENIZER = {
+    "rqvae_hidden_dims": (256, 128),
+    "rqvae_n_epochs": 50,
+    "rqvae_batch_size": 128,
+    "rqvae_num_levels": 4,
+}
 LETTER = {"batch_size": 256, "learning_rate": 5e-4, "weight_decay": 0.01, "cf_weight": 0.1, "diversity_weight": 1e-4}
 SMALL_RPG = {"n_codebook": 8, "pca_dim": 64, "d_model": 128, "n_inner": 256, "n_layer": 2, "n_head": 2}
 RPG = {"n_codebook": 16, "pca_dim": 128, "batch_size": 256}
