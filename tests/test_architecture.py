@@ -24,6 +24,7 @@ ORDER = [
     *("evaluation", "wording"),
     "training",
     *("run", "recommender"),
+    "benchmark",
     "report",
     "ablation",
     "cli",

@@ -38,6 +38,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     }
 
 
+@pytest.mark.timeout(900)  # a page trains several models and makes an environment, each block within its own limit
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=lambda page: page.name)
 def test_every_block_runs(page: Path, environment: dict[str, str], tmp_path: Path) -> None:
     shell = shutil.which("bash")

@@ -34,3 +34,31 @@ class Silent:
 
     def say(self, text: str) -> None:
         """See `Progress.say`."""
+
+
+class Labelled:
+    """Passes everything on under a label, where one listener hears of several works.
+
+    Args:
+        progress: who listens.
+        label: stands before every task and line.
+    """
+
+    def __init__(self, progress: Progress, label: str) -> None:
+        self._progress, self._label = progress, label
+
+    def begin(self, task: str, total: int) -> None:
+        """See `Progress.begin`."""
+        self._progress.begin(f"{self._label}: {task}", total)
+
+    def advance(self, task: str, units: int = 1, values: Mapping[str, float] | None = None) -> None:
+        """See `Progress.advance`."""
+        self._progress.advance(f"{self._label}: {task}", units, values)
+
+    def end(self, task: str) -> None:
+        """See `Progress.end`."""
+        self._progress.end(f"{self._label}: {task}")
+
+    def say(self, text: str) -> None:
+        """See `Progress.say`."""
+        self._progress.say(f"{self._label}: {text}")

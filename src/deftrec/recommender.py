@@ -1,7 +1,7 @@
 """Fit, recommend, similar, evaluate, save, load: what users of the library import."""
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +26,7 @@ from deftrec.progress import Progress, Silent
 from deftrec.retrieval import Found, LinearPrior, Retriever, generate_queries, top
 from deftrec.run import Request, RunInfo, load_run, read_model, save_run
 from deftrec.training.log import TrainingLog
-from deftrec.training.pipeline import Pipeline
+from deftrec.training.pipeline import Fitted, Pipeline
 
 ScoreParts: TypeAlias = Literal["hybrid", "latent", "prior"]
 USERS_AT_ONCE = 4096
@@ -91,6 +91,7 @@ class Recommender:
         device: torch.device | None = None,
         progress: Progress | None = None,
         shared: str | Path | None = None,
+        on_train: Callable[["Recommender"], None] | None = None,
     ) -> "Recommender":
         """Train every stage.
 
@@ -103,6 +104,7 @@ class Recommender:
             device: where to train; None: the first GPU, else the CPU.
             progress: who is told.
             shared: folder of text and collaborative vectors that runs with the same data, options and seed share.
+            on_train: called, where there is a refit, with the recommender fitted on train alone that it replaces.
 
         Raises:
             DeftRecError: `out` holds another run, or nothing that could be resumed; the data cannot be split.
@@ -125,13 +127,18 @@ class Recommender:
             progress=progress or Silent(),
             shared=None if shared is None else Path(shared),
         )
-        fitted = pipeline.run(refit)
+
+        def trained(fitted: Fitted) -> "Recommender":
+            return cls(interactions, fitted.config, RunInfo.of(fitted, interactions), fitted.model, fitted.prior)
+
+        recommender = trained(
+            pipeline.run(refit, None if on_train is None else lambda fitted: on_train(trained(fitted)))
+        )
         log.close()
-        info = RunInfo.of(fitted, interactions)
         if folder is not None:
-            save_run(folder, fitted.model, fitted.config, info, fitted.prior)
+            save_run(folder, recommender.model, recommender.config, recommender.info, recommender.prior)
             shutil.rmtree(folder / "work", ignore_errors=True)
-        return cls(interactions, fitted.config, info, fitted.model, fitted.prior)
+        return recommender
 
     def save(self, directory: str | Path) -> None:
         """Write a run directory that `load` reads.
@@ -277,14 +284,16 @@ class Recommender:
             ConfigError: the run has no prior to be ranked by alone.
             DataError: nobody has a target in `split`.
         """
-        cases, queries = self._ask(split)
+        cases, queries = self._ask(split, parts)
         return self._rank(cases, queries, seen, parts, k)
 
-    def _ask(self, split: Part) -> tuple[Cases, Tensor]:
-        """The cases of `split` and the generated latent of each."""
+    def _ask(self, split: Part, parts: ScoreParts = "hybrid") -> tuple[Cases, Tensor]:
+        """The cases of `split` and the generated latent of each, zeros for the prior alone, which needs none."""
         cases = make_split(self.interactions, self.config.data.split).cases(split)
         if not len(cases):
             raise DataError(f"{self.interactions.meta.name}: no user has a {split} target, so nothing can be measured")
+        if parts == "prior":
+            return cases, self.catalogue.latents.new_zeros(len(cases), self.catalogue.latents.shape[1])
         return cases, self._queries(cases.histories, None)
 
     def _rank(self, cases: Cases, queries: Tensor, seen: Seen, parts: ScoreParts, k: int) -> tuple[TargetRanks, Found]:

@@ -1,10 +1,24 @@
 """How results are worded, the same in the terminal, in HTML and in Markdown."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from deftrec.evaluation import Result
+
+
+class Measured(Protocol):
+    """Whatever has metrics and their intervals."""
+
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        """Means over users."""
+
+    @property
+    def ci95(self) -> Mapping[str, tuple[float, float]]:
+        """95 % intervals over users."""
+
 
 COLUMNS = ("hr@10", "ndcg@10", "hr@50", "mrr", "coverage@10")
 WITH_INTERVAL = ("hr@10", "ndcg@10")
@@ -19,14 +33,16 @@ def metric_name(key: str) -> str:
 
 def meaning(result: "Result") -> str:
     """What the numbers of a result mean, in one line."""
-    seen = "excluded" if result.seen == "exclude" else "kept"
-    return (
-        f"{result.dataset}, {result.protocol} {result.split}: {result.users:,} users, every item ranked, "
-        f"seen items {seen}, fitted on {result.fit}"
-    )
+    rules = rules_of(result.fit, result.seen)
+    return f"{result.dataset}, {result.protocol} {result.split}: {result.users:,} users, every item ranked, {rules}"
 
 
-def with_interval(result: "Result", key: str) -> tuple[str, str]:
+def rules_of(fit: str, seen: str) -> str:
+    """What may be fitted and recommended."""
+    return f"seen items {'excluded' if seen == 'exclude' else 'kept'}, fitted on {fit}"
+
+
+def with_interval(result: Measured, key: str) -> tuple[str, str]:
     """A metric, and its interval where the tables show it, else an empty text."""
     interval = ""
     if key in WITH_INTERVAL:
@@ -43,9 +59,31 @@ def groups(results: Sequence["Result"]) -> list[list["Result"]]:
     return list(found.values())
 
 
+def count(number: int) -> str:
+    """A large number as people say it, with three digits."""
+    for unit, size in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
+        if number >= 0.9995 * size:
+            return f"{number / size:#.3g}".rstrip(".") + f" {unit}"
+    return str(number)
+
+
 def duration(seconds: float) -> str:
     """Seconds as people say them."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes // 60} h {minutes % 60} min" if minutes >= 120 else f"{minutes} min {rest} s"
+
+
+def peer_said(line: str) -> str:
+    """What a peer says of a setting that it tried (`NAME: JSON`), in words; any other line as it is."""
+    name, _, said = line.partition(": ")
+    try:
+        tried = json.loads(said)
+    except ValueError:
+        return line
+    ndcg = tried.pop("ndcg@10", None) if isinstance(tried, dict) else None
+    if ndcg is None:
+        return line
+    settings = [f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}" for key, value in tried.items()]
+    return f"{name}: {', '.join([*settings, f'validation NDCG@10 {ndcg:.4f}'])}"

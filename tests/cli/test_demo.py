@@ -8,7 +8,7 @@ import pytest
 from calling import TINY, Call
 
 from deftrec import Interactions, Recommender
-from deftrec.cli.demo import PEERS, _tidy
+from deftrec.cli.demo import PEERS
 from deftrec.data import Split, make_split
 from deftrec.evaluation import peers
 
@@ -98,10 +98,3 @@ def test_damaged_metrics_name_the_mend(deftrec: Call, tmp_path: Path) -> None:
     assert "delete it, and it is measured again" in said.err
     (out / "metrics.json").unlink()
     assert deftrec(*ARGUMENTS, "--out", out).code == 0
-
-
-def test_what_peers_say_is_tidied() -> None:
-    line = 'item-knn: {"k": 20, "shrink": 0.0, "ndcg@10": 0.07179530095781367}'
-    assert _tidy(line) == "item-knn: k 20, shrink 0, validation NDCG@10 0.0718"
-    for other in ("ease: preparing its environment", "ease: 3", 'ease: {"seconds": 3}'):
-        assert _tidy(other) == other

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from calling import TINY, Call
 
-VERBS = ["train", "evaluate", "recommend", "similar", "demo"]
+VERBS = ["train", "evaluate", "recommend", "similar", "benchmark", "demo"]
 
 
 @pytest.mark.parametrize("verb", VERBS)

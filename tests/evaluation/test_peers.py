@@ -3,34 +3,22 @@
 import ast
 import json
 import sys
-import types
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 import pytest
-import torch
+from circle import circle
 
-from deftrec.data.interactions import Interactions, Meta
+from deftrec.data.interactions import Interactions
 from deftrec.data.split import Fit, Split, SplitName, leave_one_out, make_split
 from deftrec.errors import ConfigError, DataError, DeftRecError
-from deftrec.evaluation import environments, peers
-from deftrec.evaluation.metrics import accuracy, ranks_from_scores
-from deftrec.evaluation.peers import PEERS, export_split, peer_settings, peers_folder, run_peers
-from deftrec.evaluation.rankings import read_rankings
+from deftrec.evaluation import peers
+from deftrec.evaluation.peers import PEERS, export_split, peers_folder, run_peer, run_peers
 
 
 @pytest.fixture(scope="module")
 def interactions() -> Interactions:
-    """Everybody walks a circle of 23 items from a place of their own, and now and then jumps."""
-    rng = np.random.default_rng(0)
-    jumps = rng.integers(0, 23, (60, 9)) * (rng.random((60, 9)) < 0.15)
-    rows = [
-        {"user": f"u{user}", "item": f"i{(user + step + jumps[user, step]) % 23}", "time": 100 * step + user}
-        for user in range(60)
-        for step in range(4 + user % 5)
-    ]
-    return Interactions.from_frame(pl.DataFrame(rows), meta=Meta(name="circle"))
+    return circle(users=60, items=23)
 
 
 def exported_rows(folder: Path, split: Split) -> set[tuple[str, int, int]]:
@@ -51,7 +39,7 @@ def test_a_peer_gets_the_training_part_and_never_a_test_target(
     tmp_path: Path, interactions: Interactions, name: SplitName, fit: Fit
 ) -> None:
     split = make_split(interactions, name)
-    export_split(interactions, split, tmp_path / "inputs", fit=fit, parts=["test"], seen="exclude")
+    export_split(interactions, split, tmp_path / "inputs", fits=["train", fit], parts=["test"], seens=["exclude"])
     rows = exported_rows(tmp_path / "inputs", split)
     for file, ends in (("train", split.train_end), ("refit", split.refit_end)):
         expected = {(file, user, place) for user in range(60) for place in range(ends[user])}
@@ -69,7 +57,11 @@ def test_a_peer_gets_the_training_part_and_never_a_test_target(
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"models": ["popularity", "eaze"]}, ConfigError, "no peer is called 'eaze'; there are popularity, item-knn"),
+        (
+            {"models": ["popularity", "eaze"]},
+            ConfigError,
+            "no peer is called 'eaze'; there are popularity, repeat-history, ",
+        ),
         ({"part": "validation", "fit": "train+validation"}, ConfigError, "has seen the validation targets"),
     ],
 )
@@ -120,14 +112,48 @@ import polars as pl
 inputs, outputs = Path(sys.argv[2]), Path(sys.argv[4])
 histories = pl.read_parquet(inputs / "test-histories.parquet").unique(["user", "item"])
 rows = histories.select("user", "item", pl.lit(1).alias("rank"), pl.lit(1.0).alias("score"))
-rows.write_parquet(outputs / "rankings-test.parquet")
-(outputs / "settings.json").write_text("{}")
+rows.write_parquet(outputs / "rankings-test-train-exclude.parquet")
+(outputs / "settings.json").write_text(
+    '{"seconds": {"tune": 1.0, "fit": 1.0, "refit": 0.0, "rank": 1.0}, "parameters": null, "library": "none 1.0",'
+    '"users_ranked_per_second": 60.0}'
+)
 """,
     )
     said: list[str] = []
     [result] = run_peers(interactions, leave_one_out(interactions), ["ease"], tmp_path / "out", on_progress=said.append)
     assert result.metrics["hr@50"] == result.metrics["coverage@50"] == 0
     assert said == ["ease: preparing its environment"]
+
+
+def test_text_of_the_items_and_the_request_are_handed_out(tmp_path: Path, interactions: Interactions) -> None:
+    split = leave_one_out(interactions)
+    export_split(
+        interactions, split, tmp_path / "inputs", fits=["train"], parts=["test"], seens=["keep"], seed=7,
+        budget_seconds=2.5, threads=3,
+    )  # fmt: skip
+    assert json.loads((tmp_path / "inputs" / "meta.json").read_text()) == {
+        "users": 60,
+        "items": 23,
+        "fits": ["train"],
+        "seen": ["keep"],
+        "parts": ["test"],
+        "depth": 100,
+        "seed": 7,
+        "budget_seconds": 2.5,
+        "threads": 3,
+    }
+    text = pl.read_parquet(tmp_path / "inputs" / "item-text.parquet")
+    assert text["item"].to_list() == list(range(23))
+    assert text["title"].to_list() == interactions.catalogue["title"].to_list()
+    assert text.columns == ["item", "title", "category", "text"]
+
+
+def test_the_number_of_threads_is_known_before_any_library_is_loaded(
+    tmp_path: Path, interactions: Interactions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own_python(monkeypatch, tmp_path, "import os; raise SystemExit(os.environ['OMP_NUM_THREADS'])")
+    with pytest.raises(DeftRecError, match=r"failed with exit code 1: 3$"):
+        run_peer(interactions, leave_one_out(interactions), "ease", tmp_path / "out", threads=3)
 
 
 def test_the_folder_of_a_checkout_and_of_a_wheel_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,139 +169,27 @@ def test_the_folder_of_a_checkout_and_of_a_wheel_is_found(tmp_path: Path, monkey
     assert peers_folder() == tmp_path / "site-packages" / "deftrec" / "peers"
 
 
-def test_pip_without_a_registry_is_a_clear_error_and_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "nowhere").mkdir()
-    (tmp_path / "requirements.txt").write_text("numpy==2.4.6\n")
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "nowhere"))
-    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
-    with pytest.raises(DeftRecError, match=r"pip could not install .*numpy==2.4.6.*; it needs a package registry once"):
-        environments.environment_python(tmp_path / "requirements.txt", home=tmp_path / "home")
-    assert list((tmp_path / "home" / "environments").iterdir()) == []
+SHARED = {"exchange", "tuning"}
 
 
-def test_an_environment_is_made_once_and_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[Path] = []
-
-    def make(place: Path, requirements: Path) -> None:
-        made.append(place)
-        assert not place.exists()
-        (place / "bin").mkdir(parents=True)
-        (place / "bin" / "python").symlink_to(sys.executable)
-
-    monkeypatch.setattr(environments, "_make", make)
-    requirements = tmp_path / "family" / "requirements.txt"
-    requirements.parent.mkdir()
-    requirements.write_text("numpy==2.4.6\n")
-    first = environments.environment_python(requirements, home=tmp_path)
-    assert environments.environment_python(requirements, home=tmp_path) == first
-    requirements.write_text("numpy==2.4.5\n")
-    other = environments.environment_python(requirements, home=tmp_path)
-    assert other != first
-    assert len(made) == 2
-    assert made[0].name.startswith("family-")
-    other.unlink()
-    other.symlink_to(tmp_path / "a Python that is gone")
-    assert environments.environment_python(requirements, home=tmp_path) == other
-    assert made[2] == made[1]
-
-
-def test_a_race_for_an_environment_has_one_winner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    place = tmp_path / "environments" / "family-0"
-    (tmp_path / "requirements.txt").write_text("")
-
-    def slow(building: Path, **options: object) -> None:
-        place.mkdir()  # somebody else was faster
-        (place / "theirs").touch()
-
-    monkeypatch.setattr(environments.venv, "create", slow)
-    done = types.SimpleNamespace(returncode=0)
-    monkeypatch.setattr(environments.subprocess, "run", lambda *arguments, **options: done)
-    environments._make(place, tmp_path / "requirements.txt")
-    assert [file.name for file in place.iterdir()] == ["theirs"]
-    assert [folder.name for folder in place.parent.iterdir()] == ["family-0"]
-
-
-# -- the real thing: pip installs the pinned environment once into the cache ---------------------------------------
-
-
-def test_the_classic_peers_in_their_own_environment(tmp_path: Path, interactions: Interactions) -> None:
-    split = leave_one_out(interactions)
-    models = list(PEERS)
-    results = {
-        fit: dict(zip(models, run_peers(interactions, split, models, tmp_path / fit, fit), strict=True))
-        for fit in ("train", "train+validation")
-    }
-    for fit, of_fit in results.items():
-        for name, result in of_fit.items():
-            assert (result.name, result.fit, result.split, result.seen) == (name, fit, "test", "exclude")
-            assert result.users == 60
-            assert result.dataset == "circle"
-            assert sorted(path.name for path in (tmp_path / fit / name).iterdir()) == [
-                "rankings.parquet",
-                "result.json",
-                "settings.json",
-            ]
-            assert json.loads((tmp_path / fit / name / "result.json").read_text()) == result.to_json_dict()
-    # A circle is easy for whoever looks at neighbours, easier still for whoever looks at the newest item.
-    train = {name: result.metrics["ndcg@10"] for name, result in results["train"].items()}
-    assert train["item-knn"] > train["popularity"] + 0.1
-    assert train["item-knn-recency"] >= train["item-knn"]
-    assert train["ease-recency"] > 0.8
-
-    settings = peer_settings(tmp_path / "train", "ease-recency")
-    assert len(settings["validation"]) == 12
-    best = max(settings["validation"], key=lambda tried: tried["ndcg@10"])
-    assert settings["settings"] == {key: value for key, value in best.items() if key != "ndcg@10"}
-    assert {tried["power"] for tried in peer_settings(tmp_path / "train", "ease")["validation"]} == {0.0}
-    # The refit takes the settings that were chosen on train.
-    assert peer_settings(tmp_path / "train+validation", "ease-recency")["settings"] == settings["settings"]
-    for fit in ("train", "train+validation"):
-        check_popularity(interactions, split, fit, tmp_path / fit / "popularity" / "rankings.parquet")
-    check_ease(interactions, split, settings["settings"], tmp_path / "train" / "ease-recency" / "rankings.parquet")
-
-
-def check_popularity(interactions: Interactions, split: Split, fit: Fit, file: Path) -> None:
-    """Popularity is known exactly: counts of the fit, history excluded."""
-    cases = split.cases("test")
-    counts = np.bincount(split.training(fit).items, minlength=interactions.n_items)
-    scores = torch.from_numpy(np.repeat(counts[None].astype(np.float64), len(cases), 0))
-    compare(scores, interactions, split, file)
-
-
-def check_ease(interactions: Interactions, split: Split, settings: dict[str, float], file: Path) -> None:
-    """EASE as its paper writes it, with an explicit inverse and histories weighted one by one."""
-    training, cases, n = split.training("train"), split.cases("test"), interactions.n_items
-    taken = np.zeros((interactions.n_users, n))
-    taken[training.owners(), training.items] = 1
-    inverse = np.linalg.inv(taken.T @ taken + settings["penalty"] * np.eye(n))
-    weights = np.eye(n) - inverse / np.diag(inverse)[None, :]
-    inputs = np.zeros((len(cases), n))
-    for row, history in enumerate(cases.histories):
-        for age, item in enumerate(history[::-1]):
-            inputs[row, item] = max(inputs[row, item], (1 + age) ** -settings["power"])
-    compare(torch.from_numpy(inputs @ weights), interactions, split, file, places=1e-5)
-
-
-def compare(scores: torch.Tensor, interactions: Interactions, split: Split, file: Path, places: float = 1e-12) -> None:
-    cases = split.cases("test")
-    scores[torch.from_numpy(cases.histories.owners()), torch.from_numpy(cases.histories.items).long()] = -torch.inf
-    read = read_rankings(file, interactions, cases, "exclude")
-    assert (read.users_missing, read.seen_removed) == (0, 0)
-    expected = accuracy(ranks_from_scores(scores, torch.from_numpy(cases.targets)))
-    ours = accuracy(read.ranks)
-    assert float(ours["ndcg@10"].mean()) == pytest.approx(float(expected["ndcg@10"].mean()), abs=places)
-    assert float(ours["mrr"].mean()) == pytest.approx(float(expected["mrr"].mean()), abs=places)
-
-
-def test_the_script_imports_only_the_standard_library_and_what_is_pinned() -> None:
-    folder = peers_folder() / "classic"
+@pytest.mark.parametrize("family", sorted(set(PEERS.values())))
+def test_a_family_imports_only_the_standard_library_and_what_is_pinned(family: str) -> None:
+    folder = peers_folder() / family
     pins = [line.split("==") for line in (folder / "requirements.txt").read_text().split()]
     assert all(len(pin) == 2 for pin in pins)
-    tree = ast.parse((folder / "run.py").read_text())
-    imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-    imported |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    foreign = {name.split(".")[0] for name in imported} - set(sys.stdlib_module_names)
-    assert foreign == {name for name, _ in pins} - {"polars-runtime-32"}
+    trees = [ast.parse(file.read_text()) for file in (*folder.glob("*.py"), *folder.parent.glob("*.py"))]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    imported = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    imported |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
+    own = SHARED | {file.stem for file in folder.glob("*.py")}
+    foreign = {name.split(".")[0] for name in imported} - set(sys.stdlib_module_names) - own
+    assert foreign <= {name.replace("-", "_") for name, _ in pins}
+
+
+@pytest.mark.parametrize("family", sorted(set(PEERS.values())))
+def test_a_family_knows_the_names_of_its_peers(family: str) -> None:
+    tree = ast.parse((peers_folder() / family / "run.py").read_text())
+    [names] = [
+        node.value for node in tree.body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "MODELS"
+    ]
+    assert list(ast.literal_eval(names)) == [name for name, folder in PEERS.items() if folder == family]

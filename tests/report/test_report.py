@@ -18,7 +18,7 @@ from deftrec.evaluation import Result
 from deftrec.report import pick_examples, write_report
 from deftrec.report.plots import Plane, bars, curve
 from deftrec.report.theme import ROLES, fill_in, stand_in
-from deftrec.wording import duration, groups, meaning, metric_name
+from deftrec.wording import duration, groups, meaning, metric_name, peer_said
 from toy import ring, tiny_config
 
 TITLE = "<script>alert({0})</script> & \"{0}\" | $x_{0}$ <img src='https://example.org/{0}.png'>"
@@ -182,6 +182,16 @@ def test_words() -> None:
     assert [duration(seconds) for seconds in (3.4, 119, 121, 600, 7300)] == [
         "3 s", "119 s", "2 min 1 s", "10 min 0 s", "2 h 1 min",
     ]  # fmt: skip
+
+
+def test_what_peers_say_is_worded() -> None:
+    line = 'item-knn: {"k": 20, "shrink": 0.0, "loss": "bpr", "ndcg@10": 0.07179530095781367}'
+    assert peer_said(line) == "item-knn: k 20, shrink 0, loss bpr, validation NDCG@10 0.0718"
+    line = 'letter: {"rqvae_hidden_dims": [256, 128], "ndcg@10": 0.5}'
+    assert peer_said(line) == "letter: rqvae_hidden_dims [256, 128], validation NDCG@10 0.5000"
+    assert peer_said('popularity: {"ndcg@10": 0.02}') == "popularity: validation NDCG@10 0.0200"
+    for other in ("ease: preparing its environment", "ease: 3", 'ease: {"seconds": 3}'):
+        assert peer_said(other) == other
 
 
 def test_results_of_different_meaning_never_share_a_table(results: list[Result]) -> None:

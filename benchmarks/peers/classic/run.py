@@ -1,35 +1,37 @@
-"""Popularity, item-KNN and EASE, tuned on validation: what simple models reach. The contract is in ../README.md.
+"""Popularity, repeated histories, item-KNN and EASE: what simple models reach. The contract is in ../README.md.
 
     python run.py --inputs DIR --outputs DIR --model ease-recency
 
 "Recency" weights a history item of age a (0 = newest) by (1 + a)^-power; the models without it have power 0.
-Memory: users are scored in chunks; EASE holds two matrices of items x items.
+Memory: users are scored in chunks; EASE holds the best matrix of items x items so far and two more while it is fitted.
 """
 
-import argparse
-import json
-import time
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 import polars as pl
-from polars.io.plugins import register_io_source
+import scipy
 from scipy.linalg import lapack
 from scipy.sparse import csr_matrix
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from exchange import CHUNK, Cases, Inputs
+from tuning import Fitted, Settings, Stopping, Train, run
+
+MODELS = ("popularity", "repeat-history", "item-knn", "item-knn-recency", "ease", "ease-recency")
 POWERS = (0.0, 0.25, 0.5, 1.0)
-CHUNK = 1 << 23  # scores held at once: 32 MB of float32
-RANKINGS = pl.Schema({"user": pl.Int64, "item": pl.Int64, "rank": pl.Int32, "score": pl.Float64})
 MAX_DENSE_ITEMS = 30_000  # 7 GB for a matrix of float64
 
 
 class Model(Protocol):
     """Something that is fitted on counts of who took what and scores weighted histories."""
+
+    parameters: int
 
     def fit(self, taken: csr_matrix) -> None:
         """Learn from `taken`: how often each user took each item. `[users, items]` float32"""
@@ -43,9 +45,22 @@ class Popularity:
 
     def fit(self, taken: csr_matrix) -> None:
         self.counts = np.asarray(taken.sum(0), np.float32)
+        self.parameters = self.counts.size
 
     def score(self, weights: csr_matrix) -> np.ndarray:
         return np.repeat(self.counts, weights.shape[0], axis=0)
+
+
+class RepeatHistory(Popularity):
+    """What the user took before, the sum of its recencies first; then everything else by popularity.
+
+    Where items of the history are no candidates only the popularity is left.
+    """
+
+    def score(self, weights: csr_matrix) -> np.ndarray:
+        popularity = super().score(weights) / (1 + self.counts.max())  # below 1
+        before = weights.toarray()
+        return np.where(before > 0, 1 + before, popularity)
 
 
 @dataclass
@@ -77,6 +92,7 @@ class ItemKNN:
         rows = np.arange(n + 1) * k
         self.similar = csr_matrix((similarity.ravel(), nearest.ravel(), rows), shape=(n, n)).T.tocsr()
         self.similar.eliminate_zeros()
+        self.parameters = self.similar.nnz
 
     def score(self, weights: csr_matrix) -> np.ndarray:
         return (weights @ self.similar).toarray()
@@ -108,161 +124,75 @@ class EASE:
         weights += weights.T
         weights /= -diagonal[None, :]  # B = I - P diag(1 / P), eq. (8)
         self.weights = weights
+        self.parameters = weights.size
 
     def score(self, weights: csr_matrix) -> np.ndarray:
         return weights @ self.weights
 
 
-def grid(name: str) -> Iterator[tuple[dict[str, Any], Model, tuple[float, ...]]]:
-    """The settings to try: those of the fit, the model, and the recency powers that one fit serves."""
+def weighted(cases: Cases, power: float, n_items: int, *, repeats: bool) -> csr_matrix:
+    """Weighted histories; of an item taken several times the newest counts, or with `repeats` the sum. `[n, items]`"""
+    owners, items = cases.owners(), cases.items
+    weights = (1 + cases.ages().astype(np.float32)) ** np.float32(-power)
+    if not repeats:
+        newest_first = np.arange(len(items))[::-1]
+        _, first = np.unique((owners * n_items + items)[newest_first], return_index=True)
+        kept = newest_first[first]
+        owners, items, weights = owners[kept], items[kept], weights[kept]
+    return csr_matrix((weights, (owners, items)), shape=(len(cases), n_items))  # sums what comes twice
+
+
+def settings(name: str, inputs: Inputs) -> Iterator[Settings]:
+    """Those to try; the recency powers of one fit follow each other."""
     powers = POWERS if name.endswith("-recency") else (0.0,)
     match name.removesuffix("-recency"):
         case "item-knn":
-            for k, shrink in product((20, 50, 200), (0.0, 10.0, 50.0)):
-                yield {"k": k, "shrink": shrink}, ItemKNN(k, shrink), powers
+            grid = product((20, 50, 200), (0.0, 10.0, 50.0), powers)
+            yield from ({"k": k, "shrink": shrink, "power": power} for k, shrink, power in grid)
         case "ease":
-            for penalty in (50.0, 300.0, 1000.0):
-                yield {"penalty": penalty}, EASE(penalty), powers
+            grid = product((50.0, 300.0, 1000.0), powers)
+            yield from ({"penalty": penalty, "power": power} for penalty, power in grid)
+        case "repeat-history":
+            yield from ({"power": power} for power in (1.0, 0.5, 0.25, 0.0, 2.0))
         case _:
-            yield {}, Popularity(), (0.0,)
+            yield {"power": 0.0}
 
 
-MODELS = ("popularity", "item-knn", "item-knn-recency", "ease", "ease-recency")
+def make_model(name: str, settings: Settings) -> Model:
+    """The model that has `settings`, not fitted yet."""
+    match name.removesuffix("-recency"):
+        case "item-knn":
+            return ItemKNN(settings["k"], settings["shrink"])
+        case "ease":
+            return EASE(settings["penalty"])
+        case "repeat-history":
+            return RepeatHistory()
+        case _:
+            return Popularity()
 
 
-@dataclass
-class Cases:
-    """Asked users and what they took before.
+def trainer(name: str, inputs: Inputs) -> Train:
+    """Fits `name`; one fit serves all recency powers that follow each other."""
+    kept: tuple[Settings, pl.DataFrame, Model] | None = None
 
-    Attributes:
-        users: `[n]`
-        rows, items, ages: one entry a distinct history item: whose (place in `users`), which, and the age at which it
-            was last taken (0 = newest). `[h]`
-        n_items: size of the catalogue.
-    """
+    def train(settings: Settings, events: pl.DataFrame, stopping: Stopping) -> Fitted:
+        nonlocal kept
+        fitting = {key: value for key, value in settings.items() if key != "power"}
+        if kept is None or kept[0] != fitting or kept[1] is not events:
+            ones = np.ones(events.height, np.float32)
+            places = (events["user"].to_numpy(), events["item"].to_numpy())
+            model = make_model(name, settings)
+            model.fit(csr_matrix((ones, places), shape=(inputs.users, inputs.items)))
+            kept = fitting, events, model
+        model, repeats = kept[2], name == "repeat-history"
 
-    users: np.ndarray
-    rows: np.ndarray
-    items: np.ndarray
-    ages: np.ndarray
-    n_items: int
+        def score(cases: Cases) -> np.ndarray:
+            return model.score(weighted(cases, settings["power"], inputs.items, repeats=repeats))
 
-    @classmethod
-    def read(cls, path: Path, n_items: int) -> "Cases":
-        events = pl.read_parquet(path)
-        age = pl.col("position").max().over("user") - pl.col("position")
-        events = (
-            events.with_columns(age.alias("age")).group_by("user", "item").agg(pl.col("age").min()).sort("user", "item")
-        )
-        users, rows = np.unique(events["user"].to_numpy(), return_inverse=True)
-        return cls(users, rows, events["item"].to_numpy(), events["age"].to_numpy().astype(np.float32), n_items)
+        return Fitted(score, model.parameters)
 
-    def chunks(self, power: float) -> Iterator[tuple[slice, csr_matrix]]:
-        """Weighted histories, some users at a time. `[n, items]`"""
-        weights = (1 + self.ages) ** np.float32(-power)
-        matrix = csr_matrix((weights, (self.rows, self.items)), shape=(len(self.users), self.n_items))
-        step = max(1, CHUNK // self.n_items)
-        for start in range(0, len(self.users), step):
-            yield slice(start, start + step), matrix[start : start + step]
-
-
-def scored(
-    model: Model, cases: Cases, power: float, seen: Literal["exclude", "keep"]
-) -> Iterator[tuple[slice, np.ndarray]]:
-    """Scores of every item, some users at a time; `-inf` where an item may not be recommended. `[n, items]`"""
-    for chunk, weights in cases.chunks(power):
-        scores = model.score(weights)
-        if seen == "exclude":
-            scores[weights.nonzero()] = -np.inf
-        yield chunk, scores
-
-
-def ndcg(model: Model, cases: Cases, targets: np.ndarray, power: float, seen: Literal["exclude", "keep"]) -> float:
-    """Mean NDCG@10 over the full ranking, the expectation over orders of tied items."""
-    gains = np.concatenate([[0], np.cumsum(1 / np.log2(np.arange(2, 12)))])
-    total = 0.0
-    for chunk, scores in scored(model, cases, power, seen):
-        own = scores[np.arange(len(scores)), targets[chunk]][:, None]
-        greater, same = (scores > own).sum(1), (scores == own).sum(1)
-        gain = (gains[np.minimum(greater + same, 10)] - gains[np.minimum(greater, 10)]) / same
-        total += float(gain[own[:, 0] > -np.inf].sum())
-    return total / len(targets)
-
-
-def rankings(
-    model: Model, cases: Cases, power: float, seen: Literal["exclude", "keep"], depth: int
-) -> Iterator[pl.DataFrame]:
-    """The best `depth` items of each user, some users at a time."""
-    for chunk, scores in scored(model, cases, power, seen):
-        depth = min(depth, scores.shape[1])
-        best = np.argpartition(-scores, depth - 1, axis=1)[:, :depth]
-        best = np.take_along_axis(best, np.argsort(-np.take_along_axis(scores, best, 1), axis=1, kind="stable"), 1)
-        values = np.take_along_axis(scores, best, 1)
-        there = values > -np.inf
-        rows, places = there.nonzero()
-        yield pl.DataFrame(
-            {
-                "user": cases.users[chunk][rows],
-                "item": best[there],
-                "rank": (places + 1).astype(np.int32),
-                "score": values[there].astype(np.float64),
-            }
-        )
-
-
-def interactions(path: Path, users: int, items: int) -> csr_matrix:
-    """How often each user took each item. `[users, items]` float32"""
-    events = pl.read_parquet(path, columns=["user", "item"])
-    ones = np.ones(events.height, np.float32)
-    return csr_matrix((ones, (events["user"].to_numpy(), events["item"].to_numpy())), shape=(users, items))
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--inputs", type=Path, required=True)
-    parser.add_argument("--outputs", type=Path, required=True)
-    parser.add_argument("--model", choices=MODELS, required=True)
-    options = parser.parse_args()
-    meta = json.loads((options.inputs / "meta.json").read_text())
-    users, items, seen = meta["users"], meta["items"], meta["seen"]
-
-    start = time.perf_counter()
-    taken = interactions(options.inputs / "train.parquet", users, items)
-    asked = Cases.read(options.inputs / "validation-histories.parquet", items)
-    targets = pl.read_parquet(options.inputs / "validation-targets.parquet").sort("user")["target"].to_numpy()
-    tried: list[dict[str, Any]] = []
-    for settings, model, powers in grid(options.model):
-        model.fit(taken)
-        for power in powers:
-            value = ndcg(model, asked, targets, power, seen)
-            tried.append({**settings, "power": power, "ndcg@10": value})
-            print(json.dumps(tried[-1]), flush=True)
-    chosen = dict(max(tried, key=lambda one: one["ndcg@10"]))
-    del chosen["ndcg@10"]
-    tuned = time.perf_counter()
-
-    power = chosen["power"]
-    model = next(model for settings, model, _ in grid(options.model) if settings.items() <= chosen.items())
-    refit = meta["fit"] == "train+validation"
-    model.fit(interactions(options.inputs / "refit.parquet", users, items) if refit else taken)
-    fitted = time.perf_counter()
-
-    options.outputs.mkdir(parents=True, exist_ok=True)
-    for part in meta["parts"]:
-        cases = Cases.read(options.inputs / f"{part}-histories.parquet", items)
-        chunks = partial(rankings, model, cases, power, seen, meta["depth"])
-        source = register_io_source(lambda *_, chunks=chunks: chunks(), schema=RANKINGS)
-        source.sink_parquet(options.outputs / f"rankings-{part}.parquet")
-    report = {
-        "model": options.model,
-        "settings": chosen,
-        "validation": tried,
-        "tune_seconds": tuned - start,
-        "fit_seconds": fitted - tuned,
-        "rank_seconds": time.perf_counter() - fitted,
-    }
-    (options.outputs / "settings.json").write_text(json.dumps(report, indent=2) + "\n")
+    return train
 
 
 if __name__ == "__main__":
-    main()
+    run(__doc__, MODELS, settings, trainer, f"numpy {np.__version__}, scipy {scipy.__version__}")

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from deftrec.cli.ablate import ablate
+from deftrec.cli.benchmark import benchmark
 from deftrec.cli.console import Stopped
 from deftrec.cli.data import app as data_app
 from deftrec.cli.demo import demo
@@ -22,7 +23,7 @@ from deftrec.errors import DeftRecError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(data_app, name="data")
-for verb in (train, evaluate, recommend, similar, ablate, demo):
+for verb in (train, evaluate, recommend, similar, benchmark, ablate, demo):
     app.command()(verb)
 
 INTERRUPTED = 130

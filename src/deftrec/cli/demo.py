@@ -1,6 +1,5 @@
 """`deftrec demo`: everything on real data, once; what lies there already is shown, what was interrupted goes on."""
 
-import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from deftrec.cli.measure import measure, read_results, report_if_possible
 from deftrec.cli.options import Overrides, Recipe
 from deftrec.cli.tables import metrics_table
 from deftrec.errors import DeftRecError
+from deftrec.wording import peer_said
 
 if TYPE_CHECKING:
     from deftrec.config import Config
@@ -118,26 +118,12 @@ def _measured(recommender: "Recommender", out: Path, progress: Listener) -> list
             missing,
             out / "peers",
             recommender.info.fit,
-            on_progress=lambda line: progress.say(_tidy(line)),
+            on_progress=lambda line: progress.say(peer_said(line)),
         )
     from deftrec.evaluation import Result
     from deftrec.run import read_model
 
     return results + [read_model(out / "peers" / name / "result.json", Result) for name in PEERS]
-
-
-def _tidy(line: str) -> str:
-    """What a peer says of a setting that it tried, in words."""
-    name, _, said = line.partition(": ")
-    try:
-        tried = json.loads(said)
-    except ValueError:
-        return line
-    ndcg = tried.pop("ndcg@10", None) if isinstance(tried, dict) else None
-    if ndcg is None:
-        return line
-    settings = ", ".join(f"{key} {value:g}" for key, value in tried.items())
-    return f"{name}: {settings}, validation NDCG@10 {ndcg:.4f}"
 
 
 def _remove(out: Path) -> None:

@@ -11,6 +11,7 @@ from rich.text import Text
 from deftrec.wording import COLUMNS, WITH_INTERVAL, meaning, metric_name, with_interval
 
 if TYPE_CHECKING:
+    from deftrec.benchmark import Table as BenchmarkTable
     from deftrec.evaluation import Result
     from deftrec.recommender import Recommendation
 
@@ -41,6 +42,36 @@ def metrics_table(results: Sequence["Result"], width: int = ROOM) -> RenderableT
             cells.append(Text(f"{value} ({interval})" if interval else value, style="bold" if leads else ""))
         table.add_row(*cells)
     return Group(Text(meaning(results[0]), style="bold"), table)
+
+
+def benchmark_table(table: "BenchmarkTable", width: int = ROOM) -> RenderableType:
+    """One row a system of a benchmark, best first, over its seeds; what the numbers mean and say stands around it.
+
+    Args:
+        table: of one fit and one rule for seen items.
+        width: of the terminal; a narrow one gets no costs.
+    """
+    from deftrec.benchmark.verdict import asked, training_time, verdict
+
+    wide = width >= ROOM
+    rows = Table(box=box.SIMPLE_HEAD)
+    rows.add_column("system", no_wrap=True)
+    for heading in ("HR@10 (95 % interval)", "NDCG@10 (95 % interval)", "seeds, spread"):
+        rows.add_column(heading, justify="right", no_wrap=True)
+    for heading in ("training", "users/s") if wide else ():
+        rows.add_column(heading, justify="right", no_wrap=True)
+    for one in table.summaries:
+        cells = [Text(one.name)]
+        for key in WITH_INTERVAL:
+            value, interval = with_interval(one, key)
+            leads = one.metrics[key] == max(other.metrics[key] for other in table.summaries)
+            cells.append(Text(f"{value} ({interval})", style="bold" if leads else ""))
+        cells.append(Text(f"{len(one.seeds)}" + (f", ±{one.spread['ndcg@10']:.4f}" if one.spread else "")))
+        if wide:
+            cells.append(Text(training_time(one)))
+            cells.append(Text("" if one.users_per_second is None else f"{one.users_per_second:,.0f}"))
+        rows.add_row(*cells, style="" if one.role == "peer" else "cyan")
+    return Group(Text(asked(table), style="bold"), rows, Text(f"{verdict(table)}\n"))
 
 
 def recommendation_table(recommendations: Sequence["Recommendation"]) -> Table:

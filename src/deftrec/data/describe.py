@@ -1,10 +1,9 @@
 """What a data set is like before anyone trains on it: its size, its tail, and what would flatter or deceive a model."""
 
-from collections import Counter
-
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from deftrec.data.clones import sequence_counts
 from deftrec.data.interactions import Interactions
 from deftrec.data.split import Split, SplitName, leave_one_out, temporal
 from deftrec.errors import DataError
@@ -199,7 +198,7 @@ def _equal_times(interactions: Interactions) -> float:
 
 
 def _clones(interactions: Interactions) -> Clones:
-    counts = Counter(sequence.tobytes() for sequence in interactions.sequences)
+    counts = sequence_counts(interactions)
     groups = {sequence: users for sequence, users in counts.items() if users > 1}
     users = sum(groups.values())
     sequence, largest = max(groups.items(), key=lambda group: group[1], default=(b"", 0))

@@ -27,15 +27,24 @@ def environment_python(requirements: Path, home: Path | None = None) -> Path:
     Raises:
         DeftRecError: the environment could not be made; the message carries pip's reason.
     """
+    place = _place(requirements, home or default_home())
+    if not environment_exists(requirements, home):  # never made, or the Python it links to has been removed since
+        rmtree(place, ignore_errors=True)
+        _make(place, requirements)
+    return _python(place)
+
+
+def environment_exists(requirements: Path, home: Path | None = None) -> bool:
+    """Whether `environment_python` would find an environment, and not have to make one."""
+    return _python(_place(requirements, home or default_home())).exists()
+
+
+def _place(requirements: Path, home: Path) -> Path:
     version = ".".join(map(str, sys.version_info[:3]))
     digest = hashlib.sha256(
         f"{version} {sys.platform}\n{requirements.read_text(encoding='utf-8')}".encode()
     ).hexdigest()
-    place = (home or default_home()) / "environments" / f"{requirements.parent.name}-{digest[:16]}"
-    if not _python(place).exists():  # never made, or the Python it links to has been removed since
-        rmtree(place, ignore_errors=True)
-        _make(place, requirements)
-    return _python(place)
+    return home / "environments" / f"{requirements.parent.name}-{digest[:16]}"
 
 
 def _make(place: Path, requirements: Path) -> None:

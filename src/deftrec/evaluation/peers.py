@@ -4,8 +4,11 @@ What a peer is given and gives is described in `benchmarks/peers/README.md`. Tes
 """
 
 import json
+import os
+import shutil
 import subprocess
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,7 @@ import numpy as np
 import polars as pl
 import torch
 
-from deftrec.data.interactions import Interactions
+from deftrec.data.interactions import CATALOGUE_COLUMNS, Interactions
 from deftrec.data.sequences import Sequences
 from deftrec.data.split import Fit, Part, Split
 from deftrec.errors import ConfigError, DataError, DeftRecError
@@ -24,14 +27,122 @@ from deftrec.files import atomic_directory, write_json
 
 PEERS: dict[str, str] = {
     "popularity": "classic",
+    "repeat-history": "classic",
     "item-knn": "classic",
     "item-knn-recency": "classic",
     "ease": "classic",
     "ease-recency": "classic",
+    "als": "implicit",
+    "bpr": "implicit",
+    "sasrec": "rectools",
+    "bert4rec": "rectools",
+    "hstu": "rectools",
+    "esasrec": "rectools",
+    "tiger": "cornac",
+    "letter": "cornac",
+    "rpg": "cornac",
+    "diffgrm": "cornac",
 }
 """Every model, and the folder of `benchmarks/peers` that runs it."""
 
 DEPTH = 100
+STEMS: dict[Fit, str] = {"train": "train", "train+validation": "refit"}
+"""How a peer's files of a fit are called."""
+
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS")
+"""The variables that libraries read their number of threads from, when they are loaded."""
+
+
+@dataclass(frozen=True)
+class PeerRun:
+    """One tuning of a peer, and the rankings it gave.
+
+    Attributes:
+        name: the peer.
+        seed: of everything random in it.
+        rankings: a file of rankings (external ids, the best 100 items a user) for every fit and table.
+        settings: the peer's own report, `settings.json`: the chosen settings, all that were tried, seconds, and whether
+            the budget cut something off.
+        parameters: how many learnt numbers it holds to serve, in its last fit; None where nobody can say.
+        library: what computed, with its version.
+        train_seconds: of each fit, the tuning counted with both.
+        users_per_second: how fast it ranked, one after the other or in batches as its library does it.
+    """
+
+    name: str
+    seed: int
+    rankings: dict[tuple[Fit, Seen], Path]
+    settings: dict[str, Any]
+    parameters: int | None
+    library: str
+    train_seconds: dict[Fit, float]
+    users_per_second: float
+
+
+def run_peer(
+    interactions: Interactions,
+    split: Split,
+    name: str,
+    out_dir: str | Path,
+    *,
+    fits: Sequence[Fit] = ("train",),
+    seens: Sequence[Seen] = ("exclude",),
+    part: Part = "test",
+    seed: int = 0,
+    budget_seconds: float | None = None,
+    threads: int = 1,
+    on_progress: Callable[[str], None] | None = None,
+) -> PeerRun:
+    """Tune a peer once and rank for every fit and table that is asked for.
+
+    Settings are chosen by NDCG@10 on validation with the model fitted on train, seen items excluded where `exclude` is
+    among `seens`. Under the fit `train+validation` the chosen settings are trained once more on both.
+    Left in `out_dir/NAME`, all at once: `rankings-{fit}-{seen}.parquet` and `settings.json`.
+
+    Args:
+        interactions: the data.
+        split: what is fitted and what is asked.
+        name: one of `PEERS`.
+        out_dir: where to leave the rankings.
+        fits: what models are fitted on.
+        seens: the tables: whether items of the history are candidates.
+        part: which targets are asked for.
+        seed: of everything random in the peer.
+        budget_seconds: how long it may search for settings; one setting is always trained, for no longer than that.
+        threads: how many threads it may compute with.
+        on_progress: called with a line of text now and then.
+
+    Raises:
+        ConfigError: there is no such peer; or validation is asked of a model that was fitted on it.
+        DataError: there is nobody to choose settings on, or nobody to rank for.
+        DeftRecError: the environment could not be made, or the peer failed.
+    """
+    _check(interactions, split, [name], fits, part)
+    with atomic_directory(Path(out_dir) / name) as folder:
+        inputs = folder / "inputs"
+        export_split(
+            interactions, split, inputs, fits=fits, parts=[part], seens=seens, seed=seed,
+            budget_seconds=budget_seconds, threads=threads,
+        )  # fmt: skip
+        _run(name, inputs, folder, threads, on_progress or (lambda line: None))
+        for fit in fits:
+            for seen in seens:
+                raw = folder / f"rankings-{part}-{STEMS[fit]}-{seen}.parquet"
+                _to_external_ids(raw, folder / _file(fit, seen), interactions)
+                raw.unlink()
+        shutil.rmtree(inputs)
+    settings = peer_settings(out_dir, name)
+    seconds = settings["seconds"]
+    return PeerRun(
+        name=name,
+        seed=seed,
+        rankings={(fit, seen): Path(out_dir) / name / _file(fit, seen) for fit in fits for seen in seens},
+        settings=settings,
+        parameters=settings["parameters"],
+        library=settings["library"],
+        train_seconds={fit: seconds["tune"] + (seconds["refit"] if fit != "train" else 0.0) for fit in fits},
+        users_per_second=settings["users_ranked_per_second"],
+    )
 
 
 def run_peers(
@@ -46,75 +157,61 @@ def run_peers(
     seed: int = 0,
     on_progress: Callable[[str], None] | None = None,
 ) -> list[Result]:
-    """Tune, fit and evaluate peers; one result a model, in the order of `models`.
+    """Tune, fit and evaluate peers under one fit and one table; one result a model, in the order of `models`.
 
-    Settings are chosen by NDCG@10 on validation with the model fitted on train. Under the fit `train+validation` the
-    chosen settings are fitted once more on both.
-    Left in `out_dir/MODEL`: `rankings.parquet` (external ids, the best 100 items a user), `settings.json` (the chosen
-    settings, all that were tried, seconds) and `result.json`.
+    Left in `out_dir/MODEL`: what `run_peer` leaves, and `result.json`.
 
     Args:
-        interactions: the data.
-        split: what is fitted and what is asked.
         models: names out of `PEERS`.
-        out_dir: where to leave the rankings.
-        fit: what the final model is fitted on.
-        part: which targets to evaluate on.
-        seen: whether items of the history are candidates, in tuning too.
-        seed: of the bootstrap intervals.
-        on_progress: called with a line of text now and then.
+        seed: of the peers, and of the bootstrap intervals.
+        interactions, split, out_dir, fit, part, seen, on_progress: as for `run_peer`.
 
     Raises:
-        ConfigError: a model is unknown; or validation is to be measured on a model that was fitted on it.
-        DataError: there is nobody to choose settings on.
-        DeftRecError: an environment could not be made, or a peer failed.
+        ConfigError, DataError, DeftRecError: as for `run_peer`, before anything runs where that can be known.
     """
-    for name in models:
-        if name not in PEERS:
-            raise ConfigError(f"no peer is called {name!r}; there are {', '.join(PEERS)}")
-    if part == "validation" and fit == "train+validation":
-        raise ConfigError("a model fitted on train+validation has seen the validation targets; ask for the part test")
-    if not len(split.cases("validation")):
-        raise DataError(f"{interactions.meta.name}: no user has a validation target, so peers cannot be tuned")
+    _check(interactions, split, models, [fit], part)
     cases = split.cases(part)
     popularity = np.bincount(split.training(fit).items, minlength=interactions.n_items)
     results = []
     for name in models:
-        with atomic_directory(Path(out_dir) / name) as folder:
-            inputs = folder / "inputs"
-            export_split(interactions, split, inputs, fit=fit, parts=[part], seen=seen)
-            _run(name, inputs, folder, on_progress or (lambda line: None))
-            raw = folder / f"rankings-{part}.parquet"
-            _to_external_ids(raw, folder / "rankings.parquet", interactions)
-            for file in (raw, *inputs.iterdir()):
-                file.unlink()
-            inputs.rmdir()
-            read = read_rankings(folder / "rankings.parquet", interactions, cases, seen)
-            result = evaluate(
-                read.ranks,
-                read.top_items,
-                torch.from_numpy(popularity),
-                name=name,
-                dataset=interactions.meta.name,
-                protocol=split.name,
-                split=part,
-                seen=seen,
-                fit=fit,
-                seed=seed,
-            )
-            write_json(folder / "result.json", result.to_json_dict())
+        ran = run_peer(
+            interactions, split, name, out_dir, fits=[fit], seens=[seen], part=part, seed=seed, on_progress=on_progress
+        )
+        read = read_rankings(ran.rankings[fit, seen], interactions, cases, seen)
+        result = evaluate(
+            read.ranks,
+            read.top_items,
+            torch.from_numpy(popularity),
+            name=name,
+            dataset=interactions.meta.name,
+            protocol=split.name,
+            split=part,
+            seen=seen,
+            fit=fit,
+            seed=seed,
+        )
+        write_json(Path(out_dir) / name / "result.json", result.to_json_dict())
         results.append(result)
     return results
 
 
 def peer_settings(out_dir: str | Path, model: str) -> dict[str, Any]:
-    """What `run_peers` left about a model: `settings` (the chosen ones), `validation` (all tried), and seconds."""
+    """What a peer reported of its run: `settings` (the chosen ones), `validation` (all tried), seconds, and more."""
     settings: dict[str, Any] = json.loads((Path(out_dir) / model / "settings.json").read_text(encoding="utf-8"))
     return settings
 
 
 def export_split(
-    interactions: Interactions, split: Split, to: Path, *, fit: Fit, parts: Sequence[Part], seen: Seen
+    interactions: Interactions,
+    split: Split,
+    to: Path,
+    *,
+    fits: Sequence[Fit],
+    parts: Sequence[Part],
+    seens: Sequence[Seen],
+    seed: int = 0,
+    budget_seconds: float | None = None,
+    threads: int = 1,
 ) -> None:
     """Write what a peer may know into the folder `to`: nothing in it comes from a test target or after one."""
     to.mkdir(parents=True)
@@ -123,16 +220,19 @@ def export_split(
         {
             "users": interactions.n_users,
             "items": interactions.n_items,
-            "seen": seen,
-            "fit": fit,
+            "fits": list(fits),
+            "seen": list(seens),
             "parts": list(parts),
             "depth": DEPTH,
+            "seed": seed,
+            "budget_seconds": budget_seconds,
+            "threads": threads,
         },
     )
     everyone = np.arange(interactions.n_users)
     _events(everyone, split.training("train")).write_parquet(to / "train.parquet")
-    if fit == "train+validation":
-        _events(everyone, split.training(fit)).write_parquet(to / "refit.parquet")
+    if "train+validation" in fits:
+        _events(everyone, split.training("train+validation")).write_parquet(to / "refit.parquet")
     validation = split.cases("validation")
     targets = pl.DataFrame({"user": validation.users, "target": validation.targets})
     targets.write_parquet(to / "validation-targets.parquet")
@@ -140,6 +240,9 @@ def export_split(
     for part in wanted:
         cases = split.cases(part)
         _events(cases.users, cases.histories).write_parquet(to / f"{part}-histories.parquet")
+    numbers = pl.Series("item", np.arange(interactions.n_items))
+    text = interactions.catalogue.select(numbers, *CATALOGUE_COLUMNS)
+    text.write_parquet(to / "item-text.parquet")
 
 
 def peers_folder() -> Path:
@@ -157,14 +260,35 @@ def peers_folder() -> Path:
     )
 
 
-def _run(name: str, inputs: Path, outputs: Path, on_progress: Callable[[str], None]) -> None:
+def _check(interactions: Interactions, split: Split, names: Sequence[str], fits: Sequence[Fit], part: Part) -> None:
+    for name in names:
+        if name not in PEERS:
+            raise ConfigError(f"no peer is called {name!r}; there are {', '.join(PEERS)}")
+    if part == "validation" and "train+validation" in fits:
+        raise ConfigError("a model fitted on train+validation has seen the validation targets; ask for the part test")
+    if not len(split.cases("validation")):
+        raise DataError(f"{interactions.meta.name}: no user has a validation target, so peers cannot be tuned")
+    if not len(split.cases(part)):
+        raise DataError(f"{interactions.meta.name}: no user has a {part} target, so there is nobody to rank for")
+
+
+def _file(fit: Fit, seen: Seen) -> str:
+    return f"rankings-{fit}-{seen}.parquet"
+
+
+def _run(name: str, inputs: Path, outputs: Path, threads: int, on_progress: Callable[[str], None]) -> None:
     """Run one peer's script; the last thing it says is its reason where it fails."""
     folder = peers_folder() / PEERS[name]
     on_progress(f"{name}: preparing its environment")
     python = environment_python(folder / "requirements.txt")
     command = [str(python), "-I", str(folder / "run.py"), "--inputs", str(inputs), "--outputs", str(outputs)]
     with subprocess.Popen(  # noqa: S603 - our own interpreter and script; the model's name is one of ours
-        [*command, "--model", name], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8"
+        [*command, "--model", name],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+        env={**os.environ, **dict.fromkeys(THREADS, str(threads))},
     ) as process:
         assert process.stdout is not None
         said = "it said nothing"

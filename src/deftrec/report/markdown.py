@@ -8,40 +8,44 @@ from deftrec.run import RunInfo
 from deftrec.wording import COLUMNS, duration, groups, meaning, metric_name, with_interval
 
 SHOWN = 5
-_SPECIAL = str.maketrans({character: "\\" + character for character in "\\`*_{}[]<>()#|~"})
+_SPECIAL = str.maketrans({character: "\\" + character for character in "\\`*_[]<>#|~"})
 
 
 def markdown(info: RunInfo, results: Sequence[Result], examples: Sequence[Example]) -> str:
     """The whole document."""
-    lines = [f"# DeftRec on {_text(info.dataset)}", ""]
+    lines = [f"# DeftRec on {plain(info.dataset)}", ""]
     for rows in groups(results):
-        lines += [f"{_text(meaning(rows[0]))}.", "", "| system | " + " | ".join(map(metric_name, COLUMNS)) + " |"]
-        lines.append("|---|" + "---:|" * len(COLUMNS))
-        for one in rows:
-            cells = [
-                f"{value} ({interval})" if interval else value
-                for value, interval in (with_interval(one, key) for key in COLUMNS)
-            ]
-            lines.append(f"| {_text(one.name)} | " + " | ".join(cells) + " |")
-        lines.append("")
+        cells = [[one.name, *_values(one)] for one in rows]
+        lines += [f"{plain(meaning(rows[0]))}.", "", *table_lines(["system", *map(metric_name, COLUMNS)], cells), ""]
     lines += ["In parentheses: 95 % bootstrap interval over users.", "", "## Examples", ""]
     for example in examples:
         found = f"rank {example.place}" if example.place else f"not among the {len(example.recommendations)}"
         lines += [
-            f"**User {_text(str(example.user))}** took {_titles(example.titles[-SHOWN:])}.",
+            f"**User {plain(str(example.user))}** took {_titles(example.titles[-SHOWN:])}.",
             f"Recommended: {_titles([one.title for one in example.recommendations[:SHOWN]])}.",
-            f"Taken next: {_text(example.target)} ({found}).",
+            f"Taken next: {plain(example.target)} ({found}).",
             "",
         ]
     stages = ", ".join(f"{stage} {duration(seconds)}" for stage, seconds in info.seconds.items())
-    lines += [f"Training: {stages}. Revision: {_text(info.revision or 'not from a checkout')}.", ""]
+    lines += [f"Training: {stages}. Revision: {plain(info.revision or 'not from a checkout')}.", ""]
     return "\n".join(lines)
 
 
+def _values(one: Result) -> list[str]:
+    values = [with_interval(one, key) for key in COLUMNS]
+    return [f"{value} ({interval})" if interval else value for value, interval in values]
+
+
 def _titles(titles: Sequence[str]) -> str:
-    return "; ".join(_text(title) for title in titles)
+    return "; ".join(plain(title) for title in titles)
 
 
-def _text(text: str) -> str:
+def table_lines(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """A table whose head and first column are words of the data, and whose other cells are figures."""
+    lines = ["| " + " | ".join(map(plain, head)) + " |", "|---|" + "---:|" * (len(head) - 1)]
+    return lines + ["| " + " | ".join([plain(row[0]), *row[1:]]) + " |" for row in rows]
+
+
+def plain(text: str) -> str:
     """Data as words: no character of it is markup."""
     return " ".join(text.split()).translate(_SPECIAL)

@@ -1,15 +1,14 @@
-"""The report as one HTML file: nothing is fetched, nothing runs, and every word of the data is escaped."""
+"""The report of a run as one HTML file; every word of the data is escaped."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from importlib.resources import files
 
 from deftrec.config import Config
 from deftrec.evaluation import Result
 from deftrec.report.examples import Example
+from deftrec.report.html import details, document, facts_list, grid, header, note, section
 from deftrec.report.plots import DRAWS, STEPS
-from deftrec.report.theme import variables
 from deftrec.run import RunInfo
 from deftrec.wording import COLUMNS, duration, groups, meaning, metric_name, with_interval
 
@@ -22,8 +21,6 @@ LEGEND = (
     ("next", "&#9733;", "taken next"),
 )
 """Role of the colour, mark and name."""
-POLICY = "default-src 'none'; style-src 'unsafe-inline'"
-"""The browser is told to fetch nothing and to run nothing, whatever a title may hold."""
 
 
 @dataclass(frozen=True)
@@ -51,53 +48,29 @@ def page(
     body = "\n".join(
         [
             _head(info, results),
-            _section("Accuracy", *(_metrics(rows) for rows in groups(results)), _grid(figures.bars)),
-            _section(
+            section("Accuracy", *(_metrics(rows) for rows in groups(results)), grid(figures.bars)),
+            section(
                 "Five users, and what comes next" if len(examples) == 5 else "Users, and what comes next",
                 "<div class=stack>" + "".join(_example(one) for one in examples) + "</div>",
-                _note("Each history ends before the user's test item, which neither model nor list has seen."),
+                note("Each history ends before the user's test item, which neither model nor list has seen."),
             ),
-            _section("From noise to a recommendation", _path(figures)),
-            _section("Training", _grid(figures.curves), _note("The dot is the epoch whose weights were kept.")),
-            _section("The run", _run(info, config)),
+            section("From noise to a recommendation", _path(figures)),
+            section("Training", grid(figures.curves), note("The dot is the epoch whose weights were kept.")),
+            section("The run", _run(info, config)),
         ]
     )
-    style = variables() + files("deftrec.report").joinpath("style.css").read_text(encoding="utf-8")
-    title = escape(f"DeftRec on {info.dataset}")
-    return (
-        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta name="viewport" content="width=device-width,initial-scale=1">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
-        f"<title>{title}</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
-    )
+    return document(f"DeftRec on {info.dataset}", body)
 
 
 def _head(info: RunInfo, results: Sequence[Result]) -> str:
     test = next((one for one in results if one.split == "test"), results[0])
-    tiles = [
+    boxes = [
         (f"{test.metrics['ndcg@10']:.3f}", f"NDCG@10, {test.split}"),
         (f"{test.metrics['hr@10']:.3f}", f"HR@10, {test.split}"),
         (f"{test.users:,}", "users asked"),
         (duration(sum(info.seconds.values())), "of training"),
     ]
-    boxes = "".join(f"<div class=tile><b>{escape(value)}</b><span>{escape(name)}</span></div>" for value, name in tiles)
-    return (
-        f"<header><h1>DeftRec on {escape(info.dataset)}</h1><p>{escape(meaning(test))}.</p>"
-        f"<div class=tiles>{boxes}</div></header>"
-    )
-
-
-def _section(title: str, *parts: str) -> str:
-    return f"<section><h2>{escape(title)}</h2>{''.join(parts)}</section>"
-
-
-def _note(text: str) -> str:
-    return f"<p class=note>{escape(text)}</p>"
-
-
-def _grid(figures: Mapping[str, str]) -> str:
-    drawn = "".join(f"<figure><h3>{escape(title)}</h3>{svg}</figure>" for title, svg in figures.items())
-    return f'<div class=grid style="margin-top:14px">{drawn}</div>'
+    return header(f"DeftRec on {info.dataset}", f"{meaning(test)}.", boxes)
 
 
 def _metrics(rows: Sequence[Result]) -> str:
@@ -114,7 +87,7 @@ def _metrics(rows: Sequence[Result]) -> str:
     return (
         f'<div class=card style="margin-top:14px"><h3>{title}</h3><div class=scroll><table>'
         f"<thead><tr><th>system</th>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
-        f"{_note(meaning(rows[0]) + '. Beside the values: 95 % bootstrap intervals over users.')}</div>"
+        f"{note(meaning(rows[0]) + '. Beside the values: 95 % bootstrap intervals over users.')}</div>"
     )
 
 
@@ -186,8 +159,5 @@ def _run(info: RunInfo, config: Config) -> str:
             f"recency {info.prior.recency:g}; validation NDCG@10 {info.prior.ndcg_without:.4f} without, "
             f"{info.prior.ndcg:.4f} with it"
         )
-    rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts.items())
-    settings = escape(config.model_dump_json(indent=2))
-    return (
-        f"<div class=card><dl>{rows}</dl><details><summary>All settings</summary><pre>{settings}</pre></details></div>"
-    )
+    settings = details("All settings", f"<pre>{escape(config.model_dump_json(indent=2))}</pre>")
+    return f"<div class=card>{facts_list(facts)}{settings}</div>"

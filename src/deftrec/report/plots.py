@@ -1,22 +1,17 @@
 """Plots as inline SVG: bars with intervals, training curves, and a denoising path over the item latents."""
 
-import io
-import logging
-import re
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from html import escape
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from deftrec.errors import MissingExtraError
 from deftrec.evaluation import Result
 from deftrec.recommender import Recommender
 from deftrec.report.examples import Example
-from deftrec.report.theme import fill_in, stand_in
+from deftrec.report.svg import as_svg, empty_plot
+from deftrec.report.theme import stand_in
 
 NARROW = (4.6, 2.9)
 WIDE = (8.2, 5.6)
@@ -29,7 +24,7 @@ STEPS = 20
 
 def bars(results: Sequence[Result], metric: str, title: str) -> str:
     """One bar a system with its 95 % interval, best last row first. Systems of one protocol only."""
-    figure, axes = _figure((NARROW[0], 0.95 + 0.36 * len(results)))
+    figure, axes = empty_plot((NARROW[0], 0.95 + 0.36 * len(results)))
     values = [one.metrics[metric] for one in results]
     lows, highs = zip(*(one.ci95[metric] for one in results), strict=True)
     places = np.arange(len(results))[::-1]
@@ -46,12 +41,12 @@ def bars(results: Sequence[Result], metric: str, title: str) -> str:
     axes.set_xlim(0, max(highs) * 1.16)
     axes.spines["left"].set_visible(False)
     axes.grid(axis="x", color=stand_in("line"), linewidth=0.8)
-    return _svg(figure, f"bars {metric}", f"{title} of {', '.join(one.name for one in results)}")
+    return as_svg(figure, f"bars {metric}", f"{title} of {', '.join(one.name for one in results)}")
 
 
 def curve(rows: Sequence[dict[str, float]], key: str, title: str, best_epoch: int | None) -> str:
     """A figure of every epoch; a dot marks the epoch whose weights were kept."""
-    figure, axes = _figure(NARROW)
+    figure, axes = empty_plot(NARROW)
     known = [(row["epoch"], row[key]) for row in rows if key in row]
     epochs, values = zip(*known, strict=True)
     axes.plot(
@@ -64,7 +59,7 @@ def curve(rows: Sequence[dict[str, float]], key: str, title: str, best_epoch: in
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(axis="y", color=stand_in("line"), linewidth=0.8)
     axes.set_xlabel("epoch", color=stand_in("soft"), fontsize=9)
-    return _svg(figure, f"curve {title} {key}", f"{title} by epoch")
+    return as_svg(figure, f"curve {title} {key}", f"{title} by epoch")
 
 
 def denoising_path(recommender: Recommender, example: Example) -> str:
@@ -79,7 +74,7 @@ def denoising_path(recommender: Recommender, example: Example) -> str:
     found = plane(latents[interactions.item_numbers([one.item for one in example.recommendations])])
     target = plane(latents[interactions.item_numbers([example.target_item])])
 
-    figure, axes = _figure(WIDE)
+    figure, axes = empty_plot(WIDE)
     dots = plane(latents[items])
     axes.scatter(*dots.T, s=4, color=stand_in("dots"), linewidths=0)
     fresh = np.linspace(0.25, 0.95, len(past))
@@ -98,7 +93,7 @@ def denoising_path(recommender: Recommender, example: Example) -> str:
     axes.set_ylabel(f"second axis ({plane.shares[1]:.0%})", color=stand_in("soft"), fontsize=9)
     axes.margins(0.04)
     _number(figure, axes, found, np.concatenate([found, target, *paths[:1]]))
-    return _svg(figure, "path", f"Denoising path of user {example.user} over the item latents")
+    return as_svg(figure, "path", f"Denoising path of user {example.user} over the item latents")
 
 
 class Plane:
@@ -130,9 +125,6 @@ class Plane:
         return placed
 
 
-# -- drawing ---------------------------------------------------------------------------------------------------------
-
-
 def _role(name: str) -> str:
     if name == "deftrec":
         return "main"
@@ -157,58 +149,3 @@ def _number(figure: Any, axes: Any, points: np.ndarray, obstacles: np.ndarray) -
             str(rank), point, tuple(offset), textcoords="offset points", ha="center", va="center", fontsize=8.5,
             fontweight="bold", color=stand_in("main"), zorder=6,
         )  # fmt: skip
-
-
-def _figure(size: tuple[float, float]) -> tuple[Any, Any]:
-    """An empty plot without top and right edge."""
-    with _style():
-        figure = _matplotlib("figure").Figure(figsize=size, layout="constrained")
-        axes = figure.add_subplot()
-    axes.set_axisbelow(True)
-    axes.set_facecolor("none")
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    for spine in axes.spines.values():
-        spine.set_color(stand_in("axis"))
-    axes.tick_params(color=stand_in("axis"), labelcolor=stand_in("soft"), labelsize=9, length=3)
-    return figure, axes
-
-
-def _svg(figure: Any, salt: str, label: str) -> str:
-    """The plot as an element to put into a page: no declaration, no metadata, no fixed size, ids of its own."""
-    buffer = io.StringIO()
-    with _style(salt):
-        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :]
-    opening, _, rest = text.partition(">")
-    box = re.search(r'viewBox="[^"]*"', opening)
-    assert box is not None
-    prefix = re.sub(r"\W+", "-", salt.lower())
-    rest = re.sub(r'\bid="', f'id="{prefix}-', rest)
-    rest = re.sub(r"url\(#", f"url(#{prefix}-", rest)
-    rest = re.sub(r'xlink:href="#', f'href="#{prefix}-', rest)
-    return f'<svg {box.group()} role="img" aria-label="{escape(label)}">' + fill_in(rest)
-
-
-def _style(salt: str = "") -> AbstractContextManager[None]:
-    """Letters stay letters, dollar signs stay dollar signs, and equal plots give equal files."""
-    settings = {"svg.fonttype": "none", "svg.hashsalt": salt, "text.parse_math": False, "font.size": 9.5}
-    context: Callable[[dict[str, Any]], AbstractContextManager[None]] = _matplotlib().rc_context
-    return context(settings)
-
-
-def _matplotlib(part: str = "") -> Any:
-    """matplotlib, or a part of it.
-
-    Raises:
-        MissingExtraError: it is not installed.
-    """
-    from importlib import import_module
-
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)
-    try:
-        return import_module(f"matplotlib.{part}" if part else "matplotlib")
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("matplotlib", "report", "drawing the report") from error

@@ -117,23 +117,31 @@ class Pipeline:
             )
         self.seconds: dict[str, float] = {}
 
-    def run(self, refit: bool) -> Fitted:
-        """Fit on train, choosing epochs and prior on validation; with `refit`, once more on train + validation."""
+    def run(self, refit: bool, on_train: Callable[[Fitted], None] | None = None) -> Fitted:
+        """Fit on train, choosing epochs and prior on validation; with `refit`, once more on train + validation.
+
+        Args:
+            refit: whether to go on.
+            on_train: called with what was fitted on train alone, before a refit takes its place.
+        """
         text = self._text_vectors()
-        collaborative, vectors = self._collaborative("train", None)
+        collaborative, vectors = self.collaborative("train", None)
         model, features, joint = self._timed("joint", lambda: self._members("train", vectors, text, None))
         validation, choice = self._timed("prior", lambda: self._validate(model))
-        fit: Fit = "train"
-        if refit:
-            fit = "train+validation"
-            _, vectors = self._collaborative(fit, collaborative)
-            model, features, _ = self._timed("refit joint", lambda: self._members(fit, vectors, text, joint))
-        prior = None
-        if choice is not None and choice.weight:
-            prior = self._timed("final prior", lambda: self._fit_prior(choice, fit))
-        return Fitted(
-            model.eval(), self.config, features, prior, choice, fit, collaborative, joint, validation, self.seconds
-        )
+
+        def fitted(fit: Fit) -> Fitted:
+            prior = self._final_prior(choice, fit)
+            return Fitted(
+                model.eval(), self.config, features, prior, choice, fit, collaborative, joint, validation, self.seconds
+            )
+
+        if not refit:
+            return fitted("train")
+        if on_train is not None:
+            on_train(fitted("train"))
+        _, vectors = self.collaborative("train+validation", collaborative)
+        model, features, _ = self._timed("refit joint", lambda: self._members("train+validation", vectors, text, joint))
+        return fitted("train+validation")
 
     # -- stages ------------------------------------------------------------------------------------------------
 
@@ -160,7 +168,8 @@ class Pipeline:
         deciding = {"weights": weights_identity(folder), "dtype": str(self.dtype), **options.model_dump()}
         return self._stage("text", deciding, make).tensors["text"]
 
-    def _collaborative(self, fit: Fit, chosen: Trained | None) -> tuple[Trained | None, CollaborativeVectors | None]:
+    def collaborative(self, fit: Fit, chosen: Trained | None) -> tuple[Trained | None, CollaborativeVectors | None]:
+        """The collaborative encoder alone, and its vectors; for the epochs of `chosen`, or those validation chooses."""
         if self.config.collaborative.encoder == "none":
             return None, None
         deciding = {
@@ -300,9 +309,11 @@ class Pipeline:
             return value, None
         return value, choose_prior(options, training, retriever, queries, self.validation, self.progress)
 
-    def _fit_prior(self, choice: PriorChoice, fit: Fit) -> LinearPrior:
-        options = self.config.retrieval.prior
-        return fit_prior(options, choice, self.split.training(fit), self.interactions.n_items)
+    def _final_prior(self, choice: PriorChoice | None, fit: Fit) -> LinearPrior | None:
+        if choice is None or not choice.weight:
+            return None
+        options, training = self.config.retrieval.prior, self.split.training(fit)
+        return self._timed("final prior", lambda: fit_prior(options, choice, training, self.interactions.n_items))
 
     def _stage(self, name: str, deciding: Mapping[str, Any], make: Callable[[], StageResult]) -> StageResult:
         """The result of a stage that other runs may have made."""

@@ -1,0 +1,202 @@
+"""What every peer shares: reading inputs, hiding seen items, NDCG@10, writing rankings. README.md has the contract.
+
+A model comes in as a scorer: cases in, a score for every item of the catalogue out, `-inf` for an item that it does
+not recommend. Memory: users are scored in chunks, and lists go to disk a chunk at a time.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal, TypeAlias
+
+import numpy as np
+import polars as pl
+
+Fit: TypeAlias = Literal["train", "train+validation"]
+Seen: TypeAlias = Literal["exclude", "keep"]
+Part: TypeAlias = Literal["validation", "test"]
+
+CHUNK = 1 << 23  # scores held at once: 32 MB of float32
+CUTOFF = 10
+STEMS: dict[Fit, str] = {"train": "train", "train+validation": "refit"}
+"""How the files of a fit are called."""
+
+
+@dataclass(frozen=True, eq=False)
+class Cases:
+    """Asked users and what they took before.
+
+    Attributes:
+        users: `[N]` int64
+        items: all histories one after the other, oldest first. `[H]` int64
+        offsets: the history of the n-th user is `items[offsets[n]:offsets[n + 1]]`. `[N + 1]` int64
+    """
+
+    users: np.ndarray
+    items: np.ndarray
+    offsets: np.ndarray
+
+    @classmethod
+    def read(cls, path: Path) -> "Cases":
+        events = pl.read_parquet(path).sort("user", "position")
+        users, starts = np.unique(events["user"].to_numpy(), return_index=True)
+        return cls(users, events["item"].to_numpy().astype(np.int64), np.append(starts, events.height))
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    def __getitem__(self, n: int) -> np.ndarray:
+        return self.items[self.offsets[n] : self.offsets[n + 1]]
+
+    def owners(self) -> np.ndarray:
+        """The case each entry of `items` belongs to. `[H]`"""
+        return np.repeat(np.arange(len(self)), np.diff(self.offsets))
+
+    def ages(self) -> np.ndarray:
+        """How many items were taken after each entry of `items`: 0 = newest. `[H]`"""
+        return self.offsets[1:][self.owners()] - 1 - np.arange(len(self.items))
+
+    def chunk(self, start: int, stop: int) -> "Cases":
+        """The cases from `start` to before `stop`."""
+        stop = min(stop, len(self))
+        first, last = self.offsets[start], self.offsets[stop]
+        return Cases(self.users[start:stop], self.items[first:last], self.offsets[start : stop + 1] - first)
+
+    def take(self, which: np.ndarray) -> "Cases":
+        """The cases `which`, in that order."""
+        histories = [self[n] for n in which]
+        offsets = np.concatenate([[0], np.cumsum([len(one) for one in histories])])
+        return Cases(self.users[which], np.concatenate(histories), offsets)
+
+
+Scorer: TypeAlias = Callable[[Cases], np.ndarray]
+"""Scores every item for each case. `N` cases -> `[N, items]` float32"""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """A folder of inputs. Tables are read when they are asked for.
+
+    Attributes:
+        folder: where they lie.
+        users, items: sizes.
+        fits: what is to be fitted; the settings are always chosen on `train`.
+        seen: the tables wanted: without items of the history, with them.
+        parts: who is to be ranked for.
+        depth: how many items a list has.
+        seed: of everything random.
+        budget_seconds: how long settings may be searched for; None = as long as it takes.
+        threads: how many threads to compute with.
+    """
+
+    folder: Path
+    users: int
+    items: int
+    fits: tuple[Fit, ...]
+    seen: tuple[Seen, ...]
+    parts: tuple[Part, ...]
+    depth: int
+    seed: int
+    budget_seconds: float | None
+    threads: int
+
+    @classmethod
+    def read(cls, folder: Path) -> "Inputs":
+        meta = json.loads((folder / "meta.json").read_text())
+        return cls(folder, **{key: tuple(value) if isinstance(value, list) else value for key, value in meta.items()})
+
+    @property
+    def tuned_on(self) -> Seen:
+        """Whether items of the history are candidates while settings are chosen."""
+        return "exclude" if "exclude" in self.seen else "keep"
+
+    def events(self, fit: Fit = "train") -> pl.DataFrame:
+        """What may be fitted: `user`, `item`, `position`, each user's oldest first."""
+        file = {"train": "train.parquet", "train+validation": "refit.parquet"}[fit]
+        return pl.read_parquet(self.folder / file).sort("user", "position")
+
+    def cases(self, part: Part) -> Cases:
+        return Cases.read(self.folder / f"{part}-histories.parquet")
+
+    @cached_property
+    def popularity(self) -> np.ndarray:
+        """How often each item was taken in train. `[items]` int64"""
+        return np.bincount(self.events()["item"].to_numpy(), minlength=self.items)
+
+    def validation_targets(self) -> np.ndarray:
+        """The items that the validation cases took next, in their order. `[N]`"""
+        return pl.read_parquet(self.folder / "validation-targets.parquet").sort("user")["target"].to_numpy()
+
+    def item_text(self) -> list[str]:
+        """What is written about each item: title, category and text, as far as there are any."""
+        rows = pl.read_parquet(self.folder / "item-text.parquet").sort("item")
+        return [". ".join(part for part in row if part) for row in rows.select("title", "category", "text").iter_rows()]
+
+
+def scored(score: Scorer, cases: Cases, n_items: int) -> Iterator[tuple[slice, Cases, np.ndarray]]:
+    """Some cases at a time with their scores; what cannot be compared (NaN) is not recommended."""
+    step = max(1, CHUNK // n_items)
+    for start in range(0, len(cases), step):
+        chunk = cases.chunk(start, start + step)
+        scores = score(chunk)
+        scores[np.isnan(scores)] = -np.inf
+        yield slice(start, start + step), chunk, scores
+
+
+def hide_seen(scores: np.ndarray, cases: Cases) -> None:
+    """Items of the history may not be recommended. In place."""
+    scores[cases.owners(), cases.items] = -np.inf
+
+
+def mean_ndcg(score: Scorer, cases: Cases, targets: np.ndarray, n_items: int, seen: Seen) -> float:
+    """Mean NDCG@10 over the full ranking, the expectation over orders of tied items."""
+    gains = np.concatenate([[0], np.cumsum(1 / np.log2(np.arange(2, CUTOFF + 2)))])
+    total = 0.0
+    for where, chunk, scores in scored(score, cases, n_items):
+        if seen == "exclude":
+            hide_seen(scores, chunk)
+        own = scores[np.arange(len(scores)), targets[where]][:, None]
+        greater, same = (scores > own).sum(1), (scores == own).sum(1)
+        gain = (gains[np.minimum(greater + same, CUTOFF)] - gains[np.minimum(greater, CUTOFF)]) / same
+        total += float(gain[own[:, 0] > -np.inf].sum())
+    return total / len(targets)
+
+
+def best_items(scores: np.ndarray, users: np.ndarray, depth: int) -> pl.DataFrame:
+    """The `depth` best items of each user, best first; an item scored `-inf` is in no list."""
+    depth = min(depth, scores.shape[1])
+    best = np.argpartition(-scores, depth - 1, axis=1)[:, :depth]
+    best = np.take_along_axis(best, np.argsort(-np.take_along_axis(scores, best, 1), axis=1, kind="stable"), 1)
+    values = np.take_along_axis(scores, best, 1)
+    there = values > -np.inf
+    rows, places = there.nonzero()
+    return pl.DataFrame(
+        {
+            "user": users[rows],
+            "item": best[there],
+            "rank": (places + 1).astype(np.int32),
+            "score": values[there].astype(np.float64),
+        }
+    )
+
+
+def write_rankings(score: Scorer, inputs: Inputs, outputs: Path, fit: Fit) -> int:
+    """One file for every part and every table, all from one pass of scoring. Returns how many users were ranked."""
+    users = 0
+    for part in inputs.parts:
+        cases = inputs.cases(part)
+        users += len(cases)
+        with TemporaryDirectory(dir=outputs) as shards:
+            for where, chunk, scores in scored(score, cases, inputs.items):
+                for seen in sorted(inputs.seen, reverse=True):  # `keep` first: hiding changes the scores
+                    if seen == "exclude":
+                        hide_seen(scores, chunk)
+                    lists = best_items(scores, chunk.users, inputs.depth)
+                    lists.write_parquet(Path(shards) / f"{seen}-{where.start:012}.parquet")
+            for seen in inputs.seen:
+                whole = pl.scan_parquet(Path(shards) / f"{seen}-*.parquet")
+                whole.sink_parquet(outputs / f"rankings-{part}-{STEMS[fit]}-{seen}.parquet")
+    return users

@@ -1,0 +1,75 @@
+"""Systems that need no training."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from deftrec.benchmark import System
+from deftrec.benchmark.systems import Task
+from deftrec.benchmark.work import Lists, Run
+from deftrec.data import Cases, Interactions
+from deftrec.evaluation import ranking_frame, write_rankings
+from deftrec.progress import Progress
+from deftrec.retrieval import hide, top
+
+Scores = Callable[[Cases, int], Tensor]
+
+
+class FakeSystem(System):
+    """Scores the catalogue by a function of cases and seed, and counts how often it is asked."""
+
+    def __init__(self, name: str, scores: Scores, *, seeds_matter: bool = True, parts: Sequence[str] = ()) -> None:
+        self.name, self.scores, self.seeds_matter = name, scores, seeds_matter
+        self.parts = parts
+        self.asked: list[int] = []
+        self.budget_cut = False
+        self.fails: str | BaseException | None = None
+
+    def run(self, task: Task, seed: int, folder: Path, progress: Progress) -> tuple[Run, ...]:
+        self.asked.append(seed)
+        progress.say("training")
+        if isinstance(self.fails, BaseException):
+            raise self.fails
+        if self.fails:
+            raise RuntimeError(self.fails)
+        cases = task.split.cases("test")
+        users = task.interactions.users.gather(cases.users).to_list()
+        lists = []
+        for fit in task.fits:
+            for seen in task.seens:
+                scores = self.scores(cases, seed).clone()
+                found = top(hide(scores, cases.histories) if seen == "exclude" else scores, 100)
+                frame = ranking_frame(task.interactions, users, found.items.numpy(), found.scores.numpy())
+                write_rankings(folder / f"{fit}-{seen}.parquet", [frame])
+                lists.append(Lists(fit=fit, seen=seen, file=f"{fit}-{seen}.parquet"))
+        return tuple(
+            Run(
+                name=name,
+                seed=seed,
+                lists=tuple(lists),
+                settings={"note": "<b>bold</b>", "seed": seed},
+                parameters=1234,
+                library="fake 1.0",
+                train_seconds=dict.fromkeys(task.fits, 10.0 + seed),
+                users_per_second=500.0,
+                budget_cut=self.budget_cut,
+                revision="abc",
+            )
+            for name in (self.name, *self.parts)
+        )
+
+
+def oracle(interactions: Interactions, right: float) -> Scores:
+    """Puts the target first for a share `right` of the users, drawn by the seed, and last for the others."""
+
+    def scores(cases: Cases, seed: int) -> Tensor:
+        rng = np.random.default_rng(seed)
+        lucky = torch.from_numpy(rng.random(len(cases)) < right)
+        values = torch.from_numpy(rng.random((len(cases), interactions.n_items)))
+        values[torch.arange(len(cases)), torch.from_numpy(cases.targets)] = torch.where(lucky, 2.0, -1.0).double()
+        return values
+
+    return scores

@@ -1,0 +1,161 @@
+"""The real systems on toy data: DeftRec with its parts, LightGCN, and a peer's run as a row."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from deftrec import Recommender
+from deftrec.benchmark import systems
+from deftrec.benchmark.scoring import Scorer
+from deftrec.benchmark.systems import DeftRecSystem, LightGCNSystem, PeerSystem, Task
+from deftrec.benchmark.work import Lists, Run, Work
+from deftrec.data import Fit, Interactions, make_split
+from deftrec.errors import ConfigError, DeftRecError
+from deftrec.evaluation import Seen
+from deftrec.evaluation.peers import PeerRun
+from deftrec.progress import Silent
+from toy import ring, tiny_config
+
+
+@pytest.fixture(scope="module")
+def data() -> Interactions:
+    return ring(users=60)
+
+
+def task_of(data: Interactions, fits: tuple[Fit, ...], seens: tuple[Seen, ...], **groups: Any) -> Task:
+    options = {"training": {"epochs": 3}, "collaborative": {"epochs": 10}, **groups}
+    return Task(data, make_split(data, "leave-one-out"), fits, seens, 90.0, tiny_config(**options))
+
+
+@pytest.fixture(scope="module")
+def task(data: Interactions) -> Task:
+    return task_of(data, ("train", "train+validation"), ("exclude", "keep"))
+
+
+def metrics(task: Task, run: Run, place: Path, fit: Fit, seen: Seen) -> dict[str, float]:
+    scored = Scorer(task.interactions, task.split, fit, seen).of_run(run, place)
+    assert scored is not None
+    return scored.row.metrics
+
+
+def test_deftrec_leaves_what_a_recommender_would_measure(task: Task, tmp_path: Path) -> None:
+    runs = {run.name: run for run in DeftRecSystem().run(task, 1, tmp_path, Silent())}
+    assert set(runs) == {"deftrec", "deftrec/latent", "deftrec/prior"}
+    refitted = Recommender.load(tmp_path / "run")
+    assert (refitted.info.fit, refitted.config.seed) == ("train+validation", 1)
+    trained = Recommender.fit(task.interactions, task.seeded(1))
+    for recommender in (trained, refitted):
+        for seen in task.seens:
+            for result in recommender.evaluate_parts("test", seen).values():
+                ours = metrics(task, runs[result.name], tmp_path, recommender.info.fit, seen)
+                for key in ("hr@10", "ndcg@10", "mrr", "coverage@10"):  # 24 items: no list is cut
+                    assert ours[key] == pytest.approx(result.metrics[key], abs=1e-9), (result.name, seen, key)
+    run = runs["deftrec"]
+    assert len(run.lists) == 4
+    assert 0 < run.train_seconds["train"] < run.train_seconds["train+validation"]
+    assert run.settings["training"]["epochs"] == 3
+    assert runs["deftrec/latent"].parameters == refitted.info.parameters
+    assert refitted.prior is not None
+    assert runs["deftrec/prior"].parameters == refitted.prior.weights.numel()
+    assert run.parameters == refitted.info.parameters + refitted.prior.weights.numel()
+
+
+def test_deftrec_under_one_fit(data: Interactions, tmp_path: Path) -> None:
+    task = task_of(data, ("train+validation",), ("exclude",), retrieval={"prior": {"kind": "none"}})
+    runs = DeftRecSystem().run(task, 0, tmp_path, Silent())
+    assert [run.name for run in runs] == ["deftrec", "deftrec/latent"]
+    assert [(one.fit, one.seen) for one in runs[0].lists] == [("train+validation", "exclude")]
+    assert set(runs[0].train_seconds) == {"train+validation"}
+
+
+def test_lightgcn_alone(task: Task, tmp_path: Path) -> None:
+    [run] = LightGCNSystem().run(task, 0, tmp_path, Silent())
+    assert len(run.lists) == 4
+    assert run.parameters == 16 * (60 + 24)
+    assert run.settings["epochs_kept"] >= 1
+    chance = 10 / 17  # items that are no part of a history of seven
+    assert metrics(task, run, tmp_path, "train", "exclude")["hr@10"] > chance
+    assert run.train_seconds["train"] < run.train_seconds["train+validation"]
+
+
+def test_without_an_encoder_there_is_no_lightgcn(data: Interactions, tmp_path: Path) -> None:
+    task = task_of(data, ("train",), ("exclude",), collaborative={"encoder": "none"}, text={"encoder": "minilm"})
+    with pytest.raises(ConfigError, match="there is no LightGCN to measure"):
+        LightGCNSystem().run(task, 0, tmp_path, Silent())
+
+
+def test_a_peers_run_becomes_a_row(task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, Any] = {}
+
+    def run_peer(interactions: Interactions, split: object, name: str, out: Path, **options: Any) -> PeerRun:
+        asked.update(options)
+        options["on_progress"](f'{name}: {{"factors": 8, "ndcg@10": 0.5}}')
+        file = out / name / "rankings.parquet"
+        file.parent.mkdir()
+        file.write_text("")
+        return PeerRun(
+            name=name,
+            seed=options["seed"],
+            rankings={(fit, seen): file for fit in options["fits"] for seen in options["seens"]},
+            settings={"settings": {"factors": 8}, "cut": True},
+            parameters=None,
+            library="implicit 0.7",
+            train_seconds={"train": 1.0, "train+validation": 2.0},
+            users_per_second=10.0,
+        )
+
+    said: list[str] = []
+
+    class Ear(Silent):
+        def say(self, text: str) -> None:
+            said.append(text)
+
+    monkeypatch.setattr(systems, "run_peer", run_peer)
+    [run] = PeerSystem("bpr").run(task, 2, tmp_path, Ear())
+    assert (asked["seed"], asked["budget_seconds"], asked["fits"], asked["seens"]) == (2, 90.0, task.fits, task.seens)
+    assert run.lists[0] == Lists(fit="train", seen="exclude", file="bpr/rankings.parquet")
+    assert (run.library, run.train_seconds["train+validation"]) == ("implicit 0.7", 2.0)
+    assert run.budget_cut
+    assert said == ["factors 8, validation NDCG@10 0.5000"]
+
+
+def test_work_is_finished_only_with_its_record(tmp_path: Path) -> None:
+    work = Work(tmp_path)
+    assert work.finished("ease", 0) is None
+    work.place("ease", 0).mkdir(parents=True)
+    assert work.finished("ease", 0) is None
+    run = Run(
+        name="ease",
+        seed=0,
+        lists=(),
+        settings={},
+        parameters=None,
+        library="x",
+        train_seconds={},
+        users_per_second=1.0,
+        revision=None,
+    )
+    work.finish("ease", 0, (run,))
+    assert work.finished("ease", 0) == (run,)
+    (work.place("ease", 0) / "unit.json").write_text("{}")
+    with pytest.raises(DeftRecError, match="missing or damaged"):
+        work.finished("ease", 0)
+    work.forget("ease", 0)
+    assert work.finished("ease", 0) is None
+
+
+def test_ranking_for_the_train_fit_leaves_the_refit_as_it_is(data: Interactions) -> None:
+    """What a benchmark looks at between the two trainings must not change the second."""
+    seen: list[str] = []
+
+    def look(recommender: Recommender) -> None:
+        recommender.rank("test", k=5)
+        seen.append(recommender.info.fit)
+
+    config = tiny_config(training={"epochs": 2}, collaborative={"epochs": 5})
+    plain = Recommender.fit(data, config, refit=True)
+    watched = Recommender.fit(data, config, refit=True, on_train=look)
+    assert seen == ["train"]
+    assert np.array_equal(plain.catalogue.latents.numpy(), watched.catalogue.latents.numpy())
