@@ -18,7 +18,7 @@ from deftrec.wording import duration, meaning
 MAIN = "ndcg@10"
 COLUMNS = ("variant", "what changes", "NDCG@10", "difference (95 %)", "p", "HR@10", "training")
 NOTE = (
-    "Latent score alone, without the collaborative prior. Each value is the mean over {seeds}{spread}. The interval "
+    "Latent score alone, without the collaborative prior. {seeds}. The interval "
     "and p are of the difference to the recipe, paired bootstrap over users whose values are averaged over seeds; p is "
     "not corrected for the number of variants."
 )
@@ -132,8 +132,8 @@ def _rows(
 
 def _note(runs: Mapping[str, Sequence[Measured]]) -> str:
     count = len(runs[BASE])
-    seeds = "one seed" if count == 1 else f"{count} seeds"
-    return NOTE.format(seeds=seeds, spread="" if count == 1 else ", with their standard deviation")
+    several = f"Each value is the mean over {count} seeds, with their standard deviation"
+    return NOTE.format(seeds="One seed each" if count == 1 else several)
 
 
 def _markdown(
