@@ -7,7 +7,6 @@ not recommend. Memory: users are scored in chunks, and lists go to disk a chunk 
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal, TypeAlias
@@ -120,11 +119,6 @@ class Inputs:
 
     def cases(self, part: Part) -> Cases:
         return Cases.read(self.folder / f"{part}-histories.parquet")
-
-    @cached_property
-    def popularity(self) -> np.ndarray:
-        """How often each item was taken in train. `[items]` int64"""
-        return np.bincount(self.events()["item"].to_numpy(), minlength=self.items)
 
     def validation_targets(self) -> np.ndarray:
         """The items that the validation cases took next, in their order. `[N]`"""

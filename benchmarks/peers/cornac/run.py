@@ -45,7 +45,7 @@ SMALL_TOKENIZER = {
 LETTER = {"batch_size": 256, "learning_rate": 5e-4, "weight_decay": 0.01, "cf_weight": 0.1, "diversity_weight": 1e-4}
 SMALL_RPG = {"n_codebook": 8, "pca_dim": 64, "d_model": 128, "n_inner": 256, "n_layer": 2, "n_head": 2}
 RPG = {"n_codebook": 16, "pca_dim": 128, "batch_size": 256}
-SMALL_DIFFGRM = {"d_model": 128, "n_inner": 256, "decoder_n_layer": 2, "n_head": 4, "pca_dim": 64}
+SMALL_DIFFGRM = {"d_model": 64, "n_inner": 256, "decoder_n_layer": 2, "n_head": 4, "pca_dim": 64}
 
 
 def settings(name: str, inputs: Inputs) -> Iterator[Settings]:
@@ -68,7 +68,7 @@ def settings(name: str, inputs: Inputs) -> Iterator[Settings]:
         case _:
             for rate, smoothing in ((3e-3, 0.1), (1e-3, 0.1)):
                 yield {
-                    **length, **SMALL_DIFFGRM, "batch_size": 128, "learning_rate": rate, "label_smoothing": smoothing
+                    **length, **SMALL_DIFFGRM, "batch_size": 64, "learning_rate": rate, "label_smoothing": smoothing
                 }  # fmt: skip
             yield {**length, "batch_size": 256, "learning_rate": 3e-3, "label_smoothing": 0.1}
 
