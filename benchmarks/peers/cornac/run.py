@@ -38,8 +38,8 @@ SMALL_TIGER = {**SMALL_T5, "dropout": 0.1, "batch_size": 64, "learning_rate": 2e
 TIGER = {"batch_size": 256, "learning_rate": 5e-4, "weight_decay": 1e-6}  # GRID_CONFIG; sizes are the defaults
 SMALL_TOKENIZER = {
     "rqvae_hidden_dims": (256, 128),
-    "rqvae_n_epochs": 50,
-    "rqvae_batch_size": 128,
+    "rqvae_n_epochs": 40,
+    "rqvae_batch_size": 256,
     "rqvae_num_levels": 4,
 }
 LETTER = {"batch_size": 256, "learning_rate": 5e-4, "weight_decay": 0.01, "cf_weight": 0.1, "diversity_weight": 1e-4}
