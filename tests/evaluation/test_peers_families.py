@@ -146,7 +146,7 @@ def test_a_heavy_family_where_its_environment_lies_already(tmp_path: Path, name:
         pytest.skip(f"no environment for {PEERS[name]} here; `deftrec benchmark` makes one, of gigabytes")
     data = circle(users=262, items=262)  # codebooks need 256 items
     split = leave_one_out(data)
-    run = run_peer(data, split, name, tmp_path, fits=["train", "train+validation"], budget_seconds=1.0)
+    run = run_peer(data, split, name, tmp_path, fits=["train", "train+validation"], budget_seconds=0.05)
     cases = split.cases("test")
     for (_, seen), path in run.rankings.items():
         read = read_rankings(path, data, cases, seen)

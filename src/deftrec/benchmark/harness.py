@@ -8,7 +8,7 @@ from deftrec.benchmark.machine import deftrec_version, machine
 from deftrec.benchmark.request import Request, claim
 from deftrec.benchmark.scoring import Scored, Scorer, compare, slice_up, summarise
 from deftrec.benchmark.systems import System, Task
-from deftrec.benchmark.tables import Data, Failure, Table, table_file
+from deftrec.benchmark.tables import DEFTREC, Data, Failure, Table, table_file
 from deftrec.benchmark.work import Run, Work
 from deftrec.data import Interactions, Split, make_split
 from deftrec.errors import ConfigError, DataError
@@ -26,6 +26,7 @@ def run_benchmark(
     out: str | Path,
     *,
     seeds: int = 1,
+    peer_seeds: int | None = None,
     rankings: Mapping[str, Path] | None = None,
     command: str = "",
     progress: Progress | None = None,
@@ -41,6 +42,7 @@ def run_benchmark(
         systems: what is compared.
         out: the report's folder: new, empty, or of the same request.
         seeds: how many, from 0; systems without anything random run under seed 0 alone.
+        peer_seeds: how many for the systems beside DeftRec; None: as many as for DeftRec.
         rankings: files that somebody brought, by the name they get in the report.
         command: for the record.
         progress: who is told.
@@ -54,8 +56,9 @@ def run_benchmark(
         DeftRecError: `out` holds something else.
     """
     out, progress, rankings = Path(out), progress or Silent(), rankings or {}
-    if seeds < 1:
-        raise ConfigError(f"{seeds} seeds: a benchmark needs 1 or more")
+    peer_seeds = seeds if peer_seeds is None else peer_seeds
+    if min(seeds, peer_seeds) < 1:
+        raise ConfigError(f"{min(seeds, peer_seeds)} seeds: a benchmark needs 1 or more")
     if request.budget_minutes is not None and request.budget_minutes <= 0:
         raise ConfigError(f"a budget of {request.budget_minutes:g} minutes is none; give more, or leave it out")
     for name in rankings:
@@ -67,14 +70,10 @@ def run_benchmark(
     scorers = [Scorer(interactions, split, fit, seen) for fit, seen in product(request.fits, request.seens)]
     brought = [[scorer.of_file(name, file) for name, file in rankings.items()] for scorer in scorers]
     claim(out, request)
-    measured, failures = _measure_all(
-        _task(interactions, split, request, out / "work" / "shared"),
-        systems,
-        seeds,
-        scorers,
-        Work(out / "work"),
-        progress,
-    )
+    work = out / "work"
+    task = _task(interactions, split, request, work / "shared")
+    units = _units(systems, seeds, peer_seeds)
+    measured, failures = _measure_all(task, units, scorers, Work(work), progress)
     tables = []
     for number, scorer in enumerate(scorers):
         progress.say(f"comparing: fitted on {scorer.fit}, seen items {scorer.seen}")
@@ -91,11 +90,21 @@ def _task(interactions: Interactions, split: Split, request: Request, shared: Pa
     return Task(interactions, split, request.fits, request.seens, seconds, request.config, shared)
 
 
+def _units(systems: Sequence[System], seeds: int, peer_seeds: int) -> list[tuple[int, System]]:
+    """Who is trained under which seed, seed by seed."""
+
+    def wanted(system: System) -> int:
+        if not system.seeds_matter:
+            return 1
+        return seeds if system.name == DEFTREC else peer_seeds
+
+    return [(seed, system) for seed in range(max(seeds, peer_seeds)) for system in systems if seed < wanted(system)]
+
+
 def _measure_all(
-    task: Task, systems: Sequence[System], seeds: int, scorers: Sequence[Scorer], work: Work, progress: Progress
+    task: Task, units: Sequence[tuple[int, System]], scorers: Sequence[Scorer], work: Work, progress: Progress
 ) -> tuple[list[list[Scored]], tuple[Failure, ...]]:
     """The systems that could be measured, for each scorer, and those that could not."""
-    units = [(seed, system) for seed in range(seeds) for system in systems if seed == 0 or system.seeds_matter]
     measured: list[list[Scored]] = [[] for _ in scorers]
     failures = []
     for number, (seed, system) in enumerate(units, start=1):

@@ -168,7 +168,8 @@ class _Parts:
         info, prior = recommender.info, recommender.prior
         of_prior = 0 if prior is None else prior.weights.numel()
         parameters = {"hybrid": info.parameters + of_prior, "latent": info.parameters, "prior": of_prior}
-        settings = {"epochs": info.epochs, "prior": info.prior and asdict(info.prior), **recommender.config.model_dump(mode="json")}
+        chosen = {"epochs": info.epochs, "prior": info.prior and asdict(info.prior)}
+        settings = {**chosen, **recommender.config.model_dump(mode="json")}
         return tuple(
             Run(
                 name=DEFTREC if part == "hybrid" else f"{DEFTREC}/{part}",

@@ -29,6 +29,9 @@ def benchmark(
         str | None, typer.Option(help="Whom to compare with; everybody unless said.", metavar="A,B,...")
     ] = None,
     seeds: Annotated[int, typer.Option(help="How often everything random is trained.", metavar="N")] = 1,
+    peer_seeds: Annotated[
+        int | None, typer.Option(help="The same for all but DeftRec; as often unless said.", metavar="N")
+    ] = None,
     budget: Annotated[
         float | None,
         typer.Option(help="Most time of one peer's search for settings.", metavar="MINUTES"),
@@ -60,8 +63,8 @@ def benchmark(
     Example: deftrec benchmark --data data/ml-100k --out reports/ml-100k --models ease-recency,sasrec --seeds 3
     """
     command = _command(
-        data, out, models=models, seeds=seeds, budget=budget, recipe=recipe, set=overrides, split=split, fit=fit,
-        seen=seen, without_clones=without_clones, rankings=rankings,
+        data, out, models=models, seeds=seeds, peer_seeds=peer_seeds, budget=budget, recipe=recipe, set=overrides,
+        split=split, fit=fit, seen=seen, without_clones=without_clones, rankings=rankings,
     )  # fmt: skip
     brought = dict(map(_named_file, rankings or []))
     try:
@@ -90,6 +93,7 @@ def benchmark(
                 [systems[name] for name in dict.fromkeys([DEFTREC, *chosen])],
                 out,
                 seeds=seeds,
+                peer_seeds=peer_seeds,
                 rankings=brought,
                 command=command,
                 progress=progress,
