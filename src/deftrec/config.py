@@ -162,6 +162,7 @@ class DiffusionOptions(Options):
     )
     schedule: Literal["cosine", "linear"] = "cosine"
     prediction: Literal["x0", "eps"] = "x0"
+    error: Literal["latent", "noise"] = Field("latent", description="what the squared and pairwise errors are of")
     space: Literal["sphere", "euclidean"] = Field("sphere", description="latents and what is denoised have unit norm")
     width: Count = 128
     depth: Count = 2
@@ -187,9 +188,11 @@ class DiffusionOptions(Options):
             raise ValueError("guidance_scale needs condition_dropout above 0: nothing else trains the empty condition")
         if self.prediction == "eps" and self.skip:
             raise ValueError("skip adds to x0: set skip to false with prediction eps")
-        noiseless = self.prediction == "x0" and not self.condition_dropout and not self.unrolled
-        if self.head != "diffusion" and not noiseless:
-            raise ValueError(f"head {self.head} has no noise: leave prediction, condition_dropout and unrolled alone")
+        noisy = self.prediction == "eps" or self.error == "noise" or self.condition_dropout or self.unrolled
+        if self.head != "diffusion" and noisy:
+            raise ValueError(
+                f"head {self.head} has no noise: leave prediction, error, condition_dropout and unrolled alone"
+            )
         if self.unrolled and (self.prediction == "eps" or not self.pure_noise_share):
             raise ValueError("unrolled goes on from t = 1: it needs prediction x0 and a pure_noise_share above 0")
         return self

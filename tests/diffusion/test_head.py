@@ -82,6 +82,25 @@ def test_the_predicted_noise_gives_back_x0() -> None:
     assert head.denoise(noise, torch.ones(9), torch.zeros(9, D)).isfinite().all()  # t = 1: no signal to divide by
 
 
+def test_the_error_of_the_latent_can_be_that_of_the_noise() -> None:
+    """Ho et al. 2020: the simple loss is |eps_hat - eps|^2, whatever the time."""
+    head = make_head(prediction="eps", skip=False, space="euclidean", error="noise", pure_noise_share=0.0)
+    answer, latents, targets = torch.randn(50, D), torch.randn(7, D), torch.randint(7, (50,))
+    asked: list[Tensor] = []
+
+    def predict(x: Tensor, t: Tensor, condition: Tensor) -> Tensor:
+        alpha, sigma = head.schedule.alpha(t)[:, None], head.schedule.sigma(t)[:, None]
+        asked.append((x - alpha * latents[targets]) / sigma)  # the noise that was added
+        return answer
+
+    head.denoiser.forward = predict  # type: ignore[method-assign]
+    none = torch.zeros(0, 2, dtype=torch.int64)
+    next_items = NextItems(torch.zeros(50, D), torch.arange(7), latents, targets, none, None)
+    objective = Objective(ObjectiveOptions(negatives="none", error_weight=1.0))
+    loss = head.losses(next_items, objective)["loss"]
+    torch.testing.assert_close(loss, (answer - asked[0]).square().sum(-1).mean(), atol=1e-3, rtol=1e-3)
+
+
 @pytest.mark.parametrize("prediction", ["x0", "eps"])
 def test_no_gradient_reaches_the_latents_that_are_to_be_found(prediction: str) -> None:
     head = make_head(trained=True, prediction=prediction, skip=prediction == "x0", pure_noise_share=0.0)

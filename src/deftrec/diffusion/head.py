@@ -15,6 +15,9 @@ from deftrec.diffusion.schedule import SCHEDULES
 EPS_START = 0.98
 """First sampling time of the eps-parameterisation: at t = 1 the predicted noise says nothing of x0."""
 
+SMALLEST_SIGMA = 1e-3
+"""Where next to no noise was added, its error cannot be told from rounding."""
+
 
 class DiffusionHead(Head):
     """Noise schedule and denoiser as one: corrupts latents, denoises them, and generates new ones.
@@ -57,7 +60,10 @@ class DiffusionHead(Head):
         is the sum of the negatives' terms over the further passes. Other rows have seen their noised target.
         """
         x0_hat, t, condition = self.training_pair(asked.latents[asked.targets], asked.condition)
-        losses = objective(asked.denoised(x0_hat))
+        snr = None
+        if self.options.error == "noise":
+            snr = (self.schedule.alpha(t) / self.schedule.sigma(t).clamp_min(SMALLEST_SIGMA)).square()
+        losses = objective(asked.denoised(x0_hat, snr))
         blind = t >= 1
         if self.options.unrolled and blind.any():
             asked = asked.select(blind)

@@ -21,6 +21,7 @@ class Denoised:
         targets: the item each x0_hat should be, as a place in `latents`. `[N]` int64
         seen: (row, place in `latents`) pairs that are no negatives, sorted by row. `[M, 2]` int64
         log_q: log probability that a candidate is among the candidates; None where all items are. `[C]`
+        snr: signal-to-noise ratio alpha(t)^2 / sigma(t)^2 of what was denoised; None counts all errors alike. `[N]`
     """
 
     x0_hat: Tensor
@@ -28,6 +29,15 @@ class Denoised:
     targets: Tensor
     seen: Tensor
     log_q: Tensor | None
+    snr: Tensor | None = None
+
+    def errors(self, latents: Tensor) -> Tensor:
+        """Squared distances of x0_hat to `latents` `[N, M, D]`, times `snr` where there is one. `[N, M]`
+
+        As x_t = alpha x_0 + sigma eps, the error of a predicted noise is that of its x0_hat times alpha^2 / sigma^2.
+        """
+        errors = (self.x0_hat[:, None] - latents).square().sum(-1)
+        return errors if self.snr is None else errors * self.snr[:, None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,9 +60,9 @@ class NextItems:
     def __len__(self) -> int:
         return len(self.targets)
 
-    def denoised(self, x0_hat: Tensor) -> Denoised:
-        """These items with what was denoised for them. `x0_hat` `[N, D]`"""
-        return Denoised(x0_hat, self.latents, self.targets, self.seen, self.log_q)
+    def denoised(self, x0_hat: Tensor, snr: Tensor | None = None) -> Denoised:
+        """These items with what was denoised for them. `x0_hat` `[N, D]`, `snr` `[N]`"""
+        return Denoised(x0_hat, self.latents, self.targets, self.seen, self.log_q, snr)
 
     def select(self, rows: Tensor) -> "NextItems":
         """Some of the rows. `rows` `[N]` bool"""
@@ -93,9 +103,9 @@ class PairwiseNegatives(Negatives):
     def loss(self, denoised: Denoised) -> Tensor:
         """See `Negatives.loss`."""
         drawn, same = self._draw(denoised)
-        positive = (denoised.x0_hat - denoised.latents[denoised.targets]).square().sum(-1)
-        negative = (denoised.x0_hat[:, None] - denoised.latents[drawn]).square().sum(-1)  # [N, M]
-        return F.softplus(positive[:, None] - negative).masked_fill(same, 0).sum() / (~same).sum().clamp_min(1)
+        positive = denoised.errors(denoised.latents[denoised.targets, None])  # [N, 1]
+        negative = denoised.errors(denoised.latents[drawn])  # [N, M]
+        return F.softplus(positive - negative).masked_fill(same, 0).sum() / (~same).sum().clamp_min(1)
 
 
 class PreferenceNegatives(Negatives):
@@ -147,8 +157,7 @@ class Objective:
 
         The error's target carries no gradient: with one, all latents shrink into a cone, where every error is small.
         """
-        target = denoised.latents[denoised.targets].detach()
-        error = (denoised.x0_hat - target).square().sum(-1).mean()
+        error = denoised.errors(denoised.latents[denoised.targets, None].detach()).mean()
         loss = self.options.error_weight * error
         parts = {"error": error}
         negatives = self.negatives.loss(denoised)

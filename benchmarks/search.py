@@ -1,0 +1,156 @@
+"""Which options suit a dataset? A recorded search on validation; test targets are never asked.
+
+    python benchmarks/search.py --data data/software --log benchmarks/searches/software.jsonl --trials 60
+
+Every trial trains one member without a prior and is judged by NDCG@10 on validation. Optuna's TPE proposes (extra
+`bench`), the first trial is the recipe as it stands, and each finished trial is a line of the log: the same command goes
+on where the log ends. Text and collaborative vectors are made once. A single trial's value is as noisy as its seed, so the
+best few should be trained under other seeds before one of them becomes a recipe: `--repeat 5` does that.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import optuna
+import torch
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+
+from deftrec import Config, Interactions
+from deftrec.config import NanoOptions
+from deftrec.data import make_split
+from deftrec.progress import Silent
+from deftrec.recipe import load_recipe
+from deftrec.training.log import TrainingLog
+from deftrec.training.pipeline import Pipeline, resolve
+
+SPACE: dict[str, BaseDistribution] = {
+    "tokenizer.drop_collaborative": FloatDistribution(0.0, 0.7),
+    "tokenizer.drop_text": FloatDistribution(0.0, 0.3),
+    "tokenizer.mask_features": FloatDistribution(0.0, 0.3),
+    "tokenizer.dropout": FloatDistribution(0.0, 0.5),
+    "tokenizer.trainable_features": CategoricalDistribution([False, True]),
+    "tokenizer.users": CategoricalDistribution(["none", "folded"]),
+    "language.width": CategoricalDistribution([64, 128]),
+    "language.layers": CategoricalDistribution([1, 2, 3]),
+    "language.dropout": FloatDistribution(0.1, 0.6),
+    "diffusion.pure_noise_share": FloatDistribution(0.25, 1.0),
+    "objective.temperature": FloatDistribution(0.04, 0.15, log=True),
+    "objective.error_weight": FloatDistribution(0.0, 1.0),
+    "training.learning_rate": FloatDistribution(4e-4, 6e-3, log=True),
+    "training.weight_decay": FloatDistribution(1e-3, 0.3, log=True),
+    "training.batch_positions": CategoricalDistribution([512, 1024, 2048]),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--log", type=Path, required=True)
+    parser.add_argument("--recipe", default="default")
+    parser.add_argument("--trials", type=int, default=60, help="in the log when the search ends")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="no trial begins later")
+    parser.add_argument("--repeat", type=int, default=0, help="train the best N, and the recipe, under two more seeds")
+    parser.add_argument("--shared", type=Path, default=Path("runs/search"), help="text and collaborative vectors")
+    options = parser.parse_args()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    interactions = Interactions.load(options.data)
+    recipe = load_recipe(options.recipe)
+    lines = read_log(options.log)
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=0, multivariate=True))
+    for line in lines:
+        if line["seed"] == recipe.seed:
+            study.add_trial(
+                optuna.trial.create_trial(params=line["options"], distributions=SPACE, value=line["validation"])
+            )
+    if not study.trials:
+        study.enqueue_trial(starting_point(interactions, recipe))
+
+    def train(chosen: dict[str, Any], seed: int) -> float:
+        started = time.monotonic()
+        value, epochs = validation(interactions, recipe, chosen, seed, options.shared)
+        seconds = round(time.monotonic() - started, 1)
+        line = {"seed": seed, "validation": round(value, 5), "epochs": epochs, "seconds": seconds, "options": chosen}
+        lines.append(line)
+        options.log.parent.mkdir(parents=True, exist_ok=True)
+        with options.log.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        print(json.dumps(line), flush=True)
+        return value
+
+    start = time.monotonic()
+    while len(study.trials) < options.trials and time.monotonic() - start < 60 * options.minutes:
+        trial = study.ask(SPACE)
+        study.tell(trial, train(trial.params, recipe.seed))
+    by_value = sorted(study.trials, key=lambda trial: -(trial.value or 0.0))
+    again = [trial.params for trial in {trial.number: trial for trial in [study.trials[0], *by_value]}.values()]
+    for chosen in again[: options.repeat + 1] if options.repeat else []:
+        for seed in (recipe.seed + 1, recipe.seed + 2):
+            if not any(line["seed"] == seed and line["options"] == chosen for line in lines):
+                train(chosen, seed)
+    print(best_of(lines))
+
+
+def validation(
+    interactions: Interactions, recipe: Config, chosen: dict[str, Any], seed: int, shared: Path
+) -> tuple[float, int]:
+    """NDCG@10 on validation of one member trained with these options, and its epochs."""
+    config = with_options(recipe, {**chosen, "seed": seed, "training.members": 1, "retrieval.prior.kind": "none"})
+    pipeline = Pipeline(
+        interactions,
+        config,
+        work=None,
+        log=TrainingLog(None),
+        resume=False,
+        device=torch.device("cpu"),
+        progress=Silent(),
+        shared=shared,
+    )
+    fitted = pipeline.run(refit=False)
+    return fitted.validation, fitted.joint[0].epochs
+
+
+def with_options(config: Config, changes: dict[str, Any]) -> Config:
+    """The configuration with `a.b` = value laid over it."""
+    values = config.model_dump()
+    for key, value in changes.items():
+        *groups, last = key.split(".")
+        place = values
+        for group in groups:
+            place = place[group]
+        place[last] = value
+    return Config.model_validate(values)
+
+
+def starting_point(interactions: Interactions, recipe: Config) -> dict[str, Any]:
+    """The recipe's own values of what is searched."""
+    resolved = resolve(recipe, interactions, make_split(interactions, recipe.data.split))
+    assert isinstance(resolved.language, NanoOptions)
+    values = resolved.model_dump()
+    point = {}
+    for key in SPACE:
+        group, name = key.split(".")
+        point[key] = values[group][name]
+    return point
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+
+
+def best_of(lines: list[dict[str, Any]]) -> str:
+    """The options with the best mean over seeds, among those with the most seeds."""
+    values: dict[str, list[float]] = defaultdict(list)
+    for line in lines:
+        values[json.dumps(line["options"])].append(line["validation"])
+    most = max(map(len, values.values()))
+    best = max((key for key in values if len(values[key]) == most), key=lambda key: statistics.mean(values[key]))
+    return f"best of {len(values)} over {most} seeds: {statistics.mean(values[best]):.4f}\n{best}"
+
+
+if __name__ == "__main__":
+    main()
