@@ -3,9 +3,9 @@
     python benchmarks/search.py --data data/software --log benchmarks/searches/software.jsonl --trials 60
 
 Every trial trains one member without a prior and is judged by NDCG@10 on validation. Optuna's TPE proposes (extra
-`bench`), the first trial is the recipe as it stands, and each finished trial is a line of the log: the same command goes
-on where the log ends. Text and collaborative vectors are made once. A single trial's value is as noisy as its seed, so the
-best few should be trained under other seeds before one of them becomes a recipe: `--repeat 5` does that.
+`bench`), the first trial is the recipe as it stands, and each finished trial is a line of the log: the same command
+goes on where the log ends. Text and collaborative vectors are made once. A single trial's value is as noisy as its
+seed, so the best few should be trained under other seeds before one of them becomes a recipe: `--repeat 5` does that.
 """
 
 import argparse
