@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from deftrec.ablation.variants import BASE, Variant, without_prior
+from deftrec.ablation.variants import BASE, Variant, plain
 from deftrec.config import Config
 from deftrec.data import Interactions, Part, make_split
 from deftrec.errors import DeftRecError
@@ -82,7 +82,7 @@ class Study:
         self.interactions, self.work, self.progress, self.device = interactions, work, progress, device
         self.seeds = range(recipe.seed, recipe.seed + seeds)
         self.failures: dict[str, str] = {}
-        self.configs = {BASE: without_prior(recipe)}
+        self.configs = {BASE: plain(recipe)}
         for name, variant in variants.items():
             try:
                 self.configs[name] = variant.config(recipe)

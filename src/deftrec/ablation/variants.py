@@ -32,20 +32,24 @@ class Variant(BaseModel):
     recipe: str | None = None
 
     def config(self, base: Config) -> Config:
-        """The variant's options, given those of the recipe; without a prior, which would hide what changes.
+        """The variant's options, given those of the recipe: `plain`, with the change laid over it.
 
         Raises:
             ConfigError: the recipe's other options do not go together with the change.
         """
         start = base if self.recipe is None else load_recipe(self.recipe).model_copy(update={"seed": base.seed})
-        values = _laid_over(start.model_dump(mode="json"), self.changes)
-        return without_prior(build_config(values, self.about))
+        return build_config(_laid_over(plain(start).model_dump(mode="json"), self.changes), self.about)
 
 
-def without_prior(config: Config) -> Config:
-    """`config` with the latent score alone."""
+def plain(config: Config) -> Config:
+    """`config` with the latent score of one member alone: a prior or an average would hide what a change does."""
     prior = config.retrieval.prior.model_copy(update={"kind": "none"})
-    return config.model_copy(update={"retrieval": config.retrieval.model_copy(update={"prior": prior})})
+    return config.model_copy(
+        update={
+            "retrieval": config.retrieval.model_copy(update={"prior": prior}),
+            "training": config.training.model_copy(update={"members": 1}),
+        }
+    )
 
 
 def load_variants(path: Path | None = None) -> dict[str, Variant]:
