@@ -34,7 +34,9 @@ def benchmark(
     ] = None,
     budget: Annotated[
         float | None,
-        typer.Option(help="Most time of one peer's search for settings.", metavar="MINUTES"),
+        typer.Option(
+            help="Most time of a peer's search for settings, and of DeftRec's joint stage.", metavar="MINUTES"
+        ),
     ] = None,
     recipe: Annotated[
         str | None,
