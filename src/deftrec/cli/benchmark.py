@@ -141,9 +141,9 @@ def _data(folder: Path, without: bool, progress: Listener) -> "Interactions":
 
 def _config(recipe: str | None, dataset: str, overrides: list[str] | None) -> "Config":
     """The recipe that was named, else the one that has the data's name, else `default`."""
-    from deftrec.recipe import load_recipe, recipes_folder
+    from deftrec.recipe import load_recipe, shipped_recipes
 
-    own = dataset if (recipes_folder() / f"{dataset}.yaml").is_file() else "default"
+    own = dataset if dataset in shipped_recipes() else "default"
     return load_recipe(recipe or own, overrides)
 
 
