@@ -292,10 +292,14 @@ def _run(name: str, inputs: Path, outputs: Path, threads: int, on_progress: Call
     ) as process:
         assert process.stdout is not None
         said = "it said nothing"
-        for line in process.stdout:
-            if line.strip():
-                said = line.strip()
-                on_progress(f"{name}: {said}")
+        try:
+            for line in process.stdout:
+                if line.strip():
+                    said = line.strip()
+                    on_progress(f"{name}: {said}")
+        except BaseException:  # an interruption, too: nobody would hear what the peer goes on computing
+            process.kill()
+            raise
     if process.returncode:
         raise DeftRecError(f"the peer {name!r} failed with exit code {process.returncode}: {said}")
 
