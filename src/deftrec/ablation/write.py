@@ -18,7 +18,7 @@ from deftrec.wording import duration, meaning
 MAIN = "ndcg@10"
 COLUMNS = ("variant", "what changes", "NDCG@10", "difference (95 %)", "p", "HR@10", "training")
 NOTE = (
-    "Latent score alone, without the collaborative prior. {seeds}. The interval "
+    "Latent score of one member, unless a row is about members, without the collaborative prior. {seeds}. The interval "
     "and p are of the difference to the recipe, paired bootstrap over users whose values are averaged over seeds; p is "
     "not corrected for the number of variants."
 )

@@ -42,7 +42,8 @@ def how_measured(table: Table) -> str:
         f"Every system left its best {table.depth} items a user in a file, and one evaluator measured all files, so "
         f"MRR counts the first {table.depth} places. Peers chose their settings on validation; there DeftRec chose its "
         "epochs and its prior, and LightGCN its epochs, while their other options are those of the recipe, and what it "
-        f"took to find these is in nobody's training time. DeftRec's parts share one training.{budget}"
+        "took to find these is in nobody's training time. DeftRec's parts share one training. Intervals and p-values "
+        f"hold the sampling of users, not of seeds.{budget}"
     )
 
 
