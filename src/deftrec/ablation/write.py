@@ -9,10 +9,11 @@ from deftrec.ablation.comparison import Comparison
 from deftrec.ablation.forest import forest
 from deftrec.ablation.study import SPLITS, Measured
 from deftrec.ablation.variants import BASE, Variant
+from deftrec.benchmark.machine import machine
 from deftrec.data.split import Part
 from deftrec.files import write_json, write_text
 from deftrec.report.theme import variables
-from deftrec.run import environment, git_revision
+from deftrec.run import git_revision
 from deftrec.wording import duration, meaning
 
 MAIN = "ndcg@10"
@@ -87,7 +88,7 @@ def _content(
         "models": models,
         "comparisons": [comparison.model_dump(mode="json") for comparison in comparisons],
         "failures": dict(failures),
-        "machine": environment(),
+        "machine": machine(),
         "revision": git_revision(),
         "command": command,
     }
