@@ -44,7 +44,7 @@ class Row(_Part):
         fit: what it was fitted on; `unknown` for rankings that somebody brought, which stand in every table.
         metrics, ci95: as in `deftrec.evaluation.Result`.
         train_seconds: from the interactions to a fitted model, choosing settings or epochs included; None if unknown.
-        users_per_second: of ranking, 100 items a user.
+        users_per_second: of ranking for one table, 100 items a user, in memory; None if unknown.
         parameters: numbers that were fitted; None where the system has no such thing.
         settings: everything that decides what was trained, the choices of validation included.
         library: what trained it, with its version.

@@ -66,7 +66,8 @@ class PeerRun:
         parameters: how many learnt numbers it holds to serve, in its last fit; None where nobody can say.
         library: what computed, with its version.
         train_seconds: of each fit, the tuning counted with both.
-        users_per_second: how fast it ranked, one after the other or in batches as its library does it.
+        users_per_second: how fast it ranked them for one table, files not counted, one after the other or in batches as
+            its library does it.
     """
 
     name: str
