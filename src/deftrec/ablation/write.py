@@ -12,6 +12,7 @@ from deftrec.ablation.variants import BASE, Variant
 from deftrec.benchmark.machine import machine
 from deftrec.data.split import Part
 from deftrec.files import write_json, write_text
+from deftrec.report.markdown import plain
 from deftrec.report.theme import variables
 from deftrec.run import git_revision
 from deftrec.wording import duration, meaning
@@ -144,11 +145,11 @@ def _markdown(
     command: str,
 ) -> str:
     first = runs[BASE][0]
-    lines = [f"# Ablation on {first.results['test'].dataset}", "", _note(runs), ""]
+    lines = [f"# Ablation on {plain(first.results['test'].dataset)}", "", _note(runs), ""]
     for split, rows in tables.items():
-        lines += [f"## {meaning(first.results[split])}", "", "| " + " | ".join(COLUMNS) + " |"]
+        lines += [f"## {plain(meaning(first.results[split]))}", "", "| " + " | ".join(COLUMNS) + " |"]
         lines.append("|---|---|" + "---:|" * (len(COLUMNS) - 2))
-        lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+        lines += ["| " + " | ".join(map(plain, row)) + " |" for row in rows]
         lines.append("")
     lines += [f"- {name} failed: {reason}" for name, reason in failures.items()]
     return "\n".join([*lines, "", f"Command: `{command}`. Revision: {git_revision() or 'not from a checkout'}.", ""])
