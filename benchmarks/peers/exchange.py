@@ -115,8 +115,7 @@ class Inputs:
 
     def events(self, fit: Fit = "train") -> pl.DataFrame:
         """What may be fitted: `user`, `item`, `position`, each user's oldest first."""
-        file = {"train": "train.parquet", "train+validation": "refit.parquet"}[fit]
-        return pl.read_parquet(self.folder / file).sort("user", "position")
+        return pl.read_parquet(self.folder / f"{STEMS[fit]}.parquet").sort("user", "position")
 
     def cases(self, part: Part) -> Cases:
         return Cases.read(self.folder / f"{part}-histories.parquet")
