@@ -61,7 +61,9 @@ def main() -> None:
     interactions = Interactions.load(options.data)
     recipe = load_recipe(options.recipe)
     lines = read_log(options.log)
-    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=0, multivariate=True))
+    # The seed moves on with the log: a search that goes on must not draw its first trials again.
+    sampler = optuna.samplers.TPESampler(seed=len(lines), multivariate=True)
+    study = optuna.create_study(direction="maximize", sampler=sampler)
     for line in lines:
         if line["seed"] == recipe.seed:
             study.add_trial(

@@ -5,6 +5,7 @@ not recommend. Memory: users are scored in chunks, and lists go to disk a chunk 
 """
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,8 +115,7 @@ class Inputs:
 
     def events(self, fit: Fit = "train") -> pl.DataFrame:
         """What may be fitted: `user`, `item`, `position`, each user's oldest first."""
-        file = {"train": "train.parquet", "train+validation": "refit.parquet"}[fit]
-        return pl.read_parquet(self.folder / file).sort("user", "position")
+        return pl.read_parquet(self.folder / f"{STEMS[fit]}.parquet").sort("user", "position")
 
     def cases(self, part: Part) -> Cases:
         return Cases.read(self.folder / f"{part}-histories.parquet")
@@ -177,20 +177,28 @@ def best_items(scores: np.ndarray, users: np.ndarray, depth: int) -> pl.DataFram
     )
 
 
-def write_rankings(score: Scorer, inputs: Inputs, outputs: Path, fit: Fit) -> int:
-    """One file for every part and every table, all from one pass of scoring. Returns how many users were ranked."""
-    users = 0
+def write_rankings(score: Scorer, inputs: Inputs, outputs: Path, fit: Fit) -> tuple[int, float]:
+    """One file for every part and every table, all from one pass of scoring.
+
+    Returns:
+        how many users were ranked, and the seconds that it took to score and rank them for one table, no file written.
+    """
+    users, seconds = 0, 0.0
     for part in inputs.parts:
         cases = inputs.cases(part)
         users += len(cases)
         with TemporaryDirectory(dir=outputs) as shards:
+            begun = time.perf_counter()
             for where, chunk, scores in scored(score, cases, inputs.items):
-                for seen in sorted(inputs.seen, reverse=True):  # `keep` first: hiding changes the scores
+                for number, seen in enumerate(sorted(inputs.seen, reverse=True)):  # `keep` first: hiding changes scores
                     if seen == "exclude":
                         hide_seen(scores, chunk)
                     lists = best_items(scores, chunk.users, inputs.depth)
+                    if number == 0:
+                        seconds += time.perf_counter() - begun
                     lists.write_parquet(Path(shards) / f"{seen}-{where.start:012}.parquet")
+                begun = time.perf_counter()
             for seen in inputs.seen:
                 whole = pl.scan_parquet(Path(shards) / f"{seen}-*.parquet")
                 whole.sink_parquet(outputs / f"rankings-{part}-{STEMS[fit]}-{seen}.parquet")
-    return users
+    return users, seconds

@@ -177,7 +177,7 @@ def run(
     training = train(options.model, inputs)
     found = tune(settings(options.model, inputs), training, inputs, patience, validation_users)
     seconds = {"tune": time.perf_counter() - start, "fit": found.seconds, "refit": 0.0, "rank": 0.0}
-    users, parameters = 0, 0
+    speed, parameters = 0.0, 0
     for fit in inputs.fits:
         fitted = found.fitted
         if fit == "train+validation":
@@ -186,8 +186,9 @@ def run(
             seconds["refit"] = time.perf_counter() - start
         assert fitted is not None
         start = time.perf_counter()
-        users += write_rankings(fitted.score, inputs, options.outputs, fit)
+        ranked, ranking = write_rankings(fitted.score, inputs, options.outputs, fit)
         seconds["rank"] += time.perf_counter() - start
+        speed = speed or ranked / ranking
         parameters = fitted.parameters
     report = {
         "model": options.model,
@@ -202,6 +203,6 @@ def run(
         "threads": inputs.threads,
         "budget_seconds": inputs.budget_seconds,
         "seconds": seconds,
-        "users_ranked_per_second": users / seconds["rank"],
+        "users_ranked_per_second": speed,
     }
     (options.outputs / "settings.json").write_text(json.dumps(report, indent=2) + "\n")

@@ -15,7 +15,8 @@ class Ensemble(nn.Module):
     """Members whose scores are averaged (Lakshminarayanan et al. 2017, arXiv 1612.01474).
 
     Scores are similarities of latents, so the latents of M members laid side by side and divided by sqrt(M) give the
-    mean of their scores: to an index, an ensemble is one model whose latents are M times as wide.
+    mean of their scores: to an index, an ensemble is one model whose latents are M times as wide. Of cosines that is so
+    on the sphere alone, where all latents have unit norm.
 
     Args:
         members: of the same configuration and catalogue, two or more.

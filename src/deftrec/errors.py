@@ -5,6 +5,11 @@ class DeftRecError(Exception):
     """Base of every error that the command line prints as one line, without a traceback."""
 
 
+def in_a_line(error: BaseException) -> str:
+    """What went wrong, in one line; the kind of error where it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 class DataError(DeftRecError):
     """Input data is missing, malformed or inconsistent; the message names file, row and column."""
 

@@ -58,7 +58,7 @@ class RunInfo(BaseModel):
         epochs: of the weights that were kept, by stage.
         validation: NDCG@10 of the joint stage on validation, latent score alone.
         history: losses and validation metrics, by stage and epoch.
-        seconds: by stage.
+        seconds: by stage, over all resumptions.
         environment: versions and machine.
         revision: git revision of the code, if it ran from a checkout.
     """

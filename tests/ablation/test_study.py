@@ -101,15 +101,25 @@ def test_an_interrupted_training_goes_on(tmp_path: Path, monkeypatch: pytest.Mon
     assert resumed == [False, True]
 
 
-def test_a_variant_that_fails_leaves_the_others_alone(tmp_path: Path) -> None:
+def test_a_variant_that_fails_leaves_the_others_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = {
         "deftrec/refused": Variant(about="no vectors are left", set={"collaborative": {"encoder": "none"}}),
         "deftrec/broken": Variant(about="no model", set={"language": {"kind": "pretrained", "model": str(tmp_path)}}),
     }
-    tried = study(tmp_path, {**broken, "deftrec/wide": VARIANTS["deftrec/wide"]}, seeds=1)
+    wide = dict.fromkeys(("deftrec/unforeseen", "deftrec/wide"), VARIANTS["deftrec/wide"])
+    tried = study(tmp_path, {**broken, **wide}, seeds=1)
+    one = tried._one
+
+    def measure(name: str, seed: int) -> Measured:
+        if name == "deftrec/unforeseen":
+            raise RuntimeError("out of\nmemory")
+        return one(name, seed)
+
+    monkeypatch.setattr(tried, "_one", measure)
     found = tried.run()
     assert list(found) == [BASE, "deftrec/wide"]
-    assert list(tried.failures) == list(broken)
+    assert list(tried.failures) == [*broken, "deftrec/unforeseen"]
+    assert tried.failures["deftrec/unforeseen"] == "out of memory"
     assert "no config.json" in tried.failures["deftrec/broken"]
 
 

@@ -10,9 +10,11 @@ import torch
 from benchmark_fakes import FakeSystem, oracle
 
 from deftrec.benchmark import Request, Table, run_benchmark, table_file
+from deftrec.benchmark.scoring import cut
 from deftrec.data import Cases, Interactions, Meta, leave_one_out
 from deftrec.errors import ConfigError, DataError, DeftRecError
-from deftrec.evaluation import accuracy, read_rankings
+from deftrec.evaluation import TargetRanks, accuracy, read_rankings
+from deftrec.evaluation.metrics import MISSED
 
 
 def test_every_system_and_seed_has_a_row(
@@ -245,6 +247,12 @@ def test_rankings_that_were_brought_stand_in_every_table(
         assert (row.fit, row.users_missing, row.train_seconds) == ("unknown", 40, None)
         assert row.metrics["ndcg@10"] == 0.5
         assert {one.peer for one in table.comparisons} == {"mine", "strong", "weak"}
+
+
+def test_longer_lists_than_those_of_systems_win_nothing() -> None:
+    ranks = TargetRanks(torch.tensor([0, 99, 100, 250, MISSED]), torch.tensor([0, 0, 3, 0, 0]))
+    mrr = accuracy(cut(ranks, 100))["mrr"]
+    assert mrr.tolist() == pytest.approx([1, 1 / 100, 0, 0, 0])
 
 
 def test_a_constant_scorer_is_at_chance_level_though_popularity_follows_the_ids(

@@ -9,13 +9,15 @@ import pytest
 from deftrec import Recommender
 from deftrec.benchmark import systems
 from deftrec.benchmark.scoring import Scorer
-from deftrec.benchmark.systems import DeftRecSystem, LightGCNSystem, PeerSystem, Task
+from deftrec.benchmark.systems import DeftRecSystem, LightGCNSystem, PeerSystem, Task, out_of_time
 from deftrec.benchmark.work import Lists, Run, Work
+from deftrec.config import TrainingOptions
 from deftrec.data import Fit, Interactions, make_split
 from deftrec.errors import ConfigError, DeftRecError
 from deftrec.evaluation import Seen
 from deftrec.evaluation.peers import PeerRun
 from deftrec.progress import Silent
+from deftrec.run import RunInfo
 from toy import ring, tiny_config
 
 
@@ -119,6 +121,22 @@ def test_a_peers_run_becomes_a_row(task: Task, tmp_path: Path, monkeypatch: pyte
     assert (run.library, run.train_seconds["train+validation"]) == ("implicit 0.7", 2.0)
     assert run.budget_cut
     assert said == ["factors 8, validation NDCG@10 0.5000"]
+
+
+@pytest.mark.parametrize(
+    ("trained", "cut"),
+    [
+        ({"joint": 3, "joint-2": 9}, True),  # neither the last epoch nor four without a better one
+        ({"joint": 6, "joint-2": 10}, False),
+    ],
+)
+def test_what_time_ended_is_told_from_what_patience_or_the_last_epoch_did(trained: dict[str, int], cut: bool) -> None:
+    history = {name: [{"loss": 1.0}] * epochs for name, epochs in trained.items()}
+    history["collaborative"] = [{"loss": 1.0}]
+    info = RunInfo.model_construct(epochs=dict.fromkeys(history, 2), history=history)
+    options = TrainingOptions(epochs=10, patience=4, minutes=1.0)
+    assert out_of_time(info, options) is cut
+    assert not out_of_time(info, options.model_copy(update={"minutes": None}))
 
 
 def test_work_is_finished_only_with_its_record(tmp_path: Path) -> None:

@@ -125,6 +125,7 @@ def test_ctrl_c_says_how_to_go_on(deftrec: Call, data: Path, tmp_path: Path, mon
         (["--budget", "0"], "a budget of 0 minutes is none"),
         (["--rankings", "mine"], "write NAME=FILE"),
         (["--rankings", "mine=absent.parquet"], "no such file"),
+        (["--rankings", "mine=x", "--rankings", "mine=y"], "there is a file of that name already"),
         (["--rankings", "ease=x.parquet"], "there is a system of that name"),
         (["--recipe", "nanoo"], "no recipe 'nanoo'"),
         (["--set", "training.epoch=1"], "did you mean 'training.epochs'?"),

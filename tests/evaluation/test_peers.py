@@ -3,6 +3,7 @@
 import ast
 import json
 import sys
+import time
 from pathlib import Path
 
 import polars as pl
@@ -95,6 +96,22 @@ def test_a_peer_that_fails_is_reported_in_one_line_and_leaves_nothing(
     own_python(monkeypatch, tmp_path, "raise SystemExit('no memory for 5 x 5')")
     with pytest.raises(DeftRecError, match=r"^the peer 'ease' failed with exit code 1: no memory for 5 x 5$"):
         run_peers(interactions, leave_one_out(interactions), ["ease"], tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_peer_ends_with_whoever_listens(
+    tmp_path: Path, interactions: Interactions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own_python(monkeypatch, tmp_path, "import time; print('tuning', flush=True); time.sleep(60)")
+
+    def interrupt(line: str) -> None:
+        if line == "ease: tuning":
+            raise RuntimeError("nobody listens")
+
+    started = time.monotonic()
+    with pytest.raises(RuntimeError, match="nobody listens"):
+        run_peers(interactions, leave_one_out(interactions), ["ease"], tmp_path / "out", on_progress=interrupt)
+    assert time.monotonic() - started < 30
     assert list((tmp_path / "out").iterdir()) == []
 
 

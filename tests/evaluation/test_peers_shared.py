@@ -73,7 +73,9 @@ def test_one_pass_of_scoring_gives_both_tables(
 ) -> None:
     monkeypatch.setattr(exchange, "CHUNK", 7 * 23)  # seven users at a time
     score, cases = random_scorer(23), inputs.cases("test")
-    assert exchange.write_rankings(score, inputs, tmp_path, "train+validation") == 60
+    users, seconds = exchange.write_rankings(score, inputs, tmp_path, "train+validation")
+    assert users == 60
+    assert seconds > 0
     assert sorted(path.name for path in tmp_path.glob("*.parquet")) == [
         "rankings-test-refit-exclude.parquet",
         "rankings-test-refit-keep.parquet",

@@ -137,6 +137,7 @@ def test_time_is_up_after_an_epoch_and_counts_what_came_before_a_resumption(
     assert trained.epochs == 2
     again = run(Toy(), epochs=50, patience=50, seconds=7, checkpoints=tmp_path, resume=True)
     assert len(again.history) == len(trained.history)
+    assert again.seconds == trained.seconds >= 7
 
 
 @pytest.mark.parametrize("accumulation", [2, 4])

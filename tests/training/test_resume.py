@@ -84,8 +84,10 @@ def test_a_killed_run_ends_like_one_that_was_not(
 ) -> None:
     folder = tmp_path / "run"
     kill_in(stage, epoch, folder)
-    state = json.loads((folder / "work" / "checkpoints" / stage / "state.json").read_text())
+    record = folder / "work" / "checkpoints" / stage / "state.json"
+    state = json.loads(record.read_text())
     assert (state["epoch"], state["finished"]) == (epoch, False)
+    record.write_text(json.dumps({**state, "seconds": 1000.0}))
     with pytest.raises(DeftRecError, match="not finished; run 'deftrec train"):
         Recommender.load(folder)
     with pytest.raises(DeftRecError, match="not empty"):
@@ -96,6 +98,7 @@ def test_a_killed_run_ends_like_one_that_was_not(
     expected = uninterrupted.model.state_dict()
     for name, tensor in resumed.model.state_dict().items():
         assert torch.equal(tensor, expected[name]), name
+    assert resumed.info.seconds[stage.replace("-", " ")] > 999, "what it took before it was killed counts too"
     assert resumed.info.epochs == uninterrupted.info.epochs
     assert resumed.info.prior == uninterrupted.info.prior
     assert [row["loss"] for row in resumed.info.history["joint"]] == [

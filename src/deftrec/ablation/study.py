@@ -15,7 +15,7 @@ from torch import Tensor
 from deftrec.ablation.variants import BASE, Variant, plain
 from deftrec.config import Config
 from deftrec.data import Interactions, Part, make_split
-from deftrec.errors import DeftRecError
+from deftrec.errors import DeftRecError, in_a_line
 from deftrec.evaluation import Result, accuracy, evaluate
 from deftrec.files import atomic_directory
 from deftrec.progress import Progress
@@ -104,7 +104,7 @@ class Study:
             self.progress.say(f"{number + 1}/{total} {name}, seed {seed}")
             try:
                 measured = self._one(name, seed)
-            except DeftRecError as error:
+            except Exception as error:  # whatever goes wrong in one variant, the others are measured
                 if name == BASE:
                     raise
                 self._fail(name, error)
@@ -112,9 +112,9 @@ class Study:
                 runs.setdefault(name, []).append(measured)
         return runs
 
-    def _fail(self, name: str, error: DeftRecError) -> None:
-        self.failures[name] = str(error)
-        self.progress.say(f"{name} failed: {error}")
+    def _fail(self, name: str, error: Exception) -> None:
+        self.failures[name] = in_a_line(error)
+        self.progress.say(f"{name} failed: {self.failures[name]}")
 
     def _one(self, name: str, seed: int) -> Measured:
         """What a variant came to with a seed; read where it is finished, and the recipe's where it is the recipe."""

@@ -9,16 +9,18 @@ from deftrec.ablation.comparison import Comparison
 from deftrec.ablation.forest import forest
 from deftrec.ablation.study import SPLITS, Measured
 from deftrec.ablation.variants import BASE, Variant
+from deftrec.benchmark.machine import machine
 from deftrec.data.split import Part
 from deftrec.files import write_json, write_text
+from deftrec.report.markdown import plain
 from deftrec.report.theme import variables
-from deftrec.run import environment, git_revision
+from deftrec.run import git_revision
 from deftrec.wording import duration, meaning
 
 MAIN = "ndcg@10"
 COLUMNS = ("variant", "what changes", "NDCG@10", "difference (95 %)", "p", "HR@10", "training")
 NOTE = (
-    "Latent score alone, without the collaborative prior. {seeds}. The interval "
+    "Latent score of one member, unless a row is about members, without the collaborative prior. {seeds}. The interval "
     "and p are of the difference to the recipe, paired bootstrap over users whose values are averaged over seeds; p is "
     "not corrected for the number of variants."
 )
@@ -87,7 +89,7 @@ def _content(
         "models": models,
         "comparisons": [comparison.model_dump(mode="json") for comparison in comparisons],
         "failures": dict(failures),
-        "machine": environment(),
+        "machine": machine(),
         "revision": git_revision(),
         "command": command,
     }
@@ -143,11 +145,11 @@ def _markdown(
     command: str,
 ) -> str:
     first = runs[BASE][0]
-    lines = [f"# Ablation on {first.results['test'].dataset}", "", _note(runs), ""]
+    lines = [f"# Ablation on {plain(first.results['test'].dataset)}", "", _note(runs), ""]
     for split, rows in tables.items():
-        lines += [f"## {meaning(first.results[split])}", "", "| " + " | ".join(COLUMNS) + " |"]
+        lines += [f"## {plain(meaning(first.results[split]))}", "", "| " + " | ".join(COLUMNS) + " |"]
         lines.append("|---|---|" + "---:|" * (len(COLUMNS) - 2))
-        lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+        lines += ["| " + " | ".join(map(plain, row)) + " |" for row in rows]
         lines.append("")
     lines += [f"- {name} failed: {reason}" for name, reason in failures.items()]
     return "\n".join([*lines, "", f"Command: `{command}`. Revision: {git_revision() or 'not from a checkout'}.", ""])

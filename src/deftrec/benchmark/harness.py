@@ -11,7 +11,7 @@ from deftrec.benchmark.systems import System, Task
 from deftrec.benchmark.tables import DEFTREC, Data, Failure, Table, table_file
 from deftrec.benchmark.work import Run, Work
 from deftrec.data import Interactions, Split, make_split
-from deftrec.errors import ConfigError, DataError
+from deftrec.errors import ConfigError, DataError, in_a_line
 from deftrec.evaluation.peers import DEPTH
 from deftrec.files import write_text
 from deftrec.progress import Labelled, Progress, Silent
@@ -115,7 +115,7 @@ def _measure_all(
             place = work.place(system.name, seed)
             found = [[scorer.of_run(run, place) for run in runs] for scorer in scorers]
         except Exception as error:  # whatever goes wrong in one system, the others are measured
-            reason = " ".join(str(error).split()) or type(error).__name__
+            reason = in_a_line(error)
             failures.append(Failure(name=system.name, seed=seed, reason=reason))
             progress.say(f"{label} failed: {reason}")
             work.forget(system.name, seed)

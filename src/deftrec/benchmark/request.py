@@ -28,7 +28,7 @@ class Request(BaseModel):
         data: fingerprint of the interactions, clones already dropped where that was asked.
         split: how they are split.
         fits, seens: the tables, one each pair, in this order.
-        budget_minutes: most time of one peer under one seed; None without a limit.
+        budget_minutes: most time of a peer's search, and of DeftRec's joint stage, under one seed; None: no limit.
         config: of DeftRec, and of LightGCN; the seeds are set one by one.
         versions: of the code and the machine, because costs are measured too.
     """

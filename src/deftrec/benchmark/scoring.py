@@ -15,12 +15,15 @@ from deftrec.benchmark.work import Run
 from deftrec.data import Cases, Fit, Interactions, Split
 from deftrec.evaluation import (
     Seen,
+    TargetRanks,
     accuracy,
     bootstrap_interval,
     evaluate,
     paired_bootstrap,
     read_rankings,
 )
+from deftrec.evaluation.metrics import MISSED
+from deftrec.evaluation.peers import DEPTH
 
 COMPARED = ("ndcg@10", "hr@10")
 """What systems are compared by, and what slices show."""
@@ -86,8 +89,9 @@ class Scorer:
 
     def _measure(self, file: Path, run: Run, fit: Fit | Literal["unknown"]) -> Scored:
         read = read_rankings(file, self.interactions, self.cases, self.seen)
+        ranks = cut(read.ranks, DEPTH)
         result = evaluate(
-            read.ranks,
+            ranks,
             read.top_items,
             self.popularity,
             name=run.name,
@@ -112,8 +116,14 @@ class Scorer:
             revision=run.revision,
             users_missing=read.users_missing,
         )
-        values = accuracy(read.ranks, (10,))
+        values = accuracy(ranks, (10,))
         return Scored(row, {metric: values[metric] for metric in COMPARED})
+
+
+def cut(ranks: TargetRanks, depth: int) -> TargetRanks:
+    """A target past place `depth` is a miss: a file that somebody brought may hold longer lists than systems leave."""
+    past = ranks.greater >= depth
+    return TargetRanks(ranks.greater.masked_fill(past, MISSED), ranks.ties.masked_fill(past, 0))
 
 
 def summarise(scored: Sequence[Scored]) -> tuple[Summary, ...]:

@@ -10,7 +10,7 @@ import torch
 from deftrec.benchmark.machine import library, threads
 from deftrec.benchmark.tables import DEFTREC
 from deftrec.benchmark.work import Lists, Run
-from deftrec.config import Config
+from deftrec.config import Config, TrainingOptions
 from deftrec.data import Cases, Fit, Interactions, Split
 from deftrec.errors import ConfigError
 from deftrec.evaluation import Seen, ranking_frame, write_rankings
@@ -19,7 +19,7 @@ from deftrec.hardware import default_device
 from deftrec.progress import Progress
 from deftrec.recommender import Recommender, ScoreParts
 from deftrec.retrieval import Found, Retriever
-from deftrec.run import git_revision
+from deftrec.run import RunInfo, git_revision
 from deftrec.training.log import TrainingLog
 from deftrec.training.pipeline import Pipeline
 from deftrec.wording import peer_said
@@ -180,6 +180,7 @@ class _Parts:
                 library=library(),
                 train_seconds=self.seconds,
                 users_per_second=self.speed[part],
+                budget_cut=out_of_time(info, recommender.config.training),
                 revision=info.revision,
             )
             for part, lists in self.lists.items()
@@ -244,6 +245,17 @@ def all_systems() -> dict[str, System]:
     """Every system there is, by name, DeftRec first."""
     systems = [DeftRecSystem(), LightGCNSystem(), *map(PeerSystem, PEERS)]
     return {system.name: system for system in systems}
+
+
+def out_of_time(info: RunInfo, options: TrainingOptions) -> bool:
+    """Whether time ended the joint stage of any member, and neither its last epoch nor its patience did."""
+    if options.minutes is None:
+        return False
+    joint = {name: len(rows) for name, rows in info.history.items() if name.startswith("joint")}
+    return any(
+        trained < int(options.epochs) and trained - info.epochs[name] < int(options.patience)
+        for name, trained in joint.items()
+    )
 
 
 def _write(

@@ -44,7 +44,7 @@ class Row(_Part):
         fit: what it was fitted on; `unknown` for rankings that somebody brought, which stand in every table.
         metrics, ci95: as in `deftrec.evaluation.Result`.
         train_seconds: from the interactions to a fitted model, choosing settings or epochs included; None if unknown.
-        users_per_second: of ranking, 100 items a user.
+        users_per_second: of ranking for one table, 100 items a user, in memory; None if unknown.
         parameters: numbers that were fitted; None where the system has no such thing.
         settings: everything that decides what was trained, the choices of validation included.
         library: what trained it, with its version.
@@ -172,7 +172,7 @@ class Table(_Part):
         depth: length of the lists that were evaluated; past it no target is looked for, so MRR is cut for all alike.
         data: what was split.
         recipe: options of DeftRec as asked for, before `auto` is resolved and seeds are set.
-        budget_minutes: most time that one peer may tune and train under one seed; None without a limit.
+        budget_minutes: most time of a peer's search, and of DeftRec's joint stage, under one seed; None: no limit.
         fingerprint: of the request: data, settings and versions.
         summaries: a row a system, best NDCG@10 first.
         comparisons: DeftRec against each peer, best peer first; empty where DeftRec failed.

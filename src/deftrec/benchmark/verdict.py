@@ -35,13 +35,15 @@ def asked(table: Table) -> str:
 def how_measured(table: Table) -> str:
     """What every row has in common."""
     budget = "" if table.budget_minutes is None else (
-        f" Each peer searched for settings for {table.budget_minutes:g} minutes at most, and 'cut' stands "
-        "where that ended a search or a training; DeftRec has no such limit."
+        f" Each peer searched for settings for {table.budget_minutes:g} minutes at most, and DeftRec's joint stage had "
+        "as long unless its recipe has a limit of its own; 'cut' stands where time ended a search or a training."
     )  # fmt: skip
     return (
         f"Every system left its best {table.depth} items a user in a file, and one evaluator measured all files, so "
-        f"MRR counts the first {table.depth} places. Peers chose their settings on validation, as DeftRec chose its "
-        f"epochs and the weight of its prior; its parts share one training.{budget}"
+        f"MRR counts the first {table.depth} places. Peers chose their settings on validation; there DeftRec chose its "
+        "epochs and its prior, and LightGCN its epochs, while their other options are those of the recipe, and what it "
+        "took to find these is in nobody's training time. DeftRec's parts share one training. Intervals and p-values "
+        f"hold the sampling of users, not of seeds.{budget}"
     )
 
 

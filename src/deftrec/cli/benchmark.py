@@ -34,7 +34,9 @@ def benchmark(
     ] = None,
     budget: Annotated[
         float | None,
-        typer.Option(help="Most time of one peer's search for settings.", metavar="MINUTES"),
+        typer.Option(
+            help="Most time of a peer's search for settings, and of DeftRec's joint stage.", metavar="MINUTES"
+        ),
     ] = None,
     recipe: Annotated[
         str | None,
@@ -66,7 +68,7 @@ def benchmark(
         data, out, models=models, seeds=seeds, peer_seeds=peer_seeds, budget=budget, recipe=recipe, set=overrides,
         split=split, fit=fit, seen=seen, without_clones=without_clones, rankings=rankings,
     )  # fmt: skip
-    brought = dict(map(_named_file, rankings or []))
+    brought = _named_files(rankings or [])
     try:
         with listening() as progress:
             interactions = _data(data, without_clones, progress)
@@ -118,11 +120,16 @@ def _command(data: Path, out: Path, **options: object) -> str:
     return shlex.join(words)
 
 
-def _named_file(text: str) -> tuple[str, Path]:
-    name, sign, file = text.partition("=")
-    if not sign or not name or not file:
-        raise ConfigError(f"--rankings {text!r}: write NAME=FILE, for example mine=rankings.parquet")
-    return name, Path(file)
+def _named_files(texts: list[str]) -> dict[str, Path]:
+    files: dict[str, Path] = {}
+    for text in texts:
+        name, sign, file = text.partition("=")
+        if not sign or not name or not file:
+            raise ConfigError(f"--rankings {text!r}: write NAME=FILE, for example mine=rankings.parquet")
+        if name in files:
+            raise ConfigError(f"--rankings {text!r}: there is a file of that name already; call it otherwise")
+        files[name] = Path(file)
+    return files
 
 
 def _data(folder: Path, without: bool, progress: Listener) -> "Interactions":
@@ -139,9 +146,9 @@ def _data(folder: Path, without: bool, progress: Listener) -> "Interactions":
 
 def _config(recipe: str | None, dataset: str, overrides: list[str] | None) -> "Config":
     """The recipe that was named, else the one that has the data's name, else `default`."""
-    from deftrec.recipe import load_recipe, recipes_folder
+    from deftrec.recipe import load_recipe, shipped_recipes
 
-    own = dataset if (recipes_folder() / f"{dataset}.yaml").is_file() else "default"
+    own = dataset if dataset in shipped_recipes() else "default"
     return load_recipe(recipe or own, overrides)
 
 

@@ -66,7 +66,8 @@ class PeerRun:
         parameters: how many learnt numbers it holds to serve, in its last fit; None where nobody can say.
         library: what computed, with its version.
         train_seconds: of each fit, the tuning counted with both.
-        users_per_second: how fast it ranked, one after the other or in batches as its library does it.
+        users_per_second: how fast it ranked them for one table, files not counted, one after the other or in batches as
+            its library does it.
     """
 
     name: str
@@ -292,10 +293,14 @@ def _run(name: str, inputs: Path, outputs: Path, threads: int, on_progress: Call
     ) as process:
         assert process.stdout is not None
         said = "it said nothing"
-        for line in process.stdout:
-            if line.strip():
-                said = line.strip()
-                on_progress(f"{name}: {said}")
+        try:
+            for line in process.stdout:
+                if line.strip():
+                    said = line.strip()
+                    on_progress(f"{name}: {said}")
+        except BaseException:  # an interruption, too: nobody would hear what the peer goes on computing
+            process.kill()
+            raise
     if process.returncode:
         raise DeftRecError(f"the peer {name!r} failed with exit code {process.returncode}: {said}")
 

@@ -91,11 +91,13 @@ class Trained:
         epochs: epochs of the best weights.
         value: validation NDCG@10 of the best weights; None for a refit.
         history: one row an epoch.
+        seconds: of training and validation, over all resumptions.
     """
 
     epochs: int
     value: float | None
     history: list[dict[str, float]]
+    seconds: float = 0.0
 
 
 def train(
@@ -153,7 +155,7 @@ def train(
     progress.end(stage.name)
     stage.module.load_state_dict(best)
     value = state.best_value if plan.stop_after is None else None
-    return Trained(state.best_epoch, value, state.history)
+    return Trained(state.best_epoch, value, state.history, state.seconds)
 
 
 def _train_epoch(

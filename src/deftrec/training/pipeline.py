@@ -116,6 +116,7 @@ class Pipeline:
                 "leave-one-out needs a user with four interactions or more"
             )
         self.seconds: dict[str, float] = {}
+        self.before = 0.0  # seconds of trainings that an interrupted run had begun
 
     def run(self, refit: bool, on_train: Callable[[Fitted], None] | None = None) -> Fitted:
         """Fit on train, choosing epochs and prior on validation; with `refit`, once more on train + validation.
@@ -201,13 +202,14 @@ class Pipeline:
             stop_after=None if chosen is None else chosen.epochs,
             checkpoint_seconds=self.config.training.checkpoint_seconds,
         )
+        before = self.before
         trained = self._train(stage, plan)
         with torch.no_grad():
             vectors = module.propagate()
         # What nobody took has only its random start: to the tokenizer it is missing, like a new item's.
         taken = np.bincount(sequences.items, minlength=n_items) > 0
         items = vectors.items.cpu() * torch.from_numpy(taken)[:, None]
-        return StageResult({"users": vectors.users.cpu(), "items": items}, vars(trained))
+        return StageResult({"users": vectors.users.cpu(), "items": items}, vars(trained), self.before - before)
 
     def _members(
         self,
@@ -287,7 +289,10 @@ class Pipeline:
 
     def _train(self, stage: Stage, plan: Plan) -> Trained:
         checkpoints = None if self.work is None else self.work / "checkpoints"
-        return train(stage, plan, checkpoints=checkpoints, resume=self.resume, log=self.log, progress=self.progress)
+        started = time.monotonic()
+        trained = train(stage, plan, checkpoints=checkpoints, resume=self.resume, log=self.log, progress=self.progress)
+        self.before += max(0.0, trained.seconds - (time.monotonic() - started))
+        return trained
 
     def _validate(self, model: Model) -> tuple[float, PriorChoice | None]:
         """NDCG@10 of the latent score on validation, and the prior that goes with it."""
@@ -323,9 +328,9 @@ class Pipeline:
         return result
 
     def _timed(self, name: str, work: Callable[[], T]) -> T:
-        started = time.monotonic()
+        started, before = time.monotonic(), self.before
         result = work()
-        self.seconds[name] = round(time.monotonic() - started, 3)
+        self.seconds[name] = round(time.monotonic() - started + self.before - before, 3)
         return result
 
 

@@ -52,7 +52,7 @@ class SharedStages:
         Args:
             stage: its name.
             deciding: data, options, seed and whatever else the result depends on, as JSON holds it.
-            make: makes the result; its `seconds` are measured here.
+            make: makes the result; its `seconds`, those of an interrupted run, are added to what is measured here.
 
         Raises:
             DeftRecError: a kept result is damaged.
@@ -64,7 +64,7 @@ class SharedStages:
             return _read(entry)
         started = time.monotonic()
         made = make()
-        result = StageResult(made.tensors, made.about, round(time.monotonic() - started, 3))
+        result = StageResult(made.tensors, made.about, round(made.seconds + time.monotonic() - started, 3))
         if entry is not None:
             _write(entry, result, content)
         return result

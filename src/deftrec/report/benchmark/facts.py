@@ -14,7 +14,10 @@ def facts(table: Table) -> dict[str, str]:
     data, machine = table.data, table.machine
     own = {row.revision or "not from a checkout" for row in table.models if row.library != "brought as a file"}
     revision = table.revision or "not from a checkout"
-    budget = "none" if table.budget_minutes is None else f"{table.budget_minutes:g} minutes a peer and seed"
+    minutes = table.budget_minutes
+    budget = (
+        "none" if minutes is None else f"{minutes:g} minutes of a peer's search, and of DeftRec's joint stage, a seed"
+    )
     found = {
         "command": table.command,
         "data": f"{table.dataset}: {data.users:,} users, {data.items:,} items, {data.interactions:,} interactions",
