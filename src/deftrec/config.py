@@ -225,7 +225,7 @@ class TrainingOptions(Options):
     epochs: Count | Auto = "auto"
     patience: Count | Auto = Field("auto", description="epochs without a better validation NDCG@10 before it stops")
     minutes: Positive | None = Field(
-        None, description="of the joint stage, which stops after the epoch in which they end; a refit has no limit"
+        None, description="of the joint stage, which ends with the epoch in which they do; a refit has no limit"
     )
     warmup_steps: Annotated[int, Field(ge=0)] = 100
     final_rate: Share = Field(0.1, description="learning rate at the end of the cosine, as a share of its peak")

@@ -19,7 +19,7 @@ from deftrec.training import loop
 from deftrec.training.average import AveragedWeights
 from deftrec.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
 from deftrec.training.log import TrainingLog
-from deftrec.training.loop import Plan, Stage, Trained, _optimizer, _rate, train
+from deftrec.training.loop import Plan, Stage, Trained, _horizon, _optimizer, _rate, train
 
 X, Y = torch.randn(16, 3, generator=torch.Generator().manual_seed(1)), torch.arange(16.0)[:, None] / 16
 
@@ -210,15 +210,26 @@ def test_the_learning_rate_rises_then_falls_to_its_last_share(
     steps: int, epochs: int, warmup: int, final: float
 ) -> None:
     chosen = plan(epochs=epochs, learning_rate=2.0, warmup_steps=warmup, final_rate=final)
-    rates = [_rate(chosen, epoch, step, steps) for epoch in range(epochs) for step in range(steps)]
+    rates = [_rate(chosen, epoch, step, steps, epochs) for epoch in range(epochs) for step in range(steps)]
     warmup = min(warmup, epochs * steps // 2)
     rising, falling = rates[:warmup], rates[warmup:]
     assert rising == [pytest.approx(2 * (n + 1) / warmup) for n in range(len(rising))]
     assert all(later <= earlier + 1e-12 for earlier, later in pairwise(falling))
     assert all(0 < rate <= 2 for rate in rates)
-    assert _rate(chosen, epochs, 0, steps) == pytest.approx(2 * final)
+    assert _rate(chosen, epochs, 0, steps, epochs) == pytest.approx(2 * final)
     if warmup == 0:
         assert rates[0] == 2
+
+
+def test_the_learning_rate_falls_within_the_time_there_is() -> None:
+    limited = plan(epochs=20, seconds=10.0)
+    assert _horizon(limited, TrainingState()) == 20
+    assert _horizon(limited, TrainingState(epoch=1, seconds=2.0)) == pytest.approx(5)
+    assert _horizon(limited, TrainingState(epoch=4, seconds=6.0)) == pytest.approx(20 / 3)
+    assert _horizon(limited, TrainingState(epoch=1, seconds=0.1)) == 20
+    assert _horizon(limited, TrainingState(epoch=3, seconds=11.0)) == 4
+    assert _horizon(plan(epochs=20), TrainingState(epoch=1, seconds=2.0)) == 20
+    assert _horizon(plan(epochs=20, horizon=3.5), TrainingState(epoch=1, seconds=2.0)) == 3.5
 
 
 def test_progress_and_log_tell_every_epoch(tmp_path: Path) -> None:

@@ -51,10 +51,10 @@ def watch(one, plan, number, *rest):
     now = (one.name, number)
     return train_epoch(one, plan, number, *rest)
 
-def fatal(plan, number, step, steps):
+def fatal(plan, number, step, steps, horizon):
     if now == (stage, epoch) and step == steps // 2:
         os.kill(os.getpid(), signal.SIGKILL)
-    return rate(plan, number, step, steps)
+    return rate(plan, number, step, steps, horizon)
 
 loop._train_epoch, loop._rate = watch, fatal
 Recommender.fit(ring(), tiny_config(**test_resume.OPTIONS), out=folder, refit=True)

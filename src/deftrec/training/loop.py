@@ -49,12 +49,13 @@ class Plan:
     """How a stage is trained.
 
     Attributes:
-        epochs: horizon of the learning rate, and the most that is trained.
+        epochs: the most that is trained.
         stop_after: epochs after which to stop without asking validation (a refit); None validates.
         learning_rate: at its peak, AdamW.
         slow_factor: of `Stage.slow_parameters`.
         warmup_steps: batches of linear rise, at most half of all; then a cosine falls to `final_rate` of the peak at
             the horizon.
+        horizon: in epochs; None: `epochs`, or as many as `seconds` allow at the pace of those that are done.
         weight_decay: of matrices; vectors (biases, norms) are not decayed.
         clip: largest norm of the gradient.
         average: decay of the averaged weights, which are what is validated and kept; 0 keeps the weights themselves.
@@ -81,6 +82,7 @@ class Plan:
     accumulation: int = 1
     checkpoint_seconds: float = 20.0
     seconds: float = math.inf
+    horizon: float | None = None
 
 
 @dataclass(frozen=True)
@@ -92,12 +94,14 @@ class Trained:
         value: validation NDCG@10 of the best weights; None for a refit.
         history: one row an epoch.
         seconds: of training and validation, over all resumptions.
+        horizon: of the learning rate in the last epoch, in epochs.
     """
 
     epochs: int
     value: float | None
     history: list[dict[str, float]]
     seconds: float = 0.0
+    horizon: float = 0.0
 
 
 def train(
@@ -123,9 +127,11 @@ def train(
     progress.begin(stage.name, last)
     progress.advance(stage.name, state.epoch)
     saved = time.monotonic()
+    horizon = _horizon(plan, state)
     while not state.finished:
         started = time.monotonic()
-        row = _train_epoch(stage, plan, state.epoch, module, optimizer, average, accelerator)
+        horizon = _horizon(plan, state)
+        row = _train_epoch(stage, plan, state.epoch, horizon, module, optimizer, average, accelerator)
         row["seconds"] = time.monotonic() - started
         state.epoch += 1
         state.finished = state.epoch >= last or state.seconds + row["seconds"] >= plan.seconds
@@ -155,13 +161,14 @@ def train(
     progress.end(stage.name)
     stage.module.load_state_dict(best)
     value = state.best_value if plan.stop_after is None else None
-    return Trained(state.best_epoch, value, state.history, state.seconds)
+    return Trained(state.best_epoch, value, state.history, state.seconds, horizon)
 
 
 def _train_epoch(
     stage: Stage,
     plan: Plan,
     epoch: int,
+    horizon: float,
     module: nn.Module,
     optimizer: Any,
     average: AveragedWeights,
@@ -173,7 +180,7 @@ def _train_epoch(
     sums: dict[str, Tensor] = {}
     device_type = accelerator.device.type
     for number, batch in enumerate(batches):
-        rate = _rate(plan, epoch, number, steps)
+        rate = _rate(plan, epoch, number, steps, horizon)
         for group in optimizer.param_groups:
             group["lr"] = rate * group["factor"]
         with torch.autocast(device_type, plan.dtype, enabled=plan.dtype != torch.float32):
@@ -197,13 +204,22 @@ def _train_epoch(
     return means
 
 
-def _rate(plan: Plan, epoch: int, step: int, steps: int) -> float:
-    """Learning rate of a step, from its place alone: nothing to restore when a run resumes."""
+def _horizon(plan: Plan, state: TrainingState) -> float:
+    """Epochs after which the learning rate has fallen."""
+    if plan.horizon is not None:
+        return plan.horizon
+    if not state.seconds or math.isinf(plan.seconds):
+        return plan.epochs
+    return min(plan.epochs, max(state.epoch + 1, state.epoch * plan.seconds / state.seconds))
+
+
+def _rate(plan: Plan, epoch: int, step: int, steps: int, horizon: float) -> float:
+    """Learning rate of a step, from its place and the horizon alone: nothing to restore when a run resumes."""
     done = epoch * steps + step
-    warmup = min(plan.warmup_steps, plan.epochs * steps // 2)
+    warmup = min(plan.warmup_steps, int(horizon * steps) // 2)
     if done < warmup:
         return plan.learning_rate * (done + 1) / warmup
-    share = min(1.0, (epoch + step / steps) / plan.epochs)
+    share = min(1.0, (epoch + step / steps) / horizon)
     return plan.learning_rate * (plan.final_rate + (1 - plan.final_rate) * (1 + math.cos(math.pi * share)) / 2)
 
 

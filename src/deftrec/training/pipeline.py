@@ -267,6 +267,7 @@ class Pipeline:
             accumulation=options.accumulation,
             checkpoint_seconds=options.checkpoint_seconds,
             seconds=math.inf if chosen is not None else 60 * minutes,
+            horizon=None if chosen is None else chosen.horizon,
         )
         return model, self._train(stage, plan)
 
