@@ -193,6 +193,8 @@ class DiffusionOptions(Options):
             raise ValueError(
                 f"head {self.head} has no noise: leave prediction, error, condition_dropout and unrolled alone"
             )
+        if self.error == "noise" and self.prediction == "x0" and self.pure_noise_share == 1:
+            raise ValueError("error noise counts nothing at t = 1: set pure_noise_share below 1, or error to latent")
         if self.unrolled and (self.prediction == "eps" or not self.pure_noise_share):
             raise ValueError("unrolled goes on from t = 1: it needs prediction x0 and a pure_noise_share above 0")
         return self

@@ -157,6 +157,7 @@ def test_the_report(runs: dict[str, list[Measured]], tmp_path: Path) -> None:
     )
     content = json.loads((tmp_path / "results.json").read_text())
     assert {"dataset", "split", "seen", "fit", "models", "machine", "revision", "command"} <= set(content)
+    assert (content["split"], content["part"]) == ("leave-one-out", "test")
     assert [(model["name"], model["seed"]) for model in content["models"]][:2] == [(BASE, 0), (BASE, 1)]
     assert {"metrics", "ci95", "train_seconds", "users_per_second", "parameters", "settings"} <= set(
         content["models"][0]

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from deftrec.ablation.variants import BASE, Variant, plain
+from deftrec.benchmark.machine import versions
 from deftrec.config import Config
 from deftrec.data import Interactions, Part, make_split
 from deftrec.errors import DeftRecError, in_a_line
@@ -120,8 +121,9 @@ class Study:
         """What a variant came to with a seed; read where it is finished, and the recipe's where it is the recipe."""
         config = self.configs[name].model_copy(update={"seed": seed})
         resolved = resolve(config, self.interactions, make_split(self.interactions, config.data.split))
-        content = resolved.model_dump_json() + self.interactions.fingerprint
-        kept = self.work / hashlib.sha256(content.encode()).hexdigest()[:16]
+        # Costs are kept too, so that another machine measures anew.
+        content = [resolved.model_dump(mode="json"), self.interactions.fingerprint, versions()]
+        kept = self.work / hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
         if not kept.is_dir():
             self._train(config, kept)
         return _read(kept, name, seed, resolved)

@@ -83,7 +83,8 @@ def _content(
     ]
     return {
         "dataset": first.dataset,
-        "split": first.split,
+        "split": first.protocol,
+        "part": first.split,
         "seen": first.seen,
         "fit": first.fit,
         "models": models,

@@ -56,13 +56,20 @@ def write_report(
     return folder / PAGE
 
 
+def _stage_title(stage: str) -> str:
+    """What a stage is called for people; `joint-2` is that of the second member."""
+    name, _, member = stage.partition("-")
+    title = STAGES.get(name, stage)
+    return f"{title}, member {member}" if member else title
+
+
 def _draw(recommender: Recommender, results: Sequence[Result], examples: Sequence[Example]) -> Figures:
     first = groups(results)[0]
     split = first[0].split
     names = {"hr@10": "HR@10", "ndcg@10": "NDCG@10"}
     curves = {}
     for stage, rows in recommender.info.history.items():
-        kept, name = recommender.info.epochs.get(stage), STAGES.get(stage, stage)
+        kept, name = recommender.info.epochs.get(stage), _stage_title(stage)
         for key, what in (("loss", "loss"), ("validation ndcg@10", "validation NDCG@10")):
             if any(key in row for row in rows):
                 title = f"{name}: {what}"
