@@ -154,12 +154,6 @@ def test_nothing_stays_automatic(positions: int, interactions: int, users: int, 
     assert again == config == adapt(again, positions=1, interactions=1, users=1, items=1)
 
 
-def test_seen_items_are_negatives_where_they_are_taken_again() -> None:
-    sizes = {"positions": 5000, "interactions": 6000, "users": 1000, "items": 900}
-    assert adapt(Config(), **sizes).objective.mask_seen is True
-    assert adapt(Config(), **sizes, repeated=0.1).objective.mask_seen is False
-
-
 def test_what_is_set_is_not_adapted() -> None:
     options = {"training": {"epochs": 3, "learning_rate": 0.5}, "tokenizer": {"trainable_features": False}}
     config = adapt(build_config(options, "test"), positions=10**6, interactions=10**6, users=10, items=10)

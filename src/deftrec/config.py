@@ -208,9 +208,7 @@ class ObjectiveOptions(Options):
     negatives_per_target: Count = Field(16, description="drawn for `pairwise` and `preference`")
     negatives_weight: Weight = 1.0
     error_weight: Weight = Field(0.2, description="weight of the denoising error itself")
-    mask_seen: bool | Auto = Field(
-        "auto", description="items of the history are no negatives; auto: so where hardly anything is taken again"
-    )
+    mask_seen: bool = Field(True, description="items of the history are no negatives")
     full_softmax_items: Count = Field(50_000, description="larger catalogues use a sampled softmax")
     sampled_items: Count = Field(16_384, description="items of one step of the sampled softmax, with logQ correction")
 

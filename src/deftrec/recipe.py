@@ -115,9 +115,7 @@ def _all_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
     return keys
 
 
-def adapt(
-    config: Config, *, positions: int, interactions: int, users: int, items: int, repeated: float = 0.0
-) -> Config:
+def adapt(config: Config, *, positions: int, interactions: int, users: int, items: int) -> Config:
     """Resolve every `auto` from the size of what is fitted.
 
     The steps lie between the sizes that were measured (5 k, 50 k, 130 k and 800 k positions): small data wants many
@@ -128,7 +126,6 @@ def adapt(
         positions: (history, next item) pairs of train.
         interactions: interactions of train.
         users, items: how many of each.
-        repeated: share of train's interactions whose user had the item before.
     """
     small, middle = positions < 20_000, positions < 90_000
     large_graph = interactions >= 300_000
@@ -156,8 +153,6 @@ def adapt(
                     config.tokenizer.training == "joint" and not middle and sparse and items <= 200_000
                 ),
             ),
-            # A model that never hears that a seen item was not taken cannot tell which of them is taken again.
-            "objective": _filled(config.objective, mask_seen=repeated < 0.02),
             "training": _filled(
                 config.training,
                 learning_rate=1.5e-3 if small else 1e-3 if middle else 2e-3,

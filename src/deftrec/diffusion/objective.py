@@ -133,7 +133,7 @@ class SoftmaxNegatives(Negatives):
         bias = -denoised.latents.square().sum(-1) / (2 * temperature)  # constant on the sphere
         if denoised.log_q is not None:
             bias = bias - denoised.log_q
-        seen = None if self.options.mask_seen is False else denoised.seen
+        seen = denoised.seen if self.options.mask_seen else None
         return chunked_cross_entropy(denoised.x0_hat / temperature, denoised.latents, bias, denoised.targets, seen)
 
 

@@ -24,7 +24,6 @@ from deftrec.model import DeftRec
 from deftrec.progress import Progress
 from deftrec.recipe import adapt
 from deftrec.retrieval import LinearPrior, Retriever, generate_queries
-from deftrec.sparse import distinct_pairs
 from deftrec.tokenizer import ItemFeatures
 from deftrec.training.batches import PackedBatches
 from deftrec.training.fusion import PriorChoice, choose_prior, fit_prior
@@ -346,7 +345,6 @@ def resolve(config: Config, interactions: Interactions, split: Split) -> Config:
         interactions=len(training.items),
         users=int((lengths > 0).sum()),
         items=interactions.n_items,
-        repeated=1 - len(distinct_pairs(training, interactions.n_items)[0]) / max(1, len(training.items)),
     )
 
 
