@@ -1,6 +1,5 @@
 """`deftrec ablate`: the recipe beside variants of itself, each claim of the paper a row."""
 
-import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +7,7 @@ from typing import Annotated
 import typer
 
 from deftrec.cli.console import Stopped, listening, output, working
-from deftrec.cli.options import DataFolder, Json, Overrides, Recipe
+from deftrec.cli.options import DataFolder, Json, Overrides, Recipe, command_line
 
 
 def ablate(
@@ -30,7 +29,9 @@ def ablate(
     """
     from deftrec.recipe import load_recipe
 
-    command = _command(data, out, variants, seeds, recipe, overrides or [])
+    command = command_line(
+        "ablate", {}, data=data, out=out, recipe=recipe, seeds=seeds, variants=variants, set=overrides
+    )
     config = load_recipe(recipe, overrides)
     try:
         with listening() as progress:
@@ -63,13 +64,3 @@ def ablate(
     if study.failures:
         print(f"error: {'; '.join(f'{name}: {why}' for name, why in study.failures.items())}", file=sys.stderr)
         raise typer.Exit(1)
-
-
-def _command(data: Path, out: Path, variants: str | None, seeds: int, recipe: str, overrides: list[str]) -> str:
-    """The command as somebody would repeat it."""
-    words = ["deftrec", "ablate", "--data", str(data), "--out", str(out), "--recipe", recipe, "--seeds", str(seeds)]
-    if variants is not None:
-        words += ["--variants", variants]
-    for override in overrides:
-        words += ["--set", override]
-    return shlex.join(words)

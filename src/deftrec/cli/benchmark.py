@@ -1,6 +1,5 @@
 """`deftrec benchmark`: DeftRec beside every peer on the same data, with intervals, costs and a report."""
 
-import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 import typer
 
 from deftrec.cli.console import Listener, Stopped, listening, output, working
-from deftrec.cli.options import DataFolder, Json, Overrides
+from deftrec.cli.options import DataFolder, Json, Overrides, command_line
 from deftrec.cli.tables import benchmark_table
 from deftrec.data.split import SplitName
 from deftrec.errors import ConfigError, MissingExtraError
@@ -64,9 +63,10 @@ def benchmark(
 
     Example: deftrec benchmark --data data/ml-100k --out reports/ml-100k --models ease-recency,sasrec --seeds 3
     """
-    command = _command(
-        data, out, models=models, seeds=seeds, peer_seeds=peer_seeds, budget=budget, recipe=recipe, set=overrides,
-        split=split, fit=fit, seen=seen, without_clones=without_clones, rankings=rankings,
+    command = command_line(
+        "benchmark", DEFAULTS, data=data, out=out, models=models, seeds=seeds, peer_seeds=peer_seeds, budget=budget,
+        recipe=recipe, set=overrides, split=split, fit=fit, seen=seen, without_clones=without_clones,
+        rankings=rankings,
     )  # fmt: skip
     brought = _named_files(rankings or [])
     try:
@@ -104,20 +104,6 @@ def benchmark(
     except KeyboardInterrupt:
         raise Stopped("interrupted; the same command goes on with what is not finished") from None
     _show(tables, out, page, as_json)
-
-
-def _command(data: Path, out: Path, **options: object) -> str:
-    """The command as somebody would repeat it: what stands at its default is left out."""
-    words = ["deftrec", "benchmark", "--data", str(data), "--out", str(out)]
-    for name, value in options.items():
-        flag = "--" + name.replace("_", "-")
-        if value is True:
-            words.append(flag)
-        elif isinstance(value, list):
-            words += [word for one in value for word in (flag, str(one))]
-        elif value not in (None, False) and value != DEFAULTS.get(name):
-            words += [flag, f"{value:g}" if isinstance(value, float) else str(value)]
-    return shlex.join(words)
 
 
 def _named_files(texts: list[str]) -> dict[str, Path]:
