@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from deftrec.cli.console import Stopped, listening, output, working
+from deftrec.cli.console import Stopped, listening, output, page_if_possible, working
 from deftrec.cli.options import DataFolder, Json, Overrides, Recipe, command_line
 
 
@@ -45,7 +45,9 @@ def ablate(
             runs = study.run()
             with working(progress, "comparing"):
                 comparisons = compare(runs)
-                page = write_ablation(out, runs, comparisons, chosen, study.failures, command)
+            page = page_if_possible(
+                lambda: write_ablation(out, runs, comparisons, chosen, study.failures, command), progress
+            )
     except KeyboardInterrupt:
         raise Stopped("interrupted; the same command goes on with what is not finished") from None
     if as_json:
@@ -60,7 +62,8 @@ def ablate(
                     markup=False,
                 )
         console.print(f"results: {out / 'results.json'}", markup=False)
-        console.print(f"report: {page}", markup=False)
+        if page is not None:
+            console.print(f"report: {page}", markup=False)
     if study.failures:
         print(f"error: {'; '.join(f'{name}: {why}' for name, why in study.failures.items())}", file=sys.stderr)
         raise typer.Exit(1)

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
-from deftrec.cli.console import Listener, Stopped, listening, output, working
+from deftrec.cli.console import Listener, Stopped, listening, output, page_if_possible, working
 from deftrec.cli.options import DataFolder, Json, Overrides, command_line
 from deftrec.cli.tables import benchmark_table
 from deftrec.data.split import SplitName
-from deftrec.errors import ConfigError, MissingExtraError
+from deftrec.errors import ConfigError
 
 if TYPE_CHECKING:
     from deftrec.benchmark import Table
@@ -76,6 +76,7 @@ def benchmark(
                 from deftrec.benchmark import Request, all_systems, choose_models, run_benchmark
                 from deftrec.benchmark.machine import versions
                 from deftrec.benchmark.tables import DEFTREC
+                from deftrec.report.benchmark import write_benchmark
 
             systems = all_systems()
             asked = None if models is None else [name.strip() for name in models.split(",") if name.strip()]
@@ -100,7 +101,7 @@ def benchmark(
                 command=command,
                 progress=progress,
             )
-            page = _report(tables, out, progress)
+            page = page_if_possible(lambda: write_benchmark(tables, out), progress)
     except KeyboardInterrupt:
         raise Stopped("interrupted; the same command goes on with what is not finished") from None
     _show(tables, out, page, as_json)
@@ -136,18 +137,6 @@ def _config(recipe: str | None, dataset: str, overrides: list[str] | None) -> "C
 
     own = dataset if dataset in shipped_recipes() else "default"
     return load_recipe(recipe or own, overrides)
-
-
-def _report(tables: "list[Table]", out: Path, progress: Listener) -> Path | None:
-    """The page's path; None, said in a line, where plots cannot be drawn."""
-    from deftrec.report.benchmark import write_benchmark
-
-    try:
-        with working(progress, "drawing the report"):
-            return write_benchmark(tables, out)
-    except MissingExtraError as error:
-        progress.say(f"no page: {error}")
-        return None
 
 
 def _show(tables: "list[Table]", out: Path, page: Path | None, as_json: bool) -> None:
