@@ -1,7 +1,9 @@
 """Variants are trained alike, measured alike, kept, and compared with the recipe."""
 
 import json
+import re
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,11 @@ import torch
 
 from deftrec import Recommender
 from deftrec.ablation import BASE, Comparison, Measured, Study, Variant, compare, write_ablation
-from deftrec.ablation.forest import forest
-from deftrec.errors import DeftRecError
+from deftrec.errors import DeftRecError, MissingExtraError
 from deftrec.evaluation import paired_bootstrap
 from deftrec.progress import Silent
+from deftrec.report.forest import forest
+from deftrec.report.html import POLICY
 from toy import ring, tiny_config
 
 VARIANTS = {
@@ -166,12 +169,33 @@ def test_the_report(runs: dict[str, list[Measured]], tmp_path: Path) -> None:
     text = (tmp_path / "report.md").read_text()
     assert "nothing changed (which the recipe is on these data)" in text
     assert "hardly trained \\| at all" in text
-    assert "deftrec/broken failed: it <broke>" in text
+    assert "deftrec/broken failed: it \\<broke\\>" in text
     html = page.read_text()
     assert html.count("<svg") == 2
     assert "a wider &lt;denoiser&gt;" in html
     assert "it &lt;broke&gt;" in html
-    assert "http" not in html.replace("http://www.w3.org/2000/svg", "")  # nothing is fetched
+    assert f'content="{POLICY}"' in html
+    assert "://" not in html  # nothing is fetched
+
+
+def test_the_report_says_who_has_fewer_seeds(runs: dict[str, list[Measured]], tmp_path: Path) -> None:
+    same = "Each value is the mean over 2 seeds, with their standard deviation"
+    write_ablation(tmp_path, runs, compare(runs), VARIANTS, {}, "deftrec ablate")
+    assert f"{same}. The interval" in (tmp_path / "report.md").read_text()
+    some = {**runs, "deftrec/wide": runs["deftrec/wide"][1:]}
+    page = write_ablation(tmp_path, some, compare(some), VARIANTS, {}, "deftrec ablate")
+    said = f"{same}; but deftrec/wide over 1 seed. A difference is over the seeds that both rows have. The"
+    assert said in (tmp_path / "report.md").read_text()
+    assert said in page.read_text()
+
+
+def test_without_matplotlib_there_is_markdown(
+    runs: dict[str, list[Measured]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(MissingExtraError, match=r"deftrec\[report\]"):
+        write_ablation(tmp_path, runs, compare(runs), VARIANTS, {}, "deftrec ablate")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["report.md", "results.json"]
 
 
 @pytest.mark.parametrize(("low", "high"), [(-0.02, 0.01), (0.0, 0.0), (1e-5, 3e-5), (-0.9, -0.5)])
@@ -180,7 +204,11 @@ def test_the_plot_holds_every_interval(low: float, high: float) -> None:
         name="deftrec/<x>", split="test", metric="ndcg@10", seeds=1, mean=0.1, spread=None,
         difference=(low + high) / 2, ci95=(low, high), p=0.5, train_seconds=1.0,
     )  # fmt: skip
-    drawn = forest([row, row], "differences")
+    drawn = forest({"deftrec/<x>": row, "deftrec/y": row}, "minus the recipe", "differences", "test")
     assert "deftrec/&lt;x&gt;" in drawn
-    places = [float(part.split('"')[0]) for part in drawn.replace('cx="', 'x1="').split('x1="')[1:]]
-    assert all(0 <= place <= 760 for place in places)
+    width = float(drawn.split('viewBox="0 0 ')[1].split()[0])
+    lines = re.findall(r"<path d=\"M (\S+) \S+ \s*L (\S+) \S+ ?\s*\"[^>]*stroke-width: 1.6", drawn)
+    dots = re.findall(r'<use href="[^"]+" x="([^"]+)"', drawn)
+    assert len(lines) == 2
+    assert len(dots) >= 2
+    assert all(0 <= float(place) <= width for place in [*dots, *(end for line in lines for end in line)])

@@ -13,7 +13,8 @@ from deftrec.benchmark import Request, Table, run_benchmark
 from deftrec.data import Interactions, leave_one_out
 from deftrec.errors import MissingExtraError
 from deftrec.report.benchmark import write_benchmark
-from deftrec.report.benchmark.plots import cost, forest, slices
+from deftrec.report.benchmark.plots import cost, slices
+from deftrec.report.benchmark.write import differences
 from deftrec.report.theme import ROLES, stand_in
 from deftrec.wording import count
 
@@ -130,7 +131,7 @@ def test_without_matplotlib_there_is_markdown(
 
 def test_plots_name_what_they_show(tables: list[Table]) -> None:
     table = tables[0]
-    drawn = forest(table.comparisons, "ndcg@10", "train")
+    _, drawn = differences(table.comparisons, "ndcg@10", "train")
     assert all(name in drawn for name in ("strong", "weak", "&lt;i&gt;mine&lt;/i&gt;"))
     assert 'aria-label="NDCG@10, DeftRec minus each peer"' in drawn
     drawn = cost(table.summaries, "train_seconds", "train")

@@ -1,6 +1,7 @@
 """`deftrec ablate` from data to report."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,9 @@ from deftrec.cli import main
 from toy import ring, tiny_config
 
 
-def test_it_trains_compares_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_trains_compares_and_writes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     ring().save(tmp_path / "data")
     recipe = tmp_path / "tiny.yaml"
     recipe.write_text(yaml.safe_dump(tiny_config().model_dump(mode="json")))
@@ -27,3 +30,9 @@ def test_it_trains_compares_and_writes(tmp_path: Path, capsys: pytest.CaptureFix
     assert json.loads(capsys.readouterr().out)["models"] == content["models"]
     assert main([*command[:-1], "pairwize"]) == 1
     assert "did you mean 'deftrec/pairwise'" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert main(command) == 0
+    said = capsys.readouterr()
+    assert 'no page: drawing the report needs matplotlib: pip install "deftrec[report]"' in said.err
+    assert "deftrec/pairwise" in said.out
+    assert "report: " not in said.out

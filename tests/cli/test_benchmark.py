@@ -10,7 +10,8 @@ from calling import TINY, Call
 
 from deftrec import Interactions
 from deftrec.benchmark import systems
-from deftrec.cli.benchmark import _command
+from deftrec.cli.benchmark import DEFAULTS
+from deftrec.cli.options import command_line
 from deftrec.errors import DeftRecError
 
 CLASSIC = ["--models", "popularity,item-knn", "--seeds", "1"]
@@ -165,7 +166,9 @@ def test_without_matplotlib_the_tables_are_shown(
 
 
 def test_the_command_can_be_repeated() -> None:
+    folders = {"data": Path("my data"), "out": Path("out")}
     options = {"models": None, "seeds": 3, "budget": 2.5, "set": ["a.b=1", "c=2"], "fit": "both"}
-    assert _command(Path("my data"), Path("out"), **options, without_clones=True) == (
+    assert command_line("benchmark", DEFAULTS, **folders, **options, without_clones=True) == (
         "deftrec benchmark --data 'my data' --out out --seeds 3 --budget 2.5 --set a.b=1 --set c=2 --without-clones"
     )
+    assert command_line("train", {}, seed=0, refit=False) == "deftrec train --seed 0"

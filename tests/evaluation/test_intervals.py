@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from deftrec.evaluation import intervals
-from deftrec.evaluation.intervals import bootstrap_interval, paired_bootstrap
+from deftrec.evaluation.intervals import bootstrap_interval, paired_bootstrap, paired_over_seeds
 
 
 def test_intervals_cover_the_true_mean_about_95_times_of_100() -> None:
@@ -96,3 +96,12 @@ def test_p_is_uniform_enough_when_there_is_no_difference() -> None:
 def test_paired_values_need_the_same_users() -> None:
     with pytest.raises(ValueError, match="paired values need the same users"):
         paired_bootstrap(torch.zeros(3), torch.zeros(4))
+
+
+def test_seeds_are_averaged_before_users_are_paired() -> None:
+    generator = torch.Generator().manual_seed(0)
+    first, second = (list(torch.rand(seeds, 50, generator=generator, dtype=torch.float64)) for seeds in (3, 1))
+    found = paired_over_seeds(first, second)
+    assert found == paired_bootstrap(torch.stack(first).mean(0), second[0])
+    assert (found.first, found.second) == (pytest.approx(sum(first).mean() / 3), pytest.approx(second[0].mean()))
+    assert found.difference == pytest.approx(found.first - found.second)

@@ -2,15 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 
-import torch
+import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from deftrec.ablation.study import Measured
 from deftrec.ablation.variants import BASE
+from deftrec.benchmark.scoring import COMPARED
 from deftrec.data.split import Part
-from deftrec.evaluation import paired_bootstrap
-
-METRICS = ("ndcg@10", "hr@10")
+from deftrec.evaluation import paired_over_seeds
 
 
 class Comparison(BaseModel):
@@ -23,8 +22,7 @@ class Comparison(BaseModel):
         mean: of the variant, over seeds.
         spread: standard deviation over seeds; None with one seed.
         difference: mean of the variant minus that of the recipe.
-        ci95: of the difference: bootstrap over users, whose values are averaged over seeds. It holds the sampling of
-            users, and of the seeds no more than what averaging leaves.
+        ci95: of the difference, as `paired_over_seeds` gives it.
         p: two-sided bootstrap p-value of no difference, not corrected for the number of variants.
         train_seconds: mean over seeds.
     """
@@ -58,19 +56,18 @@ def compare(
         if name == BASE or not common:
             continue
         for split in splits:
-            for metric in METRICS:
-                mine = torch.stack([run.values[f"{split} {metric}"] for run in common])  # [seeds, users]
-                theirs = torch.stack([base[run.seed].values[f"{split} {metric}"] for run in common])
-                found = paired_bootstrap(mine.mean(0), theirs.mean(0))
-                by_seed = mine.mean(1)
+            for metric in COMPARED:
+                mine = [run.values[f"{split} {metric}"] for run in common]
+                found = paired_over_seeds(mine, [base[run.seed].values[f"{split} {metric}"] for run in common])
+                by_seed = [float(values.mean()) for values in mine]
                 rows.append(
                     Comparison(
                         name=name,
                         split=split,
                         metric=metric,
                         seeds=len(common),
-                        mean=float(by_seed.mean()),
-                        spread=float(by_seed.std()) if len(common) > 1 else None,
+                        mean=found.first,
+                        spread=float(np.std(by_seed, ddof=1)) if len(common) > 1 else None,
                         difference=found.difference,
                         ci95=found.ci95,
                         p=found.p,

@@ -6,32 +6,27 @@ from pathlib import Path
 from typing import Any
 
 from deftrec.ablation.comparison import Comparison
-from deftrec.ablation.forest import forest
 from deftrec.ablation.study import SPLITS, Measured
 from deftrec.ablation.variants import BASE, Variant
 from deftrec.benchmark.machine import machine
 from deftrec.data.split import Part
 from deftrec.files import write_json, write_text
-from deftrec.report.markdown import plain
-from deftrec.report.theme import variables
+from deftrec.report.benchmark.facts import machine_facts
+from deftrec.report.forest import forest
+from deftrec.report.html import document, facts_list, failed, grid, header, note, section
+from deftrec.report.markdown import plain, table_lines
 from deftrec.run import git_revision
 from deftrec.wording import duration, meaning
 
 MAIN = "ndcg@10"
 COLUMNS = ("variant", "what changes", "NDCG@10", "difference (95 %)", "p", "HR@10", "training")
+WORDS = 2
+"""The first columns are words, the others figures."""
 NOTE = (
     "Latent score of one member, unless a row is about members, without the collaborative prior. {seeds}. The interval "
     "and p are of the difference to the recipe, paired bootstrap over users whose values are averaged over seeds; p is "
     "not corrected for the number of variants."
 )
-STYLE = """
-body{margin:0 auto;max-width:60rem;padding:2rem 1rem;background:var(--page);color:var(--ink)}
-body{font:15px/1.5 system-ui,sans-serif}
-table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
-th,td{padding:.3rem .6rem;border-bottom:1px solid var(--line);text-align:left;vertical-align:top}
-td:nth-child(n+3),th:nth-child(n+3){text-align:right;white-space:nowrap}
-.wide{overflow-x:auto} p{color:var(--soft)} svg{width:100%;height:auto}
-"""
 
 
 def write_ablation(
@@ -48,14 +43,25 @@ def write_ablation(
         runs: the recipe's and every variant's trainings, by name.
         comparisons: of the variants with the recipe.
         variants: what each name means.
-        failures: why a variant is not among `runs`.
+        failures: why a variant is not among `runs`, or has fewer seeds there.
         command: that made this.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed; the page alone is not written.
     """
-    write_json(folder / "results.json", _content(runs, comparisons, failures, command))
-    tables = {split: _rows(split, runs, comparisons, variants) for split in SPLITS}
-    write_text(folder / "report.md", _markdown(tables, runs, failures, command))
+    content = _content(runs, comparisons, failures, command)
+    write_json(folder / "results.json", content)
+    tables = {meaning(runs[BASE][0].results[split]): _rows(split, runs, comparisons, variants) for split in SPLITS}
+    title, said = f"Ablation on {content['dataset']}", _note(runs, comparisons)
+    facts = {
+        "command": command,
+        **machine_facts(content["machine"]),
+        "git revision": content["revision"] or "not from a checkout",
+    }
+    facts = {name: value for name, value in facts.items() if value}
+    write_text(folder / "report.md", _markdown(title, said, tables, failures, facts))
     page = folder / "report.html"
-    write_text(page, _page(tables, runs, comparisons, failures, command))
+    write_text(page, _page(title, said, tables, _plots(comparisons), failures, facts))
     return page
 
 
@@ -133,51 +139,79 @@ def _rows(
     return rows
 
 
-def _note(runs: Mapping[str, Sequence[Measured]]) -> str:
+def _note(runs: Mapping[str, Sequence[Measured]], comparisons: Sequence[Comparison]) -> str:
     count = len(runs[BASE])
-    several = f"Each value is the mean over {count} seeds, with their standard deviation"
-    return NOTE.format(seeds="One seed each" if count == 1 else several)
+    fewer = {row.name: row.seeds for row in comparisons if row.seeds != count}
+    seeds = "One seed each"
+    if count > 1:
+        seeds = f"Each value is the mean over {count} seeds, with their standard deviation"
+    if fewer:
+        rows = ", ".join(f"{name} over {_seeds(number)}" for name, number in fewer.items())
+        seeds += f"; but {rows}. A difference is over the seeds that both rows have"
+    return NOTE.format(seeds=seeds)
+
+
+def _seeds(number: int) -> str:
+    return f"{number} seed{'' if number == 1 else 's'}"
+
+
+def _plots(comparisons: Sequence[Comparison]) -> dict[str, str]:
+    """SVG by title, one for each part of the data."""
+    drawn = {}
+    for split in SPLITS:
+        rows = {row.name: row for row in comparisons if (row.split, row.metric) == (split, MAIN)}
+        if rows:
+            title = f"NDCG@10 on {split}, variant minus recipe"
+            drawn[title] = forest(rows, "NDCG@10: the variant minus the recipe", title, f"{MAIN} {split}", digits=4)
+    return drawn
 
 
 def _markdown(
-    tables: Mapping[Part, list[list[str]]],
-    runs: Mapping[str, Sequence[Measured]],
+    title: str,
+    said: str,
+    tables: Mapping[str, list[list[str]]],
     failures: Mapping[str, str],
-    command: str,
+    facts: Mapping[str, str],
 ) -> str:
-    first = runs[BASE][0]
-    lines = [f"# Ablation on {plain(first.results['test'].dataset)}", "", _note(runs), ""]
-    for split, rows in tables.items():
-        lines += [f"## {plain(meaning(first.results[split]))}", "", "| " + " | ".join(COLUMNS) + " |"]
-        lines.append("|---|---|" + "---:|" * (len(COLUMNS) - 2))
-        lines += ["| " + " | ".join(map(plain, row)) + " |" for row in rows]
-        lines.append("")
-    lines += [f"- {name} failed: {reason}" for name, reason in failures.items()]
-    return "\n".join([*lines, "", f"Command: `{command}`. Revision: {git_revision() or 'not from a checkout'}.", ""])
+    lines = [f"# {plain(title)}", "", plain(said), ""]
+    if failures:
+        missing = [f"- {plain(name)} failed: {plain(reason)}" for name, reason in failures.items()]
+        lines += ["## Not measured", "", *missing, ""]
+    for asked, rows in tables.items():
+        lines += [f"## {plain(asked)}", "", *table_lines(COLUMNS, rows, WORDS), ""]
+    lines += ["## How it was measured", "", *(f"- {name}: {plain(value)}" for name, value in facts.items()), ""]
+    return "\n".join(lines)
 
 
 def _page(
-    tables: Mapping[Part, list[list[str]]],
-    runs: Mapping[str, Sequence[Measured]],
-    comparisons: Sequence[Comparison],
+    title: str,
+    said: str,
+    tables: Mapping[str, list[list[str]]],
+    plots: Mapping[str, str],
     failures: Mapping[str, str],
-    command: str,
+    facts: Mapping[str, str],
 ) -> str:
-    first = runs[BASE][0]
-    title = f"Ablation on {first.results['test'].dataset}"
-    parts = [f"<h1>{escape(title)}</h1><p>{escape(_note(runs))}</p>"]
-    for split, rows in tables.items():
-        parts.append(f"<h2>{escape(meaning(first.results[split]))}</h2>")
-        drawn = [row for row in comparisons if (row.split, row.metric) == (split, MAIN)]
-        if drawn:
-            names = f"NDCG@10 on {split}: difference of each variant to the recipe, with 95 % interval"
-            parts.append(f"<p>{names}. Blue where the interval leaves out zero.</p>{forest(drawn, names)}")
-        head = "".join(f"<th>{escape(name)}</th>" for name in COLUMNS)
-        body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-        parts.append(f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>')
-    parts += [f"<p>{escape(name)} failed: {escape(reason)}</p>" for name, reason in failures.items()]
-    parts.append(f"<p>Made by <code>{escape(command)}</code></p>")
-    return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>{escape(title)}</title><style>{variables()}{STYLE}</style>{''.join(parts)}</html>\n"
+    parts = [header(title, said, []), failed(list(failures.items()))]
+    if plots:
+        parts += [grid(plots), note("Blue: ahead of the recipe; orange: behind; grey: unclear.")]
+    parts += [section(asked, _table(rows)) for asked, rows in tables.items()]
+    parts.append(section("How it was measured", f"<div class=card>{facts_list(facts)}</div>"))
+    return document(title, "\n".join(part for part in parts if part))
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    head = "".join(f"<th{_kind(place)}>{escape(name)}</th>" for place, name in enumerate(COLUMNS))
+    body = "".join(
+        f"<tr{' class=main' if row[0] == BASE else ''}>"
+        + "".join(f"<td{_kind(place)}>{escape(cell)}</td>" for place, cell in enumerate(row))
+        + "</tr>"
+        for row in rows
     )
+    return (
+        f"<div class='card scroll'><table class=dense><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def _kind(place: int) -> str:
+    """The first column is the style sheet's own."""
+    return " class=words" if 0 < place < WORDS else ""

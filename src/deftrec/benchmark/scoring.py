@@ -19,7 +19,8 @@ from deftrec.evaluation import (
     accuracy,
     bootstrap_interval,
     evaluate,
-    paired_bootstrap,
+    mean_over_seeds,
+    paired_over_seeds,
     read_rankings,
 )
 from deftrec.evaluation.metrics import MISSED
@@ -155,29 +156,29 @@ def summarise(scored: Sequence[Scored]) -> tuple[Summary, ...]:
 
 def compare(scored: Sequence[Scored]) -> tuple[Comparison, ...]:
     """DeftRec against every peer on the same users, the best peer first; nothing where DeftRec is missing."""
-    systems = {name: _mean_values(of_name) for name, of_name in _by_name(scored).items()}
+    systems = _by_name(scored)
     if DEFTREC not in systems:
         return ()
     own, found = systems[DEFTREC], []
-    for name, values in systems.items():
+    for name, of_name in systems.items():
         if role_of(name) != "peer":
             continue
         for metric in COMPARED:
-            pair = paired_bootstrap(own[metric], values[metric], samples=REPLICATES)
-            ours, theirs = float(own[metric].mean()), float(values[metric].mean())
+            mine, theirs = ([one.values[metric] for one in rows] for rows in (own, of_name))
+            pair = paired_over_seeds(mine, theirs, samples=REPLICATES)
             found.append(
                 Comparison(
                     peer=name,
                     metric=metric,
-                    deftrec=ours,
-                    other=theirs,
+                    deftrec=pair.first,
+                    other=pair.second,
                     difference=pair.difference,
                     ci95=pair.ci95,
                     p=pair.p,
-                    ratio=ours / theirs if theirs else None,
+                    ratio=pair.first / pair.second if pair.second else None,
                 )
             )
-    rank = {name: -float(values["ndcg@10"].mean()) for name, values in systems.items()}
+    rank = {one.peer: -one.other for one in found if one.metric == "ndcg@10"}
     return tuple(sorted(found, key=lambda one: (rank[one.peer], one.peer, COMPARED.index(one.metric))))
 
 
@@ -207,7 +208,7 @@ def _by_name(scored: Sequence[Scored]) -> dict[str, list[Scored]]:
 
 def _mean_values(scored: Sequence[Scored]) -> dict[str, Tensor]:
     """Each user's compared metrics, averaged over seeds. Each `[N]` float64"""
-    return {metric: torch.stack([one.values[metric] for one in scored]).mean(0) for metric in COMPARED}
+    return {metric: mean_over_seeds([one.values[metric] for one in scored]) for metric in COMPARED}
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -1,14 +1,13 @@
 """`deftrec ablate`: the recipe beside variants of itself, each claim of the paper a row."""
 
-import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from deftrec.cli.console import Stopped, listening, output, working
-from deftrec.cli.options import DataFolder, Json, Overrides, Recipe
+from deftrec.cli.console import Stopped, listening, output, page_if_possible, working
+from deftrec.cli.options import DataFolder, Json, Overrides, Recipe, command_line
 
 
 def ablate(
@@ -30,7 +29,9 @@ def ablate(
     """
     from deftrec.recipe import load_recipe
 
-    command = _command(data, out, variants, seeds, recipe, overrides or [])
+    command = command_line(
+        "ablate", {}, data=data, out=out, recipe=recipe, seeds=seeds, variants=variants, set=overrides
+    )
     config = load_recipe(recipe, overrides)
     try:
         with listening() as progress:
@@ -44,7 +45,9 @@ def ablate(
             runs = study.run()
             with working(progress, "comparing"):
                 comparisons = compare(runs)
-                page = write_ablation(out, runs, comparisons, chosen, study.failures, command)
+            page = page_if_possible(
+                lambda: write_ablation(out, runs, comparisons, chosen, study.failures, command), progress
+            )
     except KeyboardInterrupt:
         raise Stopped("interrupted; the same command goes on with what is not finished") from None
     if as_json:
@@ -59,17 +62,8 @@ def ablate(
                     markup=False,
                 )
         console.print(f"results: {out / 'results.json'}", markup=False)
-        console.print(f"report: {page}", markup=False)
+        if page is not None:
+            console.print(f"report: {page}", markup=False)
     if study.failures:
         print(f"error: {'; '.join(f'{name}: {why}' for name, why in study.failures.items())}", file=sys.stderr)
         raise typer.Exit(1)
-
-
-def _command(data: Path, out: Path, variants: str | None, seeds: int, recipe: str, overrides: list[str]) -> str:
-    """The command as somebody would repeat it."""
-    words = ["deftrec", "ablate", "--data", str(data), "--out", str(out), "--recipe", recipe, "--seeds", str(seeds)]
-    if variants is not None:
-        words += ["--variants", variants]
-    for override in overrides:
-        words += ["--set", override]
-    return shlex.join(words)

@@ -1,17 +1,16 @@
 """`deftrec benchmark`: DeftRec beside every peer on the same data, with intervals, costs and a report."""
 
-import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
-from deftrec.cli.console import Listener, Stopped, listening, output, working
-from deftrec.cli.options import DataFolder, Json, Overrides
+from deftrec.cli.console import Listener, Stopped, listening, output, page_if_possible, working
+from deftrec.cli.options import DataFolder, Json, Overrides, command_line
 from deftrec.cli.tables import benchmark_table
 from deftrec.data.split import SplitName
-from deftrec.errors import ConfigError, MissingExtraError
+from deftrec.errors import ConfigError
 
 if TYPE_CHECKING:
     from deftrec.benchmark import Table
@@ -64,9 +63,10 @@ def benchmark(
 
     Example: deftrec benchmark --data data/ml-100k --out reports/ml-100k --models ease-recency,sasrec --seeds 3
     """
-    command = _command(
-        data, out, models=models, seeds=seeds, peer_seeds=peer_seeds, budget=budget, recipe=recipe, set=overrides,
-        split=split, fit=fit, seen=seen, without_clones=without_clones, rankings=rankings,
+    command = command_line(
+        "benchmark", DEFAULTS, data=data, out=out, models=models, seeds=seeds, peer_seeds=peer_seeds, budget=budget,
+        recipe=recipe, set=overrides, split=split, fit=fit, seen=seen, without_clones=without_clones,
+        rankings=rankings,
     )  # fmt: skip
     brought = _named_files(rankings or [])
     try:
@@ -76,6 +76,7 @@ def benchmark(
                 from deftrec.benchmark import Request, all_systems, choose_models, run_benchmark
                 from deftrec.benchmark.machine import versions
                 from deftrec.benchmark.tables import DEFTREC
+                from deftrec.report.benchmark import write_benchmark
 
             systems = all_systems()
             asked = None if models is None else [name.strip() for name in models.split(",") if name.strip()]
@@ -100,24 +101,10 @@ def benchmark(
                 command=command,
                 progress=progress,
             )
-            page = _report(tables, out, progress)
+            page = page_if_possible(lambda: write_benchmark(tables, out), progress)
     except KeyboardInterrupt:
         raise Stopped("interrupted; the same command goes on with what is not finished") from None
     _show(tables, out, page, as_json)
-
-
-def _command(data: Path, out: Path, **options: object) -> str:
-    """The command as somebody would repeat it: what stands at its default is left out."""
-    words = ["deftrec", "benchmark", "--data", str(data), "--out", str(out)]
-    for name, value in options.items():
-        flag = "--" + name.replace("_", "-")
-        if value is True:
-            words.append(flag)
-        elif isinstance(value, list):
-            words += [word for one in value for word in (flag, str(one))]
-        elif value not in (None, False) and value != DEFAULTS.get(name):
-            words += [flag, f"{value:g}" if isinstance(value, float) else str(value)]
-    return shlex.join(words)
 
 
 def _named_files(texts: list[str]) -> dict[str, Path]:
@@ -150,18 +137,6 @@ def _config(recipe: str | None, dataset: str, overrides: list[str] | None) -> "C
 
     own = dataset if dataset in shipped_recipes() else "default"
     return load_recipe(recipe or own, overrides)
-
-
-def _report(tables: "list[Table]", out: Path, progress: Listener) -> Path | None:
-    """The page's path; None, said in a line, where plots cannot be drawn."""
-    from deftrec.report.benchmark import write_benchmark
-
-    try:
-        with working(progress, "drawing the report"):
-            return write_benchmark(tables, out)
-    except MissingExtraError as error:
-        progress.say(f"no page: {error}")
-        return None
 
 
 def _show(tables: "list[Table]", out: Path, page: Path | None, as_json: bool) -> None:

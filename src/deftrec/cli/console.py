@@ -5,8 +5,9 @@ Results go to stdout, everything here to stderr.
 
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Protocol
 
 from rich.console import Console
@@ -15,6 +16,7 @@ from rich.progress import BarColumn, ProgressColumn, Task, TaskID, TextColumn, T
 from rich.progress import Progress as RichProgress
 from rich.text import Text
 
+from deftrec.errors import MissingExtraError
 from deftrec.progress import Progress
 
 PLAIN_SECONDS = 5.0
@@ -63,6 +65,16 @@ def working(progress: Progress, what: str) -> Iterator[None]:
         yield
     finally:
         progress.end(what)
+
+
+def page_if_possible(draw: Callable[[], Path], progress: Progress, called: str = "page") -> Path | None:
+    """The path of the page that `draw` writes; None, said in a line, where plots cannot be drawn."""
+    try:
+        with working(progress, "drawing the report"):
+            return draw()
+    except MissingExtraError as error:
+        progress.say(f"no {called}: {error}")
+        return None
 
 
 def output() -> Console:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deftrec.cli.console import working
-from deftrec.errors import DeftRecError, MissingExtraError
+from deftrec.cli.console import page_if_possible, working
+from deftrec.errors import DeftRecError
 from deftrec.files import write_json
 from deftrec.progress import Progress
 
@@ -61,9 +61,4 @@ def report_if_possible(
     """The path of the run's HTML report; None, said in a line, where plots cannot be drawn."""
     from deftrec.report import write_report
 
-    try:
-        with working(progress, "drawing the report"):
-            return write_report(recommender, results, run / "report", examples)
-    except MissingExtraError as error:
-        progress.say(f"no report: {error}")
-        return None
+    return page_if_possible(lambda: write_report(recommender, results, run / "report", examples), progress, "report")

@@ -1,6 +1,8 @@
 """Arguments and options that several verbs share."""
 
 import csv
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -38,3 +40,23 @@ def split_ids(text: str) -> list[str]:
     except csv.Error as error:
         raise ConfigError(f"--history {text!r}: not a comma-separated list ({error})") from error
     return [item for row in rows for item in row]
+
+
+def command_line(verb: str, defaults: Mapping[str, object], /, **options: object) -> str:
+    """A command as somebody would repeat it: options in the order given, without those that stand at their default.
+
+    Args:
+        verb: of deftrec.
+        defaults: by name; an option that is None or False is left out anyway.
+        options: by name; True is a flag alone, a list repeats its flag.
+    """
+    words = ["deftrec", verb]
+    for name, value in options.items():
+        flag = "--" + name.replace("_", "-")
+        if value is True:
+            words.append(flag)
+        elif isinstance(value, list):
+            words += [word for one in value for word in (flag, str(one))]
+        elif value is not None and value is not False and value != defaults.get(name):
+            words += [flag, f"{value:g}" if isinstance(value, float) else str(value)]
+    return shlex.join(words)

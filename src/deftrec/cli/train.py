@@ -1,6 +1,5 @@
 """`deftrec train`: every stage on a data directory, then what it is worth."""
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -8,7 +7,7 @@ import typer
 
 from deftrec.cli.console import Stopped, listening, output, working
 from deftrec.cli.measure import METRICS_FILE, measure, report_if_possible
-from deftrec.cli.options import DataFolder, Json, Overrides, Recipe
+from deftrec.cli.options import DataFolder, Json, Overrides, Recipe, command_line
 from deftrec.cli.tables import metrics_table
 
 
@@ -47,7 +46,7 @@ def train(
     except KeyboardInterrupt:
         if (out / "run.json").is_file() or not (out / "request.json").is_file():
             raise Stopped("interrupted") from None
-        again = _command(data, recipe, out, overrides or [], seed, refit)
+        again = command_line("train", {}, data=data, recipe=recipe, out=out, set=overrides, seed=seed, refit=refit)
         raise Stopped(f"interrupted; go on with: {again} --resume") from None
     if as_json:
         print((out / METRICS_FILE).read_text(encoding="utf-8"), end="")
@@ -60,14 +59,3 @@ def train(
     console.print(f"run: {out}", markup=False)
     if report is not None:
         console.print(f"report: {report}", markup=False)
-
-
-def _command(data: Path, recipe: str, out: Path, overrides: list[str], seed: int | None, refit: bool) -> str:
-    words = ["deftrec", "train", "--data", str(data), "--recipe", recipe, "--out", str(out)]
-    for override in overrides:
-        words += ["--set", override]
-    if seed is not None:
-        words += ["--seed", str(seed)]
-    if refit:
-        words.append("--refit")
-    return shlex.join(words)

@@ -1,6 +1,12 @@
 """How good a ranking is: metrics with intervals, one protocol for every system, rankings in and out of Parquet."""
 
-from deftrec.evaluation.intervals import PairedDifference, bootstrap_interval, paired_bootstrap
+from deftrec.evaluation.intervals import (
+    PairedDifference,
+    bootstrap_interval,
+    mean_over_seeds,
+    paired_bootstrap,
+    paired_over_seeds,
+)
 from deftrec.evaluation.metrics import CUTOFFS, MISSED, TargetRanks, accuracy, coverage, novelty, ranks_from_scores
 from deftrec.evaluation.protocol import Result, Seen, evaluate
 from deftrec.evaluation.rankings import Rankings, ranking_frame, read_rankings, write_rankings
@@ -17,8 +23,10 @@ __all__ = [
     "bootstrap_interval",
     "coverage",
     "evaluate",
+    "mean_over_seeds",
     "novelty",
     "paired_bootstrap",
+    "paired_over_seeds",
     "ranking_frame",
     "ranks_from_scores",
     "read_rankings",

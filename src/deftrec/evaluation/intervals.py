@@ -7,10 +7,11 @@ the same distribution at a fraction of the work (HR@K of ten million users has t
 magnitude that hides a variance of at most (M / 4096)^2, so it narrows an interval by nothing one could see.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor
 
 _CHUNK = 1 << 22  # counts drawn at once: 32 MB
@@ -24,11 +25,14 @@ class PairedDifference:
     """How much better one system is than another on the same users.
 
     Attributes:
+        first, second: the two means over users.
         difference: mean of the first minus mean of the second.
         ci95: 95 % percentile bootstrap interval of the difference.
         p: two-sided bootstrap p-value of "no difference"; at least 2 / (samples + 1), at most 1.
     """
 
+    first: float
+    second: float
     difference: float
     ci95: tuple[float, float]
     p: float
@@ -60,12 +64,34 @@ def paired_bootstrap(first: Tensor, second: Tensor, *, seed: int = 0, samples: i
     """
     if first.shape != second.shape:
         raise ValueError(f"paired values need the same users: {tuple(first.shape)} against {tuple(second.shape)}")
-    differences = first.double() - second.double()
+    first, second = first.double(), second.double()
+    differences = first - second
     replicates = _replicates(differences, seed, samples)
     # The share of replicates on the far side of zero, with the observed sample counted among them so that p is never 0.
     tail = min(int((replicates <= 0).sum()), int((replicates >= 0).sum()))
     p = min(1.0, 2 * (tail + 1) / (samples + 1))
-    return PairedDifference(float(differences.mean()), _interval(replicates), p)
+    means = float(first.mean()), float(second.mean()), float(differences.mean())
+    return PairedDifference(*means, _interval(replicates), p)
+
+
+def paired_over_seeds(first: Sequence[Tensor], second: Sequence[Tensor], *, samples: int = SAMPLES) -> PairedDifference:
+    """Compare two systems that were trained with several seeds: each user's values are averaged over them, then paired.
+
+    The interval and p hold the sampling of users, and of the seeds no more than what averaging leaves.
+
+    Args:
+        first, second: one metric of every user, a tensor a seed; their numbers of seeds may differ. `[N]` each
+        samples: bootstrap replicates.
+
+    Raises:
+        ValueError: the two do not have the same number of users.
+    """
+    return paired_bootstrap(mean_over_seeds(first), mean_over_seeds(second), samples=samples)
+
+
+def mean_over_seeds(values: Sequence[Tensor]) -> Tensor:
+    """Each user's value of one metric, averaged over seeds. `[N]` each -> `[N]`"""
+    return torch.stack(list(values)).mean(0)
 
 
 def _replicates(values: Tensor, seed: int, samples: int) -> np.ndarray:

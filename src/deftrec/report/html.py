@@ -33,6 +33,12 @@ def section(title: str, *parts: str) -> str:
     return f"<section><h2>{escape(title)}</h2>{''.join(parts)}</section>"
 
 
+def failed(reasons: Sequence[tuple[str, str]]) -> str:
+    """Who is missing and why, as a part of the page; nothing where nobody is. All of it text."""
+    rows = "".join(f"<li><b>{escape(who)}</b>: {escape(reason)}</li>" for who, reason in reasons)
+    return section("Not measured", f"<div class='card failed'><ul>{rows}</ul></div>") if rows else ""
+
+
 def note(text: str) -> str:
     """A remark in small letters."""
     return f"<p class=note>{escape(text)}</p>"

@@ -40,10 +40,10 @@ def _titles(titles: Sequence[str]) -> str:
     return "; ".join(plain(title) for title in titles)
 
 
-def table_lines(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """A table whose head and first column are words of the data, and whose other cells are figures."""
-    lines = ["| " + " | ".join(map(plain, head)) + " |", "|---|" + "---:|" * (len(head) - 1)]
-    return lines + ["| " + " | ".join([plain(row[0]), *row[1:]]) + " |" for row in rows]
+def table_lines(head: Sequence[str], rows: Sequence[Sequence[str]], words: int = 1) -> list[str]:
+    """A table whose head and first columns, as many as `words`, are words of the data; its other cells are figures."""
+    lines = ["| " + " | ".join(map(plain, head)) + " |", "|" + "---|" * words + "---:|" * (len(head) - words)]
+    return lines + ["| " + " | ".join([*map(plain, row[:words]), *row[words:]]) + " |" for row in rows]
 
 
 def plain(text: str) -> str:

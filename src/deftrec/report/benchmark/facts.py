@@ -1,5 +1,7 @@
 """Where a benchmark's numbers come from, for the page and for Markdown alike."""
 
+from collections.abc import Mapping
+
 from deftrec.benchmark.tables import Table
 
 
@@ -11,7 +13,7 @@ def table_title(table: Table) -> str:
 
 def facts(table: Table) -> dict[str, str]:
     """Data, machine, command and revision, by name."""
-    data, machine = table.data, table.machine
+    data = table.data
     own = {row.revision or "not from a checkout" for row in table.models if row.library != "brought as a file"}
     revision = table.revision or "not from a checkout"
     minutes = table.budget_minutes
@@ -26,11 +28,18 @@ def facts(table: Table) -> dict[str, str]:
         "filters": "; ".join(f"{name}: {value}" for name, value in data.filters.items()),
         "split": f"{table.split}, test targets",
         "budget": budget,
-        "processor": f"{machine.get('cpu', 'unknown')}, {machine.get('cores', '?')} cores, {machine.get('memory', '')}",
-        "threads": machine.get("threads", "?"),
-        "accelerator": machine.get("gpu", ""),
-        "versions": ", ".join(f"{name} {machine[name]}" for name in ("deftrec", "python", "torch") if name in machine),
+        **machine_facts(table.machine),
         "git revision": revision if own <= {revision} else f"{revision}; systems were run at {', '.join(sorted(own))}",
         "request": table.fingerprint,
     }
     return {name: value for name, value in found.items() if value}
+
+
+def machine_facts(machine: Mapping[str, str]) -> dict[str, str]:
+    """What `machine()` says, in words."""
+    return {
+        "processor": f"{machine.get('cpu', 'unknown')}, {machine.get('cores', '?')} cores, {machine.get('memory', '')}",
+        "threads": machine.get("threads", "?"),
+        "accelerator": machine.get("gpu", ""),
+        "versions": ", ".join(f"{name} {machine[name]}" for name in ("deftrec", "python", "torch") if name in machine),
+    }

@@ -8,7 +8,7 @@ from itertools import groupby
 from deftrec.benchmark.tables import Row, Slice, Summary, Table
 from deftrec.benchmark.verdict import asked, by_reason, how_measured, p_value, ratio, training_time, verdict
 from deftrec.report.benchmark.facts import facts, table_title
-from deftrec.report.html import details, document, facts_list, grid, header, note, section
+from deftrec.report.html import details, document, facts_list, failed, grid, header, note, section
 from deftrec.wording import count, metric_name, with_interval
 
 SLICES = {
@@ -31,7 +31,7 @@ def page(tables: Sequence[Table], plots: Sequence[Mapping[str, Mapping[str, str]
     first = tables[0]
     peers = sum(one.role == "peer" for one in first.summaries)
     title = f"DeftRec on {first.dataset}, beside {peers} other{'' if peers == 1 else 's'}"
-    parts = [header(title, verdict(first), _tiles(first)), _links(tables), _failures(first)]
+    parts = [header(title, verdict(first), _tiles(first)), _links(tables), failed(by_reason(first.failures))]
     parts += [_table_section(table, drawn, table is first) for table, drawn in zip(tables, plots, strict=True)]
     parts.append(section("How it was measured", _measured(first)))
     parts.append(section("Every setting", _settings(first.models)))
@@ -60,14 +60,6 @@ def _links(tables: Sequence[Table]) -> str:
 
 def _anchor(table: Table) -> str:
     return f"{table.fit.replace('+', '-')}-{table.seen}"
-
-
-def _failures(table: Table) -> str:
-    if not table.failures:
-        return ""
-    failed = by_reason(table.failures)
-    rows = "".join(f"<li><b>{escape(who)}</b>: {escape(reason)}</li>" for who, reason in failed)
-    return section("Not measured", f"<div class='card failed'><ul>{rows}</ul></div>")
 
 
 def _table_section(table: Table, drawn: Mapping[str, Mapping[str, str]], first: bool) -> str:

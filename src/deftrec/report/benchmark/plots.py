@@ -1,19 +1,15 @@
-"""Plots of one table of a benchmark: paired differences, accuracy against cost, and slices of the users."""
+"""Plots of one table of a benchmark: accuracy against cost, and slices of the users."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
 
-from deftrec.benchmark.tables import DEFTREC, Comparison, Slice, Summary
-from deftrec.benchmark.verdict import CLEAR, p_value
+from deftrec.benchmark.tables import DEFTREC, Slice, Summary
+from deftrec.report.forest import LETTER, WIDTH
 from deftrec.report.svg import as_svg, empty_plot, matplotlib
 from deftrec.report.theme import stand_in
-from deftrec.wording import metric_name
 
-WIDTH = 4.9
-LETTER = 8.5
-"""Size of the letters beside points, in points."""
 ROLES = {"deftrec": "main", "part": "part", "peer": "peer"}
 
 Cost = Literal["train_seconds", "users_per_second"]
@@ -21,37 +17,6 @@ COST_NAMES: dict[Cost, str] = {
     "train_seconds": "seconds of training, settings and epochs chosen",
     "users_per_second": "users ranked per second",
 }
-
-
-def forest(comparisons: Sequence[Comparison], metric: str, key: str) -> str:
-    """DeftRec minus each peer with its paired interval, the best peer on top.
-
-    Args:
-        comparisons: of one table.
-        metric: which of them are drawn.
-        key: of the table; ids on one page must differ.
-    """
-    rows = [one for one in comparisons if one.metric == metric]
-    figure, axes = empty_plot((WIDTH, 0.85 + 0.27 * len(rows)))
-    places = np.arange(len(rows))[::-1]
-    axes.axvline(0, color=stand_in("axis"), linewidth=1.1, zorder=1)
-    right = max([0.0, *(one.ci95[1] for one in rows)])
-    for place, one in zip(places, rows, strict=True):
-        colour = stand_in("main" if one.difference > 0 else "path") if one.p < CLEAR else stand_in("faint")
-        axes.plot(one.ci95, [place, place], color=colour, linewidth=1.6, solid_capstyle="butt")
-        axes.plot(one.difference, place, "o", color=colour, markersize=6, zorder=3)
-        axes.annotate(
-            f"{one.difference:+.3f}  {p_value(one.p)}", (right, place), (8, 0), textcoords="offset points",
-            va="center", fontsize=LETTER, color=stand_in("soft"), annotation_clip=False,
-        )  # fmt: skip
-    axes.set_yticks(places, [one.peer for one in rows])
-    axes.tick_params(axis="y", length=0, labelcolor=stand_in("ink"))
-    axes.spines["left"].set_visible(False)
-    axes.set_ylim(-0.6, len(rows) - 0.4)
-    axes.margins(x=0.05)
-    axes.xaxis.get_major_locator().set_params(nbins=5)
-    axes.set_xlabel(f"{metric_name(metric)}: DeftRec minus the peer", color=stand_in("soft"), fontsize=9)
-    return as_svg(figure, f"forest {metric} {key}", f"{metric_name(metric)}, DeftRec minus each peer")
 
 
 def cost(summaries: Sequence[Summary], axis: Cost, key: str) -> str:

@@ -4,11 +4,14 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from deftrec.benchmark.tables import Table
+from deftrec.benchmark.scoring import COMPARED
+from deftrec.benchmark.tables import Comparison, Table
 from deftrec.files import write_text
 from deftrec.report.benchmark.markdown import markdown
 from deftrec.report.benchmark.page import page
-from deftrec.report.benchmark.plots import cost, forest, slices
+from deftrec.report.benchmark.plots import cost, slices
+from deftrec.report.forest import forest
+from deftrec.wording import metric_name
 
 PAGE = "index.html"
 
@@ -35,12 +38,7 @@ def write_benchmark(tables: Sequence[Table], folder: str | Path) -> Path:
 def _draw(table: Table) -> dict[str, Mapping[str, str]]:
     key = f"{table.fit} {table.seen}"
     best = table.best_peer()
-    compared = {}
-    if table.comparisons:
-        compared = {
-            "NDCG@10, DeftRec minus each peer": forest(table.comparisons, "ndcg@10", key),
-            "HR@10, DeftRec minus each peer": forest(table.comparisons, "hr@10", key),
-        }
+    compared = dict(differences(table.comparisons, metric, key) for metric in COMPARED if table.comparisons)
     groups = {by: list(parts) for by, parts in groupby(table.slices, lambda part: part.by)}
     return {
         "comparisons": compared,
@@ -50,3 +48,16 @@ def _draw(table: Table) -> dict[str, Mapping[str, str]]:
         },
         "slices": {f"NDCG@10 by {by}": slices(parts, best.peer if best else None, key) for by, parts in groups.items()},
     }
+
+
+def differences(comparisons: Sequence[Comparison], metric: str, key: str) -> tuple[str, str]:
+    """Title and plot of DeftRec minus each peer, the best peer on top.
+
+    Args:
+        comparisons: of one table.
+        metric: which of them are drawn.
+        key: of the table.
+    """
+    rows = {one.peer: one for one in comparisons if one.metric == metric}
+    title = f"{metric_name(metric)}, DeftRec minus each peer"
+    return title, forest(rows, f"{metric_name(metric)}: DeftRec minus the peer", title, f"{metric} {key}")
