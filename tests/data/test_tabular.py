@@ -29,7 +29,7 @@ def write(tmp_path: Path, text: str | bytes, name: str = "events.csv") -> Path:
         ("a.tsv", GOOD.replace(",", "\t")),
         ("a.csv", GOOD.replace(",", ";")),
         ("a.csv", GOOD.replace("u1", '"u1"')),
-        ("a.csv.gz", gzip.compress(GOOD.encode())),
+        ("a.csv.gz", gzip.compress(GOOD.encode(), mtime=0)),
         ("a.csv", "extra,rating,time,item,user\n,5,3,i1,u1\nx,4.5,1,i2,u1\ny,1,2,i1,u2\n"),
         (
             "a.jsonl",
