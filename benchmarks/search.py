@@ -74,7 +74,7 @@ def main() -> None:
 
     def train(chosen: dict[str, Any], seed: int) -> float:
         started = time.monotonic()
-        value, epochs = validation(interactions, recipe, chosen, seed, options.shared)
+        value, epochs = validation(interactions, options.recipe, chosen, seed, options.shared)
         seconds = round(time.monotonic() - started, 1)
         line = {"seed": seed, "validation": round(value, 5), "epochs": epochs, "seconds": seconds, "options": chosen}
         lines.append(line)
@@ -85,7 +85,8 @@ def main() -> None:
         return value
 
     start = time.monotonic()
-    while len(study.trials) < options.trials and time.monotonic() - start < 60 * options.minutes:
+    done = (optuna.trial.TrialState.COMPLETE,)
+    while len(study.get_trials(states=done)) < options.trials and time.monotonic() - start < 60 * options.minutes:
         trial = study.ask(SPACE)
         study.tell(trial, train(trial.params, recipe.seed))
     by_value = sorted(study.trials, key=lambda trial: -(trial.value or 0.0))
@@ -98,10 +99,11 @@ def main() -> None:
 
 
 def validation(
-    interactions: Interactions, recipe: Config, chosen: dict[str, Any], seed: int, shared: Path
+    interactions: Interactions, recipe: str, chosen: dict[str, Any], seed: int, shared: Path
 ) -> tuple[float, int]:
     """NDCG@10 on validation of one member trained with these options, and its epochs."""
-    config = with_options(recipe, {**chosen, "seed": seed, "training.members": 1, "retrieval.prior.kind": "none"})
+    fixed = {"seed": seed, "training.members": 1, "retrieval.prior.kind": "none"}
+    config = load_recipe(recipe, [f"{key}={value}" for key, value in {**chosen, **fixed}.items()])
     pipeline = Pipeline(
         interactions,
         config,
@@ -114,18 +116,6 @@ def validation(
     )
     fitted = pipeline.run(refit=False)
     return fitted.validation, fitted.joint[0].epochs
-
-
-def with_options(config: Config, changes: dict[str, Any]) -> Config:
-    """The configuration with `a.b` = value laid over it."""
-    values = config.model_dump()
-    for key, value in changes.items():
-        *groups, last = key.split(".")
-        place = values
-        for group in groups:
-            place = place[group]
-        place[last] = value
-    return Config.model_validate(values)
 
 
 def starting_point(interactions: Interactions, recipe: Config) -> dict[str, Any]:

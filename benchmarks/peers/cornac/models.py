@@ -6,6 +6,7 @@ here, and its optimizers report every step. A training that is to stop is left b
 
 import copy
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -42,7 +43,7 @@ def quiet() -> Iterator[None]:
         os.close(nowhere)
 
 
-class Watched:
+class Watched(ABC):
     """Mixed into a model: asks `stopping` after every step and at every validation of cornac's.
 
     Attributes:
@@ -65,13 +66,13 @@ class Watched:
         self.model.load_state_dict(self.stopping.best_state)
         self.model.eval()
 
+    @abstractmethod
     def training_rows(self, train_set: SequentialDataset) -> int:
         """How many rows an epoch has."""
-        raise NotImplementedError
 
+    @abstractmethod
     def scores(self, cases: Cases) -> np.ndarray:
         """`[n, items]` float32, -inf for items that the search did not reach."""
-        raise NotImplementedError
 
     def _after_step(self, optimizer: Optimizer, *_: Any) -> None:
         parameters = optimizer.param_groups[0]["params"]

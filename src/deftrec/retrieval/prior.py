@@ -43,7 +43,8 @@ class LinearPrior:
         """
         popular, sequences = _popular(sequences, n_items, max_items)
         users, items = distinct_pairs(sequences, len(popular))
-        inverse = _regularised_inverse(users, items, np.ones(len(users)), len(sequences), len(popular), regularisation)
+        taken = _with_transpose(users, items, np.ones(len(users)), (len(sequences), len(popular)))
+        inverse = _regularised_inverse(*taken, regularisation)
         weights = inverse.div_(-inverse.diagonal()[None, :].clone())
         weights.fill_diagonal_(0)
         return cls._largest(weights, popular, n_items, neighbours)
@@ -67,8 +68,8 @@ class LinearPrior:
         popular, sequences = _popular(sequences, n_items, max_items)
         rows, items, strength, targets = _histories(sequences, len(popular), recency)
         I, R = len(popular), len(targets)  # noqa: E741
-        inverse = _regularised_inverse(rows, items, strength, R, I, regularisation)
-        history = csr_matrix(rows, items, strength, (R, I))
+        history, transposed = _with_transpose(rows, items, strength, (R, I))
+        inverse = _regularised_inverse(history, transposed, regularisation)
         following = csr_matrix(targets, np.arange(R), np.ones(R), (I, R))
         weights = ((following @ history) @ inverse).T  # P is symmetric: P X^T Y = (Y^T X P)^T
         return cls._largest(weights, popular, n_items, neighbours)
@@ -131,11 +132,15 @@ def _histories(
     return pairs // n_items, pairs % n_items, strength, sequences.items[places].astype(np.int64)
 
 
-def _regularised_inverse(
-    rows: np.ndarray, items: np.ndarray, values: np.ndarray, n_rows: int, n_items: int, regularisation: float
-) -> Tensor:
+def _with_transpose(
+    rows: np.ndarray, items: np.ndarray, values: np.ndarray, shape: tuple[int, int]
+) -> tuple[Tensor, Tensor]:
+    """A sparse matrix `[R, I]` and its transpose `[I, R]`, both compressed by rows."""
+    return csr_matrix(rows, items, values, shape), csr_matrix(items, rows, values, shape[::-1])
+
+
+def _regularised_inverse(matrix: Tensor, transposed: Tensor, regularisation: float) -> Tensor:
     """(X^T X + lambda)^-1 of a sparse X. `[I, I]` float32"""
-    matrix = csr_matrix(rows, items, values, (n_rows, n_items))
-    gram = (csr_matrix(items, rows, values, (n_items, n_rows)) @ matrix).to_dense()
+    gram = (transposed @ matrix).to_dense()
     gram.diagonal().add_(regularisation)
     return torch.cholesky_inverse(torch.linalg.cholesky(gram))
