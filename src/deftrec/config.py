@@ -208,7 +208,9 @@ class ObjectiveOptions(Options):
     negatives_per_target: Count = Field(16, description="drawn for `pairwise` and `preference`")
     negatives_weight: Weight = 1.0
     error_weight: Weight = Field(0.2, description="weight of the denoising error itself")
-    mask_seen: bool = Field(True, description="items of the history are no negatives")
+    mask_seen: bool | Auto = Field(
+        "auto", description="items of the history are no negatives; auto: where they are not recommended either"
+    )
     full_softmax_items: Count = Field(50_000, description="larger catalogues use a sampled softmax")
     sampled_items: Count = Field(16_384, description="items of one step of the sampled softmax, with logQ correction")
 
@@ -263,6 +265,9 @@ class RetrievalOptions(Options):
     """How the generated latent is matched with the catalogue."""
 
     similarity: Literal["cosine", "inner", "l2"] = "cosine"
+    seen: Literal["exclude", "keep"] = Field(
+        "exclude", description="whether the model is to recommend items of the history: trained and validated for that"
+    )
     prior: PriorOptions = PriorOptions()
 
 

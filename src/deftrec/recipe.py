@@ -153,6 +153,7 @@ def adapt(config: Config, *, positions: int, interactions: int, users: int, item
                     config.tokenizer.training == "joint" and not middle and sparse and items <= 200_000
                 ),
             ),
+            "objective": _filled(config.objective, mask_seen=config.retrieval.seen == "exclude"),
             "training": _filled(
                 config.training,
                 learning_rate=1.5e-3 if small else 1e-3 if middle else 2e-3,
