@@ -49,10 +49,7 @@ def measure(recommender: Recommender, run: str, split: str, guidance: list[float
 
     def row(scale: float, taken_off: float) -> tuple[torch.Tensor, dict[str, float]]:
         sampling = dataclasses.replace(Sampling.of(config.diffusion), guidance_scale=scale)
-        window = int(config.data.window)
-        queries = generate_queries(
-            recommender.model, recommender.catalogue, cases.histories, window=window, sampling=sampling, seed=0
-        )
+        queries = generate_queries(recommender.model, recommender.catalogue, cases.histories, sampling=sampling, seed=0)
         ranks, lists = [], []
         for rows, scores in retriever.chunks(queries, cases.histories, exclude_seen=True):
             scores = scores - taken_off * (counts + 1).log()

@@ -33,7 +33,6 @@ def main() -> None:
             recommender.model,
             recommender.catalogue,
             cases.histories,
-            window=int(config.data.window),
             sampling=sampling,
             seed=0,
         )

@@ -71,7 +71,8 @@ def one_batch(sampled: int | None = None) -> Batch:
 
 def conditions(model: DeftRec, batch: Batch) -> torch.Tensor:
     features = model.features[batch.candidates]
-    return model.condition(model.item_tokenizer(features).ways, features, batch.items, batch.layout)
+    read = model.tokens(model.item_tokenizer(features).ways, features, batch.items, batch.layout)
+    return model.language(read, batch.layout)  # type: ignore[no-any-return]
 
 
 def test_seen_pairs_are_the_prefix_without_the_target() -> None:
@@ -196,7 +197,7 @@ def test_queries_do_not_depend_on_their_batches(
 
     def ask(histories: Sequences, **options: Any) -> torch.Tensor:
         return generate_queries(
-            model, catalogue, histories, window=WINDOW, sampling=sampling, seed=3, on_batch=sizes.append, **options
+            model, catalogue, histories, sampling=sampling, seed=3, on_batch=sizes.append, **options
         )
 
     together = ask(asked)
@@ -221,7 +222,7 @@ def test_batches_of_queries_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(DeftRec, "generate", watch)
     monkeypatch.setattr(queries, "PLACES", 100)
     asked = Sequences.from_lists([[1]] * 300 + [list(range(WINDOW))] * 300)
-    generate_queries(model.train(), model.encode_catalogue(), asked, window=WINDOW, sampling=SAMPLING, seed=0)
+    generate_queries(model.train(), model.encode_catalogue(), asked, sampling=SAMPLING, seed=0)
     assert max(rows * width for rows, width in shapes) <= 100
     assert sum(rows for rows, _ in shapes) == 600
     assert len(shapes) < 60
@@ -235,7 +236,7 @@ def test_only_the_newest_items_are_read() -> None:
 
     def ask(history: list[int]) -> torch.Tensor:
         lists = Sequences.from_lists([history])
-        return generate_queries(model, catalogue, lists, window=WINDOW, sampling=SAMPLING, seed=0)
+        return generate_queries(model, catalogue, lists, sampling=SAMPLING, seed=0)
 
     recent = list(range(WINDOW))
     torch.testing.assert_close(ask([20, 21, *recent]), ask(recent))

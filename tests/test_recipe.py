@@ -99,8 +99,8 @@ def test_mistakes_are_named(override: str, message: str, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"language": {"kind": "pretrained", "prompt": "before {history} after"}}, "must end with the placeholder"),
-        ({"language": {"kind": "pretrained", "prompt": "{user} likes {history}"}}, "{domain} and {history}"),
+        ({"language": {"kind": "pretrained", "prompts": ["before {history} after"]}}, "must end with the placeholder"),
+        ({"language": {"kind": "pretrained", "prompts": ["{user} likes {history}"]}}, "{domain} and {history}"),
         ({"tokenizer": {"drop_collaborative": 0.7, "drop_text": 0.6}}, "more than 1 together"),
         ({"tokenizer": {"training": "frozen"}}, "set reconstruction_weight above 0"),
         (

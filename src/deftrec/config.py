@@ -121,6 +121,18 @@ class NanoOptions(Options):
         return self
 
 
+class ReasoningOptions(Options):
+    """The preference in words: what the model learns to say of a history, and generates."""
+
+    weight: Weight = Field(0.0, description="of its language-model loss, 0.1 as published; 0: no words are learnt")
+    rows: Count = Field(8, description="histories of a batch whose preference is learnt")
+    history: Count = Field(50, description="newest items that are read before wording it")
+    max_tokens: Count = Field(24, description="most word pieces of it")
+    source: Literal["gold", "generated", "history"] = Field(
+        "generated", description="what is a condition in training: the right words, own ones, or without the target"
+    )
+
+
 class PretrainedOptions(Options):
     """A pre-trained Hugging Face model that reads continuous tokens among words."""
 
@@ -135,19 +147,38 @@ class PretrainedOptions(Options):
     lora_alpha: Positive = 32.0
     dropout: Rate = 0.1
     attention: Literal["auto", "eager", "sdpa"] = Field("auto", description="auto: eager on a CPU, faster there")
-    prompt: str = Field(
-        "What a person who likes {domain} took, oldest first, and what comes next: {history}",
-        description="words around the placeholder {history}; {domain} is the dataset's",
+    prompts: tuple[str, ...] = Field(
+        (),
+        description="words before {history}; {domain} is the dataset's. The first is asked, training draws one a "
+        "batch; none: the ten of deftrec.language.prompts",
     )
+    chat: bool | Auto = Field("auto", description="in the model's chat format; auto: where its tokenizer has one")
+    titles: Annotated[int, Field(ge=0)] = Field(0, description="word pieces of its title before an item's tokens")
+    max_tokens: Count | None = Field(
+        None, description="most tokens of words and history; the oldest items are left out; null: what the model reads"
+    )
+    condition: Literal["latent", "reasoning"] = Field(
+        "latent", description="state after the history; reasoning: and those of the preference that the model words"
+    )
+    reasoning: ReasoningOptions = ReasoningOptions()
 
     @model_validator(mode="after")
     def _has_history(self) -> "PretrainedOptions":
-        if not self.prompt.endswith("{history}") or self.prompt.count("{history}") != 1:
-            raise ValueError("prompt must end with the placeholder {history}, once: no place may read past its target")
-        try:
-            self.prompt.format(domain="", history="")
-        except (LookupError, ValueError):
-            raise ValueError("prompt knows the placeholders {domain} and {history}; write {{ for a brace") from None
+        for prompt in self.prompts:
+            if not prompt.endswith("{history}") or prompt.count("{history}") != 1:
+                raise ValueError(
+                    "prompts must each end with the placeholder {history}, once: no place may read past its target"
+                )
+            try:
+                prompt.format(domain="", history="")
+            except (LookupError, ValueError):
+                raise ValueError("prompts know the placeholders {domain} and {history}; write {{ for a brace") from None
+        return self
+
+    @model_validator(mode="after")
+    def _learns_to_reason(self) -> "PretrainedOptions":
+        if self.condition == "reasoning" and not self.reasoning.weight:
+            raise ValueError("condition reasoning needs words: set reasoning.weight above 0 (0.1 as published)")
         return self
 
 

@@ -28,6 +28,11 @@ class Ensemble(nn.Module):
         super().__init__()
         self.members: Sequence[DeftRec] = nn.ModuleList(members)  # type: ignore[assignment]
 
+    @property
+    def window(self) -> int:
+        """Newest items of a history that are read."""
+        return self.members[0].window
+
     def encode_catalogue(self) -> ItemLatents:
         """Tokens, latents and features of all members side by side, in evaluation mode."""
         parts = [member.encode_catalogue() for member in self.members]

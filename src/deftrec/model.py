@@ -1,14 +1,16 @@
 """DeftRec itself: tokenizer, language model and diffusion in one forward pass (arXiv 2504.12007v1, figure 2)."""
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from deftrec.config import Config
+from deftrec.config import Config, PretrainedOptions
 from deftrec.data import NOTHING
 from deftrec.diffusion import HEADS, ItemScorer, NextItems, Objective, Sample, Sampling
-from deftrec.language import LanguageModel, Layout
+from deftrec.errors import ConfigError
+from deftrec.language import LanguageModel, Layout, PretrainedLanguageModel, Reasoner, Reasoning, Worded
 from deftrec.tokenizer import QUANTISERS, Continuous, ItemFeatures, Masking, Quantiser, RobustTokenizer, Tokens
 
 
@@ -22,6 +24,7 @@ class Batch:
         targets: the item that follows each place, likewise; `NOTHING` where none is asked. `[B, L]` int64
         layout: segments and positions.
         log_q: log probability of each candidate to be among them; None where all items are. `[C]`
+        worded: some of the histories, and what is to be said of them; None where no words are learnt.
     """
 
     candidates: Tensor
@@ -29,6 +32,11 @@ class Batch:
     targets: Tensor
     layout: Layout
     log_q: Tensor | None = None
+    worded: Worded | None = None
+
+    def numbers(self, places: Tensor) -> Tensor:
+        """Item numbers of places in the candidates, anything where there is `NOTHING`."""
+        return self.candidates[places.clamp_min(0)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +82,12 @@ class DeftRec(nn.Module):
             self.user_tokenizer = self._tokenizer(config, language.width, [], frozenset(), Continuous)
         self.tokenizer_frozen = False
         self.language = language
+        self.reasoner: Reasoner | None = None
+        self.reasons = False
+        if isinstance(config.language, PretrainedOptions) and config.language.reasoning.weight:
+            self.reasoner = Reasoner(language.width, config.language.reasoning)
+            self.weights["words"] = config.language.reasoning.weight
+            self.reasons = config.language.condition == "reasoning"
         self.diffusion = HEADS[config.diffusion.head](language.width, config.diffusion, len(features.values))
         self.objective = Objective(config.objective)
 
@@ -116,20 +130,30 @@ class DeftRec(nn.Module):
         """Losses of a batch: `loss` and its parts, scalars."""
         features = self.features[batch.candidates]
         items = self.item_tokenizer(features)
-        condition = self.condition(items.ways, features, batch.items, batch.layout)
+        read = self.tokens(items.ways, features, batch.items, batch.layout)
+        condition = self.language(read, batch.layout, batch.numbers(batch.items))
 
         asked = batch.targets != NOTHING
         latents = self.diffusion.to_space(items.mean)
         seen = seen_pairs(batch, asked)
         following = NextItems(condition[asked], batch.candidates, latents, batch.targets[asked], seen, batch.log_q)
+        auxiliaries = dict(items.losses)
+        if self.reasoner is not None and batch.worded is not None:
+            worded = batch.worded
+            read = self.tokens(items.ways, features, worded.items, worded.layout)
+            language = cast(PretrainedLanguageModel, self.language)
+            auxiliaries["words"], reasoning = self.reasoner.teach(language, read, batch.numbers(worded.items), worded)
+            if self.reasons:  # these histories are asked once more, now with what was said of them
+                condition = self.reasoner.condition(reasoning)
+                following = following.extended(condition, worded.targets, worded.seen_pairs())
         losses = self.diffusion.losses(following, self.objective)
-        for name, auxiliary in items.losses.items():
+        for name, auxiliary in auxiliaries.items():
             losses[name] = auxiliary
             losses["loss"] = losses["loss"] + self.weights[name] * auxiliary
         return losses
 
-    def condition(self, ways: Tensor, features: Tensor, items: Tensor, layout: Layout) -> Tensor:
-        """What the language model makes of every prefix of every history.
+    def tokens(self, ways: Tensor, features: Tensor, items: Tensor, layout: Layout) -> Tensor:
+        """What the language model reads at every place: the item's tokens, with the user's where there are any.
 
         Args:
             ways: tokens of the candidates. `[C, K, D]`
@@ -138,7 +162,7 @@ class DeftRec(nn.Module):
             layout: where the histories lie.
 
         Returns:
-            `[B, L, D]`
+            `[B, L, K, D]`
         """
         places = items.clamp_min(0)
         read = ways[places]
@@ -148,7 +172,12 @@ class DeftRec(nn.Module):
             folded = before @ features[places] / before.sum(-1, keepdim=True)  # [B, L, F]
             user = self.user_tokenizer(folded.flatten(0, 1))
             read = read + user.ways.view_as(read)
-        return self.language(read, layout)  # type: ignore[no-any-return]
+        return read
+
+    @property
+    def window(self) -> int:
+        """Newest items of a history that are read."""
+        return self.language.window
 
     @property
     def scorer(self) -> ItemScorer | None:
@@ -181,10 +210,26 @@ class DeftRec(nn.Module):
         Args:
             items: item numbers, `NOTHING` behind the end of a history. `[B, L]`
         """
-        condition = self.condition(catalogue.ways, catalogue.features, items, layout)
-        last = (layout.segments != NOTHING).sum(1).sub(1).clamp_min(0)
-        rows = torch.arange(len(items), device=items.device)
-        return self.diffusion.generate(condition[rows, last].float(), sampling, generator, keep_path)
+        if self.reasoner is not None and self.reasons:
+            condition = self.reasoner.condition(self.reason(catalogue, items, layout))
+        else:
+            read = self.tokens(catalogue.ways, catalogue.features, items, layout)
+            last = (layout.segments != NOTHING).sum(1).sub(1).clamp_min(0)
+            rows = torch.arange(len(items), device=items.device)
+            condition = self.language(read, layout, items)[rows, last]
+        return self.diffusion.generate(condition.float(), sampling, generator, keep_path)
+
+    @torch.no_grad()
+    def reason(self, catalogue: ItemLatents, items: Tensor, layout: Layout) -> Reasoning:
+        """The preference that each history shows, in the model's own words; arguments as for `generate`.
+
+        Raises:
+            ConfigError: this model has learnt no words.
+        """
+        if self.reasoner is None:
+            raise ConfigError("this run has learnt no words: train one with language.reasoning.weight above 0")
+        read = self.tokens(catalogue.ways, catalogue.features, items, layout)
+        return self.reasoner.generate(cast(PretrainedLanguageModel, self.language), read, layout, items)
 
 
 def seen_pairs(batch: Batch, asked: Tensor) -> Tensor:

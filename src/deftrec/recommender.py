@@ -233,7 +233,7 @@ class Recommender:
     def denoising_path(self, history: Sequence[Id], steps: int = 20, seed: int = 0) -> Tensor:
         """The denoised latent after every step from a draw of noise, for plots. `[steps, D]`"""
         numbers = Sequences.from_lists([self.interactions.item_numbers(history)])
-        packed = pad_histories(numbers, np.zeros(1, np.int64), int(self.config.data.window))
+        packed = pad_histories(numbers, np.zeros(1, np.int64), self.model.window)
         device = self.catalogue.latents.device
         layout = Layout(torch.from_numpy(packed.segments).to(device), torch.from_numpy(packed.positions).to(device))
         sampling = replace(Sampling.of(self.config.diffusion), steps=steps, start="noise", samples=1)
@@ -321,7 +321,6 @@ class Recommender:
             self.model,
             self.catalogue,
             histories,
-            window=int(self.config.data.window),
             sampling=Sampling.of(self.config.diffusion),
             seed=self.config.seed if seed is None else seed,
         )

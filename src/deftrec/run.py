@@ -30,7 +30,7 @@ from deftrec.retrieval import LinearPrior
 from deftrec.tokenizer import ItemFeatures
 from deftrec.training.checkpoint import load_tensors, save_tensors
 from deftrec.training.fusion import PriorChoice
-from deftrec.training.pipeline import Fitted, build_model
+from deftrec.training.pipeline import Fitted, build_model, item_titles
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -134,7 +134,7 @@ def load_run(folder: Path, device: torch.device) -> tuple[Interactions, Config, 
         slice(0, info.collaborative_width),
         slice(info.collaborative_width, width),
     )
-    model = build_model(features, config, interactions.meta.domain)
+    model = build_model(features, config, interactions.meta.domain, item_titles(interactions))
     load_trained_tensors(model, folder / "model.safetensors")
     prior = None
     if (folder / "prior.safetensors").is_file():

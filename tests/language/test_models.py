@@ -5,17 +5,16 @@ from typing import Any
 
 import pytest
 import torch
+from laying import D, lay
 from torch import Tensor
 from transformers import BertModel, LlamaModel
 
 from deftrec.config import NanoOptions, PretrainedOptions
-from deftrec.data import NOTHING
 from deftrec.errors import ConfigError
 from deftrec.language import LanguageModel, Layout, build_language_model
 from deftrec.language.pretrained import PretrainedLanguageModel
 from toy import tiny_bert, tiny_llama
 
-D, LENGTH = 32, 18
 PROMPT = "what comes next : {history}"
 
 
@@ -29,8 +28,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def pretrained(folder: Path, **options: Any) -> PretrainedLanguageModel:
-    arguments = {"model": str(folder), "prompt": PROMPT, **options}
-    model = build_language_model(PretrainedOptions(**arguments), domain="old red items", length=LENGTH)
+    arguments = {"model": str(folder), "prompts": (PROMPT,), **options}
+    model = build_language_model(PretrainedOptions(**arguments), domain="old red items", ways=3, window=6)
     assert isinstance(model, PretrainedLanguageModel)
     return model.eval()
 
@@ -39,7 +38,7 @@ def pretrained(folder: Path, **options: Any) -> PretrainedLanguageModel:
 def language(request: pytest.FixtureRequest, folders: dict[str, Path]) -> LanguageModel:
     if request.param == "nano":
         options = NanoOptions(width=D, layers=2, heads=2)
-        return build_language_model(options, domain="items", length=LENGTH).eval()
+        return build_language_model(options, domain="items", ways=3, window=6).eval()
     name, variant = request.param.split("-")
     if variant == "lora":
         return pretrained(folders[name], tuning="lora")
@@ -50,20 +49,6 @@ def language(request: pytest.FixtureRequest, folders: dict[str, Path]) -> Langua
 def ways(request: pytest.FixtureRequest) -> int:
     count: int = request.param
     return count
-
-
-def lay(*rows: list[int], width: int | None = None) -> Layout:
-    """Rows of histories of these lengths, one after the other, and empty places behind them."""
-    width = width or max(map(sum, rows))
-    segments = torch.full((len(rows), width), NOTHING)
-    positions = torch.zeros(len(rows), width, dtype=torch.int64)
-    for row, lengths in enumerate(rows):
-        start = 0
-        for number, length in enumerate(lengths):
-            segments[row, start : start + length] = number
-            positions[row, start : start + length] = torch.arange(length)
-            start += length
-    return Layout(segments, positions)
 
 
 def test_who_sees_whom() -> None:
@@ -141,7 +126,7 @@ def test_it_is_the_model_it_wraps_run_causally(name: str, attention: str, ways: 
     else:
         oracle = LlamaModel.from_pretrained(folders[name]).eval()
     tokens = torch.randn(2, 5, ways, D)
-    words = oracle.get_input_embeddings()(language.word_ids)
+    words = oracle.get_input_embeddings()(torch.tensor(language.prompts.before[0]))
     average = oracle.get_input_embeddings().weight.norm(dim=-1).mean()
     flat = torch.nn.functional.normalize(tokens, dim=-1).flatten(1, 2) * average
     hidden = oracle(inputs_embeds=torch.cat([words.expand(2, -1, -1), flat], 1)).last_hidden_state
@@ -150,11 +135,11 @@ def test_it_is_the_model_it_wraps_run_causally(name: str, attention: str, ways: 
 
 
 def test_the_prompt_is_read(folders: dict[str, Path]) -> None:
-    one, other = (pretrained(folders["bert"], prompt=f"{words} {{history}}") for words in ("likes {domain}", "a"))
+    one, other = (pretrained(folders["bert"], prompts=(f"{words} {{history}}",)) for words in ("likes {domain}", "a"))
     tokens = torch.randn(1, 3, 1, D)
     assert not torch.isclose(one(tokens, lay([3])), other(tokens, lay([3])), atol=1e-4).all(2).any()
     vocabulary = {number: word for word, number in _tokenizer(folders["bert"]).get_vocab().items()}
-    assert [vocabulary[n] for n in one.word_ids.tolist()] == ["[CLS]", "likes", "old", "red", "items"]
+    assert [vocabulary[n] for n in one.prompts.before[0]] == ["[CLS]", "likes", "old", "red", "items"]
 
 
 def _tokenizer(folder: Path) -> Any:
@@ -201,7 +186,7 @@ def test_dropout_is_for_training_only(name: str, folders: dict[str, Path]) -> No
     tokens = torch.randn(1, 4, 1, D)
     if name == "nano":
         options = NanoOptions(width=D, dropout=0.5)
-        model: LanguageModel = build_language_model(options, domain="", length=LENGTH)
+        model: LanguageModel = build_language_model(options, domain="", ways=3, window=6)
     else:
         model = pretrained(folders[name], dropout=0.5)
     model.eval()
@@ -217,23 +202,45 @@ def test_tokens_get_the_size_of_words(folders: dict[str, Path]) -> None:
     torch.testing.assert_close(norms, words.norm(dim=-1).mean().expand_as(norms))
 
 
-def test_a_model_that_is_too_short_says_how_long_it_is(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("options", "ways", "window"),
+    [
+        ({}, 1, 11),  # 16 tokens, of which the prompt has 5
+        ({"max_tokens": 12}, 1, 7),
+        ({}, 3, 3),
+        ({"titles": 2}, 1, 3),
+        ({"reasoning": {"weight": 0.1, "max_tokens": 4}}, 1, 4),  # and three words of the question
+    ],
+)
+def test_the_oldest_items_are_left_out_where_not_all_fit(
+    options: dict[str, Any], ways: int, window: int, tmp_path: Path
+) -> None:
     torch.manual_seed(0)
-    folder = tiny_bert(tmp_path, positions=16)
-    options = PretrainedOptions(model=str(folder), prompt=PROMPT)
-    with pytest.raises(ConfigError, match=r"reads 16 tokens, .* 5 words .* history of 12 .* to 11 or less"):
-        build_language_model(options, domain="", length=12)
-    model = build_language_model(options, domain="", length=11).eval()
-    assert model(torch.randn(1, 11, 1, D), lay([11])).isfinite().all()
+    asked = PretrainedOptions(model=str(tiny_bert(tmp_path, positions=16)), prompts=(PROMPT,), **options)
+    model = build_language_model(asked, domain="", ways=ways, window=12, titles=["red old"] * 3).eval()
+    assert model.window == window
+    items = torch.zeros(1, window, dtype=torch.int64)
+    assert model(torch.randn(1, window, ways, D), lay([window]), items).isfinite().all()
+    few = build_language_model(asked, domain="", ways=ways, window=2, titles=["red old"] * 3)
+    assert few.window == 2
+
+
+def test_a_model_that_reads_no_item_says_why(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    options = PretrainedOptions(model=str(tiny_bert(tmp_path, positions=16)), prompts=(PROMPT,), titles=9)
+    with pytest.raises(
+        ConfigError, match=r"16 tokens hold no item beside 5 words; .*language.titles \(9\).*ways \(3\)"
+    ):
+        build_language_model(options, domain="", ways=3, window=12, titles=["red"])
 
 
 def test_a_folder_that_is_no_model_is_said_to_be_none(tmp_path: Path, folders: dict[str, Path]) -> None:
     (tmp_path / "config.json").write_text((folders["bert"] / "config.json").read_text())
     with pytest.raises(ConfigError, match="cannot be read as a language model"):
-        build_language_model(PretrainedOptions(model=str(tmp_path), prompt=PROMPT), domain="", length=4)
+        build_language_model(PretrainedOptions(model=str(tmp_path), prompts=(PROMPT,)), domain="", ways=1, window=4)
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(ConfigError, match="cannot be read as a language model"):
-        build_language_model(PretrainedOptions(model=str(tmp_path), prompt=PROMPT), domain="", length=4)
+        build_language_model(PretrainedOptions(model=str(tmp_path), prompts=(PROMPT,)), domain="", ways=1, window=4)
 
 
 @pytest.mark.parametrize("name", ["bert", "llama"])

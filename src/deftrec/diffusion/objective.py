@@ -1,7 +1,7 @@
 """The objective: the denoised latent close to the item that was taken, and far from those that were not."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -63,6 +63,16 @@ class NextItems:
     def denoised(self, x0_hat: Tensor, snr: Tensor | None = None) -> Denoised:
         """These items with what was denoised for them. `x0_hat` `[N, D]`, `snr` `[N]`"""
         return Denoised(x0_hat, self.latents, self.targets, self.seen, self.log_q, snr)
+
+    def extended(self, condition: Tensor, targets: Tensor, seen: Tensor) -> "NextItems":
+        """These items and `R` more behind them. `condition` `[R, D]`, `targets` `[R]`, `seen` `[M, 2]`"""
+        shifted = seen + torch.tensor([len(self), 0], device=seen.device)
+        return replace(
+            self,
+            condition=torch.cat([self.condition, condition.to(self.condition.dtype)]),
+            targets=torch.cat([self.targets, targets]),
+            seen=torch.cat([self.seen, shifted]),
+        )
 
     def select(self, rows: Tensor) -> "NextItems":
         """Some of the rows. `rows` `[N]` bool"""

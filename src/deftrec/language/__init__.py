@@ -1,19 +1,41 @@
 """Prompts and language models: tokens and words in, a condition out."""
 
+from collections.abc import Sequence
+
 from deftrec.config import LanguageOptions, NanoOptions
 from deftrec.language.base import LanguageModel, Layout
 from deftrec.language.nano import NanoLanguageModel
+from deftrec.language.preferences import Preferences, guessed_category
 from deftrec.language.pretrained import PretrainedLanguageModel
+from deftrec.language.reasoning import Reasoner, Reasoning, Worded
 from deftrec.language.weights import model_folder
 
-__all__ = ["LanguageModel", "Layout", "NanoLanguageModel", "PretrainedLanguageModel", "build_language_model"]
+__all__ = [
+    "LanguageModel",
+    "Layout",
+    "NanoLanguageModel",
+    "Preferences",
+    "PretrainedLanguageModel",
+    "Reasoner",
+    "Reasoning",
+    "Worded",
+    "build_language_model",
+    "guessed_category",
+]
 
 
-def build_language_model(options: LanguageOptions, *, domain: str, length: int) -> LanguageModel:
-    """The language model that `options` describe, for histories of up to `length` tokens.
+def build_language_model(
+    options: LanguageOptions, *, domain: str, ways: int, window: int, titles: Sequence[str] = ()
+) -> LanguageModel:
+    """The language model that `options` describe. A pre-trained model's files are fetched if they are not there.
 
-    A pre-trained model's files are fetched if they are not there.
+    Args:
+        domain: what the items are, for prompts.
+        ways: K, continuous tokens of one item.
+        window: items of one history.
+        titles: of every item, for models that read them.
     """
     if isinstance(options, NanoOptions):
-        return NanoLanguageModel(options.width, options.layers, options.heads, options.dropout, length)
-    return PretrainedLanguageModel(model_folder(options.model, options.revision), options, domain, length)
+        return NanoLanguageModel(options.width, options.layers, options.heads, options.dropout, window, ways)
+    folder = model_folder(options.model, options.revision)
+    return PretrainedLanguageModel(folder, options, domain, ways, window, titles)

@@ -21,6 +21,10 @@ class Layout:
     segments: Tensor
     positions: Tensor
 
+    def to(self, device: torch.device) -> "Layout":
+        """The layout on `device`."""
+        return Layout(self.segments.to(device), self.positions.to(device))
+
     def visible(self) -> Tensor:
         """Whether a place (second axis) may read another (third): the same history, not later. `[B, L, L]` bool
 
@@ -34,6 +38,27 @@ class Layout:
         return (same & causal & filled) | alone
 
 
+@dataclass(frozen=True, eq=False)
+class Prompt:
+    """Words and histories as a language model reads them: P words, then S tokens at each place.
+
+    Attributes:
+        embeddings: `[B, P + L S, D]`
+        mask: true where a token (second axis) may read another (third). `[B, P + L S, P + L S]` bool
+        positions: `[B, P + L S]` int64
+        present: which tokens are there at all. `[B, P + L S]` bool
+        words: P.
+        step: S.
+    """
+
+    embeddings: Tensor
+    mask: Tensor
+    positions: Tensor
+    present: Tensor
+    words: int
+    step: int
+
+
 class LanguageModel(nn.Module, ABC):
     """Reads a prompt whose last part is a history of items, K continuous tokens each.
 
@@ -43,43 +68,76 @@ class LanguageModel(nn.Module, ABC):
 
     Attributes:
         width: D, of the tokens read and of the condition.
+        window: most items of one history that are read.
         in_files: whether weights that are not trained can be read again from where they came from.
     """
 
     width: int
+    window: int
     in_files: bool = True
 
-    def forward(self, ways: Tensor, layout: Layout) -> Tensor:
+    def forward(self, ways: Tensor, layout: Layout, items: Tensor | None = None) -> Tensor:
         """Conditions of a batch of histories.
 
         Args:
             ways: continuous tokens of each place. `[B, L, K, D]`
             layout: where the histories lie.
+            items: item number of each place, anything where it is empty; None: no titles are read. `[B, L]` int64
 
         Returns:
             `[B, L, D]`; what stands at an empty place means nothing.
         """
-        B, L, K, D = ways.shape
+        prompt = self.lay_out(ways, layout, items)
+        hidden = self.read(prompt.embeddings, prompt.mask, prompt.positions)
+        return hidden[:, prompt.words + prompt.step - 1 :: prompt.step]
+
+    def lay_out(self, ways: Tensor, layout: Layout, items: Tensor | None) -> Prompt:
+        """Words, then each place's title (where the model reads titles) and its continuous tokens; see `forward`."""
+        B, L, _, D = ways.shape
         words = self.words()  # [P, D]
         P = len(words)
-        visible = layout.visible().repeat_interleave(K, 1).repeat_interleave(K, 2)
-        if K > 1:  # the tokens of one item follow one another
+        tokens = self.rescale(ways)
+        present = torch.ones(tokens.shape[:3], dtype=torch.bool, device=ways.device)
+        titles = None if items is None else self.titles(items)
+        if titles is not None:
+            tokens = torch.cat([titles[0].to(tokens.dtype), tokens], 2)
+            present = torch.cat([titles[1], present], 2)
+        S = tokens.shape[2]
+        present = present.flatten(1)  # [B, L S]
+        visible = layout.visible().repeat_interleave(S, 1).repeat_interleave(S, 2)
+        if S > 1:  # the tokens of one item follow one another, and what is not there is not read
             visible = visible & torch.ones_like(visible[0]).tril()
-        mask = torch.zeros(B, P + L * K, P + L * K, dtype=torch.bool, device=ways.device)
+            alone = torch.eye(L * S, dtype=torch.bool, device=ways.device)
+            visible = (visible & present[:, None, :]) | alone
+        mask = torch.zeros(B, P + L * S, P + L * S, dtype=torch.bool, device=ways.device)
         mask[:, :P, :P] = torch.ones(P, P, dtype=torch.bool, device=ways.device).tril()
         mask[:, P:, :P] = True
         mask[:, P:, P:] = visible
-        tokens = self.rescale(ways).reshape(B, L * K, D)
-        embeddings = torch.cat([words.to(tokens.dtype).expand(B, P, D), tokens], 1)
-        steps = torch.arange(K, device=ways.device)
-        places = (layout.positions[:, :, None] * K + steps).reshape(B, L * K) + P
+        embeddings = torch.cat([words.to(tokens.dtype).expand(B, P, D), tokens.reshape(B, L * S, D)], 1)
+        # A token's position counts the tokens of its own history before it that are there.
+        before = present.long().cumsum(1) - 1
+        starts = (torch.arange(L, device=ways.device) - layout.positions).clamp_min(0) * S
+        first = torch.where(starts > 0, before.gather(1, (starts - 1).clamp_min(0)) + 1, 0)
+        places = (before - first.repeat_interleave(S, 1)).clamp_min(0) + P
         positions = torch.cat([torch.arange(P, device=ways.device).expand(B, P), places], 1)
-        hidden = self.read(embeddings, mask, positions)
-        return hidden[:, P + K - 1 :: K]
+        there = present & (layout.segments != NOTHING).repeat_interleave(S, 1)
+        there = torch.cat([torch.ones(B, P, dtype=torch.bool, device=ways.device), there], 1)
+        return Prompt(embeddings, mask, positions, there, P, S)
 
     def words(self) -> Tensor:
         """Embeddings of the words before the history. `[P, D]`; none by default."""
         return torch.zeros(0, self.width, device=next(self.parameters()).device)
+
+    def titles(self, items: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Embeddings of the words of each item's title, and which are there; None where titles are not read.
+
+        Args:
+            items: `[B, L]` int64
+
+        Returns:
+            `[B, L, T, D]` and `[B, L, T]` bool
+        """
+        return None
 
     def rescale(self, ways: Tensor) -> Tensor:
         """Bring continuous tokens to the scale this model expects. `[B, L, K, D]` -> `[B, L, K, D]`"""

@@ -14,13 +14,14 @@ class NanoLanguageModel(LanguageModel):
         width: D.
         layers, heads: of the transformer.
         dropout: on the input and both branches of every block.
-        length: most tokens of one history (window x K).
+        window: items of one history.
+        ways: K, tokens of one item.
     """
 
-    def __init__(self, width: int, layers: int, heads: int, dropout: float, length: int) -> None:
+    def __init__(self, width: int, layers: int, heads: int, dropout: float, window: int, ways: int) -> None:
         super().__init__()
-        self.width = width
-        self.places = nn.Embedding(length, width)
+        self.width, self.window = width, window
+        self.places = nn.Embedding(window * ways, width)
         self.dropout = nn.Dropout(dropout)
         self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(layers))
         self.norm = nn.LayerNorm(width)

@@ -1,6 +1,9 @@
 """A pre-trained Hugging Face model that reads continuous tokens as `inputs_embeds`, beside words of a prompt."""
 
+import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +13,11 @@ from deftrec.config import PretrainedOptions
 from deftrec.errors import ConfigError
 from deftrec.language.base import LanguageModel
 from deftrec.language.folder import reading
+from deftrec.language.prompts import PARAPHRASES, prompt_words, title_words
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig as HubConfig
+    from transformers.cache_utils import Cache
 
 
 class PretrainedLanguageModel(LanguageModel):
@@ -21,21 +29,33 @@ class PretrainedLanguageModel(LanguageModel):
         folder: local folder with config, tokenizer and weights.
         options: tuning and prompt.
         domain: what the items are, for the prompt.
-        length: most tokens of one history (window x K).
+        ways: K, continuous tokens of one item.
+        window: items of history that are wanted.
+        titles: of every item, read where `options.titles` says so.
+
+    Attributes:
+        window: items of history that are read, those that fit beside the words.
+        prompts: word pieces around a history.
+        tokenizer: of the model.
+        end: the word piece that ends a text.
 
     Raises:
-        ConfigError: the folder cannot be read, or the model reads fewer tokens than prompt and history have.
+        ConfigError: the folder cannot be read, or not even one item fits beside the words.
     """
 
-    word_ids: Tensor
+    title_ids: Tensor
 
-    def __init__(self, folder: Path, options: PretrainedOptions, domain: str, length: int) -> None:
+    def __init__(
+        self, folder: Path, options: PretrainedOptions, domain: str, ways: int, window: int, titles: Sequence[str]
+    ) -> None:
         from transformers import AutoConfig, AutoModel, AutoTokenizer  # seconds that nobody else should wait for
 
         super().__init__()
         with reading(folder):
             config = AutoConfig.from_pretrained(folder)
             tokenizer = AutoTokenizer.from_pretrained(folder)
+        if hasattr(config, "is_decoder"):
+            config.is_decoder = True  # an encoder keeps keys and values only then; the mask is ours either way
         for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "attention_dropout"):
             if hasattr(config, name):
                 setattr(config, name, options.dropout)
@@ -52,17 +72,12 @@ class PretrainedLanguageModel(LanguageModel):
             else:
                 model = AutoModel.from_config(config, **arguments)
         self.attention, self.width = attention, int(config.hidden_size)
-        prompt = options.prompt.format(domain=domain, history="").strip()
-        ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
-        if tokenizer.cls_token_id is not None:
-            ids = [tokenizer.cls_token_id, *ids]
-        self.register_buffer("word_ids", torch.tensor(ids, dtype=torch.int64), persistent=False)
-        longest = getattr(config, "max_position_embeddings", None)
-        if longest is not None and len(ids) + length > longest:
-            raise ConfigError(
-                f"{options.model} reads {longest} tokens, but the prompt's {len(ids)} words and a history of {length} "
-                f"tokens are more: lower data.window x tokenizer.ways to {max(1, longest - len(ids))} or less"
-            )
+        chat = options.chat if options.chat != "auto" else bool(getattr(tokenizer, "chat_template", None))
+        self.tokenizer = tokenizer
+        self.end = next(int(one) for one in (tokenizer.sep_token_id, tokenizer.eos_token_id, 0) if one is not None)
+        self.prompts = prompt_words(options.prompts or PARAPHRASES, domain, tokenizer, chat)
+        self.register_buffer("title_ids", title_words(list(titles), tokenizer, options.titles), persistent=False)
+        self.window = self._window(options, config, ways, window)
         if options.tuning == "frozen":
             model.requires_grad_(False)
         elif options.tuning == "lora":
@@ -83,9 +98,40 @@ class PretrainedLanguageModel(LanguageModel):
         embeddings = model.get_input_embeddings()
         self.scale = nn.Parameter(embeddings.weight.detach().norm(dim=-1).mean().clone())
 
+    def _window(self, options: PretrainedOptions, config: "HubConfig", ways: int, window: int) -> int:
+        """Items of history that fit beside the words, at most `window`."""
+        longest = getattr(config, "max_position_embeddings", None)
+        most = min(one for one in (longest, options.max_tokens, sys.maxsize) if one is not None)
+        words = max(map(len, self.prompts.before))
+        if options.reasoning.weight:
+            words += len(self.prompts.after) + options.reasoning.max_tokens
+        room = (most - words) // (ways + options.titles)
+        if room < 1:
+            raise ConfigError(
+                f"{options.model}: {most} tokens hold no item beside {words} words; raise language.max_tokens, shorten "
+                f"language.prompts, or lower language.titles ({options.titles}) or tokenizer.ways ({ways})"
+            )
+        return min(window, room)
+
     def words(self) -> Tensor:
-        """Embeddings of the prompt's words. `[P, D]`"""
-        return self.model.get_input_embeddings()(self.word_ids)  # type: ignore[no-any-return, operator]
+        """Embeddings of the prompt's words: in training of a paraphrase drawn anew, else the first. `[P, D]`"""
+        drawn = int(torch.randint(len(self.prompts.before), ())) if self.training else 0
+        return self.embed(torch.tensor(self.prompts.before[drawn], device=self.scale.device))
+
+    def titles(self, items: Tensor) -> tuple[Tensor, Tensor] | None:
+        """See `LanguageModel.titles`."""
+        if not self.title_ids.shape[1]:
+            return None
+        ids = self.title_ids[items.clamp_min(0)]
+        return self.embed(ids.clamp_min(0)), ids >= 0
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """Word embeddings. `[...]` int64 -> `[..., D]`"""
+        return self.model.get_input_embeddings()(ids)  # type: ignore[no-any-return, operator]
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Scores of every word, by the word embeddings themselves (tied). `[..., D]` -> `[..., V]`"""
+        return hidden @ self.model.get_input_embeddings().weight.to(hidden.dtype).T  # type: ignore[no-any-return, operator]
 
     def rescale(self, ways: Tensor) -> Tensor:
         """Continuous tokens get the norm of an average word: attention and layer norms expect it."""
@@ -93,8 +139,25 @@ class PretrainedLanguageModel(LanguageModel):
 
     def read(self, embeddings: Tensor, mask: Tensor, positions: Tensor) -> Tensor:
         """See `LanguageModel.read`."""
-        mask = mask[:, None]  # [B, 1, T, T]
+        return self.read_on(embeddings, mask, positions, None)
+
+    def read_on(self, embeddings: Tensor, mask: Tensor, positions: Tensor, cache: "Cache | None") -> Tensor:
+        """`read` of the T tokens that follow the C of `cache`, which they join.
+
+        Args:
+            embeddings: `[B, T, D]`
+            mask: who reads whom, of all. `[B, T, C + T]` bool
+            positions: `[B, T]` int64
+            cache: of keys and values; None reads without one.
+        """
+        mask = mask[:, None]  # [B, 1, T, C + T]
         if self.attention == "eager":  # which adds the mask to its logits
             mask = torch.zeros_like(mask, dtype=torch.float32).masked_fill(~mask, torch.finfo(torch.float32).min)
-        out = self.model(inputs_embeds=embeddings, attention_mask=mask, position_ids=positions)
+        out = self.model(
+            inputs_embeds=embeddings,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=cache is not None,
+        )
         return out.last_hidden_state  # type: ignore[no-any-return]

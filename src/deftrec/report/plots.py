@@ -69,7 +69,7 @@ def denoising_path(recommender: Recommender, example: Example) -> str:
     interactions = recommender.interactions
     items = np.random.default_rng(0).permutation(len(latents))[:DOTS]
     paths = [plane(recommender.denoising_path(example.history, STEPS, seed)) for seed in range(DRAWS)]
-    window = int(recommender.config.data.window)
+    window = recommender.model.window
     past = plane(latents[interactions.item_numbers(example.history[-window:])])
     found = plane(latents[interactions.item_numbers([one.item for one in example.recommendations])])
     target = plane(latents[interactions.item_numbers([example.target_item])])

@@ -22,7 +22,6 @@ def generate_queries(
     catalogue: ItemLatents,
     histories: Sequences,
     *,
-    window: int,
     sampling: Sampling,
     seed: int,
     dtype: torch.dtype = torch.float32,
@@ -33,7 +32,6 @@ def generate_queries(
     Every batch draws the same noise from `seed`: a history's result does not depend on the others.
 
     Args:
-        window: newest items that are read.
         dtype: of the matrix products, by autocast; float32 is the reference.
         on_batch: called with the number of histories done since the last call.
 
@@ -42,7 +40,7 @@ def generate_queries(
     """
     device = catalogue.latents.device
     queries = torch.empty(len(histories), catalogue.latents.shape[1], device=device)
-    lengths = np.minimum(histories.lengths, window)
+    lengths = np.minimum(histories.lengths, model.window)
     order = np.argsort(lengths, kind="stable")
     was_training = model.training
     model.eval()
@@ -52,7 +50,7 @@ def generate_queries(
         places = lengths[order[start : start + PLACES]] * np.arange(1, len(order[start : start + PLACES]) + 1)
         size = max(1, int(np.searchsorted(places, PLACES, side="right")))
         which = order[start : start + size]
-        packed = pad_histories(histories, which, window)
+        packed = pad_histories(histories, which, model.window)
         layout = Layout(torch.from_numpy(packed.segments).to(device), torch.from_numpy(packed.positions).to(device))
         generator = torch.Generator(device).manual_seed(seed)
         with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):

@@ -1,14 +1,15 @@
 """Packed rows become the batches of one epoch."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
 
 from deftrec.config import ObjectiveOptions
 from deftrec.data import NOTHING, Packed, Sequences
-from deftrec.data.sequences import pack_for_training, pack_last_targets
-from deftrec.language import Layout
+from deftrec.data.sequences import pack_for_training, pack_last_targets, pad_histories
+from deftrec.language import Layout, Preferences, Worded
 from deftrec.model import Batch
 
 
@@ -23,6 +24,7 @@ class PackedBatches:
         targets: `every` position, or the `last` of each sequence.
         objective: whether a batch knows all items or a sample of them.
         seed: of packing and sampling.
+        preferences: words for what histories show, learnt beside the next item; None where none are learnt.
     """
 
     def __init__(
@@ -35,7 +37,9 @@ class PackedBatches:
         targets: str,
         objective: ObjectiveOptions,
         seed: int,
+        preferences: Preferences | None = None,
     ) -> None:
+        self.preferences = preferences
         self.sequences, self.n_items, self.window, self.seed = sequences, n_items, window, seed
         self.rows = max(1, batch_positions // window)
         self.pack = pack_for_training if targets == "every" else pack_last_targets
@@ -55,9 +59,10 @@ class PackedBatches:
         """The batch of some rows."""
         items, targets = packed.items[which], packed.targets[which]
         layout = Layout(torch.from_numpy(packed.segments[which]), torch.from_numpy(packed.positions[which]))
+        worded = None if self.preferences is None else self._worded(self.preferences, packed, which, rng)
         if self.sampled is None:
             candidates = torch.arange(self.n_items)
-            return Batch(candidates, torch.from_numpy(items), torch.from_numpy(targets), layout)
+            return Batch(candidates, torch.from_numpy(items), torch.from_numpy(targets), layout, None, worded)
         # A sample: what the batch holds, and uniform draws beside it.
         drawn = rng.integers(0, self.n_items, self.sampled)
         present = np.concatenate([items[items != NOTHING], targets[targets != NOTHING]])
@@ -71,7 +76,31 @@ class PackedBatches:
         def place(numbers: np.ndarray) -> torch.Tensor:
             return torch.from_numpy(np.where(numbers == NOTHING, NOTHING, np.searchsorted(chosen, numbers)))
 
-        return Batch(torch.from_numpy(chosen), place(items), place(targets), layout, log_q)
+        if worded is not None:  # its items are among those of the batch
+            worded = replace(worded, items=place(worded.items.numpy()), targets=place(worded.targets.numpy()))
+        return Batch(torch.from_numpy(chosen), place(items), place(targets), layout, log_q, worded)
+
+    def _worded(self, preferences: Preferences, packed: Packed, which: np.ndarray, rng: np.random.Generator) -> Worded:
+        """Some places of some rows: the history up to there, what came next, and both in words."""
+        rows, places = (packed.targets[which] != NOTHING).nonzero()
+        drawn = rng.permutation(len(rows))[: preferences.options.rows]
+        histories, targets = [], []
+        for row, place in zip(which[rows[drawn]], places[drawn], strict=True):
+            length = min(int(packed.positions[row, place]) + 1, preferences.options.history)
+            histories.append(packed.items[row, place + 1 - length : place + 1])
+            targets.append(int(packed.targets[row, place]))
+        padded = pad_histories(Sequences.from_lists(histories), np.arange(len(histories)), self.window)
+        wordings = [preferences.wording(history, target) for history, target in zip(histories, targets, strict=True)]
+        text = np.full((len(wordings), max(len(one.ids) for one in wordings)), NOTHING)
+        for n, one in enumerate(wordings):
+            text[n, : len(one.ids)] = one.ids
+        return Worded(
+            torch.from_numpy(padded.items),
+            Layout(torch.from_numpy(padded.segments), torch.from_numpy(padded.positions)),
+            torch.tensor(targets),
+            torch.from_numpy(text),
+            torch.tensor([one.past for one in wordings]),
+        )
 
 
 def batch_to(batch: Batch, device: torch.device) -> Batch:
@@ -80,6 +109,7 @@ def batch_to(batch: Batch, device: torch.device) -> Batch:
         batch.candidates.to(device),
         batch.items.to(device),
         batch.targets.to(device),
-        Layout(batch.layout.segments.to(device), batch.layout.positions.to(device)),
+        batch.layout.to(device),
         None if batch.log_q is None else batch.log_q.to(device),
+        None if batch.worded is None else batch.worded.to(device),
     )

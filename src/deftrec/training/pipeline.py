@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,7 +17,7 @@ from deftrec.diffusion import Sampling
 from deftrec.ensemble import Ensemble, Model
 from deftrec.errors import DataError
 from deftrec.hardware import training_dtype
-from deftrec.language import build_language_model
+from deftrec.language import Preferences, PretrainedLanguageModel, build_language_model
 from deftrec.language.sentences import sentence_vectors
 from deftrec.language.weights import MINILM, model_folder, weights_identity
 from deftrec.model import DeftRec
@@ -237,18 +237,20 @@ class Pipeline:
         seed = config.seed + MEMBER_SEEDS * member
         prefix, suffix = "" if fit == "train" else "refit-", f"-{member + 1}" if member else ""
         torch.manual_seed(seed)
-        model = build_member(features, config, self.interactions.meta.domain).to(self.device)
+        titles = item_titles(self.interactions)
+        model = build_member(features, config, self.interactions.meta.domain, titles).to(self.device)
         model.diffusion.prepare(model.features)
         if config.tokenizer.training == "frozen":
             self._train_tokenizer(model, seed, prefix + "tokenizer" + suffix)
         batches = PackedBatches(
             self.split.training(fit),
             self.interactions.n_items,
-            window=int(config.data.window),
+            window=model.window,
             batch_positions=int(options.batch_positions),
             targets=options.targets,
             objective=config.objective,
             seed=seed,
+            preferences=self._preferences(model),
         )
         stage = JointStage(model, batches, self.validation, config, self.dtype, prefix + "joint" + suffix)
         minutes = math.inf if options.minutes is None else options.minutes / int(options.members)
@@ -270,6 +272,19 @@ class Pipeline:
             horizon=None if chosen is None else chosen.horizon,
         )
         return model, self._train(stage, plan)
+
+    def _preferences(self, model: DeftRec) -> Preferences | None:
+        """What the model learns to say; None where it learns no words."""
+        language = model.language
+        if model.reasoner is None or not isinstance(language, PretrainedLanguageModel):
+            return None
+        categories = item_categories(self.interactions)
+        if not any(categories):
+            raise DataError(
+                f"{self.interactions.meta.name}: no item has a category, so there is no preference to put into words; "
+                "set language.reasoning.weight to 0"
+            )
+        return Preferences(categories, language, model.reasoner.options)
 
     def _train_tokenizer(self, model: DeftRec, seed: int, name: str) -> None:
         """By its own losses, then no more."""
@@ -304,7 +319,6 @@ class Pipeline:
             model,
             catalogue,
             self.validation.histories,
-            window=int(config.data.window),
             sampling=Sampling.of(config.diffusion),
             seed=config.seed,
         )
@@ -349,16 +363,27 @@ def resolve(config: Config, interactions: Interactions, split: Split) -> Config:
     )
 
 
-def build_model(features: ItemFeatures, config: Config, domain: str) -> Model:
+def build_model(features: ItemFeatures, config: Config, domain: str, titles: Sequence[str] = ()) -> Model:
     """All members, untrained, for a catalogue."""
-    members = [build_member(features, config, domain) for _ in range(int(config.training.members))]
+    members = [build_member(features, config, domain, titles) for _ in range(int(config.training.members))]
     return Ensemble(members) if len(members) > 1 else members[0]
 
 
-def build_member(features: ItemFeatures, config: Config, domain: str) -> DeftRec:
+def build_member(features: ItemFeatures, config: Config, domain: str, titles: Sequence[str] = ()) -> DeftRec:
     """An untrained DeftRec for a catalogue."""
-    length = int(config.data.window) * config.tokenizer.ways
-    return DeftRec(features, build_language_model(config.language, domain=domain, length=length), config)
+    ways, window = config.tokenizer.ways, int(config.data.window)
+    language = build_language_model(config.language, domain=domain, ways=ways, window=window, titles=titles)
+    return DeftRec(features, language, config)
+
+
+def item_titles(interactions: Interactions) -> list[str]:
+    """Of every item, empty where it has none."""
+    return interactions.catalogue["title"].to_list()
+
+
+def item_categories(interactions: Interactions) -> list[list[str]]:
+    """Of every item, in the order of the catalogue; `a|b` are two."""
+    return [[part.strip() for part in one.split("|") if part.strip()] for one in interactions.catalogue["category"]]
 
 
 def item_texts(interactions: Interactions) -> list[str]:

@@ -111,7 +111,6 @@ class JointStage(Stage):
             self.model,
             catalogue,
             self.cases.histories,
-            window=int(self.config.data.window),
             sampling=Sampling.of(self.config.diffusion),
             seed=self.config.seed,
             dtype=self.dtype,

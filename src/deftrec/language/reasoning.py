@@ -1,0 +1,204 @@
+"""The preference in words: taught, generated from a history, and pooled into the condition."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers.cache_utils import Cache, DynamicCache
+
+from deftrec.config import ReasoningOptions
+from deftrec.data import NOTHING
+from deftrec.language.base import Layout, Prompt
+from deftrec.language.preferences import SEPARATOR
+from deftrec.language.pretrained import PretrainedLanguageModel
+
+
+@dataclass(frozen=True, eq=False)
+class Worded:
+    """Histories, one a row, and the preference of each in words.
+
+    Attributes:
+        items: places in the batch's candidates, `NOTHING` behind the end. `[R, L]` int64
+        layout: of `items`.
+        targets: what came next, as places in the candidates. `[R]` int64
+        text: word pieces, `NOTHING` behind the end. `[R, S]` int64
+        past: how many of them the history alone decides. `[R]` int64
+    """
+
+    items: Tensor
+    layout: Layout
+    targets: Tensor
+    text: Tensor
+    past: Tensor
+
+    def to(self, device: torch.device) -> "Worded":
+        """The same on `device`."""
+        tensors = (one.to(device) for one in (self.targets, self.text, self.past))
+        return Worded(self.items.to(device), self.layout.to(device), *tensors)
+
+    def seen_pairs(self) -> Tensor:
+        """(row, place in the candidates) of every item of a history that is not what came next. `[M, 2]` int64"""
+        other = (self.items != NOTHING) & (self.items != self.targets[:, None])
+        rows, places = other.nonzero(as_tuple=True)
+        return torch.stack([rows, self.items[rows, places]], 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Reasoning:
+    """What a model thinks of N histories.
+
+    Attributes:
+        text: word pieces, `NOTHING` behind the end. `[N, S]` int64
+        hidden: the state at each of them. `[N, S, D]`
+        counts: which states are part of the condition. `[N, S]` bool
+        history: the state after the history, before any words. `[N, D]`
+    """
+
+    text: Tensor
+    hidden: Tensor
+    counts: Tensor
+    history: Tensor
+
+
+class Reasoner(nn.Module):
+    """Teaches a language model to word a preference, lets it generate one, and makes a condition of it.
+
+    condition = state after the history + W sum_s a_s h_s, a = softmax(q . h_s): attention pooling over the states of
+    the text (DeftRec, section on reasoning content). W starts at zero, so that the model starts as the one without.
+
+    Args:
+        width: D of the language model.
+        options: what is learnt, and which words are a condition in training.
+    """
+
+    def __init__(self, width: int, options: ReasoningOptions) -> None:
+        super().__init__()
+        self.options = options
+        # A model that never predicted words in order has no states made for it; at first this changes nothing.
+        self.speak = nn.Linear(width, width)
+        nn.init.eye_(self.speak.weight)
+        nn.init.zeros_(self.speak.bias)
+        self.query = nn.Parameter(torch.zeros(width))
+        self.pooled = nn.Linear(width, width, bias=False)
+        nn.init.zeros_(self.pooled.weight)
+
+    def teach(
+        self, language: PretrainedLanguageModel, ways: Tensor, items: Tensor, worded: Worded
+    ) -> tuple[Tensor, Reasoning]:
+        """The loss of the right words, and the reasoning that training conditions on.
+
+        Args:
+            ways: continuous tokens at the places of `worded`. `[R, L, K, D]`
+            items: item numbers of these places. `[R, L]` int64
+            worded: histories and words.
+
+        Returns:
+            mean cross-entropy of a word piece, scalar; reasoning with the text that `options.source` says.
+        """
+        reading = _Reading(language, ways, worded.layout, items)
+        hidden = reading.states(worded.text)
+        asked = worded.text != NOTHING
+        before = torch.cat([reading.question[:, None], hidden[:, :-1]], 1)
+        loss = F.cross_entropy(self._logits(language, before[asked]).float(), worded.text[asked])
+        text, counts = worded.text, asked
+        if self.options.source == "history":
+            counts = torch.arange(text.shape[1], device=text.device) < worded.past[:, None]
+        elif self.options.source == "generated":
+            was_training = language.training
+            text = self.generate(language.eval(), ways.detach(), worded.layout, items).text
+            language.train(was_training)
+            hidden, counts = reading.states(text), text != NOTHING
+        return loss, Reasoning(text, hidden, counts, reading.history)
+
+    @torch.no_grad()
+    def generate(
+        self, language: PretrainedLanguageModel, ways: Tensor, layout: Layout, items: Tensor, cached: bool = True
+    ) -> Reasoning:
+        """Greedy words after each history, one history a row.
+
+        Args:
+            ways: `[N, L, K, D]`
+            layout: of the histories.
+            items: item numbers. `[N, L]` int64
+            cached: keep keys and values; False reads everything anew for every word, the plain reference.
+        """
+        reading = _Reading(language, ways, layout, items, DynamicCache() if cached else None)
+        text = torch.zeros(len(ways), 0, dtype=torch.int64, device=ways.device)
+        over = torch.zeros(len(ways), dtype=torch.bool, device=ways.device)
+        state, hidden = reading.question, []
+        while text.shape[1] < self.options.max_tokens and not over.all():
+            word = self._logits(language, state).argmax(-1).masked_fill(over, NOTHING)
+            text = torch.cat([text, word[:, None]], 1)
+            state = reading.next_state(text)
+            hidden.append(state)
+            over = over | (word == language.end)
+        counts = text != NOTHING
+        if self.options.source == "history":  # a guess was no condition in training, so it is none here
+            separator = language.tokenizer(SEPARATOR, add_special_tokens=False)["input_ids"][-1]
+            counts = counts & ((text == separator).cumsum(1) == 0)
+        return Reasoning(text, torch.stack(hidden, 1), counts, reading.history)
+
+    def condition(self, reasoning: Reasoning) -> Tensor:
+        """`[N, D]`; that of the history alone where no word counts."""
+        hidden, counts = reasoning.hidden.float(), reasoning.counts
+        attention = (hidden @ self.query).masked_fill(~counts, torch.finfo(torch.float32).min).softmax(-1) * counts
+        pooled = (attention[..., None] * hidden).sum(1)
+        return reasoning.history + self.pooled(pooled.to(reasoning.history.dtype))  # type: ignore[no-any-return]
+
+    def _logits(self, language: PretrainedLanguageModel, states: Tensor) -> Tensor:
+        return language.logits(self.speak(states))
+
+
+class _Reading:
+    """Histories, one a row, read up to the question; words are read on from there.
+
+    Attributes:
+        history: the state after each history. `[N, D]`
+        question: the state after the question, from which the first word is predicted. `[N, D]`
+    """
+
+    def __init__(
+        self,
+        language: PretrainedLanguageModel,
+        ways: Tensor,
+        layout: Layout,
+        items: Tensor,
+        cache: Cache | None = None,
+    ) -> None:
+        self.language, self.cache = language, cache
+        self.prompt: Prompt = language.lay_out(ways, layout, items)
+        self.after = torch.tensor(language.prompts.after, device=ways.device)
+        length = (layout.segments != NOTHING).sum(1)
+        self.last = self.prompt.words + length.clamp_min(1) * self.prompt.step - 1
+        hidden = self._read(self._words(torch.zeros(len(ways), 0, dtype=torch.int64, device=ways.device)))
+        self.history = hidden.gather(1, self.last[:, None, None].expand(-1, 1, hidden.shape[2]))[:, 0]
+        self.question = hidden[:, -1]
+
+    def states(self, text: Tensor) -> Tensor:
+        """The state at each word. `[N, S]` -> `[N, S, D]`"""
+        return self._read(self._words(text))[:, self.prompt.embeddings.shape[1] + len(self.after) :]
+
+    def next_state(self, text: Tensor) -> Tensor:
+        """The state at the last word; with a cache nothing else is read. `[N, S]` -> `[N, D]`"""
+        if self.cache is None:
+            return self.states(text)[:, -1]
+        embeddings, mask, positions = self._words(text)
+        return self.language.read_on(embeddings[:, -1:], mask[:, -1:], positions[:, -1:], self.cache)[:, 0]
+
+    def _read(self, asked: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+        return self.language.read_on(*asked, self.cache)
+
+    def _words(self, text: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Prompt, question and `text` `[N, S]`: embeddings, mask and positions of all of them."""
+        prompt, N = self.prompt, len(text)
+        ids = torch.cat([self.after.expand(N, -1), text], 1)
+        W, before = ids.shape[1], prompt.embeddings.shape[1]
+        words = self.language.embed(ids.clamp_min(0)).to(prompt.embeddings.dtype)
+        mask = torch.zeros(N, before + W, before + W, dtype=torch.bool, device=ids.device)
+        mask[:, :before, :before] = prompt.mask
+        mask[:, before:, :before] = prompt.present[:, None]
+        mask[:, before:, before:] = torch.ones(W, W, dtype=torch.bool, device=ids.device).tril()
+        steps = torch.arange(W, device=ids.device)
+        positions = torch.cat([prompt.positions, prompt.present.sum(1)[:, None] + steps], 1)
+        return torch.cat([prompt.embeddings, words], 1), mask, positions

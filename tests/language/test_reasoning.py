@@ -1,0 +1,150 @@
+"""The preference in words: what is taught, that it is learnt, and that a cache changes nothing."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from laying import D, lay
+
+from deftrec.config import PretrainedOptions, ReasoningOptions
+from deftrec.data import NOTHING
+from deftrec.language import (
+    Preferences,
+    PretrainedLanguageModel,
+    Reasoner,
+    Worded,
+    build_language_model,
+    guessed_category,
+)
+from toy import tiny_bert, tiny_llama
+
+CATEGORIES = [["red"], ["green", "old"], ["blue"], [], ["old"], ["new"]]
+PROMPT = "what comes next : {history}"
+
+
+@pytest.fixture(params=["bert", "llama"])
+def language(request: pytest.FixtureRequest, tmp_path: Path) -> PretrainedLanguageModel:
+    torch.manual_seed(0)
+    folder = {"bert": tiny_bert, "llama": tiny_llama}[request.param](tmp_path)
+    options = PretrainedOptions(
+        model=str(folder),
+        prompts=(PROMPT,),
+        titles=1,
+        dropout=0.0,
+        reasoning=ReasoningOptions(weight=0.1, max_tokens=8),
+    )
+    model = build_language_model(options, domain="", ways=2, window=5, titles=["red", "old", "", "a", "new", "red"])
+    assert isinstance(model, PretrainedLanguageModel)
+    return model
+
+
+def worded(language: PretrainedLanguageModel, histories: list[list[int]], targets: list[int]) -> Worded:
+    preferences = Preferences(CATEGORIES, language, ReasoningOptions(weight=0.1, max_tokens=12))
+    said = [preferences.wording(np.array(one), target) for one, target in zip(histories, targets, strict=True)]
+    width = max(map(len, histories))
+    items = torch.tensor([one + [NOTHING] * (width - len(one)) for one in histories])
+    text = torch.full((len(said), max(len(one.ids) for one in said)), NOTHING)
+    for row, one in zip(text, said, strict=True):
+        row[: len(one.ids)] = torch.tensor(one.ids)
+    layout = lay(*([len(one)] for one in histories))
+    return Worded(items, layout, torch.tensor(targets), text, torch.tensor([one.past for one in said]))
+
+
+def test_what_is_said_of_a_history(language: PretrainedLanguageModel) -> None:
+    preferences = Preferences(CATEGORIES, language, ReasoningOptions(weight=0.1, max_tokens=12))
+    assert preferences.past(np.array([0, 1, 4, 2])) == ["old", "blue", "green"]  # the newest first among equals
+    wording = preferences.wording(np.array([0, 0, 2]), 1)
+    words = language.tokenizer.convert_ids_to_tokens(list(wording.ids))
+    assert [word for word in words if word != "[UNK]"] == ["red", ",", "blue", "next", ":", "green", "[SEP]"]
+    assert wording.past == 3
+    assert wording.ids[-1] == language.end
+    unknown = preferences.wording(np.array([0]), 3)  # the next item has no category
+    assert unknown.past == len(unknown.ids) - 1
+    short = Preferences(CATEGORIES, language, ReasoningOptions(weight=0.1, max_tokens=2))
+    assert len(short.wording(np.array([0, 2]), 1).ids) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "guess"),
+    [
+        ("drama, war ; next : sci - fi [SEP]", "Sci-Fi"),
+        ("drama; next: Film-Noir and more", "Film-Noir"),
+        ("drama; next: film", "Film"),
+        ("drama, film", None),
+        ("film; next: nothing known", None),
+    ],
+)
+def test_the_guess_in_a_text(text: str, guess: str | None) -> None:
+    assert guessed_category(text, ["Film", "Film-Noir", "Sci-Fi", "Drama", ""]) == guess
+
+
+def test_generation_with_a_cache_equals_without(language: PretrainedLanguageModel) -> None:
+    language.eval()
+    reasoner = Reasoner(D, ReasoningOptions(weight=0.1, max_tokens=6))
+    torch.nn.init.normal_(reasoner.speak.weight)  # so that not all rows say the same
+    asked = worded(language, [[0, 1, 2], [4], [5, 3, 2, 1, 0]], [1, 2, 3])
+    ways, numbers = torch.randn(3, 5, 2, D), asked.items.clamp_min(0)
+    fast = reasoner.generate(language, ways, asked.layout, numbers)
+    plain = reasoner.generate(language, ways, asked.layout, numbers, cached=False)
+    assert torch.equal(fast.text, plain.text)
+    for one, other in ((fast.hidden, plain.hidden), (fast.history, plain.history)):
+        torch.testing.assert_close(one, other, atol=2e-5, rtol=1e-4)
+    for row in range(3):  # nor does it matter who shares the batch, or how wide it is
+        length = int((asked.items[row] != NOTHING).sum())
+        alone = reasoner.generate(
+            language, ways[row : row + 1, :length], lay([length]), numbers[row : row + 1, :length]
+        )
+        said = min(alone.text.shape[1], fast.text.shape[1])
+        assert torch.equal(alone.text[0, :said], fast.text[row, :said])
+        torch.testing.assert_close(alone.history[0], fast.history[row], atol=2e-5, rtol=1e-4)
+        torch.testing.assert_close(reasoner.condition(alone)[0], reasoner.condition(fast)[row], atol=2e-5, rtol=1e-4)
+
+
+def test_the_state_after_a_history_is_the_models_own(language: PretrainedLanguageModel) -> None:
+    language.eval()
+    reasoner = Reasoner(D, ReasoningOptions(weight=0.1))
+    asked = worded(language, [[0, 1, 2], [4, 3, 1]], [1, 2])
+    ways = torch.randn(2, 3, 2, D)
+    plain = language(ways, asked.layout, asked.items)[:, -1]
+    reasoning = reasoner.generate(language, ways, asked.layout, asked.items)
+    torch.testing.assert_close(reasoning.history, plain, atol=2e-5, rtol=1e-4)
+    torch.testing.assert_close(reasoner.condition(reasoning), plain, atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("source", ["gold", "history", "generated"])
+def test_words_are_learnt_and_the_condition_is_made_of_them(language: PretrainedLanguageModel, source: str) -> None:
+    """Two histories, two texts: after some steps the model says each of its own accord."""
+    reasoner = Reasoner(D, ReasoningOptions(weight=0.1, max_tokens=12, source=source))  # type: ignore[arg-type]
+    asked = worded(language, [[0, 0], [4, 2]], [1, 5])
+    ways = torch.randn(2, 2, 2, D)
+    parameters = [p for p in [*language.parameters(), *reasoner.parameters()] if p.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=1e-2)
+    for _ in range(60):
+        loss, reasoning = reasoner.teach(language, ways, asked.items, asked)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert float(loss) < 0.1
+    said = reasoner.generate(language.eval(), ways, asked.layout, asked.items)
+    filled = asked.text[:, : said.text.shape[1]]
+    assert torch.equal(said.text[filled != NOTHING], filled[filled != NOTHING])
+    torch.nn.init.normal_(reasoner.pooled.weight)
+    torch.nn.init.normal_(reasoner.query)
+    with torch.no_grad():  # what is a condition in training is one in use: no gap is left once the words are right
+        _, reasoning = reasoner.teach(language, ways, asked.items, asked)
+        torch.testing.assert_close(reasoner.condition(reasoning), reasoner.condition(said), atol=1e-3, rtol=1e-3)
+    length = asked.past if source == "history" else (asked.text != NOTHING).sum(1)
+    assert torch.equal(said.counts.sum(1), length)
+
+
+def test_no_word_depends_on_what_comes_after_it(language: PretrainedLanguageModel) -> None:
+    """The text that a target decides cannot reach what stands before it, the history's own words among them."""
+    language.eval()
+    reasoner = Reasoner(D, ReasoningOptions(weight=0.1, source="history"))
+    torch.nn.init.normal_(reasoner.pooled.weight)
+    ways = torch.randn(1, 2, 2, D)
+    one, other = (worded(language, [[0, 4]], [target]) for target in (1, 5))
+    assert not torch.equal(one.text, other.text)
+    conditions = [reasoner.condition(reasoner.teach(language, ways, asked.items, asked)[1]) for asked in (one, other)]
+    torch.testing.assert_close(conditions[0], conditions[1])
