@@ -155,7 +155,7 @@ def test_nothing_stays_automatic(positions: int, interactions: int, users: int, 
 
 
 def test_a_width_that_is_adapted_fits_the_heads() -> None:
-    config = adapt(build_config({"language": {"heads": 3}}, "test"), positions=1, interactions=1, users=1, items=1)
+    config = adapt(build_config({"language": {"kind": "nano", "heads": 3}}, "test"), positions=1, interactions=1, users=1, items=1)
     assert config.language == NanoOptions(width=66, layers=2, heads=3, dropout=0.3)
 
 
