@@ -109,14 +109,14 @@ class NanoOptions(Options):
     """A small causal transformer, trained from scratch."""
 
     kind: Literal["nano"] = "nano"
-    width: Count = 64
+    width: Count | Auto = "auto"
     layers: Count = 2
     heads: Count = 2
-    dropout: Rate = 0.3
+    dropout: Rate | Auto = "auto"
 
     @model_validator(mode="after")
     def _divisible(self) -> "NanoOptions":
-        if self.width % (2 * self.heads):
+        if self.width != "auto" and self.width % (2 * self.heads):
             raise ValueError(f"width {self.width} must be a multiple of twice the {self.heads} heads")
         return self
 
@@ -286,7 +286,7 @@ class PriorOptions(Options):
     slit_regularisation: tuple[Positive, ...] = Field((100.0, 1000.0), description="of SLIT; validation chooses")
     slit_recency: tuple[Weight, ...] = Field((0.5,), description="the same p for SLIT, which is fitted with it")
     weights: tuple[Weight, ...] = Field(
-        (0.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0), description="tried; validation chooses"
+        (0.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0), description="tried; validation chooses"
     )
     neighbours: Count = Field(512, description="largest entries kept for each item")
     max_items: Count = Field(20_000, description="the most popular items that take part; bounds memory and time")

@@ -49,7 +49,7 @@ def test_help_and_version_of_all(deftrec: Call) -> None:
         (["train", "--data", "{data}", "--out", "{tmp}/r", "--set", "training.epoch=3"], 1, "'training.epochs'"),
         (["train", "--data", "{data}", "--out", "{tmp}/r", "--set", "training.epochs"], 1, "write key=value"),
         (["train", "--data", "{data}", "--out", "{tmp}/r", "--set", "training.epochs=-1"], 1, "training.epochs"),
-        (["train", "--data", "{data}", "--out", "{tmp}/r", "--recipe", "nanoo"], 1, "default, ml-100k, nano"),
+        (["train", "--data", "{data}", "--out", "{tmp}/r", "--recipe", "nanoo"], 1, "default, minilm, ml-100k, nano"),
         (["train", "--data", "{tmp}/absent", "--out", "{tmp}/r"], 1, "no interactions.parquet"),
         (["train", "--out", "{tmp}/r"], 2, "--data"),
         (["trian"], 2, "'train'"),

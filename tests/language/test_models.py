@@ -37,7 +37,7 @@ def pretrained(folder: Path, **options: Any) -> PretrainedLanguageModel:
 @pytest.fixture(params=["nano", "bert-eager", "bert-sdpa", "llama-eager", "llama-sdpa", "llama-lora"])
 def language(request: pytest.FixtureRequest, folders: dict[str, Path]) -> LanguageModel:
     if request.param == "nano":
-        options = NanoOptions(width=D, layers=2, heads=2)
+        options = NanoOptions(width=D, layers=2, heads=2, dropout=0.3)
         return build_language_model(options, domain="items", ways=3, window=6).eval()
     name, variant = request.param.split("-")
     if variant == "lora":

@@ -36,6 +36,8 @@ def build_language_model(
         titles: of every item, for models that read them.
     """
     if isinstance(options, NanoOptions):
-        return NanoLanguageModel(options.width, options.layers, options.heads, options.dropout, window, ways)
+        return NanoLanguageModel(
+            int(options.width), options.layers, options.heads, float(options.dropout), window, ways
+        )
     folder = model_folder(options.model, options.revision)
     return PretrainedLanguageModel(folder, options, domain, ways, window, titles)
