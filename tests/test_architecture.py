@@ -23,7 +23,7 @@ ORDER = [
     "retrieval",
     *("evaluation", "wording"),
     "training",
-    *("run", "recommender"),
+    *("run", "explanation", "recommender"),
     "benchmark",
     "report",
     "ablation",

@@ -167,7 +167,7 @@ class PretrainedOptions(Options):
         for prompt in self.prompts:
             if not prompt.endswith("{history}") or prompt.count("{history}") != 1:
                 raise ValueError(
-                    "prompts must each end with the placeholder {history}, once: no place may read past its target"
+                    "prompts must end with the placeholder {history}, once each: no place may read past its target"
                 )
             try:
                 prompt.format(domain="", history="")
@@ -292,6 +292,15 @@ class PriorOptions(Options):
     max_items: Count = Field(20_000, description="the most popular items that take part; bounds memory and time")
 
 
+class TextMatchOptions(Options):
+    """The model's words against each item's text, in the retrieval score: similarity x (1 + weight x match)."""
+
+    match: Literal["none", "sentence", "overlap"] = Field(
+        "none", description="cosine of sentence vectors, or the share of the words that the item's text has too"
+    )
+    weights: tuple[Weight, ...] = Field((0.0, 0.05, 0.1, 0.2, 0.4, 0.8), description="tried; validation chooses")
+
+
 class RetrievalOptions(Options):
     """How the generated latent is matched with the catalogue."""
 
@@ -299,7 +308,14 @@ class RetrievalOptions(Options):
     seen: Literal["exclude", "keep"] = Field(
         "exclude", description="whether the model is to recommend items of the history: trained and validated for that"
     )
+    text: TextMatchOptions = TextMatchOptions()
     prior: PriorOptions = PriorOptions()
+
+    @model_validator(mode="after")
+    def _bounded_similarity(self) -> "RetrievalOptions":
+        if self.text.match != "none" and self.similarity != "cosine":
+            raise ValueError("text.match multiplies a similarity that cannot be negative: set similarity to cosine")
+        return self
 
 
 class Config(Options):
@@ -320,6 +336,17 @@ class Config(Options):
     def _members_have_latents(self) -> "Config":
         if self.diffusion.head == "semantic-ids" and self.training.members not in {1, "auto"}:
             raise ValueError("training.members average latents, and diffusion.head semantic-ids has none: set it to 1")
+        return self
+
+    @model_validator(mode="after")
+    def _has_words(self) -> "Config":
+        language = self.language
+        words = isinstance(language, PretrainedOptions) and language.reasoning.weight > 0
+        if self.retrieval.text.match != "none" and not words:
+            raise ValueError(
+                "retrieval.text.match needs a model that learns words: set language.reasoning.weight above 0 "
+                "(language.kind pretrained)"
+            )
         return self
 
     @model_validator(mode="after")

@@ -33,6 +33,11 @@ class Ensemble(nn.Module):
         """Newest items of a history that are read."""
         return self.members[0].window
 
+    @property
+    def words(self) -> bool:
+        """Whether the members have learnt to word a preference."""
+        return self.members[0].words
+
     def encode_catalogue(self) -> ItemLatents:
         """Tokens, latents and features of all members side by side, in evaluation mode."""
         parts = [member.encode_catalogue() for member in self.members]
@@ -41,6 +46,10 @@ class Ensemble(nn.Module):
             _joined([part.latents for part in parts]),
             torch.cat([part.features for part in parts], -1),
         )
+
+    def say(self, catalogue: ItemLatents, items: Tensor, layout: Layout) -> list[str]:
+        """What the first member says of each history; see `DeftRec.say`."""
+        return self.members[0].say(self._own(catalogue)[0], items, layout)
 
     def generate(
         self,
@@ -52,15 +61,17 @@ class Ensemble(nn.Module):
         keep_path: bool = False,
     ) -> Sample:
         """See `DeftRec.generate`; `catalogue` is that of `encode_catalogue`."""
-        M = len(self.members)
-        tensors = catalogue.ways, catalogue.latents, catalogue.features
-        catalogues = [ItemLatents(*parts) for parts in zip(*(one.chunk(M, -1) for one in tensors), strict=True)]
         samples = [
             member.generate(own, items, layout, sampling, generator, keep_path)
-            for member, own in zip(self.members, catalogues, strict=True)
+            for member, own in zip(self.members, self._own(catalogue), strict=True)
         ]
         paths = [sample.path for sample in samples if sample.path is not None]
         return Sample(_joined([sample.x0 for sample in samples]), _joined(paths) if paths else None)
+
+    def _own(self, catalogue: ItemLatents) -> list[ItemLatents]:
+        """What each member made of the catalogue."""
+        tensors = catalogue.ways, catalogue.latents, catalogue.features
+        return [ItemLatents(*one) for one in zip(*(t.chunk(len(self.members), -1) for t in tensors), strict=True)]
 
 
 Model: TypeAlias = DeftRec | Ensemble

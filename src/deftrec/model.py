@@ -180,6 +180,11 @@ class DeftRec(nn.Module):
         return self.language.window
 
     @property
+    def words(self) -> bool:
+        """Whether it has learnt to word a preference."""
+        return self.reasoner is not None
+
+    @property
     def scorer(self) -> ItemScorer | None:
         """What scores items where the head generates no latent; None where latents are compared."""
         return self.diffusion.scorer
@@ -230,6 +235,10 @@ class DeftRec(nn.Module):
             raise ConfigError("this run has learnt no words: train one with language.reasoning.weight above 0")
         read = self.tokens(catalogue.ways, catalogue.features, items, layout)
         return self.reasoner.generate(cast(PretrainedLanguageModel, self.language), read, layout, items)
+
+    def say(self, catalogue: ItemLatents, items: Tensor, layout: Layout) -> list[str]:
+        """The text of `reason`."""
+        return cast(PretrainedLanguageModel, self.language).spell(self.reason(catalogue, items, layout).text)
 
 
 def seen_pairs(batch: Batch, asked: Tensor) -> Tensor:

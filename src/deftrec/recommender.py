@@ -19,17 +19,50 @@ from deftrec.diffusion import Sampling
 from deftrec.ensemble import Model
 from deftrec.errors import ConfigError, DataError, DeftRecError
 from deftrec.evaluation import Result, Seen, TargetRanks, evaluate, ranking_frame, ranks_from_scores
+from deftrec.explanation import Asked, reasons
 from deftrec.files import write_text
 from deftrec.hardware import default_device
 from deftrec.language import Layout
 from deftrec.progress import Progress, Silent
-from deftrec.retrieval import Found, LinearPrior, Retriever, generate_queries, top
+from deftrec.retrieval import Found, LinearPrior, Retriever, TextMatch, generate_queries, generate_texts, top
 from deftrec.run import Request, RunInfo, load_run, read_model, save_run
 from deftrec.training.log import TrainingLog
 from deftrec.training.pipeline import Fitted, Pipeline
 
 ScoreParts: TypeAlias = Literal["hybrid", "latent", "prior"]
 USERS_AT_ONCE = 4096
+MOVERS = 3
+"""Items of the history that an explanation names."""
+
+
+@dataclass(frozen=True)
+class Mover:
+    """An item of the history that moved a recommendation.
+
+    Attributes:
+        item: external id.
+        title: its title, or its id where it has none.
+        change: of the recommended item's log share of the whole catalogue's score, by this item's being there.
+    """
+
+    item: Id
+    title: str
+    change: float
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why an item was recommended.
+
+    Attributes:
+        text: the preference that the history shows, in the model's words; None where it has learnt none.
+        movers: the items of the history that moved this recommendation most, by leaving each out; best first.
+        shares: of `latent`, `text` and `prior` in what lifts the item above the catalogue's average, from 0 to 1.
+    """
+
+    text: str | None
+    movers: tuple[Mover, ...]
+    shares: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -42,6 +75,7 @@ class Recommendation:
         score: comparable within one list only.
         rank: from 1.
         source: `deftrec`, or `popularity` for somebody without any history.
+        explanation: where one was asked for and there is a history.
     """
 
     item: Id
@@ -49,6 +83,7 @@ class Recommendation:
     score: float
     rank: int
     source: Literal["deftrec", "popularity"] = "deftrec"
+    explanation: Explanation | None = None
 
 
 class Recommender:
@@ -58,7 +93,13 @@ class Recommender:
     """
 
     def __init__(
-        self, interactions: Interactions, config: Config, info: RunInfo, model: Model, prior: LinearPrior | None
+        self,
+        interactions: Interactions,
+        config: Config,
+        info: RunInfo,
+        model: Model,
+        prior: LinearPrior | None = None,
+        match: TextMatch | None = None,
     ) -> None:
         self.interactions, self.config, self.info = interactions, config, info
         self.model, self.prior = model.eval(), prior
@@ -69,6 +110,8 @@ class Recommender:
             prior=prior,
             weight=choice.weight if choice and prior else 0.0,
             recency=choice.recency if choice else 0.0,
+            match=match,
+            text_weight=info.text.weight if info.text and match else 0.0,
         )
 
     @cached_property
@@ -129,14 +172,15 @@ class Recommender:
         )
 
         def trained(fitted: Fitted) -> "Recommender":
-            return cls(interactions, fitted.config, RunInfo.of(fitted, interactions), fitted.model, fitted.prior)
+            info = RunInfo.of(fitted, interactions)
+            return cls(interactions, fitted.config, info, fitted.model, fitted.prior, fitted.match)
 
         recommender = trained(
             pipeline.run(refit, None if on_train is None else lambda fitted: on_train(trained(fitted)))
         )
         log.close()
         if folder is not None:
-            save_run(folder, recommender.model, recommender.config, recommender.info, recommender.prior)
+            recommender._save(folder)
             shutil.rmtree(folder / "work", ignore_errors=True)
         return recommender
 
@@ -151,7 +195,10 @@ class Recommender:
             config=self.config, fingerprint=self.info.fingerprint, refit=self.info.fit == "train+validation"
         )
         _prepare(folder, request, self.interactions, resume=False)
-        save_run(folder, self.model, self.config, self.info, self.prior)
+        self._save(folder)
+
+    def _save(self, folder: Path) -> None:
+        save_run(folder, self.model, self.config, self.info, self.prior, self.retriever.match)
 
     @classmethod
     def load(cls, directory: str | Path, device: torch.device | None = None) -> "Recommender":
@@ -172,6 +219,7 @@ class Recommender:
         k: int = 10,
         exclude_seen: bool = True,
         seed: int | None = None,
+        explain: bool = False,
     ) -> list[Recommendation]:
         """The `k` best items for a known user, or after any history.
 
@@ -181,6 +229,7 @@ class Recommender:
             k: length of the list, shorter where the catalogue ends.
             exclude_seen: leave out items of the history.
             seed: of the sampling noise; None: the configuration's.
+            explain: say why; this asks the model once for every item of the history.
 
         Raises:
             DataError: unknown user or item.
@@ -192,7 +241,8 @@ class Recommender:
             items = self.interactions.sequences[self.interactions.user_number(user)].astype(np.int64)
         else:
             items = self.interactions.item_numbers(history or [])
-        return self._lists(Sequences.from_lists([items]), k, exclude_seen, seed)[0]
+        [found] = self._lists(Sequences.from_lists([items]), k, exclude_seen, seed)
+        return self._explained(found, items, seed) if explain and len(items) and found else found
 
     def recommend_many(
         self,
@@ -216,6 +266,18 @@ class Recommender:
             found = self._search(sequences.select(users), k, exclude_seen, seed)
             ids = self.interactions.users.gather(users).to_list()
             yield ranking_frame(self.interactions, ids, found.items.cpu().numpy(), found.scores.cpu().numpy())
+
+    def preference(self, *, history: Sequence[Id]) -> str:
+        """The preference that a history shows, in the model's words.
+
+        Raises:
+            ConfigError: the run has learnt no words, or the history is empty.
+            DataError: unknown item.
+        """
+        if not history:
+            raise ConfigError("an empty history shows no preference; give one item or more")
+        numbers = Sequences.from_lists([self.interactions.item_numbers(history)])
+        return generate_texts(self.model, self.catalogue, numbers)[0]
 
     def similar(self, item: Id, k: int = 10) -> list[Recommendation]:
         """The `k` items whose latents have the largest cosine with that of `item`.
@@ -258,7 +320,11 @@ class Recommender:
     def evaluate_parts(self, split: Part = "test", seen: Seen = "exclude") -> dict[ScoreParts, Result]:
         """`evaluate` of the hybrid and, where the run has a prior, of each part alone; the histories are read once."""
         cases, queries = self._ask(split)
-        parts: tuple[ScoreParts, ...] = ("hybrid", "latent", "prior") if self.prior is not None else ("hybrid",)
+        parts: tuple[ScoreParts, ...] = ("hybrid",)
+        if self.prior is not None or self.retriever.match is not None:
+            parts += ("latent",)
+        if self.prior is not None:
+            parts += ("prior",)
         return {part: self._measure(self._rank(cases, queries, seen, part, 50), split, seen, part) for part in parts}
 
     def _measure(self, ranked: tuple[TargetRanks, Found], split: Part, seen: Seen, parts: ScoreParts) -> Result:
@@ -300,7 +366,8 @@ class Recommender:
         retriever = self._retriever(parts)
         targets = torch.from_numpy(cases.targets).to(queries.device)
         ranks, found = [], []
-        for rows, scores in retriever.chunks(queries, cases.histories, seen == "exclude"):
+        texts = self._texts(cases.histories) if parts == "hybrid" else None
+        for rows, scores in retriever.chunks(queries, cases.histories, seen == "exclude", texts):
             ranks.append(ranks_from_scores(scores, targets[rows]))
             found.append(top(scores, k))
         return TargetRanks.concatenate(ranks), Found.concatenate(found)
@@ -309,7 +376,7 @@ class Recommender:
         if parts == "hybrid":
             return self.retriever
         if parts == "latent":
-            return replace(self.retriever, prior=None, weight=0.0)
+            return replace(self.retriever, prior=None, weight=0.0, text_weight=0.0)
         if self.prior is None:
             raise ConfigError("this run has no collaborative prior: validation chose none, or none was asked for")
         return replace(self.retriever, prior_alone=True)
@@ -326,7 +393,39 @@ class Recommender:
         )
 
     def _search(self, histories: Sequences, k: int, exclude_seen: bool, seed: int | None) -> Found:
-        return self.retriever.search(self._queries(histories, seed), histories, k, exclude_seen)
+        queries, texts = self._queries(histories, seed), self._texts(histories)
+        return self.retriever.search(queries, histories, k, exclude_seen, texts)
+
+    def _texts(self, histories: Sequences) -> Tensor | None:
+        """What the model says of each history, encoded; None where words do not enter the score."""
+        match = self.retriever.match
+        return None if match is None else match.encode(generate_texts(self.model, self.catalogue, histories))
+
+    def _explained(self, found: list[Recommendation], history: np.ndarray, seed: int | None) -> list[Recommendation]:
+        """The same with explanations."""
+
+        def ask(histories: Sequences) -> Asked:
+            return Asked(histories, self._queries(histories, seed), self._texts(histories))
+
+        ids = self.interactions.catalogue["item"]
+        numbers = self.interactions.item_numbers([one.item for one in found])
+        text = None
+        if self.model.words:
+            [text] = generate_texts(self.model, self.catalogue, Sequences.from_lists([history]))
+        return [
+            replace(
+                one,
+                explanation=Explanation(
+                    text,
+                    tuple(
+                        Mover(ids[mover.item], self.interactions.title(mover.item), mover.change)
+                        for mover in why.influences[:MOVERS]
+                    ),
+                    why.shares,
+                ),
+            )
+            for one, why in zip(found, reasons(self.retriever, ask, history, numbers.tolist()), strict=True)
+        ]
 
     def _lists(self, histories: Sequences, k: int, exclude_seen: bool, seed: int | None) -> list[list[Recommendation]]:
         _check_k(k)

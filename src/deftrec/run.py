@@ -5,6 +5,7 @@ request.json         options as asked for, data fingerprint, whether a refit was
 run.json             provenance: fit, epochs, seconds, environment, git revision; written last
 model.safetensors    trained weights
 prior.safetensors    the collaborative prior, if validation chose one
+text.safetensors     sentence vectors of the items, if the model's words are compared with them
 data/                the interactions, in the canonical form
 logs/                JSON lines and TensorBoard events
 work/                checkpoints, while training goes on
@@ -26,11 +27,11 @@ from deftrec.ensemble import Model
 from deftrec.errors import DeftRecError
 from deftrec.files import write_text
 from deftrec.language import LanguageModel
-from deftrec.retrieval import LinearPrior
+from deftrec.retrieval import LinearPrior, SentenceMatch, TextMatch
 from deftrec.tokenizer import ItemFeatures
 from deftrec.training.checkpoint import load_tensors, save_tensors
-from deftrec.training.fusion import PriorChoice
-from deftrec.training.pipeline import Fitted, build_model, item_titles
+from deftrec.training.fusion import PriorChoice, TextChoice
+from deftrec.training.pipeline import Fitted, build_match, build_model, item_texts, item_titles
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -55,6 +56,7 @@ class RunInfo(BaseModel):
         fit: what the weights were fitted on.
         collaborative_width, text_width: columns of the item features.
         prior: settings of the prior and what it was worth on validation; None where none was asked for.
+        text: weight of the match between the model's words and an item's text; None where none was asked for.
         epochs: of the weights that were kept, by stage.
         validation: NDCG@10 of the joint stage on validation, latent score alone.
         history: losses and validation metrics, by stage and epoch.
@@ -72,6 +74,7 @@ class RunInfo(BaseModel):
     collaborative_width: int
     text_width: int
     prior: PriorChoice | None
+    text: TextChoice | None = None
     epochs: dict[str, int]
     validation: float
     history: dict[str, list[dict[str, float]]]
@@ -94,6 +97,7 @@ class RunInfo(BaseModel):
             collaborative_width=features.collaborative.stop - features.collaborative.start,
             text_width=features.text.stop - features.text.start,
             prior=fitted.choice,
+            text=fitted.text,
             epochs={name: stage.epochs for name, stage in present.items()},
             validation=fitted.validation,
             history={name: stage.history for name, stage in present.items()},
@@ -104,16 +108,22 @@ class RunInfo(BaseModel):
         )
 
 
-def save_run(folder: Path, model: Model, config: Config, info: RunInfo, prior: LinearPrior | None) -> None:
+def save_run(
+    folder: Path, model: Model, config: Config, info: RunInfo, prior: LinearPrior | None, match: TextMatch | None
+) -> None:
     """Write weights and descriptions; `run.json` comes last and says that the run is complete."""
     save_tensors(folder / "model.safetensors", trained_tensors(model))
     if prior is not None:
         save_tensors(folder / "prior.safetensors", {"neighbours": prior.neighbours.int(), "weights": prior.weights})
+    if isinstance(match, SentenceMatch):
+        save_tensors(folder / "text.safetensors", {"items": match.items})
     write_text(folder / "config.json", config.model_dump_json(indent=2) + "\n")
     write_text(folder / "run.json", info.model_dump_json(indent=2) + "\n")
 
 
-def load_run(folder: Path, device: torch.device) -> tuple[Interactions, Config, RunInfo, Model, LinearPrior | None]:
+def load_run(
+    folder: Path, device: torch.device
+) -> tuple[Interactions, Config, RunInfo, Model, LinearPrior | None, TextMatch | None]:
     """Read what `save_run` wrote.
 
     Raises:
@@ -140,7 +150,12 @@ def load_run(folder: Path, device: torch.device) -> tuple[Interactions, Config, 
     if (folder / "prior.safetensors").is_file():
         tensors = load_tensors(folder / "prior.safetensors")
         prior = LinearPrior(tensors["neighbours"].long(), tensors["weights"])
-    return interactions, config, info, model.eval().to(device), prior
+    match = None
+    if info.text is not None and info.text.weight:
+        file = folder / "text.safetensors"
+        vectors = load_tensors(file)["items"] if config.retrieval.text.match == "sentence" else None
+        match = build_match(config, item_texts(interactions), vectors)
+    return interactions, config, info, model.eval().to(device), prior, match
 
 
 def trained_tensors(model: Model) -> dict[str, torch.Tensor]:

@@ -2,22 +2,23 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from deftrec.cli.console import listening, output
 from deftrec.cli.loading import load_recommender
 from deftrec.cli.options import Json, K, RunFolder, Seed, Seen, split_ids
-from deftrec.cli.tables import recommendation_table
+from deftrec.cli.tables import explanations, recommendation_table
 from deftrec.errors import ConfigError
 from deftrec.progress import Progress
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from deftrec.recommender import Recommender
+    from deftrec.recommender import Recommendation, Recommender
 
 SHOWN = 5
 """Newest items of the history that are shown above the table."""
@@ -37,6 +38,7 @@ def recommend(
     k: K = 10,
     seen: Seen = "exclude",
     seed: Seed = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Say why each item is recommended.")] = False,
     as_json: Json = False,
 ) -> None:
     """Recommend the next items.
@@ -47,6 +49,8 @@ def recommend(
         raise ConfigError("give one of --user ID, --history A,B,C and --all-users")
     if all_users != (out is not None):
         raise ConfigError("--all-users and --out FILE.parquet go together")
+    if explain and all_users:
+        raise ConfigError("--explain asks the model once for every item of a history: give --user or --history")
     exclude = seen == "exclude"
     with listening() as progress:
         recommender = load_recommender(run, progress)
@@ -60,7 +64,7 @@ def recommend(
             )
             return
         items = split_ids(history) if history is not None else None
-        found = recommender.recommend(user, history=items, k=k, exclude_seen=exclude, seed=seed)
+        found = recommender.recommend(user, history=items, k=k, exclude_seen=exclude, seed=seed, explain=explain)
     interactions = recommender.interactions
     taken = interactions.history(user) if user is not None else (items or [])
     if as_json:
@@ -68,7 +72,7 @@ def recommend(
             **({"user": user} if user is not None else {}),
             "history": taken,
             "seen": seen,
-            "recommendations": [vars(one) for one in found],
+            "recommendations": [_as_json(one) for one in found],
         }
         print(json.dumps(whole, indent=2, ensure_ascii=False))
         return
@@ -76,6 +80,14 @@ def recommend(
     titles = [interactions.title(int(number)) for number in interactions.item_numbers(taken[-SHOWN:])]
     console.print("after: " + ("; ".join(titles) or "nothing yet, so what most people take"), markup=False)
     console.print(recommendation_table(found))
+    if explain:
+        console.print(explanations(found))
+
+
+def _as_json(recommendation: "Recommendation") -> dict[str, Any]:
+    """Without an explanation where none was asked for."""
+    values = asdict(recommendation)
+    return values if recommendation.explanation is not None else {k: v for k, v in values.items() if k != "explanation"}
 
 
 def _everybody(

@@ -74,6 +74,19 @@ def benchmark_table(table: "BenchmarkTable", width: int = ROOM) -> RenderableTyp
     return Group(Text(asked(table), style="bold"), rows, Text(f"{verdict(table)}\n"))
 
 
+def explanations(recommendations: Sequence["Recommendation"]) -> Group:
+    """Why each item is recommended: what the model says of the history, what moved the item, and by which part."""
+    whys = [(one, one.explanation) for one in recommendations if one.explanation is not None]
+    lines: list[Text] = []
+    if whys and whys[0][1].text is not None:
+        lines.append(Text(f'in the model\'s words, this history shows: "{whys[0][1].text}"'))
+    for one, why in whys:
+        movers = "; ".join(f"{mover.title} ({mover.change:+.2f})" for mover in why.movers)
+        shares = ", ".join(f"{name} {share:.0%}" for name, share in why.shares.items() if share)
+        lines.append(Text(f"{one.rank}. {one.title}: moved by {movers}; {shares or 'nothing lifts it'}"))
+    return Group(*lines)
+
+
 def recommendation_table(recommendations: Sequence["Recommendation"]) -> Table:
     """Rank, id, title and score."""
     table = Table(box=box.SIMPLE_HEAD)

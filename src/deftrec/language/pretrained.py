@@ -129,6 +129,11 @@ class PretrainedLanguageModel(LanguageModel):
         """Word embeddings. `[...]` int64 -> `[..., D]`"""
         return self.model.get_input_embeddings()(ids)  # type: ignore[no-any-return, operator]
 
+    def spell(self, text: Tensor) -> list[str]:
+        """Word pieces as text. `[N, S]` int64, -1 behind the end -> N texts"""
+        rows = [[piece for piece in row if piece >= 0] for row in text.tolist()]
+        return [text.strip() for text in self.tokenizer.batch_decode(rows, skip_special_tokens=True)]
+
     def logits(self, hidden: Tensor) -> Tensor:
         """Scores of every word, by the word embeddings themselves (tied). `[..., D]` -> `[..., V]`"""
         return hidden @ self.model.get_input_embeddings().weight.to(hidden.dtype).T  # type: ignore[no-any-return, operator]

@@ -1,8 +1,21 @@
-"""Score the catalogue: exact, with a collaborative prior."""
+"""Score the catalogue: exact, with a collaborative prior, and with what the model says."""
 
 from deftrec.retrieval.exact import Found, hide, row_chunks, top
 from deftrec.retrieval.prior import LinearPrior
-from deftrec.retrieval.queries import generate_queries
+from deftrec.retrieval.queries import generate_queries, generate_texts
 from deftrec.retrieval.retriever import Retriever
+from deftrec.retrieval.text import OverlapMatch, SentenceMatch, TextMatch
 
-__all__ = ["Found", "LinearPrior", "Retriever", "generate_queries", "hide", "row_chunks", "top"]
+__all__ = [
+    "Found",
+    "LinearPrior",
+    "OverlapMatch",
+    "Retriever",
+    "SentenceMatch",
+    "TextMatch",
+    "generate_queries",
+    "generate_texts",
+    "hide",
+    "row_chunks",
+    "top",
+]

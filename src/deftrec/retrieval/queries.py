@@ -1,6 +1,7 @@
 """Histories in, generated latents out: what the catalogue is scored with."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -40,10 +41,57 @@ def generate_queries(
     """
     device = catalogue.latents.device
     queries = torch.empty(len(histories), catalogue.latents.shape[1], device=device)
-    lengths = np.minimum(histories.lengths, model.window)
-    order = np.argsort(lengths, kind="stable")
+    with evaluating(model):
+        for which, items, layout in _batches(model, histories, device):
+            generator = torch.Generator(device).manual_seed(seed)
+            with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+                sample = model.generate(catalogue, items, layout, sampling, generator)
+            queries[torch.from_numpy(which).to(device)] = sample.x0
+            if on_batch:
+                on_batch(len(which))
+    return queries
+
+
+def generate_texts(
+    model: Model,
+    catalogue: ItemLatents,
+    histories: Sequences,
+    *,
+    dtype: torch.dtype = torch.float32,
+    on_batch: Callable[[int], None] | None = None,
+) -> list[str]:
+    """What the model says of every history, none of them empty; arguments as for `generate_queries`.
+
+    Raises:
+        ConfigError: it has learnt no words.
+    """
+    device, texts = catalogue.latents.device, [""] * len(histories)
+    with evaluating(model):
+        for which, items, layout in _batches(model, histories, device):
+            with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+                said = model.say(catalogue, items, layout)
+            for n, text in zip(which, said, strict=True):
+                texts[n] = text
+            if on_batch:
+                on_batch(len(which))
+    return texts
+
+
+@contextmanager
+def evaluating(model: Model) -> Iterator[None]:
+    """Inside the block the model is in evaluation mode; afterwards it is in the mode it was in."""
     was_training = model.training
     model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
+
+
+def _batches(model: Model, histories: Sequences, device: torch.device) -> Iterator[tuple[np.ndarray, Tensor, Layout]]:
+    """Which histories share a batch, their items and their layout."""
+    lengths = np.minimum(histories.lengths, model.window)
+    order = np.argsort(lengths, kind="stable")
     start = 0
     while start < len(order):
         # Lengths rise, so the last history of a batch is its width.
@@ -51,15 +99,6 @@ def generate_queries(
         size = max(1, int(np.searchsorted(places, PLACES, side="right")))
         which = order[start : start + size]
         packed = pad_histories(histories, which, model.window)
-        layout = Layout(torch.from_numpy(packed.segments).to(device), torch.from_numpy(packed.positions).to(device))
-        generator = torch.Generator(device).manual_seed(seed)
-        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-            items = torch.from_numpy(packed.items).to(device)
-            queries[torch.from_numpy(which).to(device)] = model.generate(
-                catalogue, items, layout, sampling, generator
-            ).x0
+        layout = Layout(torch.from_numpy(packed.segments), torch.from_numpy(packed.positions)).to(device)
+        yield which, torch.from_numpy(packed.items).to(device), layout
         start += size
-        if on_batch:
-            on_batch(len(which))
-    model.train(was_training)
-    return queries

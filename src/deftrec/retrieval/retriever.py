@@ -12,6 +12,7 @@ from deftrec.ensemble import Model
 from deftrec.model import ItemLatents
 from deftrec.retrieval.exact import Found, Similarity, hide, row_chunks, similarity_scores, top
 from deftrec.retrieval.prior import LinearPrior
+from deftrec.retrieval.text import TextMatch
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,6 +20,9 @@ class Retriever:
     """Scores the whole catalogue for queries.
 
     score = similarity(x0_hat, z_i) / temperature + weight x (history's linear score of i)
+
+    With a text match the similarity s, a cosine, becomes (1 + s) (1 + pi match) - 1: the hybrid of DeftRec, whose
+    similarity is never negative; with pi = 0 it is s again.
 
     Attributes:
         latents: of the catalogue. `[I, D]`
@@ -28,6 +32,8 @@ class Retriever:
         weight: of the prior.
         recency: p of the prior's (1 + age)^-p.
         scorer: scores items itself, in place of the first term; for heads that have no latent to compare.
+        match: compares what the model says of a history with each item's text; None: no words in the score.
+        text_weight: pi.
         prior_alone: leave the latent out, to show what each part is worth.
     """
 
@@ -37,6 +43,8 @@ class Retriever:
     prior: LinearPrior | None = None
     weight: float = 0.0
     recency: float = 0.0
+    match: TextMatch | None = None
+    text_weight: float = 0.0
     prior_alone: bool = False
     scorer: ItemScorer | None = None
 
@@ -46,25 +54,42 @@ class Retriever:
         temperature = config.objective.temperature
         return cls(catalogue.latents, config.retrieval.similarity, temperature, scorer=model.scorer)
 
-    def scores(self, queries: Tensor, histories: Sequences) -> Tensor:
-        """Scores of every item. `[N, D]` -> `[N, I]`"""
+    def scores(self, queries: Tensor, histories: Sequences, texts: Tensor | None = None) -> Tensor:
+        """Scores of every item.
+
+        Args:
+            queries: `[N, D]`
+            histories: N of them.
+            texts: what the model says of each, as `match` encodes it; None: nothing. `[N, E]`
+
+        Returns:
+            `[N, I]`
+        """
         if self.prior_alone and self.prior is not None:
             return self.prior.scores(histories, self.recency).to(queries.device)
         if self.scorer is not None:
             scores = self.scorer(queries)
         else:
             scores = similarity_scores(queries, self.latents, self.similarity) / self.temperature
+        if self.match is not None and texts is not None and self.text_weight:
+            fits = self.match.scores(texts).to(scores.device)
+            scores += (1 / self.temperature + scores) * fits * self.text_weight
         if self.prior is not None and self.weight:
             scores = scores.add_(self.prior.scores(histories, self.recency).to(scores.device), alpha=self.weight)
         return scores
 
-    def chunks(self, queries: Tensor, histories: Sequences, exclude_seen: bool) -> Iterator[tuple[slice, Tensor]]:
+    def chunks(
+        self, queries: Tensor, histories: Sequences, exclude_seen: bool, texts: Tensor | None = None
+    ) -> Iterator[tuple[slice, Tensor]]:
         """Scores of every item for one slice of users after the other, seen items `-inf` if they are excluded."""
         for rows in row_chunks(len(queries), len(self.latents)):
             part = histories.select(range(rows.start, rows.stop))
-            scores = self.scores(queries[rows], part)
+            scores = self.scores(queries[rows], part, None if texts is None else texts[rows])
             yield rows, hide(scores, part) if exclude_seen else scores
 
-    def search(self, queries: Tensor, histories: Sequences, k: int, exclude_seen: bool) -> Found:
+    def search(
+        self, queries: Tensor, histories: Sequences, k: int, exclude_seen: bool, texts: Tensor | None = None
+    ) -> Found:
         """The best `k` items of every query, exact, in chunks of users. `[N, D]` -> `Found` of N x k"""
-        return Found.concatenate([top(scores, k) for _, scores in self.chunks(queries, histories, exclude_seen)])
+        chunks = self.chunks(queries, histories, exclude_seen, texts)
+        return Found.concatenate([top(scores, k) for _, scores in chunks])

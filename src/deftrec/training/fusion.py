@@ -1,14 +1,15 @@
-"""Which prior, and how much of it: chosen on the validation targets, like everything else."""
+"""Which prior, and how much of it and of the model's words: chosen on validation, like everything else."""
 
 import itertools
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import torch
 
 from deftrec.config import PriorOptions
-from deftrec.data import Cases, Sequences
+from deftrec.data import Cases
+from deftrec.data import Sequences as Histories
 from deftrec.evaluation.metrics import TargetRanks, accuracy, ranks_from_scores
 from deftrec.progress import Progress
 from deftrec.retrieval import LinearPrior, Retriever, hide, row_chunks
@@ -53,7 +54,63 @@ class PriorChoice(PriorSettings):
     ndcg_without: float
 
 
-def fit_prior(options: PriorOptions, settings: PriorSettings, training: Sequences, n_items: int) -> LinearPrior:
+@dataclass(frozen=True)
+class TextChoice:
+    """How much the match of the model's words with an item's text counts, chosen as a prior's weight is.
+
+    Attributes:
+        weight: pi; 0 where it does not clearly help.
+        ndcg: validation NDCG@10 with it, without a prior.
+        ndcg_without: the same with weight 0.
+    """
+
+    weight: float
+    ndcg: float
+    ndcg_without: float
+
+
+def choose_text(
+    weights: Sequence[float],
+    retriever: Retriever,
+    queries: torch.Tensor,
+    texts: torch.Tensor,
+    cases: Cases,
+    exclude_seen: bool,
+) -> TextChoice:
+    """Try every weight on validation.
+
+    Args:
+        weights: pi to try; 0 is tried anyway.
+        retriever: of the latent score alone, with the match.
+        queries: generated latents of `cases`. `[N, D]`
+        texts: what the model says of them, encoded. `[N, E]`
+        cases: validation cases.
+        exclude_seen: whether items of the history are no candidates.
+    """
+    targets, values = torch.from_numpy(cases.targets), {}
+    for weight in sorted({0.0, *weights}):
+        chunks = replace(retriever, text_weight=weight).chunks(queries, cases.histories, exclude_seen, texts)
+        ranks = [ranks_from_scores(scores, targets[rows].to(scores.device)) for rows, scores in chunks]
+        values[weight] = accuracy(TargetRanks.concatenate(ranks), cutoffs=(10,))["ndcg@10"]
+    weight = sufficient(values)
+    return TextChoice(weight, float(values[weight].mean()), float(values[0.0].mean()))
+
+
+def sufficient(values: Mapping[float, torch.Tensor]) -> float:
+    """The smallest weight that loses less than a standard error of the paired difference to the best one.
+
+    Args:
+        values: a metric of every user, by weight.
+    """
+    best = values[max(values, key=lambda weight: float(values[weight].mean()))]
+    for weight in sorted(values):
+        lost = best - values[weight]
+        if lost.mean() <= lost.std(correction=0) / len(lost) ** 0.5:
+            return weight
+    raise AssertionError("the best weight loses nothing to itself")
+
+
+def fit_prior(options: PriorOptions, settings: PriorSettings, training: Histories, n_items: int) -> LinearPrior:
     """The prior with these settings."""
     size = options.neighbours, options.max_items
     if settings.kind == "ease":
@@ -63,20 +120,23 @@ def fit_prior(options: PriorOptions, settings: PriorSettings, training: Sequence
 
 def choose_prior(
     options: PriorOptions,
-    training: Sequences,
+    training: Histories,
     retriever: Retriever,
     queries: torch.Tensor,
     cases: Cases,
     exclude_seen: bool,
     progress: Progress,
+    texts: torch.Tensor | None = None,
 ) -> PriorChoice:
     """Try every setting of `options` on validation.
 
     Args:
         training: what the prior is fitted on.
-        retriever: of the latent score alone.
+        retriever: without a prior.
         queries: generated latents of `cases`, which are validation cases in random order. `[N, D]`
         exclude_seen: whether items of the history are no candidates.
+        progress: who is told.
+        texts: what the model says of them, encoded; None: no words in the score. `[N, E]`
     """
     n_items = len(retriever.latents)
     cases = cases.head(USERS)
@@ -93,7 +153,7 @@ def choose_prior(
         }
         for rows in row_chunks(len(cases), n_items):
             histories = cases.histories.select(range(rows.start, rows.stop))
-            latent = retriever.scores(queries[rows], histories)
+            latent = retriever.scores(queries[rows], histories, None if texts is None else texts[rows])
             latent = (hide(latent, histories) if exclude_seen else latent).cpu()
             for settings in group:
                 linear = prior.scores(histories, settings.recency)
@@ -104,11 +164,8 @@ def choose_prior(
             values[setting] = accuracy(TargetRanks.concatenate(ranks), cutoffs=(10,))["ndcg@10"]
         progress.advance(task)
     progress.end(task)
-    settings, best = max(values, key=lambda setting: float(values[setting].mean()))
-    for weight in weights:
-        lost = values[settings, best] - values[settings, weight]
-        if lost.mean() <= lost.std(correction=0) / len(lost) ** 0.5:
-            break
+    settings, _ = max(values, key=lambda setting: float(values[setting].mean()))
+    weight = sufficient({weight: values[settings, weight] for weight in weights})
     return PriorChoice(
         settings.kind,
         settings.regularisation,

@@ -15,7 +15,7 @@ from deftrec.config import Config
 from deftrec.data import Cases, Fit, Interactions, Split, make_split
 from deftrec.diffusion import Sampling
 from deftrec.ensemble import Ensemble, Model
-from deftrec.errors import DataError
+from deftrec.errors import ConfigError, DataError
 from deftrec.hardware import training_dtype
 from deftrec.language import Preferences, PretrainedLanguageModel, build_language_model
 from deftrec.language.sentences import sentence_vectors
@@ -23,10 +23,18 @@ from deftrec.language.weights import MINILM, model_folder, weights_identity
 from deftrec.model import DeftRec
 from deftrec.progress import Progress
 from deftrec.recipe import adapt
-from deftrec.retrieval import LinearPrior, Retriever, generate_queries
+from deftrec.retrieval import (
+    LinearPrior,
+    OverlapMatch,
+    Retriever,
+    SentenceMatch,
+    TextMatch,
+    generate_queries,
+    generate_texts,
+)
 from deftrec.tokenizer import ItemFeatures
 from deftrec.training.batches import PackedBatches
-from deftrec.training.fusion import PriorChoice, choose_prior, fit_prior
+from deftrec.training.fusion import PriorChoice, TextChoice, choose_prior, choose_text, fit_prior
 from deftrec.training.log import TrainingLog
 from deftrec.training.loop import Plan, Stage, Trained, train
 from deftrec.training.shared import SharedStages, StageResult
@@ -51,6 +59,8 @@ class Fitted:
         features: what the tokenizer started from.
         prior: None where there is none or validation chose weight 0.
         choice: settings of the prior; None where none was asked for.
+        match: compares the model's words with each item's text; None where none was asked for or its weight is 0.
+        text: the weight of that match; None where none was asked for.
         fit: what the weights were fitted on.
         collaborative, joint: the stages on train, the joint one of every member; the collaborative one is None without
             an encoder.
@@ -63,6 +73,8 @@ class Fitted:
     features: ItemFeatures
     prior: LinearPrior | None
     choice: PriorChoice | None
+    match: TextMatch | None
+    text: TextChoice | None
     fit: Fit
     collaborative: Trained | None
     joint: tuple[Trained, ...]
@@ -126,14 +138,27 @@ class Pipeline:
             on_train: called with what was fitted on train alone, before a refit takes its place.
         """
         text = self._text_vectors()
+        match = self._match(text)
         collaborative, vectors = self.collaborative("train", None)
         model, features, joint = self._timed("joint", lambda: self._members("train", vectors, text, None))
-        validation, choice = self._timed("prior", lambda: self._validate(model))
+        validation, words, choice = self._timed("prior", lambda: self._validate(model, match))
+        match = match if words is not None and words.weight else None
 
         def fitted(fit: Fit) -> Fitted:
             prior = self._final_prior(choice, fit)
             return Fitted(
-                model.eval(), self.config, features, prior, choice, fit, collaborative, joint, validation, self.seconds
+                model.eval(),
+                self.config,
+                features,
+                prior,
+                choice,
+                match,
+                words,
+                fit,
+                collaborative,
+                joint,
+                validation,
+                self.seconds,
             )
 
         if not refit:
@@ -310,25 +335,42 @@ class Pipeline:
         self.before += max(0.0, trained.seconds - (time.monotonic() - started))
         return trained
 
-    def _validate(self, model: Model) -> tuple[float, PriorChoice | None]:
-        """NDCG@10 of the latent score on validation, and the prior that goes with it."""
-        config = self.config
+    def _match(self, text: torch.Tensor | None) -> TextMatch | None:
+        """What compares the model's words with the items' texts.
+
+        Raises:
+            DataError: the items have no text.
+        """
+        kind = self.config.retrieval.text.match
+        if kind == "none":
+            return None
+        texts = item_texts(self.interactions)
+        if not any(texts):
+            raise DataError(
+                f"{self.interactions.meta.name}: its items have no text to match; set retrieval.text.match to none"
+            )
+        return build_match(self.config, texts, text)
+
+    def _validate(self, model: Model, match: TextMatch | None) -> tuple[float, TextChoice | None, PriorChoice | None]:
+        """NDCG@10 of the latent score on validation, and how much words and a prior are added to it."""
+        config, cases = self.config, self.validation
+        exclude_seen = config.retrieval.seen == "exclude"
         catalogue = model.encode_catalogue()
         retriever = Retriever.of(model, catalogue, config)
-        queries = generate_queries(
-            model,
-            catalogue,
-            self.validation.histories,
-            sampling=Sampling.of(config.diffusion),
-            seed=config.seed,
-        )
-        exclude_seen = config.retrieval.seen == "exclude"
-        ranks = target_ranks(retriever, queries, self.validation, exclude_seen)
-        value = mean_accuracy(ranks)["ndcg@10"]
+        sampling = Sampling.of(config.diffusion)
+        queries = generate_queries(model, catalogue, cases.histories, sampling=sampling, seed=config.seed)
+        value = mean_accuracy(target_ranks(retriever, queries, cases, exclude_seen))["ndcg@10"]
+        words = texts = None
+        if match is not None:
+            texts = match.encode(generate_texts(model, catalogue, cases.histories))
+            retriever = replace(retriever, match=match)
+            words = choose_text(config.retrieval.text.weights, retriever, queries, texts, cases, exclude_seen)
+            retriever = replace(retriever, text_weight=words.weight)
         options, training = config.retrieval.prior, self.split.training("train")
         if options.kind == "none":
-            return value, None
-        return value, choose_prior(options, training, retriever, queries, self.validation, exclude_seen, self.progress)
+            return value, words, None
+        prior = choose_prior(options, training, retriever, queries, cases, exclude_seen, self.progress, texts)
+        return value, words, prior
 
     def _final_prior(self, choice: PriorChoice | None, fit: Fit) -> LinearPrior | None:
         if choice is None or not choice.weight:
@@ -374,6 +416,23 @@ def build_member(features: ItemFeatures, config: Config, domain: str, titles: Se
     ways, window = config.tokenizer.ways, int(config.data.window)
     language = build_language_model(config.language, domain=domain, ways=ways, window=window, titles=titles)
     return DeftRec(features, language, config)
+
+
+def build_match(config: Config, texts: list[str], vectors: torch.Tensor | None) -> TextMatch:
+    """The text match that the options ask for.
+
+    Args:
+        texts: of every item.
+        vectors: their sentence vectors, which `sentence` compares with. `[I, E]`
+
+    Raises:
+        ConfigError: there are no sentence vectors.
+    """
+    if config.retrieval.text.match == "overlap":
+        return OverlapMatch(texts)
+    if vectors is None:
+        raise ConfigError("retrieval.text.match sentence compares sentence vectors: set text.encoder to minilm")
+    return SentenceMatch(vectors, model_folder(config.text.model or MINILM), config.text.max_tokens)
 
 
 def item_titles(interactions: Interactions) -> list[str]:
