@@ -83,11 +83,10 @@ class DeftRec(nn.Module):
         self.tokenizer_frozen = False
         self.language = language
         self.reasoner: Reasoner | None = None
-        self.reasons = False
         if isinstance(config.language, PretrainedOptions) and config.language.reasoning.weight:
-            self.reasoner = Reasoner(language.width, config.language.reasoning)
+            conditions = config.language.condition == "reasoning"
+            self.reasoner = Reasoner(language.width, config.language.reasoning, conditions)
             self.weights["words"] = config.language.reasoning.weight
-            self.reasons = config.language.condition == "reasoning"
         self.diffusion = HEADS[config.diffusion.head](language.width, config.diffusion, len(features.values))
         self.objective = Objective(config.objective)
 
@@ -143,7 +142,7 @@ class DeftRec(nn.Module):
             read = self.tokens(items.ways, features, worded.items, worded.layout)
             language = cast(PretrainedLanguageModel, self.language)
             auxiliaries["words"], reasoning = self.reasoner.teach(language, read, batch.numbers(worded.items), worded)
-            if self.reasons:  # these histories are asked once more, now with what was said of them
+            if reasoning is not None:  # these histories are asked once more, now with what was said of them
                 condition = self.reasoner.condition(reasoning)
                 following = following.extended(condition, worded.targets, worded.seen_pairs())
         losses = self.diffusion.losses(following, self.objective)
@@ -215,7 +214,7 @@ class DeftRec(nn.Module):
         Args:
             items: item numbers, `NOTHING` behind the end of a history. `[B, L]`
         """
-        if self.reasoner is not None and self.reasons:
+        if self.reasoner is not None and self.reasoner.conditions:
             condition = self.reasoner.condition(self.reason(catalogue, items, layout))
         else:
             read = self.tokens(catalogue.ways, catalogue.features, items, layout)

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,19 +16,6 @@ NAMED = 3
 
 SEPARATOR = ";"
 """Stands between what is known and what is guessed."""
-
-
-@dataclass(frozen=True)
-class Wording:
-    """Word pieces of a preference.
-
-    Attributes:
-        ids: all of them, the end of the text included.
-        past: how many of them say what the history shows; those behind them say the next item's category.
-    """
-
-    ids: tuple[int, ...]
-    past: int
 
 
 class Preferences:
@@ -53,13 +39,12 @@ class Preferences:
             counts.update(self.categories[int(item)])
         return [name for name, _ in counts.most_common(NAMED)]
 
-    def wording(self, history: np.ndarray, target: int) -> Wording:
-        """What is to be said after `history` when `target` came next."""
+    def wording(self, history: np.ndarray, target: int) -> tuple[int, ...]:
+        """Word pieces of what is to be said after `history` when `target` came next, the end of the text last."""
         following = self.categories[target]
         past = self._ids(", ".join(self.past(history)))
         guess = self._ids(f"{SEPARATOR} next: {following[0]}") if following else ()
-        ids = (past + guess)[: self.options.max_tokens - 1]
-        return Wording((*ids, self.language.end), min(len(past), len(ids)))
+        return (*(past + guess)[: self.options.max_tokens - 1], self.language.end)
 
     def _ids(self, text: str) -> tuple[int, ...]:
         return tuple(self.language.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"])

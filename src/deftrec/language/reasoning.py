@@ -23,19 +23,16 @@ class Worded:
         layout: of `items`.
         targets: what came next, as places in the candidates. `[R]` int64
         text: word pieces, `NOTHING` behind the end. `[R, S]` int64
-        past: how many of them the history alone decides. `[R]` int64
     """
 
     items: Tensor
     layout: Layout
     targets: Tensor
     text: Tensor
-    past: Tensor
 
     def to(self, device: torch.device) -> "Worded":
         """The same on `device`."""
-        tensors = (one.to(device) for one in (self.targets, self.text, self.past))
-        return Worded(self.items.to(device), self.layout.to(device), *tensors)
+        return Worded(self.items.to(device), self.layout.to(device), self.targets.to(device), self.text.to(device))
 
     def seen_pairs(self) -> Tensor:
         """(row, place in the candidates) of every item of a history that is not what came next. `[M, 2]` int64"""
@@ -70,22 +67,24 @@ class Reasoner(nn.Module):
     Args:
         width: D of the language model.
         options: what is learnt, and which words are a condition in training.
+        conditions: whether words are a condition at all.
     """
 
-    def __init__(self, width: int, options: ReasoningOptions) -> None:
+    def __init__(self, width: int, options: ReasoningOptions, conditions: bool = True) -> None:
         super().__init__()
-        self.options = options
+        self.options, self.conditions = options, conditions
         # A model that never predicted words in order has no states made for it; at first this changes nothing.
         self.speak = nn.Linear(width, width)
         nn.init.eye_(self.speak.weight)
         nn.init.zeros_(self.speak.bias)
-        self.query = nn.Parameter(torch.zeros(width))
-        self.pooled = nn.Linear(width, width, bias=False)
-        nn.init.zeros_(self.pooled.weight)
+        if conditions:
+            self.query = nn.Parameter(torch.zeros(width))
+            self.pooled = nn.Linear(width, width, bias=False)
+            nn.init.zeros_(self.pooled.weight)
 
     def teach(
         self, language: PretrainedLanguageModel, ways: Tensor, items: Tensor, worded: Worded
-    ) -> tuple[Tensor, Reasoning]:
+    ) -> tuple[Tensor, Reasoning | None]:
         """The loss of the right words, and the reasoning that training conditions on.
 
         Args:
@@ -94,22 +93,29 @@ class Reasoner(nn.Module):
             worded: histories and words.
 
         Returns:
-            mean cross-entropy of a word piece, scalar; reasoning with the text that `options.source` says.
+            mean cross-entropy of a word piece, scalar; reasoning with the text that `options.source` says, None where
+            words are no condition.
         """
         reading = _Reading(language, ways, worded.layout, items)
         hidden = reading.states(worded.text)
         asked = worded.text != NOTHING
         before = torch.cat([reading.question[:, None], hidden[:, :-1]], 1)
         loss = F.cross_entropy(self._logits(language, before[asked]).float(), worded.text[asked])
-        text, counts = worded.text, asked
-        if self.options.source == "history":
-            counts = torch.arange(text.shape[1], device=text.device) < worded.past[:, None]
-        elif self.options.source == "generated":
+        if not self.conditions:
+            return loss, None
+        if self.options.source == "generated":
             was_training = language.training
             text = self.generate(language.eval(), ways.detach(), worded.layout, items).text
             language.train(was_training)
-            hidden, counts = reading.states(text), text != NOTHING
-        return loss, Reasoning(text, hidden, counts, reading.history)
+            return loss, self._reasoning(language, text, reading.states(text), reading.history)
+        return loss, self._reasoning(language, worded.text, hidden, reading.history)
+
+    def recall(
+        self, language: PretrainedLanguageModel, ways: Tensor, layout: Layout, items: Tensor, text: Tensor
+    ) -> Reasoning:
+        """The reasoning of a text that somebody else wrote; arguments as for `generate`. text `[N, S]`"""
+        reading = _Reading(language, ways, layout, items)
+        return self._reasoning(language, text, reading.states(text), reading.history)
 
     @torch.no_grad()
     def generate(
@@ -133,11 +139,7 @@ class Reasoner(nn.Module):
             state = reading.next_state(text)
             hidden.append(state)
             over = over | (word == language.end)
-        counts = text != NOTHING
-        if self.options.source == "history":  # a guess was no condition in training, so it is none here
-            separator = language.tokenizer(SEPARATOR, add_special_tokens=False)["input_ids"][-1]
-            counts = counts & ((text == separator).cumsum(1) == 0)
-        return Reasoning(text, torch.stack(hidden, 1), counts, reading.history)
+        return self._reasoning(language, text, torch.stack(hidden, 1), reading.history)
 
     def condition(self, reasoning: Reasoning) -> Tensor:
         """`[N, D]`; that of the history alone where no word counts."""
@@ -145,6 +147,13 @@ class Reasoner(nn.Module):
         attention = (hidden @ self.query).masked_fill(~counts, torch.finfo(torch.float32).min).softmax(-1) * counts
         pooled = (attention[..., None] * hidden).sum(1)
         return reasoning.history + self.pooled(pooled.to(reasoning.history.dtype))  # type: ignore[no-any-return]
+
+    def _reasoning(self, language: PretrainedLanguageModel, text: Tensor, hidden: Tensor, history: Tensor) -> Reasoning:
+        counts = text != NOTHING
+        if self.options.source == "history":  # what is known of the past counts, and no guess
+            separator = language.tokenizer(SEPARATOR, add_special_tokens=False)["input_ids"][-1]
+            counts = counts & ((text == separator) | (text == language.end)).cumsum(1).eq(0)
+        return Reasoning(text, hidden, counts, history)
 
     def _logits(self, language: PretrainedLanguageModel, states: Tensor) -> Tensor:
         return language.logits(self.speak(states))

@@ -91,15 +91,14 @@ class PackedBatches:
             targets.append(int(packed.targets[row, place]))
         padded = pad_histories(Sequences.from_lists(histories), np.arange(len(histories)), self.window)
         wordings = [preferences.wording(history, target) for history, target in zip(histories, targets, strict=True)]
-        text = np.full((len(wordings), max(len(one.ids) for one in wordings)), NOTHING)
-        for n, one in enumerate(wordings):
-            text[n, : len(one.ids)] = one.ids
+        text = np.full((len(wordings), max(map(len, wordings))), NOTHING)
+        for row, ids in zip(text, wordings, strict=True):
+            row[: len(ids)] = ids
         return Worded(
             torch.from_numpy(padded.items),
             Layout(torch.from_numpy(padded.segments), torch.from_numpy(padded.positions)),
             torch.tensor(targets),
             torch.from_numpy(text),
-            torch.tensor([one.past for one in wordings]),
         )
 
 
