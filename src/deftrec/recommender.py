@@ -363,7 +363,7 @@ class Recommender:
         return cases, self._queries(cases.histories, None)
 
     def _rank(self, cases: Cases, queries: Tensor, seen: Seen, parts: ScoreParts, k: int) -> tuple[TargetRanks, Found]:
-        retriever = self._retriever(parts)
+        retriever = self.retriever_of(parts)
         targets = torch.from_numpy(cases.targets).to(queries.device)
         ranks, found = [], []
         texts = self._texts(cases.histories) if parts == "hybrid" else None
@@ -372,7 +372,12 @@ class Recommender:
             found.append(top(scores, k))
         return TargetRanks.concatenate(ranks), Found.concatenate(found)
 
-    def _retriever(self, parts: ScoreParts) -> Retriever:
+    def retriever_of(self, parts: ScoreParts) -> Retriever:
+        """What scores by the whole, or by one part.
+
+        Raises:
+            ConfigError: the run has no prior to be ranked by alone.
+        """
         if parts == "hybrid":
             return self.retriever
         if parts == "latent":
@@ -393,8 +398,12 @@ class Recommender:
         )
 
     def _search(self, histories: Sequences, k: int, exclude_seen: bool, seed: int | None) -> Found:
-        queries, texts = self._queries(histories, seed), self._texts(histories)
-        return self.retriever.search(queries, histories, k, exclude_seen, texts)
+        asked = self.ask(histories, seed)
+        return self.retriever.search(asked.queries, histories, k, exclude_seen, asked.texts)
+
+    def ask(self, histories: Sequences, seed: int | None = None) -> Asked:
+        """What the model generates for histories of item numbers, none of them empty."""
+        return Asked(histories, self._queries(histories, seed), self._texts(histories))
 
     def _texts(self, histories: Sequences) -> Tensor | None:
         """What the model says of each history, encoded; None where words do not enter the score."""
@@ -404,8 +413,14 @@ class Recommender:
     def _explained(self, found: list[Recommendation], history: np.ndarray, seed: int | None) -> list[Recommendation]:
         """The same with explanations."""
 
+        if self.retriever.scorer is not None:
+            raise ConfigError(
+                f"diffusion.head {self.config.diffusion.head} scores no item that its beam does not reach, so nothing "
+                "can be explained by differences of scores"
+            )
+
         def ask(histories: Sequences) -> Asked:
-            return Asked(histories, self._queries(histories, seed), self._texts(histories))
+            return self.ask(histories, seed)
 
         ids = self.interactions.catalogue["item"]
         numbers = self.interactions.item_numbers([one.item for one in found])

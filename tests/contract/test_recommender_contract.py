@@ -1,5 +1,6 @@
 """What everything that recommends must do, on data with a provable right answer, over the variants of DeftRec."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,15 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "language": {"kind": "pretrained", "model": BERT, "initial": "random", "prompts": (PROMPT,)},
         "training": {"epochs": 30, "patience": 30},
     },
+    "worded": {
+        "language": {"kind": "pretrained", "model": BERT, "prompts": (PROMPT, "next : {history}"), "titles": 2}
+        | {"reasoning": {"weight": 0.1, "max_tokens": 8}},
+        "retrieval": {"prior": {"kind": "none"}, "text": {"match": "overlap"}},
+    },
+    "reasoning": {
+        "language": {"kind": "pretrained", "model": BERT, "prompts": (PROMPT,), "condition": "reasoning"}
+        | {"reasoning": {"weight": 0.1, "max_tokens": 8, "rows": 16}},
+    },
     "euclidean": {"diffusion": {"space": "euclidean"}, "retrieval": {"similarity": "l2"}},
     "last-targets": {"training": {"targets": "last"}},
     "temporal": {"data": {"split": "temporal", "window": 20}},
@@ -120,6 +130,25 @@ def test_the_next_item_of_the_ring_is_found(fitted: Recommender, variant: str) -
         return
     assert latent.metrics["ndcg@10"] > UNORDERED + 0.05
     assert fitted.evaluate("test").metrics["ndcg@10"] > UNORDERED + 0.05
+
+
+def test_an_explanation_leaves_the_list_as_it_is(fitted: Recommender, variant: str) -> None:
+    history = histories(fitted)[4]
+    if variant == "semantic-ids":
+        with pytest.raises(ConfigError, match="semantic-ids scores no item that its beam does not reach"):
+            fitted.recommend(history=history, k=3, explain=True)
+        return
+    plain, explained = (fitted.recommend(history=history, k=3, explain=explain) for explain in (False, True))
+    assert [replace(one, explanation=None) for one in explained] == plain
+    for one in explained:
+        why = one.explanation
+        assert why is not None
+        assert (why.text is not None) == (variant in {"worded", "reasoning"})
+        assert {mover.item for mover in why.movers} <= set(history)
+        changes = [mover.change for mover in why.movers]
+        assert changes == sorted(changes, reverse=True)
+        assert sum(why.shares.values()) == pytest.approx(1)
+    assert fitted.recommend(history=[], k=3, explain=True)[0].explanation is None
 
 
 def test_a_batch_equals_one_by_one(fitted: Recommender) -> None:
