@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from deftrec.diffusion import Sample, Sampling
-from deftrec.language import Layout
+from deftrec.language import Layout, TextEngine
 from deftrec.model import DeftRec, ItemLatents
 
 
@@ -47,9 +47,9 @@ class Ensemble(nn.Module):
             torch.cat([part.features for part in parts], -1),
         )
 
-    def say(self, catalogue: ItemLatents, items: Tensor, layout: Layout) -> list[str]:
+    def say(self, catalogue: ItemLatents, items: Tensor, layout: Layout, engine: TextEngine | None = None) -> list[str]:
         """What the first member says of each history; see `DeftRec.say`."""
-        return self.members[0].say(self._own(catalogue)[0], items, layout)
+        return self.members[0].say(self._own(catalogue)[0], items, layout, engine)
 
     def generate(
         self,

@@ -10,7 +10,15 @@ from deftrec.config import Config, PretrainedOptions
 from deftrec.data import NOTHING
 from deftrec.diffusion import HEADS, ItemScorer, NextItems, Objective, Sample, Sampling
 from deftrec.errors import ConfigError
-from deftrec.language import LanguageModel, Layout, PretrainedLanguageModel, Reasoner, Reasoning, Worded
+from deftrec.language import (
+    LanguageModel,
+    Layout,
+    PretrainedLanguageModel,
+    Reasoner,
+    Reasoning,
+    TextEngine,
+    Worded,
+)
 from deftrec.tokenizer import QUANTISERS, Continuous, ItemFeatures, Masking, Quantiser, RobustTokenizer, Tokens
 
 
@@ -235,9 +243,15 @@ class DeftRec(nn.Module):
         read = self.tokens(catalogue.ways, catalogue.features, items, layout)
         return self.reasoner.generate(cast(PretrainedLanguageModel, self.language), read, layout, items)
 
-    def say(self, catalogue: ItemLatents, items: Tensor, layout: Layout) -> list[str]:
-        """The text of `reason`."""
-        return cast(PretrainedLanguageModel, self.language).spell(self.reason(catalogue, items, layout).text)
+    @torch.no_grad()
+    def say(self, catalogue: ItemLatents, items: Tensor, layout: Layout, engine: TextEngine | None = None) -> list[str]:
+        """The text of `reason`, by another engine where one is given."""
+        language = cast(PretrainedLanguageModel, self.language)
+        if engine is None or self.reasoner is None:
+            return language.spell(self.reason(catalogue, items, layout).text.tolist())
+        read = self.tokens(catalogue.ways, catalogue.features, items, layout)
+        prompts = self.reasoner.prompts(language, read, layout, items)
+        return language.spell(engine.generate(prompts, self.reasoner.options.max_tokens, language.end))
 
 
 def seen_pairs(batch: Batch, asked: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ from deftrec.evaluation import Result, Seen, TargetRanks, evaluate, ranking_fram
 from deftrec.explanation import Asked, reasons
 from deftrec.files import write_text
 from deftrec.hardware import default_device
-from deftrec.language import Layout
+from deftrec.language import Layout, TextEngine
 from deftrec.progress import Progress, Silent
 from deftrec.retrieval import Found, LinearPrior, Retriever, TextMatch, generate_queries, generate_texts, top
 from deftrec.run import Request, RunInfo, load_run, read_model, save_run
@@ -267,17 +267,21 @@ class Recommender:
             ids = self.interactions.users.gather(users).to_list()
             yield ranking_frame(self.interactions, ids, found.items.cpu().numpy(), found.scores.cpu().numpy())
 
-    def preference(self, *, history: Sequence[Id]) -> str:
-        """The preference that a history shows, in the model's words.
+    def preferences(self, histories: Sequence[Sequence[Id]], engine: TextEngine | None = None) -> list[str]:
+        """The preference that each history shows, in the model's words.
+
+        Args:
+            histories: items, oldest first.
+            engine: generates in the model's place, for many users on a GPU (`deftrec.language.VllmEngine`).
 
         Raises:
-            ConfigError: the run has learnt no words, or the history is empty.
+            ConfigError: the run has learnt no words, or a history is empty.
             DataError: unknown item.
         """
-        if not history:
+        if not all(histories):
             raise ConfigError("an empty history shows no preference; give one item or more")
-        numbers = Sequences.from_lists([self.interactions.item_numbers(history)])
-        return generate_texts(self.model, self.catalogue, numbers)[0]
+        numbers = Sequences.from_lists([self.interactions.item_numbers(history) for history in histories])
+        return generate_texts(self.model, self.catalogue, numbers, engine=engine)
 
     def similar(self, item: Id, k: int = 10) -> list[Recommendation]:
         """The `k` items whose latents have the largest cosine with that of `item`.

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from deftrec.config import LanguageOptions, NanoOptions
 from deftrec.language.base import LanguageModel, Layout
+from deftrec.language.engines import TextEngine, VllmEngine
 from deftrec.language.nano import NanoLanguageModel
 from deftrec.language.preferences import Preferences, guessed_category
 from deftrec.language.pretrained import PretrainedLanguageModel
@@ -18,6 +19,8 @@ __all__ = [
     "PretrainedLanguageModel",
     "Reasoner",
     "Reasoning",
+    "TextEngine",
+    "VllmEngine",
     "Worded",
     "build_language_model",
     "guessed_category",

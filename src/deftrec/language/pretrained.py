@@ -129,9 +129,9 @@ class PretrainedLanguageModel(LanguageModel):
         """Word embeddings. `[...]` int64 -> `[..., D]`"""
         return self.model.get_input_embeddings()(ids)  # type: ignore[no-any-return, operator]
 
-    def spell(self, text: Tensor) -> list[str]:
-        """Word pieces as text. `[N, S]` int64, -1 behind the end -> N texts"""
-        rows = [[piece for piece in row if piece >= 0] for row in text.tolist()]
+    def spell(self, pieces: list[list[int]]) -> list[str]:
+        """Word pieces as text, those below 0 left out."""
+        rows = [[piece for piece in row if piece >= 0] for row in pieces]
         return [text.strip() for text in self.tokenizer.batch_decode(rows, skip_special_tokens=True)]
 
     def logits(self, hidden: Tensor) -> Tensor:

@@ -141,6 +141,13 @@ class Reasoner(nn.Module):
             over = over | (word == language.end)
         return self._reasoning(language, text, torch.stack(hidden, 1), reading.history)
 
+    def prompts(self, language: PretrainedLanguageModel, ways: Tensor, layout: Layout, items: Tensor) -> list[Tensor]:
+        """What `generate` reads of each history before the first word, for other engines. N of `[T, D]`"""
+        prompt = language.lay_out(ways, layout, items)
+        question = language.embed(torch.tensor(language.prompts.after, device=ways.device))
+        rows = zip(prompt.embeddings, prompt.present, strict=True)
+        return [torch.cat([row[present], question.to(row.dtype)]) for row, present in rows]
+
     def condition(self, reasoning: Reasoning) -> Tensor:
         """`[N, D]`; that of the history alone where no word counts."""
         hidden, counts = reasoning.hidden.float(), reasoning.counts

@@ -11,7 +11,7 @@ from deftrec.data import Sequences
 from deftrec.data.sequences import pad_histories
 from deftrec.diffusion import Sampling
 from deftrec.ensemble import Model
-from deftrec.language import Layout
+from deftrec.language import Layout, TextEngine
 from deftrec.model import ItemLatents
 
 PLACES = 8192
@@ -59,8 +59,12 @@ def generate_texts(
     *,
     dtype: torch.dtype = torch.float32,
     on_batch: Callable[[int], None] | None = None,
+    engine: TextEngine | None = None,
 ) -> list[str]:
     """What the model says of every history, none of them empty; arguments as for `generate_queries`.
+
+    Args:
+        engine: generates in the model's place.
 
     Raises:
         ConfigError: it has learnt no words.
@@ -69,7 +73,7 @@ def generate_texts(
     with evaluating(model):
         for which, items, layout in _batches(model, histories, device):
             with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-                said = model.say(catalogue, items, layout)
+                said = model.say(catalogue, items, layout, engine)
             for n, text in zip(which, said, strict=True):
                 texts[n] = text
             if on_batch:
