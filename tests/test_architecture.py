@@ -102,6 +102,7 @@ def test_optional_libraries_are_imported_where_they_are_used() -> None:
         "diffusers",
         "ir_measures",
         "vector_quantize_pytorch",
+        "bitsandbytes",
     )
     for _, path in files():
         tree = ast.parse(path.read_text(encoding="utf-8"))

@@ -8,14 +8,18 @@ from torch.nn import functional as F
 
 from deftrec.config import PretrainedOptions
 from deftrec.errors import ConfigError
+from deftrec.language.backbone import read_backbone
 from deftrec.language.base import LanguageModel
+from deftrec.language.check import check_mask
 from deftrec.language.folder import reading
+from deftrec.language.tuning import tune
 
 
 class PretrainedLanguageModel(LanguageModel):
-    """Any encoder or decoder that takes `inputs_embeds`, a 4-d mask and `position_ids`, run causally.
+    """Any causal model, encoder or encoder of an encoder-decoder that honours a mask of one's own, run causally.
 
-    Weights are read from safetensors only, and no code from a model's repository is run.
+    Weights are read from safetensors only, and no code from a model's repository is run. What ignores the mask or the
+    positions is refused (`deftrec.language.check`).
 
     Args:
         folder: local folder with config, tokenizer and weights.
@@ -24,64 +28,38 @@ class PretrainedLanguageModel(LanguageModel):
         length: most tokens of one history (window x K).
 
     Raises:
-        ConfigError: the folder cannot be read, or the model reads fewer tokens than prompt and history have.
+        ConfigError: the folder cannot be read, the model is none that can be used, or it reads fewer tokens than prompt
+            and history have.
     """
 
     word_ids: Tensor
 
     def __init__(self, folder: Path, options: PretrainedOptions, domain: str, length: int) -> None:
-        from transformers import AutoConfig, AutoModel, AutoTokenizer  # seconds that nobody else should wait for
+        from transformers import AutoTokenizer  # seconds that nobody else should wait for
 
         super().__init__()
-        with reading(folder):
-            config = AutoConfig.from_pretrained(folder)
-            tokenizer = AutoTokenizer.from_pretrained(folder)
-        for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "attention_dropout"):
-            if hasattr(config, name):
-                setattr(config, name, options.dropout)
-        # The pooler reads the first token only, which here is a word; it would be trained by nothing.
-        extra = {"add_pooling_layer": False} if config.model_type == "bert" else {}
-        attention: str = options.attention
-        if attention == "auto":
-            attention = "sdpa" if torch.cuda.is_available() else "eager"
-        arguments = {"attn_implementation": attention, "dtype": torch.float32, **extra}
         self.in_files = options.initial == "pretrained"
+        backbone = read_backbone(folder, options)
+        check_mask(backbone, options.model)
         with reading(folder):
-            if self.in_files:
-                model = AutoModel.from_pretrained(folder, config=config, use_safetensors=True, **arguments)
-            else:
-                model = AutoModel.from_config(config, **arguments)
-        self.attention, self.width = attention, int(config.hidden_size)
+            tokenizer = AutoTokenizer.from_pretrained(folder)
+        self.positions, self.width, self.dtype = backbone.positions, backbone.width, backbone.dtype
         prompt = options.prompt.format(domain=domain, history="").strip()
         ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
         if tokenizer.cls_token_id is not None:
             ids = [tokenizer.cls_token_id, *ids]
         self.register_buffer("word_ids", torch.tensor(ids, dtype=torch.int64), persistent=False)
-        longest = getattr(config, "max_position_embeddings", None)
-        if longest is not None and len(ids) + length > longest:
+        if backbone.longest is not None and len(ids) + length > backbone.longest:
+            longest = backbone.longest
             raise ConfigError(
                 f"{options.model} reads {longest} tokens, but the prompt's {len(ids)} words and a history of {length} "
                 f"tokens are more: lower data.window x tokenizer.ways to {max(1, longest - len(ids))} or less"
             )
-        if options.tuning == "frozen":
-            model.requires_grad_(False)
-        elif options.tuning == "lora":
-            from peft import LoraConfig, get_peft_model
-
-            model = get_peft_model(
-                model,
-                LoraConfig(
-                    r=options.lora_rank,
-                    lora_alpha=options.lora_alpha,
-                    lora_dropout=options.dropout,
-                    target_modules="all-linear",
-                ),
-            )
-        else:  # word embeddings outside the prompt get no gradient; a table of 30 k rows need not be stepped
-            model.get_input_embeddings().requires_grad_(False)
-        self.model: nn.Module = model
-        embeddings = model.get_input_embeddings()
-        self.scale = nn.Parameter(embeddings.weight.detach().norm(dim=-1).mean().clone())
+        self.model: nn.Module = tune(backbone.model, options)
+        embeddings = backbone.model.get_input_embeddings()  # type: ignore[operator]
+        norms = torch.linalg.vector_norm(embeddings.weight.detach(), dim=-1, dtype=torch.float32)
+        # Gemma and BART multiply what they look up.
+        self.scale = nn.Parameter(norms.mean() * float(getattr(embeddings, "embed_scale", 1.0)))
 
     def words(self) -> Tensor:
         """Embeddings of the prompt's words. `[P, D]`"""
@@ -93,8 +71,7 @@ class PretrainedLanguageModel(LanguageModel):
 
     def read(self, embeddings: Tensor, mask: Tensor, positions: Tensor) -> Tensor:
         """See `LanguageModel.read`."""
-        mask = mask[:, None]  # [B, 1, T, T]
-        if self.attention == "eager":  # which adds the mask to its logits
-            mask = torch.zeros_like(mask, dtype=torch.float32).masked_fill(~mask, torch.finfo(torch.float32).min)
-        out = self.model(inputs_embeds=embeddings, attention_mask=mask, position_ids=positions)
-        return out.last_hidden_state  # type: ignore[no-any-return]
+        if self.dtype != torch.float32:
+            embeddings = embeddings.to(self.dtype)
+        hidden: Tensor = self.model(**self.positions.inputs(embeddings, mask, positions)).last_hidden_state
+        return hidden if self.dtype == torch.float32 else hidden.float()
