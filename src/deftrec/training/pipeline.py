@@ -18,6 +18,7 @@ from deftrec.ensemble import Ensemble, Model
 from deftrec.errors import DataError
 from deftrec.hardware import training_dtype
 from deftrec.language import build_language_model
+from deftrec.language.origin import Origin
 from deftrec.language.sentences import sentence_vectors
 from deftrec.language.weights import MINILM, model_folder, weights_identity
 from deftrec.model import DeftRec
@@ -25,6 +26,7 @@ from deftrec.progress import Progress
 from deftrec.recipe import adapt
 from deftrec.retrieval import LinearPrior, Retriever, generate_queries
 from deftrec.tokenizer import ItemFeatures
+from deftrec.training.base import settle_base
 from deftrec.training.batches import PackedBatches
 from deftrec.training.fusion import PriorChoice, choose_prior, fit_prior
 from deftrec.training.log import TrainingLog
@@ -56,6 +58,7 @@ class Fitted:
             an encoder.
         validation: NDCG@10 of the joint stage on validation, latent score alone, fitted on train.
         seconds: of each stage.
+        base: the pre-trained language model that was read; None where there is none.
     """
 
     model: Model
@@ -68,6 +71,7 @@ class Fitted:
     joint: tuple[Trained, ...]
     validation: float
     seconds: dict[str, float]
+    base: Origin | None = None
 
 
 class Pipeline:
@@ -99,7 +103,7 @@ class Pipeline:
         self.interactions = interactions
         self.shared = SharedStages(work / "stages" if shared is None and work is not None else shared)
         self.split: Split = make_split(interactions, config.data.split)
-        self.config = resolve(config, interactions, self.split)
+        self.config, self.base = settle_base(resolve(config, interactions, self.split), work, resume)
         self.work, self.log, self.resume, self.device, self.progress = work, log, resume, device, progress
         self.dtype = training_dtype(config.training.precision, device)
         self.validation = shuffled(self.split.cases("validation"), self.config.seed)
@@ -131,9 +135,18 @@ class Pipeline:
         validation, choice = self._timed("prior", lambda: self._validate(model))
 
         def fitted(fit: Fit) -> Fitted:
-            prior = self._final_prior(choice, fit)
             return Fitted(
-                model.eval(), self.config, features, prior, choice, fit, collaborative, joint, validation, self.seconds
+                model=model.eval(),
+                config=self.config,
+                features=features,
+                prior=self._final_prior(choice, fit),
+                choice=choice,
+                fit=fit,
+                collaborative=collaborative,
+                joint=joint,
+                validation=validation,
+                seconds=self.seconds,
+                base=self.base,
             )
 
         if not refit:
