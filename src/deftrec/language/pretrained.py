@@ -11,7 +11,7 @@ from deftrec.errors import ConfigError
 from deftrec.language.backbone import read_backbone
 from deftrec.language.base import LanguageModel
 from deftrec.language.check import check_mask
-from deftrec.language.folder import reading
+from deftrec.language.skeleton import tokenizer_of
 from deftrec.language.tuning import tune
 
 
@@ -26,6 +26,7 @@ class PretrainedLanguageModel(LanguageModel):
         options: tuning and prompt.
         domain: what the items are, for the prompt.
         length: most tokens of one history (window x K).
+        skeleton: no weights and no check of them, and an estimate where there is no tokenizer: for the `meta` device.
 
     Raises:
         ConfigError: the folder cannot be read, the model is none that can be used, or it reads fewer tokens than prompt
@@ -34,15 +35,15 @@ class PretrainedLanguageModel(LanguageModel):
 
     word_ids: Tensor
 
-    def __init__(self, folder: Path, options: PretrainedOptions, domain: str, length: int) -> None:
-        from transformers import AutoTokenizer  # seconds that nobody else should wait for
-
+    def __init__(
+        self, folder: Path, options: PretrainedOptions, domain: str, length: int, *, skeleton: bool = False
+    ) -> None:
         super().__init__()
         self.in_files = options.initial == "pretrained"
-        backbone = read_backbone(folder, options)
-        check_mask(backbone, options.model)
-        with reading(folder):
-            tokenizer = AutoTokenizer.from_pretrained(folder)
+        backbone = read_backbone(folder, options, weights=not skeleton)
+        if not skeleton:
+            check_mask(backbone, options.model)
+        tokenizer = tokenizer_of(folder, estimate=skeleton)
         self.positions, self.width, self.dtype = backbone.positions, backbone.width, backbone.dtype
         prompt = options.prompt.format(domain=domain, history="").strip()
         ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
@@ -59,7 +60,7 @@ class PretrainedLanguageModel(LanguageModel):
         embeddings = backbone.model.get_input_embeddings()  # type: ignore[operator]
         norms = torch.linalg.vector_norm(embeddings.weight.detach(), dim=-1, dtype=torch.float32)
         # Gemma and BART multiply what they look up.
-        self.scale = nn.Parameter(norms.mean() * float(getattr(embeddings, "embed_scale", 1.0)))
+        self.scale = nn.Parameter(norms.mean() * getattr(embeddings, "embed_scale", 1.0))
 
     def words(self) -> Tensor:
         """Embeddings of the prompt's words. `[P, D]`"""
