@@ -24,6 +24,7 @@ ORDER = [
     *("evaluation", "wording"),
     "training",
     *("run", "recommender"),
+    "doctor",
     "benchmark",
     "report",
     "ablation",

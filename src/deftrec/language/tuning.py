@@ -1,5 +1,7 @@
 """What of a pre-trained model is trained: nothing, everything, or an adapter beside its linear layers (LoRA)."""
 
+import warnings
+
 from torch import nn
 
 from deftrec.config import PretrainedOptions
@@ -54,7 +56,9 @@ def with_adapter(model: nn.Module, options: PretrainedOptions) -> nn.Module:
         lora_dropout=options.dropout,
         target_modules=targets if isinstance(targets, str) else list(targets),
     )
-    adapted: nn.Module = get_peft_model(model, config)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers by names of older versions
+        adapted: nn.Module = get_peft_model(model, config)
     return adapted
 
 
