@@ -158,12 +158,16 @@ SEQ2SEQ: dict[str, Any] = {
 T5: dict[str, Any] = {"d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4, "is_encoder_decoder": True}
 
 
-def tiny_model(kind: str, folder: Path, positions: int = 64, dtype: torch.dtype = torch.float32) -> Path:
-    """A random model of two layers and width 32, saved in `folder` like one from the hub.
+def tiny_model(
+    kind: str, folder: Path, positions: int = 64, dtype: torch.dtype = torch.float32, width: int = 32
+) -> Path:
+    """A random model of two layers, saved in `folder` like one from the hub.
 
     Args:
         kind: `model_type` of `transformers`.
         positions: tokens that it reads at most, where it has such a limit.
+        dtype: of its files.
+        width: of a model that calls it hidden_size.
     """
     sizes: dict[str, dict[str, Any]] = {
         "bert": {**SIZES, "num_attention_heads": 2},
@@ -180,7 +184,8 @@ def tiny_model(kind: str, folder: Path, positions: int = 64, dtype: torch.dtype 
     }
     folder.mkdir(parents=True, exist_ok=True)
     size = tiny_tokenizer(folder) if kind in {"bert", "roberta", "electra"} else trained_tokenizer(folder)
-    config = AutoConfig.for_model(kind, vocab_size=size, max_position_embeddings=positions, **sizes[kind])
+    arguments = sizes[kind] if width == 32 else {**sizes[kind], "hidden_size": width}
+    config = AutoConfig.for_model(kind, vocab_size=size, max_position_embeddings=positions, **arguments)
     model = AutoModel.from_config(config, dtype=dtype)
     for name, parameter in model.named_parameters():
         if "relative_attention_bias" in name:  # near zero, so that no distance would show

@@ -10,6 +10,8 @@ from asking import D, lay, pretrained
 
 from deftrec.config import PretrainedOptions
 from deftrec.errors import ConfigError, MissingExtraError
+from deftrec.language import Layout
+from deftrec.language.stored import load_stored_state, stored_state
 from deftrec.recipe import build_config
 from toy import tiny_model
 
@@ -180,6 +182,31 @@ def test_what_four_bits_need(folders: dict[str, Path], monkeypatch: pytest.Monke
     monkeypatch.setitem(sys.modules, "bitsandbytes", None)
     with pytest.raises(MissingExtraError, match=r'nf4 needs bitsandbytes: pip install "deftrec\[nf4\]"'):
         pretrained(folders["llama"], tuning="nf4")
+
+
+def test_weights_of_four_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the kernels that bitsandbytes has for a CPU where there is no GPU."""
+    pytest.importorskip("bitsandbytes", reason="extra nf4")
+    if not torch.cuda.is_available():
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        monkeypatch.setattr(torch.cuda, "current_device", lambda: "cpu")
+    folder = tiny_model("bert", tmp_path, width=64)
+    model, exact = (pretrained(folder, tuning=tuning, attention="eager", dtype="fp32") for tuning in ("nf4", "lora"))
+    device = next(model.parameters()).device
+    tokens, layout = torch.randn(2, 5, 2, 64), lay([5], [2, 3])
+    moved = Layout(layout.segments.to(device), layout.positions.to(device))
+    with torch.no_grad():
+        expected, found = exact(tokens, layout), model.to(device)(tokens.to(device), moved).cpu()
+    assert not torch.equal(found, expected)
+    assert (found - expected).norm() < 0.7 * expected.norm()
+    assert all("lora_" in name or name == "scale" for name in stored_state(model))
+    state = {name: torch.full_like(tensor, 0.1) for name, tensor in stored_state(model).items()}
+    load_stored_state(model, state)
+    assert all(torch.equal(tensor, state[name]) for name, tensor in stored_state(model).items())
+    model.train()
+    model(tokens.to(device), moved).square().sum().backward()
+    for name, parameter in model.named_parameters():
+        assert (parameter.grad is not None) == parameter.requires_grad == ("lora_" in name or name == "scale"), name
 
 
 @pytest.mark.parametrize(
