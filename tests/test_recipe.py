@@ -154,6 +154,13 @@ def test_nothing_stays_automatic(positions: int, interactions: int, users: int, 
     assert again == config == adapt(again, positions=1, interactions=1, users=1, items=1)
 
 
+def test_a_width_that_is_adapted_fits_the_heads() -> None:
+    config = adapt(
+        build_config({"language": {"kind": "nano", "heads": 3}}, "test"), positions=1, interactions=1, users=1, items=1
+    )
+    assert config.language == NanoOptions(width=66, layers=2, heads=3, dropout=0.3)
+
+
 def test_what_is_set_is_not_adapted() -> None:
     options = {"training": {"epochs": 3, "learning_rate": 0.5}, "tokenizer": {"trainable_features": False}}
     config = adapt(build_config(options, "test"), positions=10**6, interactions=10**6, users=10, items=10)

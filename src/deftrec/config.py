@@ -109,14 +109,14 @@ class NanoOptions(Options):
     """A small causal transformer, trained from scratch."""
 
     kind: Literal["nano"] = "nano"
-    width: Count = 64
+    width: Count | Auto = "auto"
     layers: Count = 2
     heads: Count = 2
-    dropout: Rate = 0.3
+    dropout: Rate | Auto = "auto"
 
     @model_validator(mode="after")
     def _divisible(self) -> "NanoOptions":
-        if self.width % (2 * self.heads):
+        if self.width != "auto" and self.width % (2 * self.heads):
             raise ValueError(f"width {self.width} must be a multiple of twice the {self.heads} heads")
         return self
 
@@ -236,7 +236,9 @@ class ObjectiveOptions(Options):
     negatives_per_target: Count = Field(16, description="drawn for `pairwise` and `preference`")
     negatives_weight: Weight = 1.0
     error_weight: Weight = Field(0.2, description="weight of the denoising error itself")
-    mask_seen: bool = Field(True, description="items of the history are no negatives")
+    mask_seen: bool | Auto = Field(
+        "auto", description="items of the history are no negatives; auto: where they are not recommended either"
+    )
     full_softmax_items: Count = Field(50_000, description="larger catalogues use a sampled softmax")
     sampled_items: Count = Field(16_384, description="items of one step of the sampled softmax, with logQ correction")
 
@@ -281,7 +283,7 @@ class PriorOptions(Options):
     slit_regularisation: tuple[Positive, ...] = Field((100.0, 1000.0), description="of SLIT; validation chooses")
     slit_recency: tuple[Weight, ...] = Field((0.5,), description="the same p for SLIT, which is fitted with it")
     weights: tuple[Weight, ...] = Field(
-        (0.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0), description="tried; validation chooses"
+        (0.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0), description="tried; validation chooses"
     )
     neighbours: Count = Field(512, description="largest entries kept for each item")
     max_items: Count = Field(20_000, description="the most popular items that take part; bounds memory and time")
@@ -291,6 +293,9 @@ class RetrievalOptions(Options):
     """How the generated latent is matched with the catalogue."""
 
     similarity: Literal["cosine", "inner", "l2"] = "cosine"
+    seen: Literal["exclude", "keep"] = Field(
+        "exclude", description="whether the model is to recommend items of the history: trained and validated for that"
+    )
     prior: PriorOptions = PriorOptions()
 
 

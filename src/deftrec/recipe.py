@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from deftrec.config import Config
+from deftrec.config import Config, LanguageOptions, NanoOptions
 from deftrec.errors import ConfigError
 
 M = TypeVar("M", bound=BaseModel)
@@ -118,9 +118,9 @@ def _all_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
 def adapt(config: Config, *, positions: int, interactions: int, users: int, items: int) -> Config:
     """Resolve every `auto` from the size of what is fitted.
 
-    The steps lie between the sizes that were measured (5 k, 50 k, 130 k and 800 k positions): small data wants many
-    passes and most of its collaborative vectors dropped, large data few passes and larger batches, and large sparse
-    data a feature table that learns.
+    The steps lie between the sizes that were measured (5 k, 50 k, 100 k, 130 k and 800 k positions): small data wants
+    many passes and most of its collaborative vectors dropped, large data few passes and larger batches, large sparse
+    data a feature table that learns, and long histories less dropout and more passes.
 
     Args:
         positions: (history, next item) pairs of train.
@@ -130,7 +130,10 @@ def adapt(config: Config, *, positions: int, interactions: int, users: int, item
     small, middle = positions < 20_000, positions < 90_000
     large_graph = interactions >= 300_000
     mean_length = positions / max(1, users)
-    epochs = 40 if small else 20 if middle else 12 if positions < 2_000_000 else 6
+    long, huge = mean_length >= 80, positions >= 2_000_000
+    epochs = 40 if small else 20 if middle else 6 if huge else 12
+    if long and not huge:
+        epochs = max(epochs, 20 if positions < 500_000 else 16)
     sparse = interactions / max(1, items) < 40
     # What a seed does to a small model is worth more than what most settings do; averaging takes it out.
     members = 4 if small else 3 if middle else 2 if positions < 300_000 else 1
@@ -138,7 +141,7 @@ def adapt(config: Config, *, positions: int, interactions: int, users: int, item
         members = 1
     return config.model_copy(
         update={
-            "data": _filled(config.data, window=64 if mean_length < 80 else 128),
+            "data": _filled(config.data, window=200 if mean_length >= 120 else 128 if long else 64),
             "collaborative": _filled(
                 config.collaborative,
                 batch_size=max(1024, min(65_536, interactions // (15 if large_graph else 40))),
@@ -153,9 +156,11 @@ def adapt(config: Config, *, positions: int, interactions: int, users: int, item
                     config.tokenizer.training == "joint" and not middle and sparse and items <= 200_000
                 ),
             ),
+            "language": _language(config.language, wide=positions >= 500_000, long=long),
+            "objective": _filled(config.objective, mask_seen=config.retrieval.seen == "exclude"),
             "training": _filled(
                 config.training,
-                learning_rate=1.5e-3 if small else 1e-3 if middle else 2e-3,
+                learning_rate=1.5e-3 if small or positions >= 500_000 else 1e-3 if middle else 2e-3,
                 batch_positions=1024 if small else 2048,
                 epochs=epochs,
                 patience=max(4, epochs // 4),
@@ -163,6 +168,14 @@ def adapt(config: Config, *, positions: int, interactions: int, users: int, item
             ),
         }
     )
+
+
+def _language(options: LanguageOptions, wide: bool, long: bool) -> LanguageOptions:
+    if not isinstance(options, NanoOptions):
+        return options
+    step = 2 * options.heads
+    width = -(-(128 if wide else 64) // step) * step
+    return _filled(options, width=width, dropout=0.2 if long else 0.3)
 
 
 def _filled(options: M, **values: object) -> M:

@@ -43,25 +43,27 @@ def metrics(task: Task, run: Run, place: Path, fit: Fit, seen: Seen) -> dict[str
 
 
 def test_deftrec_leaves_what_a_recommender_would_measure(task: Task, tmp_path: Path) -> None:
-    runs = {run.name: run for run in DeftRecSystem().run(task, 1, tmp_path, Silent())}
-    assert set(runs) == {"deftrec", "deftrec/latent", "deftrec/prior"}
-    refitted = Recommender.load(tmp_path / "run")
-    assert (refitted.info.fit, refitted.config.seed) == ("train+validation", 1)
-    trained = Recommender.fit(task.interactions, task.seeded(1))
-    for recommender in (trained, refitted):
-        for seen in task.seens:
+    runs = DeftRecSystem().run(task, 1, tmp_path, Silent())
+    for seen in task.seens:  # each rule for seen items has a training of its own
+        of_rule = {run.name: run for run in runs if run.lists[0].seen == seen}
+        assert set(of_rule) == {"deftrec", "deftrec/latent", "deftrec/prior"}
+        refitted = Recommender.load(tmp_path / f"run-{seen}")
+        assert (refitted.info.fit, refitted.config.seed) == ("train+validation", 1)
+        assert refitted.config.objective.mask_seen is (seen == "exclude")
+        trained = Recommender.fit(task.interactions, task.config_of(1, seen))
+        for recommender in (trained, refitted):
             for result in recommender.evaluate_parts("test", seen).values():
-                ours = metrics(task, runs[result.name], tmp_path, recommender.info.fit, seen)
+                ours = metrics(task, of_rule[result.name], tmp_path, recommender.info.fit, seen)
                 for key in ("hr@10", "ndcg@10", "mrr", "coverage@10"):  # 24 items: no list is cut
                     assert ours[key] == pytest.approx(result.metrics[key], abs=1e-9), (result.name, seen, key)
-    run = runs["deftrec"]
-    assert len(run.lists) == 4
-    assert 0 < run.train_seconds["train"] < run.train_seconds["train+validation"]
-    assert run.settings["training"]["epochs"] == 3
-    assert runs["deftrec/latent"].parameters == refitted.info.parameters
-    assert refitted.prior is not None
-    assert runs["deftrec/prior"].parameters == refitted.prior.weights.numel()
-    assert run.parameters == refitted.info.parameters + refitted.prior.weights.numel()
+        run = of_rule["deftrec"]
+        assert [(one.fit, one.seen) for one in run.lists] == [("train", seen), ("train+validation", seen)]
+        assert 0 < run.train_seconds["train"] < run.train_seconds["train+validation"]
+        assert run.settings["training"]["epochs"] == 3
+        assert of_rule["deftrec/latent"].parameters == refitted.info.parameters
+        assert refitted.prior is not None
+        assert of_rule["deftrec/prior"].parameters == refitted.prior.weights.numel()
+        assert run.parameters == refitted.info.parameters + refitted.prior.weights.numel()
 
 
 def test_deftrec_under_one_fit(data: Interactions, tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def test_help_and_version_of_all(deftrec: Call) -> None:
         (
             ["train", "--data", "{data}", "--out", "{tmp}/r", "--recipe", "nanoo"],
             1,
-            "default, llama-3.2-1b, ml-100k, nano",
+            "default, llama-3.2-1b, minilm, ml-100k, nano",
         ),
         (["train", "--data", "{tmp}/absent", "--out", "{tmp}/r"], 1, "no interactions.parquet"),
         (["train", "--out", "{tmp}/r"], 2, "--data"),

@@ -200,17 +200,17 @@ def test_four_bits_are_counted() -> None:
 def test_every_packaged_shape_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(skeleton, "installed_minilm", lambda: None)
     assert {name for name, _ in RECIPES.values()} | {"minilm"} == set(packaged_architectures())
-    found = examine(subject_of("ml-100k"))
+    found = examine(subject_of("minilm"))
     assert (found.language_model, found.architecture) == ("minilm", "packaged copy")
     assert found.parameters["language model"] == 22_565_376
 
 
 def test_the_packaged_minilm_is_the_real_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = examine(subject_of("ml-100k"))
+    real = examine(subject_of("minilm"))
     if real.architecture != "local folder":
         pytest.skip("all-MiniLM-L6-v2 is not installed")
     monkeypatch.setattr(skeleton, "installed_minilm", lambda: None)
-    packaged = examine(subject_of("ml-100k"))
+    packaged = examine(subject_of("minilm"))
     assert packaged.parameters == real.parameters
     assert abs(packaged.prompt_tokens - real.prompt_tokens) <= 4  # an estimate
 

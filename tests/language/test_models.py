@@ -21,7 +21,7 @@ VARIANTS = [f"{kind}-{attention}" for kind in KINDS for attention in ("eager", "
 @pytest.fixture(params=["nano", *VARIANTS, "llama-lora", "t5-lora"])
 def language(request: pytest.FixtureRequest, folders: dict[str, Path]) -> LanguageModel:
     if request.param == "nano":
-        options = NanoOptions(width=D, layers=2, heads=2)
+        options = NanoOptions(width=D, layers=2, heads=2, dropout=0.3)
         return build_language_model(options, domain="items", length=LENGTH).eval()
     name, variant = request.param.split("-")
     if variant == "lora":

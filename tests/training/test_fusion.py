@@ -30,8 +30,8 @@ def retriever() -> Retriever:
     return Retriever(torch.randn(ITEMS, D), "cosine", 0.07)
 
 
-@pytest.mark.parametrize("size", [1, 1 << 20])
-def test_the_best_setting_is_found(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("size", "exclude_seen"), [(1, True), (1 << 20, True), (1, False)])
+def test_the_best_setting_is_found(size: int, exclude_seen: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     training, cases = blocks()
     latent, queries = retriever(), torch.randn(len(cases), D)
     values = {}
@@ -40,10 +40,10 @@ def test_the_best_setting_is_found(size: int, monkeypatch: pytest.MonkeyPatch) -
         for recency in OPTIONS.recency:
             for weight in (0.0, *OPTIONS.weights):
                 hybrid = replace(latent, prior=prior, weight=weight, recency=recency)
-                ranks = target_ranks(hybrid, queries, cases, exclude_seen=True)
+                ranks = target_ranks(hybrid, queries, cases, exclude_seen)
                 values[regularisation, recency, weight] = accuracy(ranks, (10,))["ndcg@10"]
     monkeypatch.setattr(exact, "SCORE_BYTES", size)
-    choice = choose_prior(OPTIONS, training, latent, queries, cases, Silent())
+    choice = choose_prior(OPTIONS, training, latent, queries, cases, exclude_seen, Silent())
 
     best = max(values, key=lambda setting: float(values[setting].mean()))
     assert (choice.regularisation, choice.recency) == best[:2]
@@ -62,6 +62,6 @@ def test_a_prior_that_adds_nothing_is_left_out() -> None:
     training, cases = blocks()
     latent = retriever()
     knows = latent.latents[torch.from_numpy(cases.targets)]  # the queries are the targets' own latents
-    choice = choose_prior(OPTIONS, training, latent, knows, cases, Silent())
+    choice = choose_prior(OPTIONS, training, latent, knows, cases, True, Silent())
     assert choice.ndcg == choice.ndcg_without == 1.0
     assert choice.weight == 0

@@ -49,13 +49,14 @@ class Task:
     config: Config
     shared: Path | None = None
 
-    def seeded(self, seed: int) -> Config:
-        """DeftRec's options under one seed; the budget limits its joint stage where the recipe has no limit."""
+    def config_of(self, seed: int, seen: Seen = "exclude") -> Config:
+        """DeftRec's options for one table; the budget limits its joint stage where the recipe has no limit."""
         data = self.config.data.model_copy(update={"split": self.split.name})
         training = self.config.training
         if training.minutes is None and self.budget_seconds is not None:
             training = training.model_copy(update={"minutes": self.budget_seconds / 60})
-        return self.config.model_copy(update={"seed": seed, "data": data, "training": training})
+        retrieval = self.config.retrieval.model_copy(update={"seen": seen})
+        return self.config.model_copy(update={"seed": seed, "data": data, "training": training, "retrieval": retrieval})
 
 
 class System(ABC):
@@ -117,34 +118,38 @@ class PeerSystem(System):
 
 
 class DeftRecSystem(System):
-    """DeftRec by its whole score, by its latent alone and by its prior alone: one training, up to three rows.
+    """DeftRec by its whole score, by its latent alone and by its prior alone: up to three rows of one training.
 
-    The run directory stays in `run`. There is a row for the prior only where validation chose one.
+    It is told in training whether seen items are to be recommended (`retrieval.seen`), so each rule has a training of
+    its own, whose run directory stays in `run-RULE`. There is a row for the prior only where validation chose one.
     """
 
     name = DEFTREC
 
     def run(self, task: Task, seed: int, folder: Path, progress: Progress) -> tuple[Run, ...]:
         """See `System.run`."""
-        refit, parts = "train+validation" in task.fits, _Parts(task, folder)
-        recommender = Recommender.fit(
-            task.interactions,
-            task.seeded(seed),
-            out=folder / "run",
-            refit=refit,
-            progress=progress,
-            shared=task.shared,
-            on_train=parts.rank if "train" in task.fits else None,
-        )
-        parts.rank(recommender)
-        return parts.runs(seed, recommender)
+        runs: list[Run] = []
+        for seen in task.seens:
+            parts = _Parts(task, seen, folder)
+            recommender = Recommender.fit(
+                task.interactions,
+                task.config_of(seed, seen),
+                out=folder / f"run-{seen}",
+                refit="train+validation" in task.fits,
+                progress=progress,
+                shared=task.shared,
+                on_train=parts.rank if "train" in task.fits else None,
+            )
+            parts.rank(recommender)
+            runs += parts.runs(seed, recommender)
+        return tuple(runs)
 
 
 class _Parts:
-    """What DeftRec leaves: rankings by every part of its score, as the models of the task's fits come by."""
+    """What a training of DeftRec leaves: rankings by every part of its score, as the task's fits come by."""
 
-    def __init__(self, task: Task, folder: Path) -> None:
-        self.task, self.folder = task, folder
+    def __init__(self, task: Task, seen: Seen, folder: Path) -> None:
+        self.task, self.seen, self.folder = task, seen, folder
         self.lists: dict[ScoreParts, list[Lists]] = {}
         self.speed: dict[ScoreParts, float] = {}
         self.seconds: dict[Fit, float] = {}
@@ -156,12 +161,11 @@ class _Parts:
         cases = self.task.split.cases("test")
         parts: tuple[ScoreParts, ...] = ("hybrid", "latent", "prior")
         for part in parts if recommender.prior is not None else parts[:2]:
-            for seen in self.task.seens:
-                started = time.monotonic()
-                _, found = recommender.rank("test", seen, part, DEPTH)
-                self.speed.setdefault(part, len(cases) / (time.monotonic() - started))
-                written = _write(self.folder, f"{part}-", fit, seen, self.task.interactions, cases, found)
-                self.lists.setdefault(part, []).append(written)
+            started = time.monotonic()
+            _, found = recommender.rank("test", self.seen, part, DEPTH)
+            self.speed.setdefault(part, len(cases) / (time.monotonic() - started))
+            written = _write(self.folder, f"{part}-", fit, self.seen, self.task.interactions, cases, found)
+            self.lists.setdefault(part, []).append(written)
 
     def runs(self, seed: int, recommender: Recommender) -> tuple[Run, ...]:
         """A record of each part."""
@@ -196,7 +200,7 @@ class LightGCNSystem(System):
         """See `System.run`."""
         pipeline = Pipeline(
             task.interactions,
-            task.seeded(seed),
+            task.config_of(seed),
             work=None,
             log=TrainingLog(None),
             resume=False,

@@ -31,7 +31,7 @@ SHOWN_HISTORY, SHOWN_RECOMMENDATIONS = 4, 5
 
 def demo(
     out: Annotated[Path, typer.Option(help="The run directory.", metavar="RUN")] = Path("runs/demo"),
-    recipe: Recipe = DATASET,
+    recipe: Recipe = "minilm",
     overrides: Overrides = None,
     force: Annotated[bool, typer.Option("--force", help="Train again, in place of the run that lies there.")] = False,
 ) -> None:

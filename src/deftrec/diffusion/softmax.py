@@ -60,16 +60,18 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
             logits = (q[part] @ z.T).float().add_(bias)
             pairs = hidden[bounds[number] : bounds[number + 1]]
             logits[pairs[:, 0] - start, pairs[:, 1]] = float("-inf")
-            normaliser = logits.logsumexp(1)
             wanted = targets[part, None]
-            total += (normaliser - logits.gather(1, wanted)[:, 0]).sum()
-            # From here on `logits` is the gradient: softmax minus the target's indicator.
-            gradient = logits.sub_(normaliser[:, None]).exp_()
-            gradient.scatter_add_(1, wanted, -torch.ones_like(wanted, dtype=gradient.dtype))
-            bias_gradient += gradient.sum(0)
+            highest, right = logits.amax(1, keepdim=True), logits.gather(1, wanted)
+            # One exponential serves the loss and its gradient; rows are normalised where they are narrow.
+            gradient = logits.sub_(highest).exp_()
+            normaliser = gradient.sum(1, keepdim=True)
+            total += (normaliser.log() + highest - right).sum()
+            gradient.scatter_add_(1, wanted, -normaliser)
             gradient = gradient.to(dtype)
-            q_gradient[part] = (gradient @ z).to(q_gradient.dtype)
-            z_gradient += (gradient.T @ q[part]).float()
+            share = normaliser.reciprocal()
+            q_gradient[part] = (gradient @ z).to(q_gradient.dtype) * share
+            z_gradient += (gradient.T @ (queries.detach()[part] * share).to(dtype)).float()
+            bias_gradient += (gradient.T @ share.to(dtype)).float()[:, 0]
         ctx.save_for_backward(q_gradient / N, (z_gradient / N).to(latents.dtype), bias_gradient / N)
         return total / N
 

@@ -15,5 +15,5 @@ def build_language_model(options: LanguageOptions, *, domain: str, length: int) 
     A pre-trained model's files are fetched if they are not there.
     """
     if isinstance(options, NanoOptions):
-        return NanoLanguageModel(options.width, options.layers, options.heads, options.dropout, length)
+        return NanoLanguageModel(int(options.width), options.layers, options.heads, float(options.dropout), length)
     return PretrainedLanguageModel(model_folder(options.model, options.revision), options, domain, length)

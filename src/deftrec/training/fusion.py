@@ -67,6 +67,7 @@ def choose_prior(
     retriever: Retriever,
     queries: torch.Tensor,
     cases: Cases,
+    exclude_seen: bool,
     progress: Progress,
 ) -> PriorChoice:
     """Try every setting of `options` on validation.
@@ -75,6 +76,7 @@ def choose_prior(
         training: what the prior is fitted on.
         retriever: of the latent score alone.
         queries: generated latents of `cases`, which are validation cases in random order. `[N, D]`
+        exclude_seen: whether items of the history are no candidates.
     """
     n_items = len(retriever.latents)
     cases = cases.head(USERS)
@@ -91,7 +93,8 @@ def choose_prior(
         }
         for rows in row_chunks(len(cases), n_items):
             histories = cases.histories.select(range(rows.start, rows.stop))
-            latent = hide(retriever.scores(queries[rows], histories), histories).cpu()
+            latent = retriever.scores(queries[rows], histories)
+            latent = (hide(latent, histories) if exclude_seen else latent).cpu()
             for settings in group:
                 linear = prior.scores(histories, settings.recency)
                 for weight in weights:

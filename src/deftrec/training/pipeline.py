@@ -321,12 +321,13 @@ class Pipeline:
             sampling=Sampling.of(config.diffusion),
             seed=config.seed,
         )
-        ranks = target_ranks(retriever, queries, self.validation, exclude_seen=True)
+        exclude_seen = config.retrieval.seen == "exclude"
+        ranks = target_ranks(retriever, queries, self.validation, exclude_seen)
         value = mean_accuracy(ranks)["ndcg@10"]
         options, training = config.retrieval.prior, self.split.training("train")
         if options.kind == "none":
             return value, None
-        return value, choose_prior(options, training, retriever, queries, self.validation, self.progress)
+        return value, choose_prior(options, training, retriever, queries, self.validation, exclude_seen, self.progress)
 
     def _final_prior(self, choice: PriorChoice | None, fit: Fit) -> LinearPrior | None:
         if choice is None or not choice.weight:

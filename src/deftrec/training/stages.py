@@ -117,7 +117,8 @@ class JointStage(Stage):
             dtype=self.dtype,
         )
         retriever = Retriever.of(self.model, catalogue, self.config)
-        return mean_accuracy(target_ranks(retriever, queries, self.cases, exclude_seen=True))
+        exclude_seen = self.config.retrieval.seen == "exclude"
+        return mean_accuracy(target_ranks(retriever, queries, self.cases, exclude_seen))
 
 
 def target_ranks(retriever: Retriever, queries: torch.Tensor, cases: Cases, exclude_seen: bool) -> TargetRanks:
