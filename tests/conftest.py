@@ -1,8 +1,13 @@
 """Shared by all tests."""
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import settings
+
+from hub import Hub, serving
 
 # The same examples on every machine, and no failure because a machine is busy.
 settings.register_profile("deftrec", deadline=None, derandomize=True)
@@ -13,6 +18,12 @@ torch.set_num_threads(1)  # tiny tensors: a second thread only costs
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    with serving(tmp_path / "cache", monkeypatch) as served:
+        yield served
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -24,6 +24,7 @@ ORDER = [
     *("evaluation", "wording"),
     "training",
     *("run", "explanation", "recommender"),
+    "doctor",
     "benchmark",
     "report",
     "ablation",
@@ -102,6 +103,7 @@ def test_optional_libraries_are_imported_where_they_are_used() -> None:
         "diffusers",
         "ir_measures",
         "vector_quantize_pytorch",
+        "bitsandbytes",
     )
     for _, path in files():
         tree = ast.parse(path.read_text(encoding="utf-8"))

@@ -5,11 +5,13 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import torch
 from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import Whitespace
+from tokenizers.models import BPE, WordLevel
+from tokenizers.pre_tokenizers import ByteLevel, Whitespace
 from tokenizers.processors import TemplateProcessing
-from transformers import BertConfig, BertModel, LlamaConfig, LlamaModel, PreTrainedTokenizerFast
+from tokenizers.trainers import BpeTrainer
+from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
 
 from deftrec import Config, Interactions
 from deftrec.data import Meta
@@ -126,33 +128,72 @@ def tiny_tokenizer(folder: Path) -> int:
     return len(words)
 
 
+def trained_tokenizer(folder: Path) -> int:
+    """Write a byte-level tokenizer trained on a few words, as causal models have it, into `folder`; its size."""
+    tokenizer = Tokenizer(BPE())
+    tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False)
+    trainer = BpeTrainer(
+        vocab_size=300,
+        special_tokens=["<s>", "</s>"],
+        initial_alphabet=ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator([" ".join(WORDS)] * 4, trainer)
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>").save_pretrained(folder)
+    return tokenizer.get_vocab_size()
+
+
+SIZES: dict[str, Any] = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+    "initializer_range": 0.2,  # far from zero, so that whatever is read shows
+}
+DECODER: dict[str, Any] = {**SIZES, "num_key_value_heads": 2, "head_dim": 8, "pad_token_id": 0}
+SEQ2SEQ: dict[str, Any] = {
+    **{"d_model": 32, "encoder_layers": 2, "decoder_layers": 2, "init_std": 0.2, "initializer_range": 0.2},
+    **{"encoder_attention_heads": 4, "decoder_attention_heads": 4, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64},
+}
+T5: dict[str, Any] = {"d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4, "is_encoder_decoder": True}
+
+
+def tiny_model(
+    kind: str, folder: Path, positions: int = 64, dtype: torch.dtype = torch.float32, width: int = 32
+) -> Path:
+    """A random model of two layers, saved in `folder` like one from the hub.
+
+    Args:
+        kind: `model_type` of `transformers`.
+        positions: tokens that it reads at most, where it has such a limit.
+        dtype: of its files.
+        width: of a model that calls it hidden_size.
+    """
+    sizes: dict[str, dict[str, Any]] = {
+        "bert": {**SIZES, "num_attention_heads": 2},
+        "roberta": {**SIZES, "pad_token_id": 0},
+        "llama": DECODER,
+        "qwen3": DECODER,
+        "gemma3_text": {**DECODER, "sliding_window": 40, "layer_types": ["sliding_attention", "full_attention"]},
+        "t5": {**T5, "relative_attention_num_buckets": 8, "relative_attention_max_distance": 24},
+        "bart": SEQ2SEQ,
+        "umt5": T5,
+        "fnet": SIZES,
+        "mamba": {"hidden_size": 32, "num_hidden_layers": 2, "state_size": 4},
+        "electra": {**SIZES, "embedding_size": 16},
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    size = tiny_tokenizer(folder) if kind in {"bert", "roberta", "electra"} else trained_tokenizer(folder)
+    arguments = sizes[kind] if width == 32 else {**sizes[kind], "hidden_size": width}
+    config = AutoConfig.for_model(kind, vocab_size=size, max_position_embeddings=positions, **arguments)
+    model = AutoModel.from_config(config, dtype=dtype)
+    for name, parameter in model.named_parameters():
+        if "relative_attention_bias" in name:  # near zero, so that no distance would show
+            torch.nn.init.normal_(parameter, std=2.0)
+    model.save_pretrained(folder)
+    return folder
+
+
 def tiny_bert(folder: Path, positions: int = 64) -> Path:
     """A random BERT of two layers, saved like a model from the hub."""
-    config = BertConfig(
-        vocab_size=tiny_tokenizer(folder),
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=64,
-        initializer_range=0.2,  # far from zero, so that whatever is read shows
-        max_position_embeddings=positions,
-    )
-    BertModel(config).save_pretrained(folder)
-    return folder
-
-
-def tiny_llama(folder: Path, positions: int = 64) -> Path:
-    """A random Llama of two layers, saved like a model from the hub."""
-    config = LlamaConfig(
-        vocab_size=tiny_tokenizer(folder),
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        intermediate_size=64,
-        initializer_range=0.2,  # far from zero, so that whatever is read shows
-        max_position_embeddings=positions,
-        pad_token_id=0,
-    )
-    LlamaModel(config).save_pretrained(folder)
-    return folder
+    return tiny_model("bert", folder, positions)

@@ -142,11 +142,24 @@ class PretrainedOptions(Options):
     initial: Literal["pretrained", "random"] = Field(
         "pretrained", description="weights to start from; random: the architecture alone, to see what they are worth"
     )
-    tuning: Literal["frozen", "full", "lora"] = "full"
+    tuning: Literal["frozen", "full", "lora", "nf4"] = Field(
+        "full", description="nf4: LoRA on weights of 4 bits, which needs a GPU and the extra of that name"
+    )
     lora_rank: Count = 16
     lora_alpha: Positive = 32.0
+    lora_targets: Literal["all-linear"] | tuple[str, ...] = Field(
+        "all-linear", description="names of the layers that get an adapter, as in [q_proj, v_proj]"
+    )
     dropout: Rate = 0.1
-    attention: Literal["auto", "eager", "sdpa"] = Field("auto", description="auto: eager on a CPU, faster there")
+    dtype: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="of weights that are not trained; auto: as the files hold them, bf16 or else fp32"
+    )
+    attention: Literal["auto", "eager", "sdpa"] = Field(
+        "auto", description="auto: eager on a CPU, faster there; other kernels cannot be given a mask of one's own"
+    )
+    gradient_checkpointing: bool = Field(
+        False, description="compute activations again in the backward pass: a third more work, far less memory"
+    )
     prompts: tuple[str, ...] = Field(
         (),
         description="words before {history}; {domain} is the dataset's. The first is asked, training draws one a "
@@ -161,6 +174,21 @@ class PretrainedOptions(Options):
         "latent", description="state after the history; reasoning: and those of the preference that the model words"
     )
     reasoning: ReasoningOptions = ReasoningOptions()
+
+    @model_validator(mode="after")
+    def _tunes_what_it_can(self) -> "PretrainedOptions":
+        if self.tuning == "full" and self.dtype == "bf16":
+            raise ValueError(
+                "dtype bf16 is for weights that are not trained, and tuning full trains all of them: their steps are "
+                "too small for it; leave dtype at auto, or tune with lora"
+            )
+        if self.tuning in {"frozen", "full"} and self.lora_targets != "all-linear":
+            raise ValueError(f"lora_targets are of an adapter, and tuning {self.tuning} has none: set tuning to lora")
+        if not self.lora_targets:
+            raise ValueError("lora_targets names no layer: leave it at all-linear, or set tuning to frozen")
+        if self.tuning == "nf4" and self.initial == "random":
+            raise ValueError("tuning nf4 keeps pre-trained weights in 4 bits, and initial random has none")
+        return self
 
     @model_validator(mode="after")
     def _has_history(self) -> "PretrainedOptions":

@@ -3,7 +3,7 @@
 config.json          options, every `auto` resolved
 request.json         options as asked for, data fingerprint, whether a refit was asked for
 run.json             provenance: fit, epochs, seconds, environment, git revision; written last
-model.safetensors    trained weights
+model.safetensors    trained weights; those of a pre-trained model that were not trained stay in its own files
 prior.safetensors    the collaborative prior, if validation chose one
 text.safetensors     sentence vectors of the items, if the model's words are compared with them
 data/                the interactions, in the canonical form
@@ -26,7 +26,8 @@ from deftrec.data import Fit, Interactions
 from deftrec.ensemble import Model
 from deftrec.errors import DeftRecError
 from deftrec.files import write_text
-from deftrec.language import LanguageModel
+from deftrec.language.origin import Origin, check_origin, origin_of
+from deftrec.language.stored import load_stored_state, stored_state
 from deftrec.retrieval import LinearPrior, SentenceMatch, TextMatch
 from deftrec.tokenizer import ItemFeatures
 from deftrec.training.checkpoint import load_tensors, save_tensors
@@ -63,6 +64,8 @@ class RunInfo(BaseModel):
         seconds: by stage, over all resumptions.
         environment: versions and machine.
         revision: git revision of the code, if it ran from a checkout.
+        base: the pre-trained language model whose weights are not all kept here; None where there is none, and in runs
+            that were written before it was recorded.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -82,6 +85,7 @@ class RunInfo(BaseModel):
     parameters: int
     environment: dict[str, str]
     revision: str | None
+    base: Origin | None = None
 
     @classmethod
     def of(cls, fitted: Fitted, interactions: Interactions) -> "RunInfo":
@@ -105,6 +109,7 @@ class RunInfo(BaseModel):
             parameters=sum(parameter.numel() for parameter in fitted.model.parameters()),
             environment=environment(),
             revision=git_revision(),
+            base=fitted.base,
         )
 
 
@@ -112,7 +117,7 @@ def save_run(
     folder: Path, model: Model, config: Config, info: RunInfo, prior: LinearPrior | None, match: TextMatch | None
 ) -> None:
     """Write weights and descriptions; `run.json` comes last and says that the run is complete."""
-    save_tensors(folder / "model.safetensors", trained_tensors(model))
+    save_tensors(folder / "model.safetensors", stored_state(model))
     if prior is not None:
         save_tensors(folder / "prior.safetensors", {"neighbours": prior.neighbours.int(), "weights": prior.weights})
     if isinstance(match, SentenceMatch):
@@ -127,7 +132,8 @@ def load_run(
     """Read what `save_run` wrote.
 
     Raises:
-        DeftRecError: no complete run lies there, or one of its files is damaged or of other data.
+        DeftRecError: no complete run lies there, one of its files is damaged or of other data, or the weights of its
+            language model are not the ones it was trained on.
     """
     if not (folder / "run.json").is_file():
         if (folder / "request.json").is_file():
@@ -144,8 +150,10 @@ def load_run(
         slice(0, info.collaborative_width),
         slice(info.collaborative_width, width),
     )
+    if info.base is not None:
+        check_origin(info.base, origin_of(config.language), str(folder))
     model = build_model(features, config, interactions.meta.domain, item_titles(interactions))
-    load_trained_tensors(model, folder / "model.safetensors")
+    load_weights(model, folder / "model.safetensors")
     prior = None
     if (folder / "prior.safetensors").is_file():
         tensors = load_tensors(folder / "prior.safetensors")
@@ -158,36 +166,17 @@ def load_run(
     return interactions, config, info, model.eval().to(device), prior, match
 
 
-def trained_tensors(model: Model) -> dict[str, torch.Tensor]:
-    """Everything but what a pre-trained model already had and kept."""
-    frozen = _frozen_names(model)
-    return {name: tensor for name, tensor in model.state_dict().items() if name not in frozen}
-
-
-def load_trained_tensors(model: Model, path: Path) -> None:
+def load_weights(model: Model, path: Path) -> None:
     """Put saved weights into a freshly built model.
 
     Raises:
         DeftRecError: the file does not fit the model.
     """
     try:
-        result = model.load_state_dict(load_tensors(path), strict=False)
-    except RuntimeError as error:
-        raise DeftRecError(f"{path}: does not fit config.json ({str(error).splitlines()[0]})") from error
-    missing = set(result.missing_keys) - _frozen_names(model)
-    if missing or result.unexpected_keys:
-        odd = sorted(missing or result.unexpected_keys)[0]
-        raise DeftRecError(f"{path}: does not fit config.json (weight {odd!r}); train the run again")
-
-
-def _frozen_names(model: Model) -> set[str]:
-    return {
-        f"{path}.{name}"
-        for path, module in model.named_modules()
-        if isinstance(module, LanguageModel) and module.in_files
-        for name, parameter in module.named_parameters()
-        if not parameter.requires_grad
-    }
+        load_stored_state(model, load_tensors(path))
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise DeftRecError(f"{path}: does not fit config.json ({reason}); train the run again") from error
 
 
 def read_model(path: Path, kind: type[M]) -> M:

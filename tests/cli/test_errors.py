@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from calling import TINY, Call
 
-VERBS = ["train", "evaluate", "recommend", "similar", "benchmark", "demo"]
+VERBS = ["train", "evaluate", "recommend", "similar", "benchmark", "doctor", "demo"]
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -49,9 +49,17 @@ def test_help_and_version_of_all(deftrec: Call) -> None:
         (["train", "--data", "{data}", "--out", "{tmp}/r", "--set", "training.epoch=3"], 1, "'training.epochs'"),
         (["train", "--data", "{data}", "--out", "{tmp}/r", "--set", "training.epochs"], 1, "write key=value"),
         (["train", "--data", "{data}", "--out", "{tmp}/r", "--set", "training.epochs=-1"], 1, "training.epochs"),
-        (["train", "--data", "{data}", "--out", "{tmp}/r", "--recipe", "nanoo"], 1, "default, minilm, ml-100k, nano"),
+        (
+            ["train", "--data", "{data}", "--out", "{tmp}/r", "--recipe", "nanoo"],
+            1,
+            "default, llama-3.2-1b, minilm, ml-100k, nano",
+        ),
         (["train", "--data", "{tmp}/absent", "--out", "{tmp}/r"], 1, "no interactions.parquet"),
         (["train", "--out", "{tmp}/r"], 2, "--data"),
+        (["doctor", "nanoo"], 1, "no recipe 'nanoo'"),
+        (["doctor", "{tmp}"], 1, "no config.json; give the directory that 'deftrec train --out' wrote, or a recipe"),
+        (["doctor", "{run}", "--data", "{data}"], 1, "a run has its own data and options; leave out --data and --set"),
+        (["doctor", "nano", "--items", "0"], 2, "--items"),
         (["trian"], 2, "'train'"),
         (["demo", "--out", "{data}", "--force"], 1, "is no run, so --force does not remove it"),
     ],

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 import torch
-from laying import D, lay
+from asking import D, lay
 from torch import Tensor
 from transformers import LlamaForCausalLM
 
 from deftrec.config import PretrainedOptions, ReasoningOptions
 from deftrec.errors import ConfigError
 from deftrec.language import PretrainedLanguageModel, Reasoner, TextEngine, VllmEngine, build_language_model
-from toy import tiny_llama
+from toy import tiny_model
 
 
 class HuggingFaceEngine(TextEngine):
@@ -36,7 +36,7 @@ class HuggingFaceEngine(TextEngine):
 
 def test_the_model_generates_what_the_library_would(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    folder = tiny_llama(tmp_path)
+    folder = tiny_model("llama", tmp_path)
     words = ReasoningOptions(weight=0.1, max_tokens=6)
     options = PretrainedOptions(model=str(folder), prompts=("next : {history}",), titles=2, reasoning=words)
     titles = ["red", "old new", "", "blue"]

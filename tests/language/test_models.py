@@ -5,44 +5,36 @@ from typing import Any
 
 import pytest
 import torch
-from laying import D, lay
+from asking import PROMPT, D, lay, pretrained
 from torch import Tensor
-from transformers import BertModel, LlamaModel
+from transformers import AutoModel
 
 from deftrec.config import NanoOptions, PretrainedOptions
 from deftrec.errors import ConfigError
 from deftrec.language import LanguageModel, Layout, build_language_model
-from deftrec.language.pretrained import PretrainedLanguageModel
-from toy import tiny_bert, tiny_llama
+from toy import tiny_bert
 
-PROMPT = "what comes next : {history}"
-
-
-@pytest.fixture(scope="session")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    torch.manual_seed(0)
-    return {
-        "bert": tiny_bert(tmp_path_factory.mktemp("bert")),
-        "llama": tiny_llama(tmp_path_factory.mktemp("llama")),
-    }
+KINDS = ["bert", "roberta", "llama", "qwen3", "gemma3_text", "t5", "bart"]
+VARIANTS = [f"{kind}-{attention}" for kind in KINDS for attention in ("eager", "sdpa")]
 
 
-def pretrained(folder: Path, **options: Any) -> PretrainedLanguageModel:
-    arguments = {"model": str(folder), "prompts": (PROMPT,), **options}
-    model = build_language_model(PretrainedOptions(**arguments), domain="old red items", ways=3, window=6)
-    assert isinstance(model, PretrainedLanguageModel)
-    return model.eval()
-
-
-@pytest.fixture(params=["nano", "bert-eager", "bert-sdpa", "llama-eager", "llama-sdpa", "llama-lora"])
+@pytest.fixture(params=["nano", *VARIANTS, "llama-lora", "t5-lora"])
 def language(request: pytest.FixtureRequest, folders: dict[str, Path]) -> LanguageModel:
     if request.param == "nano":
         options = NanoOptions(width=D, layers=2, heads=2, dropout=0.3)
         return build_language_model(options, domain="items", ways=3, window=6).eval()
     name, variant = request.param.split("-")
     if variant == "lora":
-        return pretrained(folders[name], tuning="lora")
+        return with_a_moved_adapter(pretrained(folders[name], tuning="lora"))
     return pretrained(folders[name], attention=variant)
+
+
+def with_a_moved_adapter(model: LanguageModel) -> LanguageModel:
+    """An adapter starts as zero; after training it is not."""
+    for name, parameter in model.named_parameters():
+        if "lora_" in name:
+            torch.nn.init.normal_(parameter, std=0.2)
+    return model
 
 
 @pytest.fixture(params=[1, 3])
@@ -67,6 +59,22 @@ def test_packed_equals_separate(language: LanguageModel, ways: int) -> None:
         torch.testing.assert_close(together[start : start + len(expected)], expected, atol=2e-5, rtol=1e-4)
         start += len(expected)
     assert together.isfinite().all()
+
+
+@torch.no_grad()
+def test_padding_is_not_read_on_either_side(language: LanguageModel, ways: int) -> None:
+    lengths, width = (4, 1, 6), 9
+    tokens = [torch.randn(length, ways, D) for length in lengths]
+    answers = []
+    for left in (False, True):
+        layout = lay(*([length] for length in lengths), width=width, left=left)
+        padded = torch.randn(len(lengths), width, ways, D)  # what lies at an empty place is not read
+        filled = layout.segments == 0
+        padded[filled] = torch.cat(tokens)
+        answers.append(language(padded, layout)[filled])
+    alone = torch.cat([language(one[None], lay([len(one)]))[0] for one in tokens])
+    for found in answers:
+        torch.testing.assert_close(found, alone, atol=2e-5, rtol=1e-4)
 
 
 @torch.no_grad()
@@ -117,20 +125,24 @@ def test_order_matters(language: LanguageModel) -> None:
 
 @torch.no_grad()
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
-@pytest.mark.parametrize("name", ["bert", "llama"])
+@pytest.mark.parametrize("name", KINDS)
 def test_it_is_the_model_it_wraps_run_causally(name: str, attention: str, ways: int, folders: dict[str, Path]) -> None:
-    """Words, then tokens, through the library's own causal mask and positions."""
+    """Words, then tokens, through the library's own positions and, where it has one, its own causal mask."""
     language = pretrained(folders[name], attention=attention)
-    if name == "bert":
-        oracle = BertModel.from_pretrained(folders[name], is_decoder=True, add_pooling_layer=False).eval()
-    else:
-        oracle = LlamaModel.from_pretrained(folders[name]).eval()
+    own_mask = {"is_decoder": True} if name in {"bert", "roberta"} else {}
+    oracle = AutoModel.from_pretrained(folders[name], attn_implementation=attention, **own_mask).eval()
+    mask = None
     tokens = torch.randn(2, 5, ways, D)
+    P = len(language.prompts.before[0])
+    if oracle.config.is_encoder_decoder:
+        oracle = oracle.get_encoder()
+        mask = torch.ones(P + 5 * ways, P + 5 * ways).tril()[None, None].log().clamp_min(-1e9).expand(2, 1, -1, -1)
     words = oracle.get_input_embeddings()(torch.tensor(language.prompts.before[0]))
-    average = oracle.get_input_embeddings().weight.norm(dim=-1).mean()
+    average = oracle.get_input_embeddings()(torch.arange(oracle.config.vocab_size)).norm(dim=-1).mean()
     flat = torch.nn.functional.normalize(tokens, dim=-1).flatten(1, 2) * average
-    hidden = oracle(inputs_embeds=torch.cat([words.expand(2, -1, -1), flat], 1)).last_hidden_state
-    expected = hidden[:, len(words) :].unflatten(1, (5, ways))[:, :, -1]
+    embeddings = torch.cat([words.expand(2, -1, -1), flat], 1)
+    hidden = oracle(inputs_embeds=embeddings, attention_mask=mask).last_hidden_state
+    expected = hidden[:, P:].unflatten(1, (5, ways))[:, :, -1]
     torch.testing.assert_close(language(tokens, lay([5], [5])), expected, atol=2e-5, rtol=1e-4)
 
 
@@ -152,7 +164,7 @@ def learnt(model: torch.nn.Module) -> set[str]:
     return {name for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
-@pytest.mark.parametrize("name", ["bert", "llama"])
+@pytest.mark.parametrize("name", KINDS)
 def test_what_each_tuning_trains(name: str, folders: dict[str, Path]) -> None:
     frozen = pretrained(folders[name], tuning="frozen")
     assert learnt(frozen) == {"scale"}
@@ -164,7 +176,9 @@ def test_what_each_tuning_trains(name: str, folders: dict[str, Path]) -> None:
     lora = pretrained(folders[name], tuning="lora", lora_rank=2)
     assert all("lora_" in parameter for parameter in learnt(lora) - {"scale"})
     adapted = {parameter.split(".lora_")[0].split(".")[-1] for parameter in learnt(lora) - {"scale"}}
-    assert {"query", "key", "value", "dense"} <= adapted or {"q_proj", "k_proj", "v_proj", "up_proj"} <= adapted
+    linear = {"bert": "query key value dense", "roberta": "query key value dense", "t5": "q k v o wi wo"}
+    linear |= {"bart": "q_proj k_proj v_proj out_proj fc1 fc2"}
+    assert adapted == set(linear.get(name, "q_proj k_proj v_proj o_proj gate_proj up_proj down_proj").split())
     for model in (frozen, full, lora):
         model.train()
         tokens: Tensor = torch.randn(2, 4, 1, D, requires_grad=True)
@@ -181,7 +195,7 @@ def test_an_adapter_starts_as_the_model_itself(folders: dict[str, Path]) -> None
     torch.testing.assert_close(lora(tokens, lay([4])), frozen(tokens, lay([4])))
 
 
-@pytest.mark.parametrize("name", ["nano", "bert", "llama"])
+@pytest.mark.parametrize("name", ["nano", *KINDS])
 def test_dropout_is_for_training_only(name: str, folders: dict[str, Path]) -> None:
     tokens = torch.randn(1, 4, 1, D)
     if name == "nano":
@@ -195,9 +209,11 @@ def test_dropout_is_for_training_only(name: str, folders: dict[str, Path]) -> No
     assert not torch.equal(model(tokens, lay([4])), model(tokens, lay([4])))
 
 
-def test_tokens_get_the_size_of_words(folders: dict[str, Path]) -> None:
-    model = pretrained(folders["bert"])
-    words = model.model.get_input_embeddings().weight  # type: ignore[operator]
+@pytest.mark.parametrize("name", KINDS)
+def test_tokens_get_the_size_of_words(name: str, folders: dict[str, Path]) -> None:
+    model = pretrained(folders[name])
+    table = model.model.get_input_embeddings()  # type: ignore[operator]
+    words = table(torch.arange(table.num_embeddings))
     norms = model.rescale(1000 * torch.randn(2, 3, 1, D)).norm(dim=-1)
     torch.testing.assert_close(norms, words.norm(dim=-1).mean().expand_as(norms))
 
@@ -243,7 +259,7 @@ def test_a_folder_that_is_no_model_is_said_to_be_none(tmp_path: Path, folders: d
         build_language_model(PretrainedOptions(model=str(tmp_path), prompts=(PROMPT,)), domain="", ways=1, window=4)
 
 
-@pytest.mark.parametrize("name", ["bert", "llama"])
+@pytest.mark.parametrize("name", ["bert", "llama", "t5"])
 def test_random_weights_are_the_same_architecture(name: str, folders: dict[str, Path]) -> None:
     first, read = pretrained(folders[name], initial="random"), pretrained(folders[name])
     again = pretrained(folders[name], initial="random")
@@ -254,6 +270,6 @@ def test_random_weights_are_the_same_architecture(name: str, folders: dict[str, 
     matrices = [key for key, tensor in read.state_dict().items() if tensor.ndim > 1]
     for other in (read, again):
         assert not any(torch.equal(first.state_dict()[key], other.state_dict()[key]) for key in matrices)
-    assert (first.attention, first.words().shape) == (read.attention, read.words().shape)
+    assert first.words().shape == read.words().shape
     assert read.in_files
     assert not first.in_files  # so a run keeps all of its weights, those that are not trained too

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from laying import D, lay
+from asking import D, lay
 
 from deftrec.config import PretrainedOptions, ReasoningOptions
 from deftrec.data import NOTHING
@@ -17,7 +17,7 @@ from deftrec.language import (
     build_language_model,
     guessed_category,
 )
-from toy import tiny_bert, tiny_llama
+from toy import tiny_model
 
 CATEGORIES = [["red"], ["green", "old"], ["blue"], [], ["old"], ["new"]]
 PROMPT = "what comes next : {history}"
@@ -26,7 +26,7 @@ PROMPT = "what comes next : {history}"
 @pytest.fixture(params=["bert", "llama"])
 def language(request: pytest.FixtureRequest, tmp_path: Path) -> PretrainedLanguageModel:
     torch.manual_seed(0)
-    folder = {"bert": tiny_bert, "llama": tiny_llama}[request.param](tmp_path)
+    folder = tiny_model(request.param, tmp_path)
     options = PretrainedOptions(
         model=str(folder),
         prompts=(PROMPT,),

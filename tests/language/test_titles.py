@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from laying import D, lay
+from asking import D, lay
 
 from deftrec.config import PretrainedOptions
 from deftrec.language import LanguageModel, Layout, build_language_model
-from toy import tiny_bert, tiny_llama
+from toy import tiny_model
 
 TITLES = ["red", "old green items", "", "new blue old red", "a person"]
 
@@ -16,7 +16,7 @@ TITLES = ["red", "old green items", "", "new blue old red", "a person"]
 @pytest.fixture(params=["bert", "llama"])
 def model(request: pytest.FixtureRequest, tmp_path: Path) -> LanguageModel:
     torch.manual_seed(0)
-    folder = {"bert": tiny_bert, "llama": tiny_llama}[request.param](tmp_path)
+    folder = tiny_model(request.param, tmp_path)
     options = PretrainedOptions(model=str(folder), prompts=("likes {history}",), titles=3)
     return build_language_model(options, domain="", ways=2, window=6, titles=TITLES).eval()
 

@@ -1,21 +1,16 @@
 """Where a model's files come from, and what is said when they do not come."""
 
 import hashlib
-import json
-import threading
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
-import huggingface_hub
 import pytest
 from huggingface_hub import constants
 
 from deftrec.errors import ConfigError, DownloadError
 from deftrec.language import weights
 from deftrec.language.weights import MINILM_PACKAGE, model_folder
+from hub import COMMIT, Hub
 
 WEIGHTS = b"weights"
 
@@ -108,79 +103,6 @@ def test_what_is_neither_folder_nor_hub_id(name: str, monkeypatch: pytest.Monkey
 
 
 # -- a hub on this machine ---------------------------------------------------------------------------------------------
-
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
-
-
-@dataclass
-class Hub:
-    """What the hub holds and how it answers.
-
-    Attributes:
-        files: of the one model, by name.
-        status: of every answer, 0 for a good one.
-        truncate: names whose bytes break off half way.
-        asked: paths of all requests.
-    """
-
-    files: dict[str, bytes] = field(default_factory=dict)
-    status: int = 0
-    truncate: set[str] = field(default_factory=set)
-    asked: list[str] = field(default_factory=list)
-
-
-@pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    served = Hub()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_HEAD(self) -> None:
-            self.answer(body=False)
-
-        def do_GET(self) -> None:
-            self.answer(body=True)
-
-        def answer(self, body: bool) -> None:
-            served.asked.append(self.path)
-            name = self.path.split(f"/resolve/{COMMIT}/")[-1]
-            if served.status:
-                self.reply(served.status, b"", {}, body)
-            elif self.path.startswith("/api/models/group/model/tree/"):
-                tree = [{"type": "file", "path": n, "size": len(c), "oid": n} for n, c in served.files.items()]
-                self.reply(200, json.dumps(tree).encode(), {}, body)
-            elif self.path.startswith("/api/models/group/model"):
-                files = [{"rfilename": name} for name in served.files]
-                content = {"id": "group/model", "sha": COMMIT, "siblings": files}
-                self.reply(200, json.dumps(content).encode(), {}, body)
-            elif name in served.files:
-                etag = hashlib.sha256(served.files[name]).hexdigest()
-                self.reply(200, served.files[name], {"ETag": f'"{etag}"', "X-Repo-Commit": COMMIT}, body, name)
-            else:
-                self.reply(404, b"", {"X-Error-Code": "RepoNotFound"}, body)
-
-        def reply(self, status: int, content: bytes, headers: dict[str, str], body: bool, name: str = "") -> None:
-            self.send_response(status)
-            for key, value in {"Content-Length": str(len(content)), **headers}.items():
-                self.send_header(key, value)
-            self.end_headers()
-            if body:
-                self.wfile.write(content[: len(content) // 2] if name in served.truncate else content)
-            self.close_connection = True
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-    address = f"http://127.0.0.1:{server.server_port}"
-    monkeypatch.setattr(constants, "ENDPOINT", address)
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}")
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
-    yield served
-    server.shutdown()
-    server.server_close()
-
 
 FILES = {
     "config.json": b"{}",

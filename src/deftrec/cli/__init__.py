@@ -15,6 +15,7 @@ from deftrec.cli.benchmark import benchmark
 from deftrec.cli.console import Stopped
 from deftrec.cli.data import app as data_app
 from deftrec.cli.demo import demo
+from deftrec.cli.doctor import doctor
 from deftrec.cli.evaluate import evaluate
 from deftrec.cli.recommend import recommend
 from deftrec.cli.similar import similar
@@ -23,7 +24,7 @@ from deftrec.errors import DeftRecError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(data_app, name="data")
-for verb in (train, evaluate, recommend, similar, benchmark, ablate, demo):
+for verb in (train, evaluate, recommend, similar, benchmark, ablate, doctor, demo):
     app.command()(verb)
 
 INTERRUPTED = 130

@@ -1,5 +1,6 @@
 """A pre-trained Hugging Face model that reads continuous tokens as `inputs_embeds`, beside words of a prompt."""
 
+import inspect
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,19 +12,23 @@ from torch.nn import functional as F
 
 from deftrec.config import PretrainedOptions
 from deftrec.errors import ConfigError
+from deftrec.language.backbone import read_backbone
 from deftrec.language.base import LanguageModel
-from deftrec.language.folder import reading
+from deftrec.language.check import check_mask
+from deftrec.language.positions import PositionIds
 from deftrec.language.prompts import PARAPHRASES, prompt_words, title_words
+from deftrec.language.skeleton import tokenizer_of
+from deftrec.language.tuning import tune
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig as HubConfig
     from transformers.cache_utils import Cache
 
 
 class PretrainedLanguageModel(LanguageModel):
-    """Any encoder or decoder that takes `inputs_embeds`, a 4-d mask and `position_ids`, run causally.
+    """Any causal model, encoder or encoder of an encoder-decoder that honours a mask of one's own, run causally.
 
-    Weights are read from safetensors only, and no code from a model's repository is run.
+    Weights are read from safetensors only, and no code from a model's repository is run. What ignores the mask or the
+    positions is refused (`deftrec.language.check`).
 
     Args:
         folder: local folder with config, tokenizer and weights.
@@ -32,75 +37,56 @@ class PretrainedLanguageModel(LanguageModel):
         ways: K, continuous tokens of one item.
         window: items of history that are wanted.
         titles: of every item, read where `options.titles` says so.
+        skeleton: no weights and no check of them, and an estimate where there is no tokenizer: for the `meta` device.
 
     Attributes:
         window: items of history that are read, those that fit beside the words.
         prompts: word pieces around a history.
         tokenizer: of the model.
         end: the word piece that ends a text.
+        caches: whether it can keep keys and values while it writes.
 
     Raises:
-        ConfigError: the folder cannot be read, or not even one item fits beside the words.
+        ConfigError: the folder cannot be read, the model is none that can be used, or not even one item fits beside
+            the words.
     """
 
     title_ids: Tensor
 
     def __init__(
-        self, folder: Path, options: PretrainedOptions, domain: str, ways: int, window: int, titles: Sequence[str]
+        self,
+        folder: Path,
+        options: PretrainedOptions,
+        domain: str,
+        ways: int,
+        window: int,
+        titles: Sequence[str],
+        *,
+        skeleton: bool = False,
     ) -> None:
-        from transformers import AutoConfig, AutoModel, AutoTokenizer  # seconds that nobody else should wait for
-
         super().__init__()
-        with reading(folder):
-            config = AutoConfig.from_pretrained(folder)
-            tokenizer = AutoTokenizer.from_pretrained(folder)
-        if hasattr(config, "is_decoder"):
-            config.is_decoder = True  # an encoder keeps keys and values only then; the mask is ours either way
-        for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "attention_dropout"):
-            if hasattr(config, name):
-                setattr(config, name, options.dropout)
-        # The pooler reads the first token only, which here is a word; it would be trained by nothing.
-        extra = {"add_pooling_layer": False} if config.model_type == "bert" else {}
-        attention: str = options.attention
-        if attention == "auto":
-            attention = "sdpa" if torch.cuda.is_available() else "eager"
-        arguments = {"attn_implementation": attention, "dtype": torch.float32, **extra}
         self.in_files = options.initial == "pretrained"
-        with reading(folder):
-            if self.in_files:
-                model = AutoModel.from_pretrained(folder, config=config, use_safetensors=True, **arguments)
-            else:
-                model = AutoModel.from_config(config, **arguments)
-        self.attention, self.width = attention, int(config.hidden_size)
+        backbone = read_backbone(folder, options, weights=not skeleton)
+        if not skeleton:
+            check_mask(backbone, options.model)
+        tokenizer = tokenizer_of(folder, estimate=skeleton)
+        self.positions, self.width, self.dtype = backbone.positions, backbone.width, backbone.dtype
+        keeps = "past_key_values" in inspect.signature(backbone.model.forward).parameters
+        self.caches = keeps and isinstance(self.positions, PositionIds)
         chat = options.chat if options.chat != "auto" else bool(getattr(tokenizer, "chat_template", None))
         self.tokenizer = tokenizer
         self.end = next(int(one) for one in (tokenizer.sep_token_id, tokenizer.eos_token_id, 0) if one is not None)
         self.prompts = prompt_words(options.prompts or PARAPHRASES, domain, tokenizer, chat)
         self.register_buffer("title_ids", title_words(list(titles), tokenizer, options.titles), persistent=False)
-        self.window = self._window(options, config, ways, window)
-        if options.tuning == "frozen":
-            model.requires_grad_(False)
-        elif options.tuning == "lora":
-            from peft import LoraConfig, get_peft_model
+        self.window = self._window(options, backbone.longest, ways, window)
+        self.model: nn.Module = tune(backbone.model, options)
+        embeddings = backbone.model.get_input_embeddings()  # type: ignore[operator]
+        norms = torch.linalg.vector_norm(embeddings.weight.detach(), dim=-1, dtype=torch.float32)
+        # Gemma and BART multiply what they look up.
+        self.scale = nn.Parameter(norms.mean() * getattr(embeddings, "embed_scale", 1.0))
 
-            model = get_peft_model(
-                model,
-                LoraConfig(
-                    r=options.lora_rank,
-                    lora_alpha=options.lora_alpha,
-                    lora_dropout=options.dropout,
-                    target_modules="all-linear",
-                ),
-            )
-        else:  # word embeddings outside the prompt get no gradient; a table of 30 k rows need not be stepped
-            model.get_input_embeddings().requires_grad_(False)
-        self.model: nn.Module = model
-        embeddings = model.get_input_embeddings()
-        self.scale = nn.Parameter(embeddings.weight.detach().norm(dim=-1).mean().clone())
-
-    def _window(self, options: PretrainedOptions, config: "HubConfig", ways: int, window: int) -> int:
-        """Items of history that fit beside the words, at most `window`."""
-        longest = getattr(config, "max_position_embeddings", None)
+    def _window(self, options: PretrainedOptions, longest: int | None, ways: int, window: int) -> int:
+        """Items of history that fit beside the words into `longest` tokens, at most `window`."""
         most = min(one for one in (longest, options.max_tokens, sys.maxsize) if one is not None)
         words = max(map(len, self.prompts.before))
         if options.reasoning.weight:
@@ -115,7 +101,8 @@ class PretrainedLanguageModel(LanguageModel):
 
     def words(self) -> Tensor:
         """Embeddings of the prompt's words: in training of a paraphrase drawn anew, else the first. `[P, D]`"""
-        drawn = int(torch.randint(len(self.prompts.before), ())) if self.training else 0
+        several = len(self.prompts.before)
+        drawn = int(torch.randint(several, ())) if self.training and several > 1 else 0
         return self.embed(torch.tensor(self.prompts.before[drawn], device=self.scale.device))
 
     def titles(self, items: Tensor) -> tuple[Tensor, Tensor] | None:
@@ -136,7 +123,8 @@ class PretrainedLanguageModel(LanguageModel):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Scores of every word, by the word embeddings themselves (tied). `[..., D]` -> `[..., V]`"""
-        return hidden @ self.model.get_input_embeddings().weight.to(hidden.dtype).T  # type: ignore[no-any-return, operator]
+        weight = self.model.get_input_embeddings().weight  # type: ignore[operator]
+        return F.linear(hidden.to(weight.dtype), weight)
 
     def rescale(self, ways: Tensor) -> Tensor:
         """Continuous tokens get the norm of an average word: attention and layer norms expect it."""
@@ -153,16 +141,9 @@ class PretrainedLanguageModel(LanguageModel):
             embeddings: `[B, T, D]`
             mask: who reads whom, of all. `[B, T, C + T]` bool
             positions: `[B, T]` int64
-            cache: of keys and values; None reads without one.
+            cache: of keys and values, where `caches` says so; None reads without one.
         """
-        mask = mask[:, None]  # [B, 1, T, C + T]
-        if self.attention == "eager":  # which adds the mask to its logits
-            mask = torch.zeros_like(mask, dtype=torch.float32).masked_fill(~mask, torch.finfo(torch.float32).min)
-        out = self.model(
-            inputs_embeds=embeddings,
-            attention_mask=mask,
-            position_ids=positions,
-            past_key_values=cache,
-            use_cache=cache is not None,
-        )
-        return out.last_hidden_state  # type: ignore[no-any-return]
+        inputs = self.positions.inputs(embeddings.to(self.dtype), mask, positions)
+        kept = {} if cache is None else {"past_key_values": cache, "use_cache": True}
+        hidden: Tensor = self.model(**inputs, **kept).last_hidden_state
+        return hidden if self.dtype == torch.float32 else hidden.float()

@@ -129,7 +129,7 @@ class Reasoner(nn.Module):
             items: item numbers. `[N, L]` int64
             cached: keep keys and values; False reads everything anew for every word, the plain reference.
         """
-        reading = _Reading(language, ways, layout, items, DynamicCache() if cached else None)
+        reading = _Reading(language, ways, layout, items, DynamicCache() if cached and language.caches else None)
         text = torch.zeros(len(ways), 0, dtype=torch.int64, device=ways.device)
         over = torch.zeros(len(ways), dtype=torch.bool, device=ways.device)
         state, hidden = reading.question, []

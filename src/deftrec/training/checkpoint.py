@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from deftrec.errors import DeftRecError
 from deftrec.files import atomic_directory, atomic_path
+from deftrec.language.stored import load_stored_state, stored_state
 from deftrec.training.average import AveragedWeights
 
 TENSORS, STATE = "state.safetensors", "state.json"
@@ -47,7 +48,7 @@ def save_checkpoint(
     state: TrainingState,
 ) -> None:
     """Weights, best and averaged weights, optimiser, random state and `state` in `folder`, replaced as a whole."""
-    tensors = {f"module.{name}": tensor for name, tensor in module.state_dict().items()}
+    tensors = {f"module.{name}": tensor for name, tensor in stored_state(module).items()}
     tensors |= {f"best.{name}": tensor for name, tensor in best.items()}
     tensors |= {f"average.{name}": tensor for name, tensor in average.tensors().items()}
     tensors["steps"] = torch.tensor(average.steps)
@@ -77,7 +78,7 @@ def load_checkpoint(
     try:
         content: dict[str, Any] = json.loads((folder / STATE).read_text(encoding="utf-8"))
         tensors = load_file(folder / TENSORS)
-        module.load_state_dict(_under(tensors, "module."))
+        load_stored_state(module, _under(tensors, "module."))
         optimizer_state: dict[int, dict[str, Tensor]] = {}
         for name, tensor in _under(tensors, "optimizer.").items():
             number, key = name.split(".")

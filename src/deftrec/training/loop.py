@@ -1,6 +1,5 @@
 """The one training loop, for every stage."""
 
-import copy
 import math
 import time
 from abc import ABC, abstractmethod
@@ -14,6 +13,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from deftrec.errors import DeftRecError
+from deftrec.language.stored import load_stored_state, stored_state
 from deftrec.progress import Progress
 from deftrec.training.average import AveragedWeights
 from deftrec.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
@@ -118,7 +118,7 @@ def train(
     accelerator = Accelerator(cpu=next(stage.module.parameters()).device.type == "cpu")
     optimizer = _optimizer(stage, plan)
     folder = None if checkpoints is None else checkpoints / stage.name
-    state, best = TrainingState(), copy.deepcopy(stage.module.state_dict())
+    state, best = TrainingState(), _copied(stage.module)
     average = AveragedWeights(stage.module, plan.average)
     if resume and folder is not None and folder.is_dir():
         state, best = load_checkpoint(folder, stage.module, optimizer, average)
@@ -147,7 +147,7 @@ def train(
                 better = False
             if better:
                 state.best_epoch = state.epoch
-                best = {name: tensor.detach().clone() for name, tensor in stage.module.state_dict().items()}
+                best = _copied(stage.module)
         if plan.stop_after is None and state.epoch - state.best_epoch >= plan.patience * plan.validate_every:
             state.finished = True
         state.seconds += time.monotonic() - started
@@ -159,9 +159,14 @@ def train(
             save_checkpoint(folder, stage.module, best, optimizer, average, state)
             saved = time.monotonic()
     progress.end(stage.name)
-    stage.module.load_state_dict(best)
+    load_stored_state(stage.module, best)
     value = state.best_value if plan.stop_after is None else None
     return Trained(state.best_epoch, value, state.history, state.seconds, horizon)
+
+
+def _copied(module: nn.Module) -> dict[str, Tensor]:
+    """The weights as they are now; those that stay in a pre-trained model's files are not copied."""
+    return {name: tensor.detach().clone() for name, tensor in stored_state(module).items()}
 
 
 def _train_epoch(

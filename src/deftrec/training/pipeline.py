@@ -18,6 +18,7 @@ from deftrec.ensemble import Ensemble, Model
 from deftrec.errors import ConfigError, DataError
 from deftrec.hardware import training_dtype
 from deftrec.language import Preferences, PretrainedLanguageModel, build_language_model
+from deftrec.language.origin import Origin
 from deftrec.language.sentences import sentence_vectors
 from deftrec.language.weights import MINILM, model_folder, weights_identity
 from deftrec.model import DeftRec
@@ -33,6 +34,7 @@ from deftrec.retrieval import (
     generate_texts,
 )
 from deftrec.tokenizer import ItemFeatures
+from deftrec.training.base import settle_base
 from deftrec.training.batches import PackedBatches
 from deftrec.training.fusion import PriorChoice, TextChoice, choose_prior, choose_text, fit_prior
 from deftrec.training.log import TrainingLog
@@ -66,6 +68,7 @@ class Fitted:
             an encoder.
         validation: NDCG@10 of the joint stage on validation, latent score alone, fitted on train.
         seconds: of each stage.
+        base: the pre-trained language model that was read; None where there is none.
     """
 
     model: Model
@@ -80,6 +83,7 @@ class Fitted:
     joint: tuple[Trained, ...]
     validation: float
     seconds: dict[str, float]
+    base: Origin | None = None
 
 
 class Pipeline:
@@ -111,7 +115,7 @@ class Pipeline:
         self.interactions = interactions
         self.shared = SharedStages(work / "stages" if shared is None and work is not None else shared)
         self.split: Split = make_split(interactions, config.data.split)
-        self.config = resolve(config, interactions, self.split)
+        self.config, self.base = settle_base(resolve(config, interactions, self.split), work, resume)
         self.work, self.log, self.resume, self.device, self.progress = work, log, resume, device, progress
         self.dtype = training_dtype(config.training.precision, device)
         self.validation = shuffled(self.split.cases("validation"), self.config.seed)
@@ -145,20 +149,20 @@ class Pipeline:
         match = match if words is not None and words.weight else None
 
         def fitted(fit: Fit) -> Fitted:
-            prior = self._final_prior(choice, fit)
             return Fitted(
-                model.eval(),
-                self.config,
-                features,
-                prior,
-                choice,
-                match,
-                words,
-                fit,
-                collaborative,
-                joint,
-                validation,
-                self.seconds,
+                model=model.eval(),
+                config=self.config,
+                features=features,
+                prior=self._final_prior(choice, fit),
+                choice=choice,
+                match=match,
+                text=words,
+                fit=fit,
+                collaborative=collaborative,
+                joint=joint,
+                validation=validation,
+                seconds=self.seconds,
+                base=self.base,
             )
 
         if not refit:

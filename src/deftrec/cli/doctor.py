@@ -1,0 +1,91 @@
+"""`deftrec doctor`: what a recipe or a run costs, before anything is trained."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich import box
+from rich.console import Group, RenderableType
+from rich.filesize import decimal
+from rich.table import Table
+from rich.text import Text
+
+from deftrec.cli.console import listening, output, working
+from deftrec.cli.options import Json, Overrides
+
+if TYPE_CHECKING:
+    from deftrec.doctor import Examination
+
+
+def doctor(
+    subject: Annotated[
+        str,
+        typer.Argument(
+            help="A run's directory, a recipe's YAML file, or the name of a recipe that is shipped.",
+            metavar="RUN_OR_RECIPE",
+        ),
+    ],
+    items: Annotated[
+        int | None, typer.Option(help="Size of the catalogue; the data's own, else 10,000.", min=1, metavar="N")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="The data that a recipe would be trained on.", metavar="DIR")
+    ] = None,
+    overrides: Overrides = None,
+    as_json: Json = False,
+) -> None:
+    """Show parameters, memory and work of a recipe or a run, from its options alone.
+
+    Nothing is trained and no weights are read; of a language model on the hub, its config.json at most is fetched.
+
+    Example: deftrec doctor llama-3.2-1b --items 100000
+    """
+    with listening() as progress, working(progress, f"examining {subject}"):
+        from deftrec.doctor import examine, subject_of
+
+        found = examine(subject_of(subject, items=items, data=data, overrides=overrides))
+    if as_json:
+        print(json.dumps(found.to_json_dict(), indent=2, ensure_ascii=False))
+        return
+    output().print(_page(found))
+
+
+def _page(found: "Examination") -> RenderableType:
+    whole = sum(found.parameters.values())
+    reads = f"{found.prompt_tokens:,} tokens of prompt and {found.history_tokens:,} of history"
+    lines = [
+        f"{found.name}: {found.items:,} items, {_count(found.members, 'member')}",
+        f"language model {found.language_model} ({found.architecture}), tuning {found.tuning}, reads {reads}",
+        f"{found.trained:,} of {whole:,} parameters are trained ({found.trained / whole:.2%})",
+    ]
+    return Group(
+        *(Text(line, style="bold" if n == 0 else "") for n, line in enumerate(lines)),
+        _table("parameters", found.parameters, lambda count: f"{count:,}"),
+        _table("memory for training", found.training_bytes, decimal),
+        _table("memory for serving", found.serving_bytes, decimal),
+        _table("work for one user", found.flops_per_user, flops),
+        *(Text(f"note: {note}") for note in found.notes),
+    )
+
+
+def _table(title: str, parts: Mapping[str, int], said: Callable[[int], str]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_footer=True)
+    table.add_column(title, footer="together", min_width=32, no_wrap=True)
+    table.add_column("", footer=said(sum(parts.values())), justify="right", min_width=16, no_wrap=True)
+    for part, amount in parts.items():
+        table.add_row(part, said(amount))
+    return table
+
+
+def flops(count: int) -> str:
+    """A number of floating-point operations in the unit that suits it."""
+    for unit, name in ((10**12, "TFLOP"), (10**9, "GFLOP"), (10**6, "MFLOP")):
+        if count >= unit:
+            return f"{count / unit:.1f} {name}"
+    return f"{count / 10**3:.1f} kFLOP"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}" + ("" if number == 1 else "s")

@@ -1,0 +1,120 @@
+"""What `deftrec doctor` says."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from deftrec.config import PretrainedOptions
+from deftrec.doctor.memory import serving_memory, training_memory
+from deftrec.doctor.skeleton import Skeleton, build_skeleton
+from deftrec.doctor.subject import Subject
+from deftrec.doctor.work import work_per_user
+
+
+@dataclass(frozen=True)
+class Examination:
+    """Costs of a recipe or a run.
+
+    Attributes:
+        name: of what was examined.
+        items: of the catalogue.
+        members: models whose scores are averaged; parameters are those of all of them.
+        language_model: as it is configured; `nano` for the small one from scratch.
+        architecture: where its shape was read: a local folder, the hub, its cache, or the packaged copy.
+        tuning: `frozen`, `full`, `lora`, `nf4`, or `full` of the small one.
+        prompt_tokens, history_tokens: that it reads for one user whose history fills the window.
+        parameters: by part.
+        trained: parameters that learn.
+        training_bytes, serving_bytes: by part.
+        flops_per_user: by part, of one recommendation.
+        notes: what was assumed or estimated, in words.
+    """
+
+    name: str
+    items: int
+    members: int
+    language_model: str
+    architecture: str
+    tuning: str
+    prompt_tokens: int
+    history_tokens: int
+    parameters: Mapping[str, int]
+    trained: int
+    training_bytes: Mapping[str, int]
+    serving_bytes: Mapping[str, int]
+    flops_per_user: Mapping[str, int]
+    notes: tuple[str, ...]
+
+    def to_json_dict(self) -> dict[str, Any]:
+        """Everything, with the sums that the terminal shows."""
+        sums = {
+            "total_parameters": sum(self.parameters.values()),
+            "trained_share": self.trained / sum(self.parameters.values()),
+            "total_training_bytes": sum(self.training_bytes.values()),
+            "total_serving_bytes": sum(self.serving_bytes.values()),
+            "total_flops_per_user": sum(self.flops_per_user.values()),
+        }
+        return {**asdict(self), **sums}
+
+
+def examine(subject: Subject) -> Examination:
+    """Build `subject` without values and count.
+
+    Raises:
+        ConfigError, DownloadError: the shape of its language model cannot be read.
+    """
+    skeleton = build_skeleton(subject)
+    config, options = subject.config, subject.config.language
+    members = int(config.training.members)
+    trained = sum(parameter.numel() for parameter in skeleton.model.parameters() if parameter.requires_grad)
+    return Examination(
+        name=subject.name,
+        items=subject.items,
+        members=members,
+        language_model=options.model if isinstance(options, PretrainedOptions) else "nano",
+        architecture=skeleton.architecture.source if skeleton.architecture is not None else "its options",
+        tuning=options.tuning if isinstance(options, PretrainedOptions) else "full",
+        prompt_tokens=skeleton.prompt,
+        history_tokens=int(config.data.window) * config.tokenizer.ways,
+        parameters={part: members * count for part, count in parameters_of(skeleton).items()},
+        trained=members * trained,
+        training_bytes=training_memory(skeleton, subject),
+        serving_bytes=serving_memory(skeleton, subject),
+        flops_per_user=work_per_user(skeleton, subject),
+        notes=tuple(_notes(subject, skeleton)),
+    )
+
+
+def parameters_of(skeleton: Skeleton) -> dict[str, int]:
+    """How many numbers each part of one member has."""
+    model = skeleton.model
+    adapter = sum(p.numel() for name, p in model.language.named_parameters() if "lora_" in name)
+    tokenizers = [model.item_tokenizer] + ([] if model.user_tokenizer is None else [model.user_tokenizer])
+    # The one number that brings tokens to the size of words is none that the language model came with.
+    scale = 1 if skeleton.architecture is not None else 0
+    parts = {
+        "language model": sum(p.numel() for p in model.language.parameters()) - adapter - scale,
+        "adapter": adapter,
+        "tokenizer": sum(p.numel() for one in tokenizers for p in one.parameters()) + scale,
+        "head": sum(p.numel() for p in model.diffusion.parameters()),
+        "item features": model.features.numel(),
+    }
+    return {part: count for part, count in parts.items() if count}
+
+
+def _notes(subject: Subject, skeleton: Skeleton) -> list[str]:
+    notes = list(subject.assumed)
+    architecture = skeleton.architecture
+    if architecture is not None and architecture.source == "packaged copy":
+        notes.append("the language model's shape is the packaged copy of its config.json; the hub was not asked")
+    if skeleton.prompt_estimated:
+        notes.append("tokens of the prompt are estimated from its letters: the model's tokenizer is not at hand")
+    notes.append(
+        "activations are an estimate: what autograd keeps of one batch without autocast and fused attention, both of "
+        "which lower it"
+    )
+    if subject.config.tokenizer.tokens != "continuous":
+        notes.append("what the codebooks hold and compute is not among activations and work")
+    if subject.config.diffusion.head == "semantic-ids":
+        notes.append("the decoder of the semantic ids and its beam search are not among activations and work")
+    return notes

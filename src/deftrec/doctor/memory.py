@@ -1,0 +1,131 @@
+"""Bytes that training and serving hold, from shapes alone."""
+
+import torch
+from torch import Tensor, nn
+
+from deftrec.config import Config, PretrainedOptions
+from deftrec.diffusion import Sampling
+from deftrec.doctor.skeleton import META, Skeleton, one_layout
+from deftrec.doctor.subject import Subject
+from deftrec.language.pretrained import PretrainedLanguageModel
+from deftrec.language.stored import stored_state
+
+NF4_BITS = 4 + 8 / 64 + 32 / (64 * 256)
+"""Of one weight: its own, an 8-bit constant for 64 of them, and a 32-bit one for 256 of those (QLoRA, section 3)."""
+
+ONE_PASS = Sampling("mean", 1, "zero", 1, 0.0)
+"""The denoiser asked once, as for a target in training."""
+
+
+def training_memory(skeleton: Skeleton, subject: Subject) -> dict[str, int]:
+    """What the joint stage holds at its peak, by part.
+
+    All but the activations is exact. Those are what autograd keeps of one batch, with attention written out and without
+    autocast, both of which can only be less; what a kernel uses in passing is not counted.
+    """
+    model, config = skeleton.model.train(), subject.config
+    trained = sum(_bytes(parameter) for parameter in model.parameters() if parameter.requires_grad)
+    parts = {
+        "weights": int(config.training.members) * weight_bytes(model, config),
+        "gradients": trained,
+        "AdamW states": 2 * trained,
+    }
+    if config.training.average:
+        parts["averaged weights"] = trained
+    parts["best weights so far"] = sum(_bytes(tensor) for tensor in stored_state(model).values())
+    parts["activations (estimate)"] = activations(skeleton, subject)
+    return parts
+
+
+def serving_memory(skeleton: Skeleton, subject: Subject) -> dict[str, int]:
+    """What answering one user after the other holds, by part."""
+    config, members = subject.config, int(subject.config.training.members)
+    catalogue = skeleton.catalogue()
+    parts = {
+        "weights": members * weight_bytes(skeleton.model, config),
+        "tokens and latents of the items": members * (_bytes(catalogue.ways) + _bytes(catalogue.latents)),
+        "scores of one user": 4 * subject.items,
+    }
+    prior = config.retrieval.prior
+    if prior.kind != "none":  # an item number and a weight for each neighbour
+        parts["prior"] = min(prior.max_items, subject.items) * min(prior.neighbours, subject.items) * (8 + 4)
+    return parts
+
+
+def weight_bytes(model: nn.Module, config: Config) -> int:
+    """Bytes of parameters and buffers; linear layers of a model in 4 bits count as such."""
+    whole = sum(_bytes(tensor) for tensor in [*model.parameters(), *model.buffers()])
+    if not (isinstance(config.language, PretrainedOptions) and config.language.tuning == "nf4"):
+        return whole
+    frozen = [
+        module.weight
+        for name, module in model.named_modules()
+        if name.startswith("language.") and isinstance(module, nn.Linear) and not module.weight.requires_grad
+    ]
+    return whole + sum(round(weight.numel() * NF4_BITS / 8) - _bytes(weight) for weight in frozen)
+
+
+def activations(skeleton: Skeleton, subject: Subject) -> int:
+    """Bytes that autograd keeps of one batch: of the item tokens, the language model and the denoiser."""
+    model, config = skeleton.model, subject.config
+    window = model.window
+    rows = max(1, int(config.training.batch_positions) // window)
+    candidates = min(subject.items, config.objective.sampled_items + 2 * rows * window)
+    if subject.items <= config.objective.full_softmax_items:
+        candidates = subject.items
+    targets = rows * window if config.training.targets == "every" else rows
+    layout, tokenizer = one_layout(rows, window), model.item_tokenizer
+    items = torch.zeros(rows, window, dtype=torch.int64, device=META)
+    with META, _Kept(model) as tokens:
+        features = model.features[:candidates]
+        masked = tokenizer.masking(features)
+        ways = torch.stack([encoder(masked) for encoder in tokenizer.encoders], 1)
+    with META, _Kept(model) as language:
+        condition = model.language(model.tokens(ways, features, items, layout), layout, items)
+    with META, _Kept(model) as head:
+        model.diffusion.generate(condition.flatten(0, 1)[:targets].float(), ONE_PASS)
+    reading = language.bytes
+    if isinstance(config.language, PretrainedOptions) and config.language.gradient_checkpointing:
+        reading = _with_checkpoints(reading, skeleton, rows * (skeleton.prompt + window * config.tokenizer.ways))
+    return tokens.bytes + reading + (1 + config.diffusion.unrolled) * head.bytes
+
+
+def _with_checkpoints(whole: int, skeleton: Skeleton, tokens: int) -> int:
+    """What stays of `whole` where every layer keeps its input alone, and one at a time is computed again."""
+    language = skeleton.model.language
+    assert isinstance(language, PretrainedLanguageModel)
+    layers = int(language.model.config.num_hidden_layers)  # type: ignore[union-attr, arg-type]
+    return whole // layers + layers * tokens * language.width * language.dtype.itemsize
+
+
+class _Kept:
+    """Counts what autograd keeps inside the block, each storage once, without the model's own tensors.
+
+    Attributes:
+        bytes: so far.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.bytes = 0
+        self._seen = {tensor.untyped_storage()._cdata for tensor in [*model.parameters(), *model.buffers()]}
+        self._held: list[Tensor] = []  # or an address could be given out again
+        self._hooks = torch.autograd.graph.saved_tensors_hooks(self._pack, lambda tensor: tensor)
+
+    def __enter__(self) -> "_Kept":
+        self._hooks.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._hooks.__exit__(*error)
+
+    def _pack(self, tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in self._seen:
+            self._seen.add(storage._cdata)
+            self._held.append(tensor)
+            self.bytes += storage.nbytes()
+        return tensor
+
+
+def _bytes(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size()

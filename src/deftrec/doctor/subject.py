@@ -1,0 +1,99 @@
+"""What is examined: a run, or a recipe and the catalogue it would be used with."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from deftrec.config import Config
+from deftrec.data import Interactions, make_split
+from deftrec.errors import ConfigError
+from deftrec.language.skeleton import hidden_size
+from deftrec.language.weights import MINILM
+from deftrec.recipe import adapt, load_recipe
+from deftrec.run import RunInfo, read_model
+from deftrec.training.pipeline import item_texts, resolve
+
+ITEMS = 10_000
+HISTORY = 20
+"""Catalogue, and interactions of one user, where nothing else is said. There are as many users as items."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A configuration with all that its size depends on.
+
+    Attributes:
+        name: of the run or the recipe.
+        config: no option is `auto` any more.
+        items: of the catalogue.
+        collaborative_width, text_width: columns of the item features.
+        domain: what the items are, for the prompt.
+        assumed: what is not known and was assumed, in words.
+    """
+
+    name: str
+    config: Config
+    items: int
+    collaborative_width: int
+    text_width: int
+    domain: str = "items"
+    assumed: tuple[str, ...] = field(default=())
+
+
+def subject_of(
+    name: str, *, items: int | None = None, data: Path | None = None, overrides: list[str] | None = None
+) -> Subject:
+    """The run in the folder `name`, or the recipe of that name or path.
+
+    Args:
+        items: size of the catalogue in place of the data's own.
+        data: a data directory that a recipe would be used with.
+        overrides: `a.b=c`, of a recipe.
+
+    Raises:
+        ConfigError: no such run or recipe; a run has its data and options already.
+        DeftRecError: a file of the run is damaged.
+    """
+    folder = Path(name)
+    if (folder / "config.json").is_file():
+        if data is not None or overrides:
+            raise ConfigError(f"{folder}: a run has its own data and options; leave out --data and --set")
+        return _run(folder, items)
+    if folder.is_dir():
+        raise ConfigError(f"{folder}: no config.json; give the directory that 'deftrec train --out' wrote, or a recipe")
+    return _recipe(name, items, data, overrides)
+
+
+def _run(folder: Path, items: int | None) -> Subject:
+    config, info = read_model(folder / "config.json", Config), read_model(folder / "run.json", RunInfo)
+    interactions = Interactions.load(folder / "data")
+    return Subject(
+        str(folder),
+        config,
+        items or interactions.n_items,
+        info.collaborative_width,
+        info.text_width,
+        interactions.meta.domain,
+    )
+
+
+def _recipe(name: str, items: int | None, data: Path | None, overrides: list[str] | None) -> Subject:
+    config = load_recipe(name, overrides)
+    assumed: tuple[str, ...] = ()
+    if data is not None:
+        interactions = Interactions.load(data)
+        config = resolve(config, interactions, make_split(interactions, config.data.split))
+        text = any(item_texts(interactions))
+        count, domain = interactions.n_items, interactions.meta.domain
+    else:
+        count, domain, text = items or ITEMS, "items", True
+        config = adapt(config, positions=count * (HISTORY - 1), interactions=count * HISTORY, users=count, items=count)
+        assumed = (f"{count:,} users of {HISTORY} interactions, which decides every option that says auto",)
+    return Subject(
+        name,
+        config,
+        items or count,
+        0 if config.collaborative.encoder == "none" else config.collaborative.dim,
+        hidden_size(config.text.model or MINILM) if text and config.text.encoder != "none" else 0,
+        domain,
+        assumed,
+    )

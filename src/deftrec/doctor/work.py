@@ -1,0 +1,32 @@
+"""Floating-point operations of one answer, counted product by product on the `meta` device."""
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from deftrec.diffusion import Sampling
+from deftrec.doctor.skeleton import META, Skeleton, one_layout
+from deftrec.doctor.subject import Subject
+
+
+def work_per_user(skeleton: Skeleton, subject: Subject) -> dict[str, int]:
+    """What recommending to one user whose history fills the window costs, by part; a product of two numbers is 2.
+
+    `language model` reads prompt and history, `denoising` is all steps, `scoring` compares with every item, `prior` is
+    the linear one where there may be one. A head of semantic ids has no scoring that could be counted: its beam search
+    does not depend on the size of the catalogue.
+    """
+    config, model = subject.config, skeleton.model.eval()
+    members, window = int(config.training.members), model.window
+    catalogue, layout = skeleton.catalogue(), one_layout(1, window)
+    items = torch.zeros(1, window, dtype=torch.int64, device=META)
+    with META, FlopCounterMode(display=False) as reading:
+        condition = model.language(model.tokens(catalogue.ways, catalogue.features, items, layout), layout, items)
+    with META, FlopCounterMode(display=False) as denoising:
+        model.diffusion.generate(condition[:, -1].float(), Sampling.of(config.diffusion))
+    work = {"language model": members * reading.get_total_flops(), "denoising": members * denoising.get_total_flops()}
+    if model.scorer is None:
+        work["scoring"] = 2 * catalogue.latents.numel() * members
+    prior = config.retrieval.prior
+    if prior.kind != "none":
+        work["prior"] = 2 * window * min(prior.neighbours, prior.max_items, subject.items)
+    return work

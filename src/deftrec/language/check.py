@@ -1,0 +1,91 @@
+"""Does a model read what it may and nothing else? Asked of its own weights before anything is trained with them."""
+
+import torch
+from torch import Tensor
+
+from deftrec.errors import ConfigError
+from deftrec.language.backbone import Backbone
+
+WORDS, FIRST, SECOND = 2, 2, 3
+"""Tokens of the row that is asked: words, and two histories that see them but not each other."""
+
+ROUNDING = {torch.float32: 1e-3, torch.bfloat16: 3e-2}
+"""Largest difference that sums in another order may make, relative to the hidden states."""
+
+
+@torch.no_grad()
+def check_mask(backbone: Backbone, name: str) -> None:
+    """Run `backbone` on a few made-up tokens whose answers must not change, or must not differ.
+
+    Three rows: words and two histories; the same with the histories in the other order; the same with another last
+    token. In the second each history must get what it got in the first, wherever in the row it lies; in the third
+    nothing before the last token may know of the change.
+
+    Args:
+        backbone: as it was read, not yet tuned.
+        name: what a user calls it.
+
+    Raises:
+        ConfigError: the model ignores the mask or the positions, or does not take embeddings.
+    """
+    before, swapped, changed = _answers(backbone, name)
+    rounding = ROUNDING[backbone.dtype]
+    if _differs(before[:-1], changed[:-1], rounding):
+        raise ConfigError(
+            f"{name}: ignores the attention mask, so that a history would see what comes after it; choose another "
+            "language.model"
+        )
+    if _differs(before[_swapped()], swapped, rounding):
+        raise ConfigError(
+            f"{name}: ignores the attention mask or the positions, so that histories side by side would disturb each "
+            "other; choose another language.model"
+        )
+
+
+def _answers(backbone: Backbone, name: str) -> Tensor:
+    """Hidden states of the three rows. `[3, T, D]` float32"""
+    weight = backbone.model.get_input_embeddings().weight  # type: ignore[operator]
+    T = WORDS + FIRST + SECOND
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.randn(T + 1, backbone.width, generator=generator)
+    segments = torch.tensor([-1] * WORDS + [0] * FIRST + [1] * SECOND)
+    positions = torch.tensor([*range(WORDS), *range(WORDS, WORDS + FIRST), *range(WORDS, WORDS + SECOND)])
+    order = _swapped()
+    tokens = torch.stack([drawn[:T], drawn[:T][order], torch.cat([drawn[: T - 1], drawn[T:]])])
+    segments = torch.stack([segments, segments[order], segments])
+    positions = torch.stack([positions, positions[order], positions])
+    same = segments[:, :, None] == segments[:, None, :]
+    mask = (same | (segments == -1)[:, None, :]) & torch.ones(T, T, dtype=torch.bool).tril()
+    typical = torch.linalg.vector_norm(weight[:1000], dim=-1, dtype=torch.float32).mean().cpu()
+    tokens = tokens / drawn.norm(dim=-1).mean() * typical
+    was_training = backbone.model.training
+    backbone.model.eval()
+    try:
+        device = weight.device
+        inputs = backbone.positions.inputs(tokens.to(device, backbone.dtype), mask.to(device), positions.to(device))
+        hidden: Tensor = backbone.model(**inputs).last_hidden_state
+    except Exception as error:  # whatever a model says that was not made for this
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ConfigError(
+            f"{name}: does not read embeddings under a mask of one's own ({reason}); choose another language.model"
+        ) from error
+    finally:
+        backbone.model.train(was_training)
+    if hidden.shape != tokens.shape:
+        raise ConfigError(
+            f"{name}: reads embeddings of width {backbone.width} but answers in {hidden.shape[-1]}; choose another "
+            "language.model"
+        )
+    return hidden.float().cpu()
+
+
+def _swapped() -> Tensor:
+    """Places of the first row in the order of the second: words, second history, first history."""
+    return torch.cat(
+        [torch.arange(WORDS), torch.arange(WORDS + FIRST, WORDS + FIRST + SECOND), torch.arange(WORDS, WORDS + FIRST)]
+    )
+
+
+def _differs(one: Tensor, other: Tensor, rounding: float) -> bool:
+    """Whether hidden states `[T, D]` differ by more than rounding; what is not a number differs."""
+    return not bool((one - other).norm() <= rounding * one.norm())
