@@ -71,8 +71,7 @@ def one_batch(sampled: int | None = None) -> Batch:
 
 def conditions(model: DeftRec, batch: Batch) -> torch.Tensor:
     features = model.features[batch.candidates]
-    read = model.tokens(model.item_tokenizer(features).ways, features, batch.items, batch.layout)
-    return model.language(read, batch.layout)  # type: ignore[no-any-return]
+    return model.condition(model.item_tokenizer(features).ways, features, batch.items, batch.layout)
 
 
 def test_seen_pairs_are_the_prefix_without_the_target() -> None:

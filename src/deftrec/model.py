@@ -137,8 +137,8 @@ class DeftRec(nn.Module):
         """Losses of a batch: `loss` and its parts, scalars."""
         features = self.features[batch.candidates]
         items = self.item_tokenizer(features)
-        read = self.tokens(items.ways, features, batch.items, batch.layout)
-        condition = self.language(read, batch.layout, batch.numbers(batch.items))
+        numbers = batch.numbers(batch.items)
+        condition = self.condition(items.ways, features, batch.items, batch.layout, numbers)
 
         asked = batch.targets != NOTHING
         latents = self.diffusion.to_space(items.mean)
@@ -180,6 +180,21 @@ class DeftRec(nn.Module):
             user = self.user_tokenizer(folded.flatten(0, 1))
             read = read + user.ways.view_as(read)
         return read
+
+    def condition(
+        self, ways: Tensor, features: Tensor, items: Tensor, layout: Layout, numbers: Tensor | None = None
+    ) -> Tensor:
+        """What the language model makes of every prefix of every history.
+
+        Args:
+            ways, features, items, layout: see `tokens`.
+            numbers: of the items in the catalogue; None: `items` are that. `[B, L]`
+
+        Returns:
+            `[B, L, D]`
+        """
+        read = self.tokens(ways, features, items, layout)
+        return self.language(read, layout, items if numbers is None else numbers)  # type: ignore[no-any-return]
 
     @property
     def window(self) -> int:
@@ -225,10 +240,10 @@ class DeftRec(nn.Module):
         if self.reasoner is not None and self.reasoner.conditions:
             condition = self.reasoner.condition(self.reason(catalogue, items, layout))
         else:
-            read = self.tokens(catalogue.ways, catalogue.features, items, layout)
+            conditions = self.condition(catalogue.ways, catalogue.features, items, layout)
             last = (layout.segments != NOTHING).sum(1).sub(1).clamp_min(0)
             rows = torch.arange(len(items), device=items.device)
-            condition = self.language(read, layout, items)[rows, last]
+            condition = conditions[rows, last]
         return self.diffusion.generate(condition.float(), sampling, generator, keep_path)
 
     @torch.no_grad()

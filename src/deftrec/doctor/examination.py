@@ -6,7 +6,7 @@ from typing import Any
 
 from deftrec.config import PretrainedOptions
 from deftrec.doctor.memory import serving_memory, training_memory
-from deftrec.doctor.skeleton import Skeleton, build_skeleton
+from deftrec.doctor.skeleton import Skeleton, build_skeleton, tokens_per_item
 from deftrec.doctor.subject import Subject
 from deftrec.doctor.work import work_per_user
 
@@ -75,7 +75,7 @@ def examine(subject: Subject) -> Examination:
         architecture=skeleton.architecture.source if skeleton.architecture is not None else "its options",
         tuning=options.tuning if isinstance(options, PretrainedOptions) else "full",
         prompt_tokens=skeleton.prompt,
-        history_tokens=int(config.data.window) * config.tokenizer.ways,
+        history_tokens=skeleton.model.window * tokens_per_item(config),
         parameters={part: members * count for part, count in parameters_of(skeleton).items()},
         trained=members * trained,
         training_bytes=training_memory(skeleton, subject),
@@ -97,6 +97,7 @@ def parameters_of(skeleton: Skeleton) -> dict[str, int]:
         "adapter": adapter,
         "tokenizer": sum(p.numel() for one in tokenizers for p in one.parameters()) + scale,
         "head": sum(p.numel() for p in model.diffusion.parameters()),
+        "words": 0 if model.reasoner is None else sum(p.numel() for p in model.reasoner.parameters()),
         "item features": model.features.numel(),
     }
     return {part: count for part, count in parts.items() if count}
@@ -113,6 +114,8 @@ def _notes(subject: Subject, skeleton: Skeleton) -> list[str]:
         "activations are an estimate: what autograd keeps of one batch without autocast and fused attention, both of "
         "which lower it"
     )
+    if skeleton.model.reasoner is not None:
+        notes.append("the preference in words, its loss and its generation, is not among activations and work")
     if subject.config.tokenizer.tokens != "continuous":
         notes.append("what the codebooks hold and compute is not among activations and work")
     if subject.config.diffusion.head == "semantic-ids":

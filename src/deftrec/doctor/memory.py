@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from deftrec.config import Config, PretrainedOptions
 from deftrec.diffusion import Sampling
-from deftrec.doctor.skeleton import META, Skeleton, one_layout
+from deftrec.doctor.skeleton import META, Skeleton, one_layout, tokens_per_item
 from deftrec.doctor.subject import Subject
 from deftrec.language.pretrained import PretrainedLanguageModel
 from deftrec.language.stored import stored_state
@@ -81,12 +81,12 @@ def activations(skeleton: Skeleton, subject: Subject) -> int:
         masked = tokenizer.masking(features)
         ways = torch.stack([encoder(masked) for encoder in tokenizer.encoders], 1)
     with META, _Kept(model) as language:
-        condition = model.language(model.tokens(ways, features, items, layout), layout, items)
+        condition = model.condition(ways, features, items, layout)
     with META, _Kept(model) as head:
         model.diffusion.generate(condition.flatten(0, 1)[:targets].float(), ONE_PASS)
     reading = language.bytes
     if isinstance(config.language, PretrainedOptions) and config.language.gradient_checkpointing:
-        reading = _with_checkpoints(reading, skeleton, rows * (skeleton.prompt + window * config.tokenizer.ways))
+        reading = _with_checkpoints(reading, skeleton, rows * (skeleton.prompt + window * tokens_per_item(config)))
     return tokens.bytes + reading + (1 + config.diffusion.unrolled) * head.bytes
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from deftrec.config import NanoOptions, PretrainedOptions
+from deftrec.config import Config, NanoOptions, PretrainedOptions
 from deftrec.doctor.subject import Subject
 from deftrec.language import LanguageModel, Layout, build_language_model
 from deftrec.language.pretrained import PretrainedLanguageModel
@@ -66,7 +66,8 @@ def build_skeleton(subject: Subject) -> Skeleton:
                 architecture.folder, _plain(options), subject.domain, ways, window, (), skeleton=True
             )
         model = DeftRec(features, language, config)
-        prompt = len(language.words())
+        prompt = len(language.eval().words())  # training draws another one every time
+        language.train()
     estimated = architecture is not None and not has_tokenizer(architecture.folder)
     return Skeleton(model, architecture, prompt, estimated)
 
@@ -80,3 +81,9 @@ def one_layout(rows: int, window: int) -> Layout:
     """`rows` histories that fill the window."""
     positions = torch.arange(window, device=META).expand(rows, window)
     return Layout(torch.zeros_like(positions), positions)
+
+
+def tokens_per_item(config: Config) -> int:
+    """Tokens of one item in a history: its continuous ones, and the words of its title."""
+    titles = config.language.titles if isinstance(config.language, PretrainedOptions) else 0
+    return config.tokenizer.ways + titles

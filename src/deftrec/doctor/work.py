@@ -20,7 +20,7 @@ def work_per_user(skeleton: Skeleton, subject: Subject) -> dict[str, int]:
     catalogue, layout = skeleton.catalogue(), one_layout(1, window)
     items = torch.zeros(1, window, dtype=torch.int64, device=META)
     with META, FlopCounterMode(display=False) as reading:
-        condition = model.language(model.tokens(catalogue.ways, catalogue.features, items, layout), layout, items)
+        condition = model.condition(catalogue.ways, catalogue.features, items, layout)
     with META, FlopCounterMode(display=False) as denoising:
         model.diffusion.generate(condition[:, -1].float(), Sampling.of(config.diffusion))
     work = {"language model": members * reading.get_total_flops(), "denoising": members * denoising.get_total_flops()}

@@ -102,7 +102,7 @@ class PretrainedLanguageModel(LanguageModel):
     def words(self) -> Tensor:
         """Embeddings of the prompt's words: in training of a paraphrase drawn anew, else the first. `[P, D]`"""
         several = len(self.prompts.before)
-        drawn = int(torch.randint(several, ())) if self.training and several > 1 else 0
+        drawn = int(torch.randint(several, (), device="cpu")) if self.training and several > 1 else 0
         return self.embed(torch.tensor(self.prompts.before[drawn], device=self.scale.device))
 
     def titles(self, items: Tensor) -> tuple[Tensor, Tensor] | None:
