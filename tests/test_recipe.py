@@ -113,6 +113,9 @@ def test_mistakes_are_named(override: str, message: str, tmp_path: Path) -> None
         ({"diffusion": {"unrolled": 1, "pure_noise_share": 0.0}}, "a pure_noise_share above 0"),
         ({"diffusion": {"unrolled": 1}, "objective": {"negatives": "none"}}, "objective.negatives is none"),
         ({"collaborative": {"encoder": "none"}, "text": {"encoder": "none"}}, "items have no vectors"),
+        ({"language": {"kind": "pretrained", "condition": "reasoning"}}, "set reasoning.weight above 0"),
+        ({"retrieval": {"text": {"match": "overlap"}}}, "set language.reasoning.weight above 0"),
+        ({"retrieval": {"text": {"match": "overlap"}, "similarity": "inner"}}, "set similarity to cosine"),
     ],
 )
 def test_senseless_combinations_are_refused(values: dict[str, Any], message: str) -> None:

@@ -103,6 +103,24 @@ def test_recommend_to_a_user(deftrec: Call, run: Path) -> None:
     assert not {one["item"] for one in whole["recommendations"]} & set(whole["history"])
 
 
+def test_a_recommendation_is_explained(deftrec: Call, run: Path) -> None:
+    user = Interactions.load(run / "data").users[0]
+    shown = deftrec("recommend", run, "--user", user, "-k", 2, "--explain")
+    assert shown.code == 0, shown.err
+    said = shown.out.replace("\n", " ")
+    assert said.count("moved by [bold]number") == 2, "a title is no markup here either"
+    assert "latent " in said
+    whole = json.loads(deftrec("recommend", run, "--user", user, "-k", 2, "--explain", "--json").out)
+    for one in whole["recommendations"]:
+        why = one["explanation"]
+        assert why["text"] is None
+        assert {mover["item"] for mover in why["movers"]} <= set(whole["history"])
+        assert set(why["shares"]) == {"latent", "text", "prior"}
+    refused = deftrec("recommend", run, "--all-users", "--out", run / "x.parquet", "--explain")
+    assert refused.code == 1
+    assert "give --user or --history" in refused.err
+
+
 def test_recommend_after_a_history_with_a_comma_in_an_id(deftrec: Call, run: Path) -> None:
     whole = json.loads(deftrec("recommend", run, "--history", '"i,100", i/101', "--json").out)
     assert whole["history"] == ["i,100", "i/101"]

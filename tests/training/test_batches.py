@@ -2,15 +2,18 @@
 
 from collections import Counter
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from deftrec.config import ObjectiveOptions
+from deftrec.config import ObjectiveOptions, PretrainedOptions, ReasoningOptions
 from deftrec.data import NOTHING, Sequences
+from deftrec.language import Preferences, PretrainedLanguageModel, build_language_model
 from deftrec.model import Batch
 from deftrec.training.batches import PackedBatches, batch_to
+from toy import tiny_bert
 
 ITEMS = 40
 
@@ -123,3 +126,46 @@ def test_nothing_to_learn_gives_no_batch() -> None:
     )
     steps, epoch = empty.epoch(0)
     assert (steps, list(epoch)) == (0, [])
+
+
+@pytest.mark.parametrize("sampled", [None, 5])
+def test_some_histories_of_a_batch_are_worded(sampled: int | None, tmp_path: Path) -> None:
+    """Each is the beginning of a training sequence up to its target, and its words are those of that very history."""
+    options = ReasoningOptions(weight=0.1, rows=6, history=4, max_tokens=8)
+    language = build_language_model(
+        PretrainedOptions(model=str(tiny_bert(tmp_path)), prompts=("next : {history}",), reasoning=options),
+        domain="",
+        ways=1,
+        window=10,
+    )
+    assert isinstance(language, PretrainedLanguageModel)
+    names = ["red", "green", "blue", "old", "new"]
+    preferences = Preferences([[names[item % 5]] for item in range(ITEMS)], language, options)
+    objective = ObjectiveOptions(full_softmax_items=1 if sampled else ITEMS, sampled_items=sampled or 1)
+    source = PackedBatches(
+        sequences(),
+        ITEMS,
+        window=10,
+        batch_positions=40,
+        targets="every",
+        objective=objective,
+        seed=0,
+        preferences=preferences,
+    )
+    training = [one.tolist() for one in sequences()]
+    for batch in source.epoch(0)[1]:
+        worded = batch.worded
+        assert worded is not None
+        assert 1 <= len(worded.targets) <= 6
+        items, targets = batch.numbers(worded.items), batch.numbers(worded.targets)
+        for row in range(len(targets)):
+            length = int((worded.items[row] != NOTHING).sum())
+            assert 1 <= length <= 4
+            history, target = items[row, :length].tolist(), int(targets[row])
+            found = [one for one in training for n in range(len(one)) if one[n : n + length + 1] == [*history, target]]
+            assert found, "no user took this item after these"
+            text = worded.text[row]
+            assert tuple(text[text != NOTHING].tolist()) == preferences.wording(np.array(history), target)
+        moved = batch_to(batch, torch.device("meta")).worded
+        assert moved is not None
+        assert {one.device.type for one in (moved.items, moved.targets, moved.text)} == {"meta"}
