@@ -93,7 +93,8 @@ class DeftRec(nn.Module):
         self.reasoner: Reasoner | None = None
         if isinstance(config.language, PretrainedOptions) and config.language.reasoning.weight:
             conditions = config.language.condition == "reasoning"
-            self.reasoner = Reasoner(language.width, config.language.reasoning, conditions)
+            speaks = cast(PretrainedLanguageModel, language).speaks
+            self.reasoner = Reasoner(language.width, config.language.reasoning, conditions, speaks=speaks)
             self.weights["words"] = config.language.reasoning.weight
         self.diffusion = HEADS[config.diffusion.head](language.width, config.diffusion, len(features.values))
         self.objective = Objective(config.objective)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from asking import D, lay
 from torch import Tensor
-from transformers import LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from deftrec.config import PretrainedOptions, ReasoningOptions
 from deftrec.errors import ConfigError
@@ -34,17 +34,23 @@ class HuggingFaceEngine(TextEngine):
         return texts
 
 
-def test_the_model_generates_what_the_library_would(tmp_path: Path) -> None:
+@pytest.mark.parametrize("tied", [True, False])
+def test_the_model_generates_what_the_library_would(tied: bool, tmp_path: Path) -> None:
     torch.manual_seed(0)
     folder = tiny_model("llama", tmp_path)
+    if not tied:  # words are scored by a layer of their own
+        LlamaForCausalLM(LlamaConfig.from_pretrained(folder, tie_word_embeddings=False)).save_pretrained(folder)
     words = ReasoningOptions(weight=0.1, max_tokens=6)
     options = PretrainedOptions(model=str(folder), prompts=("next : {history}",), titles=2, reasoning=words)
     titles = ["red", "old new", "", "blue"]
     language = build_language_model(options, domain="", ways=2, window=4, titles=titles).eval()
     assert isinstance(language, PretrainedLanguageModel)
+    assert language.speaks
+    assert (language.output is None) == tied
     oracle = LlamaForCausalLM.from_pretrained(folder).eval()
-    oracle.lm_head.weight = oracle.model.embed_tokens.weight  # tied, like the model's own words
-    reasoner = Reasoner(D, words)
+    if tied:  # the files of a base model have no such layer
+        oracle.lm_head.weight = oracle.model.embed_tokens.weight
+    reasoner = Reasoner(D, words, speaks=True)
     ways, layout, items = torch.randn(3, 4, 2, D), lay([4], [1], [3], width=4), torch.tensor([[0, 1, 2, 3]] * 3)
     mine = reasoner.generate(language, ways, layout, items).text
     engine = HuggingFaceEngine(oracle)

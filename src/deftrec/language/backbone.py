@@ -33,6 +33,8 @@ class Backbone:
         width: D, of its embeddings.
         longest: tokens that it reads at most; None: any number.
         dtype: of its weights.
+        speaks: whether it was made to write word after word.
+        output: scores of words, where they are not those of its word embeddings; None: they are.
     """
 
     model: nn.Module
@@ -40,6 +42,8 @@ class Backbone:
     width: int
     longest: int | None
     dtype: torch.dtype
+    speaks: bool
+    output: nn.Module | None = None
 
 
 def read_backbone(folder: Path, options: PretrainedOptions, *, weights: bool = True) -> Backbone:
@@ -54,7 +58,13 @@ def read_backbone(folder: Path, options: PretrainedOptions, *, weights: bool = T
         ConfigError: the folder cannot be read, or tuning nf4 has no GPU.
         MissingExtraError: bitsandbytes is missing for tuning nf4.
     """
-    from transformers import MODEL_MAPPING, AutoConfig, AutoModel  # seconds that nobody else should wait for
+    from transformers import (  # seconds that nobody else should wait for
+        MODEL_FOR_CAUSAL_LM_MAPPING,
+        MODEL_FOR_MASKED_LM_MAPPING,
+        MODEL_MAPPING,
+        AutoConfig,
+        AutoModel,
+    )
 
     with reading(folder):
         config = AutoConfig.from_pretrained(folder)
@@ -70,18 +80,34 @@ def read_backbone(folder: Path, options: PretrainedOptions, *, weights: bool = T
     # A pooler reads the first token only, which here is a word; it would be trained by nothing.
     if architecture is not None and "add_pooling_layer" in inspect.signature(architecture.__init__).parameters:
         arguments["add_pooling_layer"] = False
+    speaks = type(config) in MODEL_FOR_CAUSAL_LM_MAPPING and type(config) not in MODEL_FOR_MASKED_LM_MAPPING
+    output = None
     with reading(folder):
         if weights and options.initial == "pretrained":
             if options.tuning == "nf4":
                 arguments |= quantised(dtype)
             model = AutoModel.from_pretrained(folder, config=config, use_safetensors=True, **arguments)
+            if speaks and options.reasoning.weight and not config.tie_word_embeddings:
+                output = own_output(folder, config, dtype)
         else:
             model = AutoModel.from_config(config, **arguments)
     if getattr(config, "is_encoder_decoder", False):
         model = model.get_encoder()
     positions = positions_of(model, arguments["attn_implementation"] == "eager")
     width = int(model.get_input_embeddings().weight.shape[1])
-    return Backbone(model, positions, width, longest_of(config, positions), dtype)
+    return Backbone(model, positions, width, longest_of(config, positions), dtype, speaks, output)
+
+
+def own_output(folder: Path, config: Any, dtype: torch.dtype) -> nn.Module | None:
+    """The layer that scores words, as its files hold it; None where they hold none, as those of a base model."""
+    from transformers import AutoModelForCausalLM
+
+    whole, about = AutoModelForCausalLM.from_pretrained(
+        folder, config=config, use_safetensors=True, dtype=dtype, output_loading_info=True
+    )
+    output = whole.get_output_embeddings()
+    names = {f"{name}.weight" for name, module in whole.named_modules() if module is output}
+    return None if names & set(about["missing_keys"]) else output.requires_grad_(False)
 
 
 def dtype_of(options: PretrainedOptions, config: Any) -> torch.dtype:

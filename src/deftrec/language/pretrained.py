@@ -44,6 +44,7 @@ class PretrainedLanguageModel(LanguageModel):
         prompts: word pieces around a history.
         tokenizer: of the model.
         end: the word piece that ends a text.
+        speaks: whether the model was made to write word after word.
         caches: whether it can keep keys and values while it writes.
 
     Raises:
@@ -72,6 +73,7 @@ class PretrainedLanguageModel(LanguageModel):
         tokenizer = tokenizer_of(folder, estimate=skeleton)
         self.positions, self.width, self.dtype = backbone.positions, backbone.width, backbone.dtype
         keeps = "past_key_values" in inspect.signature(backbone.model.forward).parameters
+        self.speaks, self.output = backbone.speaks, backbone.output
         self.caches = keeps and isinstance(self.positions, PositionIds)
         chat = options.chat if options.chat != "auto" else bool(getattr(tokenizer, "chat_template", None))
         self.tokenizer = tokenizer
@@ -122,7 +124,9 @@ class PretrainedLanguageModel(LanguageModel):
         return [text.strip() for text in self.tokenizer.batch_decode(rows, skip_special_tokens=True)]
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Scores of every word, by the word embeddings themselves (tied). `[..., D]` -> `[..., V]`"""
+        """Scores of every word, by the model's own output layer or its word embeddings. `[..., D]` -> `[..., V]`"""
+        if self.output is not None:
+            return self.output(hidden.to(self.dtype))  # type: ignore[no-any-return]
         weight = self.model.get_input_embeddings().weight  # type: ignore[operator]
         return F.linear(hidden.to(weight.dtype), weight)
 

@@ -68,15 +68,17 @@ class Reasoner(nn.Module):
         width: D of the language model.
         options: what is learnt, and which words are a condition in training.
         conditions: whether words are a condition at all.
+        speaks: whether the model wrote before; one that did not has no states made for it, and gets a linear layer
+            before its words, at first the identity.
     """
 
-    def __init__(self, width: int, options: ReasoningOptions, conditions: bool = True) -> None:
+    def __init__(self, width: int, options: ReasoningOptions, conditions: bool = True, *, speaks: bool = False) -> None:
         super().__init__()
         self.options, self.conditions = options, conditions
-        # A model that never predicted words in order has no states made for it; at first this changes nothing.
-        self.speak = nn.Linear(width, width)
-        nn.init.eye_(self.speak.weight)
-        nn.init.zeros_(self.speak.bias)
+        self.speak = None if speaks else nn.Linear(width, width)
+        if self.speak is not None:
+            nn.init.eye_(self.speak.weight)
+            nn.init.zeros_(self.speak.bias)
         if conditions:
             self.query = nn.Parameter(torch.zeros(width))
             self.pooled = nn.Linear(width, width, bias=False)
@@ -97,25 +99,26 @@ class Reasoner(nn.Module):
             words are no condition.
         """
         reading = _Reading(language, ways, worded.layout, items)
-        hidden = reading.states(worded.text)
+        read = reading.read(worded.text)
         asked = worded.text != NOTHING
-        before = torch.cat([reading.question[:, None], hidden[:, :-1]], 1)
+        before = torch.cat([read.question[:, None], read.words[:, :-1]], 1)
         loss = F.cross_entropy(self._logits(language, before[asked]).float(), worded.text[asked])
         if not self.conditions:
             return loss, None
+        text = worded.text
         if self.options.source == "generated":
             was_training = language.training
             text = self.generate(language.eval(), ways.detach(), worded.layout, items).text
             language.train(was_training)
-            return loss, self._reasoning(language, text, reading.states(text), reading.history)
-        return loss, self._reasoning(language, worded.text, hidden, reading.history)
+            read = reading.read(text)
+        return loss, self._reasoning(language, text, read.words, read.history)
 
     def recall(
         self, language: PretrainedLanguageModel, ways: Tensor, layout: Layout, items: Tensor, text: Tensor
     ) -> Reasoning:
         """The reasoning of a text that somebody else wrote; arguments as for `generate`. text `[N, S]`"""
-        reading = _Reading(language, ways, layout, items)
-        return self._reasoning(language, text, reading.states(text), reading.history)
+        read = _Reading(language, ways, layout, items).read(text)
+        return self._reasoning(language, text, read.words, read.history)
 
     @torch.no_grad()
     def generate(
@@ -132,14 +135,15 @@ class Reasoner(nn.Module):
         reading = _Reading(language, ways, layout, items, DynamicCache() if cached and language.caches else None)
         text = torch.zeros(len(ways), 0, dtype=torch.int64, device=ways.device)
         over = torch.zeros(len(ways), dtype=torch.bool, device=ways.device)
-        state, hidden = reading.question, []
+        read = reading.read(text)
+        state, hidden = read.question, []
         while text.shape[1] < self.options.max_tokens and not over.all():
             word = self._logits(language, state).argmax(-1).masked_fill(over, NOTHING)
             text = torch.cat([text, word[:, None]], 1)
-            state = reading.next_state(text)
+            state = reading.read_last(text)
             hidden.append(state)
             over = over | (word == language.end)
-        return self._reasoning(language, text, torch.stack(hidden, 1), reading.history)
+        return self._reasoning(language, text, torch.stack(hidden, 1), read.history)
 
     def prompts(self, language: PretrainedLanguageModel, ways: Tensor, layout: Layout, items: Tensor) -> list[Tensor]:
         """What `generate` reads of each history before the first word, for other engines. N of `[T, D]`"""
@@ -163,15 +167,29 @@ class Reasoner(nn.Module):
         return Reasoning(text, hidden, counts, history)
 
     def _logits(self, language: PretrainedLanguageModel, states: Tensor) -> Tensor:
-        return language.logits(self.speak(states))
+        return language.logits(states if self.speak is None else self.speak(states))
+
+
+@dataclass(frozen=True, eq=False)
+class _Read:
+    """States of one reading.
+
+    Attributes:
+        history: after each history. `[N, D]`
+        question: after the question, from which the first word is predicted. `[N, D]`
+        words: at each word. `[N, S, D]`
+    """
+
+    history: Tensor
+    question: Tensor
+    words: Tensor
 
 
 class _Reading:
-    """Histories, one a row, read up to the question; words are read on from there.
+    """Histories, one a row, then the question, then words.
 
-    Attributes:
-        history: the state after each history. `[N, D]`
-        question: the state after the question, from which the first word is predicted. `[N, D]`
+    Args:
+        cache: keys and values of what was read, so that `read_last` reads one word alone; None: none.
     """
 
     def __init__(
@@ -187,23 +205,20 @@ class _Reading:
         self.after = torch.tensor(language.prompts.after, device=ways.device)
         length = (layout.segments != NOTHING).sum(1)
         self.last = self.prompt.words + length.clamp_min(1) * self.prompt.step - 1
-        hidden = self._read(self._words(torch.zeros(len(ways), 0, dtype=torch.int64, device=ways.device)))
-        self.history = hidden.gather(1, self.last[:, None, None].expand(-1, 1, hidden.shape[2]))[:, 0]
-        self.question = hidden[:, -1]
 
-    def states(self, text: Tensor) -> Tensor:
-        """The state at each word. `[N, S]` -> `[N, S, D]`"""
-        return self._read(self._words(text))[:, self.prompt.embeddings.shape[1] + len(self.after) :]
+    def read(self, text: Tensor) -> _Read:
+        """Everything, `text` `[N, S]` last."""
+        hidden = self.language.read_on(*self._words(text), self.cache)
+        asked = self.prompt.embeddings.shape[1] + len(self.after)
+        rows = torch.arange(len(hidden), device=hidden.device)
+        return _Read(hidden[rows, self.last], hidden[:, asked - 1], hidden[:, asked:])
 
-    def next_state(self, text: Tensor) -> Tensor:
-        """The state at the last word; with a cache nothing else is read. `[N, S]` -> `[N, D]`"""
+    def read_last(self, text: Tensor) -> Tensor:
+        """The state at the last word of `text` `[N, S]`, whose other words were read before. `[N, D]`"""
         if self.cache is None:
-            return self.states(text)[:, -1]
+            return self.read(text).words[:, -1]
         embeddings, mask, positions = self._words(text)
         return self.language.read_on(embeddings[:, -1:], mask[:, -1:], positions[:, -1:], self.cache)[:, 0]
-
-    def _read(self, asked: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-        return self.language.read_on(*asked, self.cache)
 
     def _words(self, text: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Prompt, question and `text` `[N, S]`: embeddings, mask and positions of all of them."""
