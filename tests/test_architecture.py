@@ -23,7 +23,7 @@ ORDER = [
     "retrieval",
     *("evaluation", "wording"),
     "training",
-    *("run", "explanation", "recommender"),
+    *("run", "later", "explanation", "recommender"),
     "doctor",
     "benchmark",
     "report",
