@@ -7,6 +7,7 @@ The trained files are never touched: without the overlay a run is what it was af
 
 import fcntl
 import io
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,8 +15,8 @@ from pathlib import Path
 
 import polars as pl
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load, save_file
 from torch import Tensor
 
 from deftrec.data import Interactions
@@ -25,7 +26,7 @@ from deftrec.files import atomic_path
 
 FILE = "overlay.safetensors"
 LOCK = ".overlay.lock"
-FORMAT = "1"
+FORMAT = 1
 TABLES = ("items", "events", "removed")
 
 
@@ -104,15 +105,13 @@ def read_overlay(folder: Path, interactions: Interactions) -> Overlay:
     if not path.is_file():
         return Overlay.empty(interactions)
     try:
-        with safe_open(path, "pt") as file:
-            about = file.metadata() or {}
-            if about["format"] != FORMAT:
-                raise DeftRecError(f"{path}: written by a newer version of deftrec; use that one")
-            items, events, removed = (
-                pl.read_parquet(io.BytesIO(file.get_tensor(name).numpy().tobytes())) for name in TABLES
-            )
-            vectors = file.get_tensor("vectors")
-            overlay = Overlay(about["fingerprint"], items, vectors, events, removed, int(about["version"]))
+        # Opened once: safetensors' own reader opens the path twice, and between the two it may be replaced.
+        tensors = load(path.read_bytes())
+        about = json.loads(_bytes(tensors["about"]))
+        if about["format"] != FORMAT:
+            raise DeftRecError(f"{path}: written by a newer version of deftrec; use that one")
+        items, events, removed = (pl.read_parquet(io.BytesIO(_bytes(tensors[name]))) for name in TABLES)
+        overlay = Overlay(about["fingerprint"], items, tensors["vectors"], events, removed, about["version"])
     except (OSError, SafetensorError, KeyError, ValueError, pl.exceptions.PolarsError) as error:
         reason = str(error).splitlines()[0]
         raise DeftRecError(
@@ -125,11 +124,15 @@ def read_overlay(folder: Path, interactions: Interactions) -> Overlay:
 
 def write_overlay(folder: Path, overlay: Overlay) -> None:
     """Put `overlay` in the place of the one that is there, as a whole."""
-    tensors = {name: _as_bytes(getattr(overlay, name)) for name in TABLES}
+    about = {"format": FORMAT, "fingerprint": overlay.fingerprint, "version": overlay.version}
+    tensors = {"about": _tensor(json.dumps(about).encode())}
+    for name in TABLES:
+        buffer = io.BytesIO()
+        getattr(overlay, name).write_parquet(buffer)
+        tensors[name] = _tensor(buffer.getvalue())
     tensors["vectors"] = overlay.vectors.detach().cpu().float().contiguous()
-    about = {"format": FORMAT, "fingerprint": overlay.fingerprint, "version": str(overlay.version)}
     with atomic_path(folder / FILE) as temporary:
-        save_file(tensors, temporary, metadata=about)
+        save_file(tensors, temporary)
 
 
 @contextmanager
@@ -145,7 +148,9 @@ def changing(folder: Path) -> Iterator[None]:
         yield
 
 
-def _as_bytes(table: pl.DataFrame) -> Tensor:
-    buffer = io.BytesIO()
-    table.write_parquet(buffer)
-    return torch.frombuffer(bytearray(buffer.getvalue()), dtype=torch.uint8)
+def _tensor(content: bytes) -> Tensor:
+    return torch.frombuffer(bytearray(content), dtype=torch.uint8)
+
+
+def _bytes(tensor: Tensor) -> bytes:
+    return tensor.numpy().tobytes()
