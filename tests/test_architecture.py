@@ -26,6 +26,7 @@ ORDER = [
     *("run", "later", "explanation", "recommender"),
     "doctor",
     "benchmark",
+    "unseen",
     "report",
     "ablation",
     "cli",
