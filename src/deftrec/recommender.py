@@ -16,21 +16,20 @@ from deftrec.config import Config
 from deftrec.data import Cases, Id, Interactions, Part, Sequences, make_split
 from deftrec.data.sequences import pad_histories
 from deftrec.diffusion import Sampling
-from deftrec.ensemble import Ensemble, Model
+from deftrec.ensemble import Model
 from deftrec.errors import ConfigError, DataError, DeftRecError
 from deftrec.evaluation import Result, Seen, TargetRanks, evaluate, ranking_frame, ranks_from_scores
 from deftrec.explanation import Asked, reasons
 from deftrec.files import write_text
 from deftrec.hardware import default_device
 from deftrec.language import Layout, TextEngine
-from deftrec.later import Capabilities, Overlay, merge, read_overlay, write_overlay
+from deftrec.later import Capabilities, Overlay, merge, read_overlay, start_of, write_overlay
 from deftrec.progress import Progress, Silent
 from deftrec.retrieval import Found, LinearPrior, Retriever, TextMatch, generate_queries, generate_texts, top
 from deftrec.run import Request, Run, RunInfo, load_run, read_model, save_run
 from deftrec.tokenizer import Scaling
 from deftrec.training.log import TrainingLog
 from deftrec.training.pipeline import Fitted, Pipeline
-from deftrec.training.start import Provenance, Start, weights_digest
 
 ScoreParts: TypeAlias = Literal["hybrid", "latent", "prior"]
 USERS_AT_ONCE = 4096
@@ -124,10 +123,11 @@ class Recommender:
 
     def with_overlay(self, overlay: Overlay | None) -> "Recommender":
         """The same run with what came after its training, instead of what came so far; every weight is shared."""
-        run = self.run
-        return Recommender(
-            run.interactions, run.config, run.info, run.model, run.prior, run.match, run.scaling, overlay
-        )
+        return self._of(self.run, overlay)
+
+    @classmethod
+    def _of(cls, run: Run, overlay: Overlay | None) -> "Recommender":
+        return cls(run.interactions, run.config, run.info, run.model, run.prior, run.match, run.scaling, overlay)
 
     @property
     def fitted_on(self) -> Interactions:
@@ -181,7 +181,7 @@ class Recommender:
         """
         config = config or (Config() if start is None else start.config)
         folder = None if out is None else Path(out)
-        begun = None if start is None else start.as_start()
+        begun = None if start is None else start_of(start.run)
         request = Request(
             config=config,
             fingerprint=interactions.fingerprint,
@@ -218,29 +218,6 @@ class Recommender:
             shutil.rmtree(folder / "work", ignore_errors=True)
         return recommender
 
-    def as_start(self) -> Start:
-        """What a training that goes on from this run needs of it.
-
-        Raises:
-            ConfigError: its head cannot go on to other items, or it is too old to know how its features were scaled.
-        """
-        run = self.run
-        if self.model.scorer is not None:
-            raise ConfigError("diffusion.head semantic-ids learns a code for each item: train anew, without --from")
-        if run.scaling is None:
-            raise ConfigError("this run was written before runs kept how their features were scaled: train it again")
-        members = tuple(run.model.members) if isinstance(run.model, Ensemble) else (run.model,)
-        provenance = Provenance(
-            dataset=run.info.dataset,
-            fingerprint=run.info.fingerprint,
-            weights=weights_digest(members),
-            fit=run.info.fit,
-            epochs=run.info.epochs,
-        )
-        trained = self.popularity[: self.fitted_on.n_items].numpy() > 0
-        items = self.fitted_on.catalogue["item"]
-        return Start(members, items, trained, run.info.collaborative_width, run.scaling, provenance)
-
     def save(self, directory: str | Path) -> None:
         """Write a run directory that `load` reads.
 
@@ -271,8 +248,7 @@ class Recommender:
         """
         folder = Path(directory)
         run = load_run(folder, device or default_device())
-        overlay = read_overlay(folder, run.interactions)
-        return cls(run.interactions, run.config, run.info, run.model, run.prior, run.match, run.scaling, overlay)
+        return cls._of(run, read_overlay(folder, run.interactions))
 
     # -- recommending ------------------------------------------------------------------------------------------
 

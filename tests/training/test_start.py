@@ -11,6 +11,7 @@ from deftrec import Recommender
 from deftrec.data import Interactions, Meta, make_split
 from deftrec.data.extend import extended
 from deftrec.errors import ConfigError
+from deftrec.later import start_of
 from deftrec.later.changes import add_items
 from toy import ring, tiny_bert, tiny_config
 
@@ -64,7 +65,7 @@ def test_new_items_are_folded_in_from_what_is_fitted_alone(bert: Path) -> None:
         orient="row",
     )
     data = extended(before.interactions, NEW, taken)
-    start = before.as_start()
+    start = start_of(before.run)
     sequences = make_split(data, "leave-one-out").training("train")
     features = start.features(0, data, sequences, torch.randn(data.n_items, 32)).values
     width = start.collaborative_width
