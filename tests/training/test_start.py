@@ -10,7 +10,7 @@ import torch
 from deftrec import Recommender
 from deftrec.data import Interactions, Meta, make_split
 from deftrec.data.extend import extended
-from deftrec.errors import ConfigError
+from deftrec.errors import ConfigError, DeftRecError
 from deftrec.later import start_of
 from deftrec.later.changes import add_items
 from toy import ring, tiny_bert, tiny_config
@@ -88,6 +88,14 @@ def test_it_learns_what_is_new(bert: Path, tmp_path: Path) -> None:
     assert after.evaluate().metrics["ndcg@10"] > 0.3
     assert Recommender.load(tmp_path / "fine").evaluate() == after.evaluate()
     assert Recommender.load(tmp_path / "fine").info.start == after.info.start
+
+
+def test_other_sentence_models_are_refused(bert: Path, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    before = Recommender.fit(ring(users=30), tiny_config(**options(bert)))
+    other = tiny_config(**options(tiny_bert(tmp_path / "other")))
+    with pytest.raises(DeftRecError, match=r"the run to start from: .* text\.model"):
+        Recommender.fit(ring(users=30), other, start=before)
 
 
 def test_what_cannot_go_on(bert: Path) -> None:

@@ -235,7 +235,8 @@ class Interactions:
             number = self._item_numbers.get(str(item))
             if number is None:
                 raise DataError(
-                    f"item {item!r} (number {place + 1} of the list) is not in the catalogue of {self.meta.name}"
+                    f"item {item!r} (number {place + 1} of the list) is not in the catalogue of {self.meta.name}; a "
+                    "new item is added to a run with 'deftrec items add'"
                 )
             numbers.append(number)
         return np.asarray(numbers, dtype=np.int64)

@@ -31,4 +31,4 @@ def start_of(run: Run) -> Start:
     fitted = make_split(run.interactions, run.config.data.split).training(info.fit)
     trained = np.bincount(fitted.items, minlength=run.interactions.n_items) > 0
     items = run.interactions.catalogue["item"]
-    return Start(members, items, trained, info.collaborative_width, run.scaling, provenance)
+    return Start(members, items, trained, info.collaborative_width, run.scaling, provenance, info.base, info.sentences)

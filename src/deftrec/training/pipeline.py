@@ -19,7 +19,7 @@ from deftrec.ensemble import Ensemble, Model
 from deftrec.errors import ConfigError, DataError
 from deftrec.hardware import training_dtype
 from deftrec.language import Preferences, PretrainedLanguageModel, build_language_model
-from deftrec.language.origin import Origin, origin_in
+from deftrec.language.origin import Origin, check_origin, origin_in
 from deftrec.language.sentences import sentence_vectors
 from deftrec.language.weights import MINILM, model_folder, weights_identity
 from deftrec.model import DeftRec
@@ -124,6 +124,8 @@ class Pipeline:
         self.shared = SharedStages(work / "stages" if shared is None and work is not None else shared)
         self.split: Split = make_split(interactions, config.data.split)
         self.config, self.base = settle_base(resolve(config, interactions, self.split), work, resume)
+        if start is not None:
+            check_origin(start.base, self.base, "the run to start from")
         self.work, self.log, self.resume, self.device, self.progress = work, log, resume, device, progress
         self.dtype = training_dtype(config.training.precision, device)
         self.validation = shuffled(self.split.cases("validation"), self.config.seed)
@@ -193,6 +195,8 @@ class Pipeline:
             return None
         folder = model_folder(options.model or MINILM)
         self.sentences = origin_in(folder, options.model or MINILM)
+        if self.start is not None:
+            check_origin(self.start.sentences, self.sentences, "the run to start from", "text.model")
         if self.start is not None and self.config.retrieval.text.match != "sentence":  # items of the run keep theirs
             new = self.start.places(self.interactions) < 0
             texts = [text if wanted else "" for text, wanted in zip(texts, new, strict=True)]

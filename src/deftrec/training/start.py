@@ -12,6 +12,7 @@ from torch import Tensor
 from deftrec.collaborative import FoldIn
 from deftrec.data import Fit, Interactions, Sequences
 from deftrec.errors import ConfigError
+from deftrec.language.origin import Origin
 from deftrec.language.stored import load_stored_state, stored_state
 from deftrec.model import DeftRec
 from deftrec.tokenizer import ItemFeatures, Scaling
@@ -48,6 +49,7 @@ class Start:
         collaborative_width: columns of the collaborative half.
         scaling: of its features.
         provenance: which run it is.
+        base, sentences: the language model and the sentence model that it was trained on; None where there was none.
     """
 
     members: tuple[DeftRec, ...]
@@ -56,6 +58,8 @@ class Start:
     collaborative_width: int
     scaling: Scaling
     provenance: Provenance
+    base: Origin | None = None
+    sentences: Origin | None = None
 
     def places(self, interactions: Interactions) -> np.ndarray:
         """The row that each item of `interactions` had, -1 for a new one. `[I']` int64"""
