@@ -63,6 +63,15 @@ def test_questions_ask_what_they_say() -> None:
         assert not held.items[data.sequences[user][-2:]].any()
 
 
+def test_past_some_number_a_sample_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = hold_out(ring(users=100), seed=3).questions
+    monkeypatch.setattr("deftrec.unseen.holdout.MOST", 20)
+    some = hold_out(ring(users=100), seed=3).questions
+    assert len(some.seen_users) == 20
+    assert set(some.seen_users.users) < set(whole.seen_users.users)
+    assert len(some.unseen_users) == len(whole.unseen_users) == 10
+
+
 def test_items_without_words_are_not_held_out() -> None:
     with pytest.raises(DataError, match="give the items words"):
         hold_out(checkerboard())
