@@ -66,6 +66,16 @@ def test_ids_take_the_form_of_those_that_are_there() -> None:
         conform(pl.Series(["1", "x"]), numbers, "f", "item")
 
 
+def test_times_in_another_unit_are_refused() -> None:
+    data = ring(users=4)
+    clock = Interactions(data.users, data.catalogue, data.sequences, data.times + 1_700_000_000, data.meta)
+    assert conformed_events(table([(1, 100, 1_800_000_000)]), clock, "f").height == 1
+    for time in (1_800_000_000_000, 1_800_000):
+        with pytest.raises(DataError, match=r"f: its times go up to .* another unit"):
+            conformed_events(table([(1, 100, time)]), clock, "f")
+        assert conformed_events(table([(1, 100, time)]), data, "f").height == 1
+
+
 def test_events_of_another_kind_are_refused() -> None:
     data: Interactions = ring(users=4)
     with pytest.raises(DataError, match="is not a time"):

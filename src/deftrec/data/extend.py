@@ -9,6 +9,10 @@ from deftrec.data.interactions import CATALOGUE_COLUMNS, Interactions, as_times
 from deftrec.data.sequences import Sequences
 from deftrec.errors import DataError
 
+CLOCK, UNITS = 1e8, 100.0
+"""Times past the first are of a clock, three years after 1970 in seconds; those that differ by the second as a factor
+are not in one unit."""
+
 
 def extended(interactions: Interactions, items: pl.DataFrame, events: pl.DataFrame) -> Interactions:
     """`interactions` with `items` behind the catalogue and `events` in the histories.
@@ -80,13 +84,22 @@ def conformed_events(events: pl.DataFrame, interactions: Interactions, source: s
     """`user`, `item` and `time` in the form of those of `interactions`; other columns stay.
 
     Raises:
-        DataError: an id or a time is of another kind.
+        DataError: an id or a time is of another kind, or the times are in another unit.
     """
-    return events.with_columns(
+    events = events.with_columns(
         conform(events["user"], interactions.users, source, "user").alias("user"),
         conform(events["item"], interactions.catalogue["item"], source, "item").alias("item"),
         as_times(events["time"], source).alias("time"),
     )
+    last, newest = np.abs(interactions.times).max(initial=0), events["time"].abs().max()
+    if interactions.meta.times == "clock" and last > CLOCK and isinstance(newest, int | float) and newest:
+        factor = float(newest) / float(last)
+        if not 1 / UNITS < factor < UNITS:
+            raise DataError(
+                f"{source}: its times go up to {newest:g}, those of this run to {last:g}: they are in another unit "
+                "(dates are read as milliseconds); give times in the unit of the run's data"
+            )
+    return events
 
 
 def _among(column: pl.Series, known: pl.Series) -> pl.Series:

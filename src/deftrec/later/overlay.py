@@ -95,13 +95,13 @@ class Overlay:
         return replace(self, events=pl.concat([self.events, events], how="vertical_relaxed"))
 
 
-def read_overlay(folder: Path, interactions: Interactions) -> Overlay:
+def read_overlay(folder: str | Path, interactions: Interactions) -> Overlay:
     """What came to the run in `folder` after training; empty where nothing did.
 
     Raises:
         DeftRecError: the file is damaged, or of another run.
     """
-    path = folder / FILE
+    path = Path(folder) / FILE
     if not path.is_file():
         return Overlay.empty(interactions)
     try:
