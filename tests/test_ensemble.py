@@ -28,7 +28,7 @@ def test_its_scores_are_the_mean_of_the_members(fitted: Recommender, similarity:
     ensemble = fitted.model
     assert isinstance(ensemble, Ensemble)
     histories = make_split(fitted.interactions, "leave-one-out").cases("test").histories.select(range(40))
-    asked = {"window": 64, "sampling": Sampling.of(fitted.config.diffusion), "seed": 0}
+    asked = {"sampling": Sampling.of(fitted.config.diffusion), "seed": 0}
 
     def scores(model: torch.nn.Module) -> torch.Tensor:
         catalogue = model.encode_catalogue()

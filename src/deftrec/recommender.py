@@ -533,7 +533,7 @@ def _prepare(folder: Path, request: Request, interactions: Interactions, resume:
             raise DeftRecError(f"{folder}: was begun on other data; resume it with the same --data")
         if before != request:
             raise DeftRecError(
-                f"{folder}: was begun with other options; resume it with the same recipe, --set and --refit"
+                f"{folder}: was begun with other options; resume it with the same recipe, --from, --set and --refit"
             )
         return
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
