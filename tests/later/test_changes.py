@@ -257,8 +257,16 @@ def test_an_overlay_of_other_data_or_a_damaged_one_is_refused(run: Path) -> None
 
     add_items(run, NEW)
     data = Recommender.load(run).fitted_on
-    write_overlay(run, replace(read_overlay(run, data), fingerprint="another"))
+    overlay = read_overlay(run, data)
+    write_overlay(run, replace(overlay, fingerprint="another"))
     with pytest.raises(DeftRecError, match="belongs to a run on other data"):
+        Recommender.load(run)
+    write_overlay(run, replace(overlay, vectors=torch.zeros(3, 7)))
+    with pytest.raises(DeftRecError, match="vectors of 7 numbers, and this run reads 32"):
+        Recommender.load(run)
+    write_overlay(run, overlay)
+    (run / "scaling.safetensors").unlink()
+    with pytest.raises(DeftRecError, match=r"scaling\.safetensors, which they need, is gone"):
         Recommender.load(run)
     (run / FILE).write_bytes((run / FILE).read_bytes()[:100])
     with pytest.raises(DeftRecError, match="damaged"):

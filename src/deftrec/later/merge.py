@@ -10,6 +10,7 @@ from deftrec.collaborative import FoldIn
 from deftrec.data import Interactions, make_split
 from deftrec.data.extend import extended
 from deftrec.ensemble import Model
+from deftrec.errors import DeftRecError
 from deftrec.later.overlay import Overlay
 from deftrec.retrieval import LinearPrior, SentenceMatch, TextMatch
 from deftrec.run import Run
@@ -72,8 +73,17 @@ class NewFeatures:
 
     @classmethod
     def of(cls, run: Run, interactions: Interactions, vectors: Tensor) -> "NewFeatures":
-        """Those of the items of `interactions` that lie behind the catalogue of `run`."""
-        assert run.scaling is not None
+        """Those of the items of `interactions` that lie behind the catalogue of `run`.
+
+        Raises:
+            DeftRecError: nothing tells how features are scaled, or the vectors are of another width.
+        """
+        if run.scaling is None:
+            raise DeftRecError("items were added to this run, and scaling.safetensors, which they need, is gone")
+        if vectors.shape[1] != run.info.text_width:
+            raise DeftRecError(
+                f"items were added with vectors of {vectors.shape[1]} numbers, and this run reads {run.info.text_width}"
+            )
         split = make_split(run.interactions, run.config.data.split)
         old = np.unique(split.training(run.info.fit).items).astype(np.int64)
         new = np.arange(run.interactions.n_items, interactions.n_items)
