@@ -108,8 +108,10 @@ class Recommender:
         self.run = Run(interactions, config, info, model.eval(), prior, match, scaling)
         self.overlay, self.config, self.info = overlay, config, info
         known = merge(self.run, overlay)
-        self.interactions, self.model, self.prior = known.interactions, known.model, known.prior
+        self.interactions, self.model = known.interactions, known.model
         self.catalogue = self.model.encode_catalogue()
+        new = self.interactions.n_items > interactions.n_items
+        self.prior = prior.with_items(self.catalogue.latents) if prior is not None and new else prior
         choice = info.prior
         self.retriever = replace(
             Retriever.of(self.model, self.catalogue, config),

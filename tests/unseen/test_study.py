@@ -68,7 +68,7 @@ def test_verdicts_take_the_better_baseline() -> None:
     compared = Compared(first=0.97, second=1.0, value=0.97, ci95=(0.9, 1.0), cases=10)
     row = Row(
         name="recipe", masking={}, users=compared, items_hr10=0.1, items_hr50=0.3, items_ndcg10=0.1,
-        items_ci95=(0.2, 0.4), seen_items=0.1, seen_items_alone=0.1, seconds=1.0, epochs={},
+        items_ci95=(0.2, 0.4), items_hr50_latent=0.3, seen_items=0.1, seen_items_alone=0.1, seconds=1.0, epochs={},
     )  # fmt: skip
     baselines = [Baseline(name=name, hr10=0, hr50=value, ndcg10=0) for name, value in (("one", 0.05), ("two", 0.11))]
     found = verdicts(row, baselines, compared)

@@ -15,7 +15,14 @@ from deftrec.errors import ConfigError
 if TYPE_CHECKING:
     from deftrec.unseen import UnseenResult
 
-HEADINGS = ("unseen users NDCG@10", "/ seen users", "unseen items HR@50", "seen items NDCG@10", "before adding")
+HEADINGS = (
+    "unseen users\nNDCG@10",
+    "/ seen users\n(95 %)",
+    "unseen items\nHR@50 (95 %)",
+    "latent\nalone",
+    "seen items\nNDCG@10",
+    "before\nadding",
+)
 
 
 def unseen(
@@ -82,7 +89,7 @@ def _table(result: "UnseenResult") -> Table:
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("masking", no_wrap=True)
     for heading in HEADINGS:
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     for row in result.rows:
         low, high = row.users.ci95
         table.add_row(
@@ -90,6 +97,7 @@ def _table(result: "UnseenResult") -> Table:
             f"{row.users.first:.4f}",
             f"{row.users.value:.3f} ({low:.2f} to {high:.2f})",
             f"{row.items_hr50:.4f} ({row.items_ci95[0]:.3f} to {row.items_ci95[1]:.3f})",
+            f"{row.items_hr50_latent:.4f}",
             f"{row.seen_items:.4f}",
             f"{row.seen_items_alone:.4f}",
         )

@@ -1,6 +1,6 @@
-"""A run and what came after it, as one: catalogue, histories, features, prior and text match."""
+"""A run and what came after it, as one: catalogue, histories, features and text match."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from deftrec.data.extend import extended
 from deftrec.ensemble import Model
 from deftrec.errors import DeftRecError
 from deftrec.later.overlay import Overlay
-from deftrec.retrieval import LinearPrior, SentenceMatch, TextMatch
+from deftrec.retrieval import SentenceMatch, TextMatch
 from deftrec.run import Run
 from deftrec.training.pipeline import build_match, item_texts
 
@@ -24,14 +24,12 @@ class Known:
     Attributes:
         interactions: of training and after it; numbers of training stay, new ones follow.
         model: with features of all items, every weight that of the run.
-        prior: new items neither speak nor are spoken for.
         match: with the new items' texts.
         removed: numbers of items that are not recommended. `[R]` int64
     """
 
     interactions: Interactions
     model: Model
-    prior: LinearPrior | None
     match: TextMatch | None
     removed: Tensor
 
@@ -43,16 +41,15 @@ def merge(run: Run, overlay: Overlay | None) -> Known:
     (the masked half of training) until users who took trained items take it too (`FoldIn`).
     """
     if overlay is None or not overlay.version:
-        return Known(run.interactions, run.model, run.prior, run.match, torch.zeros(0, dtype=torch.int64))
+        return Known(run.interactions, run.model, run.match, torch.zeros(0, dtype=torch.int64))
     interactions = extended(run.interactions, overlay.items, overlay.events)
-    model, prior, match = run.model, run.prior, run.match
+    model, match = run.model, run.match
     if overlay.items.height:
         features = NewFeatures.of(run, interactions, overlay.vectors)
         model = model.with_items(features, overlay.items["title"].to_list()).eval()
-        prior = None if prior is None else _longer(prior, interactions.n_items)
         match = None if match is None else _wider(run, match, interactions, overlay)
     removed = interactions.item_numbers(overlay.removed["item"])
-    return Known(interactions, model, prior, match, torch.from_numpy(removed))
+    return Known(interactions, model, match, torch.from_numpy(removed))
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,14 +92,6 @@ class NewFeatures:
         """`[I, F]` -> `[N, F]`"""
         trained = features[torch.from_numpy(self.trained).to(features.device), : self.collaborative_width]
         return torch.cat([self.fold.vectors(trained), self.text], 1)
-
-
-def _longer(prior: LinearPrior, n_items: int) -> LinearPrior:
-    more = n_items - len(prior.neighbours)
-    pad = torch.nn.functional.pad
-    return replace(
-        prior, neighbours=pad(prior.neighbours, (0, 0, 0, more)), weights=pad(prior.weights, (0, 0, 0, more))
-    )
 
 
 def _wider(run: Run, match: TextMatch, interactions: Interactions, overlay: Overlay) -> TextMatch:

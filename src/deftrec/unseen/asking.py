@@ -1,5 +1,6 @@
 """Questions in the numbers of the whole, put to a recommender that has numbers of its own; and to a baseline."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -8,7 +9,7 @@ from torch import Tensor
 
 from deftrec.data import Cases, Interactions, Sequences
 from deftrec.evaluation import TargetRanks, accuracy, ranks_from_scores
-from deftrec.recommender import Recommender
+from deftrec.recommender import Recommender, ScoreParts
 from deftrec.retrieval import hide, row_chunks
 
 CUTOFFS = (10, 50)
@@ -16,20 +17,29 @@ SAMPLES = 2000
 
 
 def ask(recommender: Recommender, whole: Interactions, cases: Cases) -> dict[str, Tensor]:
+    """Metrics of every case by the whole score; see `ask_parts`."""
+    return ask_parts(recommender, whole, cases, ("hybrid",))[0]
+
+
+def ask_parts(
+    recommender: Recommender, whole: Interactions, cases: Cases, parts: Sequence[ScoreParts]
+) -> list[dict[str, Tensor]]:
     """Metrics of every case: items of the history are no candidates, everything else the recommender knows is.
 
     Items of the history that it does not know are left out of it.
 
     Returns:
-        `hr@10`, `ndcg@10`, `hr@50`, `ndcg@50` and others. Each `[N]` float64
+        for each of `parts`: `hr@10`, `ndcg@10`, `hr@50`, `ndcg@50` and others. Each `[N]` float64
     """
     cases = translated(cases, whole, recommender.interactions)
     asked = recommender.ask(cases.histories)
     targets = torch.from_numpy(cases.targets).to(asked.queries.device)
-    chunks = recommender.retriever.chunks(asked.queries, cases.histories, True, asked.texts)
-    return accuracy(
-        TargetRanks.concatenate([ranks_from_scores(scores, targets[rows]) for rows, scores in chunks]), CUTOFFS
-    )
+    found = []
+    for part in parts:
+        chunks = recommender.retriever_of(part).chunks(asked.queries, cases.histories, True, asked.texts)
+        ranks = [ranks_from_scores(scores, targets[rows]) for rows, scores in chunks]
+        found.append(accuracy(TargetRanks.concatenate(ranks), CUTOFFS))
+    return found
 
 
 def translated(cases: Cases, whole: Interactions, known: Interactions) -> Cases:

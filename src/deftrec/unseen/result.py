@@ -30,6 +30,7 @@ class Row(Frozen):
         users: NDCG@10 of unseen users over that of seen users of equal history length.
         items_hr10, items_hr50, items_ndcg10: of unseen items in the full catalogue, by their words alone.
         items_ci95: of `items_hr50`.
+        items_hr50_latent: the same by the latent score alone.
         seen_items: NDCG@10 of seen items, with the unseen ones in catalogue and histories.
         seen_items_alone: the same before they were added.
         seconds: of training.
@@ -43,6 +44,7 @@ class Row(Frozen):
     items_hr50: float
     items_ndcg10: float
     items_ci95: tuple[float, float]
+    items_hr50_latent: float
     seen_items: float
     seen_items_alone: float
     seconds: float

@@ -24,7 +24,7 @@ from deftrec.progress import Progress
 from deftrec.recommender import Recommender
 from deftrec.training.checkpoint import load_tensors, save_tensors
 from deftrec.training.pipeline import texts_of
-from deftrec.unseen.asking import ask, content_neighbours, of_equal_length, ratio
+from deftrec.unseen.asking import ask, ask_parts, content_neighbours, of_equal_length, ratio
 from deftrec.unseen.holdout import Holdout
 from deftrec.unseen.result import Baseline, Compared, Row, UnseenResult, verdicts
 
@@ -132,7 +132,7 @@ class UnseenStudy:
         unseen, seen = (ask(alone, held.whole, cases)["ndcg@10"] for cases in (asked.unseen_users, asked.seen_users))
         kept, weights = of_equal_length(asked.unseen_users, asked.seen_users, alone.model.window)
         everything = with_items(alone, held, texts)
-        items = ask(everything, held.whole, asked.unseen_items)
+        items, latent = ask_parts(everything, held.whole, asked.unseen_items, ("hybrid", "latent"))
         of_seen = ask(everything, held.whole, asked.seen_items)["ndcg@10"]
         options = alone.config.tokenizer
         row = Row(
@@ -143,6 +143,7 @@ class UnseenStudy:
             items_hr50=float(items["hr@50"].mean()),
             items_ndcg10=float(items["ndcg@10"].mean()),
             items_ci95=bootstrap_interval(items["hr@50"]),
+            items_hr50_latent=float(latent["hr@50"].mean()),
             seen_items=float(of_seen.mean()),
             seen_items_alone=float(ask(alone, held.whole, asked.seen_items)["ndcg@10"].mean()),
             seconds=sum(alone.run.info.seconds.values()),
