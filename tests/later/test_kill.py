@@ -30,7 +30,7 @@ from deftrec.later.overlay import changing, read_overlay, write_overlay
 run, rng = Path(sys.argv[1]), random.Random(0)
 
 
-def write_for_ever():  # adds a thousand items, takes them away, adds them, ...
+def write_for_ever(told):  # adds a thousand items, takes them away, adds them, ...
     data = Interactions.load(run / "data")
     batch = pl.DataFrame({"item": range(10_000, 11_000), "title": "new", "category": "", "text": ""})
     while True:
@@ -41,15 +41,20 @@ def write_for_ever():  # adds a thousand items, takes them away, adds them, ...
             else:
                 after = overlay.with_items(batch, torch.full((1000, 32), float(overlay.version)))
             write_overlay(run, replace(after, version=overlay.version + 1))
+        os.write(told, b"1")  # a pipe that nobody empties holds 64 thousand of them
 
 
 for _ in range(int(sys.argv[2])):
+    heard, told = os.pipe()
     child = os.fork()
     if not child:
-        write_for_ever()
-    time.sleep(rng.uniform(0.02, 0.12))
+        write_for_ever(told)
+    os.read(heard, 1)  # it has changed the run once and goes on, however busy the machine is
+    time.sleep(rng.uniform(0, 0.05))
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
+    os.close(heard)
+    os.close(told)
 """
 
 
@@ -82,8 +87,8 @@ def test_a_killed_change_leaves_the_run_old_or_new(trained: Path, tmp_path: Path
         last = version
     assert process.returncode == 0
     last = whole(run, data)
-    assert last > KILLS
-    assert versions > KILLS, "the reader was there while it changed"
+    assert last >= KILLS
+    assert versions > KILLS // 4, "the reader was there while it changed"
     # Whatever was killed, the next change goes on from there and leaves nothing behind.
     rest = read_overlay(run, data).items.height
     batch = pl.DataFrame({"item": [20_000], "title": ["red"]})
