@@ -33,6 +33,7 @@ def test_a_run_holds_everything_and_nothing_else(run: Path) -> None:
         "request.json",
         "run.json",
         "model.safetensors",
+        "scaling.safetensors",
         "data",
         "logs",
     }

@@ -302,6 +302,13 @@ class TrainingOptions(Options):
     checkpoint_seconds: Weight = Field(20.0, description="least time between two checkpoints; 0: after every epoch")
 
 
+class FineTuningOptions(Options):
+    """Training that goes on from the weights of a run (`deftrec train --from`); everything else is as in that run."""
+
+    epochs: Count = Field(3, description="passes over the new data, at most; validation chooses among them")
+    learning_rate_factor: Positive = Field(0.2, description="of training.learning_rate, at its peak")
+
+
 class PriorOptions(Options):
     """A linear collaborative prior added to the retrieval score, on a recency-weighted history.
 
@@ -358,6 +365,7 @@ class Config(Options):
     diffusion: DiffusionOptions = DiffusionOptions()
     objective: ObjectiveOptions = ObjectiveOptions()
     training: TrainingOptions = TrainingOptions()
+    fine_tuning: FineTuningOptions = FineTuningOptions()
     retrieval: RetrievalOptions = RetrievalOptions()
 
     @model_validator(mode="after")

@@ -1,6 +1,6 @@
 """Several models of one dataset as one: trained from different seeds, retrieved with together."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import torch
@@ -27,6 +27,10 @@ class Ensemble(nn.Module):
     def __init__(self, members: Sequence[DeftRec]) -> None:
         super().__init__()
         self.members: Sequence[DeftRec] = nn.ModuleList(members)  # type: ignore[assignment]
+
+    def with_items(self, rows_of: Callable[[Tensor], Tensor], titles: Sequence[str]) -> "Ensemble":
+        """See `DeftRec.with_items`; every member has features of its own."""
+        return Ensemble([member.with_items(rows_of, titles) for member in self.members])
 
     @property
     def window(self) -> int:

@@ -1,5 +1,7 @@
 """DeftRec itself: tokenizer, language model and diffusion in one forward pass (arXiv 2504.12007v1, figure 2)."""
 
+from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import cast
 
@@ -196,6 +198,26 @@ class DeftRec(nn.Module):
         """
         read = self.tokens(ways, features, items, layout)
         return self.language(read, layout, items if numbers is None else numbers)  # type: ignore[no-any-return]
+
+    def with_items(self, rows_of: Callable[[Tensor], Tensor], titles: Sequence[str]) -> "DeftRec":
+        """The same model, every weight shared, for a catalogue with N items more behind its own.
+
+        Args:
+            rows_of: the new items' features, given those of the items so far. `[I, F]` -> `[N, F]`
+            titles: of the new items, for models that read them.
+
+        Raises:
+            ConfigError: its head knows no other items than those it was trained with.
+        """
+        if self.scorer is not None:
+            raise ConfigError("this model's head learns a code for each item: new items need diffusion.head diffusion")
+        extended = copy(self)
+        extended._parameters, extended._modules = dict(self._parameters), dict(self._modules)
+        features = self.features.detach()
+        rows = torch.cat([features, rows_of(features).to(features)])
+        extended.features = nn.Parameter(rows, requires_grad=self.features.requires_grad)
+        extended.language = self.language.with_titles(titles)
+        return extended
 
     @property
     def window(self) -> int:

@@ -51,6 +51,18 @@ def load_recipe(name_or_path: str, overrides: list[str] | None = None) -> Config
     return build_config(values, str(path))
 
 
+def overridden(config: Config, overrides: list[str] | None) -> Config:
+    """`config` with `a.b=c` overrides applied.
+
+    Raises:
+        ConfigError: as `load_recipe`.
+    """
+    values = config.model_dump(mode="json")
+    for override in overrides or []:
+        _apply(values, override)
+    return build_config(values, "--set")
+
+
 def build_config(values: dict[str, Any], source: str) -> Config:
     """Validate `values`; errors name the key, the value and, for an unknown key, the nearest valid one."""
     try:

@@ -23,9 +23,11 @@ from deftrec.explanation import Asked, reasons
 from deftrec.files import write_text
 from deftrec.hardware import default_device
 from deftrec.language import Layout, TextEngine
+from deftrec.later import Capabilities, Overlay, merge, read_overlay, start_of, write_overlay
 from deftrec.progress import Progress, Silent
 from deftrec.retrieval import Found, LinearPrior, Retriever, TextMatch, generate_queries, generate_texts, top
-from deftrec.run import Request, RunInfo, load_run, read_model, save_run
+from deftrec.run import Request, Run, RunInfo, load_run, read_model, save_run
+from deftrec.tokenizer import Scaling
 from deftrec.training.log import TrainingLog
 from deftrec.training.pipeline import Fitted, Pipeline
 
@@ -100,24 +102,49 @@ class Recommender:
         model: Model,
         prior: LinearPrior | None = None,
         match: TextMatch | None = None,
+        scaling: Scaling | None = None,
+        overlay: Overlay | None = None,
     ) -> None:
-        self.interactions, self.config, self.info = interactions, config, info
-        self.model, self.prior = model.eval(), prior
-        self.catalogue = model.encode_catalogue()
+        self.run = Run(interactions, config, info, model.eval(), prior, match, scaling)
+        self.overlay, self.config, self.info = overlay, config, info
+        known = merge(self.run, overlay)
+        self.interactions, self.model = known.interactions, known.model
+        self.catalogue = self.model.encode_catalogue()
+        new = self.interactions.n_items > interactions.n_items
+        self.prior = prior.with_items(self.catalogue.latents) if prior is not None and new else prior
         choice = info.prior
         self.retriever = replace(
-            Retriever.of(model, self.catalogue, config),
-            prior=prior,
+            Retriever.of(self.model, self.catalogue, config),
+            prior=self.prior,
             weight=choice.weight if choice and prior else 0.0,
             recency=choice.recency if choice else 0.0,
-            match=match,
+            match=known.match,
             text_weight=info.text.weight if info.text and match else 0.0,
+            removed=known.removed,
         )
+
+    def with_overlay(self, overlay: Overlay | None) -> "Recommender":
+        """The same run with what came after its training, instead of what came so far; every weight is shared."""
+        return self._of(self.run, overlay)
+
+    @classmethod
+    def _of(cls, run: Run, overlay: Overlay | None) -> "Recommender":
+        return cls(run.interactions, run.config, run.info, run.model, run.prior, run.match, run.scaling, overlay)
+
+    @property
+    def fitted_on(self) -> Interactions:
+        """The data of the training, whose targets `evaluate` asks for. `interactions` holds what came later too."""
+        return self.run.interactions
+
+    @cached_property
+    def capabilities(self) -> Capabilities:
+        """What this run can do with users, items and words that it has never seen."""
+        return Capabilities.of(self.config, self.info, self.run.scaling is not None)
 
     @cached_property
     def popularity(self) -> Tensor:
-        """How often each item was taken in what the weights were fitted on. `[I]` int64"""
-        training = make_split(self.interactions, self.config.data.split).training(self.info.fit)
+        """How often each item was taken in what the weights were fitted on; 0 for items that came later. `[I]` int64"""
+        training = make_split(self.fitted_on, self.config.data.split).training(self.info.fit)
         return torch.from_numpy(np.bincount(training.items, minlength=self.interactions.n_items))
 
     # -- training and files ------------------------------------------------------------------------------------
@@ -135,6 +162,7 @@ class Recommender:
         progress: Progress | None = None,
         shared: str | Path | None = None,
         on_train: Callable[["Recommender"], None] | None = None,
+        start: "Recommender | None" = None,
     ) -> "Recommender":
         """Train every stage.
 
@@ -148,13 +176,20 @@ class Recommender:
             progress: who is told.
             shared: folder of text and collaborative vectors that runs with the same data, options and seed share.
             on_train: called, where there is a refit, with the recommender fitted on train alone that it replaces.
+            start: go on from its weights (`config.fine_tuning`), by default with its options.
 
         Raises:
             DeftRecError: `out` holds another run, or nothing that could be resumed; the data cannot be split.
         """
-        config = config or Config()
+        config = config or (Config() if start is None else start.config)
         folder = None if out is None else Path(out)
-        request = Request(config=config, fingerprint=interactions.fingerprint, refit=refit)
+        begun = None if start is None else start_of(start.run)
+        request = Request(
+            config=config,
+            fingerprint=interactions.fingerprint,
+            refit=refit,
+            start=None if begun is None else begun.provenance,
+        )
         if folder is not None:
             _prepare(folder, request, interactions, resume)
         elif resume:
@@ -169,11 +204,12 @@ class Recommender:
             device=device or default_device(),
             progress=progress or Silent(),
             shared=None if shared is None else Path(shared),
+            start=begun,
         )
 
         def trained(fitted: Fitted) -> "Recommender":
-            info = RunInfo.of(fitted, interactions)
-            return cls(interactions, fitted.config, info, fitted.model, fitted.prior, fitted.match)
+            info, scaling = RunInfo.of(fitted, interactions), fitted.features.scaling
+            return cls(interactions, fitted.config, info, fitted.model, fitted.prior, fitted.match, scaling)
 
         recommender = trained(
             pipeline.run(refit, None if on_train is None else lambda fitted: on_train(trained(fitted)))
@@ -192,22 +228,29 @@ class Recommender:
         """
         folder = Path(directory)
         request = Request(
-            config=self.config, fingerprint=self.info.fingerprint, refit=self.info.fit == "train+validation"
+            config=self.config,
+            fingerprint=self.info.fingerprint,
+            refit=self.info.fit == "train+validation",
+            start=self.info.start,
         )
-        _prepare(folder, request, self.interactions, resume=False)
+        _prepare(folder, request, self.fitted_on, resume=False)
         self._save(folder)
 
     def _save(self, folder: Path) -> None:
-        save_run(folder, self.model, self.config, self.info, self.prior, self.retriever.match)
+        if self.overlay is not None and self.overlay.version:
+            write_overlay(folder, self.overlay)
+        save_run(folder, self.run)
 
     @classmethod
     def load(cls, directory: str | Path, device: torch.device | None = None) -> "Recommender":
-        """Read a run directory.
+        """Read a run directory, with what came to it after training.
 
         Raises:
             DeftRecError: it is missing, unfinished or damaged.
         """
-        return cls(*load_run(Path(directory), device or default_device()))
+        folder = Path(directory)
+        run = load_run(folder, device or default_device())
+        return cls._of(run, read_overlay(folder, run.interactions))
 
     # -- recommending ------------------------------------------------------------------------------------------
 
@@ -294,6 +337,7 @@ class Recommender:
         unit = torch.nn.functional.normalize(self.catalogue.latents, dim=-1)
         scores = unit @ unit[number]
         scores[number] = float("-inf")
+        scores[self.retriever.removed] = float("-inf")
         return self._describe(top(scores[None], k), "deftrec")[0]
 
     def denoising_path(self, history: Sequence[Id], steps: int = 20, seed: int = 0) -> Tensor:
@@ -312,7 +356,7 @@ class Recommender:
     # -- evaluating --------------------------------------------------------------------------------------------
 
     def evaluate(self, split: Part = "test", seen: Seen = "exclude", parts: ScoreParts = "hybrid") -> Result:
-        """Metrics on the targets of `split`, every item of the catalogue ranked.
+        """Metrics on the targets of `split` of the training's data, every item of the catalogue ranked.
 
         Args:
             split: `validation` or `test`; histories are everything before the target.
@@ -359,7 +403,7 @@ class Recommender:
 
     def _ask(self, split: Part, parts: ScoreParts = "hybrid") -> tuple[Cases, Tensor]:
         """The cases of `split` and the generated latent of each, zeros for the prior alone, which needs none."""
-        cases = make_split(self.interactions, self.config.data.split).cases(split)
+        cases = make_split(self.fitted_on, self.config.data.split).cases(split)
         if not len(cases):
             raise DataError(f"{self.interactions.meta.name}: no user has a {split} target, so nothing can be measured")
         if parts == "prior":
@@ -455,7 +499,9 @@ class Recommender:
             for n, one in zip(known, self._describe(found, "deftrec"), strict=True):
                 lists[n] = one
         if len(known) < len(histories):
-            popular = self._describe(top(self.popularity.float()[None], k), "popularity")[0]
+            scores = self.popularity.float()
+            scores[self.retriever.removed] = float("-inf")
+            popular = self._describe(top(scores[None], k), "popularity")[0]
             for n in np.flatnonzero(histories.lengths == 0):
                 lists[n] = popular
         return lists
@@ -489,7 +535,7 @@ def _prepare(folder: Path, request: Request, interactions: Interactions, resume:
             raise DeftRecError(f"{folder}: was begun on other data; resume it with the same --data")
         if before != request:
             raise DeftRecError(
-                f"{folder}: was begun with other options; resume it with the same recipe, --set and --refit"
+                f"{folder}: was begun with other options; resume it with the same recipe, --from, --set and --refit"
             )
         return
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):

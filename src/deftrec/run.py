@@ -3,17 +3,20 @@
 config.json          options, every `auto` resolved
 request.json         options as asked for, data fingerprint, whether a refit was asked for
 run.json             provenance: fit, epochs, seconds, environment, git revision; written last
+scaling.safetensors  how the item features were scaled, which those of items that come later are scaled by
 model.safetensors    trained weights; those of a pre-trained model that were not trained stay in its own files
 prior.safetensors    the collaborative prior, if validation chose one
 text.safetensors     sentence vectors of the items, if the model's words are compared with them
 data/                the interactions, in the canonical form
 logs/                JSON lines and TensorBoard events
 work/                checkpoints, while training goes on
+overlay.safetensors  what came after training (`deftrec.later`); everything else stays as it is
 """
 
 import json
 import platform
 import subprocess
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -29,10 +32,11 @@ from deftrec.files import write_text
 from deftrec.language.origin import Origin, check_origin, origin_of
 from deftrec.language.stored import load_stored_state, stored_state
 from deftrec.retrieval import LinearPrior, SentenceMatch, TextMatch
-from deftrec.tokenizer import ItemFeatures
+from deftrec.tokenizer import ItemFeatures, Scaling
 from deftrec.training.checkpoint import load_tensors, save_tensors
 from deftrec.training.fusion import PriorChoice, TextChoice
 from deftrec.training.pipeline import Fitted, build_match, build_model, item_texts, item_titles
+from deftrec.training.start import Provenance
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -45,6 +49,7 @@ class Request(BaseModel):
     config: Config
     fingerprint: str
     refit: bool
+    start: Provenance | None = None
 
 
 class RunInfo(BaseModel):
@@ -66,6 +71,8 @@ class RunInfo(BaseModel):
         revision: git revision of the code, if it ran from a checkout.
         base: the pre-trained language model whose weights are not all kept here; None where there is none, and in runs
             that were written before it was recorded.
+        sentences: which weights the items' text was read with; None where it was not.
+        start: the run whose weights training went on from; None where it began anew.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -86,6 +93,8 @@ class RunInfo(BaseModel):
     environment: dict[str, str]
     revision: str | None
     base: Origin | None = None
+    sentences: Origin | None = None
+    start: Provenance | None = None
 
     @classmethod
     def of(cls, fitted: Fitted, interactions: Interactions) -> "RunInfo":
@@ -110,40 +119,56 @@ class RunInfo(BaseModel):
             environment=environment(),
             revision=git_revision(),
             base=fitted.base,
+            sentences=fitted.sentences,
+            start=fitted.start,
         )
 
 
-def save_run(
-    folder: Path, model: Model, config: Config, info: RunInfo, prior: LinearPrior | None, match: TextMatch | None
-) -> None:
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A finished training.
+
+    Attributes:
+        interactions: what it was trained on.
+        config: every option, resolved.
+        info: where the weights come from.
+        model: in evaluation mode.
+        prior: None where validation chose none.
+        match: compares the model's words with each item's text; None where none is in the score.
+        scaling: of the item features; None in runs that were written before it was kept.
+    """
+
+    interactions: Interactions
+    config: Config
+    info: RunInfo
+    model: Model
+    prior: LinearPrior | None = None
+    match: TextMatch | None = None
+    scaling: Scaling | None = None
+
+
+def save_run(folder: Path, run: Run) -> None:
     """Write weights and descriptions; `run.json` comes last and says that the run is complete."""
-    save_tensors(folder / "model.safetensors", stored_state(model))
-    if prior is not None:
-        save_tensors(folder / "prior.safetensors", {"neighbours": prior.neighbours.int(), "weights": prior.weights})
-    if isinstance(match, SentenceMatch):
-        save_tensors(folder / "text.safetensors", {"items": match.items})
-    write_text(folder / "config.json", config.model_dump_json(indent=2) + "\n")
-    write_text(folder / "run.json", info.model_dump_json(indent=2) + "\n")
+    save_tensors(folder / "model.safetensors", stored_state(run.model))
+    if run.prior is not None:
+        tensors = {"neighbours": run.prior.neighbours.int(), "weights": run.prior.weights}
+        save_tensors(folder / "prior.safetensors", tensors)
+    if isinstance(run.match, SentenceMatch):
+        save_tensors(folder / "text.safetensors", {"items": run.match.items})
+    if run.scaling is not None:
+        save_tensors(folder / "scaling.safetensors", {"mean": run.scaling.mean, "scale": run.scaling.scale})
+    write_text(folder / "config.json", run.config.model_dump_json(indent=2) + "\n")
+    write_text(folder / "run.json", run.info.model_dump_json(indent=2) + "\n")
 
 
-def load_run(
-    folder: Path, device: torch.device
-) -> tuple[Interactions, Config, RunInfo, Model, LinearPrior | None, TextMatch | None]:
+def load_run(folder: Path, device: torch.device) -> Run:
     """Read what `save_run` wrote.
 
     Raises:
         DeftRecError: no complete run lies there, one of its files is damaged or of other data, or the weights of its
             language model are not the ones it was trained on.
     """
-    if not (folder / "run.json").is_file():
-        if (folder / "request.json").is_file():
-            raise DeftRecError(f"{folder}: training was not finished; run 'deftrec train ... --resume' first")
-        raise DeftRecError(f"{folder}: no run.json; give the directory that 'deftrec train --out' wrote")
-    config = read_model(folder / "config.json", Config)
-    info = read_model(folder / "run.json", RunInfo)
-    interactions = Interactions.load(folder / "data")
-    if interactions.fingerprint != info.fingerprint:
-        raise DeftRecError(f"{folder / 'data'}: not the data this run was trained on; restore it or train again")
+    interactions, config, info = read_run(folder)
     width = info.collaborative_width + info.text_width
     features = ItemFeatures(
         torch.zeros(interactions.n_items, width),
@@ -163,7 +188,28 @@ def load_run(
         file = folder / "text.safetensors"
         vectors = load_tensors(file)["items"] if config.retrieval.text.match == "sentence" else None
         match = build_match(config, item_texts(interactions), vectors)
-    return interactions, config, info, model.eval().to(device), prior, match
+    scaling = None
+    if (folder / "scaling.safetensors").is_file():
+        scaling = Scaling(**load_tensors(folder / "scaling.safetensors"))
+    return Run(interactions, config, info, model.eval().to(device), prior, match, scaling)
+
+
+def read_run(folder: Path) -> tuple[Interactions, Config, RunInfo]:
+    """A run without its weights.
+
+    Raises:
+        DeftRecError: no complete run lies there, or one of its files is damaged or of other data.
+    """
+    if not (folder / "run.json").is_file():
+        if (folder / "request.json").is_file():
+            raise DeftRecError(f"{folder}: training was not finished; run 'deftrec train ... --resume' first")
+        raise DeftRecError(f"{folder}: no run.json; give the directory that 'deftrec train --out' wrote")
+    config = read_model(folder / "config.json", Config)
+    info = read_model(folder / "run.json", RunInfo)
+    interactions = Interactions.load(folder / "data")
+    if interactions.fingerprint != info.fingerprint:
+        raise DeftRecError(f"{folder / 'data'}: not the data this run was trained on; restore it or train again")
+    return interactions, config, info
 
 
 def load_weights(model: Model, path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from calling import TINY, Call
 
-VERBS = ["train", "evaluate", "recommend", "similar", "benchmark", "doctor", "demo"]
+VERBS = ["train", "update", "evaluate", "recommend", "similar", "benchmark", "unseen", "doctor", "demo"]
 
 
 @pytest.mark.parametrize("verb", VERBS)

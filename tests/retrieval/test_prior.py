@@ -137,3 +137,21 @@ def test_slit_is_fitted_on_a_sample_where_there_are_too_many_places(monkeypatch:
     monkeypatch.setattr(prior, "SLIT_ROWS", 600)  # of 1,320
     fitted = as_matrix(LinearPrior.slit(Sequences.from_lists(ring), 30, 1.0, 1.0, neighbours=30, max_items=30))
     assert fitted.argmax(1).tolist() == [(item + 1) % 30 for item in range(30)]
+
+
+def test_later_items_borrow_the_score_of_their_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deftrec.retrieval.prior.LENDERS", 2)
+    sequences = Sequences.from_lists([[0, 1], [0, 1, 2], [2, 3], [3, 0], [1, 3]])
+    prior = LinearPrior.ease(sequences, 5, 1.0, 4, 5)  # nobody took item 4, so nothing is lent by it
+    angles = torch.tensor([0.0, 0.5, 1.0, 1.5, 0.26, 0.25, 1.4])
+    longer = prior.with_items(torch.stack([angles.cos(), angles.sin()], 1))
+    histories = Sequences.from_lists([[0], [2, 1], [5], [0, 5]])
+    found = longer.scores(histories, 0.5)
+    assert found.shape == (4, 7)
+    known = prior.scores(Sequences.from_lists([[0], [2, 1], []]), 0.5)
+    torch.testing.assert_close(found[:3, :5], known)
+    torch.testing.assert_close(found[:, 5], found[:, [0, 1]].mean(1))
+    torch.testing.assert_close(found[:, 6], found[:, [2, 3]].mean(1))
+    assert torch.equal(found[2], torch.zeros(7)), "a later item speaks for nothing"
+    same = prior.with_items(torch.randn(5, 2))
+    assert torch.equal(same.scores(histories.select([0, 1]), 0.5), prior.scores(histories.select([0, 1]), 0.5))

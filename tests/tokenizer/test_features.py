@@ -3,9 +3,13 @@
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 
-from deftrec.tokenizer import ItemFeatures
-from deftrec.tokenizer.features import standardise
+from deftrec.tokenizer import ItemFeatures, Scaling
+
+
+def standardise(block: Tensor) -> Tensor:
+    return Scaling.of(block).apply(block)
 
 
 @given(seed=st.integers(0, 20), missing=st.integers(0, 8), scale=st.sampled_from([1e-3, 1.0, 1e3]))
@@ -43,3 +47,15 @@ def test_blocks_stand_side_by_side() -> None:
     assert (one.collaborative, one.text) == (slice(0, 0), slice(0, 5))
     other = ItemFeatures.build(collaborative, None)
     assert (other.collaborative, other.text) == (slice(0, 3), slice(3, 3))
+
+
+def test_new_rows_are_scaled_by_what_training_saw() -> None:
+    collaborative, text = torch.randn(6, 3), 3 + 2 * torch.randn(6, 5)
+    features = ItemFeatures.build(collaborative, text)
+    assert features.scaling is not None
+    own = features.scaling.columns(features.text)
+    torch.testing.assert_close(own.apply(text[4:]), features.values[4:, features.text])
+    other = own.apply(text.mean(0, keepdim=True) + torch.tensor([[1.0, 0, 0, 0, 0]]))
+    torch.testing.assert_close(other[0, 1:], torch.zeros(4), atol=1e-5, rtol=0)
+    torch.testing.assert_close(other[0, 0], 1 / own.scale[0])
+    assert torch.equal(own.apply(torch.zeros(1, 5)), torch.zeros(1, 5))

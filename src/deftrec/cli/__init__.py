@@ -17,14 +17,18 @@ from deftrec.cli.data import app as data_app
 from deftrec.cli.demo import demo
 from deftrec.cli.doctor import doctor
 from deftrec.cli.evaluate import evaluate
+from deftrec.cli.items import app as items_app
 from deftrec.cli.recommend import recommend
 from deftrec.cli.similar import similar
 from deftrec.cli.train import train
+from deftrec.cli.unseen import unseen
+from deftrec.cli.update import update
 from deftrec.errors import DeftRecError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(data_app, name="data")
-for verb in (train, evaluate, recommend, similar, benchmark, ablate, doctor, demo):
+app.add_typer(items_app, name="items")
+for verb in (train, update, evaluate, recommend, similar, benchmark, unseen, ablate, doctor, demo):
     app.command()(verb)
 
 INTERRUPTED = 130

@@ -111,7 +111,7 @@ def _measured(recommender: "Recommender", out: Path, progress: Listener) -> list
         from deftrec.data import make_split
         from deftrec.evaluation.peers import run_peers
 
-        split = make_split(recommender.interactions, recommender.config.data.split)
+        split = make_split(recommender.fitted_on, recommender.config.data.split)
         run_peers(
             recommender.interactions,
             split,

@@ -20,6 +20,14 @@ DataFolder = Annotated[
 Recipe = Annotated[
     str, typer.Option("--recipe", help="A YAML file, or the name of a recipe that is shipped.", metavar="FILE_OR_NAME")
 ]
+OptionalRecipe = Annotated[
+    str | None,
+    typer.Option(
+        "--recipe",
+        help="A YAML file, or the name of a recipe that is shipped; 'default' unless said.",
+        metavar="FILE_OR_NAME",
+    ),
+]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="Change an option of the recipe; repeatable.", metavar="KEY=VALUE")
 ]

@@ -1,21 +1,32 @@
 """`deftrec train`: every stage on a data directory, then what it is worth."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from deftrec.cli.console import Stopped, listening, output, working
+from deftrec.cli.loading import load_recommender
 from deftrec.cli.measure import METRICS_FILE, measure, report_if_possible
-from deftrec.cli.options import DataFolder, Json, Overrides, Recipe, command_line
+from deftrec.cli.options import DataFolder, Json, OptionalRecipe, Overrides, command_line
 from deftrec.cli.tables import metrics_table
+from deftrec.errors import ConfigError
+
+if TYPE_CHECKING:
+    from deftrec.config import Config
 
 
 def train(
     data: DataFolder,
     out: Annotated[Path, typer.Option(help="The run directory to write.", metavar="RUN")],
-    recipe: Recipe = "default",
+    recipe: OptionalRecipe = None,
     overrides: Overrides = None,
+    start: Annotated[
+        Path | None,
+        typer.Option(
+            "--from", help="Go on from this run's weights, with its options and fine_tuning's epochs.", metavar="RUN"
+        ),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Of everything random; the recipe's unless said.", min=0)] = None,
     refit: Annotated[
         bool,
@@ -24,13 +35,11 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run in RUN.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Train DeftRec and measure it on validation and test.
+    """Train DeftRec and measure it on validation and test; anew, or from the weights of a run (--from).
 
     Example: deftrec train --data data/ml-100k --recipe default --out runs/ml-100k --set training.epochs=10
     """
-    from deftrec.recipe import load_recipe
-
-    config = load_recipe(recipe, overrides)
+    config = _config(recipe, start, overrides)
     if seed is not None:
         config = config.model_copy(update={"seed": seed})
     try:
@@ -40,13 +49,23 @@ def train(
                 from deftrec.recommender import Recommender
 
                 interactions = Interactions.load(data)
-            recommender = Recommender.fit(interactions, config, out=out, refit=refit, resume=resume, progress=progress)
+            before = None if start is None else load_recommender(start, progress)
+            if before is not None and before.info.fit == "train+validation" and not refit:
+                progress.say(
+                    "warning: the run to start from was fitted on its validation targets; what is validated "
+                    "here may have been among them"
+                )
+            recommender = Recommender.fit(
+                interactions, config, out=out, refit=refit, resume=resume, progress=progress, start=before
+            )
             results = measure(recommender, out, progress)
             report = report_if_possible(recommender, results, out, progress)
     except KeyboardInterrupt:
         if (out / "run.json").is_file() or not (out / "request.json").is_file():
             raise Stopped("interrupted") from None
-        again = command_line("train", {}, data=data, recipe=recipe, out=out, set=overrides, seed=seed, refit=refit)
+        again = command_line(
+            "train", {}, data=data, recipe=recipe, out=out, set=overrides, seed=seed, refit=refit, **{"from": start}
+        )
         raise Stopped(f"interrupted; go on with: {again} --resume") from None
     if as_json:
         print((out / METRICS_FILE).read_text(encoding="utf-8"), end="")
@@ -59,3 +78,21 @@ def train(
     console.print(f"run: {out}", markup=False)
     if report is not None:
         console.print(f"report: {report}", markup=False)
+
+
+def _config(recipe: str | None, start: Path | None, overrides: list[str] | None) -> "Config":
+    """The options of a recipe, or those of the run to start from, with `--set` over them.
+
+    Raises:
+        ConfigError: both are given; or as `load_recipe`.
+        DeftRecError: there is no run to start from.
+    """
+    from deftrec.recipe import load_recipe, overridden
+
+    if start is None:
+        return load_recipe(recipe or "default", overrides)
+    if recipe is not None:
+        raise ConfigError("--from goes on with the options of that run: leave --recipe out, or change some with --set")
+    from deftrec.run import read_run
+
+    return overridden(read_run(start)[1], overrides)

@@ -106,7 +106,7 @@ class Interactions:
         events = events.select(
             _ids(events[user], meta.source).alias("user"),
             _ids(events[item], meta.source).alias("item"),
-            _times(events[time], meta.source).alias("time"),
+            as_times(events[time], meta.source).alias("time"),
         )
         ordered, duplicates = _ordered(events, meta.tie_seed)
         users = ordered["user"].unique(maintain_order=True)
@@ -220,7 +220,8 @@ class Interactions:
             return self._user_numbers[str(user)]
         except KeyError:
             raise DataError(
-                f"user {user!r} is not among the {self.n_users} users of {self.meta.name}; give a history instead"
+                f"user {user!r} is not among the {self.n_users} users of {self.meta.name}; give a history instead, or "
+                "add the user's interactions with 'deftrec update'"
             ) from None
 
     def item_numbers(self, items: Iterable[Id]) -> np.ndarray:
@@ -234,7 +235,8 @@ class Interactions:
             number = self._item_numbers.get(str(item))
             if number is None:
                 raise DataError(
-                    f"item {item!r} (number {place + 1} of the list) is not in the catalogue of {self.meta.name}"
+                    f"item {item!r} (number {place + 1} of the list) is not in the catalogue of {self.meta.name}; a "
+                    "new item is added to a run with 'deftrec items add'"
                 )
             numbers.append(number)
         return np.asarray(numbers, dtype=np.int64)
@@ -314,7 +316,12 @@ def _ids(column: pl.Series, source: str) -> pl.Series:
     return column
 
 
-def _times(column: pl.Series, source: str) -> pl.Series:
+def as_times(column: pl.Series, source: str) -> pl.Series:
+    """Times as numbers: whole ones stay whole, dates become milliseconds.
+
+    Raises:
+        DataError: a value is missing, infinite, or no moment in time; the message names the first such row.
+    """
     if column.dtype in (pl.Duration, pl.Time) or column.dtype.is_nested():
         raise DataError(f"{source}: column {column.name!r} holds {column.dtype}, which is no moment in time")
     if column.dtype.is_temporal():

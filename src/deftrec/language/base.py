@@ -1,6 +1,7 @@
 """What DeftRec asks of a language model: continuous tokens among words in, a condition for each next item out."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -138,6 +139,10 @@ class LanguageModel(nn.Module, ABC):
             `[B, L, T, D]` and `[B, L, T]` bool
         """
         return None
+
+    def with_titles(self, titles: Sequence[str]) -> "LanguageModel":
+        """The same model, every weight shared, for a catalogue with more items; itself where it reads no titles."""
+        return self
 
     def rescale(self, ways: Tensor) -> Tensor:
         """Bring continuous tokens to the scale this model expects. `[B, L, K, D]` -> `[B, L, K, D]`"""

@@ -35,13 +35,21 @@ def origin_of(options: LanguageOptions) -> Origin | None:
     """
     if not isinstance(options, PretrainedOptions) or options.initial == "random":
         return None
-    folder = model_folder(options.model, options.revision)
+    return origin_in(model_folder(options.model, options.revision), options.model)
+
+
+def origin_in(folder: Path, model: str) -> Origin:
+    """What lies in `folder`, which `model` asked for.
+
+    Raises:
+        ConfigError: there are no weights.
+    """
     files = sorted(folder.glob("*.safetensors"))
     if not files:
         raise ConfigError(f"{folder}: no *.safetensors; give a model whose weights are kept so")
     about = {file.name: file.stat() for file in files}
     sha256 = {file.name: _digest(file, about[file.name].st_size, about[file.name].st_mtime_ns) for file in files}
-    return Origin(model=options.model, revision=commit_of(folder), sha256=sha256)
+    return Origin(model=model, revision=commit_of(folder), sha256=sha256)
 
 
 def pinned(options: LanguageOptions, origin: Origin | None) -> LanguageOptions:
@@ -51,7 +59,7 @@ def pinned(options: LanguageOptions, origin: Origin | None) -> LanguageOptions:
     return options.model_copy(update={"revision": origin.revision})
 
 
-def check_origin(expected: Origin | None, found: Origin | None, trained: str) -> None:
+def check_origin(expected: Origin | None, found: Origin | None, trained: str, option: str = "language.model") -> None:
     """Refuse other weights than the ones something was trained on.
 
     Weights decide: the same ones under another name or in another place are the same.
@@ -60,6 +68,7 @@ def check_origin(expected: Origin | None, found: Origin | None, trained: str) ->
         expected: what was recorded; None, where nothing was, is no reason to refuse.
         found: what is there now.
         trained: what was trained, for the message.
+        option: that names the model.
 
     Raises:
         DeftRecError: names the first file that differs, what was expected and what was found.
@@ -71,7 +80,7 @@ def check_origin(expected: Origin | None, found: Origin | None, trained: str) ->
     )
     raise DeftRecError(
         f"{trained}: its base model has changed: {name} was {_said(expected, name)}, and is {_said(found, name)}; put "
-        f"the files of {_called(expected)} back, or name their folder in language.model of its config.json"
+        f"the files of {_called(expected)} back, or name their folder in {option} of its config.json"
     )
 
 

@@ -3,6 +3,7 @@
 import inspect
 import sys
 from collections.abc import Sequence
+from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -113,6 +114,14 @@ class PretrainedLanguageModel(LanguageModel):
             return None
         ids = self.title_ids[items.clamp_min(0)]
         return self.embed(ids.clamp_min(0)), ids >= 0
+
+    def with_titles(self, titles: Sequence[str]) -> "PretrainedLanguageModel":
+        """See `LanguageModel.with_titles`."""
+        extended = copy(self)
+        extended._buffers = dict(self._buffers)
+        more = title_words(list(titles), self.tokenizer, self.title_ids.shape[1])
+        extended.title_ids = torch.cat([self.title_ids, more.to(self.title_ids.device)])
+        return extended
 
     def embed(self, ids: Tensor) -> Tensor:
         """Word embeddings. `[...]` int64 -> `[..., D]`"""

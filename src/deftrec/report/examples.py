@@ -38,7 +38,7 @@ class Example:
 
 def pick_examples(recommender: Recommender, n: int = 5, k: int = 10, seed: int = 0) -> list[Example]:
     """`n` users drawn from those of the test, fewer where there are fewer."""
-    interactions = recommender.interactions
+    interactions = recommender.fitted_on
     cases = make_split(interactions, recommender.config.data.split).cases("test")
     drawn = np.random.default_rng(seed).permutation(len(cases))[:n]
     histories = [interactions.item_ids(cases.histories[case]) for case in drawn]

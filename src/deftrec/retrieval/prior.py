@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from deftrec.data import Sequences
+from deftrec.retrieval.exact import row_chunks
 from deftrec.sparse import csr_matrix, distinct_pairs
 
 SLICE_CELLS = 16 << 20
@@ -19,6 +20,10 @@ SLIT_ROWS = 500_000
 """(history, next item) pairs that SLIT is fitted on, at most: 25 million entries."""
 
 
+LENDERS = 5
+"""Items whose mean score an item gets that came after the prior was fitted."""
+
+
 @dataclass(frozen=True, eq=False)
 class LinearPrior:
     """Item-to-item weights, of which each item keeps its largest.
@@ -26,10 +31,13 @@ class LinearPrior:
     Attributes:
         neighbours: the items that an item speaks for. `[I, M]` int64
         weights: how much; zero where an item has fewer than M. `[I, M]` float32
+        lenders: for each of the last N items, which it was not fitted on, those whose mean score it gets; None: there
+            are no such items. `[N, L]` int64
     """
 
     neighbours: Tensor
     weights: Tensor
+    lenders: Tensor | None = None
 
     @classmethod
     def ease(
@@ -86,6 +94,28 @@ class LinearPrior:
         all_weights[numbers] = weights.gather(1, chosen)
         return cls(all_neighbours, all_weights)
 
+    def with_items(self, latents: Tensor) -> "LinearPrior":
+        """The same prior for a catalogue with N items more behind its own.
+
+        They speak for nothing. What speaks for the `LENDERS` fitted items that are nearest to one, by the cosine of
+        their latents, speaks for it: a score of zero would put it behind everything that anything speaks for.
+
+        Args:
+            latents: of all items. `[I + N, D]`
+        """
+        fitted, more = len(self.neighbours), len(latents) - len(self.neighbours)
+        speaking = (self.weights != 0).any(1).nonzero()[:, 0]
+        if not more or not len(speaking):
+            pad = (0, 0, 0, more)
+            return LinearPrior(nn.functional.pad(self.neighbours, pad), nn.functional.pad(self.weights, pad))
+        unit = nn.functional.normalize(latents.float().cpu(), dim=-1)
+        kept = min(LENDERS, len(speaking))
+        nearest = [
+            (unit[fitted:][rows] @ unit[speaking].T).topk(kept, dim=1).indices for rows in row_chunks(more, fitted)
+        ]
+        neighbours, weights = (nn.functional.pad(one, (0, 0, 0, more)) for one in (self.neighbours, self.weights))
+        return LinearPrior(neighbours, weights, speaking[torch.cat(nearest)])
+
     def scores(self, histories: Sequences, recency: float) -> Tensor:
         """Sum of the weights of each history, an item of age a (0 = newest) counted (1 + a)^-recency. `[N, I]`"""
         N, I = len(histories), len(self.neighbours)  # noqa: E741
@@ -99,6 +129,8 @@ class LinearPrior:
             columns = self.neighbours[items[part]] + rows[part, None] * I
             values = self.weights[items[part]] * strength[part, None]
             total.view(-1).scatter_add_(0, columns.view(-1), values.view(-1))
+        if self.lenders is not None:
+            total[:, -len(self.lenders) :] = sum(total[:, lender] for lender in self.lenders.T) / self.lenders.shape[1]
         return total
 
 

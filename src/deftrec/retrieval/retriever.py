@@ -34,6 +34,7 @@ class Retriever:
         scorer: scores items itself, in place of the first term; for heads that have no latent to compare.
         match: compares what the model says of a history with each item's text; None: no words in the score.
         text_weight: pi.
+        removed: numbers of items that are no candidates for anybody; None: all are. `[R]` int64
         prior_alone: leave the latent out, to show what each part is worth.
     """
 
@@ -45,6 +46,7 @@ class Retriever:
     recency: float = 0.0
     match: TextMatch | None = None
     text_weight: float = 0.0
+    removed: Tensor | None = None
     prior_alone: bool = False
     scorer: ItemScorer | None = None
 
@@ -81,10 +83,15 @@ class Retriever:
     def chunks(
         self, queries: Tensor, histories: Sequences, exclude_seen: bool, texts: Tensor | None = None
     ) -> Iterator[tuple[slice, Tensor]]:
-        """Scores of every item for one slice of users after the other, seen items `-inf` if they are excluded."""
+        """Scores of every item for one slice of users after the other.
+
+        Items that were removed are `-inf`, and seen ones if they are excluded.
+        """
         for rows in row_chunks(len(queries), len(self.latents)):
             part = histories.select(range(rows.start, rows.stop))
             scores = self.scores(queries[rows], part, None if texts is None else texts[rows])
+            if self.removed is not None:
+                scores[:, self.removed.to(scores.device)] = float("-inf")
             yield rows, hide(scores, part) if exclude_seen else scores
 
     def search(

@@ -7,6 +7,43 @@ from torch import Tensor
 
 
 @dataclass(frozen=True, eq=False)
+class Scaling:
+    """How raw vectors become features: (raw - mean) / scale, by what training saw.
+
+    Attributes:
+        mean: the mean row. `[F]`
+        scale: the global root mean square of the block that a column belongs to. `[F]`
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    @classmethod
+    def of(cls, block: Tensor) -> "Scaling":
+        """What centres a block and gives it a root mean square of one; rows that are all zero do not count."""
+        present = block.abs().sum(1) > 0
+        if not present.any():
+            return cls(torch.zeros(block.shape[1]), torch.ones(block.shape[1]))
+        mean = block[present].float().mean(0)
+        scale = (block[present].float() - mean).square().mean().sqrt().clamp_min(1e-12)
+        return cls(mean, scale.expand(block.shape[1]).clone())
+
+    @classmethod
+    def join(cls, parts: list["Scaling"]) -> "Scaling":
+        """Blocks side by side."""
+        return cls(torch.cat([part.mean for part in parts]), torch.cat([part.scale for part in parts]))
+
+    def columns(self, columns: slice) -> "Scaling":
+        """That of some columns."""
+        return Scaling(self.mean[columns], self.scale[columns])
+
+    def apply(self, block: Tensor) -> Tensor:
+        """Raw vectors as features; rows that are all zero stay so. `[N, F]` -> `[N, F]` float32"""
+        scaled = (block.float() - self.mean) / self.scale
+        return torch.where(block.abs().sum(1, keepdim=True) > 0, scaled, torch.zeros_like(scaled))
+
+
+@dataclass(frozen=True, eq=False)
 class ItemFeatures:
     """One row an item, made of blocks.
 
@@ -14,11 +51,13 @@ class ItemFeatures:
         values: `[I, F]` float32; each block is centred and has a root mean square of one; a missing block is zero.
         collaborative: columns of the collaborative block, possibly none.
         text: columns of the text block, possibly none.
+        scaling: of the raw vectors they were made from; None where they were not.
     """
 
     values: Tensor
     collaborative: slice
     text: slice
+    scaling: Scaling | None = None
 
     @classmethod
     def build(cls, collaborative: Tensor | None, text: Tensor | None) -> "ItemFeatures":
@@ -28,17 +67,8 @@ class ItemFeatures:
             collaborative: `[I, d]`, or None.
             text: `[I, e]`, or None. A row of zeros is an item without text.
         """
-        blocks = [standardise(block) for block in (collaborative, text) if block is not None]
+        blocks = [block for block in (collaborative, text) if block is not None]
+        scalings = [Scaling.of(block) for block in blocks]
         d = 0 if collaborative is None else collaborative.shape[1]
-        values = torch.cat(blocks, dim=1)
-        return cls(values, slice(0, d), slice(d, values.shape[1]))
-
-
-def standardise(block: Tensor) -> Tensor:
-    """Subtract the mean row and divide by the global root mean square; rows that are all zero stay so."""
-    present = block.abs().sum(1) > 0
-    if not present.any():
-        return block.float()
-    centred = block.float() - block[present].float().mean(0)
-    scaled = centred / centred[present].square().mean().sqrt().clamp_min(1e-12)
-    return torch.where(present[:, None], scaled, torch.zeros_like(scaled))
+        values = torch.cat([scaling.apply(block) for scaling, block in zip(scalings, blocks, strict=True)], dim=1)
+        return cls(values, slice(0, d), slice(d, values.shape[1]), Scaling.join(scalings))

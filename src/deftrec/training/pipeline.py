@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+import polars as pl
 import torch
 
 from deftrec.collaborative import CollaborativeVectors, LightGCN
@@ -18,7 +19,7 @@ from deftrec.ensemble import Ensemble, Model
 from deftrec.errors import ConfigError, DataError
 from deftrec.hardware import training_dtype
 from deftrec.language import Preferences, PretrainedLanguageModel, build_language_model
-from deftrec.language.origin import Origin
+from deftrec.language.origin import Origin, check_origin, origin_in
 from deftrec.language.sentences import sentence_vectors
 from deftrec.language.weights import MINILM, model_folder, weights_identity
 from deftrec.model import DeftRec
@@ -41,6 +42,7 @@ from deftrec.training.log import TrainingLog
 from deftrec.training.loop import Plan, Stage, Trained, train
 from deftrec.training.shared import SharedStages, StageResult
 from deftrec.training.stages import CollaborativeStage, JointStage, TokenizerStage, mean_accuracy, target_ranks
+from deftrec.training.start import Provenance, Start
 
 T = TypeVar("T")
 
@@ -69,6 +71,8 @@ class Fitted:
         validation: NDCG@10 of the joint stage on validation, latent score alone, fitted on train.
         seconds: of each stage.
         base: the pre-trained language model that was read; None where there is none.
+        sentences: the sentence model that the items' text was read with; None where it was not.
+        start: the run that it went on from; None where it began anew.
     """
 
     model: Model
@@ -84,6 +88,8 @@ class Fitted:
     validation: float
     seconds: dict[str, float]
     base: Origin | None = None
+    sentences: Origin | None = None
+    start: Provenance | None = None
 
 
 class Pipeline:
@@ -98,6 +104,7 @@ class Pipeline:
         device: where to train.
         progress: who is told.
         shared: folder of stage results that other runs may use too (`SharedStages`); None: `work` keeps them.
+        start: a run to go on from, with fewer epochs at a lower rate; no collaborative encoder is trained then.
     """
 
     def __init__(
@@ -111,11 +118,14 @@ class Pipeline:
         device: torch.device,
         progress: Progress,
         shared: Path | None = None,
+        start: Start | None = None,
     ) -> None:
-        self.interactions = interactions
+        self.interactions, self.start = interactions, start
         self.shared = SharedStages(work / "stages" if shared is None and work is not None else shared)
         self.split: Split = make_split(interactions, config.data.split)
         self.config, self.base = settle_base(resolve(config, interactions, self.split), work, resume)
+        if start is not None:
+            check_origin(start.base, self.base, "the run to start from")
         self.work, self.log, self.resume, self.device, self.progress = work, log, resume, device, progress
         self.dtype = training_dtype(config.training.precision, device)
         self.validation = shuffled(self.split.cases("validation"), self.config.seed)
@@ -132,6 +142,7 @@ class Pipeline:
                 "leave-one-out needs a user with four interactions or more"
             )
         self.seconds: dict[str, float] = {}
+        self.sentences: Origin | None = None
         self.before = 0.0  # seconds of trainings that an interrupted run had begun
 
     def run(self, refit: bool, on_train: Callable[[Fitted], None] | None = None) -> Fitted:
@@ -163,6 +174,8 @@ class Pipeline:
                 validation=validation,
                 seconds=self.seconds,
                 base=self.base,
+                sentences=self.sentences,
+                start=None if self.start is None else self.start.provenance,
             )
 
         if not refit:
@@ -181,6 +194,12 @@ class Pipeline:
         if options.encoder == "none" or not any(texts):
             return None
         folder = model_folder(options.model or MINILM)
+        self.sentences = origin_in(folder, options.model or MINILM)
+        if self.start is not None:
+            check_origin(self.start.sentences, self.sentences, "the run to start from", "text.model")
+        if self.start is not None and self.config.retrieval.text.match != "sentence":  # items of the run keep theirs
+            new = self.start.places(self.interactions) < 0
+            texts = [text if wanted else "" for text, wanted in zip(texts, new, strict=True)]
 
         def make() -> StageResult:
             self.progress.begin("text", sum(1 for text in texts if text))
@@ -195,12 +214,13 @@ class Pipeline:
             self.progress.end("text")
             return StageResult({"text": vectors})
 
-        deciding = {"weights": weights_identity(folder), "dtype": str(self.dtype), **options.model_dump()}
+        started = {} if self.start is None else {"start": self.start.provenance.weights}
+        deciding = {**started, "weights": weights_identity(folder), "dtype": str(self.dtype), **options.model_dump()}
         return self._stage("text", deciding, make).tensors["text"]
 
     def collaborative(self, fit: Fit, chosen: Trained | None) -> tuple[Trained | None, CollaborativeVectors | None]:
         """The collaborative encoder alone, and its vectors; for the epochs of `chosen`, or those validation chooses."""
-        if self.config.collaborative.encoder == "none":
+        if self.config.collaborative.encoder == "none" or self.start is not None:
             return None, None
         deciding = {
             "split": self.config.data.split,
@@ -248,18 +268,23 @@ class Pipeline:
         chosen: tuple[Trained, ...] | None,
     ) -> tuple[Model, ItemFeatures, tuple[Trained, ...]]:
         """The joint stage of every member; `chosen` are those on train whose epochs a refit takes over."""
-        if vectors is None and text is None:
+        if vectors is None and text is None and self.start is None:
             raise DataError(
                 f"{self.interactions.meta.name}: its items have no text and collaborative.encoder is none, so nothing "
                 "tells one item from another; set collaborative.encoder to lightgcn"
             )
-        features = ItemFeatures.build(None if vectors is None else vectors.items, text)
         members = int(self.config.training.members)
+        if self.start is None:
+            features = [ItemFeatures.build(None if vectors is None else vectors.items, text)] * members
+        else:
+            sequences = self.split.training(fit)
+            features = [self.start.features(n, self.interactions, sequences, text) for n in range(members)]
         trained = [
-            self._joint(fit, features, member, None if chosen is None else chosen[member]) for member in range(members)
+            self._joint(fit, features[member], member, None if chosen is None else chosen[member])
+            for member in range(members)
         ]
         models, stages = zip(*trained, strict=True)
-        return Ensemble(models) if members > 1 else models[0], features, stages
+        return Ensemble(models) if members > 1 else models[0], features[0], stages
 
     def _joint(self, fit: Fit, features: ItemFeatures, member: int, chosen: Trained | None) -> tuple[DeftRec, Trained]:
         config, options = self.config, self.config.training
@@ -269,7 +294,11 @@ class Pipeline:
         titles = item_titles(self.interactions)
         model = build_member(features, config, self.interactions.meta.domain, titles).to(self.device)
         model.diffusion.prepare(model.features)
-        if config.tokenizer.training == "frozen":
+        if self.start is not None:
+            self.start.load_into(model, member)
+            if config.tokenizer.training == "frozen":
+                model.freeze_tokenizer()
+        elif config.tokenizer.training == "frozen":
             self._train_tokenizer(model, seed, prefix + "tokenizer" + suffix)
         batches = PackedBatches(
             self.split.training(fit),
@@ -283,9 +312,10 @@ class Pipeline:
         )
         stage = JointStage(model, batches, self.validation, config, self.dtype, prefix + "joint" + suffix)
         minutes = math.inf if options.minutes is None else options.minutes / int(options.members)
+        fine = config.fine_tuning
         plan = Plan(
-            epochs=int(options.epochs),
-            learning_rate=float(options.learning_rate),
+            epochs=int(options.epochs) if self.start is None else fine.epochs,
+            learning_rate=float(options.learning_rate) * (1.0 if self.start is None else fine.learning_rate_factor),
             slow_factor=options.language_learning_rate_factor,
             patience=int(options.patience),
             dtype=self.dtype,
@@ -451,7 +481,12 @@ def item_categories(interactions: Interactions) -> list[list[str]]:
 
 def item_texts(interactions: Interactions) -> list[str]:
     """Title, category and text of each item in one line; empty where there is nothing."""
-    rows = interactions.catalogue.select("title", "category", "text").rows()
+    return texts_of(interactions.catalogue)
+
+
+def texts_of(catalogue: pl.DataFrame) -> list[str]:
+    """The same of the rows of a catalogue: columns `title`, `category`, `text`."""
+    rows = catalogue.select("title", "category", "text").rows()
     return [". ".join(part.replace("|", ", ") for part in row if part) for row in rows]
 
 

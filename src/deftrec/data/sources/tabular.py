@@ -100,6 +100,19 @@ def read_tabular(
     return _raw(frame, place, columns, catalogue, str(path.name), sha256)
 
 
+def read_events(path: str | Path, columns: Columns = Columns()) -> tuple[pl.DataFrame, Place]:
+    """Events as they stand in a file: columns `record`, `user`, `item`, `time`, and the place that names a record.
+
+    Raises:
+        DataError: as `read_tabular`.
+    """
+    path = Path(path)
+    wanted = {"user": columns.user, "item": columns.item, "time": columns.time or "time"}
+    frame, place = _read(path, format_of(path), wanted, columns.separator)
+    raw = _raw(frame, place, columns, None, path.name, {})
+    return raw.events.select(frame["record"].alias("record"), "user", "item", "time"), place
+
+
 def read_frame(frame: Any, columns: Columns = Columns(), *, items: Any = None, source: str = "memory") -> Raw:
     """The same of data frames: polars, or anything that gives a column by `frame[name]` (pandas).
 

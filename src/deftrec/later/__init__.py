@@ -1,0 +1,8 @@
+"""What becomes known after training: users, items and events that a run has never seen."""
+
+from deftrec.later.capabilities import Capabilities, Capability
+from deftrec.later.merge import Known, merge
+from deftrec.later.overlay import Overlay, read_overlay, write_overlay
+from deftrec.later.start import start_of
+
+__all__ = ["Capabilities", "Capability", "Known", "Overlay", "merge", "read_overlay", "start_of", "write_overlay"]

@@ -1,0 +1,156 @@
+"""All that a run learnt without training, in one file beside it: replaced as a whole, so nobody ever reads half.
+
+overlay.safetensors   items added (their words, and their sentence vectors), ids removed, events that arrived
+
+The trained files are never touched: without the overlay a run is what it was after training.
+"""
+
+import fcntl
+import io
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import polars as pl
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save_file
+from torch import Tensor
+
+from deftrec.data import Interactions
+from deftrec.data.interactions import CATALOGUE_COLUMNS
+from deftrec.errors import DeftRecError
+from deftrec.files import atomic_path
+
+FILE = "overlay.safetensors"
+LOCK = ".overlay.lock"
+FORMAT = 1
+TABLES = ("items", "events", "removed")
+
+
+@dataclass(frozen=True, eq=False)
+class Overlay:
+    """What came after training, under external ids of the kinds that the run has.
+
+    Attributes:
+        fingerprint: of the interactions that the run was trained on.
+        items: added ones, in the order in which they came: `item`, `title`, `category`, `text`. N rows
+        vectors: their sentence vectors, not yet scaled. `[N, E]` float32
+        events: that arrived: `user`, `item`, `time`.
+        removed: items that are not recommended any more: `item`.
+        version: how many changes made it.
+    """
+
+    fingerprint: str
+    items: pl.DataFrame
+    vectors: Tensor
+    events: pl.DataFrame
+    removed: pl.DataFrame
+    version: int = 0
+
+    @classmethod
+    def empty(cls, interactions: Interactions) -> "Overlay":
+        """Nothing came yet."""
+        item = interactions.catalogue["item"].dtype
+        time = pl.Series(interactions.times[:0]).dtype
+        return cls(
+            interactions.fingerprint,
+            pl.DataFrame(schema={"item": item, **dict.fromkeys(CATALOGUE_COLUMNS, pl.String)}),
+            torch.zeros(0, 0),
+            pl.DataFrame(schema={"user": interactions.users.dtype, "item": item, "time": time}),
+            pl.DataFrame(schema={"item": item}),
+        )
+
+    def with_items(self, items: pl.DataFrame, vectors: Tensor) -> "Overlay":
+        """`items` added behind the others; those that are there already get these words instead.
+
+        Args:
+            items: `item`, `title`, `category`, `text`. N rows
+            vectors: `[N, E]`
+        """
+        place = {item: row for row, item in enumerate(self.items["item"])}
+        old = self.vectors if len(self.vectors) else vectors[:0]
+        again = [item in place for item in items["item"]]
+        words = {item: row for row, item in enumerate(items["item"]) if again[row]}
+        rows = torch.cat([old, vectors[[row for row, there in enumerate(again) if not there]]])
+        for item, row in words.items():
+            rows[place[item]] = vectors[row]
+        kept = self.items.update(items, on="item", how="left") if words else self.items
+        more = items.filter(~pl.Series(again, dtype=pl.Boolean))
+        return replace(self, items=pl.concat([kept, more]), vectors=rows).without_removal(items["item"])
+
+    def without_removal(self, items: pl.Series) -> "Overlay":
+        """`items` may be recommended again."""
+        return replace(self, removed=self.removed.filter(~pl.col("item").is_in(items.implode())))
+
+    def with_removal(self, items: pl.Series) -> "Overlay":
+        """`items` are not recommended any more."""
+        removed = pl.concat([self.removed, items.alias("item").to_frame()]).unique(maintain_order=True)
+        return replace(self, removed=removed)
+
+    def with_events(self, events: pl.DataFrame) -> "Overlay":
+        """`events` behind the others: `user`, `item`, `time`."""
+        return replace(self, events=pl.concat([self.events, events], how="vertical_relaxed"))
+
+
+def read_overlay(folder: str | Path, interactions: Interactions) -> Overlay:
+    """What came to the run in `folder` after training; empty where nothing did.
+
+    Raises:
+        DeftRecError: the file is damaged, or of another run.
+    """
+    path = Path(folder) / FILE
+    if not path.is_file():
+        return Overlay.empty(interactions)
+    try:
+        # Opened once: safetensors' own reader opens the path twice, and between the two it may be replaced.
+        tensors = load(path.read_bytes())
+        about = json.loads(_bytes(tensors["about"]))
+        if about["format"] != FORMAT:
+            raise DeftRecError(f"{path}: written by a newer version of deftrec; use that one")
+        items, events, removed = (pl.read_parquet(io.BytesIO(_bytes(tensors[name]))) for name in TABLES)
+        overlay = Overlay(about["fingerprint"], items, tensors["vectors"], events, removed, about["version"])
+    except (OSError, SafetensorError, KeyError, ValueError, pl.exceptions.PolarsError) as error:
+        reason = str(error).splitlines()[0]
+        raise DeftRecError(
+            f"{path}: damaged ({reason}); delete it, and add again what came after the training"
+        ) from error
+    if overlay.fingerprint != interactions.fingerprint:
+        raise DeftRecError(f"{path}: belongs to a run on other data; delete it, and add again what came later")
+    return overlay
+
+
+def write_overlay(folder: Path, overlay: Overlay) -> None:
+    """Put `overlay` in the place of the one that is there, as a whole."""
+    about = {"format": FORMAT, "fingerprint": overlay.fingerprint, "version": overlay.version}
+    tensors = {"about": _tensor(json.dumps(about).encode())}
+    for name in TABLES:
+        buffer = io.BytesIO()
+        getattr(overlay, name).write_parquet(buffer)
+        tensors[name] = _tensor(buffer.getvalue())
+    tensors["vectors"] = overlay.vectors.detach().cpu().float().contiguous()
+    with atomic_path(folder / FILE) as temporary:
+        save_file(tensors, temporary)
+
+
+@contextmanager
+def changing(folder: Path) -> Iterator[None]:
+    """Inside the block nobody else changes the run in `folder`; readers go on.
+
+    The lock dies with its process. What a killed one left half written is cleared away.
+    """
+    with (folder / LOCK).open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        for left in folder.glob(f".{FILE}.*.tmp"):
+            left.unlink(missing_ok=True)
+        yield
+
+
+def _tensor(content: bytes) -> Tensor:
+    return torch.frombuffer(bytearray(content), dtype=torch.uint8)
+
+
+def _bytes(tensor: Tensor) -> bytes:
+    return tensor.numpy().tobytes()

@@ -1,0 +1,122 @@
+"""Items, updates and fine-tuning from the command line."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from calling import COMMA, TINY, Call
+
+from deftrec import Recommender
+from deftrec.cli import main
+from toy import tiny_bert
+
+
+@pytest.fixture(scope="module")
+def worded(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that reads its items' words."""
+    folder = tmp_path_factory.mktemp("worded")
+    words = ["--set", "text.encoder=minilm", "--set", f"text.model={tiny_bert(folder / 'bert')}"]
+    assert main(["train", "--data", str(data), "--out", str(folder / "run"), *TINY, *words]) == 0
+    return folder / "run"
+
+
+@pytest.fixture
+def copy(worded: Path, tmp_path: Path) -> Path:
+    shutil.copytree(worded, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def test_items_come_and_go(deftrec: Call, copy: Path, tmp_path: Path) -> None:
+    file = tmp_path / "new.csv"
+    file.write_text("sku,title,category\nnew one,number 1,red\n\nnew two,number 2,old\n")
+    said = deftrec("items", "add", copy, "--items", file, "--item", "sku")
+    assert (said.code, said.out) == (0, f"{copy}: 2 added; 26 items can be recommended\n"), said.err
+    said = deftrec("items", "add", copy, "--items", file, "--item", "sku", "--json")
+    assert json.loads(said.out) == {
+        "added": 0, "updated": 0, "restored": 0, "unchanged": 2, "trained": 0, "items": 26,
+    }  # fmt: skip
+    said = deftrec("recommend", copy, "--history", "new one", "-k", 26, "--json")
+    found = [one["item"] for one in json.loads(said.out)["recommendations"]]
+    assert len(found) == 25
+    assert "new two" in found
+    said = deftrec("items", "remove", copy, "--items", f'new two,"{COMMA}"')
+    assert (said.code, said.out) == (0, f"{copy}: 2 removed; 24 items can be recommended\n"), said.err
+    said = deftrec("recommend", copy, "--history", "new one", "-k", 26, "--json")
+    assert not {"new two", COMMA} & {one["item"] for one in json.loads(said.out)["recommendations"]}
+    said = deftrec("items", "remove", copy, "--items", file, "--item", "sku")
+    assert said.out == f"{copy}: 1 removed, 1 were removed before; 23 items can be recommended\n"
+    said = deftrec("items", "add", copy, "--items", file, "--item", "sku")
+    assert said.out == f"{copy}: 2 restored, 2 there; 25 items can be recommended\n"
+
+
+def test_an_update_counts_at_once(deftrec: Call, copy: Path, tmp_path: Path) -> None:
+    assert deftrec("recommend", copy, "--user", "new", "--json").code == 1
+    file = tmp_path / "events.jsonl"
+    file.write_text('{"user": "new", "item": "i/101", "time": 5}\n{"user": "new", "item": "i,100", "time": 6}\n')
+    said = deftrec("update", copy, "--events", file)
+    assert said.out == f"{copy}: 2 interactions added of 1 new users; 482 count now\n", said.err
+    said = deftrec("update", copy, "--events", file, "--json")
+    assert json.loads(said.out) == {"added": 0, "known": 2, "users": 0, "interactions": 482}
+    assert json.loads(deftrec("recommend", copy, "--user", "new", "--json").out)["history"] == ["i/101", "i,100"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["update", "{run}", "--events", "{tmp}/events.csv"], "events.csv: line 4, column 'item': 'strange' is not in"),
+        (["update", "{run}", "--events", "{tmp}/items.csv"], "no column 'user'"),
+        (["update", "{tmp}", "--events", "{tmp}/events.csv"], "no run.json"),
+        (["items", "add", "{worded}", "--items", "{tmp}/items.csv"], "item 'bare' has no title, category or text"),
+        (["items", "add", "{run}", "--items", "{tmp}/items.csv"], "train with text.encoder minilm"),
+        (["items", "remove", "{run}", "--items", "strange"], "item 'strange'"),
+        (["items", "remove", "{run}", "--items", ""], "names no item"),
+        (["train", "--from", "{tmp}", "--data", "{data}", "--out", "{tmp}/r"], "no run.json"),
+        (
+            ["train", "--from", "{run}", "--recipe", "nano", "--data", "{data}", "--out", "{tmp}/r"],
+            "leave --recipe out",
+        ),
+        (
+            ["train", "--from", "{run}", "--data", "{data}", "--out", "{tmp}/r", "--set", "language.layers=2"],
+            "build another model than the run to start from",
+        ),
+    ],
+)
+def test_errors_name_the_row_and_the_mend(
+    deftrec: Call, words: list[str], message: str, run: Path, worded: Path, data: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "events.csv").write_text("user,item,time\nnew,i/101,1\n\nnew,strange,2\n")
+    (tmp_path / "items.csv").write_text("item,title\nfine,number 1\nbare,\n")
+    said = deftrec(*(word.format(run=run, worded=worded, data=data, tmp=tmp_path) for word in words))
+    assert said.code == 1
+    assert message in said.err
+    assert not (run / "overlay.safetensors").is_file()
+
+
+def test_training_goes_on_from_a_run(deftrec: Call, run: Path, data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "fine"
+    said = deftrec("train", "--from", run, "--data", data, "--out", out, "--set", "fine_tuning.epochs=1")
+    assert said.code == 0, said.err
+    info = json.loads((out / "run.json").read_text())
+    before = Recommender.load(run).info
+    assert info["start"]["fingerprint"] == before.fingerprint
+    assert info["start"]["epochs"] == before.epochs
+    assert len(info["start"]["weights"]) == 64
+    assert info["epochs"] == {"joint": 1}
+    assert json.loads((out / "request.json").read_text())["start"] == info["start"]
+    assert not any(line.startswith("collaborative 1/") for line in said.err.splitlines())
+
+
+def test_an_interrupted_fine_tuning_says_how_to_go_on(
+    deftrec: Call, run: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    out = tmp_path / "fine"
+    with monkeypatch.context() as patched:
+        patched.setattr("deftrec.training.pipeline.train", stop)
+        said = deftrec("train", "--from", run, "--data", data, "--out", out)
+    assert f"--from {run} --resume" in said.err
+    assert deftrec("train", "--data", data, "--out", out, *TINY, "--resume").code == 1  # another request
+    assert deftrec("train", "--from", run, "--data", data, "--out", out, "--resume").code == 0
