@@ -1,0 +1,288 @@
+"""One run, ready to answer: the only room of the service that knows torch.
+
+Requests come as jobs of item numbers and are answered in batches; everything that a batch shares is computed once.
+"""
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, ParamSpec, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from deftrec.data import Id, Sequences
+from deftrec.plane import Plane
+from deftrec.recommender import Recommendation, Recommender
+from deftrec.retrieval import top
+
+P = ParamSpec("P")
+
+MAP_ITEMS = 3000
+"""Items that are drawn as the background of the map, at most."""
+STEPS = 20
+"""Of a denoising path."""
+NOTHING = float("-inf")
+
+
+@dataclass(frozen=True, eq=False)
+class Ask:
+    """What is asked of an engine.
+
+    Attributes:
+        engine: whose item numbers these are.
+        history: oldest first. `[n]` int64
+        k: length of the list.
+        exclude_seen: leave out items of the history.
+        category: only items that are of it; None: of any.
+        allow: only these items; None: all. `[n]` int64
+        deny: none of these. `[n]` int64
+        samples: draws of noise that are averaged; None: as the run samples.
+        seed: of the noise; None: the run's.
+        explain: say why.
+    """
+
+    engine: "Engine"
+    history: np.ndarray
+    k: int = 10
+    exclude_seen: bool = True
+    category: str | None = None
+    allow: np.ndarray | None = None
+    deny: np.ndarray | None = None
+    samples: int | None = None
+    seed: int | None = None
+    explain: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """Asks for denoising paths.
+
+    Attributes:
+        engine: whose item numbers these are.
+        history: oldest first, one or more. `[n]` int64
+        seeds: a path is drawn for each.
+    """
+
+    engine: "Engine"
+    history: np.ndarray
+    seeds: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What an engine answers.
+
+    Attributes:
+        found: best first.
+        seconds: by stage: `generate`, `retrieve`, `explain`; those of the whole batch, which everybody waited for.
+        paths: points of the map, step by step, one path a seed. Each `[steps][2]`
+    """
+
+    found: list[Recommendation] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+    paths: list[list[list[float]]] = field(default_factory=list)
+
+
+Job: TypeAlias = Ask | Trace
+
+
+class Engine:
+    """A loaded run.
+
+    Args:
+        recommender: the run.
+        name: of the run, what it is switched to by.
+        version: of the model, another one for other weights.
+    """
+
+    def __init__(self, recommender: Recommender, name: str, version: str) -> None:
+        self.recommender, self.name, self.version = recommender, name, version
+        self.interactions = recommender.interactions
+        self.items = [str(item) for item in self.interactions.catalogue["item"]]
+        self.titles = [self.interactions.title(number) for number in range(len(self.items))]
+        self.numbers = {item: number for number, item in enumerate(self.items)}
+        self._users = {str(user): number for number, user in enumerate(self.interactions.users)}
+
+    @classmethod
+    def load(cls, folder: Path) -> "Engine":
+        """Read a run directory.
+
+        Raises:
+            DeftRecError: it is missing, unfinished or damaged.
+        """
+        recommender = Recommender.load(folder)
+        digest = hashlib.sha256((folder / "run.json").read_bytes())
+        with (folder / "model.safetensors").open("rb") as weights:
+            digest.update(hashlib.file_digest(weights, "sha256").digest())
+        return cls(recommender, folder.resolve().name, digest.hexdigest()[:12])
+
+    # -- what is known -----------------------------------------------------------------------------------------
+
+    @property
+    def explains(self) -> bool:
+        """Whether the run's score can be taken apart."""
+        return self.recommender.retriever.scorer is None
+
+    @cached_property
+    def categories(self) -> dict[str, np.ndarray]:
+        """Numbers of the items of each category; an item may be of several, parted by `|`."""
+        members: dict[str, list[int]] = {}
+        for number, words in enumerate(self.interactions.catalogue["category"]):
+            for name in filter(None, map(str.strip, words.split("|"))):
+                members.setdefault(name, []).append(number)
+        return {name: np.array(members[name]) for name in sorted(members)}
+
+    @cached_property
+    def popularity(self) -> Tensor:
+        """See `Recommender.popularity`. `[I]` float32"""
+        return self.recommender.popularity.float()
+
+    @cached_property
+    def plane(self) -> Plane:
+        """The sheet of the map."""
+        return Plane.of(self.recommender.catalogue.latents.cpu())
+
+    @cached_property
+    def places(self) -> np.ndarray:
+        """Where every item lies on the map. `[I, 2]` float64"""
+        return self.plane(self.recommender.catalogue.latents.cpu())
+
+    def background(self) -> list[int]:
+        """Items of the map: all of them, or the most popular ones."""
+        kept = self.popularity.argsort(descending=True, stable=True)[:MAP_ITEMS]
+        return [int(number) for number in kept]
+
+    def own_history(self, user: str) -> list[str]:
+        """Items of a user of the run's data, oldest first; none for somebody else."""
+        number = self._users.get(user)
+        return [] if number is None else [self.items[item] for item in self.interactions.sequences[number]]
+
+    def users(self, start: str, limit: int) -> list[tuple[str, int]]:
+        """Users of the run's data whose id begins with `start`, and how many items each took."""
+        lengths = self.interactions.sequences.lengths
+        found = (one for one in self._users.items() if one[0].startswith(start))
+        return [(user, int(lengths[number])) for _, (user, number) in zip(range(limit), found, strict=False)]
+
+    def search(self, words: str, limit: int) -> list[int]:
+        """Items whose title holds all the words, case aside; those that begin with them first, then the popular."""
+        wanted = words.casefold().split()
+        hits = [n for n, title in enumerate(self._folded) if all(word in title for word in wanted)]
+        first = " ".join(wanted)
+        taken = self.popularity.tolist()
+        return sorted(hits, key=lambda n: (not self._folded[n].startswith(first), -taken[n]))[:limit]
+
+    @cached_property
+    def _folded(self) -> list[str]:
+        return [title.casefold() for title in self.titles]
+
+    def similar(self, item: Id, k: int) -> list[Recommendation]:
+        """See `Recommender.similar`."""
+        return self.recommender.similar(item, k)
+
+    def warm(self) -> None:
+        """Compute what is kept, and answer once, so that the first request is no slower than others."""
+        _ = self.categories, self.popularity, self.places, self._folded
+        for answer in self.answer([Ask(self, np.zeros(1, np.int64))]):
+            if isinstance(answer, Exception):
+                raise answer
+
+    # -- answering ---------------------------------------------------------------------------------------------
+
+    @torch.inference_mode()
+    def answer(self, jobs: Sequence[Job]) -> list[Answer | Exception]:
+        """One answer a job, in order; what goes wrong with one of them is its answer."""
+        answers: dict[int, Answer | Exception] = {}
+        groups: dict[tuple[int | None, int | None], list[int]] = {}
+        for n, job in enumerate(jobs):
+            if isinstance(job, Trace):
+                answers[n] = _attempt(self._trace, job)
+            elif not len(job.history):
+                answers[n] = _attempt(self._popular, job)
+            else:
+                groups.setdefault((job.seed, job.samples), []).append(n)
+        for places in groups.values():
+            asks = [job for job in (jobs[n] for n in places) if isinstance(job, Ask)]
+            try:
+                answers.update(zip(places, self._together(asks), strict=True))
+            except Exception as error:
+                answers.update(dict.fromkeys(places, error))
+        return [answers[n] for n in range(len(jobs))]
+
+    def _together(self, asks: Sequence[Ask]) -> list[Answer | Exception]:
+        """Requests that share their noise."""
+        histories = Sequences.from_lists([ask.history for ask in asks])
+        began = time.perf_counter()
+        asked = self.recommender.ask(histories, asks[0].seed, asks[0].samples)
+        generated = time.perf_counter()
+        lists: list[list[Recommendation]] = []
+        chunks = self.recommender.retriever.chunks(asked.queries, histories, False, asked.texts)
+        for rows, scores in chunks:
+            for row, ask in zip(scores, asks[rows], strict=True):
+                lists.append(self._best(row, ask, "deftrec"))
+        seconds = {"generate": generated - began, "retrieve": time.perf_counter() - generated}
+        return [_attempt(self._explained, ask, found, seconds) for ask, found in zip(asks, lists, strict=True)]
+
+    def _explained(self, ask: Ask, found: list[Recommendation], seconds: dict[str, float]) -> Answer:
+        if not ask.explain or not found:
+            return Answer(found, seconds)
+        began = time.perf_counter()
+        explained = self.recommender.explained(found, ask.history, ask.seed)
+        return Answer(explained, {**seconds, "explain": time.perf_counter() - began})
+
+    def _popular(self, ask: Ask) -> Answer:
+        began = time.perf_counter()
+        return Answer(self._best(self.popularity, ask, "popularity"), {"retrieve": time.perf_counter() - began})
+
+    def _best(self, scores: Tensor, ask: Ask, source: Literal["deftrec", "popularity"]) -> list[Recommendation]:
+        """The best of one row of scores `[I]` that may be recommended."""
+        keep = torch.ones(len(scores), dtype=torch.bool)
+        if ask.category is not None:
+            keep &= self._only(self.categories.get(ask.category, np.zeros(0, np.int64)))
+        if ask.allow is not None:
+            keep &= self._only(ask.allow)
+        if ask.deny is not None:
+            keep[torch.from_numpy(ask.deny)] = False
+        if ask.exclude_seen:
+            keep[torch.from_numpy(ask.history)] = False
+        found = top(scores.cpu().masked_fill(~keep, NOTHING)[None], ask.k)
+        ids = self.interactions.catalogue["item"]
+        return [
+            Recommendation(ids[item], self.titles[item], score, rank, source)
+            for rank, (item, score) in enumerate(
+                zip(found.items[0].tolist(), found.scores[0].tolist(), strict=True), start=1
+            )
+            if item >= 0
+        ]
+
+    def _only(self, numbers: np.ndarray) -> Tensor:
+        keep = torch.zeros(len(self.items), dtype=torch.bool)
+        keep[torch.from_numpy(numbers)] = True
+        return keep
+
+    def _trace(self, trace: Trace) -> Answer:
+        history = [self.items[number] for number in trace.history]
+        began = time.perf_counter()
+        paths = [self.plane(self.recommender.denoising_path(history, STEPS, seed)).tolist() for seed in trace.seeds]
+        return Answer(paths=paths, seconds={"generate": time.perf_counter() - began})
+
+
+def _attempt(work: Callable[P, Answer], *args: P.args, **kwargs: P.kwargs) -> Answer | Exception:
+    """What goes wrong with one job is its answer, and nobody else's."""
+    try:
+        return work(*args, **kwargs)
+    except Exception as error:
+        return error
+
+
+def answer_all(jobs: Sequence[Job]) -> list[Answer | Exception]:
+    """Answers of a batch that may span a switch: each job is answered by the engine that it was meant for."""
+    answers: dict[int, Answer | Exception] = {}
+    for engine in dict.fromkeys(job.engine for job in jobs):
+        places = [n for n, job in enumerate(jobs) if job.engine is engine]
+        answers.update(zip(places, engine.answer([jobs[n] for n in places]), strict=True))
+    return [answers[n] for n in range(len(jobs))]
