@@ -66,6 +66,7 @@ class Batcher(Generic[J, A]):
         self._thread = ThreadPoolExecutor(1, "model")
         self._seconds_a_job = 0.01
         self._task: asyncio.Task[None] | None = None
+        self._closing = False
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -75,21 +76,22 @@ class Batcher(Generic[J, A]):
         self._task = asyncio.create_task(self._run())
 
     async def close(self) -> None:
-        """Answer everybody who waits, then stop."""
-        while self._waiting:
-            await asyncio.sleep(0.01)
+        """Answer everybody who waits, then stop; whoever comes now is refused."""
+        self._closing = True
+        self._arrived.set()
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await self._task
         self._thread.shutdown()
 
     async def submit(self, job: J, seconds: float) -> tuple[A, float]:
         """The answer to `job`, and for how many seconds it waited to be worked on.
 
         Raises:
-            OverloadedError: the queue is full, or `seconds` went by before it was worked on.
+            OverloadedError: the queue is full or closed, or `seconds` went by before it was worked on.
             Exception: whatever `work` answered for this job.
         """
+        if self._closing:
+            raise OverloadedError("the service stops", LONGEST_RETRY)
         if len(self._waiting) >= self._room:
             raise OverloadedError("too many requests wait", self._retry_after())
         one = _Waiting[J, A](job, time.monotonic() + seconds)
@@ -104,12 +106,12 @@ class Batcher(Generic[J, A]):
         return min(LONGEST_RETRY, 1 + int(len(self._waiting) * self._seconds_a_job))
 
     async def _run(self) -> None:
-        while True:
+        while self._waiting or not self._closing:
             await self._arrived.wait()
             if self._wait and len(self._waiting) < self._size:
                 await asyncio.sleep(self._wait)
             batch = self._take()
-            if not self._waiting:
+            if not self._waiting and not self._closing:
                 self._arrived.clear()
             if batch:
                 await self._answer(batch)
