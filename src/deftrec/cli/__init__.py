@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from deftrec.cli.ablate import ablate
+from deftrec.cli.api_key import api_key
 from deftrec.cli.benchmark import benchmark
 from deftrec.cli.console import Stopped
 from deftrec.cli.data import app as data_app
@@ -18,13 +19,14 @@ from deftrec.cli.demo import demo
 from deftrec.cli.doctor import doctor
 from deftrec.cli.evaluate import evaluate
 from deftrec.cli.recommend import recommend
+from deftrec.cli.serve import serve
 from deftrec.cli.similar import similar
 from deftrec.cli.train import train
 from deftrec.errors import DeftRecError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(data_app, name="data")
-for verb in (train, evaluate, recommend, similar, benchmark, ablate, doctor, demo):
+for verb in (train, evaluate, recommend, similar, benchmark, ablate, doctor, serve, api_key, demo):
     app.command()(verb)
 
 INTERRUPTED = 130

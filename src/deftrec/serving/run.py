@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 import uvicorn
 
-from deftrec.errors import ConfigError
+from deftrec.errors import ConfigError, DeftRecError
 from deftrec.serving.app import create_app
 from deftrec.serving.engine import Engine
 from deftrec.serving.keys import Keys
@@ -32,17 +32,17 @@ def open_service(settings: Settings) -> Service:
     return Service(settings, engine, SqlStore(settings.store_url), keys)
 
 
-def serve(settings: Settings, ready: Callable[[str], None] = lambda address: None) -> None:
+def serve_until_stopped(service: Service, ready: Callable[[str], None] = lambda address: None) -> None:
     """Serve until interrupted; requests that are under way are answered first.
 
     Args:
-        settings: of the service.
+        service: of `open_service`.
         ready: told the address once it listens.
 
     Raises:
-        DeftRecError: see `open_service`; or the port is taken.
+        DeftRecError: it could not listen there.
     """
-    service = open_service(settings)
+    settings = service.settings
     log_to()
     server = _Server(
         uvicorn.Config(
@@ -59,7 +59,10 @@ def serve(settings: Settings, ready: Callable[[str], None] = lambda address: Non
         ready,
     )
     log("starting", run=service.engine.name, version=service.engine.version, threads=torch.get_num_threads())
-    server.run()
+    try:
+        server.run()
+    except SystemExit as error:  # uvicorn's word for a port that is taken; its log says which
+        raise DeftRecError(f"cannot listen on {settings.host}:{settings.port}; choose another --port") from error
 
 
 class _Server(uvicorn.Server):
