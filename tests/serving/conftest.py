@@ -1,11 +1,16 @@
 """Shared by the tests of the service: tiny runs, an app around one of them, and both kinds of store."""
 
 import os
+import threading
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 import pytest
+import uvicorn
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from deftrec import Interactions, Recommender
@@ -51,17 +56,27 @@ def settings(runs: Path, tmp_path: Path) -> Settings:
     return Settings(run=runs / "first", store=f"sqlite:///{tmp_path / 'events.sqlite'}", rate=0)
 
 
+@pytest.fixture
+def build(engine: Engine, settings: Settings) -> Callable[..., FastAPI]:
+    """Make an app: `build(keys=..., **settings)`."""
+
+    def make(keys: Keys | None = None, **changes: object) -> FastAPI:
+        chosen = settings.model_copy(update=changes)
+        return create_app(Service(chosen, engine, SqlStore(chosen.store_url), keys))
+
+    return make
+
+
 Opened = Callable[..., TestClient]
 
 
 @pytest.fixture
-def opened(engine: Engine, settings: Settings) -> Iterator[Opened]:
-    """Start an app: `opened(keys=..., **settings)`."""
+def opened(build: Callable[..., FastAPI]) -> Iterator[Opened]:
+    """Start an app that is called directly; options as of `build`."""
     clients: list[TestClient] = []
 
-    def start(keys: Keys | None = None, **changes: object) -> TestClient:
-        chosen = settings.model_copy(update=changes)
-        client = TestClient(create_app(Service(chosen, engine, SqlStore(chosen.store_url), keys)))
+    def start(**options: object) -> TestClient:
+        client = TestClient(build(**options))
         client.__enter__()
         clients.append(client)
         return client
@@ -69,6 +84,46 @@ def opened(engine: Engine, settings: Settings) -> Iterator[Opened]:
     yield start
     for client in clients:
         client.__exit__(None, None, None)
+
+
+@dataclass(frozen=True)
+class Served:
+    """A server on a port of its own.
+
+    Attributes:
+        host, port: where it listens.
+        service: behind it.
+    """
+
+    host: str
+    port: int
+    service: Service
+
+    @property
+    def address(self) -> str:
+        return f"http://{self.host}:{self.port}"
+
+
+@pytest.fixture
+def served(build: Callable[..., FastAPI]) -> Iterator[Callable[..., Served]]:
+    """Start a real server in a thread; options as of `build`."""
+    servers: list[tuple[uvicorn.Server, threading.Thread]] = []
+
+    def start(**options: object) -> Served:
+        app = build(**options)
+        server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None))
+        thread = threading.Thread(target=server.run)
+        thread.start()
+        servers.append((server, thread))
+        while not server.started:
+            assert thread.is_alive()
+            time.sleep(0.01)
+        return Served(*server.servers[0].sockets[0].getsockname()[:2], app.state.service)
+
+    yield start
+    for server, thread in servers:
+        server.should_exit = True
+        thread.join()
 
 
 @pytest.fixture

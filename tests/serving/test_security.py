@@ -4,18 +4,16 @@ import io
 import json
 import logging
 import socket
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import uvicorn
 from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from conftest import Opened
+from conftest import Opened, Served
 from deftrec.errors import ConfigError
 from deftrec.serving import keys as keys_module
 from deftrec.serving.app import STATIC
@@ -218,22 +216,9 @@ def test_histories_and_filters_have_limits(opened: Opened, engine: Engine) -> No
 # -- a real server ---------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def address(opened: Opened) -> Iterator[tuple[str, int]]:
-    """A server on a port of its own that waits half a second for a body."""
-    app = opened(body_seconds=0.5).app
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, lifespan="off"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    yield server.servers[0].sockets[0].getsockname()[:2]
-    server.should_exit = True
-    thread.join()
-
-
-def test_one_byte_a_second_is_given_up(address: tuple[str, int]) -> None:
-    with socket.create_connection(address, timeout=10) as slow:
+def test_one_byte_a_second_is_given_up(served: Callable[..., Served]) -> None:
+    server = served(body_seconds=0.5)
+    with socket.create_connection((server.host, server.port), timeout=10) as slow:
         slow.sendall(b"POST /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: 500\r\n\r\n{")
         began = time.monotonic()
         answer = slow.recv(4096)
