@@ -106,6 +106,7 @@ def test_optional_libraries_are_imported_where_they_are_used() -> None:
         "diffusers",
         "ir_measures",
         "vector_quantize_pytorch",
+        "faiss",
         "bitsandbytes",
     )
     for part, path in files():

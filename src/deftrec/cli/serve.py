@@ -27,7 +27,10 @@ def serve(
     api_keys: Annotated[
         Path | None, typer.Option(help="Keys that may ask, made with 'deftrec api-key'.", metavar="FILE")
     ] = None,
-    index: Annotated[Literal["exact"], typer.Option(help="How items are found.")] = "exact",
+    index: Annotated[
+        Literal["exact", "faiss", "faiss-ivfpq", "pgvector"],
+        typer.Option(help="How items are found; faiss needs the extra of that name, pgvector a PostgreSQL with it."),
+    ] = "exact",
     rate: Annotated[
         float, typer.Option(help="Requests a second that a key may make on average; 0: any number.", min=0)
     ] = 200.0,

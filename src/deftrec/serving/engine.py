@@ -5,7 +5,7 @@ Requests come as jobs of item numbers and are answered in batches; everything th
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,9 +16,11 @@ import torch
 from torch import Tensor
 
 from deftrec.data import Id, Sequences
+from deftrec.explanation import Asked
 from deftrec.plane import Plane
 from deftrec.recommender import Recommendation, Recommender
 from deftrec.retrieval import top
+from deftrec.serving.index import OVERFETCH, Approximate, Kind, build_index
 
 P = ParamSpec("P")
 
@@ -27,6 +29,7 @@ MAP_ITEMS = 3000
 STEPS = 20
 """Of a denoising path."""
 NOTHING = float("-inf")
+NO_ITEMS = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +55,7 @@ class Ask:
     exclude_seen: bool = True
     category: str | None = None
     allow: np.ndarray | None = None
-    deny: np.ndarray | None = None
+    deny: np.ndarray = field(default_factory=lambda: NO_ITEMS)
     samples: int | None = None
     seed: int | None = None
     explain: bool = False
@@ -98,10 +101,20 @@ class Engine:
         recommender: the run.
         name: of the run, what it is switched to by.
         version: of the model, another one for other weights.
+        index: how items are found; `exact` looks at all of them.
+        store_url: where an index in a database lives.
+
+    Raises:
+        ConfigError, MissingExtraError: the run or this installation does not suit the index.
     """
 
-    def __init__(self, recommender: Recommender, name: str, version: str) -> None:
+    def __init__(
+        self, recommender: Recommender, name: str, version: str, index: Kind = "exact", store_url: str = ""
+    ) -> None:
         self.recommender, self.name, self.version = recommender, name, version
+        retriever = recommender.retriever
+        built = build_index(index, Approximate.vectors(retriever), Approximate.metric(retriever), version, store_url)
+        self.approximate = None if built is None else Approximate(retriever, built)
         self.interactions = recommender.interactions
         self.items = [str(item) for item in self.interactions.catalogue["item"]]
         self.titles = [self.interactions.title(number) for number in range(len(self.items))]
@@ -109,19 +122,24 @@ class Engine:
         self._users = {str(user): number for number, user in enumerate(self.interactions.users)}
 
     @classmethod
-    def load(cls, folder: Path) -> "Engine":
-        """Read a run directory.
+    def load(cls, folder: Path, index: Kind = "exact", store_url: str = "") -> "Engine":
+        """Read a run directory; arguments as for the class.
 
         Raises:
-            DeftRecError: it is missing, unfinished or damaged.
+            DeftRecError: it is missing, unfinished or damaged, or does not suit the index.
         """
         recommender = Recommender.load(folder)
         digest = hashlib.sha256((folder / "run.json").read_bytes())
         with (folder / "model.safetensors").open("rb") as weights:
             digest.update(hashlib.file_digest(weights, "sha256").digest())
-        return cls(recommender, folder.resolve().name, digest.hexdigest()[:12])
+        return cls(recommender, folder.resolve().name, digest.hexdigest()[:12], index, store_url)
 
     # -- what is known -----------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Let go of what the index holds."""
+        if self.approximate is not None:
+            self.approximate.close()
 
     @property
     def explains(self) -> bool:
@@ -219,13 +237,33 @@ class Engine:
         began = time.perf_counter()
         asked = self.recommender.ask(histories, asks[0].seed, asks[0].samples)
         generated = time.perf_counter()
-        lists: list[list[Recommendation]] = []
-        chunks = self.recommender.retriever.chunks(asked.queries, histories, False, asked.texts)
-        for rows, scores in chunks:
-            for row, ask in zip(scores, asks[rows], strict=True):
-                lists.append(self._best(row, ask, "deftrec"))
+        rows = self._all_scores(asked) if self.approximate is None else self._some_scores(asked, asks)
+        lists = [self._best(row, ask, "deftrec") for row, ask in zip(rows, asks, strict=True)]
         seconds = {"generate": generated - began, "retrieve": time.perf_counter() - generated}
         return [_attempt(self._explained, ask, found, seconds) for ask, found in zip(asks, lists, strict=True)]
+
+    def _all_scores(self, asked: Asked) -> Iterator[Tensor]:
+        """A row `[I]` for each request, exact."""
+        chunks = self.recommender.retriever.chunks(asked.queries, asked.histories, False, asked.texts)
+        return (row for _, scores in chunks for row in scores)
+
+    def _some_scores(self, asked: Asked, asks: Sequence[Ask]) -> Iterator[Tensor]:
+        """A row `[I]` for each request, `-inf` where an item is no candidate: as many are fetched as it could hide."""
+        assert self.approximate is not None
+        hidden = [(len(ask.history) if ask.exclude_seen else 0) + len(ask.deny) for ask in asks]
+        counts = [OVERFETCH * ask.k + extra for ask, extra in zip(asks, hidden, strict=True)]
+        for query, ask, near in zip(
+            asked.queries, asks, self.approximate.candidates(asked.queries, counts), strict=True
+        ):
+            named = self._named(ask)
+            items, whole = (near, False) if named is None else (named, True)
+            yield self.approximate.score(query, ask.history, items, also_prior=not whole)
+
+    def _named(self, ask: Ask) -> np.ndarray | None:
+        """The items that a request names itself, by list or category; None where it names none."""
+        if ask.allow is not None:
+            return ask.allow
+        return None if ask.category is None else self.categories.get(ask.category, NO_ITEMS)
 
     def _explained(self, ask: Ask, found: list[Recommendation], seconds: dict[str, float]) -> Answer:
         if not ask.explain or not found:
@@ -242,11 +280,10 @@ class Engine:
         """The best of one row of scores `[I]` that may be recommended."""
         keep = torch.ones(len(scores), dtype=torch.bool)
         if ask.category is not None:
-            keep &= self._only(self.categories.get(ask.category, np.zeros(0, np.int64)))
+            keep &= self._only(self.categories.get(ask.category, NO_ITEMS))
         if ask.allow is not None:
             keep &= self._only(ask.allow)
-        if ask.deny is not None:
-            keep[torch.from_numpy(ask.deny)] = False
+        keep[torch.from_numpy(ask.deny)] = False
         if ask.exclude_seen:
             keep[torch.from_numpy(ask.history)] = False
         found = top(scores.cpu().masked_fill(~keep, NOTHING)[None], ask.k)

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from deftrec.errors import DeftRecError
@@ -24,10 +25,11 @@ class ModelHolder:
     Args:
         engine: the first one.
         folder: whose directories are the runs that may be switched to.
+        load: reads one of them.
     """
 
-    def __init__(self, engine: Engine, folder: Path) -> None:
-        self.current, self.folder = engine, folder
+    def __init__(self, engine: Engine, folder: Path, load: Callable[[Path], Engine]) -> None:
+        self.current, self.folder, self._load = engine, folder, load
         self._switching = asyncio.Lock()
 
     async def switch(self, name: str) -> Engine:
@@ -44,13 +46,6 @@ class ModelHolder:
         if self._switching.locked():
             raise SwitchingError("another run is being loaded; wait for it")
         async with self._switching:
-            engine = await asyncio.to_thread(_ready, folder)
+            engine = await asyncio.to_thread(self._load, folder)
             self.current = engine
             return engine
-
-
-def _ready(folder: Path) -> Engine:
-    """An engine whose first request is no slower than others."""
-    engine = Engine.load(folder)
-    engine.warm()
-    return engine

@@ -7,10 +7,9 @@ import uvicorn
 
 from deftrec.errors import ConfigError, DeftRecError
 from deftrec.serving.app import create_app
-from deftrec.serving.engine import Engine
 from deftrec.serving.keys import Keys
 from deftrec.serving.logs import log, log_to
-from deftrec.serving.service import Service
+from deftrec.serving.service import Service, load_engine
 from deftrec.serving.settings import Settings
 from deftrec.serving.store import SqlStore
 
@@ -27,9 +26,8 @@ def open_service(settings: Settings) -> Service:
         raise ConfigError(
             f"--host {settings.host}: others could do everything; give --api-keys FILE ('deftrec api-key' makes one)"
         )
-    engine = Engine.load(settings.run)
-    engine.warm()
-    return Service(settings, engine, SqlStore(settings.store_url), keys)
+    store = SqlStore(settings.store_url)
+    return Service(settings, load_engine(settings.run, settings), store, keys)
 
 
 def serve_until_stopped(service: Service, ready: Callable[[str], None] = lambda address: None) -> None:

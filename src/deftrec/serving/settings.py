@@ -2,9 +2,10 @@
 
 import ipaddress
 from pathlib import Path
-from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+
+from deftrec.serving.index.base import Kind
 
 
 class Settings(BaseModel):
@@ -15,6 +16,7 @@ class Settings(BaseModel):
         store: SQLAlchemy URL of the event store; None: `events.sqlite` beside the run.
         host, port: where it listens.
         api_keys: file of hashed keys (`deftrec.serving.keys`); None: everybody may do everything, on loopback alone.
+        index: how items are found; `exact` looks at all of them.
         body_bytes: of a request.
         body_seconds: until the whole body has to be there; a slower client is refused.
         events: of one batch.
@@ -38,7 +40,7 @@ class Settings(BaseModel):
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
     api_keys: Path | None = None
-    index: Literal["exact"] = "exact"
+    index: Kind = "exact"
     body_bytes: PositiveInt = 1 << 20
     body_seconds: PositiveFloat = 10.0
     events: PositiveInt = 1000

@@ -45,7 +45,7 @@ class SqlStore(EventStore):
 
     def __init__(self, url: str, now: Callable[[], float] = time.time) -> None:
         self._now = now
-        self._engine = _engine(url)
+        self._engine = connect(url)
         self._insert: Any = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[self._engine.dialect.name]
         with self._writing() as connection:
             migrate(connection)
@@ -93,7 +93,7 @@ class SqlStore(EventStore):
             gone = connection.execute(sa.delete(events).where(events.c.user_id == user)).rowcount
             connection.execute(mark.on_conflict_do_nothing(index_elements=["user_sha256"]))
         if self._engine.dialect.name == "sqlite":
-            with _translated(), self._engine.connect() as connection:
+            with translated(), self._engine.connect() as connection:
                 connection.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return gone
 
@@ -108,13 +108,13 @@ class SqlStore(EventStore):
 
     @contextmanager
     def _reading(self) -> Iterator[sa.Connection]:
-        with _translated(), self._engine.begin() as connection:
+        with translated(), self._engine.begin() as connection:
             yield connection
 
     @contextmanager
     def _writing(self) -> Iterator[sa.Connection]:
         """A transaction that takes SQLite's lock at its beginning: one that took it later could not wait for it."""
-        with _translated(), self._engine.connect() as plain:
+        with translated(), self._engine.connect() as plain:
             connection = plain.execution_options(immediate=True)
             with connection.begin():
                 yield connection
@@ -143,7 +143,8 @@ def _digest(user: str) -> str:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def translated() -> Iterator[None]:
+    """What goes wrong with the connection or for want of room becomes a `StoreUnavailableError`."""
     try:
         yield
     except (OperationalError, InterfaceError, InternalError, PoolTimeoutError) as error:
@@ -151,7 +152,8 @@ def _translated() -> Iterator[None]:
         raise StoreUnavailableError(f"the event store does not answer ({reason}); try again") from error
 
 
-def _engine(url: str) -> sa.Engine:
+def connect(url: str) -> sa.Engine:
+    """An engine for a store's URL; nothing is asked yet. Raises as `SqlStore` does."""
     try:
         parsed = make_url(url)
     except ArgumentError as error:
