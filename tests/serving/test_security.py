@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from conftest import Opened, Served
 from deftrec.errors import ConfigError
@@ -291,42 +289,3 @@ def test_logs_name_the_request_and_no_person_no_key_no_query(
     assert {line.get("key") for line in lines} >= {"my-admin"}
     for word in ("embarrassing", "ann-secret", secrets["admin"]):
         assert word not in logged.getvalue()
-
-
-# -- anything at all -------------------------------------------------------------------------------------------
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
-    max_leaves=8,
-)
-NAMES = st.sampled_from(
-    ["events", "event_id", "user_id", "item_id", "time", "history", "k", "allow", "deny", "seed", "samples", "run"]
-)
-BODIES = st.binary(max_size=200) | (st.dictionaries(NAMES, JSON, max_size=6) | JSON).map(lambda one: json.dumps(one))
-PATHS = st.sampled_from(["/v1/events", "/v1/recommendations", "/v1/path", "/v1/admin/model"])
-
-
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(path=PATHS, body=BODIES)
-def test_no_body_breaks_it(client: TestClient, path: str, body: bytes | str) -> None:
-    answer = client.post(path, content=body, headers={"Content-Type": "application/json"})
-    assert answer.status_code < 500, (body, answer.text)
-    assert "Traceback" not in answer.text
-
-
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(method=st.sampled_from(["GET", "DELETE", "PUT"]), prefix=st.sampled_from(["users", "items"]), id_=st.text())
-def test_no_path_breaks_it(client: TestClient, method: str, prefix: str, id_: str) -> None:
-    from urllib.parse import quote
-
-    path = quote(id_.encode("utf-8", "surrogatepass"))
-    for end in ("", "/history", "/similar", f"?q={path}&limit={path}"):
-        answer = client.request(method, f"/v1/{prefix}/{path}{end}")
-        assert answer.status_code < 500 or answer.status_code == 501, (method, path, answer.text)
-
-
-@pytest.mark.parametrize("body", ["[" * 100_000, '{"events": ' + "9" * 10_000 + "}", '{"user_id": "\\ud800"}'])
-def test_bodies_that_break_parsers(client: TestClient, body: str) -> None:
-    answer = client.post("/v1/recommendations", content=body, headers={"Content-Type": "application/json"})
-    assert answer.status_code in (400, 422)
