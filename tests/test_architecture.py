@@ -126,7 +126,7 @@ def test_the_service_is_imported_on_demand() -> None:
         assert part == "serving" or not any(name.startswith("deftrec.serving") for name in top), path
 
 
-def test_torch_stays_in_the_engine() -> None:
+def test_torch_stays_in_the_engine_and_its_index() -> None:
     """HTTP, store and queue know item numbers, never tensors; `run` only says how many threads there are."""
     users = {path.name for part, path in files() if part == "serving" for _, name in imports(path) if name == "torch"}
-    assert users == {"engine.py", "run.py"}
+    assert users == {"engine.py", "approximate.py", "run.py"}

@@ -19,7 +19,7 @@ EXAMPLES = int(os.environ.get("DEFTREC_EXAMPLES", "200"))
 """Requests of each of these tests; docs/serving.md says how many were made once."""
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec=None)),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=8,
 )
@@ -48,7 +48,9 @@ def test_no_path_breaks_it(client: TestClient, method: str, prefix: str, name: s
         assert answer.status_code < 500 or answer.status_code == 501, (method, path, answer.text)
 
 
-@pytest.mark.parametrize("body", ["[" * 100_000, '{"events": ' + "9" * 10_000 + "}", '{"user_id": "\\ud800"}'])
+@pytest.mark.parametrize(
+    "body", ["[" * 100_000, '{"events": ' + "9" * 10_000 + "}", '{"user_id": "\\ud800"}', '{"\\ud800": 1}']
+)
 def test_bodies_that_break_parsers(client: TestClient, body: str) -> None:
     assert client.post("/v1/recommendations", content=body, headers=TYPE).status_code in (400, 422)
 

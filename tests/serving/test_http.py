@@ -168,6 +168,7 @@ def test_erasure_takes_the_runs_history_too(client: TestClient, engine: Engine) 
     client.post("/v1/events", json={"events": [event("1", engine.items[5], user)]})
     assert client.delete(f"/v1/users/{user}").json() == {"user_id": user, "events": 1}
     assert client.get(f"/v1/users/{user}/history").json()["items"] == []
+    assert user not in {one["user_id"] for one in client.get("/v1/users").json()["users"]}
     assert {one["source"] for one in ask(client, user_id=user)["items"]} == {"popularity"}
 
 

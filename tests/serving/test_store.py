@@ -73,6 +73,7 @@ def test_erasure_leaves_nothing_and_is_remembered(store: EventStore) -> None:
     assert store.history("u", 10).erased
     assert not store.history("v", 10).erased
     assert store.forget("u") == 0
+    assert store.erased(["v", "u", "w"]) == {"u"}
     store.append([Event("c", "u", "new", 2)])
     assert store.history("u", 10) == type(store.history("u", 10))(("new",), True)
 

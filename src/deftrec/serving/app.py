@@ -26,6 +26,7 @@ def create_app(service: Service) -> FastAPI:
             yield
         finally:
             await service.batcher.close()
+            service.threads.close()
             service.engine.close()
             service.store.close()
 

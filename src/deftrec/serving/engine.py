@@ -97,6 +97,10 @@ Job: TypeAlias = Ask | Trace
 class Engine:
     """A loaded run.
 
+    Attributes:
+        items, titles, kinds: id, title and categories of every item, by number.
+        numbers: of items, by id.
+
     Args:
         recommender: the run.
         name: of the run, what it is switched to by.
@@ -118,6 +122,8 @@ class Engine:
         self.interactions = recommender.interactions
         self.items = [str(item) for item in self.interactions.catalogue["item"]]
         self.titles = [self.interactions.title(number) for number in range(len(self.items))]
+        words = self.interactions.catalogue["category"].to_list()
+        self.kinds = [[part.strip() for part in one.split("|") if part.strip()] for one in words]
         self.numbers = {item: number for number, item in enumerate(self.items)}
         self._users = {str(user): number for number, user in enumerate(self.interactions.users)}
 
@@ -148,10 +154,10 @@ class Engine:
 
     @cached_property
     def categories(self) -> dict[str, np.ndarray]:
-        """Numbers of the items of each category; an item may be of several, parted by `|`."""
+        """Numbers of the items of each category."""
         members: dict[str, list[int]] = {}
-        for number, words in enumerate(self.interactions.catalogue["category"]):
-            for name in filter(None, map(str.strip, words.split("|"))):
+        for number, names in enumerate(self.kinds):
+            for name in names:
                 members.setdefault(name, []).append(number)
         return {name: np.array(members[name]) for name in sorted(members)}
 

@@ -84,7 +84,7 @@ def install(app: FastAPI) -> None:
         first = error.errors()[0]
         place = [part for part in first["loc"] if part not in ("body", "query", "path")]
         index = next((part for part in place if isinstance(part, int)), None)
-        where = ".".join(str(part)[:64] for part in place) or "body"
+        where = ascii(".".join(str(part)[:64] for part in place))[1:-1] or "body"
         if first["type"] == "json_invalid":
             return response(400, Problem(code="malformed", message="the body is no JSON"))
         return response(422, Problem(code="invalid", message=f"{where}: {first['msg'][:300]}", index=index))

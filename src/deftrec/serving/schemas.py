@@ -95,10 +95,11 @@ class Item(BaseModel):
     def of(cls, engine: Engine, number: int) -> "Item":
         """The item of a number."""
         x, y = engine.places[number]
-        words = engine.interactions.catalogue["category"][number]
-        categories = [part.strip() for part in words.split("|") if part.strip()]
         return cls(
-            item_id=engine.items[number], title=engine.titles[number], categories=categories, place=(float(x), float(y))
+            item_id=engine.items[number],
+            title=engine.titles[number],
+            categories=engine.kinds[number],
+            place=(float(x), float(y)),
         )
 
 

@@ -1,6 +1,5 @@
 """The service without HTTP: what the routes ask, and what all of them share."""
 
-import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +15,10 @@ from deftrec.serving.metrics import Metrics
 from deftrec.serving.rates import RateLimit
 from deftrec.serving.settings import Settings
 from deftrec.serving.store import EventStore
+from deftrec.serving.threads import Threads
+
+STORE_THREADS = 8
+"""Calls of the store that are under way at once."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class Service:
 
     def __init__(self, settings: Settings, engine: Engine, store: EventStore, keys: Keys | None = None) -> None:
         self.settings, self.store, self.keys = settings, store, keys
+        self.threads = Threads(STORE_THREADS, settings.queue, settings.deadline)
         self.holder = ModelHolder(engine, settings.run.resolve().parent, lambda folder: load_engine(folder, settings))
         self.limit = RateLimit(settings.rate, settings.burst)
         self.metrics = Metrics(lambda: len(self.batcher))
@@ -66,7 +70,7 @@ class Service:
             StoreUnavailableError: the store does not answer.
         """
         began = time.perf_counter()
-        stored = await asyncio.to_thread(self.store.history, user, self.settings.user_history)
+        stored = await self.threads.call(self.store.history, user, self.settings.user_history)
         seconds = time.perf_counter() - began
         self.metrics.stages.labels("store").observe(seconds)
         own = [] if stored.erased else engine.own_history(user)

@@ -1,7 +1,5 @@
 """Events come in."""
 
-import asyncio
-
 from fastapi import APIRouter, Depends
 
 from deftrec.serving.problems import ProblemError
@@ -29,7 +27,7 @@ async def send_events(batch: NewEvents, service: TheService) -> Kept:
                 422, "unknown_item", "this item is not in the run's catalogue; nothing was stored", index=index
             )
     events = [Event(one.event_id, one.user_id, one.item_id, one.time) for one in batch.events]
-    kept = await asyncio.to_thread(service.store.append, events)
+    kept = await service.threads.call(service.store.append, events)
     service.metrics.events.labels("stored").inc(kept.stored)
     service.metrics.events.labels("duplicate").inc(kept.duplicates)
     return Kept(stored=kept.stored, duplicates=kept.duplicates)

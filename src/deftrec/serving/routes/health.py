@@ -1,7 +1,5 @@
 """For whoever watches the service."""
 
-import asyncio
-
 from fastapi import APIRouter, Depends
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -21,7 +19,7 @@ async def alive() -> Health:
 @router.get("/readyz")
 async def ready(service: TheService) -> Health:
     """Model and store answer; 503 while the store is away."""
-    await asyncio.to_thread(service.store.ping)
+    await service.threads.call(service.store.ping)
     return Health()
 
 

@@ -1,6 +1,5 @@
 """What is known of people, and its erasure."""
 
-import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
@@ -18,8 +17,10 @@ async def users(
     q: Annotated[str, Query(max_length=ID_LENGTH, description="with what their ids begin")] = "",
     limit: Annotated[int, Query(ge=1, le=50)] = 20,
 ) -> Users:
-    """Users of the run's data, to try it with."""
-    return Users(users=[User(user_id=user, items=items) for user, items in service.engine.users(q, limit)])
+    """Users of the run's data, to try it with; none that was erased."""
+    found = service.engine.users(q, limit)
+    erased = await service.threads.call(service.store.erased, [user for user, _ in found])
+    return Users(users=[User(user_id=user, items=items) for user, items in found if user not in erased])
 
 
 @router.get("/v1/users/{user_id:path}/history", dependencies=[Depends(needs("read"))])
@@ -37,6 +38,6 @@ async def erase(user_id: PathId, service: TheService) -> Erased:
 
     The run's data directory and weights still hold what they were trained on: train without this user to change that.
     """
-    gone = await asyncio.to_thread(service.store.forget, user_id)
+    gone = await service.threads.call(service.store.forget, user_id)
     log("user erased", events=gone)
     return Erased(user_id=user_id, events=gone)

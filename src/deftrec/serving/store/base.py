@@ -84,6 +84,10 @@ class EventStore(ABC):
         """Erase a user's events, and remember that they may be used no more; how many there were."""
 
     @abstractmethod
+    def erased(self, users: Sequence[str]) -> frozenset[str]:
+        """Which of some users were erased once."""
+
+    @abstractmethod
     def ping(self) -> None:
         """Return if the store answers."""
 

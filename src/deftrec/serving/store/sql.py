@@ -97,6 +97,13 @@ class SqlStore(EventStore):
                 connection.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return gone
 
+    def erased(self, users: Sequence[str]) -> frozenset[str]:
+        """See `EventStore.erased`."""
+        digests = {_digest(user): user for user in users}
+        with self._reading() as connection:
+            some = sa.select(erased.c.user_sha256).where(erased.c.user_sha256.in_(list(digests)))
+            return frozenset(digests[one] for one in connection.execute(some).scalars())
+
     def ping(self) -> None:
         """See `EventStore.ping`."""
         with self._reading() as connection:
