@@ -45,7 +45,7 @@ def test_no_path_breaks_it(client: TestClient, method: str, prefix: str, name: s
     path = quote(name.encode("utf-8", "surrogatepass"))
     for end in ("", "/history", "/similar", f"?q={path}&limit={path}"):
         answer = client.request(method, f"/v1/{prefix}/{path}{end}")
-        assert answer.status_code < 500 or answer.status_code == 501, (method, path, answer.text)
+        assert answer.status_code < 500, (method, path, answer.text)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_no_operation_of_the_document_breaks_it(served: Callable[..., Served]) -
         @given(case=operation.as_strategy())
         def ask(case: schemathesis.Case) -> None:
             answer = case.call()
-            assert answer.status_code < 500 or answer.status_code == 501, answer.text
+            assert answer.status_code < 500, answer.text
             case.validate_response(answer, checks=[response_schema_conformance, status_code_conformance])
 
         ask()

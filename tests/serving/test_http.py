@@ -77,6 +77,13 @@ def test_a_batch_has_a_limit(opened: Opened, engine: Engine) -> None:
     assert (answer.status_code, answer.json()["code"]) == (422, "too_many_events")
 
 
+def test_several_processes_share_one_store(opened: Opened, engine: Engine) -> None:
+    one, other = opened(), opened()
+    one.post("/v1/events", json={"events": [event("1", engine.items[0])]})
+    assert other.post("/v1/events", json={"events": [event("1", engine.items[0])]}).json()["duplicates"] == 1
+    assert [item["item_id"] for item in other.get("/v1/users/ann/history").json()["items"]] == engine.items[:1]
+
+
 # -- recommendations -------------------------------------------------------------------------------------------
 
 
@@ -198,7 +205,7 @@ def test_items_and_their_likes(client: TestClient, engine: Engine) -> None:
 def test_a_fixed_catalogue_says_so(client: TestClient, engine: Engine) -> None:
     assert client.get("/v1/model").json()["capabilities"]["new_items"] is False
     for answer in (client.put("/v1/items/new"), client.delete(f"/v1/items/{engine.items[0]}")):
-        assert (answer.status_code, answer.json()["code"]) == (501, "fixed_catalogue")
+        assert (answer.status_code, answer.json()["code"]) == (409, "fixed_catalogue")
 
 
 # -- the model -------------------------------------------------------------------------------------------------

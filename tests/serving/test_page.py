@@ -86,9 +86,11 @@ def test_a_visit(page: "Page", served: Start, engine: Engine) -> None:
     assert page.inner_text("#step-said") == "20 of 20"
     assert page.locator("#map .station").count() == 20
 
-    # Every click changes the answer.
-    page.locator("#found button", has_text="Take").first.click()
+    # Every take changes the answer, and whoever goes on by keyboard goes on from the new list.
+    page.locator("#found button", has_text="Take").first.focus()
+    page.keyboard.press("Enter")
     expect(page.locator("#found .name").first).not_to_have_text(expected[0])
+    assert page.evaluate("document.activeElement.id") == "results"
     settle(page)
     assert page.locator("#taken li").count() == 2
     assert expected[0] not in titles(page)

@@ -27,7 +27,7 @@ from deftrec.errors import DeftRecError
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(data_app, name="data")
 for verb in (train, evaluate, recommend, similar, benchmark, ablate, doctor, serve, api_key, demo):
-    app.command()(verb)
+    app.command(verb.__name__.replace("_", "-"))(verb)
 
 INTERRUPTED = 130
 WRONG_USE = 2

@@ -45,7 +45,7 @@ class ProblemError(Exception):
         self.status, self.problem, self.headers = status, Problem(code=code, message=message, index=index), headers
 
 
-PROBLEMS = {status: {"model": Problem} for status in (400, 401, 403, 404, 405, 408, 409, 413, 415, 422, 429, 501, 503)}
+PROBLEMS = {status: {"model": Problem} for status in (400, 401, 403, 404, 405, 408, 409, 413, 415, 422, 429, 503)}
 """Of the OpenAPI document: any route may answer these."""
 
 CODES = {404: "not_found", 405: "method_not_allowed", 400: "malformed", 415: "unsupported_media_type"}

@@ -53,16 +53,16 @@ async def item(item_id: PathId, service: TheService) -> Item:
 
 @router.put("/v1/items/{item_id:path}", dependencies=ADMIN)
 async def add(item_id: PathId, service: TheService) -> Item:
-    """Add an item by its text, or change it; runs that cannot answer 501, and `/v1/model` says which."""
+    """Add an item by its text, or change it; runs that cannot answer 409, and `/v1/model` says which."""
     _refuse(item_id)
 
 
 @router.delete("/v1/items/{item_id:path}", dependencies=ADMIN)
 async def remove(item_id: PathId, service: TheService) -> Item:
-    """Take an item out of the catalogue; runs that cannot answer 501, and `/v1/model` says which."""
+    """Take an item out of the catalogue; runs that cannot answer 409, and `/v1/model` says which."""
     _refuse(item_id)
 
 
 def _refuse(_: str) -> NoReturn:
     message = "this run's catalogue is fixed; train a run with the item and switch to it (POST /v1/admin/model)"
-    raise ProblemError(501, "fixed_catalogue", message)
+    raise ProblemError(409, "fixed_catalogue", message)

@@ -118,7 +118,9 @@ function showHistory() {
       make("button", { type: "button", class: "icon", "aria-label": `Remove ${item.title}`, onclick: () => drop(place) }, "×"));
   });
   const more = first ? [make("li", { class: "more" }, `and ${first} older ${first === 1 ? "item" : "items"}`)] : [];
+  const held = byId("taken").contains(document.activeElement);
   byId("taken").replaceChildren(...newest.reverse(), ...more);
+  if (held) (byId("taken").querySelector("button") ?? byId("title")).focus();
   byId("nothing").hidden = history.length > 0;
   byId("clear").hidden = !history.length;
   byId("whose").hidden = state.user === null;
@@ -130,7 +132,9 @@ function showResults({ items, seconds }) {
   const popular = items[0]?.source === "popularity";
   byId("results-title").textContent = popular ? "What most people take" : "Recommended next";
   byId("took").textContent = `${Math.max(1, Math.round(1000 * seconds.total))} ms`;
+  const held = byId("found").contains(document.activeElement);
   byId("found").replaceChildren(...rows(items, { take, alike, lit, explain: state.explains ? explain : null }, draws));
+  if (held) byId("results").focus({ preventScroll: true }); // its button is gone; go on from the list's beginning
   byId("none").hidden = items.length > 0;
   byId("redraw").hidden = popular || !state.history.length;
   byId("settle").hidden = byId("draws").hidden = !draws;
