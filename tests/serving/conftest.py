@@ -4,13 +4,13 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 import uvicorn
+from answering import Opened, Served
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
@@ -68,9 +68,6 @@ def build(engine: Engine, settings: Settings) -> Callable[..., FastAPI]:
     return make
 
 
-Opened = Callable[..., TestClient]
-
-
 @pytest.fixture
 def opened(build: Callable[..., FastAPI]) -> Iterator[Opened]:
     """Start an app that is called directly; options as of `build`."""
@@ -85,24 +82,6 @@ def opened(build: Callable[..., FastAPI]) -> Iterator[Opened]:
     yield start
     for client in clients:
         client.__exit__(None, None, None)
-
-
-@dataclass(frozen=True)
-class Served:
-    """A server on a port of its own.
-
-    Attributes:
-        host, port: where it listens.
-        service: behind it.
-    """
-
-    host: str
-    port: int
-    service: Service
-
-    @property
-    def address(self) -> str:
-        return f"http://{self.host}:{self.port}"
 
 
 @pytest.fixture

@@ -7,14 +7,13 @@ import os
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from answering import Start
 from killing import Killed
 from stream import BATCH, Stream
 
-from conftest import Served
 from deftrec.serving.engine import Engine
 from deftrec.serving.store import SqlStore
 
@@ -40,7 +39,7 @@ def test_kill_9_loses_nothing_that_was_acknowledged(runs: Path, engine: Engine, 
 
 @pytest.mark.parametrize("store_url", ["postgresql"], indirect=True)
 def test_a_database_that_goes_away_and_comes_back(
-    served: Callable[..., Served], engine: Engine, store_url: str, postgresql_server
+    served: Start, engine: Engine, store_url: str, postgresql_server
 ) -> None:  # type: ignore[no-untyped-def]
     server = served(store=store_url)
     with Stream(engine.items, address=server.address) as stream:

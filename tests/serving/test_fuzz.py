@@ -2,18 +2,16 @@
 
 import json
 import os
-from collections.abc import Callable
 from urllib.parse import quote
 
 import psutil
 import pytest
 import schemathesis
+from answering import Start
 from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from schemathesis.specs.openapi.checks import response_schema_conformance, status_code_conformance
-
-from conftest import Served
 
 EXAMPLES = int(os.environ.get("DEFTREC_EXAMPLES", "200"))
 """Requests of each of these tests; docs/serving.md says how many were made once."""
@@ -55,7 +53,7 @@ def test_bodies_that_break_parsers(client: TestClient, body: str) -> None:
     assert client.post("/v1/recommendations", content=body, headers=TYPE).status_code in (400, 422)
 
 
-def test_no_operation_of_the_document_breaks_it(served: Callable[..., Served]) -> None:
+def test_no_operation_of_the_document_breaks_it(served: Start) -> None:
     """Requests that schemathesis makes up from the OpenAPI document; what comes back is what the document says."""
     document = schemathesis.openapi.from_url(f"{served().address}/openapi.json")
     operations = [found.ok() for found in document.get_all_operations()]

@@ -5,9 +5,9 @@ import threading
 from typing import Any
 
 import pytest
+from answering import Opened
 from fastapi.testclient import TestClient
 
-from conftest import Opened
 from deftrec import Recommender
 from deftrec.serving.engine import Engine
 from deftrec.serving.store import StoreUnavailableError

@@ -3,13 +3,13 @@
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from answering import Start
 
-from conftest import Served
 from deftrec.report.theme import variables
 from deftrec.serving.app import STATIC
 from deftrec.serving.engine import Engine
@@ -19,7 +19,6 @@ from deftrec.serving.store import StoreUnavailableError
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-Start = Callable[..., Served]
 sync_api = pytest.importorskip("playwright.sync_api", reason="the page is tested in a browser: pip install playwright")
 expect = sync_api.expect
 

@@ -5,13 +5,13 @@ import json
 import logging
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from answering import Opened, Start
 from fastapi.testclient import TestClient
 
-from conftest import Opened, Served
 from deftrec.errors import ConfigError
 from deftrec.serving import keys as keys_module
 from deftrec.serving.app import STATIC
@@ -214,7 +214,7 @@ def test_histories_and_filters_have_limits(opened: Opened, engine: Engine) -> No
 # -- a real server ---------------------------------------------------------------------------------------------
 
 
-def test_one_byte_a_second_is_given_up(served: Callable[..., Served]) -> None:
+def test_one_byte_a_second_is_given_up(served: Start) -> None:
     server = served(body_seconds=0.5)
     with socket.create_connection((server.host, server.port), timeout=10) as slow:
         slow.sendall(b"POST /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: 500\r\n\r\n{")
