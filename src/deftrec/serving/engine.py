@@ -1,4 +1,4 @@
-"""One run, ready to answer: the only room of the service that knows torch.
+"""One run, ready to answer.
 
 Requests come as jobs of item numbers and are answered in batches; everything that a batch shares is computed once.
 """
@@ -7,7 +7,6 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Literal, ParamSpec, TypeAlias
 
@@ -15,17 +14,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deftrec.data import Id, Sequences
+from deftrec.data import Sequences
 from deftrec.explanation import Asked
-from deftrec.plane import Plane
 from deftrec.recommender import Recommendation, Recommender
 from deftrec.retrieval import top
+from deftrec.serving.catalogue import Catalogue
 from deftrec.serving.index import OVERFETCH, Approximate, Kind, build_index
 
 P = ParamSpec("P")
 
-MAP_ITEMS = 3000
-"""Items that are drawn as the background of the map, at most."""
 STEPS = 20
 """Of a denoising path."""
 NOTHING = float("-inf")
@@ -94,12 +91,8 @@ class Answer:
 Job: TypeAlias = Ask | Trace
 
 
-class Engine:
+class Engine(Catalogue):
     """A loaded run.
-
-    Attributes:
-        items, titles, kinds: id, title and categories of every item, by number.
-        numbers: of items, by id.
 
     Args:
         recommender: the run.
@@ -115,17 +108,11 @@ class Engine:
     def __init__(
         self, recommender: Recommender, name: str, version: str, index: Kind = "exact", store_url: str = ""
     ) -> None:
-        self.recommender, self.name, self.version = recommender, name, version
+        super().__init__(recommender)
+        self.name, self.version = name, version
         retriever = recommender.retriever
         built = build_index(index, Approximate.vectors(retriever), Approximate.metric(retriever), version, store_url)
         self.approximate = None if built is None else Approximate(retriever, built)
-        self.interactions = recommender.interactions
-        self.items = [str(item) for item in self.interactions.catalogue["item"]]
-        self.titles = [self.interactions.title(number) for number in range(len(self.items))]
-        words = self.interactions.catalogue["category"].to_list()
-        self.kinds = [[part.strip() for part in one.split("|") if part.strip()] for one in words]
-        self.numbers = {item: number for number, item in enumerate(self.items)}
-        self._users = {str(user): number for number, user in enumerate(self.interactions.users)}
 
     @classmethod
     def load(cls, folder: Path, index: Kind = "exact", store_url: str = "") -> "Engine":
@@ -140,8 +127,6 @@ class Engine:
             digest.update(hashlib.file_digest(weights, "sha256").digest())
         return cls(recommender, folder.resolve().name, digest.hexdigest()[:12], index, store_url)
 
-    # -- what is known -----------------------------------------------------------------------------------------
-
     def close(self) -> None:
         """Let go of what the index holds."""
         if self.approximate is not None:
@@ -152,70 +137,12 @@ class Engine:
         """Whether the run's score can be taken apart."""
         return self.recommender.retriever.scorer is None
 
-    @cached_property
-    def categories(self) -> dict[str, np.ndarray]:
-        """Numbers of the items of each category."""
-        members: dict[str, list[int]] = {}
-        for number, names in enumerate(self.kinds):
-            for name in names:
-                members.setdefault(name, []).append(number)
-        return {name: np.array(members[name]) for name in sorted(members)}
-
-    @cached_property
-    def popularity(self) -> Tensor:
-        """See `Recommender.popularity`. `[I]` float32"""
-        return self.recommender.popularity.float()
-
-    @cached_property
-    def plane(self) -> Plane:
-        """The sheet of the map."""
-        return Plane.of(self.recommender.catalogue.latents.cpu())
-
-    @cached_property
-    def places(self) -> np.ndarray:
-        """Where every item lies on the map. `[I, 2]` float64"""
-        return self.plane(self.recommender.catalogue.latents.cpu())
-
-    def background(self) -> list[int]:
-        """Items of the map: all of them, or the most popular ones."""
-        kept = self.popularity.argsort(descending=True, stable=True)[:MAP_ITEMS]
-        return [int(number) for number in kept]
-
-    def own_history(self, user: str) -> list[str]:
-        """Items of a user of the run's data, oldest first; none for somebody else."""
-        number = self._users.get(user)
-        return [] if number is None else [self.items[item] for item in self.interactions.sequences[number]]
-
-    def users(self, start: str, limit: int) -> list[tuple[str, int]]:
-        """Users of the run's data whose id begins with `start`, and how many items each took."""
-        lengths = self.interactions.sequences.lengths
-        found = (one for one in self._users.items() if one[0].startswith(start))
-        return [(user, int(lengths[number])) for _, (user, number) in zip(range(limit), found, strict=False)]
-
-    def search(self, words: str, limit: int) -> list[int]:
-        """Items whose title holds all the words, case aside; those that begin with them first, then the popular."""
-        wanted = words.casefold().split()
-        hits = [n for n, title in enumerate(self._folded) if all(word in title for word in wanted)]
-        first = " ".join(wanted)
-        taken = self.popularity.tolist()
-        return sorted(hits, key=lambda n: (not self._folded[n].startswith(first), -taken[n]))[:limit]
-
-    @cached_property
-    def _folded(self) -> list[str]:
-        return [title.casefold() for title in self.titles]
-
-    def similar(self, item: Id, k: int) -> list[Recommendation]:
-        """See `Recommender.similar`."""
-        return self.recommender.similar(item, k)
-
     def warm(self) -> None:
         """Compute what is kept, and answer once, so that the first request is no slower than others."""
-        _ = self.categories, self.popularity, self.places, self._folded
+        _ = self.categories, self.popularity, self.places, self.folded
         for answer in self.answer([Ask(self, np.zeros(1, np.int64))]):
             if isinstance(answer, Exception):
                 raise answer
-
-    # -- answering ---------------------------------------------------------------------------------------------
 
     @torch.inference_mode()
     def answer(self, jobs: Sequence[Job]) -> list[Answer | Exception]:
