@@ -49,7 +49,7 @@ def main() -> None:
     kinds: list[Kind] = ["faiss", "faiss-ivfpq", *(["pgvector"] if options.store else [])]  # type: ignore[list-item]
     for kind in kinds:
         began = time.perf_counter()
-        index = build_index(kind, vectors, f"benchmark{metric}{len(vectors)}", options.store)
+        index = build_index(kind, vectors, metric, f"benchmark{metric}{len(vectors)}", options.store)
         assert index is not None
         built = time.perf_counter() - began
         began = time.perf_counter()

@@ -67,7 +67,7 @@ class PgvectorIndex(Index):
         )
         found = np.full((len(queries), count), -1, np.int64)
         with translated(), self._engine.begin() as connection:
-            connection.exec_driver_sql(f"SET LOCAL hnsw.ef_search = {max(40, wanted)}")
+            connection.exec_driver_sql(f"SET LOCAL hnsw.ef_search = {min(MOST, max(100, 2 * wanted))}")
             for row, query in zip(found, queries, strict=True):
                 numbers = connection.execute(search, {"query": _literal(query), "count": wanted}).scalars().all()
                 row[: len(numbers)] = numbers
