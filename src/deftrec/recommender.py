@@ -285,7 +285,7 @@ class Recommender:
         else:
             items = self.interactions.item_numbers(history or [])
         [found] = self._lists(Sequences.from_lists([items]), k, exclude_seen, seed)
-        return self._explained(found, items, seed) if explain and len(items) and found else found
+        return self.explained(found, items, seed) if explain and len(items) and found else found
 
     def recommend_many(
         self,
@@ -309,6 +309,49 @@ class Recommender:
             found = self._search(sequences.select(users), k, exclude_seen, seed)
             ids = self.interactions.users.gather(users).to_list()
             yield ranking_frame(self.interactions, ids, found.items.cpu().numpy(), found.scores.cpu().numpy())
+
+    def explained(
+        self, found: list[Recommendation], history: np.ndarray, seed: int | None = None
+    ) -> list[Recommendation]:
+        """The same recommendations with their explanations.
+
+        Args:
+            found: one or more, of this recommender.
+            history: item numbers, oldest first, one or more.
+            seed: of the sampling noise; None: the configuration's.
+
+        Raises:
+            ConfigError: the run's head has no score that could be explained.
+        """
+
+        if self.retriever.scorer is not None:
+            raise ConfigError(
+                f"diffusion.head {self.config.diffusion.head} scores no item that its beam does not reach, so nothing "
+                "can be explained by differences of scores"
+            )
+
+        def ask(histories: Sequences) -> Asked:
+            return self.ask(histories, seed)
+
+        ids = self.interactions.catalogue["item"]
+        numbers = self.interactions.item_numbers([one.item for one in found])
+        text = None
+        if self.model.words:
+            [text] = generate_texts(self.model, self.catalogue, Sequences.from_lists([history]))
+        return [
+            replace(
+                one,
+                explanation=Explanation(
+                    text,
+                    tuple(
+                        Mover(ids[mover.item], self.interactions.title(mover.item), mover.change)
+                        for mover in why.influences[:MOVERS]
+                    ),
+                    why.shares,
+                ),
+            )
+            for one, why in zip(found, reasons(self.retriever, ask, history, numbers.tolist()), strict=True)
+        ]
 
     def preferences(self, histories: Sequence[Sequence[Id]], engine: TextEngine | None = None) -> list[str]:
         """The preference that each history shows, in the model's words.
@@ -436,12 +479,13 @@ class Recommender:
 
     # -- inside ------------------------------------------------------------------------------------------------
 
-    def _queries(self, histories: Sequences, seed: int | None) -> Tensor:
+    def _queries(self, histories: Sequences, seed: int | None, samples: int | None = None) -> Tensor:
+        sampling = Sampling.of(self.config.diffusion)
         return generate_queries(
             self.model,
             self.catalogue,
             histories,
-            sampling=Sampling.of(self.config.diffusion),
+            sampling=sampling if samples is None else replace(sampling, start="noise", samples=samples),
             seed=self.config.seed if seed is None else seed,
         )
 
@@ -449,46 +493,20 @@ class Recommender:
         asked = self.ask(histories, seed)
         return self.retriever.search(asked.queries, histories, k, exclude_seen, asked.texts)
 
-    def ask(self, histories: Sequences, seed: int | None = None) -> Asked:
-        """What the model generates for histories of item numbers, none of them empty."""
-        return Asked(histories, self._queries(histories, seed), self._texts(histories))
+    def ask(self, histories: Sequences, seed: int | None = None, samples: int | None = None) -> Asked:
+        """What the model generates for histories of item numbers, none of them empty.
+
+        Args:
+            histories: item numbers.
+            seed: of the sampling noise; None: the configuration's.
+            samples: start at so many draws of noise and take their mean; None: sample as configured.
+        """
+        return Asked(histories, self._queries(histories, seed, samples), self._texts(histories))
 
     def _texts(self, histories: Sequences) -> Tensor | None:
         """What the model says of each history, encoded; None where words do not enter the score."""
         match = self.retriever.match
         return None if match is None else match.encode(generate_texts(self.model, self.catalogue, histories))
-
-    def _explained(self, found: list[Recommendation], history: np.ndarray, seed: int | None) -> list[Recommendation]:
-        """The same with explanations."""
-
-        if self.retriever.scorer is not None:
-            raise ConfigError(
-                f"diffusion.head {self.config.diffusion.head} scores no item that its beam does not reach, so nothing "
-                "can be explained by differences of scores"
-            )
-
-        def ask(histories: Sequences) -> Asked:
-            return self.ask(histories, seed)
-
-        ids = self.interactions.catalogue["item"]
-        numbers = self.interactions.item_numbers([one.item for one in found])
-        text = None
-        if self.model.words:
-            [text] = generate_texts(self.model, self.catalogue, Sequences.from_lists([history]))
-        return [
-            replace(
-                one,
-                explanation=Explanation(
-                    text,
-                    tuple(
-                        Mover(ids[mover.item], self.interactions.title(mover.item), mover.change)
-                        for mover in why.influences[:MOVERS]
-                    ),
-                    why.shares,
-                ),
-            )
-            for one, why in zip(found, reasons(self.retriever, ask, history, numbers.tolist()), strict=True)
-        ]
 
     def _lists(self, histories: Sequences, k: int, exclude_seen: bool, seed: int | None) -> list[list[Recommendation]]:
         _check_k(k)

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from deftrec.cli.ablate import ablate
+from deftrec.cli.api_key import api_key
 from deftrec.cli.benchmark import benchmark
 from deftrec.cli.console import Stopped
 from deftrec.cli.data import app as data_app
@@ -19,6 +20,7 @@ from deftrec.cli.doctor import doctor
 from deftrec.cli.evaluate import evaluate
 from deftrec.cli.items import app as items_app
 from deftrec.cli.recommend import recommend
+from deftrec.cli.serve import serve
 from deftrec.cli.similar import similar
 from deftrec.cli.train import train
 from deftrec.cli.unseen import unseen
@@ -28,8 +30,8 @@ from deftrec.errors import DeftRecError
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(data_app, name="data")
 app.add_typer(items_app, name="items")
-for verb in (train, update, evaluate, recommend, similar, benchmark, unseen, ablate, doctor, demo):
-    app.command()(verb)
+for verb in (train, update, evaluate, recommend, similar, benchmark, unseen, ablate, doctor, serve, api_key, demo):
+    app.command(verb.__name__.replace("_", "-"))(verb)
 
 INTERRUPTED = 130
 WRONG_USE = 2

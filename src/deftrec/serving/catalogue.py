@@ -1,0 +1,91 @@
+"""What a run knows of items and people, without asking its model anything."""
+
+from functools import cached_property
+
+import numpy as np
+from torch import Tensor
+
+from deftrec.data import Id
+from deftrec.plane import Plane
+from deftrec.recommender import Recommendation, Recommender
+
+MAP_ITEMS = 3000
+"""Items that are drawn as the background of the map, at most."""
+
+
+class Catalogue:
+    """Items and users of a run, by number inside and by id outside.
+
+    Attributes:
+        items, titles, kinds: id, title and categories of every item, by number.
+        numbers: of items, by id.
+
+    Args:
+        recommender: the run.
+    """
+
+    def __init__(self, recommender: Recommender) -> None:
+        self.recommender, self.interactions = recommender, recommender.interactions
+        self.items = [str(item) for item in self.interactions.catalogue["item"]]
+        self.titles = [self.interactions.title(number) for number in range(len(self.items))]
+        words = self.interactions.catalogue["category"].to_list()
+        self.kinds = [[part.strip() for part in one.split("|") if part.strip()] for one in words]
+        self.numbers = {item: number for number, item in enumerate(self.items)}
+        self._users = {str(user): number for number, user in enumerate(self.interactions.users)}
+
+    @cached_property
+    def categories(self) -> dict[str, np.ndarray]:
+        """Numbers of the items of each category."""
+        members: dict[str, list[int]] = {}
+        for number, names in enumerate(self.kinds):
+            for name in names:
+                members.setdefault(name, []).append(number)
+        return {name: np.array(members[name]) for name in sorted(members)}
+
+    @cached_property
+    def popularity(self) -> Tensor:
+        """See `Recommender.popularity`. `[I]` float32"""
+        return self.recommender.popularity.float()
+
+    @cached_property
+    def plane(self) -> Plane:
+        """The sheet of the map."""
+        return Plane.of(self.recommender.catalogue.latents.cpu())
+
+    @cached_property
+    def places(self) -> np.ndarray:
+        """Where every item lies on the map. `[I, 2]` float64"""
+        return self.plane(self.recommender.catalogue.latents.cpu())
+
+    def background(self) -> list[int]:
+        """Items of the map: all of them, or the most popular ones."""
+        kept = self.popularity.argsort(descending=True, stable=True)[:MAP_ITEMS]
+        return [int(number) for number in kept]
+
+    def own_history(self, user: str) -> list[str]:
+        """Items of a user of the run's data, oldest first; none for somebody else."""
+        number = self._users.get(user)
+        return [] if number is None else [self.items[item] for item in self.interactions.sequences[number]]
+
+    def users(self, start: str, limit: int) -> list[tuple[str, int]]:
+        """Users of the run's data whose id begins with `start`, and how many items each took."""
+        lengths = self.interactions.sequences.lengths
+        found = (one for one in self._users.items() if one[0].startswith(start))
+        return [(user, int(lengths[number])) for _, (user, number) in zip(range(limit), found, strict=False)]
+
+    def search(self, words: str, limit: int) -> list[int]:
+        """Items whose title holds all the words, case aside; those that begin with them first, then the popular."""
+        wanted = words.casefold().split()
+        hits = [n for n, title in enumerate(self.folded) if all(word in title for word in wanted)]
+        first = " ".join(wanted)
+        taken = self.popularity.tolist()
+        return sorted(hits, key=lambda n: (not self.folded[n].startswith(first), -taken[n]))[:limit]
+
+    @cached_property
+    def folded(self) -> list[str]:
+        """Titles as they are searched."""
+        return [title.casefold() for title in self.titles]
+
+    def similar(self, item: Id, k: int) -> list[Recommendation]:
+        """See `Recommender.similar`."""
+        return self.recommender.similar(item, k)

@@ -1,0 +1,258 @@
+"""One run, ready to answer.
+
+Requests come as jobs of item numbers and are answered in batches; everything that a batch shares is computed once.
+"""
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, ParamSpec, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from deftrec.data import Sequences
+from deftrec.explanation import Asked
+from deftrec.recommender import Recommendation, Recommender
+from deftrec.retrieval import top
+from deftrec.serving.catalogue import Catalogue
+from deftrec.serving.index import OVERFETCH, Approximate, Kind, build_index
+
+P = ParamSpec("P")
+
+STEPS = 20
+"""Of a denoising path."""
+NOTHING = float("-inf")
+NO_ITEMS = np.zeros(0, np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Ask:
+    """What is asked of an engine.
+
+    Attributes:
+        engine: whose item numbers these are.
+        history: oldest first. `[n]` int64
+        k: length of the list.
+        exclude_seen: leave out items of the history.
+        category: only items that are of it; None: of any.
+        allow: only these items; None: all. `[n]` int64
+        deny: none of these. `[n]` int64
+        samples: draws of noise that are averaged; None: as the run samples.
+        seed: of the noise; None: the run's.
+        explain: say why.
+    """
+
+    engine: "Engine"
+    history: np.ndarray
+    k: int = 10
+    exclude_seen: bool = True
+    category: str | None = None
+    allow: np.ndarray | None = None
+    deny: np.ndarray = field(default_factory=lambda: NO_ITEMS)
+    samples: int | None = None
+    seed: int | None = None
+    explain: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """Asks for denoising paths.
+
+    Attributes:
+        engine: whose item numbers these are.
+        history: oldest first, one or more. `[n]` int64
+        seeds: a path is drawn for each.
+    """
+
+    engine: "Engine"
+    history: np.ndarray
+    seeds: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What an engine answers.
+
+    Attributes:
+        found: best first.
+        seconds: by stage: `generate`, `retrieve`, `explain`; those of the whole batch, which everybody waited for.
+        paths: points of the map, step by step, one path a seed. Each `[steps][2]`
+    """
+
+    found: list[Recommendation] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+    paths: list[list[list[float]]] = field(default_factory=list)
+
+
+Job: TypeAlias = Ask | Trace
+
+
+class Engine(Catalogue):
+    """A loaded run.
+
+    Args:
+        recommender: the run.
+        name: of the run, what it is switched to by.
+        version: of the model, another one for other weights.
+        index: how items are found; `exact` looks at all of them.
+        store_url: where an index in a database lives.
+
+    Raises:
+        ConfigError, MissingExtraError: the run or this installation does not suit the index.
+    """
+
+    def __init__(
+        self, recommender: Recommender, name: str, version: str, index: Kind = "exact", store_url: str = ""
+    ) -> None:
+        super().__init__(recommender)
+        self.name, self.version = name, version
+        retriever = recommender.retriever
+        built = build_index(index, Approximate.vectors(retriever), Approximate.metric(retriever), version, store_url)
+        self.approximate = None if built is None else Approximate(retriever, built)
+
+    @classmethod
+    def load(cls, folder: Path, index: Kind = "exact", store_url: str = "") -> "Engine":
+        """Read a run directory; arguments as for the class.
+
+        Raises:
+            DeftRecError: it is missing, unfinished or damaged, or does not suit the index.
+        """
+        recommender = Recommender.load(folder)
+        digest = hashlib.sha256((folder / "run.json").read_bytes())
+        with (folder / "model.safetensors").open("rb") as weights:
+            digest.update(hashlib.file_digest(weights, "sha256").digest())
+        return cls(recommender, folder.resolve().name, digest.hexdigest()[:12], index, store_url)
+
+    def close(self) -> None:
+        """Let go of what the index holds."""
+        if self.approximate is not None:
+            self.approximate.close()
+
+    @property
+    def explains(self) -> bool:
+        """Whether the run's score can be taken apart."""
+        return self.recommender.retriever.scorer is None
+
+    def warm(self) -> None:
+        """Compute what is kept, and answer once, so that the first request is no slower than others."""
+        _ = self.categories, self.popularity, self.places, self.folded
+        for answer in self.answer([Ask(self, np.zeros(1, np.int64))]):
+            if isinstance(answer, Exception):
+                raise answer
+
+    @torch.inference_mode()
+    def answer(self, jobs: Sequence[Job]) -> list[Answer | Exception]:
+        """One answer a job, in order; what goes wrong with one of them is its answer."""
+        answers: dict[int, Answer | Exception] = {}
+        groups: dict[tuple[int | None, int | None], list[int]] = {}
+        for n, job in enumerate(jobs):
+            if isinstance(job, Trace):
+                answers[n] = _attempt(self._trace, job)
+            elif not len(job.history):
+                answers[n] = _attempt(self._popular, job)
+            else:
+                groups.setdefault((job.seed, job.samples), []).append(n)
+        for places in groups.values():
+            asks = [job for job in (jobs[n] for n in places) if isinstance(job, Ask)]
+            try:
+                answers.update(zip(places, self._together(asks), strict=True))
+            except Exception as error:
+                answers.update(dict.fromkeys(places, error))
+        return [answers[n] for n in range(len(jobs))]
+
+    def _together(self, asks: Sequence[Ask]) -> list[Answer | Exception]:
+        """Requests that share their noise."""
+        histories = Sequences.from_lists([ask.history for ask in asks])
+        began = time.perf_counter()
+        asked = self.recommender.ask(histories, asks[0].seed, asks[0].samples)
+        generated = time.perf_counter()
+        rows = self._all_scores(asked) if self.approximate is None else self._some_scores(asked, asks)
+        lists = [self._best(row, ask, "deftrec") for row, ask in zip(rows, asks, strict=True)]
+        seconds = {"generate": generated - began, "retrieve": time.perf_counter() - generated}
+        return [_attempt(self._explained, ask, found, seconds) for ask, found in zip(asks, lists, strict=True)]
+
+    def _all_scores(self, asked: Asked) -> Iterator[Tensor]:
+        """A row `[I]` for each request, exact."""
+        chunks = self.recommender.retriever.chunks(asked.queries, asked.histories, False, asked.texts)
+        return (row for _, scores in chunks for row in scores)
+
+    def _some_scores(self, asked: Asked, asks: Sequence[Ask]) -> Iterator[Tensor]:
+        """A row `[I]` for each request, `-inf` where an item is no candidate: as many are fetched as it could hide."""
+        assert self.approximate is not None
+        hidden = [(len(ask.history) if ask.exclude_seen else 0) + len(ask.deny) for ask in asks]
+        counts = [OVERFETCH * ask.k + extra for ask, extra in zip(asks, hidden, strict=True)]
+        for query, ask, near in zip(
+            asked.queries, asks, self.approximate.candidates(asked.queries, counts), strict=True
+        ):
+            named = self._named(ask)
+            items, whole = (near, False) if named is None else (named, True)
+            yield self.approximate.score(query, ask.history, items, also_prior=not whole)
+
+    def _named(self, ask: Ask) -> np.ndarray | None:
+        """The items that a request names itself, by list or category; None where it names none."""
+        if ask.allow is not None:
+            return ask.allow
+        return None if ask.category is None else self.categories.get(ask.category, NO_ITEMS)
+
+    def _explained(self, ask: Ask, found: list[Recommendation], seconds: dict[str, float]) -> Answer:
+        if not ask.explain or not found:
+            return Answer(found, seconds)
+        began = time.perf_counter()
+        explained = self.recommender.explained(found, ask.history, ask.seed)
+        return Answer(explained, {**seconds, "explain": time.perf_counter() - began})
+
+    def _popular(self, ask: Ask) -> Answer:
+        began = time.perf_counter()
+        return Answer(self._best(self.popularity, ask, "popularity"), {"retrieve": time.perf_counter() - began})
+
+    def _best(self, scores: Tensor, ask: Ask, source: Literal["deftrec", "popularity"]) -> list[Recommendation]:
+        """The best of one row of scores `[I]` that may be recommended."""
+        keep = torch.ones(len(scores), dtype=torch.bool)
+        if ask.category is not None:
+            keep &= self._only(self.categories.get(ask.category, NO_ITEMS))
+        if ask.allow is not None:
+            keep &= self._only(ask.allow)
+        keep[torch.from_numpy(ask.deny)] = False
+        if ask.exclude_seen:
+            keep[torch.from_numpy(ask.history)] = False
+        found = top(scores.cpu().masked_fill(~keep, NOTHING)[None], ask.k)
+        ids = self.interactions.catalogue["item"]
+        return [
+            Recommendation(ids[item], self.titles[item], score, rank, source)
+            for rank, (item, score) in enumerate(
+                zip(found.items[0].tolist(), found.scores[0].tolist(), strict=True), start=1
+            )
+            if item >= 0
+        ]
+
+    def _only(self, numbers: np.ndarray) -> Tensor:
+        keep = torch.zeros(len(self.items), dtype=torch.bool)
+        keep[torch.from_numpy(numbers)] = True
+        return keep
+
+    def _trace(self, trace: Trace) -> Answer:
+        history = [self.items[number] for number in trace.history]
+        began = time.perf_counter()
+        paths = [self.plane(self.recommender.denoising_path(history, STEPS, seed)).tolist() for seed in trace.seeds]
+        return Answer(paths=paths, seconds={"generate": time.perf_counter() - began})
+
+
+def _attempt(work: Callable[P, Answer], *args: P.args, **kwargs: P.kwargs) -> Answer | Exception:
+    """What goes wrong with one job is its answer, and nobody else's."""
+    try:
+        return work(*args, **kwargs)
+    except Exception as error:
+        return error
+
+
+def answer_all(jobs: Sequence[Job]) -> list[Answer | Exception]:
+    """Answers of a batch that may span a switch: each job is answered by the engine that it was meant for."""
+    answers: dict[int, Answer | Exception] = {}
+    for engine in dict.fromkeys(job.engine for job in jobs):
+        places = [n for n, job in enumerate(jobs) if job.engine is engine]
+        answers.update(zip(places, engine.answer([jobs[n] for n in places]), strict=True))
+    return [answers[n] for n in range(len(jobs))]

@@ -1,0 +1,88 @@
+"""The retrieval score of an index's candidates, exact for each of them; other items are no candidates.
+
+Of unit vectors, those with the largest cosine are the nearest by distance too. Candidates are what the index finds,
+fetched beyond what a request hides, and all that the linear prior knows of the history, whose score may be large
+wherever the latent lies. Lists that a request names itself, and categories, are scored whole.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from deftrec.data import Sequences
+from deftrec.errors import ConfigError
+from deftrec.retrieval import Retriever
+from deftrec.retrieval.exact import Similarity
+from deftrec.serving.index.base import Index, Metric
+
+OVERFETCH = 4
+"""Candidates for each item of the list."""
+
+
+class Approximate:
+    """Scores by an index.
+
+    Args:
+        retriever: the exact score.
+        index: of its `vectors`.
+
+    Raises:
+        ConfigError: the score is of more than latents and prior.
+    """
+
+    def __init__(self, retriever: Retriever, index: Index) -> None:
+        if retriever.scorer is not None or (retriever.match is not None and retriever.text_weight):
+            raise ConfigError("this run scores every item by more than its latent; serve it with --index exact")
+        self._retriever, self._index = retriever, index
+
+    @staticmethod
+    def vectors(retriever: Retriever) -> np.ndarray:
+        """What an index holds. `[I, D]` float32"""
+        return _unit_for_cosine(retriever.latents, retriever.similarity)
+
+    @staticmethod
+    def metric(retriever: Retriever) -> Metric:
+        """What is near in an index of these vectors."""
+        return "inner" if retriever.similarity == "inner" else "l2"
+
+    def close(self) -> None:
+        """See `Index.close`."""
+        self._index.close()
+
+    def candidates(self, queries: Tensor, counts: list[int]) -> list[np.ndarray]:
+        """What the index finds for each query, `counts[n]` items or fewer. `[N, D]` -> N times `[counts[n]]`"""
+        asked = _unit_for_cosine(queries, self._retriever.similarity)
+        found = self._index.nearest(asked, min(len(self._retriever.latents), max(counts)))
+        return [row[:count][row[:count] >= 0] for row, count in zip(found, counts, strict=True)]
+
+    def score(self, query: Tensor, history: np.ndarray, items: np.ndarray, also_prior: bool) -> Tensor:
+        """A row of scores, `-inf` for what is no candidate.
+
+        Args:
+            query: `[D]`
+            history: item numbers, oldest first. `[n]`
+            items: candidates. `[c]`
+            also_prior: what the prior knows of the history is a candidate too.
+
+        Returns:
+            `[I]`
+        """
+        retriever = self._retriever
+        prior = retriever.prior if retriever.weight else None
+        if prior is not None and also_prior:
+            items = np.union1d(items, prior.neighbours[torch.from_numpy(np.unique(history))].numpy().ravel())
+        chosen = torch.from_numpy(np.asarray(items, np.int64))
+        histories = Sequences.from_lists([history])
+        latent = Retriever(retriever.latents[chosen], retriever.similarity, retriever.temperature)
+        scores = latent.scores(query[None], histories)[0].cpu()
+        if prior is not None:
+            scores = scores + retriever.weight * prior.scores(histories, retriever.recency)[0, chosen]
+        row = torch.full((len(retriever.latents),), float("-inf"))
+        row[chosen] = scores
+        return row
+
+
+def _unit_for_cosine(vectors: Tensor, similarity: Similarity) -> np.ndarray:
+    wanted = normalize(vectors, dim=-1) if similarity == "cosine" else vectors
+    return np.ascontiguousarray(wanted.cpu().float().numpy())

@@ -1,0 +1,80 @@
+"""FAISS in memory: a graph of neighbours (HNSW), or lists of compressed vectors (IVF-PQ) for very large catalogues."""
+
+from typing import Any
+
+import numpy as np
+
+from deftrec.errors import MissingExtraError
+from deftrec.serving.index.base import Index, Metric
+
+LINKS, BUILD_BREADTH = 32, 200
+"""Of the graph: neighbours of a vector; candidates while it is built."""
+PART = 8
+"""Components that IVF-PQ keeps in one byte."""
+TRAINING = 39
+"""Vectors that k-means wants for a centre."""
+
+
+def _faiss() -> Any:
+    try:
+        import faiss
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("faiss-cpu", "faiss", "--index faiss") from error
+    return faiss
+
+
+def _metric(faiss: Any, metric: Metric) -> Any:
+    return faiss.METRIC_INNER_PRODUCT if metric == "inner" else faiss.METRIC_L2
+
+
+class FaissIndex(Index):
+    """HNSW: fast and accurate, as large as the vectors and half as much again.
+
+    Args:
+        vectors: `[I, D]` float32
+        metric: what is near.
+    """
+
+    def __init__(self, vectors: np.ndarray, metric: Metric) -> None:
+        faiss = _faiss()
+        self._size = len(vectors)
+        self._parameters = faiss.SearchParametersHNSW
+        self._index = faiss.IndexHNSWFlat(vectors.shape[1], LINKS, _metric(faiss, metric))
+        self._index.hnsw.efConstruction = BUILD_BREADTH
+        self._index.add(np.ascontiguousarray(vectors, np.float32))
+
+    def nearest(self, queries: np.ndarray, count: int) -> np.ndarray:
+        """See `Index.nearest`."""
+        breadth = self._parameters(efSearch=max(64, 2 * count))
+        _, found = self._index.search(np.ascontiguousarray(queries, np.float32), count, params=breadth)
+        return np.asarray(found, np.int64)
+
+
+class IvfPqIndex(Index):
+    """IVF-PQ: a byte for every eight components, less accurate; a quarter of the lists are read.
+
+    Args:
+        vectors: `[I, D]` float32
+        metric: what is near.
+    """
+
+    def __init__(self, vectors: np.ndarray, metric: Metric) -> None:
+        faiss = _faiss()
+        count, width = vectors.shape
+        padded = np.zeros((count, -(-width // PART) * PART), np.float32)
+        padded[:, :width] = vectors
+        self._width = padded.shape[1]
+        lists = max(1, min(4096, int(count**0.5), count // TRAINING))
+        bits = max(1, min(8, int(np.log2(max(2, count // TRAINING)))))
+        kind = f"IVF{lists},PQ{self._width // PART}x{bits}"
+        self._index = faiss.index_factory(self._width, kind, _metric(faiss, metric))
+        self._index.nprobe = max(1, lists // 4)
+        self._index.train(padded)
+        self._index.add(padded)
+
+    def nearest(self, queries: np.ndarray, count: int) -> np.ndarray:
+        """See `Index.nearest`."""
+        padded = np.zeros((len(queries), self._width), np.float32)
+        padded[:, : queries.shape[1]] = queries
+        _, found = self._index.search(padded, count)
+        return np.asarray(found, np.int64)

@@ -1,0 +1,78 @@
+"""The process: everything opened, then served until it is told to stop."""
+
+from collections.abc import Callable
+
+import torch
+import uvicorn
+
+from deftrec.errors import ConfigError, DeftRecError
+from deftrec.serving.app import create_app
+from deftrec.serving.keys import Keys
+from deftrec.serving.logs import log, log_to
+from deftrec.serving.service import Service, load_engine
+from deftrec.serving.settings import Settings
+from deftrec.serving.store import SqlStore
+
+
+def open_service(settings: Settings) -> Service:
+    """Load the run and open the store.
+
+    Raises:
+        ConfigError: others could reach the service, and no keys are given.
+        DeftRecError: no run lies there, or the store does not answer.
+    """
+    keys = None if settings.api_keys is None else Keys.load(settings.api_keys)
+    if keys is None and not settings.loopback:
+        raise ConfigError(
+            f"--host {settings.host}: others could do everything; give --api-keys FILE ('deftrec api-key' makes one)"
+        )
+    store = SqlStore(settings.store_url)
+    return Service(settings, load_engine(settings.run, settings), store, keys)
+
+
+def serve_until_stopped(service: Service, ready: Callable[[str], None] = lambda address: None) -> None:
+    """Serve until interrupted; requests that are under way are answered first.
+
+    Args:
+        service: of `open_service`.
+        ready: told the address once it listens.
+
+    Raises:
+        DeftRecError: it could not listen there.
+    """
+    settings = service.settings
+    log_to()
+    server = _Server(
+        uvicorn.Config(
+            create_app(service),
+            host=settings.host,
+            port=settings.port,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=15,
+            timeout_graceful_shutdown=int(settings.deadline) + 5,
+            h11_max_incomplete_event_size=32 << 10,
+        ),
+        ready,
+    )
+    log("starting", run=service.engine.name, version=service.engine.version, threads=torch.get_num_threads())
+    try:
+        server.run()
+    except SystemExit as error:  # uvicorn's word for a port that is taken; its log says which
+        raise DeftRecError(f"cannot listen on {settings.host}:{settings.port}; choose another --port") from error
+
+
+class _Server(uvicorn.Server):
+    """Says where it listens."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[str], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
+        """See `uvicorn.Server.startup`."""
+        await super().startup(sockets)  # type: ignore[arg-type]
+        if self.started:
+            host, port = self.servers[0].sockets[0].getsockname()[:2]
+            self._ready(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")

@@ -1,0 +1,111 @@
+"""The service without HTTP: what the routes ask, and what all of them share."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from deftrec.serving.batching import Batcher
+from deftrec.serving.engine import Answer, Engine, Job, answer_all
+from deftrec.serving.holder import ModelHolder
+from deftrec.serving.keys import Keys
+from deftrec.serving.metrics import Metrics
+from deftrec.serving.rates import RateLimit
+from deftrec.serving.settings import Settings
+from deftrec.serving.store import EventStore
+from deftrec.serving.threads import Threads
+
+STORE_THREADS = 8
+"""Calls of the store that are under way at once."""
+
+
+@dataclass(frozen=True)
+class History:
+    """What a user took.
+
+    Attributes:
+        items: external ids that the run knows, oldest first: those of its data, then those of the store.
+        unknown: how many stored events are of items that the run does not know.
+    """
+
+    items: list[str]
+    unknown: int
+
+
+class Service:
+    """Store, model and queue together.
+
+    Args:
+        settings: its limits.
+        engine: the first run.
+        store: of events.
+        keys: None: everybody may do everything.
+    """
+
+    def __init__(self, settings: Settings, engine: Engine, store: EventStore, keys: Keys | None = None) -> None:
+        self.settings, self.store, self.keys = settings, store, keys
+        self.threads = Threads(STORE_THREADS, settings.queue, settings.deadline)
+        self.holder = ModelHolder(engine, settings.run.resolve().parent, lambda folder: load_engine(folder, settings))
+        self.limit = RateLimit(settings.rate, settings.burst)
+        self.metrics = Metrics(lambda: len(self.batcher))
+        self.batcher: Batcher[Job, Answer] = Batcher(
+            answer_all,
+            size=settings.batch,
+            queue=settings.queue,
+            wait=settings.wait_ms / 1000,
+            observe=self.metrics.batches.observe,
+        )
+
+    @property
+    def engine(self) -> Engine:
+        """The run that new requests are given to."""
+        return self.holder.current
+
+    async def history(self, engine: Engine, user: str) -> tuple[History, float]:
+        """What a user took as far as `engine` knows it, and the seconds that the store took.
+
+        Raises:
+            StoreUnavailableError: the store does not answer.
+        """
+        began = time.perf_counter()
+        stored = await self.threads.call(self.store.history, user, self.settings.user_history)
+        seconds = time.perf_counter() - began
+        self.metrics.stages.labels("store").observe(seconds)
+        own = [] if stored.erased else engine.own_history(user)
+        known = [item for item in stored.items if item in engine.numbers]
+        return History(own + known, len(stored.items) - len(known)), seconds
+
+    async def answer(self, job: Job, seconds: float | None = None) -> Answer:
+        """The model's answer; its `seconds` name the time in the queue too.
+
+        Args:
+            job: of the engine that the request began with.
+            seconds: until the request is given up; None: the settings'.
+
+        Raises:
+            OverloadedError: too many wait, or the time is up.
+        """
+        limit = self.settings.deadline if seconds is None else min(seconds, self.settings.deadline)
+        answer, queued = await self.batcher.submit(job, limit)
+        times = {"queue": queued, **answer.seconds}
+        for stage, took in times.items():
+            self.metrics.stages.labels(stage).observe(took)
+        return replace(answer, seconds=times)
+
+
+def load_engine(folder: Path, settings: Settings) -> Engine:
+    """A run whose first request is no slower than others.
+
+    Raises:
+        DeftRecError: it is missing, unfinished or damaged, or does not suit the settings' index.
+    """
+    engine = Engine.load(folder, settings.index, settings.store_url)
+    engine.warm()
+    return engine
+
+
+def numbers_of(engine: Engine, items: Sequence[str]) -> np.ndarray:
+    """Numbers of items that `engine` knows. `[n]` int64"""
+    return np.array([engine.numbers[item] for item in items], np.int64)

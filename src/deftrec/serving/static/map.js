@@ -1,0 +1,131 @@
+// The catalogue's latents on a sheet, with the history, the denoising paths and the results on it.
+
+import { makeSvg } from "./dom.js";
+
+const [WIDTH, HEIGHT, MARGIN] = [600, 516, 26];
+const REACH = 16;
+
+export class LatentMap {
+  /** `svg` to draw into, `tip` to name a dot in, `choose(item)` for a dot that was clicked. */
+  constructor(svg, tip, choose) {
+    this.svg = svg;
+    this.tip = tip;
+    this.items = [];
+    this.history = [];
+    this.found = [];
+    this.paths = [];
+    this.step = 1;
+    svg.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
+    svg.addEventListener("pointermove", (event) => this.name(this.nearest(event)));
+    svg.addEventListener("pointerleave", () => this.name(null));
+    svg.addEventListener("click", (event) => {
+      const item = this.nearest(event);
+      if (item) choose(item);
+    });
+  }
+
+  get steps() {
+    return this.paths[0]?.length ?? 0;
+  }
+
+  /** Change what is drawn: any of items, history, found, paths, step. */
+  show(changes) {
+    Object.assign(this, changes);
+    if (changes.items || changes.paths || changes.found || changes.history) this.frame();
+    this.draw();
+  }
+
+  /** Room for everything: the catalogue, and the paths that leave it. */
+  frame() {
+    const points = [...this.items, ...this.history, ...this.found].map((one) => one.place).concat(...this.paths);
+    if (!points.length) return;
+    const [xs, ys] = [0, 1].map((axis) => points.map((point) => point[axis]));
+    const [left, right, low, high] = [least(xs), most(xs), least(ys), most(ys)];
+    this.scale = Math.min(
+      (WIDTH - 2 * MARGIN) / Math.max(right - left, 1e-9), (HEIGHT - 2 * MARGIN) / Math.max(high - low, 1e-9));
+    this.centre = [(left + right) / 2, (low + high) / 2];
+  }
+
+  at([x, y]) {
+    return [WIDTH / 2 + (x - this.centre[0]) * this.scale, HEIGHT / 2 - (y - this.centre[1]) * this.scale];
+  }
+
+  draw() {
+    if (!this.centre) return;
+    const dots = this.items.map((one) => `M${this.line([one.place])}h0`).join("");
+    this.svg.replaceChildren(
+      ...(dots ? [makeSvg("path", { class: "dots", d: dots })] : []),
+      ...this.history.map((one, n) => this.square(one, n)),
+      ...this.paths.slice(1).map((path) => makeSvg("path", { class: "trail other", d: `M${this.line(path.slice(0, this.step))}` })),
+      ...this.stations(),
+      ...this.found.map((one) => this.numbered(one)),
+    );
+  }
+
+  line(points) {
+    return points.map((point) => this.at(point).map((value) => value.toFixed(1)).join(" ")).join("L");
+  }
+
+  square(one, n) {
+    const [x, y] = this.at(one.place);
+    const opacity = 0.35 + (0.65 * (n + 1)) / this.history.length;
+    return makeSvg("rect", { class: "taken-dot", x: x - 4.5, y: y - 4.5, width: 9, height: 9, opacity });
+  }
+
+  /** The first path up to the step that is shown, a dot for every step, the first one hollow. */
+  stations() {
+    const [path] = this.paths;
+    if (!path) return [];
+    const walked = path.slice(0, this.step);
+    return [
+      makeSvg("path", { class: "trail", d: `M${this.line(walked)}` }),
+      ...walked.map((point, n) => {
+        const [cx, cy] = this.at(point);
+        const last = n === walked.length - 1;
+        return makeSvg("circle", { class: n === 0 && !last ? "station start" : "station", cx, cy, r: last ? 5.5 : n === 0 ? 4 : 2 });
+      }),
+    ];
+  }
+
+  numbered(one) {
+    const [x, y] = this.at(one.place);
+    return makeSvg("g", { class: "found-dot", "data-item": one.item_id, transform: `translate(${x.toFixed(1)} ${y.toFixed(1)})` },
+      makeSvg("circle", { r: 9.5 }), makeSvg("text", {}, String(one.rank)));
+  }
+
+  /** Make a result's dot stand out, or none. */
+  light(id) {
+    for (const dot of this.svg.querySelectorAll(".found-dot")) {
+      const lit = dot.dataset.item === id;
+      dot.classList.toggle("lit", lit);
+      if (lit) this.svg.append(dot);
+    }
+  }
+
+  nearest(event) {
+    if (!this.centre) return null;
+    const box = this.svg.getBoundingClientRect();
+    const [x, y] = [((event.clientX - box.left) * WIDTH) / box.width, ((event.clientY - box.top) * HEIGHT) / box.height];
+    let [best, distance] = [null, REACH];
+    for (const one of [...this.found, ...this.history, ...this.items]) {
+      const [px, py] = this.at(one.place);
+      const far = Math.hypot(px - x, py - y);
+      if (far < distance) [best, distance] = [one, far];
+    }
+    return best;
+  }
+
+  name(item) {
+    this.tip.hidden = item === null;
+    this.svg.querySelector(".near")?.remove();
+    if (item === null) return;
+    const [x, y] = this.at(item.place);
+    this.tip.textContent = item.title;
+    this.tip.style.left = `${Math.min(84, Math.max(16, (100 * x) / WIDTH))}%`;
+    this.tip.style.top = `${(100 * y) / HEIGHT}%`;
+    this.svg.append(makeSvg("circle", { class: "near", cx: x, cy: y, r: 12 }));
+  }
+}
+
+const least = (values) => values.reduce((one, other) => Math.min(one, other));
+const most = (values) => values.reduce((one, other) => Math.max(one, other));

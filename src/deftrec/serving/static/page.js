@@ -1,0 +1,251 @@
+// The visit: a history is built by clicks, and everything else follows from it.
+
+import { onKeyWanted, request } from "./api.js";
+import { combobox } from "./combobox.js";
+import { byId, make } from "./dom.js";
+import { LatentMap } from "./map.js";
+import { rows, waiting } from "./results.js";
+
+const LENGTH = 10;
+const SHOWN = matchMedia("(max-width: 720px)").matches ? 4 : 9; // newest items of the history that are listed
+const PATHS = 8; // newest draws whose paths are drawn
+
+const state = {
+  history: [], // items, oldest first
+  user: null, // whose history it was at the start
+  category: "",
+  seeds: [], // draws since the history last changed; empty: the run's own answer
+  counts: new Map(), // item id -> in how many of those draws it was
+  limits: { history: 1000 },
+  explains: false,
+};
+const map = new LatentMap(byId("map"), byId("tip"), (item) => alike(item));
+let current = new AbortController();
+let playing = 0;
+
+// -- what is asked ---------------------------------------------------------------------------------------------
+
+const ids = () => state.history.slice(-state.limits.history).map((one) => one.item_id);
+
+const question = (more = {}) => ({
+  history: ids(), k: LENGTH, ...(state.category ? { category: state.category } : {}), ...more,
+});
+
+/** Ask for recommendations and paths; whatever was asked before is given up. */
+async function refresh(draw = {}) {
+  current.abort();
+  current = new AbortController();
+  const { signal } = current;
+  const results = byId("results");
+  results.setAttribute("aria-busy", "true");
+  if (!byId("found").children.length) byId("found").replaceChildren(...waiting(6));
+  try {
+    const [answer, paths] = await Promise.all([
+      request("/v1/recommendations", { body: question(draw), signal }), askPaths(signal),
+    ]);
+    failed(null);
+    results.setAttribute("aria-busy", "false");
+    if (draw.samples) for (const { item_id } of answer.items) state.counts.set(item_id, (state.counts.get(item_id) ?? 0) + 1);
+    showResults(answer);
+    showMap(answer.items, paths);
+  } catch (error) {
+    if (error.name === "AbortError") return;
+    results.setAttribute("aria-busy", "false");
+    failed(error, () => refresh(draw));
+  }
+}
+
+async function askPaths(signal) {
+  if (!state.history.length) return [];
+  const seeds = state.seeds.length ? state.seeds.slice(-PATHS).reverse() : [0];
+  return (await request("/v1/path", { body: { history: ids(), seeds }, signal })).paths;
+}
+
+async function explain(item) {
+  const answer = await request("/v1/recommendations", { body: { history: ids(), k: 1, allow: [item.item_id], explain: true } });
+  return answer.items[0].explanation;
+}
+
+async function alike(item) {
+  const dialog = byId("alike");
+  const list = dialog.querySelector(".found");
+  byId("alike-title").textContent = `More like ${item.title}`;
+  list.replaceChildren(...waiting(5));
+  if (!dialog.open) dialog.showModal();
+  try {
+    const { items } = await request(`/v1/items/${encodeURIComponent(item.item_id)}/similar?k=8`);
+    list.replaceChildren(...rows(items, { take: (one) => { dialog.close(); take(one); }, alike, explain: null, lit: () => {} }));
+  } catch (error) {
+    list.replaceChildren(make("li", {}, make("span", {}), make("p", { class: "wrong" }, error.message)));
+  }
+}
+
+// -- what changes it -------------------------------------------------------------------------------------------
+
+function changed(history, user = state.user) {
+  Object.assign(state, { history, user: history.length ? user : null, seeds: [], counts: new Map() });
+  showHistory();
+  refresh();
+}
+
+const take = (item) => changed([...state.history, item]);
+const drop = (place) => changed(state.history.filter((_, n) => n !== place));
+
+async function become(user) {
+  try {
+    changed((await request(`/v1/users/${encodeURIComponent(user)}/history`)).items, user);
+    failed(null);
+  } catch (error) {
+    failed(error, () => become(user));
+  }
+}
+
+function redraw() {
+  const seed = Math.floor(Math.random() * 2 ** 31);
+  state.seeds.push(seed);
+  refresh({ samples: 1, seed });
+}
+
+// -- what is shown ---------------------------------------------------------------------------------------------
+
+function showHistory() {
+  const { history } = state;
+  const first = Math.max(0, history.length - SHOWN);
+  const newest = history.slice(first).map((item, n) => {
+    const place = first + n;
+    const fresh = 0.35 + (0.65 * (n + 1)) / (history.length - first);
+    return make("li", { "--fresh": fresh }, item.title,
+      make("button", { type: "button", class: "icon", "aria-label": `Remove ${item.title}`, onclick: () => drop(place) }, "×"));
+  });
+  const more = first ? [make("li", { class: "more" }, `and ${first} older ${first === 1 ? "item" : "items"}`)] : [];
+  const held = byId("taken").contains(document.activeElement);
+  byId("taken").replaceChildren(...newest.reverse(), ...more);
+  if (held) (byId("taken").querySelector("button") ?? byId("title")).focus();
+  byId("nothing").hidden = history.length > 0;
+  byId("clear").hidden = !history.length;
+  byId("whose").hidden = state.user === null;
+  byId("whose").textContent = `Began as user ${state.user}; newest first.`;
+}
+
+function showResults({ items, seconds }) {
+  const draws = state.seeds.length ? { counts: state.counts, total: state.seeds.length } : null;
+  const popular = items[0]?.source === "popularity";
+  byId("results-title").textContent = popular ? "What most people take" : "Recommended next";
+  byId("took").textContent = `${Math.max(1, Math.round(1000 * seconds.total))} ms`;
+  const held = byId("found").contains(document.activeElement);
+  byId("found").replaceChildren(...rows(items, { take, alike, lit, explain: state.explains ? explain : null }, draws));
+  if (held) byId("results").focus({ preventScroll: true }); // its button is gone; go on from the list's beginning
+  byId("none").hidden = items.length > 0;
+  byId("redraw").hidden = popular || !state.history.length;
+  byId("settle").hidden = byId("draws").hidden = !draws;
+  if (draws) byId("draws").textContent = spread(draws, items);
+  byId("said").textContent = `${items.length} ${popular ? "popular items" : "recommendations"}, first ${items[0]?.title ?? "none"}`;
+}
+
+function spread({ counts, total }, items) {
+  if (total === 1) return "One draw of noise. Redraw to see how far the answer depends on it.";
+  const always = items.filter((one) => counts.get(one.item_id) === total).length;
+  return `${total} draws: ${counts.size} different items in all, ${always} of these in every draw.`;
+}
+
+function lit(item) {
+  map.light(item?.item_id ?? null);
+}
+
+function showMap(found, paths) {
+  cancelAnimationFrame(playing);
+  map.show({ history: state.history.slice(-50), found, paths, step: 1 });
+  byId("step-row").hidden = !paths.length;
+  byId("map-said").textContent = state.history.length
+    ? `${found.length} results near the end of the denoising path, after ${state.history.length} items of history.`
+    : `${found.length} popular items among the catalogue.`;
+  if (!paths.length) return;
+  byId("step").max = map.steps;
+  const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  if (still) return showStep(map.steps);
+  const began = performance.now();
+  const play = (now) => {
+    const step = Math.min(map.steps, 1 + Math.floor(Math.max(0, now - began) / 45));
+    showStep(step);
+    if (step < map.steps) playing = requestAnimationFrame(play);
+  };
+  play(began);
+}
+
+function showStep(step) {
+  byId("step").value = step;
+  byId("step-said").textContent = `${step} of ${map.steps}`;
+  map.show({ step });
+}
+
+/** Say what went wrong and how to try again; nothing once all is well. */
+function failed(error, again = null) {
+  const box = byId("failure");
+  box.hidden = error === null;
+  if (error === null) return;
+  box.querySelector("p").textContent = error.message;
+  box.querySelector("button").onclick = again;
+}
+
+// -- the beginning ---------------------------------------------------------------------------------------------
+
+onKeyWanted((wrong) => new Promise((given) => {
+  const door = byId("door");
+  byId("door-wrong").hidden = !wrong;
+  byId("key").value = "";
+  if (!door.open) door.showModal();
+  door.addEventListener("close", () => given(byId("key").value), { once: true });
+}));
+
+combobox(byId("title"), {
+  none: "No title holds these words.",
+  search: async (words) =>
+    (await request(`/v1/items?limit=12&q=${encodeURIComponent(words)}`)).items.map((item) => ({
+      label: item.title, note: item.categories[0] ?? "", value: item,
+    })),
+  choose: take,
+});
+combobox(byId("user"), {
+  none: "No user's id begins like this.",
+  eager: true,
+  search: async (words) =>
+    (await request(`/v1/users?limit=12&q=${encodeURIComponent(words)}`)).users.map((user) => ({
+      label: user.user_id, note: `${user.items} items`, value: user.user_id,
+    })),
+  choose: become,
+});
+byId("clear").addEventListener("click", () => changed([]));
+byId("redraw").addEventListener("click", redraw);
+byId("settle").addEventListener("click", () => changed(state.history));
+byId("category").addEventListener("change", (event) => {
+  state.category = event.target.value;
+  changed(state.history);
+});
+byId("step").addEventListener("input", (event) => {
+  cancelAnimationFrame(playing);
+  showStep(Number(event.target.value));
+});
+byId("alike").querySelector(".icon").addEventListener("click", () => byId("alike").close());
+byId("alike").addEventListener("click", (event) => {
+  if (event.target === byId("alike")) byId("alike").close(); // the backdrop
+});
+
+async function begin() {
+  try {
+    const about = await request("/v1/model");
+    byId("about").textContent =
+      `${about.dataset}: ${about.items.toLocaleString("en")} items, ${about.users.toLocaleString("en")} users · run ${about.run}`;
+    document.title = `DeftRec · ${about.dataset}`;
+    Object.assign(state, { limits: about.limits, explains: about.capabilities.explain });
+    byId("category").append(...about.categories.map((name) => make("option", { value: name }, name)));
+    byId("category-field").hidden = about.categories.length < 2;
+    const [{ items, shares }] = await Promise.all([request("/v1/map"), refresh()]);
+    byId("axes").textContent = `two main axes, ${Math.round(100 * (shares[0] + shares[1]))}% of the variance`;
+    map.show({ items });
+    failed(null);
+  } catch (error) {
+    failed(error, begin);
+  }
+}
+
+begin();

@@ -1,0 +1,100 @@
+// Rows of items: rank, title, score, why, and what can be done with them.
+
+import { make } from "./dom.js";
+
+const PARTS = { latent: "denoised token", text: "the model's words", prior: "taken together" };
+
+/** How the scores of a list lie between its worst and its best: 0.06 to 1. */
+function strengths(items) {
+  const scores = items.map((one) => one.score);
+  const [low, high] = [Math.min(...scores), Math.max(...scores)];
+  return scores.map((score) => (high > low ? 0.06 + (0.94 * (score - low)) / (high - low) : 1));
+}
+
+/** Rows for a list. `actions`: take(item), alike(item), explain(item) or null, lit(item or null); `draws`: id -> how often. */
+export function rows(items, actions, draws = null) {
+  const shares = strengths(items);
+  return items.map((item, n) => row(item, shares[n], actions, draws));
+}
+
+function row(item, share, actions, draws) {
+  const why = make("div", { class: "why", hidden: true });
+  const score = item.source === "popularity" ? `taken ${item.score} times` : item.score.toFixed(2);
+  const often = draws ? ` · in ${draws.counts.get(item.item_id)} of ${draws.total} draws` : "";
+  return make(
+    "li",
+    {
+      "data-item": item.item_id,
+      onmouseenter: () => actions.lit(item), onmouseleave: () => actions.lit(null),
+      onfocusin: () => actions.lit(item), onfocusout: () => actions.lit(null),
+    },
+    make("span", { class: "rank" }, String(item.rank)),
+    make(
+      "div",
+      {},
+      make("div", { class: "name" }, item.title),
+      item.categories.length ? make("div", { class: "kinds" }, item.categories.join(", ")) : null,
+      make("div", { class: "strength" },
+        make("span", { class: "bar" }, make("i", { "--share": `${100 * share}%` })),
+        make("span", {}, `${score}${often}`),
+        make("span", { class: "asks" },
+          actions.explain && item.source === "deftrec" ? whyButton(item, why, actions) : null,
+          make("button", { type: "button", class: "plain", "aria-label": `More like ${item.title}`, onclick: () => actions.alike(item) }, "More like this"))),
+    ),
+    make("div", { class: "actions" },
+      make("button", { type: "button", "aria-label": `Take ${item.title}`, onclick: () => actions.take(item) }, "Take")),
+    why,
+  );
+}
+
+function whyButton(item, why, actions) {
+  const button = make("button", {
+    type: "button", class: "plain", "aria-expanded": "false", "aria-label": `Why ${item.title}`,
+    onclick: async () => {
+      const open = why.hidden;
+      why.hidden = !open;
+      button.setAttribute("aria-expanded", String(open));
+      if (!open || why.dataset.known) return;
+      why.replaceChildren(make("span", { class: "wait" }), make("span", { class: "wait short" }));
+      try {
+        why.replaceChildren(...reasons(await actions.explain(item)));
+        why.dataset.known = "yes";
+      } catch (error) {
+        why.replaceChildren(make("p", { class: "wrong" }, error.message));
+      }
+    },
+  }, "Why?");
+  return button;
+}
+
+function reasons(explanation) {
+  const parts = [];
+  if (explanation.text) parts.push(make("p", {}, "The model reads: ", make("q", {}, explanation.text)));
+  const movers = explanation.movers.filter((one) => one.change > 0);
+  if (movers.length) {
+    const most = Math.max(...movers.map((one) => one.change));
+    parts.push(
+      make("p", { class: "soft" }, "What in the history moved it most"),
+      make("ul", {}, ...movers.map((one) =>
+        make("li", {}, one.title, make("span", { class: "bar", title: `+${one.change.toFixed(2)}` },
+          make("i", { "--share": `${(100 * one.change) / most}%` }))))),
+    );
+  } else parts.push(make("p", { class: "soft" }, "No single item of the history moved it up."));
+  const shares = Object.entries(explanation.shares).filter(([, share]) => share > 0.005);
+  if (shares.length) {
+    parts.push(
+      make("div", { class: "shares", role: "img", "aria-label": shares.map(([name, share]) => `${PARTS[name]} ${percent(share)}`).join(", ") },
+        ...shares.map(([name, share]) => make("i", { class: name, "--share": percent(share) }))),
+      make("ul", { class: "parts" }, ...shares.map(([name, share]) => make("li", {}, make("i", { class: name }), `${PARTS[name]} ${percent(share)}`))),
+    );
+  }
+  return parts;
+}
+
+const percent = (share) => `${Math.round(100 * share)}%`;
+
+/** Rows that wait for their words. */
+export function waiting(count) {
+  return Array.from({ length: count }, () =>
+    make("li", { "aria-hidden": "true" }, make("span", {}), make("div", {}, make("span", { class: "wait" }), make("span", { class: "wait short" }))));
+}

@@ -1,0 +1,21 @@
+"""What the service keeps: events and erasures, in SQLite or PostgreSQL."""
+
+from deftrec.serving.store.base import (
+    Appended,
+    Event,
+    EventConflictError,
+    EventStore,
+    StoredHistory,
+    StoreUnavailableError,
+)
+from deftrec.serving.store.sql import SqlStore
+
+__all__ = [
+    "Appended",
+    "Event",
+    "EventConflictError",
+    "EventStore",
+    "SqlStore",
+    "StoreUnavailableError",
+    "StoredHistory",
+]

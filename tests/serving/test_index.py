@@ -1,0 +1,135 @@
+"""Every index: it finds nearly what looking at everything finds, and what it finds is scored exactly."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from deftrec.data import Sequences
+from deftrec.errors import ConfigError
+from deftrec.retrieval import LinearPrior, Retriever
+from deftrec.serving.engine import Ask, Engine
+from deftrec.serving.index import Approximate, Index, Kind, Metric, build_index
+
+ITEMS, WIDTH = 3000, 20
+KINDS: list[Kind] = ["faiss", "faiss-ivfpq", "pgvector"]
+Build = Callable[[np.ndarray], Index]
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> Kind:
+    if request.param.startswith("faiss"):
+        pytest.importorskip("faiss", reason='FAISS: pip install "deftrec[faiss]"')
+    found: Kind = request.param
+    return found
+
+
+@pytest.fixture
+def url(kind: Kind, request: pytest.FixtureRequest) -> str:
+    return request.getfixturevalue("postgresql_server").get_uri() if kind == "pgvector" else "sqlite:///unused"
+
+
+def clouds(seed: int = 0) -> np.ndarray:
+    """Points in clusters, as latents lie."""
+    rng = np.random.default_rng(seed)
+    centres = rng.normal(size=(60, WIDTH))
+    points = centres[rng.integers(60, size=ITEMS)] + 0.4 * rng.normal(size=(ITEMS, WIDTH))
+    return np.asarray(points, np.float32)
+
+
+@pytest.mark.parametrize("metric", ["inner", "l2"])
+def test_it_finds_most_of_the_nearest(kind: Kind, url: str, metric: Metric) -> None:
+    vectors = clouds()
+    index = build_index(kind, vectors, metric, f"recall{metric}", url)
+    assert index is not None
+    queries = vectors[:50] + 0.1
+    products = queries @ vectors.T
+    near = products if metric == "inner" else products - np.square(vectors).sum(-1) / 2
+    exact = np.argsort(-near, axis=1, kind="stable")[:, :10]
+    found = index.nearest(queries, 40)
+    assert found.shape == (50, 40)
+    recall = np.mean([len(set(one) & set(other)) / 10 for one, other in zip(exact, found, strict=True)])
+    assert recall >= (0.9 if kind != "faiss-ivfpq" else 0.6)
+    assert all(len(set(row[row >= 0])) == (row >= 0).sum() for row in found), "nothing twice"
+    index.close()
+
+
+def test_asked_for_all_of_a_few_it_says_what_there_is(kind: Kind, url: str) -> None:
+    vectors = clouds()[:7]
+    index = build_index(kind, vectors, "inner", "few", url)
+    assert index is not None
+    found = index.nearest(vectors[:2], 7)
+    assert set(found[found >= 0]) <= set(range(7))
+    if kind != "faiss-ivfpq":
+        assert [sorted(row) for row in found.tolist()] == [list(range(7))] * 2
+    index.close()
+
+
+@pytest.mark.parametrize("similarity", ["cosine", "inner", "l2"])
+def test_candidates_are_scored_as_the_exact_score_does(similarity: str) -> None:
+    pytest.importorskip("faiss", reason='FAISS: pip install "deftrec[faiss]"')
+    latents = torch.from_numpy(clouds())
+    rng = np.random.default_rng(1)
+    prior = LinearPrior(
+        torch.from_numpy(rng.integers(ITEMS, size=(ITEMS, 5))), torch.rand(ITEMS, 5, generator=torch.manual_seed(0))
+    )
+    retriever = Retriever(latents, similarity, 0.2, prior=prior, weight=3.0, recency=0.5)  # type: ignore[arg-type]
+    index = build_index("faiss", Approximate.vectors(retriever), Approximate.metric(retriever), "x", "")
+    assert index is not None
+    approximate = Approximate(retriever, index)
+    queries = latents[:20] + 0.05
+    hits = 0
+    for n, near in enumerate(approximate.candidates(queries, [40] * 20)):
+        history = np.array([n, n + 100, n])
+        exact = retriever.scores(queries[n : n + 1], Sequences.from_lists([history]))[0]
+        row = approximate.score(queries[n], history, near, also_prior=True)
+        known = row > float("-inf")
+        assert set(near) <= set(np.flatnonzero(known.numpy()))
+        assert torch.allclose(row[known], exact[known], atol=1e-4)
+        hits += len(set(row.topk(10).indices.tolist()) & set(exact.topk(10).indices.tolist()))
+    assert hits >= 0.9 * 200
+
+
+def answers(engine: Engine, **more: object) -> list[object]:
+    user = engine.own_history(str(engine.interactions.users[0]))
+    history = np.array([engine.numbers[item] for item in user])
+    [answer] = engine.answer([Ask(engine, history, **more)])  # type: ignore[arg-type]
+    assert not isinstance(answer, Exception), answer
+    return [one.item for one in answer.found]
+
+
+def test_a_run_answers_as_without_an_index(kind: Kind, url: str, runs: Path, engine: Engine) -> None:
+    """The catalogue is small, so that over-fetching asks for all of it, whatever is hidden."""
+    indexed = Engine.load(runs / "first", kind, url)
+    some = np.arange(0, 24, 3)
+    for more in (
+        {"k": 5},
+        {"k": 5, "exclude_seen": False},
+        {"k": 5, "allow": some},
+        {"k": 5, "deny": some},
+        {"k": 5, "category": "red"},
+        {"k": 5, "category": "red", "allow": some},
+    ):
+        expected = answers(engine, **more)
+        if kind == "faiss-ivfpq":  # reads some of its lists alone
+            assert len(answers(indexed, **more)) > 0
+        else:
+            assert answers(indexed, **more) == expected
+    indexed.close()
+
+
+def test_pgvector_keeps_its_table_between_workers(runs: Path, postgresql_server) -> None:  # type: ignore[no-untyped-def]
+    url = postgresql_server.get_uri()
+    first, second = (Engine.load(runs / "first", "pgvector", url) for _ in range(2))
+    assert answers(first) == answers(second)
+    first.close()
+    second.close()
+
+
+def test_what_does_not_suit_is_refused(runs: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="lives in the store"):
+        Engine.load(runs / "first", "pgvector", f"sqlite:///{tmp_path / 'e.sqlite'}")
+    with pytest.raises(ConfigError, match="2,000 components"):
+        build_index("pgvector", np.zeros((3, 2001), np.float32), "l2", "wide", "postgresql://127.0.0.1:1/x")

@@ -1,0 +1,240 @@
+"""A whole visit of the page, in a real browser."""
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from answering import Start
+
+from deftrec.report.theme import variables
+from deftrec.serving.app import STATIC
+from deftrec.serving.engine import Engine
+from deftrec.serving.keys import Keys, add_key
+from deftrec.serving.store import StoreUnavailableError
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="the page is tested in a browser: pip install playwright")
+expect = sync_api.expect
+
+
+@pytest.fixture(scope="module")
+def browser() -> "Iterator[Browser]":
+    found = os.environ.get("DEFTREC_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    with sync_api.sync_playwright() as playwright:
+        own = Path(playwright.chromium.executable_path)
+        if found is None and not own.exists():
+            pytest.skip("no Chromium: install one, or run 'playwright install chromium'")
+        launched = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def page(browser: "Browser") -> "Iterator[Page]":
+    """A page that must ask nobody else, break no policy and throw nothing."""
+    opened = browser.new_page(viewport={"width": 1400, "height": 960}, reduced_motion="reduce")
+    opened.set_default_timeout(10_000)
+    wrong: list[str] = []
+    opened.on("pageerror", lambda error: wrong.append(str(error)))
+    opened.on("console", lambda said: wrong.append(said.text) if "Content Security Policy" in said.text else None)
+    opened.on("request", lambda asked: wrong.append(asked.url) if "//127.0.0.1:" not in asked.url else None)
+    opened.on("dialog", lambda dialog: wrong.append("a title ran as script"))
+    yield opened
+    opened.close()
+    assert wrong == []
+
+
+def titles(page: "Page", within: str = "#found") -> list[str]:
+    return page.locator(f"{within} .name").all_inner_texts()
+
+
+def settle(page: "Page") -> None:
+    page.wait_for_selector("#results[aria-busy=false] .name")
+
+
+def test_a_visit(page: "Page", served: Start, engine: Engine) -> None:
+    page.goto(served().address)
+    settle(page)
+    assert page.inner_text("#results-title") == "What most people take"
+    assert page.is_visible("#nothing")
+    assert "ring: 24 items, 60 users" in page.inner_text("#about")
+    assert page.locator("#map .found-dot").count() == 10
+
+    # A title is searched and taken by keyboard alone.
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.focus("#title")
+    page.keyboard.type("number 17")
+    page.wait_for_selector("#title-options li")
+    assert page.get_attribute("#title", "aria-expanded") == "true"
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#taken li")
+    expect(page.locator("#results-title")).to_have_text("Recommended next")
+    settle(page)
+    item = next(item for item, title in zip(engine.items, engine.titles, strict=True) if title == "number 17")
+    expected = [one.title for one in engine.recommender.recommend(history=[item])]
+    assert titles(page) == expected
+    assert "10 recommendations" in page.inner_text("#said")
+    assert page.locator("#map .taken-dot").count() == 1
+    assert page.inner_text("#step-said") == "20 of 20"
+    assert page.locator("#map .station").count() == 20
+
+    # Every take changes the answer, and whoever goes on by keyboard goes on from the new list.
+    page.locator("#found button", has_text="Take").first.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#found .name").first).not_to_have_text(expected[0])
+    assert page.evaluate("document.activeElement.id") == "results"
+    settle(page)
+    assert page.locator("#taken li").count() == 2
+    assert expected[0] not in titles(page)
+
+    # Why, and more like this.
+    page.locator("#found button", has_text="Why?").first.click()
+    page.wait_for_selector(".why .shares")
+    expect(page.locator("#found .why").first).to_contain_text("the history moved it")
+    first = titles(page)[0]
+    page.locator("#found button", has_text="More like this").first.click()
+    page.wait_for_selector("#alike .name")
+    assert page.inner_text("#alike-title") == f"More like {first}"
+    assert len(titles(page, "#alike")) == 8
+    page.keyboard.press("Escape")
+    assert page.is_hidden("#alike")
+
+    # Redrawn samples, and the way back.
+    own = titles(page)
+    for draw in (1, 2, 3):
+        page.click("#redraw")
+        expect(page.locator("#found")).to_contain_text(f"of {draw} draws")
+    assert "3 draws" in page.inner_text("#draws")
+    assert page.locator("#map .trail.other").count() == 2
+    page.click("#settle")
+    expect(page.locator("#draws")).to_be_hidden()
+    settle(page)
+    assert titles(page) == own
+
+    # The path, step by step.
+    page.focus("#step")
+    page.keyboard.press("Home")
+    assert page.inner_text("#step-said") == "1 of 20"
+    assert page.locator("#map .station").count() == 1
+
+    # A category, a removal, the end.
+    page.select_option("#category", "blue")
+    expect(page.locator("#found .kinds")).to_have_text(["blue"] * 10)
+    page.locator("#taken button").first.click()
+    expect(page.locator("#taken li")).to_have_count(1)
+    page.click("#clear")
+    expect(page.locator("#results-title")).to_have_text("What most people take")
+    assert page.is_visible("#nothing")
+
+
+def test_somebody_elses_history_is_a_start(page: "Page", served: Start, engine: Engine) -> None:
+    page.goto(served().address)
+    settle(page)
+    page.click("#user")
+    page.wait_for_selector("#user-options li")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#whose:not([hidden])")
+    user = engine.interactions.users[1]
+    assert user in page.inner_text("#whose")
+    expect(page.locator("#results-title")).to_have_text("Recommended next")
+    settle(page)
+    assert titles(page) == [one.title for one in engine.recommender.recommend(user)]
+
+
+def test_titles_are_text(page: "Page", served: Start) -> None:
+    page.goto(served().address)
+    settle(page)
+    page.fill("#title", "<script>")
+    page.wait_for_selector("#title-options li >> nth=2")
+    assert page.inner_text("#title-options li >> nth=0").startswith("<script>alert(")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#taken li")
+    assert page.inner_text("#taken li >> nth=0").startswith("<script>alert(")
+    settle(page)
+    assert page.locator("script").count() == 1, "its own"
+
+
+def test_empty_and_failed_are_said(page: "Page", served: Start) -> None:
+    server = served()
+    page.goto(server.address)
+    settle(page)
+    page.fill("#title", "nowhere to be found")
+    page.wait_for_selector("#title-options .said")
+    assert page.inner_text("#title-options") == "No title holds these words."
+    page.keyboard.press("Escape")
+
+    store = server.service.store
+    history = store.history
+
+    def away(*_: object) -> None:
+        raise StoreUnavailableError("away")
+
+    store.history = away
+    page.click("#user")
+    page.wait_for_selector("#user-options li")
+    page.locator("#user-options li").first.click()
+    page.wait_for_selector("#failure:not([hidden])")
+    assert "Try again in a moment" in page.inner_text("#failure p")
+    store.history = history
+    page.click("#failure button")
+    page.wait_for_selector("#whose:not([hidden])")
+    assert page.is_hidden("#failure")
+
+
+def test_a_guarded_service_asks_for_the_key(page: "Page", served: Start, tmp_path: Path) -> None:
+    key = add_key(tmp_path / "keys.json", "visitor", "read")
+    page.goto(served(keys=Keys.load(tmp_path / "keys.json")).address)
+    page.wait_for_selector("#door[open]")
+    page.fill("#key", "wrong")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#door-wrong:not([hidden])")
+    page.fill("#key", key)
+    page.keyboard.press("Enter")
+    settle(page)
+    assert page.evaluate("localStorage.length") == 0
+    page.reload()
+    settle(page)
+    assert page.locator("#door[open]").count() == 0
+
+
+@pytest.mark.parametrize("width", [320, 390, 768, 1024, 1400])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_width_and_both_schemes(page: "Page", served: Start, width: int, scheme: str) -> None:
+    page.set_viewport_size({"width": width, "height": 844})
+    page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+    page.goto(served().address)
+    settle(page)
+    page.locator("#found button", has_text="Take").first.click()
+    page.wait_for_selector("#taken li")
+    settle(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    light = sum(map(int, re.findall(r"\d+", background)[:3])) > 3 * 128
+    assert light == (scheme == "light")
+
+
+def test_everything_that_is_used_has_a_name(page: "Page", served: Start) -> None:
+    page.goto(served().address)
+    settle(page)
+    page.locator("#found button", has_text="Take").first.click()
+    page.wait_for_selector("#taken li")
+    settle(page)
+    nameless = page.evaluate(
+        """() => [...document.querySelectorAll('button, input, select, svg, dialog')].filter(one => !(
+            one.getAttribute('aria-label') || one.getAttribute('aria-labelledby') || one.textContent.trim()
+            || (one.labels && one.labels.length))).map(one => one.outerHTML)"""
+    )
+    assert nameless == []
+
+
+def test_the_colours_are_the_reports() -> None:
+    assert (STATIC / "theme.css").read_text(encoding="utf-8") == variables()
