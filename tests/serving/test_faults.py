@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 from answering import Start
+from event_stream import BATCH, Stream
 from killing import Killed
 
 from deftrec.serving.engine import Engine
 from deftrec.serving.store import SqlStore
-from stream import BATCH, Stream
 
 KILLS = int(os.environ.get("DEFTREC_KILLS", "3"))
 
