@@ -156,7 +156,9 @@ class PretrainedLanguageModel(LanguageModel):
             positions: `[B, T]` int64
             cache: of keys and values, where `caches` says so; None reads without one.
         """
-        inputs = self.positions.inputs(embeddings.to(self.dtype), mask, positions)
+        if self.dtype != torch.float32:  # else autocast decides: tokens may come in half the width, and stay so
+            embeddings = embeddings.to(self.dtype)
+        inputs = self.positions.inputs(embeddings, mask, positions)
         kept = {} if cache is None else {"past_key_values": cache, "use_cache": True}
         hidden: Tensor = self.model(**inputs, **kept).last_hidden_state
         return hidden if self.dtype == torch.float32 else hidden.float()
