@@ -23,13 +23,13 @@ from torch import Tensor
 from deftrec import Recommender
 from deftrec.data import NOTHING, Cases, make_split
 from deftrec.data.sequences import pad_histories
+from deftrec.data.words import item_categories
 from deftrec.diffusion import Sampling
 from deftrec.evaluation import paired_bootstrap
 from deftrec.evaluation.metrics import accuracy
 from deftrec.language import Layout, Preferences, PretrainedLanguageModel, guessed_category
 from deftrec.model import DeftRec
 from deftrec.retrieval import generate_queries, generate_texts
-from deftrec.training.pipeline import item_categories
 from deftrec.training.stages import target_ranks
 
 BATCH = 64
@@ -73,7 +73,7 @@ def with_right_words(recommender: Recommender, cases: Cases) -> Tensor:
     for start in range(0, len(cases), BATCH):
         which = np.arange(start, min(start + BATCH, len(cases)))
         packed = pad_histories(cases.histories, which, model.window)
-        layout = Layout(torch.from_numpy(packed.segments), torch.from_numpy(packed.positions))
+        layout = Layout.of(packed)
         items = torch.from_numpy(packed.items)
         wordings = [preferences.wording(cases.histories[n], int(cases.targets[n])) for n in which]
         text = torch.full((len(which), max(map(len, wordings))), NOTHING)

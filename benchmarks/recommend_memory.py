@@ -24,7 +24,7 @@ def measure(users: int, items: int) -> None:
     from deftrec import Config, Interactions, Recommender
     from deftrec.data import Meta, make_split
     from deftrec.evaluation import write_rankings
-    from deftrec.run import RunInfo
+    from deftrec.run import Run, RunInfo
     from deftrec.tokenizer import ItemFeatures
     from deftrec.training.pipeline import build_model, resolve
 
@@ -54,7 +54,7 @@ def measure(users: int, items: int) -> None:
         environment={},
         revision=None,
     )
-    recommender = Recommender(interactions, config, info, model, None)
+    recommender = Recommender(Run(interactions, config, info, model, None))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     with tempfile.TemporaryDirectory() as folder:
         write_rankings(Path(folder) / "rankings.parquet", recommender.recommend_all(10))

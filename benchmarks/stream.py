@@ -35,12 +35,12 @@ from deftrec.benchmark.machine import machine
 from deftrec.cli.console import Lines
 from deftrec.data import Cases, Sequences
 from deftrec.data.subset import subset
+from deftrec.data.words import texts_of
 from deftrec.evaluation import accuracy, ranks_from_scores
 from deftrec.files import write_json
 from deftrec.language.sentences import sentence_vectors
 from deftrec.language.weights import MINILM, model_folder
 from deftrec.later import Overlay
-from deftrec.training.pipeline import texts_of
 from deftrec.unseen.asking import ask
 
 POLICIES = ("keep", "update", "fine-tune", "retrain")

@@ -1,6 +1,6 @@
 """Why an item was recommended: the model's words, the history items that moved its score, and the score's parts."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -57,6 +57,10 @@ class Asked:
     queries: Tensor
     texts: Tensor | None
 
+    def first(self) -> "Asked":
+        """The first history alone."""
+        return Asked(self.histories.select([0]), self.queries[:1], None if self.texts is None else self.texts[:1])
+
 
 def reasons(
     retriever: Retriever, ask: Callable[[Sequences], Asked], history: np.ndarray, items: Sequence[int]
@@ -76,12 +80,12 @@ def reasons(
     asked = ask(Sequences.from_lists([history, *without]))
     chosen = torch.tensor(list(items), device=retriever.latents.device)
     shares = torch.cat(
-        [scores.log_softmax(-1)[:, chosen] for _, scores in _chunks(retriever, asked)]
+        [scores.log_softmax(-1)[:, chosen] for scores in _scores(retriever, asked)]
     )  # [1 + places, items]
     if not without:  # nothing is left to compare with but a score that is the same for all
         shares = torch.cat([shares, torch.full_like(shares, -float(np.log(len(retriever.latents))))])
     changes = (shares[0] - shares[1:]).T.tolist()
-    parts = _parts(replace(retriever, removed=None), ask(Sequences.from_lists([history])), chosen)
+    parts = _parts(replace(retriever, removed=None), asked.first(), chosen)
     return [
         Reasons(
             tuple(
@@ -96,8 +100,9 @@ def reasons(
     ]
 
 
-def _chunks(retriever: Retriever, asked: Asked) -> list[tuple[slice, Tensor]]:
-    return list(retriever.chunks(asked.queries, asked.histories, False, asked.texts))
+def _scores(retriever: Retriever, asked: Asked) -> Iterator[Tensor]:
+    """Of every item, for some of the histories after the others. Each `[n, I]`"""
+    return (scores for _, scores in retriever.chunks(asked.queries, asked.histories, False, asked.texts))
 
 
 def _parts(retriever: Retriever, asked: Asked, chosen: Tensor) -> dict[str, Tensor]:
@@ -109,7 +114,7 @@ def _parts(retriever: Retriever, asked: Asked, chosen: Tensor) -> dict[str, Tens
     }
     lifts, before = {}, torch.zeros_like(retriever.latents[:, 0])
     for name, form in forms.items():
-        [(_, scores)] = _chunks(form, asked)
+        [scores] = _scores(form, asked)
         lift = scores[0] - before
         lifts[name] = (lift - lift.mean())[chosen].clamp_min(0)
         before = scores[0]

@@ -16,7 +16,6 @@ from deftrec.config import Config
 from deftrec.data import Cases, Id, Interactions, Part, Sequences, make_split
 from deftrec.data.sequences import pad_histories
 from deftrec.diffusion import Sampling
-from deftrec.ensemble import Model
 from deftrec.errors import ConfigError, DataError, DeftRecError
 from deftrec.evaluation import Result, Seen, TargetRanks, evaluate, ranking_frame, ranks_from_scores
 from deftrec.explanation import Asked, reasons
@@ -25,9 +24,8 @@ from deftrec.hardware import default_device
 from deftrec.language import Layout, TextEngine
 from deftrec.later import Capabilities, Overlay, merge, read_overlay, start_of, write_overlay
 from deftrec.progress import Progress, Silent
-from deftrec.retrieval import Found, LinearPrior, Retriever, TextMatch, generate_queries, generate_texts, top
+from deftrec.retrieval import Found, Retriever, generate_queries, generate_texts, top
 from deftrec.run import Request, Run, RunInfo, load_run, read_model, save_run
-from deftrec.tokenizer import Scaling
 from deftrec.training.log import TrainingLog
 from deftrec.training.pipeline import Fitted, Pipeline
 
@@ -94,42 +92,28 @@ class Recommender:
     Use `Recommender.fit` or `Recommender.load`.
     """
 
-    def __init__(
-        self,
-        interactions: Interactions,
-        config: Config,
-        info: RunInfo,
-        model: Model,
-        prior: LinearPrior | None = None,
-        match: TextMatch | None = None,
-        scaling: Scaling | None = None,
-        overlay: Overlay | None = None,
-    ) -> None:
-        self.run = Run(interactions, config, info, model.eval(), prior, match, scaling)
-        self.overlay, self.config, self.info = overlay, config, info
-        known = merge(self.run, overlay)
+    def __init__(self, run: Run, overlay: Overlay | None = None) -> None:
+        run.model.eval()
+        self.run, self.overlay, self.config, self.info = run, overlay, run.config, run.info
+        known = merge(run, overlay)
         self.interactions, self.model = known.interactions, known.model
         self.catalogue = self.model.encode_catalogue()
-        new = self.interactions.n_items > interactions.n_items
+        prior, choice, text = run.prior, run.info.prior, run.info.text
+        new = self.interactions.n_items > run.interactions.n_items
         self.prior = prior.with_items(self.catalogue.latents) if prior is not None and new else prior
-        choice = info.prior
         self.retriever = replace(
-            Retriever.of(self.model, self.catalogue, config),
+            Retriever.of(self.model, self.catalogue, self.config),
             prior=self.prior,
             weight=choice.weight if choice and prior else 0.0,
             recency=choice.recency if choice else 0.0,
             match=known.match,
-            text_weight=info.text.weight if info.text and match else 0.0,
+            text_weight=text.weight if text and run.match else 0.0,
             removed=known.removed,
         )
 
     def with_overlay(self, overlay: Overlay | None) -> "Recommender":
         """The same run with what came after its training, instead of what came so far; every weight is shared."""
-        return self._of(self.run, overlay)
-
-    @classmethod
-    def _of(cls, run: Run, overlay: Overlay | None) -> "Recommender":
-        return cls(run.interactions, run.config, run.info, run.model, run.prior, run.match, run.scaling, overlay)
+        return Recommender(self.run, overlay)
 
     @property
     def fitted_on(self) -> Interactions:
@@ -209,7 +193,7 @@ class Recommender:
 
         def trained(fitted: Fitted) -> "Recommender":
             info, scaling = RunInfo.of(fitted, interactions), fitted.features.scaling
-            return cls(interactions, fitted.config, info, fitted.model, fitted.prior, fitted.match, scaling)
+            return cls(Run(interactions, fitted.config, info, fitted.model, fitted.prior, fitted.match, scaling))
 
         recommender = trained(
             pipeline.run(refit, None if on_train is None else lambda fitted: on_train(trained(fitted)))
@@ -250,7 +234,7 @@ class Recommender:
         """
         folder = Path(directory)
         run = load_run(folder, device or default_device())
-        return cls._of(run, read_overlay(folder, run.interactions))
+        return cls(run, read_overlay(folder, run.interactions))
 
     # -- recommending ------------------------------------------------------------------------------------------
 
@@ -381,14 +365,14 @@ class Recommender:
         scores = unit @ unit[number]
         scores[number] = float("-inf")
         scores[self.retriever.removed] = float("-inf")
-        return self._describe(top(scores[None], k), "deftrec")[0]
+        return self.describe(top(scores[None], k), "deftrec")[0]
 
     def denoising_path(self, history: Sequence[Id], steps: int = 20, seed: int = 0) -> Tensor:
         """The denoised latent after every step from a draw of noise, for plots. `[steps, D]`"""
         numbers = Sequences.from_lists([self.interactions.item_numbers(history)])
         packed = pad_histories(numbers, np.zeros(1, np.int64), self.model.window)
         device = self.catalogue.latents.device
-        layout = Layout(torch.from_numpy(packed.segments).to(device), torch.from_numpy(packed.positions).to(device))
+        layout = Layout.of(packed).to(device)
         sampling = replace(Sampling.of(self.config.diffusion), steps=steps, start="noise", samples=1)
         generator = torch.Generator(device).manual_seed(seed)
         items = torch.from_numpy(packed.items).to(device)
@@ -514,17 +498,18 @@ class Recommender:
         known = np.flatnonzero(histories.lengths > 0)
         if len(known):
             found = self._search(histories.select(known), k, exclude_seen, seed)
-            for n, one in zip(known, self._describe(found, "deftrec"), strict=True):
+            for n, one in zip(known, self.describe(found, "deftrec"), strict=True):
                 lists[n] = one
         if len(known) < len(histories):
             scores = self.popularity.float()
             scores[self.retriever.removed] = float("-inf")
-            popular = self._describe(top(scores[None], k), "popularity")[0]
+            popular = self.describe(top(scores[None], k), "popularity")[0]
             for n in np.flatnonzero(histories.lengths == 0):
                 lists[n] = popular
         return lists
 
-    def _describe(self, found: Found, source: Literal["deftrec", "popularity"]) -> list[list[Recommendation]]:
+    def describe(self, found: Found, source: Literal["deftrec", "popularity"]) -> list[list[Recommendation]]:
+        """What was found, under ids and titles of the user's own: a list a row, without places that hold no item."""
         ids = self.interactions.catalogue["item"]
         return [
             [

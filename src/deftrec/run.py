@@ -26,6 +26,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from deftrec.config import Config
 from deftrec.data import Fit, Interactions
+from deftrec.data.words import item_texts, item_titles
 from deftrec.ensemble import Model
 from deftrec.errors import DeftRecError
 from deftrec.files import write_text
@@ -35,7 +36,7 @@ from deftrec.retrieval import LinearPrior, SentenceMatch, TextMatch
 from deftrec.tokenizer import ItemFeatures, Scaling
 from deftrec.training.checkpoint import load_tensors, save_tensors
 from deftrec.training.fusion import PriorChoice, TextChoice
-from deftrec.training.pipeline import Fitted, build_match, build_model, item_texts, item_titles
+from deftrec.training.pipeline import Fitted, build_match, build_model
 from deftrec.training.start import Provenance
 
 M = TypeVar("M", bound=BaseModel)

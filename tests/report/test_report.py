@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -208,7 +209,7 @@ def test_a_curve_of_no_validation_is_left_out(recommender: Recommender, results:
     """A stage that stopped before its first validation has no metric to draw."""
     rows = [{"epoch": 1.0, "loss": 2.0, "seconds": 0.1}]
     info = recommender.info.model_copy(update={"history": {"joint": rows}})
-    shallow = Recommender(recommender.interactions, recommender.config, info, recommender.model, recommender.prior)
+    shallow = Recommender(replace(recommender.run, info=info))
     html = write_report(shallow, results, tmp_path / "report", pick_examples(recommender, n=1)).read_text()
     assert "Tokenizer, language model and diffusion: loss" in html
     assert "Tokenizer, language model and diffusion: validation" not in html

@@ -5,12 +5,13 @@ from pathlib import Path
 
 from deftrec.config import Config
 from deftrec.data import Interactions, make_split
+from deftrec.data.words import item_texts
 from deftrec.errors import ConfigError
 from deftrec.language.skeleton import hidden_size
 from deftrec.language.weights import MINILM
 from deftrec.recipe import adapt, load_recipe
 from deftrec.run import RunInfo, read_model
-from deftrec.training.pipeline import item_texts, resolve
+from deftrec.training.pipeline import resolve
 
 ITEMS = 10_000
 HISTORY = 20

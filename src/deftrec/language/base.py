@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from deftrec.data import NOTHING
+from deftrec.data import NOTHING, Packed
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,6 +21,11 @@ class Layout:
 
     segments: Tensor
     positions: Tensor
+
+    @classmethod
+    def of(cls, packed: Packed) -> "Layout":
+        """Where the histories of packed or padded rows lie."""
+        return cls(torch.from_numpy(packed.segments), torch.from_numpy(packed.positions))
 
     def to(self, device: torch.device) -> "Layout":
         """The layout on `device`."""

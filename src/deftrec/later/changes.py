@@ -17,6 +17,7 @@ from deftrec.config import Config
 from deftrec.data import Id, Interactions
 from deftrec.data.extend import conform, conformed_events, extended, unknown_events
 from deftrec.data.interactions import CATALOGUE_COLUMNS
+from deftrec.data.words import texts_of
 from deftrec.errors import DataError
 from deftrec.language.origin import check_origin, origin_in
 from deftrec.language.sentences import sentence_vectors
@@ -24,7 +25,6 @@ from deftrec.language.weights import MINILM, model_folder
 from deftrec.later.capabilities import Capabilities
 from deftrec.later.overlay import Overlay, changing, read_overlay, write_overlay
 from deftrec.run import RunInfo, read_run
-from deftrec.training.pipeline import texts_of
 
 Describe = Callable[[int], str]
 """Names a record of a file: "row 3"."""

@@ -9,12 +9,13 @@ from torch import Tensor
 from deftrec.collaborative import FoldIn
 from deftrec.data import Interactions, make_split
 from deftrec.data.extend import extended
+from deftrec.data.words import item_texts
 from deftrec.ensemble import Model
 from deftrec.errors import DeftRecError
 from deftrec.later.overlay import Overlay
 from deftrec.retrieval import SentenceMatch, TextMatch
 from deftrec.run import Run
-from deftrec.training.pipeline import build_match, item_texts
+from deftrec.training.pipeline import build_match
 
 
 @dataclass(frozen=True, eq=False)

@@ -103,6 +103,6 @@ def _batches(model: Model, histories: Sequences, device: torch.device) -> Iterat
         size = max(1, int(np.searchsorted(places, PLACES, side="right")))
         which = order[start : start + size]
         packed = pad_histories(histories, which, model.window)
-        layout = Layout(torch.from_numpy(packed.segments), torch.from_numpy(packed.positions)).to(device)
+        layout = Layout.of(packed).to(device)
         yield which, torch.from_numpy(packed.items).to(device), layout
         start += size

@@ -6,6 +6,7 @@ import numpy as np
 from torch import Tensor
 
 from deftrec.data import Id
+from deftrec.data.words import item_categories
 from deftrec.plane import Plane
 from deftrec.recommender import Recommendation, Recommender
 
@@ -28,8 +29,7 @@ class Catalogue:
         self.recommender, self.interactions = recommender, recommender.interactions
         self.items = [str(item) for item in self.interactions.catalogue["item"]]
         self.titles = [self.interactions.title(number) for number in range(len(self.items))]
-        words = self.interactions.catalogue["category"].to_list()
-        self.kinds = [[part.strip() for part in one.split("|") if part.strip()] for one in words]
+        self.kinds = item_categories(self.interactions)
         self.numbers = {item: number for number, item in enumerate(self.items)}
         self._users = {str(user): number for number, user in enumerate(self.interactions.users)}
 

@@ -220,14 +220,7 @@ class Engine(Catalogue):
         if ask.exclude_seen:
             keep[torch.from_numpy(ask.history)] = False
         found = top(scores.cpu().masked_fill(~keep, NOTHING)[None], ask.k)
-        ids = self.interactions.catalogue["item"]
-        return [
-            Recommendation(ids[item], self.titles[item], score, rank, source)
-            for rank, (item, score) in enumerate(
-                zip(found.items[0].tolist(), found.scores[0].tolist(), strict=True), start=1
-            )
-            if item >= 0
-        ]
+        return self.recommender.describe(found, source)[0]
 
     def _only(self, numbers: np.ndarray) -> Tensor:
         keep = torch.zeros(len(self.items), dtype=torch.bool)

@@ -96,7 +96,7 @@ class PackedBatches:
             row[: len(ids)] = ids
         return Worded(
             torch.from_numpy(padded.items),
-            Layout(torch.from_numpy(padded.segments), torch.from_numpy(padded.positions)),
+            Layout.of(padded),
             torch.tensor(targets),
             torch.from_numpy(text),
         )

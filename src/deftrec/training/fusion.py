@@ -13,6 +13,7 @@ from deftrec.data import Sequences as Histories
 from deftrec.evaluation.metrics import TargetRanks, accuracy, ranks_from_scores
 from deftrec.progress import Progress
 from deftrec.retrieval import LinearPrior, Retriever, hide, row_chunks
+from deftrec.training.stages import target_ranks
 
 USERS = 10_000
 """Validation users that are asked; each of them is scored once for every setting."""
@@ -87,11 +88,10 @@ def choose_text(
         cases: validation cases.
         exclude_seen: whether items of the history are no candidates.
     """
-    targets, values = torch.from_numpy(cases.targets), {}
+    values = {}
     for weight in sorted({0.0, *weights}):
-        chunks = replace(retriever, text_weight=weight).chunks(queries, cases.histories, exclude_seen, texts)
-        ranks = [ranks_from_scores(scores, targets[rows].to(scores.device)) for rows, scores in chunks]
-        values[weight] = accuracy(TargetRanks.concatenate(ranks), cutoffs=(10,))["ndcg@10"]
+        ranks = target_ranks(replace(retriever, text_weight=weight), queries, cases, exclude_seen, texts)
+        values[weight] = accuracy(ranks, cutoffs=(10,))["ndcg@10"]
     weight = sufficient(values)
     return TextChoice(weight, float(values[weight].mean()), float(values[0.0].mean()))
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-import polars as pl
 import torch
 
 from deftrec.collaborative import CollaborativeVectors, LightGCN
 from deftrec.config import Config
 from deftrec.data import Cases, Fit, Interactions, Split, make_split
+from deftrec.data.words import item_categories, item_texts, item_titles
 from deftrec.diffusion import Sampling
 from deftrec.ensemble import Ensemble, Model
 from deftrec.errors import ConfigError, DataError
@@ -467,27 +467,6 @@ def build_match(config: Config, texts: list[str], vectors: torch.Tensor | None) 
     if vectors is None:
         raise ConfigError("retrieval.text.match sentence compares sentence vectors: set text.encoder to minilm")
     return SentenceMatch(vectors, model_folder(config.text.model or MINILM), config.text.max_tokens)
-
-
-def item_titles(interactions: Interactions) -> list[str]:
-    """Of every item, empty where it has none."""
-    return interactions.catalogue["title"].to_list()
-
-
-def item_categories(interactions: Interactions) -> list[list[str]]:
-    """Of every item, in the order of the catalogue; `a|b` are two."""
-    return [[part.strip() for part in one.split("|") if part.strip()] for one in interactions.catalogue["category"]]
-
-
-def item_texts(interactions: Interactions) -> list[str]:
-    """Title, category and text of each item in one line; empty where there is nothing."""
-    return texts_of(interactions.catalogue)
-
-
-def texts_of(catalogue: pl.DataFrame) -> list[str]:
-    """The same of the rows of a catalogue: columns `title`, `category`, `text`."""
-    rows = catalogue.select("title", "category", "text").rows()
-    return [". ".join(part.replace("|", ", ") for part in row if part) for row in rows]
 
 
 def shuffled(cases: Cases, seed: int) -> Cases:

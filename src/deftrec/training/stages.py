@@ -120,10 +120,16 @@ class JointStage(Stage):
         return mean_accuracy(target_ranks(retriever, queries, self.cases, exclude_seen))
 
 
-def target_ranks(retriever: Retriever, queries: torch.Tensor, cases: Cases, exclude_seen: bool) -> TargetRanks:
-    """Where each target stands among all items, in chunks of users."""
+def target_ranks(
+    retriever: Retriever,
+    queries: torch.Tensor,
+    cases: Cases,
+    exclude_seen: bool,
+    texts: torch.Tensor | None = None,
+) -> TargetRanks:
+    """Where each target stands among all items, in chunks of users; arguments as for `Retriever.chunks`."""
     targets = torch.from_numpy(cases.targets).to(queries.device)
-    chunks = retriever.chunks(queries, cases.histories, exclude_seen)
+    chunks = retriever.chunks(queries, cases.histories, exclude_seen, texts)
     return TargetRanks.concatenate([ranks_from_scores(scores, targets[rows]) for rows, scores in chunks])
 
 

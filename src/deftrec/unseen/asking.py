@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from deftrec.data import Cases, Interactions, Sequences
-from deftrec.evaluation import TargetRanks, accuracy, ranks_from_scores
+from deftrec.evaluation import accuracy
 from deftrec.recommender import Recommender, ScoreParts
-from deftrec.retrieval import hide, row_chunks
+from deftrec.retrieval import Retriever
+from deftrec.training.stages import target_ranks
 
 CUTOFFS = (10, 50)
 SAMPLES = 2000
@@ -33,13 +34,8 @@ def ask_parts(
     """
     cases = translated(cases, whole, recommender.interactions)
     asked = recommender.ask(cases.histories)
-    targets = torch.from_numpy(cases.targets).to(asked.queries.device)
-    found = []
-    for part in parts:
-        chunks = recommender.retriever_of(part).chunks(asked.queries, cases.histories, True, asked.texts)
-        ranks = [ranks_from_scores(scores, targets[rows]) for rows, scores in chunks]
-        found.append(accuracy(TargetRanks.concatenate(ranks), CUTOFFS))
-    return found
+    ranks = [target_ranks(recommender.retriever_of(part), asked.queries, cases, True, asked.texts) for part in parts]
+    return [accuracy(one, CUTOFFS) for one in ranks]
 
 
 def translated(cases: Cases, whole: Interactions, known: Interactions) -> Cases:
@@ -64,12 +60,7 @@ def content_neighbours(vectors: Tensor, cases: Cases, newest: int | None) -> dic
     """
     unit = torch.nn.functional.normalize(vectors.float(), dim=-1)
     means = torch.stack([unit[history[-newest:] if newest else history].mean(0) for history in cases.histories])
-    ranks = []
-    for rows in row_chunks(len(cases), len(unit)):
-        part = cases.histories.select(range(rows.start, min(rows.stop, len(cases))))
-        scores = hide(torch.nn.functional.normalize(means[rows], dim=-1) @ unit.T, part)
-        ranks.append(ranks_from_scores(scores, torch.from_numpy(cases.targets[rows])))
-    return accuracy(TargetRanks.concatenate(ranks), CUTOFFS)
+    return accuracy(target_ranks(Retriever(unit, "cosine", 1.0), means, cases, True), CUTOFFS)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from torch import Tensor
 from deftrec.benchmark.machine import machine, versions
 from deftrec.config import Config
 from deftrec.data import Interactions
+from deftrec.data.words import texts_of
 from deftrec.errors import ConfigError
 from deftrec.evaluation import bootstrap_interval
 from deftrec.files import write_json
@@ -23,7 +24,6 @@ from deftrec.later import Overlay
 from deftrec.progress import Progress
 from deftrec.recommender import Recommender
 from deftrec.training.checkpoint import load_tensors, save_tensors
-from deftrec.training.pipeline import texts_of
 from deftrec.unseen.asking import ask, ask_parts, content_neighbours, of_equal_length, ratio
 from deftrec.unseen.holdout import Holdout
 from deftrec.unseen.result import Baseline, Compared, Row, UnseenResult, verdicts
