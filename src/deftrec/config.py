@@ -127,6 +127,9 @@ class ReasoningOptions(Options):
     weight: Weight = Field(0.0, description="of its language-model loss, 0.1 as published; 0: no words are learnt")
     rows: Count = Field(8, description="histories of a batch whose preference is learnt")
     history: Count = Field(50, description="newest items that are read before wording it")
+    alone_epochs: Annotated[int, Field(ge=0)] = Field(
+        0, description="passes over the users in which words alone are learnt, before all else"
+    )
     max_tokens: Count = Field(24, description="most word pieces of it")
     source: Literal["gold", "generated", "history"] = Field(
         "generated", description="what is a condition in training: the right words, own ones, or without the target"

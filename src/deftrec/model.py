@@ -162,6 +162,26 @@ class DeftRec(nn.Module):
             losses["loss"] = losses["loss"] + self.weights[name] * auxiliary
         return losses
 
+    def words_loss(self, worded: Worded) -> Tensor:
+        """Mean cross-entropy of a word piece of what is to be said of histories; their places are item numbers."""
+        reasoner, language = self._speaking()
+        numbers, places = torch.unique(worded.items.clamp_min(0), return_inverse=True)
+        features = self.features[numbers]
+        items = torch.where(worded.items == NOTHING, NOTHING, places)
+        read = self.tokens(self.item_tokenizer(features).ways, features, items, worded.layout)
+        loss, _ = reasoner.teach(language, read, worded.items.clamp_min(0), worded, conditioning=False)
+        return loss
+
+    def _speaking(self) -> tuple[Reasoner, PretrainedLanguageModel]:
+        """What puts a preference into words.
+
+        Raises:
+            ConfigError: this model has learnt no words.
+        """
+        if self.reasoner is None:
+            raise ConfigError("this run has learnt no words: train one with language.reasoning.weight above 0")
+        return self.reasoner, cast(PretrainedLanguageModel, self.language)
+
     def tokens(self, ways: Tensor, features: Tensor, items: Tensor, layout: Layout) -> Tensor:
         """What the language model reads at every place: the item's tokens, with the user's where there are any.
 
@@ -276,20 +296,19 @@ class DeftRec(nn.Module):
         Raises:
             ConfigError: this model has learnt no words.
         """
-        if self.reasoner is None:
-            raise ConfigError("this run has learnt no words: train one with language.reasoning.weight above 0")
+        reasoner, language = self._speaking()
         read = self.tokens(catalogue.ways, catalogue.features, items, layout)
-        return self.reasoner.generate(cast(PretrainedLanguageModel, self.language), read, layout, items)
+        return reasoner.generate(language, read, layout, items)
 
     @torch.no_grad()
     def say(self, catalogue: ItemLatents, items: Tensor, layout: Layout, engine: TextEngine | None = None) -> list[str]:
         """The text of `reason`, by another engine where one is given."""
-        language = cast(PretrainedLanguageModel, self.language)
-        if engine is None or self.reasoner is None:
+        reasoner, language = self._speaking()
+        if engine is None:
             return language.spell(self.reason(catalogue, items, layout).text.tolist())
         read = self.tokens(catalogue.ways, catalogue.features, items, layout)
-        prompts = self.reasoner.prompts(language, read, layout, items)
-        return language.spell(engine.generate(prompts, self.reasoner.options.max_tokens, language.end))
+        prompts = reasoner.prompts(language, read, layout, items)
+        return language.spell(engine.generate(prompts, reasoner.options.max_tokens, language.end))
 
 
 def seen_pairs(batch: Batch, asked: Tensor) -> Tensor:

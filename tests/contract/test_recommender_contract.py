@@ -64,7 +64,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     },
     "worded": {
         "language": {"kind": "pretrained", "model": BERT, "prompts": (PROMPT, "next : {history}"), "titles": 2}
-        | {"reasoning": {"weight": 0.1, "max_tokens": 8}},
+        | {"reasoning": {"weight": 0.1, "max_tokens": 8, "alone_epochs": 2}},
         "retrieval": {"prior": {"kind": "none"}, "text": {"match": "overlap"}},
     },
     "reasoning": {

@@ -85,7 +85,12 @@ class Reasoner(nn.Module):
             nn.init.zeros_(self.pooled.weight)
 
     def teach(
-        self, language: PretrainedLanguageModel, ways: Tensor, items: Tensor, worded: Worded
+        self,
+        language: PretrainedLanguageModel,
+        ways: Tensor,
+        items: Tensor,
+        worded: Worded,
+        conditioning: bool = True,
     ) -> tuple[Tensor, Reasoning | None]:
         """The loss of the right words, and the reasoning that training conditions on.
 
@@ -93,17 +98,18 @@ class Reasoner(nn.Module):
             ways: continuous tokens at the places of `worded`. `[R, L, K, D]`
             items: item numbers of these places. `[R, L]` int64
             worded: histories and words.
+            conditioning: whether a reasoning is wanted.
 
         Returns:
             mean cross-entropy of a word piece, scalar; reasoning with the text that `options.source` says, None where
-            words are no condition.
+            none is wanted or words are no condition.
         """
         reading = _Reading(language, ways, worded.layout, items)
         read = reading.read(worded.text)
         asked = worded.text != NOTHING
         before = torch.cat([read.question[:, None], read.words[:, :-1]], 1)
         loss = F.cross_entropy(self._logits(language, before[asked]).float(), worded.text[asked])
-        if not self.conditions:
+        if not (self.conditions and conditioning):
             return loss, None
         text = worded.text
         if self.options.source == "generated":

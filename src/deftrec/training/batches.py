@@ -8,9 +8,10 @@ import torch
 
 from deftrec.config import ObjectiveOptions
 from deftrec.data import NOTHING, Packed, Sequences
-from deftrec.data.sequences import pack_for_training, pack_last_targets, pad_histories
+from deftrec.data.sequences import pack_for_training, pack_last_targets
 from deftrec.language import Layout, Preferences, Worded
 from deftrec.model import Batch
+from deftrec.training.words import worded
 
 
 class PackedBatches:
@@ -59,10 +60,10 @@ class PackedBatches:
         """The batch of some rows."""
         items, targets = packed.items[which], packed.targets[which]
         layout = Layout(torch.from_numpy(packed.segments[which]), torch.from_numpy(packed.positions[which]))
-        worded = None if self.preferences is None else self._worded(self.preferences, packed, which, rng)
+        words = None if self.preferences is None else self._worded(self.preferences, packed, which, rng)
         if self.sampled is None:
             candidates = torch.arange(self.n_items)
-            return Batch(candidates, torch.from_numpy(items), torch.from_numpy(targets), layout, None, worded)
+            return Batch(candidates, torch.from_numpy(items), torch.from_numpy(targets), layout, None, words)
         # A sample: what the batch holds, and uniform draws beside it.
         drawn = rng.integers(0, self.n_items, self.sampled)
         present = np.concatenate([items[items != NOTHING], targets[targets != NOTHING]])
@@ -76,9 +77,9 @@ class PackedBatches:
         def place(numbers: np.ndarray) -> torch.Tensor:
             return torch.from_numpy(np.where(numbers == NOTHING, NOTHING, np.searchsorted(chosen, numbers)))
 
-        if worded is not None:  # its items are among those of the batch
-            worded = replace(worded, items=place(worded.items.numpy()), targets=place(worded.targets.numpy()))
-        return Batch(torch.from_numpy(chosen), place(items), place(targets), layout, log_q, worded)
+        if words is not None:  # their items are among those of the batch
+            words = replace(words, items=place(words.items.numpy()), targets=place(words.targets.numpy()))
+        return Batch(torch.from_numpy(chosen), place(items), place(targets), layout, log_q, words)
 
     def _worded(self, preferences: Preferences, packed: Packed, which: np.ndarray, rng: np.random.Generator) -> Worded:
         """Some places of some rows: the history up to there, what came next, and both in words."""
@@ -86,20 +87,10 @@ class PackedBatches:
         drawn = rng.permutation(len(rows))[: preferences.options.rows]
         histories, targets = [], []
         for row, place in zip(which[rows[drawn]], places[drawn], strict=True):
-            length = min(int(packed.positions[row, place]) + 1, preferences.options.history)
-            histories.append(packed.items[row, place + 1 - length : place + 1])
+            start = place - int(packed.positions[row, place])
+            histories.append(packed.items[row, start : place + 1])
             targets.append(int(packed.targets[row, place]))
-        padded = pad_histories(Sequences.from_lists(histories), np.arange(len(histories)), self.window)
-        wordings = [preferences.wording(history, target) for history, target in zip(histories, targets, strict=True)]
-        text = np.full((len(wordings), max(map(len, wordings))), NOTHING)
-        for row, ids in zip(text, wordings, strict=True):
-            row[: len(ids)] = ids
-        return Worded(
-            torch.from_numpy(padded.items),
-            Layout.of(padded),
-            torch.tensor(targets),
-            torch.from_numpy(text),
-        )
+        return worded(preferences, histories, targets, self.window)
 
 
 def batch_to(batch: Batch, device: torch.device) -> Batch:

@@ -12,7 +12,7 @@ import torch
 
 from deftrec.collaborative import CollaborativeVectors, LightGCN
 from deftrec.config import Config
-from deftrec.data import Cases, Fit, Interactions, Split, make_split
+from deftrec.data import Cases, Fit, Interactions, Sequences, Split, make_split
 from deftrec.data.words import item_categories, item_texts, item_titles
 from deftrec.diffusion import Sampling
 from deftrec.ensemble import Ensemble, Model
@@ -43,6 +43,7 @@ from deftrec.training.loop import Plan, Stage, Trained, train
 from deftrec.training.shared import SharedStages, StageResult
 from deftrec.training.stages import CollaborativeStage, JointStage, TokenizerStage, mean_accuracy, target_ranks
 from deftrec.training.start import Provenance, Start
+from deftrec.training.words import WordsStage
 
 T = TypeVar("T")
 
@@ -300,6 +301,9 @@ class Pipeline:
                 model.freeze_tokenizer()
         elif config.tokenizer.training == "frozen":
             self._train_tokenizer(model, seed, prefix + "tokenizer" + suffix)
+        preferences = self._preferences(model)
+        if preferences is not None and self.start is None:
+            self._train_words(model, preferences, self.split.training(fit), seed, prefix + "words" + suffix)
         batches = PackedBatches(
             self.split.training(fit),
             self.interactions.n_items,
@@ -308,7 +312,7 @@ class Pipeline:
             targets=options.targets,
             objective=config.objective,
             seed=seed,
-            preferences=self._preferences(model),
+            preferences=preferences,
         )
         stage = JointStage(model, batches, self.validation, config, self.dtype, prefix + "joint" + suffix)
         minutes = math.inf if options.minutes is None else options.minutes / int(options.members)
@@ -361,6 +365,28 @@ class Pipeline:
         )
         self._train(stage, plan)
         model.freeze_tokenizer()
+
+    def _train_words(
+        self, model: DeftRec, preferences: Preferences, sequences: Sequences, seed: int, name: str
+    ) -> None:
+        """What tokens are called, before what comes next."""
+        epochs, options = preferences.options.alone_epochs, self.config.training
+        if not epochs:
+            return
+        plan = Plan(
+            epochs=epochs,
+            learning_rate=float(options.learning_rate),
+            slow_factor=options.language_learning_rate_factor,
+            patience=epochs,
+            dtype=self.dtype,
+            stop_after=epochs,
+            warmup_steps=options.warmup_steps,
+            final_rate=options.final_rate,
+            weight_decay=options.weight_decay,
+            clip=options.clip,
+            checkpoint_seconds=options.checkpoint_seconds,
+        )
+        self._train(WordsStage(model, sequences, preferences, seed, name), plan)
 
     def _train(self, stage: Stage, plan: Plan) -> Trained:
         checkpoints = None if self.work is None else self.work / "checkpoints"

@@ -1,0 +1,91 @@
+"""Words to be learnt of histories: beside the next item, and in passes of their own before it."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from deftrec.data import NOTHING, Sequences
+from deftrec.data.sequences import pad_histories
+from deftrec.language import Layout, Preferences, Worded
+from deftrec.model import DeftRec
+from deftrec.training.loop import Stage
+
+ROWS = 64
+"""Histories of a batch of which nothing but words is learnt."""
+
+
+def worded(preferences: Preferences, histories: Sequence[np.ndarray], targets: Sequence[int], window: int) -> Worded:
+    """Histories, of each no more items than are read, and what is to be said when `targets` came next."""
+    histories = [history[-preferences.options.history :] for history in histories]
+    padded = pad_histories(Sequences.from_lists(histories), np.arange(len(histories)), window)
+    wordings = [preferences.wording(history, target) for history, target in zip(histories, targets, strict=True)]
+    text = np.full((len(wordings), max(map(len, wordings))), NOTHING)
+    for row, ids in zip(text, wordings, strict=True):
+        row[: len(ids)] = ids
+    return Worded(
+        torch.from_numpy(padded.items), Layout.of(padded), torch.tensor(np.asarray(targets)), torch.from_numpy(text)
+    )
+
+
+class WordsAlone(nn.Module):
+    """The loss of the words of a batch, and nothing else.
+
+    Args:
+        model: has learnt words to say.
+    """
+
+    def __init__(self, model: DeftRec) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch: Worded) -> dict[str, Tensor]:
+        """`loss`, scalar."""
+        return {"loss": self.model.words_loss(batch)}
+
+
+class WordsStage(Stage):
+    """Every user's history, cut at a place drawn anew in each pass, and the preference it shows.
+
+    A pre-trained model reads continuous tokens that mean nothing to it yet, and small data have few batches: here it
+    learns what they are called before it learns what comes next.
+
+    Args:
+        model: whose words are taught.
+        sequences: training interactions.
+        preferences: what is to be said.
+        seed: of order and places.
+        name: of logs and checkpoints.
+    """
+
+    def __init__(self, model: DeftRec, sequences: Sequences, preferences: Preferences, seed: int, name: str) -> None:
+        self.name, self.module, self.model = name, WordsAlone(model), model
+        self.sequences, self.preferences, self.seed = sequences, preferences, seed
+        self.users = (sequences.lengths > 1).nonzero()[0]
+
+    def epoch(self, number: int) -> tuple[int, Iterator[Worded]]:
+        """See `Stage.epoch`."""
+        rng = np.random.default_rng([self.seed, number])
+        order = rng.permutation(self.users)
+        places = rng.integers(1, self.sequences.lengths[order])  # of the target; one item at least lies before it
+        starts = range(0, len(order), ROWS)
+
+        def build(part: slice) -> Worded:
+            lists = [(self.sequences[user], place) for user, place in zip(order[part], places[part], strict=True)]
+            return worded(
+                self.preferences,
+                [items[:place] for items, place in lists],
+                [int(items[place]) for items, place in lists],
+                self.model.window,
+            ).to(self.model.features.device)
+
+        return len(starts), (build(slice(start, start + ROWS)) for start in starts)
+
+    def validate(self) -> dict[str, float]:
+        """Nothing: it runs for a fixed number of passes."""
+        return {}
+
+    def slow_parameters(self) -> set[nn.Parameter]:
+        """See `Stage.slow_parameters`."""
+        return set(self.model.language.parameters())
