@@ -1,6 +1,8 @@
 """What this machine multiplies fast."""
 
+import time
 import warnings
+from functools import lru_cache
 
 import torch
 
@@ -28,3 +30,17 @@ def training_dtype(precision: str, device: torch.device) -> torch.dtype:
             stacklevel=2,
         )
     return torch.bfloat16 if precision == "bf16" else torch.float32
+
+
+@lru_cache
+def matrix_rate(device: torch.device, dtype: torch.dtype, size: int = 1024, seconds: float = 0.2) -> float:
+    """Operations a second (a product and a sum are two) of square matrix products: the best of those in `seconds`."""
+    one, other = torch.ones(2, size, size, device=device, dtype=dtype)  # nothing drawn: training would go on otherwise
+    best, end = float("inf"), time.monotonic() + seconds
+    while time.monotonic() < end:
+        started = time.perf_counter()
+        one @ other
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        best = min(best, time.perf_counter() - started)
+    return float(2 * size**3 / best)

@@ -24,8 +24,13 @@ PLAIN_SECONDS = 5.0
 PLAIN_WIDTH = 120
 DOWNLOAD = "downloading"
 
-FIGURES = {"loss": "loss", "validation ndcg@10": "validation NDCG@10", "seconds": "s"}
-"""What is shown of an epoch's figures, and how it is called."""
+FIGURES = {
+    "loss": "loss {:.4f}",
+    "validation ndcg@10": "validation NDCG@10 {:.4f}",
+    "seconds": "{:.1f} s",
+    "matrix share": "{:.0%} of the matrix rate",
+}
+"""What is shown of an epoch's figures, and how."""
 
 
 class Stopped(Exception):  # noqa: N818 - it is no error
@@ -97,7 +102,7 @@ class Bars:
         """See `Progress.advance`."""
         self._bar.update(self._tasks[task], advance=units)
         if values:
-            short = figures({key: value for key, value in values.items() if key != "seconds"})
+            short = figures({key: values[key] for key in ("loss", "validation ndcg@10") if key in values})
             self._bar.update(self._tasks[task], figures=short.replace("validation ", ""))
 
     def end(self, task: str) -> None:
@@ -165,11 +170,7 @@ class Lines:
 
 def figures(values: Mapping[str, float]) -> str:
     """The figures of an epoch that tell how training goes, in one line."""
-    parts = []
-    for key, name in FIGURES.items():
-        if key in values:
-            parts.append(f"{values[key]:.1f} {name}" if key == "seconds" else f"{name} {values[key]:.4f}")
-    return "  ".join(parts)
+    return "  ".join(form.format(values[key]) for key, form in FIGURES.items() if key in values)
 
 
 class _Count(ProgressColumn):

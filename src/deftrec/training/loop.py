@@ -18,6 +18,7 @@ from deftrec.progress import Progress
 from deftrec.training.average import AveragedWeights
 from deftrec.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
 from deftrec.training.log import TrainingLog
+from deftrec.training.throughput import Throughput
 
 
 class Stage(ABC):
@@ -128,10 +129,11 @@ def train(
     progress.advance(stage.name, state.epoch)
     saved = time.monotonic()
     horizon = _horizon(plan, state)
+    throughput = Throughput(stage.module, plan.dtype)
     while not state.finished:
         started = time.monotonic()
         horizon = _horizon(plan, state)
-        row = _train_epoch(stage, plan, state.epoch, horizon, module, optimizer, average, accelerator)
+        row = _train_epoch(stage, plan, state.epoch, horizon, module, optimizer, average, accelerator, throughput)
         row["seconds"] = time.monotonic() - started
         state.epoch += 1
         state.finished = state.epoch >= last or state.seconds + row["seconds"] >= plan.seconds
@@ -178,20 +180,23 @@ def _train_epoch(
     optimizer: Any,
     average: AveragedWeights,
     accelerator: Accelerator,
+    throughput: Throughput,
 ) -> dict[str, float]:
     """One pass over the data; mean losses."""
     module.train()
     steps, batches = stage.epoch(epoch)
     sums: dict[str, Tensor] = {}
     device_type = accelerator.device.type
+    started = time.monotonic()
     for number, batch in enumerate(batches):
+        throughput.count(batch)
         rate = _rate(plan, epoch, number, steps, horizon)
         for group in optimizer.param_groups:
             group["lr"] = rate * group["factor"]
-        with torch.autocast(device_type, plan.dtype, enabled=plan.dtype != torch.float32):
-            losses = module(batch)
         last = (number + 1) % plan.accumulation == 0 or number + 1 == steps
         group = min(plan.accumulation, steps - number // plan.accumulation * plan.accumulation)
+        with torch.autocast(device_type, plan.dtype, enabled=plan.dtype != torch.float32):
+            losses = module(batch)
         accelerator.backward(losses["loss"] / group)
         if last:
             accelerator.clip_grad_norm_(module.parameters(), plan.clip)
@@ -201,6 +206,8 @@ def _train_epoch(
         for name, value in losses.items():
             sums[name] = sums.get(name, torch.zeros((), device=value.device)) + value.detach()
     means = {name: float(value) / max(1, steps) for name, value in sums.items()}
+    if (share := throughput.share(steps, time.monotonic() - started)) is not None:
+        means["matrix share"] = share
     if not math.isfinite(means.get("loss", 0.0)):
         raise DeftRecError(
             f"{stage.name}: the loss of epoch {epoch + 1} is not a number; lower the learning rate "
