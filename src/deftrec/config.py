@@ -315,12 +315,17 @@ class FineTuningOptions(Options):
 class PriorOptions(Options):
     """A linear collaborative prior added to the retrieval score, on a recency-weighted history.
 
-    EASE (Steck 2019) knows what is taken together, SLIT (Choi et al. 2021) what is taken next; validation chooses.
+    EASE (Steck 2019) knows what is taken together, SLIT (Choi et al. 2021) what is taken next, the graph (GF-CF, Shen
+    et al. 2021) what is taken by those who took the same; validation chooses.
     """
 
-    kind: Literal["any", "ease", "slit", "none"] = Field("any", description="any: whichever validation prefers")
+    kind: Literal["any", "ease", "slit", "graph", "none"] = Field(
+        "any", description="any: whichever validation prefers"
+    )
     regularisation: tuple[Positive, ...] = Field((50.0, 300.0), description="of EASE; validation chooses")
-    recency: tuple[Weight, ...] = Field((0.0, 0.25, 0.5, 1.0), description="p of (1 + age)^-p; validation chooses")
+    recency: tuple[Weight, ...] = Field(
+        (0.0, 0.25, 0.5, 1.0), description="p of (1 + age)^-p, of EASE and the graph; validation chooses"
+    )
     slit_regularisation: tuple[Positive, ...] = Field((100.0, 1000.0), description="of SLIT; validation chooses")
     slit_recency: tuple[Weight, ...] = Field((0.5,), description="the same p for SLIT, which is fitted with it")
     weights: tuple[Weight, ...] = Field(

@@ -52,6 +52,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "bf16": {"training": {"precision": "bf16"}},
     "ensemble": {"training": {"members": 2}},
     "slit-prior": {"retrieval": {"prior": {"kind": "slit"}}},
+    "graph-prior": {"retrieval": {"prior": {"kind": "graph"}}},
     "no-prior": {"retrieval": {"prior": {"kind": "none"}}},
     "text-alone": {"collaborative": {"encoder": "none"}, "text": {"encoder": "minilm", "model": BERT}},
     "both-vectors": {"text": {"encoder": "minilm", "model": BERT}, "tokenizer": {"drop_collaborative": 0.5}},

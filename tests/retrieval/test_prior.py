@@ -1,4 +1,4 @@
-"""EASE and SLIT against their closed forms."""
+"""EASE, SLIT and the graph's filter against their closed forms."""
 
 import numpy as np
 import pytest
@@ -137,6 +137,22 @@ def test_slit_is_fitted_on_a_sample_where_there_are_too_many_places(monkeypatch:
     monkeypatch.setattr(prior, "SLIT_ROWS", 600)  # of 1,320
     fitted = as_matrix(LinearPrior.slit(Sequences.from_lists(ring), 30, 1.0, 1.0, neighbours=30, max_items=30))
     assert fitted.argmax(1).tolist() == [(item + 1) % 30 for item in range(30)]
+
+
+@pytest.mark.parametrize("most", [30, 10])
+def test_the_graphs_filter_is_a_step_there_and_back(most: int) -> None:
+    """A walk from an item to one who took it and to what that one took, each degree shared by root (GF-CF, eq. 5)."""
+    lists = [*many(), [], [4, 4]]
+    fitted = as_matrix(LinearPrior.graph(Sequences.from_lists(lists), 30, neighbours=30, max_items=most))
+    counts = np.bincount(np.concatenate([np.unique(one) for one in lists]).astype(np.int64), minlength=30)
+    popular = set(np.argsort(-counts, kind="stable")[:most].tolist())
+    taken = [popular.intersection(one) for one in lists]
+    expected = torch.zeros(30, 30, dtype=torch.float64)
+    for mine in taken:
+        for item in mine:
+            for other in mine:
+                expected[item, other] += 1 / len(mine) / np.sqrt(counts[item] * counts[other])
+    torch.testing.assert_close(fitted, expected.float(), atol=1e-6, rtol=1e-5)
 
 
 def test_later_items_borrow_the_score_of_their_nearest(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,11 +11,11 @@ from deftrec.data import Cases, Sequences
 from deftrec.evaluation import accuracy
 from deftrec.progress import Silent
 from deftrec.retrieval import LinearPrior, Retriever, exact
-from deftrec.training.fusion import choose_prior
+from deftrec.training.fusion import PriorChoice, choose_prior
 from deftrec.training.stages import target_ranks
 
 ITEMS, D = 20, 6
-OPTIONS = PriorOptions(regularisation=(1.0, 50.0), recency=(0.0, 1.0), weights=(3.0, 50.0), neighbours=9)
+OPTIONS = PriorOptions(kind="ease", regularisation=(1.0, 50.0), recency=(0.0, 1.0), weights=(3.0, 50.0), neighbours=9)
 
 
 def blocks(users: int = 60) -> tuple[Sequences, Cases]:
@@ -56,6 +56,20 @@ def test_the_best_setting_is_found(size: int, exclude_seen: bool, monkeypatch: p
         lost = values[best] - values[*best[:2], weight]
         error = float(lost.std(correction=0)) / len(cases) ** 0.5
         assert (float(lost.mean()) > error) == (weight < choice.weight) or weight > choice.weight
+
+
+def test_any_is_the_best_of_the_kinds() -> None:
+    training, cases = blocks()
+    latent, queries = retriever(), torch.randn(len(cases), D)
+
+    def chosen(kind: str) -> PriorChoice:
+        options = OPTIONS.model_copy(update={"kind": kind, "weights": (50.0,)})
+        return choose_prior(options, training, latent, queries, cases, True, Silent())
+
+    alone = [chosen(kind) for kind in ("ease", "slit", "graph")]
+    assert len({choice.ndcg for choice in alone}) > 1
+    best = max(alone, key=lambda choice: choice.ndcg)
+    assert chosen("any") == best
 
 
 def test_a_prior_that_adds_nothing_is_left_out() -> None:

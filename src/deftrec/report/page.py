@@ -13,6 +13,7 @@ from deftrec.run import RunInfo
 from deftrec.wording import COLUMNS, duration, groups, meaning, metric_name, with_interval
 
 SHOWN_HISTORY = 6
+PRIORS = {"ease": "EASE", "slit": "SLIT", "graph": "linear graph filter"}
 LEGEND = (
     ("dots", "&bull;", "items"),
     ("past", "&#9632;", "history, the newest strongest"),
@@ -155,7 +156,7 @@ def _run(info: RunInfo, config: Config) -> str:
     }
     if info.prior is not None:
         facts["collaborative prior"] = (
-            f"{info.prior.kind.upper()}, weight {info.prior.weight:g}, regularisation {info.prior.regularisation:g}, "
+            f"{PRIORS[info.prior.kind]}, weight {info.prior.weight:g}, regularisation {info.prior.regularisation:g}, "
             f"recency {info.prior.recency:g}; validation NDCG@10 {info.prior.ndcg_without:.4f} without, "
             f"{info.prior.ndcg:.4f} with it"
         )

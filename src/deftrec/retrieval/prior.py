@@ -1,4 +1,4 @@
-"""Linear collaborative priors on the recency-weighted history: EASE (Steck 2019) and SLIT (Choi et al. 2021)."""
+"""Linear collaborative priors on the recency-weighted history, each in closed form: EASE, SLIT and the graph's own."""
 
 from dataclasses import dataclass
 
@@ -81,6 +81,21 @@ class LinearPrior:
         following = csr_matrix(targets, np.arange(R), np.ones(R), (I, R))
         weights = ((following @ history) @ inverse).T  # P is symmetric: P X^T Y = (Y^T X P)^T
         return cls._largest(weights, popular, n_items, neighbours)
+
+    @classmethod
+    def graph(cls, sequences: Sequences, n_items: int, neighbours: int, max_items: int) -> "LinearPrior":
+        """What lies one step over the graph and back: the linear filter of GF-CF (Shen et al. 2021, arXiv 2108.07567).
+
+        B = R^T R with R = D_u^-1/2 X D_i^-1/2, X as for `ease`, D the degrees of users and items: what a layer of
+        LightGCN propagates, with nothing learnt. Where nothing says more than what is popular among those who took the
+        same, it beats what fits better. Memory is quadratic in the number of items that take part.
+        """
+        popular, sequences = _popular(sequences, n_items, max_items)
+        users, items = distinct_pairs(sequences, len(popular))
+        shape = (len(sequences), len(popular))
+        degrees = np.bincount(users, minlength=shape[0])[users] * np.bincount(items, minlength=shape[1])[items]
+        normalised, transposed = _with_transpose(users, items, degrees**-0.5, shape)
+        return cls._largest((transposed @ normalised).to_dense(), popular, n_items, neighbours)
 
     @classmethod
     def _largest(cls, weights: Tensor, popular: np.ndarray, n_items: int, neighbours: int) -> "LinearPrior":

@@ -18,7 +18,7 @@ from deftrec.training.stages import target_ranks
 USERS = 10_000
 """Validation users that are asked; each of them is scored once for every setting."""
 
-Kind: TypeAlias = Literal["ease", "slit"]
+Kind: TypeAlias = Literal["ease", "slit", "graph"]
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class PriorSettings:
     """How a prior is fitted and used.
 
     Attributes:
-        kind: `ease` or `slit`.
-        regularisation: lambda.
+        kind: `ease`, `slit` or `graph`.
+        regularisation: lambda; 0 for `graph`, which has none.
         recency: p of (1 + age)^-p.
     """
 
@@ -115,6 +115,8 @@ def fit_prior(options: PriorOptions, settings: PriorSettings, training: Historie
     size = options.neighbours, options.max_items
     if settings.kind == "ease":
         return LinearPrior.ease(training, n_items, settings.regularisation, *size)
+    if settings.kind == "graph":
+        return LinearPrior.graph(training, n_items, *size)
     return LinearPrior.slit(training, n_items, settings.regularisation, settings.recency, *size)
 
 
@@ -177,7 +179,9 @@ def choose_prior(
 
 
 def _fits(options: PriorOptions) -> Iterator[list[PriorSettings]]:
-    """Settings to try, in groups that one fit serves: EASE's weights do not depend on how the history is weighed."""
+    """Settings to try, in groups that one fit serves: SLIT alone is fitted to how the history is weighed."""
+    if options.kind in {"any", "graph"}:
+        yield [PriorSettings("graph", 0.0, recency) for recency in options.recency]
     if options.kind in {"any", "ease"}:
         for regularisation in options.regularisation:
             yield [PriorSettings("ease", regularisation, recency) for recency in options.recency]
