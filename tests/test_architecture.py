@@ -31,6 +31,7 @@ ORDER = [
     "report",
     "ablation",
     "cli",
+    "__main__",
 ]
 
 # Torch modules know nothing of files, users' ids, the command line or progress bars.

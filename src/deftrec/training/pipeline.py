@@ -43,6 +43,7 @@ from deftrec.training.loop import Plan, Stage, Trained, train
 from deftrec.training.shared import SharedStages, StageResult
 from deftrec.training.stages import CollaborativeStage, JointStage, TokenizerStage, mean_accuracy, target_ranks
 from deftrec.training.start import Provenance, Start
+from deftrec.training.team import ALONE, Team
 
 T = TypeVar("T")
 
@@ -105,6 +106,8 @@ class Pipeline:
         progress: who is told.
         shared: folder of stage results that other runs may use too (`SharedStages`); None: `work` keeps them.
         start: a run to go on from, with fewer epochs at a lower rate; no collaborative encoder is trained then.
+        team: processes that share the joint stages; text vectors, collaborative encoder, tokenizer alone and prior are
+            the first one's work.
     """
 
     def __init__(
@@ -119,11 +122,13 @@ class Pipeline:
         progress: Progress,
         shared: Path | None = None,
         start: Start | None = None,
+        team: Team = ALONE,
     ) -> None:
-        self.interactions, self.start = interactions, start
+        self.interactions, self.start, self.team = interactions, start, team
         self.shared = SharedStages(work / "stages" if shared is None and work is not None else shared)
         self.split: Split = make_split(interactions, config.data.split)
-        self.config, self.base = settle_base(resolve(config, interactions, self.split), work, resume)
+        resolved = resolve(config, interactions, self.split)
+        self.config, self.base = team.told(lambda: settle_base(resolved, work, resume))
         if start is not None:
             check_origin(start.base, self.base, "the run to start from")
         self.work, self.log, self.resume, self.device, self.progress = work, log, resume, device, progress
@@ -156,7 +161,7 @@ class Pipeline:
         match = self._match(text)
         collaborative, vectors = self.collaborative("train", None)
         model, features, joint = self._timed("joint", lambda: self._members("train", vectors, text, None))
-        validation, words, choice = self._timed("prior", lambda: self._validate(model, match))
+        validation, words, choice = self._timed("prior", lambda: self.team.told(lambda: self._validate(model, match)))
         match = match if words is not None and words.weight else None
 
         def fitted(fit: Fit) -> Fitted:
@@ -164,7 +169,7 @@ class Pipeline:
                 model=model.eval(),
                 config=self.config,
                 features=features,
-                prior=self._final_prior(choice, fit),
+                prior=self.team.told(lambda: self._final_prior(choice, fit)),
                 choice=choice,
                 match=match,
                 text=words,
@@ -299,7 +304,9 @@ class Pipeline:
             if config.tokenizer.training == "frozen":
                 model.freeze_tokenizer()
         elif config.tokenizer.training == "frozen":
-            self._train_tokenizer(model, seed, prefix + "tokenizer" + suffix)
+            name = prefix + "tokenizer" + suffix
+            model.item_tokenizer.load_state_dict(self.team.told(lambda: self._train_tokenizer(model, seed, name)))
+            model.freeze_tokenizer()
         batches = PackedBatches(
             self.split.training(fit),
             self.interactions.n_items,
@@ -310,7 +317,7 @@ class Pipeline:
             seed=seed,
             preferences=self._preferences(model),
         )
-        stage = JointStage(model, batches, self.validation, config, self.dtype, prefix + "joint" + suffix)
+        stage = JointStage(model, batches, self.validation, config, self.dtype, prefix + "joint" + suffix, self.team)
         minutes = math.inf if options.minutes is None else options.minutes / int(options.members)
         fine = config.fine_tuning
         plan = Plan(
@@ -330,7 +337,7 @@ class Pipeline:
             seconds=math.inf if chosen is not None else 60 * minutes,
             horizon=None if chosen is None else chosen.horizon,
         )
-        return model, self._train(stage, plan)
+        return model, self._train(stage, plan, self.team)
 
     def _preferences(self, model: DeftRec) -> Preferences | None:
         """What the model learns to say; None where it learns no words."""
@@ -345,8 +352,8 @@ class Pipeline:
             )
         return Preferences(categories, language, model.reasoner.options)
 
-    def _train_tokenizer(self, model: DeftRec, seed: int, name: str) -> None:
-        """By its own losses, then no more."""
+    def _train_tokenizer(self, model: DeftRec, seed: int, name: str) -> dict[str, torch.Tensor]:
+        """By its own losses alone; its weights."""
         options = self.config.tokenizer
         stage = TokenizerStage(model, seed, name)
         plan = Plan(
@@ -360,12 +367,14 @@ class Pipeline:
             checkpoint_seconds=self.config.training.checkpoint_seconds,
         )
         self._train(stage, plan)
-        model.freeze_tokenizer()
+        return model.item_tokenizer.state_dict()
 
-    def _train(self, stage: Stage, plan: Plan) -> Trained:
+    def _train(self, stage: Stage, plan: Plan, team: Team = ALONE) -> Trained:
         checkpoints = None if self.work is None else self.work / "checkpoints"
         started = time.monotonic()
-        trained = train(stage, plan, checkpoints=checkpoints, resume=self.resume, log=self.log, progress=self.progress)
+        trained = train(
+            stage, plan, checkpoints=checkpoints, resume=self.resume, log=self.log, progress=self.progress, team=team
+        )
         self.before += max(0.0, trained.seconds - (time.monotonic() - started))
         return trained
 
@@ -415,7 +424,8 @@ class Pipeline:
     def _stage(self, name: str, deciding: Mapping[str, Any], make: Callable[[], StageResult]) -> StageResult:
         """The result of a stage that other runs may have made."""
         where = {"data": self.interactions.fingerprint, "device": self.device.type}
-        result = self.shared.get(name.replace(" ", "-"), {**where, **deciding}, make)
+        key = name.replace(" ", "-")
+        result = self.team.told(lambda: self.shared.get(key, {**where, **deciding}, make))
         self.seconds[name] = result.seconds
         return result
 
@@ -471,7 +481,4 @@ def build_match(config: Config, texts: list[str], vectors: torch.Tensor | None) 
 
 def shuffled(cases: Cases, seed: int) -> Cases:
     """The cases in random order, so that the first n are a fair sample."""
-    order = np.random.default_rng(seed).permutation(len(cases))
-    return replace(
-        cases, users=cases.users[order], histories=cases.histories.select(order), targets=cases.targets[order]
-    )
+    return cases.select(np.random.default_rng(seed).permutation(len(cases)))
