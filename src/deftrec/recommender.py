@@ -289,14 +289,21 @@ class Recommender:
         return self._lists(Sequences.from_lists(numbers), k, exclude_seen, seed) if numbers else []
 
     def recommend_all(
-        self, k: int = 10, *, exclude_seen: bool = True, seed: int | None = None
+        self, k: int = 10, *, users: range | None = None, exclude_seen: bool = True, seed: int | None = None
     ) -> Iterator[pl.DataFrame]:
-        """Rankings of all users in frames of columns `user, item, rank, score`; memory does not grow with users."""
+        """Rankings of all users in frames of columns `user, item, rank, score`; memory does not grow with users.
+
+        Args:
+            k: length of a list.
+            users: numbers of the users who are asked for, one after the other; None: everybody.
+            exclude_seen, seed: see `recommend`.
+        """
         sequences = self.interactions.sequences
-        for start in range(0, len(sequences), USERS_AT_ONCE):
-            users = np.arange(start, min(start + USERS_AT_ONCE, len(sequences)))
-            found = self._search(sequences.select(users), k, exclude_seen, seed)
-            ids = self.interactions.users.gather(users).to_list()
+        users = range(len(sequences)) if users is None else users
+        for start in range(users.start, users.stop, USERS_AT_ONCE):
+            some = np.arange(start, min(start + USERS_AT_ONCE, users.stop))
+            found = self._search(sequences.select(some), k, exclude_seen, seed)
+            ids = self.interactions.users.gather(some).to_list()
             yield ranking_frame(self.interactions, ids, found.items.cpu().numpy(), found.scores.cpu().numpy())
 
     def explained(

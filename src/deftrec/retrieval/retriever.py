@@ -75,10 +75,7 @@ class Retriever:
         """
         if self.prior_alone and self.prior is not None:
             return self.prior.scores(histories, self.recency).to(queries.device)
-        if self.scorer is not None:
-            scores = self.scorer(queries)
-        else:
-            scores = self.comparison(queries).div_(self.temperature)
+        scores = self.scorer(queries) if self.scorer is not None else self.comparison(queries).div_(self.temperature)
         if self.match is not None and texts is not None and self.text_weight:
             fits = self.match.scores(texts).to(scores.device)
             scores += (1 / self.temperature + scores) * fits * self.text_weight

@@ -39,7 +39,7 @@ class Approximate:
     @staticmethod
     def vectors(retriever: Retriever) -> np.ndarray:
         """What an index holds. `[I, D]` float32"""
-        return _unit_for_cosine(retriever.latents, retriever.similarity)
+        return np.ascontiguousarray(retriever.comparison.latents.cpu().float().numpy())
 
     @staticmethod
     def metric(retriever: Retriever) -> Metric:
