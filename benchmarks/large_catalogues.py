@@ -4,7 +4,8 @@
 
 Latents are drawn around a run's own (`latents.py`), queries are what its users ask for, and every way goes through the
 code that the service answers with: exact scores the whole catalogue, an index proposes candidates that are scored
-exactly. Each measurement has a process of its own; memory is what an index adds to it.
+exactly. Each measurement has a process of its own; memory is what an index adds to it, and times are those of the
+processor, so that what else the machine does counts little: set OMP_NUM_THREADS=1.
 
 Expected before measuring: exact is the fastest up to some ten thousand items and then grows in proportion; HNSW stays
 near a millisecond with .95 of the exact ten, for minutes of building at a million; IVF-PQ is a tenth of its size,
@@ -25,7 +26,7 @@ from deftrec.serving.index import Kind
 
 K, BATCH = 10, 32
 """Length of a list; requests that share a batch of a busy service."""
-HEADER = "      items  way          built in   adds     ms alone  ms of 32   recall@10"
+HEADER = "      items  way          built in   adds       ms alone  ms of 32   recall@10"
 
 
 def main() -> None:
@@ -64,10 +65,10 @@ def measure(run: Path, items: int, kind: Kind, users: int) -> None:
 
     exactly(queries[:1])  # what the exact score keeps is there either way
     gc.collect()
-    before, began = resident(), time.perf_counter()
+    before, began = resident(), time.process_time()
     vectors, metric = Approximate.vectors(retriever), Approximate.metric(retriever)
     index = build_index(kind, vectors, metric, "benchmark", "")
-    built = time.perf_counter() - began
+    built = time.process_time() - began
     del vectors
     gc.collect()
     added = 0.0 if index is None else resident() - before
@@ -81,13 +82,13 @@ def measure(run: Path, items: int, kind: Kind, users: int) -> None:
         return torch.cat([top(row[None], K).items for row in rows])
 
     search(queries[:1])
-    began = time.perf_counter()
+    began = time.process_time()
     found = torch.cat([search(query[None]) for query in queries])
-    alone = (time.perf_counter() - began) / len(queries)
-    began = time.perf_counter()
+    alone = (time.process_time() - began) / len(queries)
+    began = time.process_time()
     for part in queries.split(BATCH):
         search(part)
-    together = (time.perf_counter() - began) / len(queries)
+    together = (time.process_time() - began) / len(queries)
     right = exactly(queries).items
     recall = (found[:, :, None] == right[:, None]).any(1).float().mean()
     print(

@@ -19,7 +19,7 @@ from deftrec.explanation import Asked
 from deftrec.recommender import Recommendation, Recommender
 from deftrec.retrieval import top
 from deftrec.serving.catalogue import Catalogue
-from deftrec.serving.index import OVERFETCH, Approximate, Kind, build_index
+from deftrec.serving.index import OVERFETCH, Approximate, Choice, Kind, build_index, settled
 
 P = ParamSpec("P")
 
@@ -115,7 +115,7 @@ class Engine(Catalogue):
         self.approximate = None if built is None else Approximate(retriever, built)
 
     @classmethod
-    def load(cls, folder: Path, index: Kind = "exact", store_url: str = "") -> "Engine":
+    def load(cls, folder: Path, index: Choice = "exact", store_url: str = "") -> "Engine":
         """Read a run directory; arguments as for the class.
 
         Raises:
@@ -125,7 +125,8 @@ class Engine(Catalogue):
         digest = hashlib.sha256((folder / "run.json").read_bytes())
         with (folder / "model.safetensors").open("rb") as weights:
             digest.update(hashlib.file_digest(weights, "sha256").digest())
-        return cls(recommender, folder.resolve().name, digest.hexdigest()[:12], index, store_url)
+        kind = settled(index, recommender.retriever)
+        return cls(recommender, folder.resolve().name, digest.hexdigest()[:12], kind, store_url)
 
     def close(self) -> None:
         """Let go of what the index holds."""

@@ -32,9 +32,14 @@ class Approximate:
     """
 
     def __init__(self, retriever: Retriever, index: Index) -> None:
-        if retriever.scorer is not None or (retriever.match is not None and retriever.text_weight):
+        if not self.suits(retriever):
             raise ConfigError("this run scores every item by more than its latent; serve it with --index exact")
         self._retriever, self._index = retriever, index
+
+    @staticmethod
+    def suits(retriever: Retriever) -> bool:
+        """Whether items are scored by their latent and the prior alone."""
+        return retriever.scorer is None and (retriever.match is None or not retriever.text_weight)
 
     @staticmethod
     def vectors(retriever: Retriever) -> np.ndarray:

@@ -71,6 +71,7 @@ class IvfPqIndex(Index):
         kind = f"IVF{lists},PQ{self._width // PART}x{bits}"
         self._index = faiss.index_factory(self._width, kind, _metric(faiss, metric))
         self._index.nprobe = max(1, lists // 16)
+        self._index.do_polysemous_training = False  # a minute or more, for a way of searching that is not used
         self._index.train(padded)
         self._index.add(padded)
 
