@@ -78,8 +78,8 @@ def measure(run: Path, items: int, kind: Kind, users: int) -> None:
         if approximate is None:
             return exactly(some).items
         near = approximate.candidates(some, [OVERFETCH * K] * len(some))
-        rows = [approximate.score(query, empty[0], one, True) for query, one in zip(some, near, strict=True)]
-        return torch.cat([top(row[None], K).items for row in rows])
+        scored = [approximate.score(query, empty[0], one, True) for query, one in zip(some, near, strict=True)]
+        return torch.cat([top(scores[None], K).among(items).items for items, scores in scored])
 
     search(queries[:1])
     began = time.process_time()

@@ -29,6 +29,10 @@ class Found:
     items: Tensor
     scores: Tensor
 
+    def among(self, some: Tensor) -> "Found":
+        """The same, found among `some` items: places in them become item numbers. `[c]` int64"""
+        return Found(torch.where(self.items == NOTHING, NOTHING, some[self.items]), self.scores)
+
     @classmethod
     def concatenate(cls, parts: list["Found"]) -> "Found":
         """What was found for chunks of queries, in order."""

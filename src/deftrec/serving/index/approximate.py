@@ -61,8 +61,8 @@ class Approximate:
         found = self._index.nearest(asked, min(len(self._retriever.latents), max(counts)))
         return [row[:count][row[:count] >= 0] for row, count in zip(found, counts, strict=True)]
 
-    def score(self, query: Tensor, history: np.ndarray, items: np.ndarray, also_prior: bool) -> Tensor:
-        """A row of scores, `-inf` for what is no candidate.
+    def score(self, query: Tensor, history: np.ndarray, items: np.ndarray, also_prior: bool) -> tuple[Tensor, Tensor]:
+        """All candidates and their scores.
 
         Args:
             query: `[D]`
@@ -71,7 +71,7 @@ class Approximate:
             also_prior: what the prior knows of the history is a candidate too.
 
         Returns:
-            `[I]`
+            item numbers and scores, both `[c]` or longer
         """
         retriever = self._retriever
         prior = retriever.prior if retriever.weight else None
@@ -83,9 +83,7 @@ class Approximate:
         scores = latent.scores(query[None], histories)[0].cpu()
         if prior is not None:
             scores = scores + retriever.weight * prior.scores(histories, retriever.recency)[0, chosen]
-        row = torch.full((len(retriever.latents),), float("-inf"))
-        row[chosen] = scores
-        return row
+        return chosen, scores
 
 
 def _unit_for_cosine(vectors: Tensor, similarity: Similarity) -> np.ndarray:

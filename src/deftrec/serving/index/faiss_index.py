@@ -11,7 +11,7 @@ LINKS, BUILD_BREADTH, BREADTH = 32, 200, 256
 """Of the graph: neighbours of a vector; candidates while it is built, and at least while it is searched."""
 PART = 8
 """Components that IVF-PQ keeps in one byte."""
-PROPOSED = 5
+PROPOSED = 20
 """Compressed vectors that are looked at again for each that is asked for: the nearest of many near ones look alike."""
 TRAINING = 39
 """Vectors that k-means wants for a centre."""
