@@ -13,6 +13,8 @@ PART = 8
 """Components that IVF-PQ keeps in one byte."""
 PROPOSED = 20
 """Compressed vectors that are looked at again for each that is asked for: the nearest of many near ones look alike."""
+LISTS = 16
+"""Lists that are read at least, and their share of all where there are many: one in so many."""
 TRAINING = 39
 """Vectors that k-means wants for a centre."""
 
@@ -53,7 +55,7 @@ class FaissIndex(Index):
 
 
 class IvfPqIndex(Index):
-    """IVF-PQ: a byte for every eight components; a sixteenth of the lists is read, and the vectors themselves decide.
+    """IVF-PQ: a byte for every eight components; a few of the lists are read, and the vectors themselves decide.
 
     Args:
         vectors: kept, not copied. `[I, D]` float32
@@ -70,7 +72,7 @@ class IvfPqIndex(Index):
         bits = max(1, min(8, int(np.log2(max(2, count // TRAINING)))))
         kind = f"IVF{lists},PQ{self._width // PART}x{bits}"
         self._index = faiss.index_factory(self._width, kind, _metric(faiss, metric))
-        self._index.nprobe = max(1, lists // 16)
+        self._index.nprobe = min(lists, max(LISTS, lists // LISTS))
         self._index.do_polysemous_training = False  # a minute or more, for a way of searching that is not used
         self._index.train(padded)
         self._index.add(padded)
