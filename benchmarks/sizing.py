@@ -35,8 +35,8 @@ class Units:
     request: float = 5.2
     event: float = 4.9
     ranked: float = 2.1
-    exact: float = 6.9
-    index: float = 1.2
+    exact: float = 6.2
+    index: float = 1.3
     exact_items: int = 100_000
     process: float = 0.47 * GIB
     item: float = 2_780

@@ -4,19 +4,23 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 import yaml
+from accelerate.utils import DistributedType
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from deftrec.cli import main
 from deftrec.data import make_split
+from deftrec.errors import ConfigError
 from deftrec.model import Batch
 from deftrec.tokenizer import ItemFeatures
+from deftrec.training import team
 from deftrec.training.batches import PackedBatches, batch_share
 from deftrec.training.pipeline import build_member, resolve
 from deftrec.training.team import Team
@@ -79,6 +83,13 @@ def test_the_shares_of_a_batch_have_its_gradient(size: int, sampled: bool) -> No
         assert shared == pytest.approx(loss, rel=1e-5)
         for gradient, other in zip(gradients, others, strict=True):
             torch.testing.assert_close(other, gradient, atol=1e-5, rtol=1e-3)
+
+
+def test_weights_that_are_taken_apart_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    sharded = SimpleNamespace(distributed_type=DistributedType.FSDP)
+    monkeypatch.setattr(team, "Accelerator", lambda **options: sharded)
+    with pytest.raises(ConfigError, match=r"accelerate launch asks for FSDP.*launch with --multi_gpu"):
+        Team(0, 2).accelerator(torch.device("cpu"))
 
 
 @pytest.mark.timeout(240)
