@@ -17,9 +17,8 @@ K = 10
 
 
 def main() -> None:
-    from deftrec import Recommender
-    from deftrec.data import Sequences
     from deftrec.serving.index import OVERFETCH, Approximate, Kind, build_index
+    from latents import Asked
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
@@ -28,18 +27,10 @@ def main() -> None:
     parser.add_argument("--store", default="", help="a PostgreSQL with pgvector, to measure that too")
     options = parser.parse_args()
 
-    recommender = Recommender.load(options.run)
-    retriever = recommender.retriever_of("latent")
+    asking = Asked.of(options.run, options.users, options.items)
+    retriever, asked = asking.retriever, asking.queries.numpy()
     vectors, metric = Approximate.vectors(retriever), Approximate.metric(retriever)
-    histories = recommender.interactions.sequences
-    chosen = [histories[user] for user in range(min(options.users, len(histories)))]
-    queries = recommender.ask(Sequences.from_lists(chosen)).queries
-    if retriever.similarity == "cosine":
-        queries = torch.nn.functional.normalize(queries, dim=-1)
-    asked = queries.numpy()
-    if options.items:
-        vectors = drawn_around(vectors, options.items, unit=retriever.similarity == "cosine")
-    print(f"{recommender.interactions.meta.name}: {len(vectors):,} items, {vectors.shape[1]} components, {metric}")
+    print(f"{asking.name}: {len(vectors):,} items, {vectors.shape[1]} components, {metric}")
     table, ten = torch.from_numpy(vectors), np.zeros((len(asked), K), np.int64)
     half_norms = 0.0 if metric == "inner" else table.square().sum(-1) / 2
     began = time.perf_counter()
@@ -57,14 +48,6 @@ def main() -> None:
         took = (time.perf_counter() - began) / len(asked)
         recall = np.mean([len(set(one) & set(other)) / K for one, other in zip(ten, found, strict=True)])
         show(kind, built, float(recall), took)
-
-
-def drawn_around(vectors: np.ndarray, count: int, unit: bool) -> np.ndarray:
-    """Latents of a larger catalogue: each near one of the run's, at a tenth of their spread."""
-    rng = np.random.default_rng(0)
-    near = vectors[rng.integers(len(vectors), size=count)]
-    drawn = near + 0.1 * vectors.std() * rng.normal(size=near.shape)
-    return np.asarray(drawn / np.linalg.norm(drawn, axis=1, keepdims=True) if unit else drawn, np.float32)
 
 
 def show(name: str, built: float, recall: float, took: float) -> None:

@@ -24,6 +24,7 @@ ORDER = [
     *("evaluation", "wording"),
     "training",
     *("run", "later", "explanation", "recommender", "plane"),
+    "bulk",
     "doctor",
     "serving",
     "benchmark",
@@ -31,6 +32,7 @@ ORDER = [
     "report",
     "ablation",
     "cli",
+    "__main__",
 ]
 
 # Torch modules know nothing of files, users' ids, the command line or progress bars.
@@ -109,6 +111,7 @@ def test_optional_libraries_are_imported_where_they_are_used() -> None:
         "vector_quantize_pytorch",
         "faiss",
         "bitsandbytes",
+        "ray",
     )
     for part, path in files():
         tree = ast.parse(path.read_text(encoding="utf-8"))

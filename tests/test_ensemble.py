@@ -12,7 +12,7 @@ from deftrec.ensemble import Ensemble
 from deftrec.errors import ConfigError
 from deftrec.progress import Silent
 from deftrec.retrieval import generate_queries
-from deftrec.retrieval.exact import Similarity, similarity_scores
+from deftrec.retrieval.exact import Comparison, Similarity
 from toy import ring, tiny_config
 
 TRAINING = {"epochs": 2, "members": 3}
@@ -32,7 +32,8 @@ def test_its_scores_are_the_mean_of_the_members(fitted: Recommender, similarity:
 
     def scores(model: torch.nn.Module) -> torch.Tensor:
         catalogue = model.encode_catalogue()
-        return similarity_scores(generate_queries(model, catalogue, histories, **asked), catalogue.latents, similarity)
+        queries = generate_queries(model, catalogue, histories, **asked)
+        return Comparison(catalogue.latents, similarity)(queries)
 
     mean = torch.stack([scores(member) for member in ensemble.members]).mean(0)
     torch.testing.assert_close(scores(ensemble), mean, atol=1e-5, rtol=1e-4)

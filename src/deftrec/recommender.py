@@ -28,6 +28,7 @@ from deftrec.retrieval import Found, Retriever, generate_queries, generate_texts
 from deftrec.run import Request, Run, RunInfo, load_run, read_model, save_run
 from deftrec.training.log import TrainingLog
 from deftrec.training.pipeline import Fitted, Pipeline
+from deftrec.training.team import Team
 
 ScoreParts: TypeAlias = Literal["hybrid", "latent", "prior"]
 USERS_AT_ONCE = 4096
@@ -148,7 +149,7 @@ class Recommender:
         on_train: Callable[["Recommender"], None] | None = None,
         start: "Recommender | None" = None,
     ) -> "Recommender":
-        """Train every stage.
+        """Train every stage. Under `accelerate launch` its processes share the work and all return the same.
 
         Args:
             interactions: the data.
@@ -174,21 +175,24 @@ class Recommender:
             refit=refit,
             start=None if begun is None else begun.provenance,
         )
+        device = device or default_device()
+        team = Team.on(device)
         if folder is not None:
-            _prepare(folder, request, interactions, resume)
+            team.told(lambda: _prepare(folder, request, interactions, resume))
         elif resume:
             raise ConfigError("resume needs the run directory: give out")
-        log = TrainingLog(None if folder is None else folder / "logs")
+        log = TrainingLog(None if folder is None or not team.leads else folder / "logs")
         pipeline = Pipeline(
             interactions,
             config,
             work=None if folder is None else folder / "work",
             log=log,
             resume=resume,
-            device=device or default_device(),
-            progress=progress or Silent(),
+            device=device,
+            progress=progress if progress is not None and team.leads else Silent(),
             shared=None if shared is None else Path(shared),
             start=begun,
+            team=team,
         )
 
         def trained(fitted: Fitted) -> "Recommender":
@@ -200,8 +204,9 @@ class Recommender:
         )
         log.close()
         if folder is not None:
-            recommender._save(folder)
-            shutil.rmtree(folder / "work", ignore_errors=True)
+            team.told(lambda: recommender._save(folder))
+            if team.leads:
+                shutil.rmtree(folder / "work", ignore_errors=True)
         return recommender
 
     def save(self, directory: str | Path) -> None:
@@ -284,14 +289,21 @@ class Recommender:
         return self._lists(Sequences.from_lists(numbers), k, exclude_seen, seed) if numbers else []
 
     def recommend_all(
-        self, k: int = 10, *, exclude_seen: bool = True, seed: int | None = None
+        self, k: int = 10, *, users: range | None = None, exclude_seen: bool = True, seed: int | None = None
     ) -> Iterator[pl.DataFrame]:
-        """Rankings of all users in frames of columns `user, item, rank, score`; memory does not grow with users."""
+        """Rankings of all users in frames of columns `user, item, rank, score`; memory does not grow with users.
+
+        Args:
+            k: length of a list.
+            users: numbers of the users who are asked for, one after the other; None: everybody.
+            exclude_seen, seed: see `recommend`.
+        """
         sequences = self.interactions.sequences
-        for start in range(0, len(sequences), USERS_AT_ONCE):
-            users = np.arange(start, min(start + USERS_AT_ONCE, len(sequences)))
-            found = self._search(sequences.select(users), k, exclude_seen, seed)
-            ids = self.interactions.users.gather(users).to_list()
+        users = range(len(sequences)) if users is None else users
+        for start in range(users.start, users.stop, USERS_AT_ONCE):
+            some = np.arange(start, min(start + USERS_AT_ONCE, users.stop))
+            found = self._search(sequences.select(some), k, exclude_seen, seed)
+            ids = self.interactions.users.gather(some).to_list()
             yield ranking_frame(self.interactions, ids, found.items.cpu().numpy(), found.scores.cpu().numpy())
 
     def explained(

@@ -38,7 +38,7 @@ def test_help_and_version_of_all(deftrec: Call) -> None:
         (["recommend", "{run}", "--history", '"i/101'], 1, "not a comma-separated list"),
         (["recommend", "{run}"], 1, "give one of --user ID, --history A,B,C and --all-users"),
         (["recommend", "{run}", "--user", "u", "--all-users"], 1, "give one of"),
-        (["recommend", "{run}", "--all-users"], 1, "--all-users and --out FILE.parquet go together"),
+        (["recommend", "{run}", "--all-users"], 1, "--all-users and --out PATH go together"),
         (["recommend", "{run}", "--user", "u", "-k", "0"], 2, "-k"),
         (["similar", "{run}", "--item", "nothing"], 1, "item 'nothing'"),
         (["evaluate", "{tmp}/absent"], 1, "no run.json; give the directory that 'deftrec train --out' wrote"),

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from deftrec.data import NOTHING, Sequences
 from deftrec.retrieval import LinearPrior, Retriever, exact, hide, row_chunks, top
-from deftrec.retrieval.exact import Similarity, similarity_scores
+from deftrec.retrieval.exact import Comparison, Similarity
 
 SIMILARITIES = get_args(Similarity)
 HISTORIES = Sequences.from_lists([[0, 3, 0], [], [1], list(range(11)), list(range(12)), [5, 6]])
@@ -59,7 +59,7 @@ def test_search_is_the_naive_loop(similarity: Similarity, k: int, exclude: bool,
 def test_l2_ranks_by_distance_and_none_changes_its_inputs(similarity: Similarity) -> None:
     queries, latents = torch.randn(5, D), torch.randn(ITEMS, D)
     copies = queries.clone(), latents.clone()
-    scores = similarity_scores(queries, latents, similarity)
+    scores = Comparison(latents, similarity)(queries)
     assert torch.equal(queries, copies[0])
     assert torch.equal(latents, copies[1])
     if similarity == "l2":
@@ -95,7 +95,7 @@ def test_the_hybrid_is_the_sum_of_its_parts() -> None:
     latent = retriever("cosine", 0.07)
     hybrid = replace(latent, prior=PRIOR, weight=3.0, recency=0.5)
     linear = PRIOR.scores(HISTORIES, 0.5)
-    expected = similarity_scores(queries, latent.latents, "cosine") / 0.07 + 3 * linear
+    expected = Comparison(latent.latents, "cosine")(queries) / 0.07 + 3 * linear
     torch.testing.assert_close(hybrid.scores(queries, HISTORIES), expected)
     torch.testing.assert_close(replace(hybrid, prior_alone=True).scores(queries, HISTORIES), linear)
     torch.testing.assert_close(

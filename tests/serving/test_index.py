@@ -1,5 +1,6 @@
 """Every index: it finds nearly what looking at everything finds, and what it finds is scored exactly."""
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,9 +10,10 @@ import torch
 
 from deftrec.data import Sequences
 from deftrec.errors import ConfigError
-from deftrec.retrieval import LinearPrior, Retriever
+from deftrec.retrieval import LinearPrior, OverlapMatch, Retriever
 from deftrec.serving.engine import Ask, Engine
-from deftrec.serving.index import Approximate, Index, Kind, Metric, build_index
+from deftrec.serving.index import Approximate, Index, Kind, Metric, build_index, choice
+from deftrec.serving.index.faiss_index import IvfPqIndex
 
 ITEMS, WIDTH = 3000, 20
 KINDS: list[Kind] = ["faiss", "faiss-ivfpq", "pgvector"]
@@ -84,11 +86,10 @@ def test_candidates_are_scored_as_the_exact_score_does(similarity: str) -> None:
     for n, near in enumerate(approximate.candidates(queries, [40] * 20)):
         history = np.array([n, n + 100, n])
         exact = retriever.scores(queries[n : n + 1], Sequences.from_lists([history]))[0]
-        row = approximate.score(queries[n], history, near, also_prior=True)
-        known = row > float("-inf")
-        assert set(near) <= set(np.flatnonzero(known.numpy()))
-        assert torch.allclose(row[known], exact[known], atol=1e-4)
-        hits += len(set(row.topk(10).indices.tolist()) & set(exact.topk(10).indices.tolist()))
+        items, scores = approximate.score(queries[n], history, near, also_prior=True)
+        assert set(near) <= set(items.tolist())
+        assert torch.allclose(scores, exact[items], atol=1e-4)
+        hits += len(set(items[scores.topk(10).indices].tolist()) & set(exact.topk(10).indices.tolist()))
     assert hits >= 0.9 * 200
 
 
@@ -133,3 +134,50 @@ def test_what_does_not_suit_is_refused(runs: Path, tmp_path: Path) -> None:
         Engine.load(runs / "first", "pgvector", f"sqlite:///{tmp_path / 'e.sqlite'}")
     with pytest.raises(ConfigError, match="2,000 components"):
         build_index("pgvector", np.zeros((3, 2001), np.float32), "l2", "wide", "postgresql://127.0.0.1:1/x")
+
+
+@pytest.mark.parametrize(
+    ("more", "installed", "kind", "why"),
+    [
+        ({}, True, "faiss-ivfpq", "more than 20 items"),
+        ({}, False, "exact", 'pip install "deftrec[faiss]"'),
+        ({"match": OverlapMatch(["red"] * 21), "text_weight": 1.0}, True, "exact", "by more than its latent"),
+    ],
+)
+def test_a_large_catalogue_gets_an_index_and_the_log_says_so(
+    more: dict[str, object],
+    installed: bool,
+    kind: str,
+    why: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(choice, "EXACT_ITEMS", 20)
+    monkeypatch.setattr(choice, "find_spec", lambda name: installed or None)
+    caplog.set_level("INFO", "deftrec.serving")
+    monkeypatch.setattr(logging.getLogger("deftrec.serving"), "propagate", True)
+    assert choice.settled("auto", Retriever(torch.randn(20, 4), "cosine", 0.1)) == "exact"
+    assert choice.settled("auto", Retriever(torch.randn(21, 4), "cosine", 0.1, **more)) == kind  # type: ignore[arg-type]
+    assert [record.fields["kind"] for record in caplog.records] == ["exact", kind]  # type: ignore[attr-defined]
+    assert why in caplog.records[1].fields["why"]  # type: ignore[attr-defined]
+    assert choice.settled("exact", Retriever(torch.randn(21, 4), "cosine", 0.1)) == "exact"
+    assert len(caplog.records) == 2, "who chooses is not told"
+
+
+def test_of_many_near_ones_compressed_vectors_are_looked_at_again() -> None:
+    """Codes alone take many for one and the same."""
+    pytest.importorskip("faiss", reason='FAISS: pip install "deftrec[faiss]"')
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(20, WIDTH))
+    vectors = np.asarray(centres[rng.integers(20, size=ITEMS)] + 0.05 * rng.normal(size=(ITEMS, WIDTH)), np.float32)
+    queries = vectors[:50] + np.float32(0.01)
+    near = queries @ vectors.T - np.square(vectors).sum(-1) / 2
+    exact = np.argsort(-near, axis=1, kind="stable")[:, :10]
+    index = IvfPqIndex(vectors, "l2")
+    found = index.nearest(queries, 10)
+    rows = np.arange(50)[:, None]
+    assert (np.diff(near[rows, found], axis=1) <= 1e-5).all(), "best first, by the vectors themselves"
+    recall = np.mean([len(set(one) & set(other)) / 10 for one, other in zip(exact, found, strict=True)])
+    codes = index._index.search(np.pad(queries, ((0, 0), (0, 4))), 10)[1]
+    coarse = np.mean([len(set(one) & set(other)) / 10 for one, other in zip(exact, codes, strict=True)])
+    assert recall > coarse + 0.1

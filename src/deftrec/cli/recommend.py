@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import typer
 
@@ -18,8 +18,10 @@ from deftrec.progress import Progress
 if TYPE_CHECKING:
     import polars as pl
 
+    from deftrec.bulk import Job
     from deftrec.recommender import Recommendation, Recommender
 
+EngineName: TypeAlias = Literal["local", "ray"]  # as in deftrec.bulk, which takes seconds to import
 SHOWN = 5
 """Newest items of the history that are shown above the table."""
 
@@ -31,10 +33,19 @@ def recommend(
         str | None,
         typer.Option(help="Item ids, oldest first; one with a comma in it in double quotes.", metavar="A,B,C"),
     ] = None,
-    all_users: Annotated[bool, typer.Option("--all-users", help="Everybody, into the file of --out.")] = False,
+    all_users: Annotated[bool, typer.Option("--all-users", help="Everybody, into --out.")] = False,
     out: Annotated[
-        Path | None, typer.Option(help="Parquet with user, item, rank, score.", metavar="FILE.parquet")
+        Path | None,
+        typer.Option(
+            help="Parquet with user, item, rank, score: one FILE.parquet, or a directory of parts, where the same "
+            "command again makes those that are missing.",
+            metavar="PATH",
+        ),
     ] = None,
+    engine: Annotated[
+        EngineName, typer.Option(help="Who makes the parts: this process, or a Ray cluster (extra ray).")
+    ] = "local",
+    part_users: Annotated[int, typer.Option(help="Users of a part.", min=1)] = 65_536,
     k: K = 10,
     seen: Seen = "exclude",
     seed: Seed = None,
@@ -48,14 +59,23 @@ def recommend(
     if (user is not None) + (history is not None) + all_users != 1:
         raise ConfigError("give one of --user ID, --history A,B,C and --all-users")
     if all_users != (out is not None):
-        raise ConfigError("--all-users and --out FILE.parquet go together")
+        raise ConfigError("--all-users and --out PATH go together")
+    in_parts = out is not None and out.suffix != ".parquet"
+    if engine != "local" and not in_parts:
+        raise ConfigError(f"--engine {engine} makes parts: give --all-users and a directory as --out")
     if explain and all_users:
         raise ConfigError("--explain asks the model once for every item of a history: give --user or --history")
     exclude = seen == "exclude"
     with listening() as progress:
         recommender = load_recommender(run, progress)
         if out is not None:
-            _everybody(recommender, out, k, exclude, seed, progress)
+            if in_parts:
+                from deftrec.bulk import Job
+
+                job = Job.of(run, recommender, k=k, seen=seen, seed=seed, part_users=part_users)
+                _in_parts(recommender, job, run, out, engine, progress)
+            else:
+                _everybody(recommender, out, k, exclude, seed, progress)
             asked = f"{recommender.interactions.n_users:,} users"
             print(
                 json.dumps({"out": str(out), "users": recommender.interactions.n_users, "k": k})
@@ -109,4 +129,19 @@ def _everybody(
 
     progress.begin("users", n_users)
     write_rankings(out, counted())
+    progress.end("users")
+
+
+def _in_parts(
+    recommender: "Recommender", job: "Job", run: Path, out: Path, engine: EngineName, progress: Progress
+) -> None:
+    """Write the parts that are missing in `out`."""
+    from deftrec.bulk import ENGINES
+
+    missing = job.begin(out)
+    if len(missing) < job.parts:
+        progress.say(f"{out}: {job.parts - len(missing):,} of {job.parts:,} parts are there")
+    progress.begin("users", sum(len(job.members(part)) for part in missing))
+    for users in ENGINES[engine]().rank(job, run, recommender, out, missing):
+        progress.advance("users", users)
     progress.end("users")

@@ -28,9 +28,12 @@ def serve(
         Path | None, typer.Option(help="Keys that may ask, made with 'deftrec api-key'.", metavar="FILE")
     ] = None,
     index: Annotated[
-        Literal["exact", "faiss", "faiss-ivfpq", "pgvector"],
-        typer.Option(help="How items are found; faiss needs the extra of that name, pgvector a PostgreSQL with it."),
-    ] = "exact",
+        Literal["auto", "exact", "faiss", "faiss-ivfpq", "pgvector"],
+        typer.Option(
+            help="How items are found; auto: exact, or faiss-ivfpq for large catalogues. faiss needs the extra of that "
+            "name, pgvector a PostgreSQL with it."
+        ),
+    ] = "auto",
     rate: Annotated[
         float, typer.Option(help="Requests a second that a key may make on average; 0: any number.", min=0)
     ] = 200.0,

@@ -46,7 +46,9 @@ def train(
         with listening() as progress:
             with working(progress, f"reading {data}"):
                 from deftrec.data import Interactions
+                from deftrec.hardware import default_device
                 from deftrec.recommender import Recommender
+                from deftrec.training.team import Team
 
                 interactions = Interactions.load(data)
             before = None if start is None else load_recommender(start, progress)
@@ -58,6 +60,8 @@ def train(
             recommender = Recommender.fit(
                 interactions, config, out=out, refit=refit, resume=resume, progress=progress, start=before
             )
+            if not Team.on(default_device()).leads:
+                return  # the first process measures what they made together
             results = measure(recommender, out, progress)
             report = report_if_possible(recommender, results, out, progress)
     except KeyboardInterrupt:

@@ -64,7 +64,9 @@ def prepare(
         filters["min_rating"] = min_rating
     columns = ["user", "item", "time"]
     if k_core is not None:
-        unique = events.select(columns).unique()  # their order says nothing; see Interactions.from_frame
+        unique = (
+            events.lazy().select(columns).unique().collect(engine="streaming")
+        )  # their order says nothing; see Interactions.from_frame
         counts["duplicates"] = events.height - unique.height
         events = keep_core(unique, k_core)
         filters["k_core"] = k_core

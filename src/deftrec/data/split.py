@@ -31,9 +31,13 @@ class Cases:
     def __len__(self) -> int:
         return len(self.users)
 
+    def select(self, which: np.ndarray) -> "Cases":
+        """The cases `which`, in that order. `[n]` int64"""
+        return Cases(self.users[which], self.histories.select(which), self.targets[which])
+
     def head(self, n: int) -> "Cases":
         """The first `n` cases."""
-        return Cases(self.users[:n], self.histories.select(np.arange(min(n, len(self)))), self.targets[:n])
+        return self.select(np.arange(min(n, len(self))))
 
 
 @dataclass(frozen=True, eq=False)

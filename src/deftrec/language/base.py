@@ -31,6 +31,10 @@ class Layout:
         """The layout on `device`."""
         return Layout(self.segments.to(device), self.positions.to(device))
 
+    def select(self, rows: Tensor) -> "Layout":
+        """The layout of some rows. `[n]` int64"""
+        return Layout(self.segments[rows], self.positions[rows])
+
     def visible(self) -> Tensor:
         """Whether a place (second axis) may read another (third): the same history, not later. `[B, L, L]` bool
 

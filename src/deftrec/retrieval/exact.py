@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from deftrec.data import NOTHING, Sequences
 
@@ -28,18 +29,33 @@ class Found:
     items: Tensor
     scores: Tensor
 
+    def among(self, some: Tensor) -> "Found":
+        """The same, found among `some` items: places in them become item numbers. `[c]` int64"""
+        return Found(torch.where(self.items == NOTHING, NOTHING, some[self.items]), self.scores)
+
     @classmethod
     def concatenate(cls, parts: list["Found"]) -> "Found":
         """What was found for chunks of queries, in order."""
         return cls(torch.cat([part.items for part in parts]), torch.cat([part.scores for part in parts]))
 
 
-def similarity_scores(queries: Tensor, latents: Tensor, similarity: Similarity) -> Tensor:
-    """`[N, D]` against `[I, D]` -> `[N, I]`; `l2` is minus half the squared distance, without the query's own norm."""
-    if similarity == "cosine":
-        return torch.nn.functional.normalize(queries, dim=-1) @ torch.nn.functional.normalize(latents, dim=-1).T
-    scores = queries @ latents.T
-    return scores if similarity == "inner" else scores - latents.square().sum(-1) / 2
+class Comparison:
+    """Similarities of queries to latents; what depends on the latents alone is computed once.
+
+    Args:
+        latents: `[I, D]`
+        similarity: `l2` is minus half the squared distance, without the query's own norm.
+    """
+
+    def __init__(self, latents: Tensor, similarity: Similarity) -> None:
+        self.unit = similarity == "cosine"
+        self.latents = normalize(latents, dim=-1) if self.unit else latents
+        self.half_norms = latents.square().sum(-1) / 2 if similarity == "l2" else None
+
+    def __call__(self, queries: Tensor) -> Tensor:
+        """`[N, D]` -> `[N, I]`"""
+        scores = (normalize(queries, dim=-1) if self.unit else queries) @ self.latents.T
+        return scores if self.half_norms is None else scores.sub_(self.half_norms)
 
 
 def row_chunks(rows: int, items: int) -> Iterator[slice]:

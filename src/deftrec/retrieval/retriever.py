@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from torch import Tensor
 
@@ -10,7 +11,7 @@ from deftrec.data import Sequences
 from deftrec.diffusion import ItemScorer
 from deftrec.ensemble import Model
 from deftrec.model import ItemLatents
-from deftrec.retrieval.exact import Found, Similarity, hide, row_chunks, similarity_scores, top
+from deftrec.retrieval.exact import Comparison, Found, Similarity, hide, row_chunks, top
 from deftrec.retrieval.prior import LinearPrior
 from deftrec.retrieval.text import TextMatch
 
@@ -56,6 +57,11 @@ class Retriever:
         temperature = config.objective.temperature
         return cls(catalogue.latents, config.retrieval.similarity, temperature, scorer=model.scorer)
 
+    @cached_property
+    def comparison(self) -> Comparison:
+        """With the latents, which are made ready once."""
+        return Comparison(self.latents, self.similarity)
+
     def scores(self, queries: Tensor, histories: Sequences, texts: Tensor | None = None) -> Tensor:
         """Scores of every item.
 
@@ -69,10 +75,7 @@ class Retriever:
         """
         if self.prior_alone and self.prior is not None:
             return self.prior.scores(histories, self.recency).to(queries.device)
-        if self.scorer is not None:
-            scores = self.scorer(queries)
-        else:
-            scores = similarity_scores(queries, self.latents, self.similarity) / self.temperature
+        scores = self.scorer(queries) if self.scorer is not None else self.comparison(queries).div_(self.temperature)
         if self.match is not None and texts is not None and self.text_weight:
             fits = self.match.scores(texts).to(scores.device)
             scores += (1 / self.temperature + scores) * fits * self.text_weight

@@ -19,7 +19,7 @@ from deftrec.explanation import Asked
 from deftrec.recommender import Recommendation, Recommender
 from deftrec.retrieval import top
 from deftrec.serving.catalogue import Catalogue
-from deftrec.serving.index import OVERFETCH, Approximate, Kind, build_index
+from deftrec.serving.index import OVERFETCH, Approximate, Choice, Kind, build_index, settled
 
 P = ParamSpec("P")
 
@@ -115,7 +115,7 @@ class Engine(Catalogue):
         self.approximate = None if built is None else Approximate(retriever, built)
 
     @classmethod
-    def load(cls, folder: Path, index: Kind = "exact", store_url: str = "") -> "Engine":
+    def load(cls, folder: Path, index: Choice = "exact", store_url: str = "") -> "Engine":
         """Read a run directory; arguments as for the class.
 
         Raises:
@@ -125,7 +125,8 @@ class Engine(Catalogue):
         digest = hashlib.sha256((folder / "run.json").read_bytes())
         with (folder / "model.safetensors").open("rb") as weights:
             digest.update(hashlib.file_digest(weights, "sha256").digest())
-        return cls(recommender, folder.resolve().name, digest.hexdigest()[:12], index, store_url)
+        kind = settled(index, recommender.retriever)
+        return cls(recommender, folder.resolve().name, digest.hexdigest()[:12], kind, store_url)
 
     def close(self) -> None:
         """Let go of what the index holds."""
@@ -170,18 +171,18 @@ class Engine(Catalogue):
         began = time.perf_counter()
         asked = self.recommender.ask(histories, asks[0].seed, asks[0].samples)
         generated = time.perf_counter()
-        rows = self._all_scores(asked) if self.approximate is None else self._some_scores(asked, asks)
-        lists = [self._best(row, ask, "deftrec") for row, ask in zip(rows, asks, strict=True)]
+        scored = self._all_scores(asked) if self.approximate is None else self._some_scores(asked, asks)
+        lists = [self._best(*one, ask, "deftrec") for one, ask in zip(scored, asks, strict=True)]
         seconds = {"generate": generated - began, "retrieve": time.perf_counter() - generated}
         return [_attempt(self._explained, ask, found, seconds) for ask, found in zip(asks, lists, strict=True)]
 
-    def _all_scores(self, asked: Asked) -> Iterator[Tensor]:
-        """A row `[I]` for each request, exact."""
+    def _all_scores(self, asked: Asked) -> Iterator[tuple[None, Tensor]]:
+        """The exact score of every item `[I]` for each request."""
         chunks = self.recommender.retriever.chunks(asked.queries, asked.histories, False, asked.texts)
-        return (row for _, scores in chunks for row in scores)
+        return ((None, row) for _, scores in chunks for row in scores)
 
-    def _some_scores(self, asked: Asked, asks: Sequence[Ask]) -> Iterator[Tensor]:
-        """A row `[I]` for each request, `-inf` where an item is no candidate: as many are fetched as it could hide."""
+    def _some_scores(self, asked: Asked, asks: Sequence[Ask]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Candidates and their scores `[c]` for each request: as many are fetched as it could hide."""
         assert self.approximate is not None
         hidden = [(len(ask.history) if ask.exclude_seen else 0) + len(ask.deny) for ask in asks]
         counts = [OVERFETCH * ask.k + extra for ask, extra in zip(asks, hidden, strict=True)]
@@ -207,11 +208,13 @@ class Engine(Catalogue):
 
     def _popular(self, ask: Ask) -> Answer:
         began = time.perf_counter()
-        return Answer(self._best(self.popularity, ask, "popularity"), {"retrieve": time.perf_counter() - began})
+        return Answer(self._best(None, self.popularity, ask, "popularity"), {"retrieve": time.perf_counter() - began})
 
-    def _best(self, scores: Tensor, ask: Ask, source: Literal["deftrec", "popularity"]) -> list[Recommendation]:
-        """The best of one row of scores `[I]` that may be recommended."""
-        keep = torch.ones(len(scores), dtype=torch.bool)
+    def _best(
+        self, items: Tensor | None, scores: Tensor, ask: Ask, source: Literal["deftrec", "popularity"]
+    ) -> list[Recommendation]:
+        """The best that may be recommended of `items` by their scores `[c]`; None: of all, in their order."""
+        keep = torch.ones(len(self.items), dtype=torch.bool)
         if ask.category is not None:
             keep &= self._only(self.categories.get(ask.category, NO_ITEMS))
         if ask.allow is not None:
@@ -219,8 +222,10 @@ class Engine(Catalogue):
         keep[torch.from_numpy(ask.deny)] = False
         if ask.exclude_seen:
             keep[torch.from_numpy(ask.history)] = False
+        if items is not None:
+            keep = keep[items]
         found = top(scores.cpu().masked_fill(~keep, NOTHING)[None], ask.k)
-        return self.recommender.describe(found, source)[0]
+        return self.recommender.describe(found if items is None else found.among(items), source)[0]
 
     def _only(self, numbers: np.ndarray) -> Tensor:
         keep = torch.zeros(len(self.items), dtype=torch.bool)

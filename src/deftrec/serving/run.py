@@ -21,6 +21,7 @@ def open_service(settings: Settings) -> Service:
         ConfigError: others could reach the service, and no keys are given.
         DeftRecError: no run lies there, or the store does not answer.
     """
+    log_to()
     keys = None if settings.api_keys is None else Keys.load(settings.api_keys)
     if keys is None and not settings.loopback:
         raise ConfigError(
@@ -41,7 +42,6 @@ def serve_until_stopped(service: Service, ready: Callable[[str], None] = lambda 
         DeftRecError: it could not listen there.
     """
     settings = service.settings
-    log_to()
     server = _Server(
         uvicorn.Config(
             create_app(service),

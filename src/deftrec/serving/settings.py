@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
-from deftrec.serving.index.base import Kind
+from deftrec.serving.index.base import Choice
 
 
 class Settings(BaseModel):
@@ -16,7 +16,7 @@ class Settings(BaseModel):
         store: SQLAlchemy URL of the event store; None: `events.sqlite` beside the run.
         host, port: where it listens.
         api_keys: file of hashed keys (`deftrec.serving.keys`); None: everybody may do everything, on loopback alone.
-        index: how items are found; `exact` looks at all of them.
+        index: how items are found; `exact` looks at all of them, `auto` as long as they are not too many.
         body_bytes: of a request.
         body_seconds: until the whole body has to be there; a slower client is refused.
         events: of one batch.
@@ -40,7 +40,7 @@ class Settings(BaseModel):
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
     api_keys: Path | None = None
-    index: Kind = "exact"
+    index: Choice = "auto"
     body_bytes: PositiveInt = 1 << 20
     body_seconds: PositiveFloat = 10.0
     events: PositiveInt = 1000

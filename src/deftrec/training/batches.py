@@ -11,6 +11,7 @@ from deftrec.data import NOTHING, Packed, Sequences
 from deftrec.data.sequences import pack_for_training, pack_last_targets
 from deftrec.language import Layout, Preferences, Worded
 from deftrec.model import Batch
+from deftrec.training.team import Team
 from deftrec.training.words import worded
 
 
@@ -103,3 +104,23 @@ def batch_to(batch: Batch, device: torch.device) -> Batch:
         None if batch.log_q is None else batch.log_q.to(device),
         None if batch.worded is None else batch.worded.to(device),
     )
+
+
+def batch_share(batch: Batch, team: Team) -> tuple[Batch, float]:
+    """The rows of a batch that are this process's, and the weight of their mean loss: their share of all targets.
+
+    Every process knows all candidates. Words weigh as their rows' targets do.
+    """
+
+    def rows(count: int) -> torch.Tensor:
+        return torch.from_numpy(team.rows(count)).to(batch.items.device)
+
+    mine, worded = rows(len(batch.items)), batch.worded
+    if worded is not None:
+        some = rows(len(worded.items))
+        worded = Worded(worded.items[some], worded.layout.select(some), worded.targets[some], worded.text[some])
+    share = replace(
+        batch, items=batch.items[mine], targets=batch.targets[mine], layout=batch.layout.select(mine), worded=worded
+    )
+    asked = float((share.targets != NOTHING).sum() / (batch.targets != NOTHING).sum())
+    return share, team.size * asked if team.index < len(batch.items) else 0.0

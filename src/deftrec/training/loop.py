@@ -4,6 +4,7 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from deftrec.progress import Progress
 from deftrec.training.average import AveragedWeights
 from deftrec.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
 from deftrec.training.log import TrainingLog
+from deftrec.training.team import ALONE, Team
 from deftrec.training.throughput import Throughput
 
 
@@ -39,6 +41,13 @@ class Stage(ABC):
     @abstractmethod
     def validate(self) -> dict[str, float]:
         """Metrics on the validation targets; `ndcg@10` decides."""
+
+    def share(self, batch: Any, team: Team) -> tuple[Any, float]:
+        """What of a batch this process learns from, and the weight of its loss, 1 on average over the team.
+
+        The mean of all processes' weighted losses is the loss of the batch.
+        """
+        raise NotImplementedError(f"{self.name} is trained by one process alone")
 
     def slow_parameters(self) -> set[nn.Parameter]:
         """Parameters that learn at another rate than the rest: those of a pre-trained model."""
@@ -106,24 +115,35 @@ class Trained:
 
 
 def train(
-    stage: Stage, plan: Plan, *, checkpoints: Path | None, resume: bool, log: TrainingLog, progress: Progress
+    stage: Stage,
+    plan: Plan,
+    *,
+    checkpoints: Path | None,
+    resume: bool,
+    log: TrainingLog,
+    progress: Progress,
+    team: Team = ALONE,
 ) -> Trained:
     """Train `stage` as planned, and leave its best weights in its module.
 
     With `resume`, goes on after the last complete epoch of a checkpoint if there is one, and ends with the same
     weights as if it had never stopped: batches depend on the epoch's number alone, and all random states are kept.
+    A `team` learns from the same batches as one process would, each from its share, and ends with the same weights.
 
     Raises:
         DeftRecError: the loss is no longer a number.
     """
-    accelerator = Accelerator(cpu=next(stage.module.parameters()).device.type == "cpu")
+    accelerator = team.accelerator(next(stage.module.parameters()).device)
     optimizer = _optimizer(stage, plan)
     folder = None if checkpoints is None else checkpoints / stage.name
     state, best = TrainingState(), _copied(stage.module)
     average = AveragedWeights(stage.module, plan.average)
     if resume and folder is not None and folder.is_dir():
         state, best = load_checkpoint(folder, stage.module, optimizer, average)
-    module, optimizer = accelerator.prepare(stage.module, optimizer)
+    module: nn.Module = stage.module
+    if team.size > 1:
+        module, optimizer = accelerator.prepare(module, optimizer)
+    seed = torch.initial_seed()
     last = plan.epochs if plan.stop_after is None else plan.stop_after
     progress.begin(stage.name, last)
     progress.advance(stage.name, state.epoch)
@@ -133,8 +153,10 @@ def train(
     while not state.finished:
         started = time.monotonic()
         horizon = _horizon(plan, state)
-        row = _train_epoch(stage, plan, state.epoch, horizon, module, optimizer, average, accelerator, throughput)
-        row["seconds"] = time.monotonic() - started
+        if not team.leads:  # noise of its own, that of the first process stays what it is alone
+            torch.manual_seed(seed + state.epoch * team.size + team.index)
+        row = _train_epoch(stage, plan, state.epoch, horizon, module, optimizer, average, accelerator, throughput, team)
+        row["seconds"] = team.agreed(time.monotonic() - started)
         state.epoch += 1
         state.finished = state.epoch >= last or state.seconds + row["seconds"] >= plan.seconds
         with average.applied():
@@ -152,12 +174,12 @@ def train(
                 best = _copied(stage.module)
         if plan.stop_after is None and state.epoch - state.best_epoch >= plan.patience * plan.validate_every:
             state.finished = True
-        state.seconds += time.monotonic() - started
+        state.seconds += team.agreed(time.monotonic() - started)
         state.history.append({"epoch": float(state.epoch), **row})
         log.write(stage.name, state.epoch, row)
         progress.advance(stage.name, 1, row)
         overdue = time.monotonic() - saved > plan.checkpoint_seconds
-        if folder is not None and accelerator.is_main_process and (overdue or state.finished):
+        if folder is not None and team.leads and (overdue or state.finished):
             save_checkpoint(folder, stage.module, best, optimizer, average, state)
             saved = time.monotonic()
     progress.end(stage.name)
@@ -181,6 +203,7 @@ def _train_epoch(
     average: AveragedWeights,
     accelerator: Accelerator,
     throughput: Throughput,
+    team: Team,
 ) -> dict[str, float]:
     """One pass over the data; mean losses."""
     module.train()
@@ -188,24 +211,26 @@ def _train_epoch(
     sums: dict[str, Tensor] = {}
     device_type = accelerator.device.type
     started = time.monotonic()
-    for number, batch in enumerate(batches):
+    for number, whole in enumerate(batches):
+        batch, weight = stage.share(whole, team) if team.size > 1 else (whole, 1.0)
         throughput.count(batch)
         rate = _rate(plan, epoch, number, steps, horizon)
         for group in optimizer.param_groups:
             group["lr"] = rate * group["factor"]
         last = (number + 1) % plan.accumulation == 0 or number + 1 == steps
         group = min(plan.accumulation, steps - number // plan.accumulation * plan.accumulation)
-        with torch.autocast(device_type, plan.dtype, enabled=plan.dtype != torch.float32):
-            losses = module(batch)
-        accelerator.backward(losses["loss"] / group)
+        with nullcontext() if last else accelerator.no_sync(module):
+            with torch.autocast(device_type, plan.dtype, enabled=plan.dtype != torch.float32):
+                losses = module(batch)
+            accelerator.backward(weight * losses["loss"] / group)
         if last:
             accelerator.clip_grad_norm_(module.parameters(), plan.clip)
             optimizer.step()
             optimizer.zero_grad()
             average.update()
         for name, value in losses.items():
-            sums[name] = sums.get(name, torch.zeros((), device=value.device)) + value.detach()
-    means = {name: float(value) / max(1, steps) for name, value in sums.items()}
+            sums[name] = sums.get(name, torch.zeros((), device=value.device)) + weight * value.detach()
+    means = {name: float(team.mean(value)) / max(1, steps) for name, value in sums.items()}
     if (share := throughput.share(steps, time.monotonic() - started)) is not None:
         means["matrix share"] = share
     if not math.isfinite(means.get("loss", 0.0)):

@@ -12,7 +12,7 @@ import torch
 
 from deftrec.collaborative import CollaborativeVectors, LightGCN
 from deftrec.config import Config
-from deftrec.data import Cases, Fit, Interactions, Sequences, Split, make_split
+from deftrec.data import Cases, Fit, Interactions, Split, make_split
 from deftrec.data.words import item_categories, item_texts, item_titles
 from deftrec.diffusion import Sampling
 from deftrec.ensemble import Ensemble, Model
@@ -43,6 +43,7 @@ from deftrec.training.loop import Plan, Stage, Trained, train
 from deftrec.training.shared import SharedStages, StageResult
 from deftrec.training.stages import CollaborativeStage, JointStage, TokenizerStage, mean_accuracy, target_ranks
 from deftrec.training.start import Provenance, Start
+from deftrec.training.team import ALONE, Team
 from deftrec.training.words import WordsStage
 
 T = TypeVar("T")
@@ -106,6 +107,8 @@ class Pipeline:
         progress: who is told.
         shared: folder of stage results that other runs may use too (`SharedStages`); None: `work` keeps them.
         start: a run to go on from, with fewer epochs at a lower rate; no collaborative encoder is trained then.
+        team: processes that share the joint stages; text vectors, collaborative encoder, tokenizer alone and prior are
+            the first one's work.
     """
 
     def __init__(
@@ -120,11 +123,13 @@ class Pipeline:
         progress: Progress,
         shared: Path | None = None,
         start: Start | None = None,
+        team: Team = ALONE,
     ) -> None:
-        self.interactions, self.start = interactions, start
+        self.interactions, self.start, self.team = interactions, start, team
         self.shared = SharedStages(work / "stages" if shared is None and work is not None else shared)
         self.split: Split = make_split(interactions, config.data.split)
-        self.config, self.base = settle_base(resolve(config, interactions, self.split), work, resume)
+        resolved = resolve(config, interactions, self.split)
+        self.config, self.base = team.told(lambda: settle_base(resolved, work, resume))
         if start is not None:
             check_origin(start.base, self.base, "the run to start from")
         self.work, self.log, self.resume, self.device, self.progress = work, log, resume, device, progress
@@ -157,7 +162,7 @@ class Pipeline:
         match = self._match(text)
         collaborative, vectors = self.collaborative("train", None)
         model, features, joint = self._timed("joint", lambda: self._members("train", vectors, text, None))
-        validation, words, choice = self._timed("prior", lambda: self._validate(model, match))
+        validation, words, choice = self._timed("prior", lambda: self.team.told(lambda: self._validate(model, match)))
         match = match if words is not None and words.weight else None
 
         def fitted(fit: Fit) -> Fitted:
@@ -165,7 +170,7 @@ class Pipeline:
                 model=model.eval(),
                 config=self.config,
                 features=features,
-                prior=self._final_prior(choice, fit),
+                prior=self.team.told(lambda: self._final_prior(choice, fit)),
                 choice=choice,
                 match=match,
                 text=words,
@@ -300,10 +305,14 @@ class Pipeline:
             if config.tokenizer.training == "frozen":
                 model.freeze_tokenizer()
         elif config.tokenizer.training == "frozen":
-            self._train_tokenizer(model, seed, prefix + "tokenizer" + suffix)
+            name = prefix + "tokenizer" + suffix
+            model.item_tokenizer.load_state_dict(self.team.told(lambda: self._train_tokenizer(model, seed, name)))
+            model.freeze_tokenizer()
         preferences = self._preferences(model)
-        if preferences is not None and self.start is None:
-            self._train_words(model, preferences, self.split.training(fit), seed, prefix + "words" + suffix)
+        if preferences is not None and preferences.options.alone_epochs and self.start is None:
+            sequences, name = self.split.training(fit), prefix + "words" + suffix
+            words = WordsStage(model, sequences, preferences, seed, name)
+            model.load_state_dict(self.team.told(lambda: self._train_words(words)))
         batches = PackedBatches(
             self.split.training(fit),
             self.interactions.n_items,
@@ -314,7 +323,7 @@ class Pipeline:
             seed=seed,
             preferences=preferences,
         )
-        stage = JointStage(model, batches, self.validation, config, self.dtype, prefix + "joint" + suffix)
+        stage = JointStage(model, batches, self.validation, config, self.dtype, prefix + "joint" + suffix, self.team)
         minutes = math.inf if options.minutes is None else options.minutes / int(options.members)
         fine = config.fine_tuning
         plan = Plan(
@@ -334,7 +343,7 @@ class Pipeline:
             seconds=math.inf if chosen is not None else 60 * minutes,
             horizon=None if chosen is None else chosen.horizon,
         )
-        return model, self._train(stage, plan)
+        return model, self._train(stage, plan, self.team)
 
     def _preferences(self, model: DeftRec) -> Preferences | None:
         """What the model learns to say; None where it learns no words."""
@@ -349,8 +358,8 @@ class Pipeline:
             )
         return Preferences(categories, language, model.reasoner.options)
 
-    def _train_tokenizer(self, model: DeftRec, seed: int, name: str) -> None:
-        """By its own losses, then no more."""
+    def _train_tokenizer(self, model: DeftRec, seed: int, name: str) -> dict[str, torch.Tensor]:
+        """By its own losses alone; its weights."""
         options = self.config.tokenizer
         stage = TokenizerStage(model, seed, name)
         plan = Plan(
@@ -364,15 +373,11 @@ class Pipeline:
             checkpoint_seconds=self.config.training.checkpoint_seconds,
         )
         self._train(stage, plan)
-        model.freeze_tokenizer()
+        return model.item_tokenizer.state_dict()
 
-    def _train_words(
-        self, model: DeftRec, preferences: Preferences, sequences: Sequences, seed: int, name: str
-    ) -> None:
-        """What tokens are called, before what comes next."""
-        epochs, options = preferences.options.alone_epochs, self.config.training
-        if not epochs:
-            return
+    def _train_words(self, stage: WordsStage) -> dict[str, torch.Tensor]:
+        """What tokens are called, before what comes next: the model's weights after it."""
+        epochs, options = stage.preferences.options.alone_epochs, self.config.training
         plan = Plan(
             epochs=epochs,
             learning_rate=float(options.learning_rate),
@@ -386,12 +391,15 @@ class Pipeline:
             clip=options.clip,
             checkpoint_seconds=options.checkpoint_seconds,
         )
-        self._train(WordsStage(model, sequences, preferences, seed, name), plan)
+        self._train(stage, plan)
+        return stage.model.state_dict()
 
-    def _train(self, stage: Stage, plan: Plan) -> Trained:
+    def _train(self, stage: Stage, plan: Plan, team: Team = ALONE) -> Trained:
         checkpoints = None if self.work is None else self.work / "checkpoints"
         started = time.monotonic()
-        trained = train(stage, plan, checkpoints=checkpoints, resume=self.resume, log=self.log, progress=self.progress)
+        trained = train(
+            stage, plan, checkpoints=checkpoints, resume=self.resume, log=self.log, progress=self.progress, team=team
+        )
         self.before += max(0.0, trained.seconds - (time.monotonic() - started))
         return trained
 
@@ -441,7 +449,8 @@ class Pipeline:
     def _stage(self, name: str, deciding: Mapping[str, Any], make: Callable[[], StageResult]) -> StageResult:
         """The result of a stage that other runs may have made."""
         where = {"data": self.interactions.fingerprint, "device": self.device.type}
-        result = self.shared.get(name.replace(" ", "-"), {**where, **deciding}, make)
+        key = name.replace(" ", "-")
+        result = self.team.told(lambda: self.shared.get(key, {**where, **deciding}, make))
         self.seconds[name] = result.seconds
         return result
 
@@ -497,7 +506,4 @@ def build_match(config: Config, texts: list[str], vectors: torch.Tensor | None) 
 
 def shuffled(cases: Cases, seed: int) -> Cases:
     """The cases in random order, so that the first n are a fair sample."""
-    order = np.random.default_rng(seed).permutation(len(cases))
-    return replace(
-        cases, users=cases.users[order], histories=cases.histories.select(order), targets=cases.targets[order]
-    )
+    return cases.select(np.random.default_rng(seed).permutation(len(cases)))

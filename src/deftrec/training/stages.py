@@ -14,8 +14,9 @@ from deftrec.evaluation.metrics import TargetRanks, accuracy, ranks_from_scores
 from deftrec.model import Batch, DeftRec
 from deftrec.retrieval import Retriever, generate_queries
 from deftrec.tokenizer import RobustTokenizer
-from deftrec.training.batches import PackedBatches, batch_to
+from deftrec.training.batches import PackedBatches, batch_share, batch_to
 from deftrec.training.loop import Stage
+from deftrec.training.team import ALONE, Team
 
 
 class CollaborativeStage(Stage):
@@ -88,9 +89,16 @@ class JointStage(Stage):
     """Tokenizer, language model and diffusion together, validated by the latent score alone."""
 
     def __init__(
-        self, module: DeftRec, batches: PackedBatches, cases: Cases, config: Config, dtype: torch.dtype, name: str
+        self,
+        module: DeftRec,
+        batches: PackedBatches,
+        cases: Cases,
+        config: Config,
+        dtype: torch.dtype,
+        name: str,
+        team: Team = ALONE,
     ) -> None:
-        self.name, self.module = name, module
+        self.name, self.module, self.team = name, module, team
         self.model, self.batches, self.cases, self.config, self.dtype = module, batches, cases, config, dtype
         self.device = module.features.device
 
@@ -99,25 +107,32 @@ class JointStage(Stage):
         steps, batches = self.batches.epoch(number)
         return steps, (batch_to(batch, self.device) for batch in batches)
 
+    def share(self, batch: Batch, team: Team) -> tuple[Batch, float]:
+        """See `Stage.share`."""
+        return batch_share(batch, team)
+
     def slow_parameters(self) -> set[nn.Parameter]:
         """See `Stage.slow_parameters`."""
         return set(self.model.language.parameters()) if self.config.language.kind == "pretrained" else set()
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        """See `Stage.validate`."""
+        """See `Stage.validate`; every process asks for some of the users."""
         catalogue = self.model.encode_catalogue()
+        cases = self.cases.select(self.team.rows(len(self.cases)))
         queries = generate_queries(
             self.model,
             catalogue,
-            self.cases.histories,
+            cases.histories,
             sampling=Sampling.of(self.config.diffusion),
             seed=self.config.seed,
             dtype=self.dtype,
         )
         retriever = Retriever.of(self.model, catalogue, self.config)
         exclude_seen = self.config.retrieval.seen == "exclude"
-        return mean_accuracy(target_ranks(retriever, queries, self.cases, exclude_seen))
+        ranks = target_ranks(retriever, queries, cases, exclude_seen)
+        greater, ties = (self.team.gathered(values, len(self.cases)) for values in (ranks.greater, ranks.ties))
+        return mean_accuracy(TargetRanks(greater, ties))
 
 
 def target_ranks(

@@ -32,14 +32,19 @@ class Approximate:
     """
 
     def __init__(self, retriever: Retriever, index: Index) -> None:
-        if retriever.scorer is not None or (retriever.match is not None and retriever.text_weight):
+        if not self.suits(retriever):
             raise ConfigError("this run scores every item by more than its latent; serve it with --index exact")
         self._retriever, self._index = retriever, index
 
     @staticmethod
+    def suits(retriever: Retriever) -> bool:
+        """Whether items are scored by their latent and the prior alone."""
+        return retriever.scorer is None and (retriever.match is None or not retriever.text_weight)
+
+    @staticmethod
     def vectors(retriever: Retriever) -> np.ndarray:
         """What an index holds. `[I, D]` float32"""
-        return _unit_for_cosine(retriever.latents, retriever.similarity)
+        return np.ascontiguousarray(retriever.comparison.latents.cpu().float().numpy())
 
     @staticmethod
     def metric(retriever: Retriever) -> Metric:
@@ -56,8 +61,8 @@ class Approximate:
         found = self._index.nearest(asked, min(len(self._retriever.latents), max(counts)))
         return [row[:count][row[:count] >= 0] for row, count in zip(found, counts, strict=True)]
 
-    def score(self, query: Tensor, history: np.ndarray, items: np.ndarray, also_prior: bool) -> Tensor:
-        """A row of scores, `-inf` for what is no candidate.
+    def score(self, query: Tensor, history: np.ndarray, items: np.ndarray, also_prior: bool) -> tuple[Tensor, Tensor]:
+        """All candidates and their scores.
 
         Args:
             query: `[D]`
@@ -66,7 +71,7 @@ class Approximate:
             also_prior: what the prior knows of the history is a candidate too.
 
         Returns:
-            `[I]`
+            item numbers and scores, both `[c]` or longer
         """
         retriever = self._retriever
         prior = retriever.prior if retriever.weight else None
@@ -78,9 +83,7 @@ class Approximate:
         scores = latent.scores(query[None], histories)[0].cpu()
         if prior is not None:
             scores = scores + retriever.weight * prior.scores(histories, retriever.recency)[0, chosen]
-        row = torch.full((len(retriever.latents),), float("-inf"))
-        row[chosen] = scores
-        return row
+        return chosen, scores
 
 
 def _unit_for_cosine(vectors: Tensor, similarity: Similarity) -> np.ndarray:

@@ -6,6 +6,8 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 Kind: TypeAlias = Literal["exact", "faiss", "faiss-ivfpq", "pgvector"]
+Choice: TypeAlias = Literal["auto", "exact", "faiss", "faiss-ivfpq", "pgvector"]
+"""A kind, or the one that suits the catalogue."""
 Metric: TypeAlias = Literal["inner", "l2"]
 """What is near: a large inner product, or a small distance."""
 

@@ -7,10 +7,14 @@ import numpy as np
 from deftrec.errors import MissingExtraError
 from deftrec.serving.index.base import Index, Metric
 
-LINKS, BUILD_BREADTH = 32, 200
-"""Of the graph: neighbours of a vector; candidates while it is built."""
+LINKS, BUILD_BREADTH, BREADTH = 32, 200, 256
+"""Of the graph: neighbours of a vector; candidates while it is built, and at least while it is searched."""
 PART = 8
 """Components that IVF-PQ keeps in one byte."""
+PROPOSED = 20
+"""Compressed vectors that are looked at again for each that is asked for: the nearest of many near ones look alike."""
+LISTS = 16
+"""Lists that are read at least, and their share of all where there are many: one in so many."""
 TRAINING = 39
 """Vectors that k-means wants for a centre."""
 
@@ -45,16 +49,16 @@ class FaissIndex(Index):
 
     def nearest(self, queries: np.ndarray, count: int) -> np.ndarray:
         """See `Index.nearest`."""
-        breadth = self._parameters(efSearch=max(64, 2 * count))
+        breadth = self._parameters(efSearch=max(BREADTH, 2 * count))
         _, found = self._index.search(np.ascontiguousarray(queries, np.float32), count, params=breadth)
         return np.asarray(found, np.int64)
 
 
 class IvfPqIndex(Index):
-    """IVF-PQ: a byte for every eight components, less accurate; a quarter of the lists are read.
+    """IVF-PQ: a byte for every eight components; a few of the lists are read, and the vectors themselves decide.
 
     Args:
-        vectors: `[I, D]` float32
+        vectors: kept, not copied. `[I, D]` float32
         metric: what is near.
     """
 
@@ -63,12 +67,13 @@ class IvfPqIndex(Index):
         count, width = vectors.shape
         padded = np.zeros((count, -(-width // PART) * PART), np.float32)
         padded[:, :width] = vectors
-        self._width = padded.shape[1]
+        self._vectors, self._metric, self._width = vectors, metric, padded.shape[1]
         lists = max(1, min(4096, int(count**0.5), count // TRAINING))
         bits = max(1, min(8, int(np.log2(max(2, count // TRAINING)))))
         kind = f"IVF{lists},PQ{self._width // PART}x{bits}"
         self._index = faiss.index_factory(self._width, kind, _metric(faiss, metric))
-        self._index.nprobe = max(1, lists // 4)
+        self._index.nprobe = min(lists, max(LISTS, lists // LISTS))
+        self._index.do_polysemous_training = False  # a minute or more, for a way of searching that is not used
         self._index.train(padded)
         self._index.add(padded)
 
@@ -76,5 +81,10 @@ class IvfPqIndex(Index):
         """See `Index.nearest`."""
         padded = np.zeros((len(queries), self._width), np.float32)
         padded[:, : queries.shape[1]] = queries
-        _, found = self._index.search(padded, count)
-        return np.asarray(found, np.int64)
+        _, proposed = self._index.search(padded, min(PROPOSED * count, len(self._vectors)))
+        near = np.einsum("nd,nmd->nm", queries, self._vectors[proposed])
+        if self._metric == "l2":
+            near -= np.square(self._vectors[proposed]).sum(-1) / 2
+        near[proposed < 0] = -np.inf
+        order = np.argsort(-near, axis=1, kind="stable")[:, :count]
+        return np.asarray(np.take_along_axis(proposed, order, axis=1), np.int64)

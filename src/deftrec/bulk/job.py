@@ -1,0 +1,103 @@
+"""What is asked for everybody, and the folder in which its parts appear one by one."""
+
+import hashlib
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from deftrec.errors import DeftRecError
+from deftrec.evaluation import Seen, write_rankings
+from deftrec.files import write_text
+from deftrec.recommender import Recommender
+from deftrec.run import read_model
+
+REQUEST = "request.json"
+
+
+class Job(BaseModel):
+    """Rankings of all users of a run; those of `part_users` at a time are a part.
+
+    Attributes:
+        run: SHA-256 of the run's weights and of what came to it after training.
+        users: how many it knows.
+        k: items for each.
+        seen: whether items of the history may be recommended.
+        seed: of the sampling noise; None: the run's own.
+        part_users: users of a part. A multiple of `USERS_AT_ONCE` gives the numbers of one file to the last bit.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    run: str
+    users: int
+    k: int
+    seen: Seen
+    seed: int | None
+    part_users: int
+
+    @classmethod
+    def of(
+        cls,
+        run: Path,
+        recommender: Recommender,
+        *,
+        k: int,
+        seen: Seen,
+        seed: int | None,
+        part_users: int,
+    ) -> "Job":
+        """The job of a run that was read from the directory `run`."""
+        users = recommender.interactions.n_users
+        return cls(run=_digest(run), users=users, k=k, seen=seen, seed=seed, part_users=part_users)
+
+    def check(self, run: Path) -> None:
+        """Raise a `DeftRecError` if another run lies in the directory `run`."""
+        if _digest(run) != self.run:
+            raise DeftRecError(f"{run}: not the run that the parts are of; every machine needs the same one there")
+
+    @property
+    def parts(self) -> int:
+        """How many there are."""
+        return -(-self.users // self.part_users)
+
+    def members(self, part: int) -> range:
+        """User numbers of a part."""
+        return range(part * self.part_users, min((part + 1) * self.part_users, self.users))
+
+    def file(self, folder: Path, part: int) -> Path:
+        """Where a part is written."""
+        return folder / f"part-{part:06d}.parquet"
+
+    def begin(self, folder: Path) -> list[int]:
+        """The parts that are missing in `folder`: all of them in a new one.
+
+        Raises:
+            DeftRecError: parts of another job lie there, or anything else.
+        """
+        request = folder / REQUEST
+        if request.is_file():
+            if read_model(request, Job) != self:
+                raise DeftRecError(
+                    f"{folder}: holds parts of another run or of other options (see {REQUEST}); give another directory"
+                )
+        elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise DeftRecError(f"{folder}: not empty, and no parts of rankings; give another directory")
+        else:
+            write_text(request, self.model_dump_json(indent=2) + "\n")
+        return [part for part in range(self.parts) if not self.file(folder, part).is_file()]
+
+    def write(self, recommender: Recommender, folder: Path, part: int) -> int:
+        """Rank the users of a part and write its file, whole or not at all; how many users they are."""
+        users = self.members(part)
+        frames = recommender.recommend_all(self.k, users=users, exclude_seen=self.seen == "exclude", seed=self.seed)
+        write_rankings(self.file(folder, part), frames)
+        return len(users)
+
+
+def _digest(run: Path) -> str:
+    digest = hashlib.sha256()
+    for name in ("run.json", "model.safetensors", "overlay.safetensors"):
+        if (run / name).is_file():
+            with (run / name).open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
