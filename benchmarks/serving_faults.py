@@ -14,6 +14,7 @@ import http.client
 import json
 import shutil
 import socket
+import subprocess
 import tempfile
 import threading
 import time
@@ -89,7 +90,7 @@ def away(run: Path, postgresql: Any, stops: int) -> str:
             postgresql.stop()
             refused = len(stream.refused)
             wait(lambda refused=refused: len(stream.refused) > refused)  # type: ignore[misc]
-            postgresql.start()
+            start(postgresql)
             began = time.perf_counter()
             stream.wait_for(1)
             seconds.append(time.perf_counter() - began)
@@ -190,6 +191,18 @@ def with_postgresql(folder: Path, work: Callable[[Any], str]) -> str:
         return work(server)
     finally:
         server.cleanup()
+
+
+def start(postgresql: Any) -> None:
+    """On a busy machine what was stopped is still going when it is to come back."""
+    for _ in range(60):
+        try:
+            postgresql.start()
+        except (AssertionError, subprocess.SubprocessError):
+            time.sleep(0.5)
+        else:
+            return
+    raise TimeoutError("PostgreSQL did not start again")
 
 
 def url_of(server: Any) -> str:

@@ -19,7 +19,7 @@ from deftrec.serving.engine import Engine
 from deftrec.serving.store import SqlStore
 from event_stream import BATCH, Stream
 from server_process import ServerProcess
-from serving_faults import killed, send, wait
+from serving_faults import killed, send, start, wait
 
 
 def test_kill_9_loses_nothing_that_was_acknowledged(runs: Path, store_url: str) -> None:
@@ -31,9 +31,9 @@ def test_kill_9_loses_nothing_that_was_acknowledged(runs: Path, store_url: str) 
 def test_kill_9_loses_no_item_that_was_put(worded_run: Path, tmp_path: Path) -> None:
     acknowledged: list[int] = []
     with ServerProcess(worded_run, f"sqlite:///{tmp_path / 'events.sqlite'}") as server:
-        for start in (1000, 2000):
+        for first in (1000, 2000):
             address = server.start()
-            putting = threading.Thread(target=keep_putting, args=(address, start, acknowledged))
+            putting = threading.Thread(target=keep_putting, args=(address, first, acknowledged))
             putting.start()
             goal = len(acknowledged) + 3
             wait(lambda goal=goal: len(acknowledged) >= goal)  # type: ignore[misc]
@@ -75,7 +75,7 @@ def test_a_database_that_goes_away_and_comes_back(
             assert int(away.value.headers["Retry-After"]) >= 1
             assert urllib.request.urlopen(f"{server.address}/healthz", timeout=30).status == 200
         finally:
-            postgresql_server.start()
+            start(postgresql_server)
         stream.wait_for(10)
     assert stream.statuses == {503}
     assert not stream.unanswered
