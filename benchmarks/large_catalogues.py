@@ -2,7 +2,7 @@
 
     python benchmarks/large_catalogues.py RUN --items 10000 100000 1000000
 
-Latents are drawn around a run's own (`latents.py`), queries are what its users ask for, and every way goes through the
+Latents are drawn around a run's own (`serving/index/recall.py`), queries are what its users ask for, and every way goes through the
 code that the service answers with: exact scores the whole catalogue, an index proposes candidates that are scored
 exactly. Each measurement has a process of its own; memory is what an index adds to it, and times are those of the
 processor, so that what else the machine does counts little: set OMP_NUM_THREADS=1.
@@ -51,12 +51,13 @@ def main() -> None:
 @torch.inference_mode()
 def measure(run: Path, items: int, kind: Kind, users: int) -> None:
     """Print the row of one catalogue and one way."""
+    from deftrec import Recommender
     from deftrec.data import Sequences
     from deftrec.retrieval import Found, top
     from deftrec.serving.index import OVERFETCH, Approximate, build_index
-    from latents import Asked
+    from deftrec.serving.index.recall import Asked
 
-    asked = Asked.of(run, users, items)
+    asked = Asked.of(Recommender.load(run), users, items)
     retriever, queries = asked.retriever, asked.queries
     empty = [torch.zeros(0, dtype=torch.int64).numpy()] * max(BATCH, len(queries))
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import polars as pl
 import pytest
 import torch
-from worded import NEW, events, fitted
 
 from deftrec import Recommender
 from deftrec.errors import ConfigError, DataError, DeftRecError
@@ -16,6 +15,7 @@ from deftrec.language.sentences import sentence_vectors
 from deftrec.language.weights import model_folder
 from deftrec.later.changes import add_events, add_items, remove_items
 from deftrec.later.overlay import FILE
+from worded import NEW, events, fitted
 
 CPU = torch.device("cpu")
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from worded import fitted
 
 from deftrec import Interactions
 from deftrec.later.changes import add_events, add_items, remove_items
 from deftrec.later.overlay import FILE, read_overlay
+from worded import fitted
 
 KILLS = 40
 

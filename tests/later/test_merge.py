@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 import torch
-from worded import NEW
 
 from deftrec import Recommender
 from deftrec.later import Overlay
 from toy import ring, tiny_bert, tiny_config
+from worded import NEW
 
 BERT = "(the tiny BERT)"
 PROMPT = "next : {history}"

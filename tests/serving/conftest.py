@@ -1,6 +1,7 @@
 """Shared by the tests of the service: tiny runs, an app around one of them, and both kinds of store."""
 
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from deftrec.serving.service import Service
 from deftrec.serving.settings import Settings
 from deftrec.serving.store import SqlStore
 from toy import ring, tiny_config
+from worded import fitted
 
 HOSTILE = "<script>alert('{0}')</script> number {0}"
 
@@ -48,6 +50,19 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def _worded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("worded")
+    fitted(folder)
+    return folder / "run"
+
+
+@pytest.fixture
+def worded_run(_worded: Path, tmp_path: Path) -> Path:
+    """A run that items may come to, of its own."""
+    return Path(shutil.copytree(_worded, tmp_path / "worded"))
+
+
+@pytest.fixture(scope="session")
 def engine(runs: Path) -> Engine:
     return Engine.load(runs / "first")
 
@@ -59,11 +74,12 @@ def settings(runs: Path, tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def build(engine: Engine, settings: Settings) -> Callable[..., FastAPI]:
-    """Make an app: `build(keys=..., **settings)`."""
+    """Make an app: `build(keys=..., run=..., **settings)`."""
 
-    def make(keys: Keys | None = None, **changes: object) -> FastAPI:
-        chosen = settings.model_copy(update=changes)
-        return create_app(Service(chosen, engine, SqlStore(chosen.store_url), keys))
+    def make(keys: Keys | None = None, run: Path | None = None, **changes: object) -> FastAPI:
+        chosen = settings.model_copy(update={**changes, "run": run or settings.run})
+        served = Engine.load(run, chosen.index, chosen.store_url) if run else engine
+        return create_app(Service(chosen, served, SqlStore(chosen.store_url), keys))
 
     return make
 

@@ -1,6 +1,10 @@
 """Deployment files agree with the package: what cannot be built here is read."""
 
+import os
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +15,38 @@ from fastapi.testclient import TestClient
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 DOCKERFILE = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
+
+
+LINTS = {
+    "hadolint": ("Dockerfile", ["hadolint", "{file}"], ("USER 10001", "USER root")),
+    "docker-compose": ("compose.yaml", ["docker-compose", "-f", "{file}", "config", "-q"], ("cap_drop", "cap_dropped")),
+    "kubernetes-validate": (
+        "kubernetes.yaml",
+        ["kubernetes-validate", "--strict", "{file}"],
+        ("replicas: 2", "replicas: two"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LINTS)
+def test_the_tools_own_linters_find_nothing(name: str, tmp_path: Path) -> None:
+    file, command, (right, wrong) = LINTS[name]
+    beside = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    if shutil.which(name, path=beside) is None:
+        pytest.skip(f'{name} is not installed: pip install "deftrec[deploy]"')
+
+    def clean(path: Path) -> bool:
+        words = [word.format(file=path) for word in command]
+        environment = {**os.environ, "PATH": beside, "POSTGRES_PASSWORD": "x"}
+        done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+        complaints = [line for line in (done.stdout + done.stderr).splitlines() if not line.startswith("INFO")]
+        return done.returncode == 0 and not complaints  # docker-compose's Python wrapper loses its exit code
+
+    assert clean(DEPLOY / file)
+    damaged = (DEPLOY / file).read_text(encoding="utf-8").replace(right, wrong)
+    assert wrong in damaged
+    (tmp_path / file).write_text(damaged, encoding="utf-8")
+    assert not clean(tmp_path / file)
 
 
 def read(name: str) -> Any:

@@ -2,16 +2,20 @@
 
 import json
 import os
+from pathlib import Path
 from urllib.parse import quote
 
 import psutil
 import pytest
 import schemathesis
-from answering import Start
+from answering import Opened, Start
 from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from schemathesis.specs.openapi.checks import response_schema_conformance, status_code_conformance
+
+from toy import ring
+from worded import fitted
 
 EXAMPLES = int(os.environ.get("DEFTREC_EXAMPLES", "200"))
 """Requests of each of these tests; docs/serving.md says how many were made once."""
@@ -22,17 +26,51 @@ JSON = st.recursive(
     max_leaves=8,
 )
 NAMES = st.sampled_from(
-    ["events", "event_id", "user_id", "item_id", "time", "history", "k", "allow", "deny", "seed", "samples", "run"]
+    [
+        *(
+            "events",
+            "event_id",
+            "user_id",
+            "item_id",
+            "time",
+            "history",
+            "k",
+            "allow",
+            "deny",
+            "seed",
+            "samples",
+            "run",
+        ),
+        *("title", "category", "text"),
+    ]
 )
 BODIES = st.binary(max_size=200) | (st.dictionaries(NAMES, JSON, max_size=6) | JSON).map(lambda one: json.dumps(one))
-PATHS = st.sampled_from(["/v1/events", "/v1/recommendations", "/v1/path", "/v1/admin/model"])
+PLACES = st.sampled_from(
+    [
+        *(("POST", path) for path in ("/v1/events", "/v1/recommendations", "/v1/path", "/v1/admin/model")),
+        ("PUT", "/v1/items/new"),
+    ]
+)
 TYPE = {"Content-Type": "application/json"}
 
 
+@pytest.fixture(scope="module")
+def open_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that items of any id may come to, so that those requests go all the way too."""
+    folder = tmp_path_factory.mktemp("open")
+    fitted(folder, ring(users=60, strings=True))
+    return folder / "run"
+
+
+@pytest.fixture
+def client(opened: Opened, open_run: Path) -> TestClient:
+    return opened(run=open_run)
+
+
 @settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(path=PATHS, body=BODIES)
-def test_no_body_breaks_it(client: TestClient, path: str, body: bytes | str) -> None:
-    answer = client.post(path, content=body, headers=TYPE)
+@given(place=PLACES, body=BODIES)
+def test_no_body_breaks_it(client: TestClient, place: tuple[str, str], body: bytes | str) -> None:
+    answer = client.request(*place, content=body, headers=TYPE)
     assert answer.status_code < 500, (body, answer.text)
     assert "Traceback" not in answer.text
 
@@ -53,9 +91,9 @@ def test_bodies_that_break_parsers(client: TestClient, body: str) -> None:
     assert client.post("/v1/recommendations", content=body, headers=TYPE).status_code in (400, 422)
 
 
-def test_no_operation_of_the_document_breaks_it(served: Start) -> None:
+def test_no_operation_of_the_document_breaks_it(served: Start, open_run: Path) -> None:
     """Requests that schemathesis makes up from the OpenAPI document; what comes back is what the document says."""
-    document = schemathesis.openapi.from_url(f"{served().address}/openapi.json")
+    document = schemathesis.openapi.from_url(f"{served(run=open_run).address}/openapi.json")
     operations = [found.ok() for found in document.get_all_operations()]
     assert len(operations) > 10
     for operation in operations:

@@ -202,12 +202,6 @@ def test_items_and_their_likes(client: TestClient, engine: Engine) -> None:
     assert len(client.get("/v1/map").json()["items"]) == len(engine.items)
 
 
-def test_a_fixed_catalogue_says_so(client: TestClient, engine: Engine) -> None:
-    assert client.get("/v1/model").json()["capabilities"]["new_items"] is False
-    for answer in (client.put("/v1/items/new"), client.delete(f"/v1/items/{engine.items[0]}")):
-        assert (answer.status_code, answer.json()["code"]) == (409, "fixed_catalogue")
-
-
 # -- the model -------------------------------------------------------------------------------------------------
 
 

@@ -15,6 +15,7 @@ from deftrec.serving.app import STATIC
 from deftrec.serving.engine import Engine
 from deftrec.serving.keys import Keys, add_key
 from deftrec.serving.store import StoreUnavailableError
+from serving_faults import send
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -108,7 +109,9 @@ def test_a_visit(page: "Page", served: Start, engine: Engine) -> None:
 
     # Redrawn samples, and the way back.
     own = titles(page)
-    for draw in (1, 2, 3):
+    page.click("#redraw")
+    expect(page.locator("#draws")).to_contain_text("One draw of noise")
+    for draw in (2, 3):
         page.click("#redraw")
         expect(page.locator("#found")).to_contain_text(f"of {draw} draws")
     assert "3 draws" in page.inner_text("#draws")
@@ -161,6 +164,42 @@ def test_titles_are_text(page: "Page", served: Start) -> None:
     assert page.inner_text("#taken li >> nth=0").startswith("<script>alert(")
     settle(page)
     assert page.locator("script").count() == 1, "its own"
+
+
+def test_an_item_that_was_put_is_found_and_taken(page: "Page", served: Start, worded_run: Path) -> None:
+    server = served(run=worded_run)
+    page.goto(server.address)
+    settle(page)
+    status, _ = send(server.address, "PUT", "/v1/items/900", b'{"title": "Brass lantern", "category": "red"}')
+    assert status == 201
+    page.fill("#title", "lantern")
+    page.wait_for_selector("#title-options li[role=option]")
+    assert page.inner_text("#title-options li >> nth=0").startswith("Brass lantern")
+    page.keyboard.press("Enter")
+    expect(page.locator("#taken li")).to_have_text(re.compile("Brass lantern"))
+    expect(page.locator("#results-title")).to_have_text("Recommended next")
+    settle(page)
+    assert page.locator("#map .taken-dot").count() == 1
+
+
+def test_what_is_shown_of_a_history_before_is_faint(page: "Page", served: Start) -> None:
+    page.goto(served().address)
+    settle(page)
+    page.route("**/v1/recommendations", lambda asked: asked.fulfill(status=503, body="{}"))
+    page.locator("#found button", has_text="Take").first.click()
+    expect(page.locator("#results")).to_have_class(re.compile("stale"))
+    page.unroute("**/v1/recommendations")
+    page.click("#failure button")
+    expect(page.locator("#results-title")).to_have_text("Recommended next")
+    expect(page.locator("#results")).not_to_have_class(re.compile("stale"))
+
+
+def test_the_bars_of_what_is_popular_begin_at_zero(page: "Page", served: Start, engine: Engine) -> None:
+    page.goto(served().address)
+    settle(page)
+    widths = page.locator("#found .bar i").evaluate_all("bars => bars.map(bar => bar.getBoundingClientRect().width)")
+    taken = sorted(engine.popularity.tolist(), reverse=True)[: len(widths)]
+    assert widths[-1] / widths[0] == pytest.approx(0.06 + 0.94 * taken[-1] / taken[0], abs=0.03)
 
 
 def test_empty_and_failed_are_said(page: "Page", served: Start) -> None:

@@ -90,7 +90,7 @@ CALLS = [
     ("read", "GET", "/metrics", None),
     ("write", "POST", "/v1/events", {"events": [{"event_id": "1", "user_id": "ann", "item_id": "nothing"}]}),
     ("admin", "DELETE", "/v1/users/ann", None),
-    ("admin", "PUT", "/v1/items/new", None),
+    ("admin", "PUT", "/v1/items/new", {"title": "new"}),
     ("admin", "DELETE", "/v1/items/new", None),
     ("admin", "POST", "/v1/admin/model", {"run": "nothing"}),
 ]

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from deftrec.errors import ConfigError, DeftRecError
-from deftrec.serving.store import Appended, Event, EventConflictError, EventStore, SqlStore, StoreUnavailableError
+from deftrec.serving.store import Appended, Event, EventConflictError, EventStore, SqlStore, StoreUnavailableError, sql
 from deftrec.serving.store.tables import metadata
 
 
@@ -146,6 +147,21 @@ def test_a_store_that_is_away_says_so(tmp_path: Path) -> None:
         SqlStore(f"sqlite:///{tmp_path / 'no' / 'folder' / 'events.sqlite'}")
     with pytest.raises(StoreUnavailableError, match="does not answer"):
         SqlStore("postgresql://127.0.0.1:1/nothing")
+
+
+def test_threads_wait_their_turn_to_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without it SQLite's own patience decides, and on a busy machine some thread's is at an end."""
+    monkeypatch.setattr(sql, "BUSY_SECONDS", 0)
+    store = SqlStore(f"sqlite:///{tmp_path / 'events.sqlite'}")
+
+    def write(thread: int) -> None:
+        for n in range(20):
+            store.append([Event(f"{thread}-{n}", f"u{thread}", "i", n)])
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(write, range(8)))
+    assert all(len(store.history(f"u{thread}", 100).items) == 20 for thread in range(8))
+    store.close()
 
 
 def test_a_full_disk_is_said_and_breaks_nothing(tmp_path: Path) -> None:

@@ -68,5 +68,6 @@ def test_the_rate_is_measured_once_a_type() -> None:
 
 
 def test_training_says_its_share() -> None:
-    rows = Recommender.fit(ring(), tiny_config()).info.history["joint"]
-    assert all(0 < row["matrix share"] < 1 for row in rows)
+    history = Recommender.fit(ring(), tiny_config()).info.history
+    assert all(0 < row["matrix share"] < 1 for row in history["joint"])
+    assert all("matrix share" not in row for row in history["collaborative"])  # its products are sparse

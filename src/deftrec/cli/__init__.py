@@ -12,7 +12,7 @@ import typer
 
 from deftrec.cli.ablate import ablate
 from deftrec.cli.api_key import api_key
-from deftrec.cli.benchmark import benchmark
+from deftrec.cli.benchmark import app as benchmark_app
 from deftrec.cli.console import Stopped
 from deftrec.cli.data import app as data_app
 from deftrec.cli.demo import demo
@@ -30,7 +30,8 @@ from deftrec.errors import DeftRecError
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(data_app, name="data")
 app.add_typer(items_app, name="items")
-for verb in (train, update, evaluate, recommend, similar, benchmark, unseen, ablate, doctor, serve, api_key, demo):
+app.add_typer(benchmark_app, name="benchmark")
+for verb in (train, update, evaluate, recommend, similar, unseen, ablate, doctor, serve, api_key, demo):
     app.command(verb.__name__.replace("_", "-"))(verb)
 
 INTERRUPTED = 130

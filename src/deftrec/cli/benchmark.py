@@ -1,12 +1,17 @@
-"""`deftrec benchmark`: DeftRec beside every peer on the same data, with intervals, costs and a report."""
+"""`deftrec benchmark`: DeftRec beside every peer on the same data, with intervals, costs and a report.
+
+`deftrec benchmark index` measures something else (`deftrec.cli.index`).
+"""
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
+from typer.core import TyperGroup
 
 from deftrec.cli.console import Listener, Stopped, listening, output, page_if_possible, working
+from deftrec.cli.index import index
 from deftrec.cli.options import DataFolder, Json, Overrides, command_line
 from deftrec.cli.tables import benchmark_table
 from deftrec.data.split import SplitName
@@ -18,9 +23,24 @@ if TYPE_CHECKING:
     from deftrec.data import Interactions
 
 BOTH: Final = "both"
+PEERS: Final = "peers"
+"""What `deftrec benchmark` measures where no other word says it."""
 DEFAULTS = {"seeds": 1, "split": "leave-one-out", "fit": BOTH, "seen": BOTH}
 
 
+class Benchmark(TyperGroup):
+    """`deftrec benchmark --data ...` is of peers; the name of something else may stand before the options."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """See `TyperGroup`."""
+        return super().parse_args(ctx, args if args and args[0] in self.commands else [PEERS, *args])
+
+
+app = typer.Typer(cls=Benchmark, help="DeftRec beside its peers; with 'index', the indexes of the service.")
+app.command()(index)
+
+
+@app.command(PEERS)
 def benchmark(
     data: DataFolder,
     out: Annotated[Path, typer.Option(help="The report's folder; what it holds finished is kept.", metavar="REPORT")],
@@ -59,7 +79,7 @@ def benchmark(
     """Train DeftRec and its peers on the same data, compare them, and write a report.
 
     Called again after an interruption, it goes on with what is not finished. Exit code 1 says that a system failed;
-    the others are reported all the same.
+    the others are reported all the same. 'deftrec benchmark index' measures the indexes of the service.
 
     Example: deftrec benchmark --data data/ml-100k --out reports/ml-100k --models ease-recency,sasrec --seeds 3
     """

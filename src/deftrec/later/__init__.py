@@ -2,7 +2,18 @@
 
 from deftrec.later.capabilities import Capabilities, Capability
 from deftrec.later.merge import Known, merge
-from deftrec.later.overlay import Overlay, read_overlay, write_overlay
+from deftrec.later.overlay import Overlay, Stamp, overlay_stamp, read_overlay, write_overlay
 from deftrec.later.start import start_of
 
-__all__ = ["Capabilities", "Capability", "Known", "Overlay", "merge", "read_overlay", "start_of", "write_overlay"]
+__all__ = [
+    "Capabilities",
+    "Capability",
+    "Known",
+    "Overlay",
+    "Stamp",
+    "merge",
+    "overlay_stamp",
+    "read_overlay",
+    "start_of",
+    "write_overlay",
+]

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
 import polars as pl
 import torch
@@ -28,6 +29,9 @@ FILE = "overlay.safetensors"
 LOCK = ".overlay.lock"
 FORMAT = 1
 TABLES = ("items", "events", "removed")
+
+Stamp: TypeAlias = tuple[int, int, int] | None
+"""Of the overlay's file; None where there is none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +97,15 @@ class Overlay:
     def with_events(self, events: pl.DataFrame) -> "Overlay":
         """`events` behind the others: `user`, `item`, `time`."""
         return replace(self, events=pl.concat([self.events, events], how="vertical_relaxed"))
+
+
+def overlay_stamp(folder: str | Path) -> Stamp:
+    """Another one whenever the overlay of the run in `folder` was replaced; nothing of it is read."""
+    try:
+        about = (Path(folder) / FILE).stat()
+    except FileNotFoundError:
+        return None
+    return about.st_ino, about.st_mtime_ns, about.st_size
 
 
 def read_overlay(folder: str | Path, interactions: Interactions) -> Overlay:

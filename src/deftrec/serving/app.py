@@ -21,14 +21,8 @@ def create_app(service: Service) -> FastAPI:
 
     @asynccontextmanager
     async def running(_: FastAPI) -> AsyncIterator[None]:
-        service.batcher.start()
-        try:
+        async with service.running():
             yield
-        finally:
-            await service.batcher.close()
-            service.threads.close()
-            service.engine.close()
-            service.store.close()
 
     app = FastAPI(
         title="DeftRec",

@@ -20,6 +20,7 @@ class Catalogue:
     Attributes:
         items, titles, kinds: id, title and categories of every item, by number.
         numbers: of items, by id.
+        removed: numbers of items that are not recommended any more.
 
     Args:
         recommender: the run.
@@ -31,6 +32,8 @@ class Catalogue:
         self.titles = [self.interactions.title(number) for number in range(len(self.items))]
         self.kinds = item_categories(self.interactions)
         self.numbers = {item: number for number, item in enumerate(self.items)}
+        removed = recommender.retriever.removed
+        self.removed = frozenset([] if removed is None else removed.tolist())
         self._users = {str(user): number for number, user in enumerate(self.interactions.users)}
 
     @cached_property
@@ -49,8 +52,8 @@ class Catalogue:
 
     @cached_property
     def plane(self) -> Plane:
-        """The sheet of the map."""
-        return Plane.of(self.recommender.catalogue.latents.cpu())
+        """The sheet of the map: of the items of training, so that nothing on it moves when others come."""
+        return Plane.of(self.recommender.catalogue.latents[: self.recommender.fitted_on.n_items].cpu())
 
     @cached_property
     def places(self) -> np.ndarray:
@@ -58,9 +61,9 @@ class Catalogue:
         return self.plane(self.recommender.catalogue.latents.cpu())
 
     def background(self) -> list[int]:
-        """Items of the map: all of them, or the most popular ones."""
-        kept = self.popularity.argsort(descending=True, stable=True)[:MAP_ITEMS]
-        return [int(number) for number in kept]
+        """Items of the map: all that can be recommended, or the most popular ones."""
+        ranked = self.popularity.argsort(descending=True, stable=True).tolist()
+        return [number for number in ranked if number not in self.removed][:MAP_ITEMS]
 
     def own_history(self, user: str) -> list[str]:
         """Items of a user of the run's data, oldest first; none for somebody else."""
@@ -74,9 +77,13 @@ class Catalogue:
         return [(user, int(lengths[number])) for _, (user, number) in zip(range(limit), found, strict=False)]
 
     def search(self, words: str, limit: int) -> list[int]:
-        """Items whose title holds all the words, case aside; those that begin with them first, then the popular."""
+        """Items whose title holds all the words, case aside; those that begin with them first, then the popular.
+
+        Removed ones are not found.
+        """
         wanted = words.casefold().split()
-        hits = [n for n, title in enumerate(self.folded) if all(word in title for word in wanted)]
+        named = (n for n, title in enumerate(self.folded) if all(word in title for word in wanted))
+        hits = [n for n in named if n not in self.removed]
         first = " ".join(wanted)
         taken = self.popularity.tolist()
         return sorted(hits, key=lambda n: (not self.folded[n].startswith(first), -taken[n]))[:limit]

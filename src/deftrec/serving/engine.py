@@ -16,10 +16,11 @@ from torch import Tensor
 
 from deftrec.data import Sequences
 from deftrec.explanation import Asked
+from deftrec.later import Stamp, overlay_stamp, read_overlay
 from deftrec.recommender import Recommendation, Recommender
 from deftrec.retrieval import top
 from deftrec.serving.catalogue import Catalogue
-from deftrec.serving.index import OVERFETCH, Approximate, Choice, Kind, build_index, settled
+from deftrec.serving.index import OVERFETCH, Approximate, Choice, Index, build_index, settled
 
 P = ParamSpec("P")
 
@@ -96,42 +97,71 @@ class Engine(Catalogue):
 
     Args:
         recommender: the run.
-        name: of the run, what it is switched to by.
-        version: of the model, another one for other weights.
-        index: how items are found; `exact` looks at all of them.
-        store_url: where an index in a database lives.
+        folder: where it lies; its name is what it is switched to by.
+        weights: what tells its weights from others.
+        stamp: of the overlay, when it was read.
+        index: of the items of training; None: all items are looked at.
+
+    Attributes:
+        version: another one for other weights, and for other items or histories.
 
     Raises:
-        ConfigError, MissingExtraError: the run or this installation does not suit the index.
+        ConfigError: the run does not suit the index.
     """
 
     def __init__(
-        self, recommender: Recommender, name: str, version: str, index: Kind = "exact", store_url: str = ""
+        self, recommender: Recommender, folder: Path, weights: str, stamp: Stamp, index: Index | None = None
     ) -> None:
         super().__init__(recommender)
-        self.name, self.version = name, version
-        retriever = recommender.retriever
-        built = build_index(index, Approximate.vectors(retriever), Approximate.metric(retriever), version, store_url)
-        self.approximate = None if built is None else Approximate(retriever, built)
+        self.folder, self.weights, self.stamp, self.index = folder, weights, stamp, index
+        changes = recommender.overlay.version if recommender.overlay else 0
+        self.name, self.version = folder.resolve().name, f"{weights}.{changes}" if changes else weights
+        trained = recommender.fitted_on.n_items
+        self.approximate = None if index is None else Approximate(recommender.retriever, index, trained)
 
     @classmethod
     def load(cls, folder: Path, index: Choice = "exact", store_url: str = "") -> "Engine":
-        """Read a run directory; arguments as for the class.
+        """Read a run directory.
+
+        Args:
+            folder: the directory.
+            index: how items are found; `exact` looks at all of them, `auto` decides by their number.
+            store_url: where an index in a database lives.
 
         Raises:
-            DeftRecError: it is missing, unfinished or damaged, or does not suit the index.
+            DeftRecError: it is missing, unfinished or damaged, or it or this installation does not suit the index.
         """
+        stamp = overlay_stamp(folder)  # before it is read: what comes in between is news
         recommender = Recommender.load(folder)
         digest = hashlib.sha256((folder / "run.json").read_bytes())
         with (folder / "model.safetensors").open("rb") as weights:
             digest.update(hashlib.file_digest(weights, "sha256").digest())
-        kind = settled(index, recommender.retriever)
-        return cls(recommender, folder.resolve().name, digest.hexdigest()[:12], kind, store_url)
+        version, retriever = digest.hexdigest()[:12], recommender.retriever
+        vectors = Approximate.vectors(retriever)[: recommender.fitted_on.n_items]
+        kind = settled(index, retriever)
+        built = build_index(kind, vectors, Approximate.metric(retriever), version, store_url)
+        return cls(recommender, folder, version, stamp, built)
+
+    def outdated(self) -> bool:
+        """Whether something came to the run since it was read."""
+        return overlay_stamp(self.folder) != self.stamp
+
+    def renewed(self) -> "Engine":
+        """The same run, weights and index, with what came to it meanwhile.
+
+        Raises:
+            DeftRecError: what came is damaged.
+        """
+        stamp = overlay_stamp(self.folder)
+        recommender = self.recommender.with_overlay(read_overlay(self.folder, self.recommender.fitted_on))
+        engine = Engine(recommender, self.folder, self.weights, stamp, self.index)
+        engine.warm()
+        return engine
 
     def close(self) -> None:
         """Let go of what the index holds."""
-        if self.approximate is not None:
-            self.approximate.close()
+        if self.index is not None:
+            self.index.close()
 
     @property
     def explains(self) -> bool:
@@ -184,7 +214,8 @@ class Engine(Catalogue):
     def _some_scores(self, asked: Asked, asks: Sequence[Ask]) -> Iterator[tuple[Tensor, Tensor]]:
         """Candidates and their scores `[c]` for each request: as many are fetched as it could hide."""
         assert self.approximate is not None
-        hidden = [(len(ask.history) if ask.exclude_seen else 0) + len(ask.deny) for ask in asks]
+        gone = len(self.removed)
+        hidden = [gone + (len(ask.history) if ask.exclude_seen else 0) + len(ask.deny) for ask in asks]
         counts = [OVERFETCH * ask.k + extra for ask, extra in zip(asks, hidden, strict=True)]
         for query, ask, near in zip(
             asked.queries, asks, self.approximate.candidates(asked.queries, counts), strict=True
@@ -215,6 +246,7 @@ class Engine(Catalogue):
     ) -> list[Recommendation]:
         """The best that may be recommended of `items` by their scores `[c]`; None: of all, in their order."""
         keep = torch.ones(len(self.items), dtype=torch.bool)
+        keep[list(self.removed)] = False
         if ask.category is not None:
             keep &= self._only(self.categories.get(ask.category, NO_ITEMS))
         if ask.allow is not None:

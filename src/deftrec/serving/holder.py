@@ -1,14 +1,25 @@
-"""Which run is served, and the switch to another one: requests that are under way keep the run they began with."""
+"""Which run is served, and what is served next: another run, or the same one with what came to it.
+
+Whatever comes next is made ready beside the present engine; requests that are under way keep the one they began with.
+"""
 
 import asyncio
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from deftrec.errors import DeftRecError
+from deftrec.serving.batching import OverloadedError
 from deftrec.serving.engine import Engine
 
+R = TypeVar("R")
+
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+CHANGES = 16
+"""Changes of the run that wait for one another, at most."""
+RETRY = 5
+"""Seconds after which one more may be tried."""
 
 
 class NoSuchRunError(DeftRecError):
@@ -30,7 +41,8 @@ class ModelHolder:
 
     def __init__(self, engine: Engine, folder: Path, load: Callable[[Path], Engine]) -> None:
         self.current, self.folder, self._load = engine, folder, load
-        self._switching = asyncio.Lock()
+        self._turn = asyncio.Lock()
+        self._switching, self._changes = False, 0
 
     async def switch(self, name: str) -> Engine:
         """Load the run `name` beside the present one, then serve it; until then the present one goes on.
@@ -43,9 +55,48 @@ class ModelHolder:
         folder = self.folder / name
         if not NAME.fullmatch(name) or not folder.is_dir() or folder.resolve().parent != self.folder.resolve():
             raise NoSuchRunError(f"no run {name!r} beside the one that is served; give the name of its directory")
-        if self._switching.locked():
+        if self._switching:
             raise SwitchingError("another run is being loaded; wait for it")
-        async with self._switching:
-            engine = await asyncio.to_thread(self._load, folder)
-            self.current = engine
-            return engine
+        self._switching = True
+        try:
+            async with self._turn:
+                self.current = await asyncio.to_thread(self._load, folder)
+                return self.current
+        finally:
+            self._switching = False
+
+    async def renew(self) -> bool:
+        """Serve what came to the present run since it was read, from whomever; whether anything did.
+
+        Raises:
+            DeftRecError: what came is damaged; what was known stays.
+        """
+        if not self.current.outdated():
+            return False
+        async with self._turn:
+            if not self.current.outdated():  # whoever had the turn before has seen to it
+                return False
+            self.current = await asyncio.to_thread(self.current.renewed)
+            return True
+
+    async def change(self, work: Callable[[Engine], R]) -> tuple[R, Engine]:
+        """Let `work` change the present run on disk, then serve it so.
+
+        Returns:
+            What `work` returned, and the engine that knows of it.
+
+        Raises:
+            OverloadedError: too many changes wait.
+            Exception: whatever `work` raises; what was known stays.
+        """
+        if self._changes > CHANGES:
+            raise OverloadedError("too many changes of the run wait", RETRY)
+        self._changes += 1
+        try:
+            async with self._turn:
+                done = await asyncio.to_thread(work, self.current)
+                if self.current.outdated():
+                    self.current = await asyncio.to_thread(self.current.renewed)
+                return done, self.current
+        finally:
+            self._changes -= 1

@@ -39,6 +39,15 @@ class Metrics:
             "deftrec_refused", "Requests that were not worked on, by reason.", ["code"], registry=self.registry
         )
         self.switches = Counter("deftrec_model_switches", "Switches by outcome.", ["outcome"], registry=self.registry)
+        self.items = Counter(
+            "deftrec_item_changes", "Changes of items, by what they did.", ["what"], registry=self.registry
+        )
+        self.renewals = Counter(
+            "deftrec_renewals",
+            "The run read again, for others had changed it, by outcome.",
+            ["outcome"],
+            registry=self.registry,
+        )
         Gauge("deftrec_queue", "Requests that wait for the model.", registry=self.registry).set_function(waiting)
 
     def page(self) -> bytes:

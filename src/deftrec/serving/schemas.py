@@ -10,6 +10,8 @@ from deftrec.serving.engine import Engine
 
 ID_LENGTH = 256
 INTEGERS = 2**63
+WORDS, TEXT = 1000, 20_000
+"""Letters of an item's title or category, and of its text."""
 
 
 def _as_text(value: object) -> object:
@@ -34,6 +36,8 @@ Id: TypeAlias = Annotated[
     AfterValidator(_printable),
     WithJsonSchema(_ID_SCHEMA, mode="validation"),
 ]
+Pair: TypeAlias = Annotated[list[float], Field(min_length=2, max_length=2)]
+"""Two numbers; as a list, for few generators of clients know tuples."""
 PathId: TypeAlias = Annotated[str, Field(min_length=1, max_length=ID_LENGTH), AfterValidator(_printable)]
 
 
@@ -41,6 +45,14 @@ class Given(BaseModel):
     """What a client sends; a key that is unknown is refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class NewItem(Given):
+    """What tells an item from others; without any words, what is known of it already."""
+
+    title: str = Field("", max_length=WORDS)
+    category: str = Field("", max_length=WORDS, description="several with | between them")
+    text: str = Field("", max_length=TEXT, description="whatever else describes it; the model reads its beginning")
 
 
 class NewEvent(Given):
@@ -89,7 +101,8 @@ class Item(BaseModel):
     item_id: str
     title: str = Field(description="its title, or its id where it has none; plain text")
     categories: list[str]
-    place: tuple[float, float] = Field(description="on the map")
+    place: Pair = Field(description="on the map")
+    removed: bool = Field(description="not recommended any more; it stands in histories alone")
 
     @classmethod
     def of(cls, engine: Engine, number: int) -> "Item":
@@ -99,7 +112,8 @@ class Item(BaseModel):
             item_id=engine.items[number],
             title=engine.titles[number],
             categories=engine.kinds[number],
-            place=(float(x), float(y)),
+            place=[float(x), float(y)],
+            removed=number in engine.removed,
         )
 
 
@@ -145,7 +159,7 @@ class Model(BaseModel):
     """The run that answers."""
 
     run: str
-    version: str = Field(description="another one for other weights")
+    version: str = Field(description="another one for other weights, and for other items or histories")
 
 
 class Recommendations(BaseModel):
@@ -202,7 +216,7 @@ class Map(BaseModel):
     """The catalogue's latents on a sheet: their two main axes."""
 
     items: list[Item] = Field(description="all, or the most popular")
-    shares: tuple[float, float] = Field(description="of the variance, of each axis")
+    shares: Pair = Field(description="of the variance, of each axis")
 
 
 class PathQuestion(Given):
@@ -217,7 +231,7 @@ class PathQuestion(Given):
 class Paths(BaseModel):
     """What the denoiser makes of noise, step by step, on the map."""
 
-    paths: list[list[tuple[float, float]]]
+    paths: list[list[Pair]]
 
 
 class Capabilities(BaseModel):
@@ -225,7 +239,8 @@ class Capabilities(BaseModel):
 
     explain: bool
     words: bool = Field(description="explanations hold a preference in words")
-    new_items: bool = Field(description="items may be added and taken away")
+    new_items: bool = Field(description="items may be put into the catalogue by their words")
+    new_items_reason: str = Field(description="why; where they may not, with the mend")
 
 
 class About(Model):

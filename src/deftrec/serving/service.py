@@ -1,16 +1,20 @@
 """The service without HTTP: what the routes ask, and what all of them share."""
 
+import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from deftrec.errors import DeftRecError, in_a_line
 from deftrec.serving.batching import Batcher
 from deftrec.serving.engine import Answer, Engine, Job, answer_all
 from deftrec.serving.holder import ModelHolder
 from deftrec.serving.keys import Keys
+from deftrec.serving.logs import log
 from deftrec.serving.metrics import Metrics
 from deftrec.serving.rates import RateLimit
 from deftrec.serving.settings import Settings
@@ -62,6 +66,42 @@ class Service:
     def engine(self) -> Engine:
         """The run that new requests are given to."""
         return self.holder.current
+
+    async def knowing(self, items: Iterable[str]) -> Engine:
+        """The run that new requests are given to; where it lacks one of `items`, first what came to it from others."""
+        if any(item not in self.engine.numbers for item in items):
+            await self._renew()
+        return self.engine
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Inside the block it works; whoever waits at its end is answered first."""
+        self.batcher.start()
+        watching = asyncio.create_task(self._watch())
+        try:
+            yield
+        finally:
+            watching.cancel()
+            await self.batcher.close()
+            self.threads.close()
+            self.engine.close()
+            self.store.close()
+
+    async def _watch(self) -> None:
+        """Serve what other workers and the command line do to the run, for ever."""
+        while True:
+            await asyncio.sleep(self.settings.watch_seconds)
+            await self._renew()
+
+    async def _renew(self) -> None:
+        """Serve what came to the run from others; where that fails, what was known stays."""
+        try:
+            if await self.holder.renew():
+                self.metrics.renewals.labels("done").inc()
+                log("renewed", run=self.engine.name, version=self.engine.version)
+        except (DeftRecError, OSError) as error:
+            self.metrics.renewals.labels("failed").inc()
+            log("renewal failed", 30, run=self.engine.name, reason=in_a_line(error))
 
     async def history(self, engine: Engine, user: str) -> tuple[History, float]:
         """What a user took as far as `engine` knows it, and the seconds that the store took.

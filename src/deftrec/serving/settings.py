@@ -29,6 +29,7 @@ class Settings(BaseModel):
         queue: requests that may wait for it; past it 503.
         wait_ms: how long the first of a batch waits for others.
         deadline: seconds until a request that still waits is given up, with 503.
+        watch_seconds: until what other workers and the command line did to the run is served, at most.
         rate: requests a second that a key (without keys: an address) may make on average; 0: no limit.
         burst: requests that it may make at once.
     """
@@ -53,6 +54,7 @@ class Settings(BaseModel):
     queue: PositiveInt = 256
     wait_ms: float = Field(2.0, ge=0)
     deadline: PositiveFloat = 10.0
+    watch_seconds: PositiveFloat = 1.0
     rate: float = Field(200.0, ge=0)
     burst: PositiveInt = 400
 

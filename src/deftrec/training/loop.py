@@ -29,10 +29,12 @@ class Stage(ABC):
     Attributes:
         name: of logs and checkpoints.
         module: called with a batch, gives `loss` and its parts.
+        dense: whether it mostly multiplies dense matrices, so that a share of the machine's rate says something.
     """
 
     name: str
     module: nn.Module
+    dense: bool = True
 
     @abstractmethod
     def epoch(self, number: int) -> tuple[int, Iterator[Any]]:
@@ -213,7 +215,8 @@ def _train_epoch(
     started = time.monotonic()
     for number, whole in enumerate(batches):
         batch, weight = stage.share(whole, team) if team.size > 1 else (whole, 1.0)
-        throughput.count(batch)
+        if stage.dense:
+            throughput.count(batch)
         rate = _rate(plan, epoch, number, steps, horizon)
         for group in optimizer.param_groups:
             group["lr"] = rate * group["factor"]

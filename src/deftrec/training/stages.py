@@ -22,6 +22,8 @@ from deftrec.training.team import ALONE, Team
 class CollaborativeStage(Stage):
     """LightGCN on the training interactions, validated by its own inner products."""
 
+    dense = False
+
     def __init__(
         self, module: LightGCN, sequences: Sequences, cases: Cases, n_items: int, config: Config, name: str
     ) -> None:

@@ -1,8 +1,9 @@
 """The retrieval score of an index's candidates, exact for each of them; other items are no candidates.
 
 Of unit vectors, those with the largest cosine are the nearest by distance too. Candidates are what the index finds,
-fetched beyond what a request hides, and all that the linear prior knows of the history, whose score may be large
-wherever the latent lies. Lists that a request names itself, and categories, are scored whole.
+fetched beyond what a request hides, all that the linear prior knows of the history, whose score may be large wherever
+the latent lies, and every item that came after training: the index holds those of training, and never changes. Lists
+that a request names itself, and categories, are scored whole.
 """
 
 import numpy as np
@@ -25,16 +26,19 @@ class Approximate:
 
     Args:
         retriever: the exact score.
-        index: of its `vectors`.
+        index: of its first `vectors`.
+        indexed: how many they are; None: all.
 
     Raises:
         ConfigError: the score is of more than latents and prior.
     """
 
-    def __init__(self, retriever: Retriever, index: Index) -> None:
+    def __init__(self, retriever: Retriever, index: Index, indexed: int | None = None) -> None:
         if not self.suits(retriever):
             raise ConfigError("this run scores every item by more than its latent; serve it with --index exact")
         self._retriever, self._index = retriever, index
+        self._indexed = len(retriever.latents) if indexed is None else indexed
+        self._later = np.arange(self._indexed, len(retriever.latents))
 
     @staticmethod
     def suits(retriever: Retriever) -> bool:
@@ -51,15 +55,15 @@ class Approximate:
         """What is near in an index of these vectors."""
         return "inner" if retriever.similarity == "inner" else "l2"
 
-    def close(self) -> None:
-        """See `Index.close`."""
-        self._index.close()
-
     def candidates(self, queries: Tensor, counts: list[int]) -> list[np.ndarray]:
-        """What the index finds for each query, `counts[n]` items or fewer. `[N, D]` -> N times `[counts[n]]`"""
+        """What the index finds for each query, `counts[n]` items or fewer, and L later ones.
+
+        `[N, D]` -> N times `[counts[n] + L]`
+        """
         asked = _unit_for_cosine(queries, self._retriever.similarity)
-        found = self._index.nearest(asked, min(len(self._retriever.latents), max(counts)))
-        return [row[:count][row[:count] >= 0] for row, count in zip(found, counts, strict=True)]
+        found = self._index.nearest(asked, min(self._indexed, max(counts)))
+        near = (row[:count][row[:count] >= 0] for row, count in zip(found, counts, strict=True))
+        return [np.concatenate([one, self._later]) for one in near]
 
     def score(self, query: Tensor, history: np.ndarray, items: np.ndarray, also_prior: bool) -> tuple[Tensor, Tensor]:
         """All candidates and their scores.

@@ -20,7 +20,7 @@ async def send_events(batch: NewEvents, service: TheService) -> Kept:
     limit = service.settings.events
     if len(batch.events) > limit:
         raise ProblemError(422, "too_many_events", f"a batch holds {limit:,} events at most; send several", index=limit)
-    known = service.engine.numbers
+    known = (await service.knowing(event.item_id for event in batch.events)).numbers
     for index, event in enumerate(batch.events):
         if event.item_id not in known:
             raise ProblemError(

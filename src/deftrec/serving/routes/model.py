@@ -3,6 +3,7 @@
 from fastapi import APIRouter, Depends
 
 from deftrec.errors import DeftRecError, in_a_line
+from deftrec.serving.editing import new_items
 from deftrec.serving.holder import NoSuchRunError, SwitchingError
 from deftrec.serving.logs import log
 from deftrec.serving.problems import ProblemError
@@ -17,14 +18,20 @@ router = APIRouter(tags=["model"])
 async def about(service: TheService) -> About:
     """The run, its data, what it can do, and the limits of a request."""
     engine, settings = service.engine, service.settings
+    able = new_items(engine)
     return About(
         run=engine.name,
         version=engine.version,
         dataset=engine.interactions.meta.name,
         users=engine.interactions.n_users,
-        items=engine.interactions.n_items,
+        items=engine.interactions.n_items - len(engine.removed),
         categories=list(engine.categories),
-        capabilities=Capabilities(explain=engine.explains, words=engine.recommender.model.words, new_items=False),
+        capabilities=Capabilities(
+            explain=engine.explains,
+            words=engine.recommender.model.words,
+            new_items=able.able,
+            new_items_reason=able.reason,
+        ),
         limits={name: getattr(settings, name) for name in ("k", "history", "events", "samples", "filter_items")},
     )
 

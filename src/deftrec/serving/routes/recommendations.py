@@ -21,7 +21,8 @@ async def recommend(question: Question, service: TheService) -> Recommendations:
     Somebody without any history gets what is popular.
     """
     began = time.perf_counter()
-    engine = service.engine  # the same one to the end, whatever is switched to meanwhile
+    named = [*(question.history or []), *(question.allow or []), *question.deny]
+    engine = await service.knowing(named)  # the same one to the end, whatever is switched to meanwhile
     _check(question, engine, service)
     seconds: dict[str, float] = {}
     if question.user_id is not None:
@@ -53,10 +54,10 @@ async def recommend(question: Question, service: TheService) -> Recommendations:
 @router.post("/v1/path")
 async def denoise(question: PathQuestion, service: TheService) -> Paths:
     """What the denoiser makes of noise after a history, step by step, on the map of `/v1/map`."""
-    engine = service.engine
+    engine = await service.knowing(question.history)
     numbers = known_items(engine, question.history, "history", service.settings.history)
     answer = await service.answer(Trace(engine, numbers, tuple(question.seeds)))
-    return Paths(paths=[[(x, y) for x, y in path] for path in answer.paths])
+    return Paths(paths=answer.paths)
 
 
 def _check(question: Question, engine: Engine, service: Service) -> None:

@@ -45,12 +45,14 @@ async function refresh(draw = {}) {
     ]);
     failed(null);
     results.setAttribute("aria-busy", "false");
+    results.classList.remove("stale");
     if (draw.samples) for (const { item_id } of answer.items) state.counts.set(item_id, (state.counts.get(item_id) ?? 0) + 1);
     showResults(answer);
     showMap(answer.items, paths);
   } catch (error) {
     if (error.name === "AbortError") return;
     results.setAttribute("aria-busy", "false");
+    results.classList.add("stale"); // what is shown is of the history before
     failed(error, () => refresh(draw));
   }
 }
@@ -74,7 +76,7 @@ async function alike(item) {
   if (!dialog.open) dialog.showModal();
   try {
     const { items } = await request(`/v1/items/${encodeURIComponent(item.item_id)}/similar?k=8`);
-    list.replaceChildren(...rows(items, { take: (one) => { dialog.close(); take(one); }, alike, explain: null, lit: () => {} }));
+    list.replaceChildren(...rows(items, { take: (one) => { dialog.close(); take(one); }, alike, explain: null, lit: () => {} }, { fromZero: true }));
   } catch (error) {
     list.replaceChildren(make("li", {}, make("span", {}), make("p", { class: "wrong" }, error.message)));
   }
@@ -133,7 +135,7 @@ function showResults({ items, seconds }) {
   byId("results-title").textContent = popular ? "What most people take" : "Recommended next";
   byId("took").textContent = `${Math.max(1, Math.round(1000 * seconds.total))} ms`;
   const held = byId("found").contains(document.activeElement);
-  byId("found").replaceChildren(...rows(items, { take, alike, lit, explain: state.explains ? explain : null }, draws));
+  byId("found").replaceChildren(...rows(items, { take, alike, lit, explain: state.explains ? explain : null }, { draws, fromZero: popular }));
   if (held) byId("results").focus({ preventScroll: true }); // its button is gone; go on from the list's beginning
   byId("none").hidden = items.length > 0;
   byId("redraw").hidden = popular || !state.history.length;

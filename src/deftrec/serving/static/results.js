@@ -4,23 +4,26 @@ import { make } from "./dom.js";
 
 const PARTS = { latent: "denoised token", text: "the model's words", prior: "taken together" };
 
-/** How the scores of a list lie between its worst and its best: 0.06 to 1. */
-function strengths(items) {
+/** How long the bars of a list are: from nothing to its best where zero means something, else from its worst; 0.06 to 1. */
+function strengths(items, fromZero) {
   const scores = items.map((one) => one.score);
-  const [low, high] = [Math.min(...scores), Math.max(...scores)];
-  return scores.map((score) => (high > low ? 0.06 + (0.94 * (score - low)) / (high - low) : 1));
+  const [low, high] = [fromZero ? 0 : Math.min(...scores), Math.max(...scores)];
+  return scores.map((score) => (high > low ? 0.06 + (0.94 * Math.max(0, score - low)) / (high - low) : 1));
 }
 
-/** Rows for a list. `actions`: take(item), alike(item), explain(item) or null, lit(item or null); `draws`: id -> how often. */
-export function rows(items, actions, draws = null) {
-  const shares = strengths(items);
+/**
+ * Rows for a list. `actions`: take(item), alike(item), explain(item) or null, lit(item or null); `draws`: id -> how often;
+ * `fromZero`: a score of zero means something.
+ */
+export function rows(items, actions, { draws = null, fromZero = false } = {}) {
+  const shares = strengths(items, fromZero);
   return items.map((item, n) => row(item, shares[n], actions, draws));
 }
 
 function row(item, share, actions, draws) {
   const why = make("div", { class: "why", hidden: true });
   const score = item.source === "popularity" ? `taken ${item.score} times` : item.score.toFixed(2);
-  const often = draws ? ` · in ${draws.counts.get(item.item_id)} of ${draws.total} draws` : "";
+  const often = draws?.total > 1 ? ` · in ${draws.counts.get(item.item_id)} of ${draws.total} draws` : "";
   return make(
     "li",
     {

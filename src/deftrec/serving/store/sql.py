@@ -1,9 +1,10 @@
 """Events in SQLite (WAL, every commit on disk) or in PostgreSQL: one file, for the two differ in their engine alone."""
 
 import hashlib
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import sqlalchemy as sa
@@ -47,6 +48,10 @@ class SqlStore(EventStore):
         self._now = now
         self._engine = connect(url)
         self._insert: Any = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[self._engine.dialect.name]
+        # SQLite has one writer, and whoever waits for it polls: among many threads some would wait for ever.
+        self._turn: AbstractContextManager[object] = (
+            threading.Lock() if self._engine.dialect.name == "sqlite" else nullcontext()
+        )
         with self._writing() as connection:
             migrate(connection)
 
@@ -121,7 +126,7 @@ class SqlStore(EventStore):
     @contextmanager
     def _writing(self) -> Iterator[sa.Connection]:
         """A transaction that takes SQLite's lock at its beginning: one that took it later could not wait for it."""
-        with translated(), self._engine.connect() as plain:
+        with self._turn, translated(), self._engine.connect() as plain:
             connection = plain.execution_options(immediate=True)
             with connection.begin():
                 yield connection

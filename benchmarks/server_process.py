@@ -8,7 +8,7 @@ from pathlib import Path
 START = "import sys; from deftrec.cli import main; sys.exit(main())"
 
 
-class Killed:
+class ServerProcess:
     """Starts `deftrec serve` again and again.
 
     Args:
@@ -21,7 +21,7 @@ class Killed:
         self.environment = {**os.environ, "DEFTREC_STORE": store}
         self.process: subprocess.Popen[str] | None = None
 
-    def __enter__(self) -> "Killed":
+    def __enter__(self) -> "ServerProcess":
         return self
 
     def __exit__(self, *_: object) -> None:

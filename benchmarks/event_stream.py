@@ -1,6 +1,7 @@
-"""A client that keeps sending batches of events, and remembers which were acknowledged."""
+"""Clients that keep sending batches of events, and remember which were acknowledged."""
 
 import http.client
+import itertools
 import json
 import threading
 import time
@@ -14,12 +15,13 @@ BATCH = 5
 
 @dataclass
 class Stream:
-    """Sends batches from a thread until it is stopped; a batch that got no answer is not sent again.
+    """Sends batches from threads until it is stopped; a batch that got no answer is not sent again.
 
     Attributes:
         items: ids of items that the service knows.
         name: begins the ids of its users and events.
-        address: of the service; may change while it runs.
+        address: of the service; may change while it runs; nothing is sent while it is empty.
+        clients: threads.
         acknowledged, refused, unanswered: numbers of batches.
         statuses: of the refusals.
     """
@@ -27,6 +29,7 @@ class Stream:
     items: Sequence[str]
     name: str = "s"
     address: str = ""
+    clients: int = 1
     acknowledged: list[int] = field(default_factory=list)
     refused: list[int] = field(default_factory=list)
     unanswered: list[int] = field(default_factory=list)
@@ -34,15 +37,23 @@ class Stream:
 
     def __post_init__(self) -> None:
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._numbers = itertools.count(1)
+        self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(self.clients)]
 
     def __enter__(self) -> "Stream":
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        self._thread.join(30)
+        for thread in self._threads:
+            thread.join(30)
+
+    @property
+    def sent(self) -> list[int]:
+        """Numbers of all batches."""
+        return [*self.acknowledged, *self.refused, *self.unanswered]
 
     def user(self, batch: int) -> str:
         """Every batch has a user of its own, so that a history shows the whole batch or nothing."""
@@ -56,18 +67,18 @@ class Stream:
             time.sleep(0.005)
 
     def _run(self) -> None:
-        number = 0
         while not self._stop.is_set():
-            if not self.address:
+            address = self.address
+            if not address:
                 time.sleep(0.01)
                 continue
-            number += 1
+            number = next(self._numbers)
             events = [
                 {"event_id": f"{self.user(number)}-{n}", "user_id": self.user(number), "item_id": self.items[n]}
                 for n in range(BATCH)
             ]
             request = urllib.request.Request(
-                f"{self.address}/v1/events",
+                f"{address}/v1/events",
                 json.dumps({"events": events}).encode(),
                 {"Content-Type": "application/json"},
             )
@@ -79,9 +90,6 @@ class Stream:
                 self.refused.append(number)
                 self.statuses.add(error.code)
                 time.sleep(0.05)
-            except (
-                OSError,
-                http.client.HTTPException,
-            ):  # killed before it could answer: the batch is there, or it is not
+            except (OSError, http.client.HTTPException):  # killed before it could answer
                 self.unanswered.append(number)
                 time.sleep(0.02)
