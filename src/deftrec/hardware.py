@@ -1,8 +1,11 @@
 """What this machine multiplies fast."""
 
 import warnings
+from typing import Literal, TypeAlias
 
 import torch
+
+Precision: TypeAlias = Literal["auto", "bf16", "fp32"]
 
 
 def default_device() -> torch.device:
@@ -28,3 +31,16 @@ def training_dtype(precision: str, device: torch.device) -> torch.dtype:
             stacklevel=2,
         )
     return torch.bfloat16 if precision == "bf16" else torch.float32
+
+
+def inference_dtype(precision: Precision, device: torch.device) -> torch.dtype:
+    """What histories are read in for `auto`, `bf16` or `fp32`; `auto` is bfloat16 where its products are faster.
+
+    That is more often than in training: AVX-512 multiplies it at twice the rate of float32 without tiles of its own.
+    """
+    fast = multiplies_bf16(device) or (device.type == "cpu" and _has_avx512_bf16())
+    return torch.bfloat16 if precision == "bf16" or (precision == "auto" and fast) else torch.float32
+
+
+def _has_avx512_bf16() -> bool:
+    return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
