@@ -27,6 +27,7 @@ ORDER = [
     "doctor",
     "serving",
     "benchmark",
+    "speed",
     "unseen",
     "report",
     "ablation",

@@ -102,7 +102,7 @@ class DPMSampler(DDIMSampler):
         earlier, u = before
         times = torch.tensor([u, t, s], dtype=torch.float64)
         level = (self.schedule.alpha(times) / self.schedule.sigma(times)).log()
-        last, following = level.diff().tolist()
+        last, following = (float(step) for step in level.diff())
         return x0 + following / (2 * last) * (x0 - earlier)
 
 

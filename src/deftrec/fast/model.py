@@ -44,7 +44,7 @@ class FastMember:
 
     def __init__(self, model: DeftRec, catalogue: ItemLatents, dtype: torch.dtype) -> None:
         self.diffusion, self.tokens = model.diffusion, HistoryTokens(model, catalogue, dtype)
-        self.reader = _reader(model.language, dtype)
+        self.reader = reader_of(model.language, dtype)
 
     def begin(self, rows: int) -> State:
         """Nothing is read yet of `rows` histories."""
@@ -120,7 +120,8 @@ class FastModel:
         return samples[0].x0 if len(samples) == 1 else side_by_side([sample.x0 for sample in samples])
 
 
-def _reader(language: LanguageModel, dtype: torch.dtype) -> Reader:
+def reader_of(language: LanguageModel, dtype: torch.dtype) -> Reader:
+    """A reader of a model of one of the kinds that `FastModel` suits."""
     if isinstance(language, PretrainedLanguageModel):
         return PretrainedReader(language, dtype)
     return NanoReader(cast(NanoLanguageModel, language), dtype)

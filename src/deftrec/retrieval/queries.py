@@ -45,7 +45,7 @@ def generate_queries(
     device = catalogue.latents.device
     queries = torch.empty(len(histories), catalogue.latents.shape[1], device=device)
     with evaluating(model):
-        for which, items, layout in _batches(model.window, histories, device):
+        for which, items, layout in batches(model.window, histories, device):
             generator = torch.Generator(device).manual_seed(seed)
             with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
                 sample = model.generate(catalogue, items, layout, sampling, generator)
@@ -58,7 +58,7 @@ def generate_queries(
 def fast_queries(model: FastModel, histories: Sequences, *, sampling: Sampling, seed: int) -> Tensor:
     """What `generate_queries` gives, sooner; arguments as there. `[N, D]` float32"""
     order, parts = [], []
-    for which, items, layout in _batches(model.window, histories, model.device):
+    for which, items, layout in batches(model.window, histories, model.device):
         generator = torch.Generator(model.device).manual_seed(seed)
         lengths = (layout.segments != NOTHING).sum(1)
         order.append(torch.from_numpy(which).to(model.device))
@@ -86,7 +86,7 @@ def generate_texts(
     """
     device, texts = catalogue.latents.device, [""] * len(histories)
     with evaluating(model):
-        for which, items, layout in _batches(model.window, histories, device):
+        for which, items, layout in batches(model.window, histories, device):
             with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
                 said = model.say(catalogue, items, layout, engine)
             for n, text in zip(which, said, strict=True):
@@ -107,11 +107,14 @@ def evaluating(model: Model) -> Iterator[None]:
         model.train(was_training)
 
 
-def _batches(window: int, histories: Sequences, device: torch.device) -> Iterator[tuple[np.ndarray, Tensor, Layout]]:
-    """Which histories share a batch, their items and their layout."""
+def batches(
+    window: int, histories: Sequences, device: torch.device, most: int | None = None
+) -> Iterator[tuple[np.ndarray, Tensor, Layout]]:
+    """Which histories share a batch, their newest `window` items and their layout; `most` places, or as suits."""
+    if most is None:
+        most = CPU_PLACES if device.type == "cpu" else PLACES
     lengths = np.minimum(histories.lengths, window)
     order = np.argsort(lengths, kind="stable")
-    most = CPU_PLACES if device.type == "cpu" else PLACES
     start = 0
     while start < len(order):
         # Lengths rise, so the last history of a batch is its width.
