@@ -23,6 +23,8 @@ from deftrec.tokenizer import ItemFeatures
 from deftrec.training.pipeline import resolve
 
 SYSTEMS: tuple[type[System], ...] = (OneStep, Plain, SasRec, Tiger, DreamRec, Authors)
+SINGLES = 5
+"""Users that are asked alone, from the shortest history to the longest."""
 LEAST_SECONDS = 1.0
 """Of one measurement: what is over sooner is done again."""
 
@@ -159,7 +161,7 @@ class _Measured:
 
 
 def _measure(system: System, histories: Sequences, matrix_rate: float, device: torch.device) -> _Measured:
-    few = np.linspace(0, len(histories) - 1, min(9, len(histories))).astype(int)
+    few = np.linspace(0, len(histories) - 1, min(SINGLES, len(histories))).astype(int)
     singles = [histories.select([n]) for n in few]
     system.recommend(singles[0])  # what happens once, as choosing kernels
     alone = [1000 * seconds(partial(system.recommend, one), device) for one in singles]

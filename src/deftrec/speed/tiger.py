@@ -60,5 +60,7 @@ class Tiger(System):
                 code = following.flatten(1).gather(1, best).clamp_min(0).flatten()
                 last = torch.zeros(len(code), dtype=torch.int64, device=self.device)
                 hidden = self.reader.read(self.embeddings[level, code][:, None], last, past).view(B, best.shape[1], -1)
-        scores = torch.full((B, len(self.codes)), float("-inf"), device=self.device)
-        return top(hide(scores.scatter(1, node, total), histories), self.k)
+        # Beams that ran out of children fall behind the last item.
+        scores = torch.full((B, len(self.codes) + 1), float("-inf"), device=self.device)
+        node = torch.where(total > float("-inf"), node, len(self.codes))
+        return top(hide(scores.scatter(1, node, total)[:, :-1], histories), self.k)
