@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich import box
@@ -10,7 +10,7 @@ from rich.table import Table
 
 from deftrec.cli.console import listening, output, working
 from deftrec.cli.doctor import flops
-from deftrec.cli.options import DataFolder, Json, K, Overrides, Recipe
+from deftrec.cli.options import DataFolder, Json, K, Overrides, Precision, Recipe
 from deftrec.files import write_json
 
 if TYPE_CHECKING:
@@ -23,9 +23,7 @@ def speed(
     overrides: Overrides = None,
     users: Annotated[int, typer.Option(help="Histories that are answered.", min=1)] = 128,
     k: K = 10,
-    precision: Annotated[
-        Literal["auto", "bf16", "fp32"], typer.Option(help="Of reading histories; auto: bf16 where it is faster.")
-    ] = "auto",
+    precision: Precision = "auto",
     out: Annotated[Path | None, typer.Option(help="Write everything there, as JSON.", metavar="FILE.json")] = None,
     as_json: Json = False,
 ) -> None:
