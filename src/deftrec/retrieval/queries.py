@@ -17,6 +17,8 @@ from deftrec.model import ItemLatents
 
 PLACES = 8192
 """History places of one batch; histories of like length share a batch, so that little padding is computed."""
+PADDING, SMALL = 0.1, 0.1
+"""Empty places for each that is filled, at most, where a batch has more than that share of its places."""
 CPU_PLACES = 2048
 """The same on a CPU: what one layer hands to the next stays in its caches."""
 
@@ -118,8 +120,10 @@ def batches(
     start = 0
     while start < len(order):
         # Lengths rise, so the last history of a batch is its width.
-        places = lengths[order[start : start + most]] * np.arange(1, len(order[start : start + most]) + 1)
-        size = max(1, int(np.searchsorted(places, most, side="right")))
+        rising = lengths[order[start : start + most]]
+        places = rising * np.arange(1, len(rising) + 1)
+        padded = (places > (1 + PADDING) * rising.cumsum()) & (places > SMALL * most)
+        size = max(1, int(np.argmax(np.append((places > most) | padded, True))))
         which = order[start : start + size]
         packed = pad_histories(histories, which, window)
         layout = Layout.of(packed).to(device)
