@@ -30,9 +30,22 @@ def test_the_table_and_its_file(deftrec: Call, data: Path, tmp_path: Path, monke
         return TABLE
 
     monkeypatch.setattr("deftrec.speed.measure_speed", measured)
-    done = deftrec("speed", "--data", data, "--recipe", "nano", "--users", "8", "--out", tmp_path / "speed.json")
+    done = deftrec(
+        "speed",
+        "--data",
+        data,
+        "--recipe",
+        "nano",
+        "--users",
+        "8",
+        "--systems",
+        "sasrec, tiger-like",
+        "--out",
+        tmp_path / "speed.json",
+    )
     assert done.code == 0
     assert (asked["users"], asked["precision"]) == (8, "auto")
+    assert asked["systems"] == ["sasrec", "tiger-like"]
     for words in ("8 users of 6 items read each", "90 GFLOP/s in fp32, 200 in bf16", "sasrec", "3.0 MFLOP", "50%"):
         assert words in done.out
     assert json.loads((tmp_path / "speed.json").read_text()) == json.loads(json.dumps(TABLE.to_json_dict()))

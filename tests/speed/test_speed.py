@@ -115,9 +115,16 @@ def test_a_beam_that_holds_everything_gives_every_items_probability(
     assert (found.items[0] >= 0).sum() == setting.interactions.n_items - len(set(history.items.tolist()))
 
 
-def measure(options: dict[str, Any]) -> SpeedTable:
+def measure(options: dict[str, Any], names: list[str] | None = None) -> SpeedTable:
     return measure_speed(
-        ring(users=30), tiny_config(**options), users=8, k=K, precision="fp32", device=CPU, progress=Silent()
+        ring(users=30),
+        tiny_config(**options),
+        systems=names,
+        users=8,
+        k=K,
+        precision="fp32",
+        device=CPU,
+        progress=Silent(),
     )
 
 
@@ -134,6 +141,12 @@ def test_a_table_adds_up(options: dict[str, Any]) -> None:
     assert others[0].flops_per_user > first.flops_per_user
     assert json.loads(json.dumps(table.to_json_dict()))["rows"][0]["system"] == "deftrec"
     assert (table.users, table.precision) == (8, "fp32")
+
+
+def test_some_of_the_systems(options: dict[str, Any]) -> None:
+    assert [row.system for row in measure(options, ["sasrec"]).rows] == ["deftrec", "sasrec"]
+    with pytest.raises(ConfigError, match="no system 'sasreck'; there are deftrec, deftrec plainly, sasrec"):
+        measure(options, ["sasreck"])
 
 
 def test_semantic_ids_are_a_row_of_their_own(options: dict[str, Any]) -> None:

@@ -21,6 +21,9 @@ def speed(
     data: DataFolder,
     recipe: Recipe = "default",
     overrides: Overrides = None,
+    systems: Annotated[
+        str | None, typer.Option(help="Whom to time beside DeftRec; all unless said.", metavar="A,B,...")
+    ] = None,
     users: Annotated[int, typer.Option(help="Histories that are answered.", min=1)] = 128,
     k: K = 10,
     precision: Precision = "auto",
@@ -46,6 +49,7 @@ def speed(
         table = measure_speed(
             interactions,
             config,
+            systems=None if systems is None else [name.strip() for name in systems.split(",") if name.strip()],
             users=users,
             k=k,
             precision=precision,

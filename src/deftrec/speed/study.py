@@ -1,5 +1,6 @@
 """Systems asked in turn, in batches and one user at a time."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -23,6 +24,7 @@ from deftrec.tokenizer import ItemFeatures
 from deftrec.training.pipeline import resolve
 
 SYSTEMS: tuple[type[System], ...] = (OneStep, Plain, SasRec, Tiger, DreamRec, Authors)
+"""DeftRec first: it is what the others are compared with."""
 SINGLES = 5
 """Users that are asked alone, from the shortest history to the longest."""
 LEAST_SECONDS = 1.0
@@ -87,6 +89,7 @@ def measure_speed(
     interactions: Interactions,
     config: Config,
     *,
+    systems: Sequence[str] | None,
     users: int,
     k: int,
     precision: Precision,
@@ -98,13 +101,15 @@ def measure_speed(
     Args:
         interactions: real catalogue and histories.
         config: of DeftRec; one member of it is asked, with random weights.
+        systems: names of those to time beside DeftRec; None: all.
         users: asked in batches; a few of them again one by one.
         k: items of a list.
         precision: of reading histories, but for the plain path.
 
     Raises:
-        ConfigError: the recipe's head or language model is none that these systems can be built with.
+        ConfigError: no such system, or the recipe's head or language model is none that they can be built with.
     """
+    kinds = _chosen(systems)
     split = make_split(interactions, config.data.split)
     config = resolve(config, interactions, split)
     config = config.model_copy(update={"training": config.training.model_copy(update={"members": 1})})
@@ -118,8 +123,8 @@ def measure_speed(
     histories = histories.select(order[np.linspace(0, len(order) - 1, min(users, len(order))).astype(int)])
     rates = measure_rates(device)
     measured = []
-    progress.begin("systems", len(SYSTEMS))
-    for kind in SYSTEMS:
+    progress.begin("systems", len(kinds))
+    for kind in kinds:
         system = kind(setting)
         measured.append(_measure(system, histories, rates.of(torch.float32 if kind is Plain else dtype), device))
         progress.advance("systems", 1)
@@ -136,7 +141,7 @@ def measure_speed(
             flops_per_user=row.flops,
             matrix_share=row.share,
         )
-        for kind, row in zip(SYSTEMS, measured, strict=True)
+        for kind, row in zip(kinds, measured, strict=True)
     ]
     options = config.language
     return SpeedTable(
@@ -150,6 +155,14 @@ def measure_speed(
         machine=machine(),
         rows=tuple(rows),
     )
+
+
+def _chosen(names: Sequence[str] | None) -> list[type[System]]:
+    known = {kind.name: kind for kind in SYSTEMS}
+    for name in names or ():
+        if name not in known:
+            raise ConfigError(f"no system {name!r}; there are {', '.join(known)}")
+    return [kind for kind in SYSTEMS if names is None or kind is OneStep or kind.name in names]
 
 
 @dataclass(frozen=True)

@@ -106,7 +106,7 @@ class OneStep(System):
 class Plain(System):
     """DeftRec by its reference: in float32, every place of every history answered."""
 
-    name, says = "deftrec, plain path", "the same in fp32 without any fast path: the reference"
+    name, says = "deftrec plainly", "the same in fp32 without any fast path: the reference"
 
     def __init__(self, setting: Setting) -> None:
         self.k, self.sampling = setting.k, Sampling.of(setting.config.diffusion)
