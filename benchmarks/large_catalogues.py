@@ -2,8 +2,8 @@
 
     python benchmarks/large_catalogues.py RUN --items 10000 100000 1000000
 
-Latents are drawn around a run's own (`serving/index/recall.py`), queries are what its users ask for, and every way goes through the
-code that the service answers with: exact scores the whole catalogue, an index proposes candidates that are scored
+Latents are drawn around a run's own, queries are what its users ask for, and every way goes through the code that the
+service answers with: exact scores the whole catalogue, an index proposes candidates that are scored
 exactly. Each measurement has a process of its own; memory is what an index adds to it, and times are those of the
 processor, so that what else the machine does counts little: set OMP_NUM_THREADS=1.
 

@@ -43,7 +43,7 @@ def main() -> None:
     print(f"{recommender.interactions.meta.name}, {options.split}, {len(cases)} users, latent score alone")
     print(f"configured ({configured.sampler}, {configured.start}, {configured.steps} steps): {reference.mean():.4f}")
     print(f"{'sampler':8} {'start':6} {'steps':>5} {'NDCG@10':>8} {'difference':>10} {'p':>6}")
-    for sampler, start in (("ddim", "zero"), ("ddim", "noise"), ("ddpm", "noise")):
+    for sampler, start in (("ddim", "zero"), ("dpm", "zero"), ("ddim", "noise"), ("dpm", "noise"), ("ddpm", "noise")):
         for steps in options.steps:
             values = ndcg(dataclasses.replace(configured, sampler=sampler, start=start, steps=steps))
             test = paired_bootstrap(values, reference)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from deftrec import hardware
-from deftrec.hardware import default_device, multiplies_bf16, training_dtype
+from deftrec.hardware import default_device, inference_dtype, multiplies_bf16, training_dtype
 
 CPU = torch.device("cpu")
 
@@ -37,3 +37,26 @@ def test_units_left_unused_are_a_warning_with_the_mend(monkeypatch: pytest.Monke
 def test_what_is_there() -> None:
     assert isinstance(multiplies_bf16(CPU), bool)
     assert default_device().type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@pytest.mark.parametrize(
+    ("precision", "fast", "dtype"),
+    [
+        ("auto", True, torch.bfloat16),
+        ("auto", False, torch.float32),
+        ("bf16", False, torch.bfloat16),
+        ("fp32", True, torch.float32),
+    ],
+)
+def test_the_dtype_of_inference(
+    precision: hardware.Precision, fast: bool, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hardware, "multiplies_bf16", lambda _: fast)
+    assert inference_dtype(precision, CPU) == dtype
+
+
+@pytest.mark.parametrize(("tiles", "dots"), [(False, False), (True, False), (False, True)])
+def test_tiles_or_dot_products_of_bf16_are_fast(tiles: bool, dots: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: tiles)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: dots)
+    assert multiplies_bf16(CPU) == (tiles or dots)

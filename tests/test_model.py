@@ -191,7 +191,7 @@ def test_queries_do_not_depend_on_their_batches(
 ) -> None:
     sampling = Sampling(sampler, 3, "noise", 2, 0.0)
     catalogue, asked = model.encode_catalogue(), sequences()
-    monkeypatch.setattr(queries, "PLACES", places)
+    monkeypatch.setattr(queries, "CPU_PLACES", places)
     sizes: list[int] = []
 
     def ask(histories: Sequences, **options: Any) -> torch.Tensor:
@@ -219,7 +219,7 @@ def test_batches_of_queries_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None
         return generate(self, catalogue, items, *rest)
 
     monkeypatch.setattr(DeftRec, "generate", watch)
-    monkeypatch.setattr(queries, "PLACES", 100)
+    monkeypatch.setattr(queries, "CPU_PLACES", 100)
     asked = Sequences.from_lists([[1]] * 300 + [list(range(WINDOW))] * 300)
     generate_queries(model.train(), model.encode_catalogue(), asked, sampling=SAMPLING, seed=0)
     assert max(rows * width for rows, width in shapes) <= 100

@@ -235,7 +235,9 @@ class DiffusionOptions(Options):
         0, description="further denoising passes in training, each from the estimate of the one before it"
     )
     unrolled_noise: bool = Field(True, description="noise half of the rows of further passes; false: none")
-    sampler: Literal["ddim", "ddpm", "mean"] = Field("ddim", description="`mean` keeps no noise between steps")
+    sampler: Literal["ddim", "ddpm", "dpm", "mean"] = Field(
+        "ddim", description="`dpm` is DPM-Solver++(2M); `mean` keeps no noise between steps"
+    )
     steps: Count = 1
     start: Literal["zero", "noise"] = Field("zero", description="start of sampling: the mean of the noise, or a draw")
     samples: Count = Field(1, description="draws whose mean is retrieved with")

@@ -47,13 +47,13 @@ class Ensemble(nn.Module):
         parts = [member.encode_catalogue() for member in self.members]
         return ItemLatents(
             torch.cat([part.ways for part in parts], -1),
-            _joined([part.latents for part in parts]),
+            side_by_side([part.latents for part in parts]),
             torch.cat([part.features for part in parts], -1),
         )
 
     def say(self, catalogue: ItemLatents, items: Tensor, layout: Layout, engine: TextEngine | None = None) -> list[str]:
         """What the first member says of each history; see `DeftRec.say`."""
-        return self.members[0].say(self._own(catalogue)[0], items, layout, engine)
+        return self.members[0].say(self.own(catalogue)[0], items, layout, engine)
 
     def generate(
         self,
@@ -67,12 +67,12 @@ class Ensemble(nn.Module):
         """See `DeftRec.generate`; `catalogue` is that of `encode_catalogue`."""
         samples = [
             member.generate(own, items, layout, sampling, generator, keep_path)
-            for member, own in zip(self.members, self._own(catalogue), strict=True)
+            for member, own in zip(self.members, self.own(catalogue), strict=True)
         ]
         paths = [sample.path for sample in samples if sample.path is not None]
-        return Sample(_joined([sample.x0 for sample in samples]), _joined(paths) if paths else None)
+        return Sample(side_by_side([sample.x0 for sample in samples]), side_by_side(paths) if paths else None)
 
-    def _own(self, catalogue: ItemLatents) -> list[ItemLatents]:
+    def own(self, catalogue: ItemLatents) -> list[ItemLatents]:
         """What each member made of the catalogue."""
         tensors = catalogue.ways, catalogue.latents, catalogue.features
         return [ItemLatents(*one) for one in zip(*(t.chunk(len(self.members), -1) for t in tensors), strict=True)]
@@ -82,5 +82,6 @@ Model: TypeAlias = DeftRec | Ensemble
 """What is trained, saved and retrieved with."""
 
 
-def _joined(parts: list[Tensor]) -> Tensor:
+def side_by_side(parts: list[Tensor]) -> Tensor:
+    """Latents of M members, so that the similarity of two such rows is the mean of the members'. `[..., M D]`"""
     return torch.cat(parts, -1).div_(len(parts) ** 0.5)

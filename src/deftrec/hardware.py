@@ -3,8 +3,11 @@
 import time
 import warnings
 from functools import lru_cache
+from typing import Literal, TypeAlias
 
 import torch
+
+Precision: TypeAlias = Literal["auto", "bf16", "fp32"]
 
 
 def default_device() -> torch.device:
@@ -30,6 +33,12 @@ def training_dtype(precision: str, device: torch.device) -> torch.dtype:
             stacklevel=2,
         )
     return torch.bfloat16 if precision == "bf16" else torch.float32
+
+
+def inference_dtype(precision: Precision, device: torch.device) -> torch.dtype:
+    """What histories are read in for `auto`, `bf16` or `fp32`; `auto` is bfloat16 where its products are faster."""
+    fast = precision == "auto" and multiplies_bf16(device)
+    return torch.bfloat16 if precision == "bf16" or fast else torch.float32
 
 
 @lru_cache

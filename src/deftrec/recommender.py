@@ -19,12 +19,13 @@ from deftrec.diffusion import Sampling
 from deftrec.errors import ConfigError, DataError, DeftRecError
 from deftrec.evaluation import Result, Seen, TargetRanks, evaluate, ranking_frame, ranks_from_scores
 from deftrec.explanation import Asked, reasons
+from deftrec.fast import FastModel
 from deftrec.files import write_text
-from deftrec.hardware import default_device
+from deftrec.hardware import Precision, default_device, inference_dtype
 from deftrec.language import Layout, TextEngine
 from deftrec.later import Capabilities, Overlay, merge, read_overlay, start_of, write_overlay
 from deftrec.progress import Progress, Silent
-from deftrec.retrieval import Found, Retriever, generate_queries, generate_texts, top
+from deftrec.retrieval import Found, Retriever, fast_queries, generate_queries, generate_texts, top
 from deftrec.run import Request, Run, RunInfo, load_run, read_model, save_run
 from deftrec.training.log import TrainingLog
 from deftrec.training.pipeline import Fitted, Pipeline
@@ -91,10 +92,16 @@ class Recommender:
     """A trained DeftRec with its data: ids of the user's own go in and come out.
 
     Use `Recommender.fit` or `Recommender.load`.
+
+    Args:
+        run: the run.
+        overlay: what came after its training.
+        precision: of reading histories; `auto` is bf16 where this machine multiplies it faster, fp32 the reference.
     """
 
-    def __init__(self, run: Run, overlay: Overlay | None = None) -> None:
+    def __init__(self, run: Run, overlay: Overlay | None = None, precision: Precision = "fp32") -> None:
         run.model.eval()
+        self.precision: Precision = precision
         self.run, self.overlay, self.config, self.info = run, overlay, run.config, run.info
         known = merge(run, overlay)
         self.interactions, self.model = known.interactions, known.model
@@ -114,7 +121,7 @@ class Recommender:
 
     def with_overlay(self, overlay: Overlay | None) -> "Recommender":
         """The same run with what came after its training, instead of what came so far; every weight is shared."""
-        return Recommender(self.run, overlay)
+        return Recommender(self.run, overlay, self.precision)
 
     @property
     def fitted_on(self) -> Interactions:
@@ -125,6 +132,13 @@ class Recommender:
     def capabilities(self) -> Capabilities:
         """What this run can do with users, items and words that it has never seen."""
         return Capabilities.of(self.config, self.info, self.run.scaling is not None)
+
+    @cached_property
+    def fast(self) -> FastModel | None:
+        """The model as it reads histories here; None where nothing is faster than the plain one."""
+        if not FastModel.suits(self.model):
+            return None
+        return FastModel(self.model, self.catalogue, inference_dtype(self.precision, self.catalogue.latents.device))
 
     @cached_property
     def popularity(self) -> Tensor:
@@ -231,15 +245,17 @@ class Recommender:
         save_run(folder, self.run)
 
     @classmethod
-    def load(cls, directory: str | Path, device: torch.device | None = None) -> "Recommender":
-        """Read a run directory, with what came to it after training.
+    def load(
+        cls, directory: str | Path, device: torch.device | None = None, precision: Precision = "fp32"
+    ) -> "Recommender":
+        """Read a run directory, with what came to it after training; `precision` as for the class.
 
         Raises:
             DeftRecError: it is missing, unfinished or damaged.
         """
         folder = Path(directory)
         run = load_run(folder, device or default_device())
-        return cls(run, read_overlay(folder, run.interactions))
+        return cls(run, read_overlay(folder, run.interactions), precision)
 
     # -- recommending ------------------------------------------------------------------------------------------
 
@@ -477,13 +493,12 @@ class Recommender:
 
     def _queries(self, histories: Sequences, seed: int | None, samples: int | None = None) -> Tensor:
         sampling = Sampling.of(self.config.diffusion)
-        return generate_queries(
-            self.model,
-            self.catalogue,
-            histories,
-            sampling=sampling if samples is None else replace(sampling, start="noise", samples=samples),
-            seed=self.config.seed if seed is None else seed,
-        )
+        if samples is not None:
+            sampling = replace(sampling, start="noise", samples=samples)
+        seed = self.config.seed if seed is None else seed
+        if self.fast is not None:
+            return fast_queries(self.fast, histories, sampling=sampling, seed=seed)
+        return generate_queries(self.model, self.catalogue, histories, sampling=sampling, seed=seed)
 
     def _search(self, histories: Sequences, k: int, exclude_seen: bool, seed: int | None) -> Found:
         asked = self.ask(histories, seed)

@@ -103,6 +103,16 @@ def test_recommend_to_a_user(deftrec: Call, run: Path) -> None:
     assert not {one["item"] for one in whole["recommendations"]} & set(whole["history"])
 
 
+def test_recommend_in_half_the_width(deftrec: Call, run: Path) -> None:
+    exact, half = (
+        json.loads(deftrec("recommend", run, "--user", "u 1000", "-k", "24", "--precision", precision, "--json").out)
+        for precision in ("fp32", "bf16")
+    )
+    scores = [{one["item"]: one["score"] for one in found["recommendations"]} for found in (exact, half)]
+    assert scores[0] != scores[1]
+    assert scores[1] == pytest.approx(scores[0], abs=1.0)
+
+
 def test_a_recommendation_is_explained(deftrec: Call, run: Path) -> None:
     user = Interactions.load(run / "data").users[0]
     shown = deftrec("recommend", run, "--user", user, "-k", 2, "--explain")

@@ -22,6 +22,7 @@ from deftrec.cli.items import app as items_app
 from deftrec.cli.recommend import recommend
 from deftrec.cli.serve import serve
 from deftrec.cli.similar import similar
+from deftrec.cli.speed import speed
 from deftrec.cli.train import train
 from deftrec.cli.unseen import unseen
 from deftrec.cli.update import update
@@ -31,7 +32,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 app.add_typer(data_app, name="data")
 app.add_typer(items_app, name="items")
 app.add_typer(benchmark_app, name="benchmark")
-for verb in (train, update, evaluate, recommend, similar, unseen, ablate, doctor, serve, api_key, demo):
+for verb in (train, update, evaluate, recommend, similar, unseen, speed, ablate, doctor, serve, api_key, demo):
     app.command(verb.__name__.replace("_", "-"))(verb)
 
 INTERRUPTED = 130

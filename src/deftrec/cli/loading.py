@@ -7,11 +7,12 @@ from deftrec.cli.console import working
 from deftrec.progress import Progress
 
 if TYPE_CHECKING:
+    from deftrec.hardware import Precision
     from deftrec.recommender import Recommender
 
 
-def load_recommender(run: Path, progress: Progress) -> "Recommender":
-    """The recommender of a run directory.
+def load_recommender(run: Path, progress: Progress, precision: "Precision" = "fp32") -> "Recommender":
+    """The recommender of a run directory, which reads histories in `precision`.
 
     Raises:
         DeftRecError: it is missing, unfinished or damaged.
@@ -19,4 +20,4 @@ def load_recommender(run: Path, progress: Progress) -> "Recommender":
     with working(progress, f"loading {run}"):
         from deftrec.recommender import Recommender
 
-        return Recommender.load(run)
+        return Recommender.load(run, precision=precision)

@@ -34,6 +34,10 @@ Overrides = Annotated[
 Seen = Annotated[Literal["exclude", "keep"], typer.Option(help="Whether items of the history may be recommended.")]
 K = Annotated[int, typer.Option("-k", "--k", help="How many items.", min=1)]
 Seed = Annotated[int | None, typer.Option(help="Of the sampling noise; the run's own unless said.", min=0)]
+Precision = Annotated[
+    Literal["auto", "bf16", "fp32"],
+    typer.Option(help="Of reading histories; auto: bf16 where this machine multiplies it faster."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
 
 

@@ -10,7 +10,7 @@ import typer
 
 from deftrec.cli.console import listening, output
 from deftrec.cli.loading import load_recommender
-from deftrec.cli.options import Json, K, RunFolder, Seed, Seen, split_ids
+from deftrec.cli.options import Json, K, Precision, RunFolder, Seed, Seen, split_ids
 from deftrec.cli.tables import explanations, recommendation_table
 from deftrec.errors import ConfigError
 from deftrec.progress import Progress
@@ -49,6 +49,7 @@ def recommend(
     k: K = 10,
     seen: Seen = "exclude",
     seed: Seed = None,
+    precision: Precision = "fp32",
     explain: Annotated[bool, typer.Option("--explain", help="Say why each item is recommended.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -67,7 +68,7 @@ def recommend(
         raise ConfigError("--explain asks the model once for every item of a history: give --user or --history")
     exclude = seen == "exclude"
     with listening() as progress:
-        recommender = load_recommender(run, progress)
+        recommender = load_recommender(run, progress, precision)
         if out is not None:
             if in_parts:
                 from deftrec.bulk import Job

@@ -4,7 +4,7 @@ from deftrec.diffusion.base import Head, ItemScorer, Sampling
 from deftrec.diffusion.head import DiffusionHead
 from deftrec.diffusion.heads import HEADS
 from deftrec.diffusion.objective import Denoised, NextItems, Objective
-from deftrec.diffusion.sampler import DDIMSampler, DDPMSampler, MeanSampler, Sample, Sampler
+from deftrec.diffusion.sampler import DDIMSampler, DDPMSampler, DPMSampler, MeanSampler, Sample, Sampler
 from deftrec.diffusion.schedule import CosineSchedule, LinearSchedule, NoiseSchedule
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "CosineSchedule",
     "DDIMSampler",
     "DDPMSampler",
+    "DPMSampler",
     "Denoised",
     "DiffusionHead",
     "Head",

@@ -22,7 +22,7 @@ class Sampling:
     """How latents are generated; the defaults come from `DiffusionOptions`.
 
     Attributes:
-        sampler: `ddim`, `ddpm` or `mean`.
+        sampler: `ddim`, `ddpm`, `dpm` or `mean`.
         steps: times the denoiser is asked.
         start: `zero`, the mean of the noise, or `noise`, a draw.
         samples: draws that are averaged.

@@ -46,6 +46,10 @@ def serving_memory(skeleton: Skeleton, subject: Subject) -> dict[str, int]:
         "tokens and latents of the items": members * (_bytes(catalogue.ways) + _bytes(catalogue.latents)),
         "scores of one user": 4 * subject.items,
     }
+    users = skeleton.model.user_tokenizer
+    if users is not None:  # as `deftrec.fast` keeps them
+        numbers = len(users.encoders) * (skeleton.model.language.width + config.tokenizer.hidden)
+        parts["projections for folded users"] = 4 * members * subject.items * numbers
     prior = config.retrieval.prior
     if prior.kind != "none":  # an item number and a weight for each neighbour
         parts["prior"] = min(prior.max_items, subject.items) * min(prior.neighbours, subject.items) * (8 + 4)

@@ -161,7 +161,8 @@ class Reasoner(nn.Module):
     def condition(self, reasoning: Reasoning) -> Tensor:
         """`[N, D]`; that of the history alone where no word counts."""
         hidden, counts = reasoning.hidden.float(), reasoning.counts
-        attention = (hidden @ self.query).masked_fill(~counts, torch.finfo(torch.float32).min).softmax(-1) * counts
+        logits = (hidden @ self.query).float()  # autocast may have made them narrower
+        attention = logits.masked_fill(~counts, torch.finfo(torch.float32).min).softmax(-1) * counts
         pooled = (attention[..., None] * hidden).sum(1)
         return reasoning.history + self.pooled(pooled.to(reasoning.history.dtype))  # type: ignore[no-any-return]
 

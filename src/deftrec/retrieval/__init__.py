@@ -2,7 +2,7 @@
 
 from deftrec.retrieval.exact import Found, hide, row_chunks, top
 from deftrec.retrieval.prior import LinearPrior
-from deftrec.retrieval.queries import generate_queries, generate_texts
+from deftrec.retrieval.queries import fast_queries, generate_queries, generate_texts
 from deftrec.retrieval.retriever import Retriever
 from deftrec.retrieval.text import OverlapMatch, SentenceMatch, TextMatch
 
@@ -13,6 +13,7 @@ __all__ = [
     "Retriever",
     "SentenceMatch",
     "TextMatch",
+    "fast_queries",
     "generate_queries",
     "generate_texts",
     "hide",

@@ -1,0 +1,53 @@
+"""What this machine can do at most: its matrix products and its copies."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from deftrec.hardware import matrix_rate
+
+ROUNDS = 7
+COPIED = 64 << 20
+"""Numbers of float32 that are copied: far more than caches hold."""
+
+
+@dataclass(frozen=True)
+class Rates:
+    """The best of some rounds.
+
+    Attributes:
+        fp32, bf16: floating-point operations per second of square matrix products.
+        copy: bytes read and written per second.
+    """
+
+    fp32: float
+    bf16: float
+    copy: float
+
+    def of(self, dtype: torch.dtype) -> float:
+        """The matrix rate of `dtype`."""
+        return self.bf16 if dtype == torch.bfloat16 else self.fp32
+
+
+def seconds(work: Callable[[], object], device: torch.device) -> float:
+    """What `work` takes: processor time of this process on a CPU, so that neighbours do not count; else time."""
+    if device.type == "cpu":
+        began = time.process_time()
+        work()
+        return time.process_time() - began
+    torch.cuda.synchronize(device)
+    began = time.perf_counter()
+    work()
+    torch.cuda.synchronize(device)
+    return time.perf_counter() - began
+
+
+def measure_rates(device: torch.device, size: int = 2048) -> Rates:
+    """Matrix products of `size` x `size` in both widths, and a copy that no cache holds."""
+    source = torch.zeros(COPIED, device=device)
+    target = torch.zeros_like(source)
+    copy = 2 * 4 * COPIED / min(seconds(lambda: target.copy_(source), device) for _ in range(ROUNDS))
+    fp32, bf16 = (matrix_rate(device, dtype, size) for dtype in (torch.float32, torch.bfloat16))
+    return Rates(fp32, bf16, copy)
