@@ -26,7 +26,7 @@ def measure(users: int, items: int) -> None:
     from deftrec.evaluation import write_rankings
     from deftrec.run import Run, RunInfo
     from deftrec.tokenizer import ItemFeatures
-    from deftrec.training.pipeline import build_model, resolve
+    from deftrec.training.build import build_model, resolve
 
     rng = np.random.default_rng(0)
     length = -(-items // users) + 5  # every item occurs, so that the catalogue has the wanted size

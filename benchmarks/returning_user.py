@@ -23,7 +23,7 @@ from deftrec.recipe import adapt, load_recipe
 from deftrec.retrieval import fast_queries, generate_queries
 from deftrec.speed.machine import seconds
 from deftrec.tokenizer import ItemFeatures
-from deftrec.training.pipeline import build_member
+from deftrec.training.build import build_member
 
 ITEMS = 1682
 

@@ -25,8 +25,9 @@ from deftrec.config import NanoOptions
 from deftrec.data import make_split
 from deftrec.progress import Silent
 from deftrec.recipe import load_recipe
+from deftrec.training.build import resolve
 from deftrec.training.log import TrainingLog
-from deftrec.training.pipeline import Pipeline, resolve
+from deftrec.training.pipeline import Pipeline
 
 SPACE: dict[str, BaseDistribution] = {
     "tokenizer.drop_collaborative": FloatDistribution(0.0, 0.7),

@@ -18,7 +18,7 @@ from deftrec.hardware import default_device, training_dtype
 from deftrec.recipe import load_recipe
 from deftrec.tokenizer import ItemFeatures
 from deftrec.training.batches import PackedBatches, batch_to
-from deftrec.training.pipeline import build_model, resolve
+from deftrec.training.build import build_model, resolve
 
 
 def rate(interactions: Interactions, config: Config, targets: str, batches: int, repeats: int) -> float:

@@ -17,7 +17,7 @@ from deftrec.recipe import adapt
 from deftrec.retrieval import generate_queries, queries
 from deftrec.tokenizer import ItemFeatures
 from deftrec.training.batches import PackedBatches
-from deftrec.training.pipeline import build_model
+from deftrec.training.build import build_model
 from toy import tiny_config
 
 ITEMS, WINDOW = 30, 12

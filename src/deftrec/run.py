@@ -34,9 +34,10 @@ from deftrec.language.origin import Origin, check_origin, origin_of
 from deftrec.language.stored import load_stored_state, stored_state
 from deftrec.retrieval import LinearPrior, SentenceMatch, TextMatch
 from deftrec.tokenizer import ItemFeatures, Scaling
+from deftrec.training.build import build_match, build_model
 from deftrec.training.checkpoint import load_tensors, save_tensors
 from deftrec.training.fusion import PriorChoice, TextChoice
-from deftrec.training.pipeline import Fitted, build_match, build_model
+from deftrec.training.pipeline import Fitted
 from deftrec.training.start import Provenance
 
 M = TypeVar("M", bound=BaseModel)

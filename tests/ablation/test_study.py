@@ -97,7 +97,7 @@ def test_an_interrupted_training_goes_on(tmp_path: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(Recommender, "fit", watch)
     with monkeypatch.context() as patch:
-        patch.setattr("deftrec.training.pipeline.Pipeline._joint", stop)
+        patch.setattr("deftrec.training.joint.JointTraining._member", stop)
         with pytest.raises(KeyboardInterrupt):
             study(tmp_path, {}, seeds=1).run()
     study(tmp_path, {}, seeds=1).run()

@@ -115,7 +115,7 @@ def test_an_interrupted_fine_tuning_says_how_to_go_on(
 
     out = tmp_path / "fine"
     with monkeypatch.context() as patched:
-        patched.setattr("deftrec.training.pipeline.train", stop)
+        patched.setattr("deftrec.training.trainer.train", stop)
         said = deftrec("train", "--from", run, "--data", data, "--out", out)
     assert f"--from {run} --resume" in said.err
     assert deftrec("train", "--data", data, "--out", out, *TINY, "--resume").code == 1  # another request

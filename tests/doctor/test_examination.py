@@ -21,7 +21,7 @@ from deftrec.language.skeleton import packaged_architectures
 from deftrec.model import Batch, DeftRec
 from deftrec.recipe import adapt, load_recipe
 from deftrec.tokenizer import ItemFeatures
-from deftrec.training.pipeline import build_model
+from deftrec.training.build import build_model
 from toy import ring, tiny_config, tiny_model
 
 ITEMS, WIDTH = 24, 16

@@ -18,7 +18,7 @@ from deftrec.recipe import adapt
 from deftrec.retrieval import fast_queries, generate_queries, queries
 from deftrec.returning import ReturningUser
 from deftrec.tokenizer import ItemFeatures
-from deftrec.training.pipeline import build_model
+from deftrec.training.build import build_model
 from toy import ring, tiny_config, tiny_model
 
 ITEMS, WINDOW = 30, 12

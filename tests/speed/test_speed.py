@@ -16,7 +16,7 @@ from deftrec.retrieval import Found
 from deftrec.speed import Rates, SpeedTable, measure_rates, measure_speed, study, systems, tiger
 from deftrec.speed.systems import OneStep, Plain, Setting
 from deftrec.speed.tiger import Tiger
-from deftrec.training.pipeline import resolve
+from deftrec.training.build import resolve
 from toy import ring, tiny_bert, tiny_config
 
 CPU, K = torch.device("cpu"), 5

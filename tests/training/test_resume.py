@@ -122,7 +122,7 @@ def interrupted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         raise StoppedError
 
     with monkeypatch.context() as patch:
-        patch.setattr("deftrec.training.pipeline.Pipeline._joint", stop)
+        patch.setattr("deftrec.training.joint.JointTraining._member", stop)
         with pytest.raises(StoppedError):
             Recommender.fit(ring(), tiny_config(**OPTIONS), out=folder)
 

@@ -6,9 +6,9 @@ from deftrec import Recommender
 from deftrec.progress import Silent
 from deftrec.recipe import adapt
 from deftrec.tokenizer import ItemFeatures
+from deftrec.training.build import build_model
 from deftrec.training.log import TrainingLog
 from deftrec.training.loop import Plan, train
-from deftrec.training.pipeline import build_model
 from deftrec.training.stages import TokenizerStage
 from toy import ring, tiny_config
 

@@ -12,9 +12,9 @@ from deftrec.model import DeftRec
 from deftrec.progress import Silent
 from deftrec.recipe import adapt
 from deftrec.tokenizer import ItemFeatures
+from deftrec.training.build import build_member
 from deftrec.training.log import TrainingLog
 from deftrec.training.loop import Plan, train
-from deftrec.training.pipeline import build_member
 from deftrec.training.words import ROWS, WordsStage
 from toy import tiny_bert, tiny_config
 

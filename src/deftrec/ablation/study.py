@@ -21,8 +21,8 @@ from deftrec.evaluation import Result, accuracy, evaluate
 from deftrec.files import atomic_directory
 from deftrec.progress import Progress
 from deftrec.recommender import Recommender
+from deftrec.training.build import resolve
 from deftrec.training.checkpoint import load_tensors, save_tensors
-from deftrec.training.pipeline import resolve
 
 SPLITS: tuple[Part, ...] = ("test", "validation")
 ABOUT, VALUES = "about.json", "values.safetensors"

@@ -15,7 +15,7 @@ from deftrec.errors import DeftRecError
 from deftrec.later.overlay import Overlay
 from deftrec.retrieval import SentenceMatch, TextMatch
 from deftrec.run import Run
-from deftrec.training.pipeline import build_match
+from deftrec.training.build import build_match
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,7 +21,7 @@ from deftrec.speed.machine import Rates, measure_rates, seconds
 from deftrec.speed.systems import Authors, DreamRec, OneStep, Plain, SasRec, Setting, System
 from deftrec.speed.tiger import Tiger
 from deftrec.tokenizer import ItemFeatures
-from deftrec.training.pipeline import resolve
+from deftrec.training.build import resolve
 
 SYSTEMS: tuple[type[System], ...] = (OneStep, Plain, SasRec, Tiger, DreamRec, Authors)
 """DeftRec first: it is what the others are compared with."""

@@ -20,7 +20,7 @@ from deftrec.model import DeftRec
 from deftrec.retrieval import Found, Retriever, fast_queries, generate_queries, hide, top
 from deftrec.retrieval.queries import batches
 from deftrec.tokenizer import ItemFeatures
-from deftrec.training.pipeline import build_member
+from deftrec.training.build import build_member
 
 SASREC_BLOCKS = 2
 DREAMREC = Sampling("ddpm", steps=500, start="noise", samples=1, guidance_scale=2.0)

@@ -212,7 +212,7 @@ def _train_epoch(
     steps, batches = stage.epoch(epoch)
     sums: dict[str, Tensor] = {}
     device_type = accelerator.device.type
-    started = time.monotonic()
+    started = time.perf_counter()
     for number, whole in enumerate(batches):
         batch, weight = stage.share(whole, team) if team.size > 1 else (whole, 1.0)
         if stage.dense:
@@ -234,7 +234,7 @@ def _train_epoch(
         for name, value in losses.items():
             sums[name] = sums.get(name, torch.zeros((), device=value.device)) + weight * value.detach()
     means = {name: float(team.mean(value)) / max(1, steps) for name, value in sums.items()}
-    if (share := throughput.share(steps, time.monotonic() - started)) is not None:
+    if (share := throughput.share(steps, time.perf_counter() - started)) is not None:
         means["matrix share"] = share
     if not math.isfinite(means.get("loss", 0.0)):
         raise DeftRecError(

@@ -1,0 +1,181 @@
+"""The joint stage of every member: tokenizer, language model and diffusion, on one part of the data."""
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+
+from deftrec.collaborative import CollaborativeVectors
+from deftrec.config import Config
+from deftrec.data import Cases, Fit, Interactions, Split
+from deftrec.data.words import item_categories, item_titles
+from deftrec.ensemble import Ensemble, Model
+from deftrec.errors import DataError
+from deftrec.language import Preferences, PretrainedLanguageModel
+from deftrec.model import DeftRec
+from deftrec.tokenizer import ItemFeatures
+from deftrec.training.batches import PackedBatches
+from deftrec.training.build import build_member
+from deftrec.training.loop import Plan, Trained
+from deftrec.training.stages import JointStage, TokenizerStage
+from deftrec.training.start import Start
+from deftrec.training.team import Team
+from deftrec.training.trainer import Trainer
+from deftrec.training.words import WordsStage
+
+MEMBER_SEEDS = 1_000_003
+"""Between the seeds of two members: far from those that anyone gives to two runs."""
+
+
+@dataclass(frozen=True, eq=False)
+class JointTraining:
+    """Trains the members of a DeftRec.
+
+    Attributes:
+        interactions, split: the data.
+        config: no option is `auto` any more.
+        validation: cases that choose the epochs.
+        start: a run to go on from, with fewer epochs at a lower rate; None: begin anew.
+        device: where to train.
+        dtype: of matrix products.
+        team: processes that share the batches; what comes before the joint stage is the first one's work.
+        trainer: trains each stage.
+    """
+
+    interactions: Interactions
+    split: Split
+    config: Config
+    validation: Cases
+    start: Start | None
+    device: torch.device
+    dtype: torch.dtype
+    team: Team
+    trainer: Trainer
+
+    def members(
+        self,
+        fit: Fit,
+        vectors: CollaborativeVectors | None,
+        text: torch.Tensor | None,
+        chosen: tuple[Trained, ...] | None,
+    ) -> tuple[Model, ItemFeatures, tuple[Trained, ...]]:
+        """Train every member.
+
+        Args:
+            fit: what of the data.
+            vectors, text: what tells one item from another; None where there are none.
+            chosen: the stages on train whose epochs a refit takes over; None: validation chooses.
+
+        Raises:
+            DataError: nothing tells one item from another, or the items have no category to put into words.
+        """
+        if vectors is None and text is None and self.start is None:
+            raise DataError(
+                f"{self.interactions.meta.name}: its items have no text and collaborative.encoder is none, so nothing "
+                "tells one item from another; set collaborative.encoder to lightgcn"
+            )
+        members = int(self.config.training.members)
+        if self.start is None:
+            features = [ItemFeatures.build(None if vectors is None else vectors.items, text)] * members
+        else:
+            sequences = self.split.training(fit)
+            features = [self.start.features(n, self.interactions, sequences, text) for n in range(members)]
+        trained = [
+            self._member(fit, features[member], member, None if chosen is None else chosen[member])
+            for member in range(members)
+        ]
+        models, stages = zip(*trained, strict=True)
+        return Ensemble(models) if members > 1 else models[0], features[0], stages
+
+    def _member(self, fit: Fit, features: ItemFeatures, member: int, chosen: Trained | None) -> tuple[DeftRec, Trained]:
+        config, options = self.config, self.config.training
+        seed = config.seed + MEMBER_SEEDS * member
+        prefix, suffix = "" if fit == "train" else "refit-", f"-{member + 1}" if member else ""
+        torch.manual_seed(seed)
+        titles = item_titles(self.interactions)
+        model = build_member(features, config, self.interactions.meta.domain, titles).to(self.device)
+        model.diffusion.prepare(model.features)
+        if self.start is not None:
+            self.start.load_into(model, member)
+            if config.tokenizer.training == "frozen":
+                model.freeze_tokenizer()
+        elif config.tokenizer.training == "frozen":
+            name = prefix + "tokenizer" + suffix
+            model.item_tokenizer.load_state_dict(self.team.told(lambda: self._tokenizer(model, seed, name)))
+            model.freeze_tokenizer()
+        preferences = self._preferences(model)
+        if preferences is not None and preferences.options.alone_epochs and self.start is None:
+            sequences, name = self.split.training(fit), prefix + "words" + suffix
+            words = WordsStage(model, sequences, preferences, seed, name)
+            model.load_state_dict(self.team.told(lambda: self._words(words)))
+        batches = PackedBatches(
+            self.split.training(fit),
+            self.interactions.n_items,
+            window=model.window,
+            batch_positions=int(options.batch_positions),
+            targets=options.targets,
+            objective=config.objective,
+            seed=seed,
+            preferences=preferences,
+        )
+        stage = JointStage(model, batches, self.validation, config, self.dtype, prefix + "joint" + suffix, self.team)
+        return model, self.trainer.train(stage, self._plan(chosen), self.team)
+
+    def _plan(self, chosen: Trained | None) -> Plan:
+        """Of the joint stage; `chosen` is the one on train that a refit repeats."""
+        options, fine = self.config.training, self.config.fine_tuning
+        plan = Plan(
+            epochs=int(options.epochs) if self.start is None else fine.epochs,
+            learning_rate=float(options.learning_rate) * (1.0 if self.start is None else fine.learning_rate_factor),
+            slow_factor=options.language_learning_rate_factor,
+            patience=int(options.patience),
+            dtype=self.dtype,
+            warmup_steps=options.warmup_steps,
+            final_rate=options.final_rate,
+            weight_decay=options.weight_decay,
+            clip=options.clip,
+            average=options.average,
+            accumulation=options.accumulation,
+            checkpoint_seconds=options.checkpoint_seconds,
+        )
+        if chosen is not None:
+            return replace(plan, stop_after=chosen.epochs, horizon=chosen.horizon)
+        minutes = math.inf if options.minutes is None else options.minutes / int(options.members)
+        return replace(plan, seconds=60 * minutes)
+
+    def _preferences(self, model: DeftRec) -> Preferences | None:
+        """What the model learns to say; None where it learns no words."""
+        language = model.language
+        if model.reasoner is None or not isinstance(language, PretrainedLanguageModel):
+            return None
+        categories = item_categories(self.interactions)
+        if not any(categories):
+            raise DataError(
+                f"{self.interactions.meta.name}: no item has a category, so there is no preference to put into words; "
+                "set language.reasoning.weight to 0"
+            )
+        return Preferences(categories, language, model.reasoner.options)
+
+    def _tokenizer(self, model: DeftRec, seed: int, name: str) -> dict[str, torch.Tensor]:
+        """By its own losses alone; its weights."""
+        options, training = self.config.tokenizer, self.config.training
+        plan = Plan(
+            epochs=options.alone_epochs,
+            learning_rate=options.alone_learning_rate,
+            patience=options.alone_epochs,
+            dtype=self.dtype,
+            stop_after=options.alone_epochs,
+            final_rate=training.final_rate,
+            clip=training.clip,
+            checkpoint_seconds=training.checkpoint_seconds,
+        )
+        self.trainer.train(TokenizerStage(model, seed, name), plan)
+        return model.item_tokenizer.state_dict()
+
+    def _words(self, stage: WordsStage) -> dict[str, torch.Tensor]:
+        """What tokens are called, before what comes next: the model's weights after it."""
+        epochs = stage.preferences.options.alone_epochs
+        self.trainer.train(
+            stage, replace(self._plan(None), epochs=epochs, stop_after=epochs, average=0.0, accumulation=1)
+        )
+        return stage.model.state_dict()
