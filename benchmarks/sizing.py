@@ -41,7 +41,7 @@ class Units:
     process: float = 0.47 * GIB
     item: float = 2_780
     interaction: float = 58
-    stored: float = 220
+    stored: float = 217
 
     def retrieval(self, items: int) -> float:
         """Milliseconds of finding the best items for a request of the service."""

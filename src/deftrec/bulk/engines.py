@@ -56,7 +56,7 @@ class Ray(Engine):
     """Ray Data: the cluster that `RAY_ADDRESS` names, else one of this machine.
 
     A worker holds a copy of the run. There is one for every GPU, where there are any, else for every CPU, but no more
-    than parts. A part whose worker is lost is ranked again by another one.
+    than parts.
     """
 
     def rank(self, job: Job, run: Path, recommender: Recommender, folder: Path, parts: list[int]) -> Iterator[int]:

@@ -23,7 +23,7 @@ class Job(BaseModel):
         k: items for each.
         seen: whether items of the history may be recommended.
         seed: of the sampling noise; None: the run's own.
-        part_users: users of a part. A multiple of `USERS_AT_ONCE` gives the numbers of one file to the last bit.
+        part_users: users of a part.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
