@@ -5,7 +5,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 from typer.core import TyperGroup
@@ -31,7 +31,7 @@ DEFAULTS = {"seeds": 1, "split": "leave-one-out", "fit": BOTH, "seen": BOTH}
 class Benchmark(TyperGroup):
     """`deftrec benchmark --data ...` is of peers; the name of something else may stand before the options."""
 
-    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """See `TyperGroup`."""
         return super().parse_args(ctx, args if args and args[0] in self.commands else [PEERS, *args])
 
