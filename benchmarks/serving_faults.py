@@ -41,10 +41,11 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=5)
     parser.add_argument("--stops", type=int, default=3, help="of PostgreSQL")
     parser.add_argument("--switches", type=int, default=5)
+    parser.add_argument("--items", type=int, default=5, help="to put and remove")
     parser.add_argument("--requests", type=int, default=1000, help="malformed ones")
     parser.add_argument("--slow", type=int, default=50, help="clients of one byte a second")
     parser.add_argument("--small", type=Path, help="a folder on a file system of few megabytes, to fill it")
-    parser.add_argument("--only", help="kill-sqlite, kill-postgresql, away, room, switch, malformed, slow; A,B,...")
+    parser.add_argument("--only", help="A,B,... of these names; all unless said")
     options = parser.parse_args()
 
     run: Path = options.run.resolve()
@@ -53,6 +54,7 @@ def main() -> None:
         "kill-postgresql": lambda at: with_postgresql(at, lambda server: killed(run, url_of(server), options.kills)),
         "away": lambda at: with_postgresql(at, lambda server: away(run, server, options.stops)),
         "switch": lambda at: switched(run, at, options.switches),
+        "items": lambda at: items(run, at, options.items),
         "malformed": lambda at: malformed(run, sqlite(at), options.requests),
         "slow": lambda at: slow(run, sqlite(at), options.slow),
     }
@@ -128,6 +130,25 @@ def switched(run: Path, at: Path, switches: int) -> str:
                 for name, status in (("damaged", 409), (("other", "one")[n % 2], 200)):
                     assert post(address, "/v1/admin/model", {"run": name})[0] == status
     return f"{switches} switches, as many to a damaged run refused; {counted(served)}"
+
+
+def items(run: Path, at: Path, count: int) -> str:
+    """Items come and go under load; the run is one that takes some."""
+    shutil.copytree(run, at / "run")
+    question = {"history": items_of(run)[:3], "k": 10}
+    served: Counter[str] = Counter()
+    seconds = []
+    with ServerProcess(at / "run", sqlite(at)) as server:
+        address = server.start()
+        with asking(address, question, served):
+            for n in range(count):
+                words = json.dumps({"title": f"the story of number {n}"}).encode()
+                for method, body, fine in (("PUT", words, 201), ("DELETE", b"", 200)):
+                    began = time.perf_counter()
+                    assert send(address, method, f"/v1/items/{10**6 + n}", body)[0] == fine
+                    seconds.append(time.perf_counter() - began)
+    took = f"{np.median(seconds):.2f} s a change (median; {seconds[0]:.1f} s the first)"
+    return f"{count} put and removed, {took}; {counted(served)}"
 
 
 def malformed(run: Path, store: str, count: int) -> str:

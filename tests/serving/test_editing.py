@@ -237,7 +237,9 @@ def test_what_others_damage_is_not_served(opened: Opened, worded_run: Path) -> N
     (worded_run / FILE).write_bytes(whole[:100])
     until(lambda: 'deftrec_renewals_total{outcome="failed"}' in client.get("/metrics").text)
     assert "900" in ids(client, history=[])
+    assert client.get("/v1/items/901").status_code == 404
     assert put(client, 901).json()["code"] == "damaged_run"
+    assert 'deftrec_renewals_total{outcome="failed"} 1.0' in client.get("/metrics").text, "looked at once"
     (worded_run / FILE).write_bytes(whole)
     assert put(client, 901).status_code == 201
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from deftrec.errors import DeftRecError
+from deftrec.later import Stamp, overlay_stamp
 from deftrec.serving.batching import OverloadedError
 from deftrec.serving.engine import Engine
 
@@ -43,6 +44,7 @@ class ModelHolder:
         self.current, self.folder, self._load = engine, folder, load
         self._turn = asyncio.Lock()
         self._switching, self._changes = False, 0
+        self._damaged: Stamp = None
 
     async def switch(self, name: str) -> Engine:
         """Load the run `name` beside the present one, then serve it; until then the present one goes on.
@@ -74,9 +76,14 @@ class ModelHolder:
         if not self.current.outdated():
             return False
         async with self._turn:
-            if not self.current.outdated():  # whoever had the turn before has seen to it
+            stamp = overlay_stamp(self.current.folder)
+            if stamp in (self.current.stamp, self._damaged):  # whoever had the turn before has seen to it
                 return False
-            self.current = await asyncio.to_thread(self.current.renewed)
+            try:
+                self.current = await asyncio.to_thread(self.current.renewed)
+            except DeftRecError:
+                self._damaged = stamp  # not read again until it is replaced
+                raise
             return True
 
     async def change(self, work: Callable[[Engine], R]) -> tuple[R, Engine]:
