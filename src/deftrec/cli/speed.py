@@ -65,7 +65,7 @@ def speed(
     console = output()
     console.print(
         f"{table.dataset}: {table.users:,} users of {table.history:.0f} items read each, {table.items:,} items; "
-        f"{table.language_model}, {table.precision}\n"
+        f"{table.language_model}, {table.precision}, random weights\n"
         f"this machine: {rates.fp32 / 1e9:.0f} GFLOP/s in fp32, {rates.bf16 / 1e9:.0f} in bf16, "
         f"copies {rates.copy / 1e9:.0f} GB/s",
         markup=False,
