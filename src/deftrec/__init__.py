@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from deftrec.config import Config
     from deftrec.data import Interactions
     from deftrec.recipe import load_recipe
-    from deftrec.recommender import Recommendation, Recommender
+    from deftrec.recommendation import Recommendation
+    from deftrec.recommender import Recommender
 
 __version__ = "0.1.0"
 __all__ = ["Config", "Interactions", "Recommendation", "Recommender", "load_recipe"]
@@ -18,7 +19,7 @@ __all__ = ["Config", "Interactions", "Recommendation", "Recommender", "load_reci
 _HOMES = {
     "Config": "deftrec.config",
     "Interactions": "deftrec.data",
-    "Recommendation": "deftrec.recommender",
+    "Recommendation": "deftrec.recommendation",
     "Recommender": "deftrec.recommender",
     "load_recipe": "deftrec.recipe",
 }

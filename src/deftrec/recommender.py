@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -16,17 +16,17 @@ from deftrec.config import Config
 from deftrec.data import Cases, Id, Interactions, Part, Sequences, make_split
 from deftrec.data.sequences import pad_histories
 from deftrec.diffusion import Sampling
-from deftrec.errors import ConfigError, DataError, DeftRecError
+from deftrec.errors import ConfigError, DataError
 from deftrec.evaluation import Result, Seen, TargetRanks, evaluate, ranking_frame, ranks_from_scores
 from deftrec.explanation import Asked, reasons
 from deftrec.fast import FastModel
-from deftrec.files import write_text
 from deftrec.hardware import Precision, default_device, inference_dtype
 from deftrec.language import Layout, TextEngine
 from deftrec.later import Capabilities, Overlay, merge, read_overlay, start_of, write_overlay
 from deftrec.progress import Progress, Silent
+from deftrec.recommendation import Explanation, Mover, Recommendation, Source
 from deftrec.retrieval import Found, Retriever, fast_queries, generate_queries, generate_texts, top
-from deftrec.run import Request, Run, RunInfo, load_run, read_model, save_run
+from deftrec.run import Request, Run, RunInfo, begin_run, load_run, save_run
 from deftrec.training.log import TrainingLog
 from deftrec.training.pipeline import Fitted, Pipeline
 from deftrec.training.team import Team
@@ -35,57 +35,6 @@ ScoreParts: TypeAlias = Literal["hybrid", "latent", "prior"]
 USERS_AT_ONCE = 4096
 MOVERS = 3
 """Items of the history that an explanation names."""
-
-
-@dataclass(frozen=True)
-class Mover:
-    """An item of the history that moved a recommendation.
-
-    Attributes:
-        item: external id.
-        title: its title, or its id where it has none.
-        change: of the recommended item's log share of the whole catalogue's score, by this item's being there.
-    """
-
-    item: Id
-    title: str
-    change: float
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """Why an item was recommended.
-
-    Attributes:
-        text: the preference that the history shows, in the model's words; None where it has learnt none.
-        movers: the items of the history that moved this recommendation most, by leaving each out; best first.
-        shares: of `latent`, `text` and `prior` in what lifts the item above the catalogue's average, from 0 to 1.
-    """
-
-    text: str | None
-    movers: tuple[Mover, ...]
-    shares: dict[str, float]
-
-
-@dataclass(frozen=True)
-class Recommendation:
-    """One recommended item.
-
-    Attributes:
-        item: external id.
-        title: its title, or its id where it has none.
-        score: comparable within one list only.
-        rank: from 1.
-        source: `deftrec`, or `popularity` for somebody without any history.
-        explanation: where one was asked for and there is a history.
-    """
-
-    item: Id
-    title: str
-    score: float
-    rank: int
-    source: Literal["deftrec", "popularity"] = "deftrec"
-    explanation: Explanation | None = None
 
 
 class Recommender:
@@ -192,7 +141,7 @@ class Recommender:
         device = device or default_device()
         team = Team.on(device)
         if folder is not None:
-            team.told(lambda: _prepare(folder, request, interactions, resume))
+            team.told(lambda: begin_run(folder, request, interactions, resume))
         elif resume:
             raise ConfigError("resume needs the run directory: give out")
         log = TrainingLog(None if folder is None or not team.leads else folder / "logs")
@@ -236,7 +185,7 @@ class Recommender:
             refit=self.info.fit == "train+validation",
             start=self.info.start,
         )
-        _prepare(folder, request, self.fitted_on, resume=False)
+        begin_run(folder, request, self.fitted_on, resume=False)
         self._save(folder)
 
     def _save(self, folder: Path) -> None:
@@ -535,7 +484,7 @@ class Recommender:
                 lists[n] = popular
         return lists
 
-    def describe(self, found: Found, source: Literal["deftrec", "popularity"]) -> list[list[Recommendation]]:
+    def describe(self, found: Found, source: Source) -> list[list[Recommendation]]:
         """What was found, under ids and titles of the user's own: a list a row, without places that hold no item."""
         ids = self.interactions.catalogue["item"]
         return [
@@ -551,25 +500,3 @@ class Recommender:
 def _check_k(k: int) -> None:
     if k < 1:
         raise ConfigError(f"k is {k}; ask for 1 item or more")
-
-
-def _prepare(folder: Path, request: Request, interactions: Interactions, resume: bool) -> None:
-    """Make the run directory, or check that it holds the beginning of the same run."""
-    if resume:
-        if not (folder / "request.json").is_file():
-            raise DeftRecError(f"{folder}: nothing to resume; train without --resume")
-        if (folder / "run.json").is_file():
-            raise DeftRecError(f"{folder}: this run is complete; there is nothing to resume")
-        before = read_model(folder / "request.json", Request)
-        if before.fingerprint != request.fingerprint:
-            raise DeftRecError(f"{folder}: was begun on other data; resume it with the same --data")
-        if before != request:
-            raise DeftRecError(
-                f"{folder}: was begun with other options; resume it with the same recipe, --from, --set and --refit"
-            )
-        return
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise DeftRecError(f"{folder}: not empty; give another directory, or --resume an interrupted run")
-    folder.mkdir(parents=True, exist_ok=True)
-    interactions.save(folder / "data")
-    write_text(folder / "request.json", request.model_dump_json(indent=2) + "\n")

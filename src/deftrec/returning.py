@@ -8,7 +8,8 @@ from deftrec.data import Id, Sequences
 from deftrec.diffusion import Sampling
 from deftrec.errors import ConfigError
 from deftrec.fast import Reading
-from deftrec.recommender import Recommendation, Recommender
+from deftrec.recommendation import Recommendation
+from deftrec.recommender import Recommender
 
 
 class ReturningUser:

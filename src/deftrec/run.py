@@ -149,6 +149,32 @@ class Run:
     scaling: Scaling | None = None
 
 
+def begin_run(folder: Path, request: Request, interactions: Interactions, resume: bool) -> None:
+    """Make a run directory, or, to `resume`, check that it holds the beginning of the same run.
+
+    Raises:
+        DeftRecError: it is not empty, or holds another run or nothing that could be resumed.
+    """
+    if resume:
+        if not (folder / "request.json").is_file():
+            raise DeftRecError(f"{folder}: nothing to resume; train without --resume")
+        if (folder / "run.json").is_file():
+            raise DeftRecError(f"{folder}: this run is complete; there is nothing to resume")
+        before = read_model(folder / "request.json", Request)
+        if before.fingerprint != request.fingerprint:
+            raise DeftRecError(f"{folder}: was begun on other data; resume it with the same --data")
+        if before != request:
+            raise DeftRecError(
+                f"{folder}: was begun with other options; resume it with the same recipe, --from, --set and --refit"
+            )
+        return
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise DeftRecError(f"{folder}: not empty; give another directory, or --resume an interrupted run")
+    folder.mkdir(parents=True, exist_ok=True)
+    interactions.save(folder / "data")
+    write_text(folder / "request.json", request.model_dump_json(indent=2) + "\n")
+
+
 def save_run(folder: Path, run: Run) -> None:
     """Write weights and descriptions; `run.json` comes last and says that the run is complete."""
     save_tensors(folder / "model.safetensors", stored_state(run.model))

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     import polars as pl
 
     from deftrec.bulk import Job
-    from deftrec.recommender import Recommendation, Recommender
+    from deftrec.recommendation import Recommendation
+    from deftrec.recommender import Recommender
 
 EngineName: TypeAlias = Literal["local", "ray"]  # as in deftrec.bulk, which takes seconds to import
 SHOWN = 5

@@ -13,7 +13,7 @@ from deftrec.wording import COLUMNS, WITH_INTERVAL, meaning, metric_name, with_i
 if TYPE_CHECKING:
     from deftrec.benchmark import Table as BenchmarkTable
     from deftrec.evaluation import Result
-    from deftrec.recommender import Recommendation
+    from deftrec.recommendation import Recommendation
 
 
 ROOM = 104

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from deftrec.data import Id, make_split
-from deftrec.recommender import Recommendation, Recommender
+from deftrec.recommendation import Recommendation
+from deftrec.recommender import Recommender
 
 
 @dataclass(frozen=True)

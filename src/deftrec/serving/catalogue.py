@@ -8,7 +8,8 @@ from torch import Tensor
 from deftrec.data import Id
 from deftrec.data.words import item_categories
 from deftrec.plane import Plane
-from deftrec.recommender import Recommendation, Recommender
+from deftrec.recommendation import Recommendation
+from deftrec.recommender import Recommender
 
 MAP_ITEMS = 3000
 """Items that are drawn as the background of the map, at most."""

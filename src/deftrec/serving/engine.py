@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, ParamSpec, TypeAlias
+from typing import ParamSpec, TypeAlias
 
 import numpy as np
 import torch
@@ -17,7 +17,8 @@ from torch import Tensor
 from deftrec.data import Sequences
 from deftrec.explanation import Asked
 from deftrec.later import Stamp, overlay_stamp, read_overlay
-from deftrec.recommender import Recommendation, Recommender
+from deftrec.recommendation import Recommendation, Source
+from deftrec.recommender import Recommender
 from deftrec.retrieval import top
 from deftrec.serving.catalogue import Catalogue
 from deftrec.serving.index import OVERFETCH, Approximate, Choice, Index, build_index, settled
@@ -241,9 +242,7 @@ class Engine(Catalogue):
         began = time.perf_counter()
         return Answer(self._best(None, self.popularity, ask, "popularity"), {"retrieve": time.perf_counter() - began})
 
-    def _best(
-        self, items: Tensor | None, scores: Tensor, ask: Ask, source: Literal["deftrec", "popularity"]
-    ) -> list[Recommendation]:
+    def _best(self, items: Tensor | None, scores: Tensor, ask: Ask, source: Source) -> list[Recommendation]:
         """The best that may be recommended of `items` by their scores `[c]`; None: of all, in their order."""
         keep = torch.ones(len(self.items), dtype=torch.bool)
         keep[list(self.removed)] = False

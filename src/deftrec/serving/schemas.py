@@ -4,8 +4,8 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from deftrec.recommender import Explanation as Why
-from deftrec.recommender import Recommendation
+from deftrec.recommendation import Explanation as Why
+from deftrec.recommendation import Recommendation, Source
 from deftrec.serving.engine import Engine
 
 ID_LENGTH = 256
@@ -144,7 +144,7 @@ class Recommended(Item):
 
     score: float = Field(description="comparable within one list only")
     rank: int = Field(description="from 1")
-    source: Literal["deftrec", "popularity"] = Field(description="popularity: for somebody without any history")
+    source: Source = Field(description="popularity: for somebody without any history")
     explanation: Explanation | None = None
 
     @classmethod
