@@ -234,13 +234,18 @@ def test_what_others_damage_is_not_served(opened: Opened, worded_run: Path) -> N
     client = opened(run=worded_run, watch_seconds=0.02)
     put(client, 900)
     whole = (worded_run / FILE).read_bytes()
-    (worded_run / FILE).write_bytes(whole[:100])
+
+    def replace(content: bytes) -> None:  # at one go: the watcher must not look in between
+        (worded_run / "other").write_bytes(content)
+        (worded_run / "other").replace(worded_run / FILE)
+
+    replace(whole[:100])
     until(lambda: 'deftrec_renewals_total{outcome="failed"}' in client.get("/metrics").text)
     assert "900" in ids(client, history=[])
     assert client.get("/v1/items/901").status_code == 404
     assert put(client, 901).json()["code"] == "damaged_run"
     assert 'deftrec_renewals_total{outcome="failed"} 1.0' in client.get("/metrics").text, "looked at once"
-    (worded_run / FILE).write_bytes(whole)
+    replace(whole)
     assert put(client, 901).status_code == 201
 
 
