@@ -1,10 +1,13 @@
 """Passes in which nothing but words is learnt."""
 
+import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from deftrec import Recommender
 from deftrec.config import Config
 from deftrec.data import NOTHING, Sequences
 from deftrec.language import Preferences, PretrainedLanguageModel
@@ -16,7 +19,7 @@ from deftrec.training.build import build_member
 from deftrec.training.log import TrainingLog
 from deftrec.training.loop import Plan, train
 from deftrec.training.words import ROWS, WordsStage
-from toy import tiny_bert, tiny_config
+from toy import ring, tiny_bert, tiny_config
 
 ITEMS = 30
 NAMES = ["red", "green", "blue"]
@@ -80,3 +83,13 @@ def test_words_are_learnt(tmp_path: Path) -> None:
     texts = model.say(model.encode_catalogue(), batch.items, batch.layout)
     right = [text.startswith(NAMES[int(target) % 3]) for text, target in zip(texts, batch.targets, strict=True)]
     assert np.mean(right) > 0.9
+
+
+def test_minutes_end_the_joint_stage_alone(tmp_path: Path) -> None:
+    reasoning = {"weight": 0.1, "history": 4, "max_tokens": 8, "alone_epochs": 3}
+    language = {"kind": "pretrained", "model": str(tiny_bert(tmp_path / "bert")), "prompts": ["next : {history}"]}
+    config = tiny_config(language=language | {"reasoning": reasoning}, training={"minutes": 1e-6})
+    Recommender.fit(ring(), config, out=tmp_path / "run")
+    lines = (tmp_path / "run" / "logs" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    epochs = Counter(json.loads(line)["stage"] for line in lines)
+    assert (epochs["words"], epochs["joint"]) == (3, 1)

@@ -12,11 +12,12 @@ from deftrec.data.words import item_categories, item_titles
 from deftrec.ensemble import Ensemble, Model
 from deftrec.errors import DataError
 from deftrec.language import Preferences, PretrainedLanguageModel
+from deftrec.language.stored import load_stored_state, stored_state
 from deftrec.model import DeftRec
 from deftrec.tokenizer import ItemFeatures
 from deftrec.training.batches import PackedBatches
 from deftrec.training.build import build_member
-from deftrec.training.loop import Plan, Trained
+from deftrec.training.loop import Plan, Stage, Trained
 from deftrec.training.stages import JointStage, TokenizerStage
 from deftrec.training.start import Start
 from deftrec.training.team import Team
@@ -100,14 +101,13 @@ class JointTraining:
             if config.tokenizer.training == "frozen":
                 model.freeze_tokenizer()
         elif config.tokenizer.training == "frozen":
-            name = prefix + "tokenizer" + suffix
-            model.item_tokenizer.load_state_dict(self.team.told(lambda: self._tokenizer(model, seed, name)))
+            self._alone(TokenizerStage(model, seed, prefix + "tokenizer" + suffix), self._tokenizer_plan())
             model.freeze_tokenizer()
         preferences = self._preferences(model)
         if preferences is not None and preferences.options.alone_epochs and self.start is None:
             sequences, name = self.split.training(fit), prefix + "words" + suffix
-            words = WordsStage(model, sequences, preferences, seed, name)
-            model.load_state_dict(self.team.told(lambda: self._words(words)))
+            plan = self._words_plan(preferences.options.alone_epochs)
+            self._alone(WordsStage(model, sequences, preferences, seed, name), plan)
         batches = PackedBatches(
             self.split.training(fit),
             self.interactions.n_items,
@@ -156,10 +156,10 @@ class JointTraining:
             )
         return Preferences(categories, language, model.reasoner.options)
 
-    def _tokenizer(self, model: DeftRec, seed: int, name: str) -> dict[str, torch.Tensor]:
-        """By its own losses alone; its weights."""
+    def _tokenizer_plan(self) -> Plan:
+        """Of the tokenizer by its own losses alone."""
         options, training = self.config.tokenizer, self.config.training
-        plan = Plan(
+        return Plan(
             epochs=options.alone_epochs,
             learning_rate=options.alone_learning_rate,
             patience=options.alone_epochs,
@@ -169,13 +169,17 @@ class JointTraining:
             clip=training.clip,
             checkpoint_seconds=training.checkpoint_seconds,
         )
-        self.trainer.train(TokenizerStage(model, seed, name), plan)
-        return model.item_tokenizer.state_dict()
 
-    def _words(self, stage: WordsStage) -> dict[str, torch.Tensor]:
-        """What tokens are called, before what comes next: the model's weights after it."""
-        epochs = stage.preferences.options.alone_epochs
-        self.trainer.train(
-            stage, replace(self._plan(None), epochs=epochs, stop_after=epochs, average=0.0, accumulation=1)
-        )
-        return stage.model.state_dict()
+    def _words_plan(self, epochs: int) -> Plan:
+        """Of what tokens are called, before what comes next."""
+        joint = self._plan(None)
+        return replace(joint, epochs=epochs, stop_after=epochs, average=0.0, accumulation=1, seconds=math.inf)
+
+    def _alone(self, stage: Stage, plan: Plan) -> None:
+        """Train a stage by the first process alone; the others take over its weights."""
+
+        def trained() -> dict[str, torch.Tensor]:
+            self.trainer.train(stage, plan)
+            return stored_state(stage.module)
+
+        load_stored_state(stage.module, self.team.told(trained))

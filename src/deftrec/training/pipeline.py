@@ -153,14 +153,12 @@ class Pipeline:
             refit: whether to go on.
             on_train: called with what was fitted on train alone, before a refit takes its place.
         """
-        timed, members = self.trainer.timed, self.joint.members
+        timed, told, members = self.trainer.timed, self.team.told, self.joint.members
         text = self._text_vectors()
         match = self._match(text)
         collaborative, vectors = self.collaborative("train", None)
         model, features, joint = timed("joint", lambda: members("train", vectors, text, None))
-        validation, words, choice = self.trainer.timed(
-            "prior", lambda: self.team.told(lambda: self._validate(model, match))
-        )
+        validation, words, choice = timed("prior", lambda: told(lambda: self._validate(model, match)))
         match = match if words is not None and words.weight else None
 
         def fitted(fit: Fit) -> Fitted:
@@ -168,7 +166,7 @@ class Pipeline:
                 model=model.eval(),
                 config=self.config,
                 features=features,
-                prior=self.team.told(lambda: self._final_prior(choice, fit)),
+                prior=told(lambda: self._final_prior(choice, fit)),
                 choice=choice,
                 match=match,
                 text=words,
@@ -187,9 +185,7 @@ class Pipeline:
         if on_train is not None:
             on_train(fitted("train"))
         _, vectors = self.collaborative("train+validation", collaborative)
-        model, features, _ = self.trainer.timed(
-            "refit joint", lambda: self.joint.members("train+validation", vectors, text, joint)
-        )
+        model, features, _ = timed("refit joint", lambda: members("train+validation", vectors, text, joint))
         return fitted("train+validation")
 
     # -- stages ------------------------------------------------------------------------------------------------
