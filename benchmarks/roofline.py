@@ -27,9 +27,9 @@ from deftrec.data import Sequences
 from deftrec.data.sequences import NOTHING
 from deftrec.diffusion import Sampling
 from deftrec.doctor import examine, subject_of
-from deftrec.doctor.work import counting
 from deftrec.fast.reader import Reader
 from deftrec.hardware import inference_dtype
+from deftrec.operations import counting
 from deftrec.retrieval import top
 from deftrec.retrieval.queries import batches
 from deftrec.speed import Rates, measure_rates

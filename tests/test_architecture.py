@@ -11,7 +11,7 @@ import deftrec
 PACKAGE = Path(deftrec.__file__).parent
 
 ORDER = [
-    *("errors", "files", "progress", "hardware"),
+    *("errors", "files", "progress", "hardware", "operations"),
     "data",
     *("config", "recipe"),
     "sparse",

@@ -22,17 +22,15 @@ def multiplies_bf16(device: torch.device) -> bool:
     return any(getattr(torch.cpu, f"_is_{unit}_supported", lambda: False)() for unit in ("amx_tile", "avx512_bf16"))
 
 
-def training_dtype(precision: str, device: torch.device) -> torch.dtype:
-    """The autocast dtype for `auto`, `bf16` or `fp32`."""
-    if precision == "auto":
-        return torch.bfloat16 if multiplies_bf16(device) else torch.float32
+def training_dtype(precision: Precision, device: torch.device) -> torch.dtype:
+    """The autocast dtype for `auto`, `bf16` or `fp32`; as `inference_dtype`, with a warning where fp32 is a waste."""
     if precision == "fp32" and multiplies_bf16(device):
         warnings.warn(
             "training in fp32 leaves this machine's bf16 matrix units unused (2 to 6 times slower): "
             "use --set training.precision=auto",
             stacklevel=2,
         )
-    return torch.bfloat16 if precision == "bf16" else torch.float32
+    return inference_dtype(precision, device)
 
 
 def inference_dtype(precision: Precision, device: torch.device) -> torch.dtype:

@@ -13,6 +13,7 @@ work/                checkpoints, while training goes on
 overlay.safetensors  what came after training (`deftrec.later`); everything else stays as it is
 """
 
+import hashlib
 import json
 import platform
 import subprocess
@@ -26,6 +27,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from deftrec.config import Config
 from deftrec.data import Fit, Interactions
+from deftrec.data.download import sha256_of
 from deftrec.data.words import item_texts, item_titles
 from deftrec.ensemble import Model
 from deftrec.errors import DeftRecError
@@ -173,6 +175,16 @@ def begin_run(folder: Path, request: Request, interactions: Interactions, resume
     folder.mkdir(parents=True, exist_ok=True)
     interactions.save(folder / "data")
     write_text(folder / "request.json", request.model_dump_json(indent=2) + "\n")
+
+
+def run_digest(folder: Path, *more: str) -> str:
+    """SHA-256 of what a run directory says of itself, its weights and the files `more`, as far as they are there."""
+    about = folder / "run.json"
+    digest = hashlib.sha256(about.read_bytes() if about.is_file() else b"")
+    for name in ("model.safetensors", *more):
+        if (folder / name).is_file():
+            digest.update(bytes.fromhex(sha256_of(folder / name)))
+    return digest.hexdigest()
 
 
 def save_run(folder: Path, run: Run) -> None:

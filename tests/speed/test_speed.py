@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from deftrec.data import Sequences, make_split
-from deftrec.doctor.work import counting
 from deftrec.errors import ConfigError
+from deftrec.operations import counting
 from deftrec.progress import Silent
 from deftrec.retrieval import Found
 from deftrec.speed import Rates, SpeedTable, measure_rates, measure_speed, study, systems, tiger

@@ -1,6 +1,5 @@
 """What is asked for everybody, and the folder in which its parts appear one by one."""
 
-import hashlib
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -8,8 +7,9 @@ from pydantic import BaseModel, ConfigDict
 from deftrec.errors import DeftRecError
 from deftrec.evaluation import Seen, write_rankings
 from deftrec.files import write_text
+from deftrec.later.overlay import FILE as OVERLAY
 from deftrec.recommender import Recommender
-from deftrec.run import read_model
+from deftrec.run import read_model, run_digest
 
 REQUEST = "request.json"
 
@@ -48,11 +48,11 @@ class Job(BaseModel):
     ) -> "Job":
         """The job of a run that was read from the directory `run`."""
         users = recommender.interactions.n_users
-        return cls(run=_digest(run), users=users, k=k, seen=seen, seed=seed, part_users=part_users)
+        return cls(run=run_digest(run, OVERLAY), users=users, k=k, seen=seen, seed=seed, part_users=part_users)
 
     def check(self, run: Path) -> None:
         """Raise a `DeftRecError` if another run lies in the directory `run`."""
-        if _digest(run) != self.run:
+        if run_digest(run, OVERLAY) != self.run:
             raise DeftRecError(f"{run}: not the run that the parts are of; every machine needs the same one there")
 
     @property
@@ -92,12 +92,3 @@ class Job(BaseModel):
         frames = recommender.recommend_all(self.k, users=users, exclude_seen=self.seen == "exclude", seed=self.seed)
         write_rankings(self.file(folder, part), frames)
         return len(users)
-
-
-def _digest(run: Path) -> str:
-    digest = hashlib.sha256()
-    for name in ("run.json", "model.safetensors", "overlay.safetensors"):
-        if (run / name).is_file():
-            with (run / name).open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()

@@ -3,7 +3,6 @@
 Requests come as jobs of item numbers and are answered in batches; everything that a batch shares is computed once.
 """
 
-import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from deftrec.later import Stamp, overlay_stamp, read_overlay
 from deftrec.recommendation import Recommendation, Source
 from deftrec.recommender import Recommender
 from deftrec.retrieval import top
+from deftrec.run import run_digest
 from deftrec.serving.catalogue import Catalogue
 from deftrec.serving.index import OVERFETCH, Approximate, Choice, Index, build_index, settled
 
@@ -134,10 +134,7 @@ class Engine(Catalogue):
         """
         stamp = overlay_stamp(folder)  # before it is read: what comes in between is news
         recommender = Recommender.load(folder)
-        digest = hashlib.sha256((folder / "run.json").read_bytes())
-        with (folder / "model.safetensors").open("rb") as weights:
-            digest.update(hashlib.file_digest(weights, "sha256").digest())
-        version, retriever = digest.hexdigest()[:12], recommender.retriever
+        version, retriever = run_digest(folder)[:12], recommender.retriever
         vectors = Approximate.vectors(retriever)[: recommender.fitted_on.n_items]
         kind = settled(index, retriever)
         built = build_index(kind, vectors, Approximate.metric(retriever), version, store_url)

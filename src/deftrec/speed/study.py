@@ -11,11 +11,11 @@ import torch
 from deftrec.benchmark.machine import machine
 from deftrec.config import Config, PretrainedOptions
 from deftrec.data import Interactions, Sequences, make_split
-from deftrec.doctor.work import counting
 from deftrec.errors import ConfigError
 from deftrec.hardware import Precision, inference_dtype
 from deftrec.language.skeleton import hidden_size
 from deftrec.language.weights import MINILM
+from deftrec.operations import counting
 from deftrec.progress import Progress
 from deftrec.speed.machine import Rates, measure_rates, seconds
 from deftrec.speed.systems import Authors, DreamRec, OneStep, Plain, SasRec, Setting, System

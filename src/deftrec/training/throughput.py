@@ -4,9 +4,9 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from deftrec.hardware import matrix_rate
+from deftrec.operations import counting
 
 
 class Throughput:
@@ -31,7 +31,7 @@ class Throughput:
         if self.operations is not None:
             return
         buffers = [(buffer, buffer.detach().clone()) for buffer in self.module.buffers()]
-        with torch.random.fork_rng(), FlopCounterMode(display=False) as counter:
+        with torch.random.fork_rng(), counting() as counter:
             with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
                 losses = self.module(batch)
             losses["loss"].backward()

@@ -45,16 +45,15 @@ class Asked:
         """What the first `users` of a run ask for, of its own items or of `items` drawn around them."""
         histories = recommender.interactions.sequences
         chosen = [histories[user] for user in range(min(users, len(histories)))]
-        queries, retriever = (
-            recommender.ask(Sequences.from_lists(chosen)).queries.cpu(),
-            recommender.retriever_of("latent"),
-        )
-        if retriever.similarity == "cosine":
+        queries = recommender.ask(Sequences.from_lists(chosen)).queries.cpu()
+        retriever = recommender.retriever_of("latent")
+        unit = retriever.similarity == "cosine"
+        if unit:
             queries = normalize(queries, dim=-1)
-            retriever = replace(retriever, latents=normalize(retriever.latents, dim=-1))
+        vectors = Approximate.vectors(retriever)
         if items is not None:
-            drawn = drawn_around(retriever.latents.numpy(), items, unit=retriever.similarity == "cosine")
-            retriever = replace(retriever, latents=torch.from_numpy(drawn))
+            vectors = drawn_around(vectors, items, unit)
+        retriever = replace(retriever, latents=torch.from_numpy(vectors))
         return cls(retriever, queries)
 
 
@@ -95,9 +94,8 @@ def measure(
     asked = Asked.of(recommender, users, items)
     queries = asked.queries
     vectors, metric = Approximate.vectors(asked.retriever), Approximate.metric(asked.retriever)
-    table = torch.from_numpy(vectors)
-    half_norms = table.square().sum(-1) / 2 if metric == "l2" else torch.zeros(len(table))
-    exact, took = _each(queries.numpy(), lambda query: (table @ torch.from_numpy(query) - half_norms).topk(K).indices)
+    compare = asked.retriever.comparison
+    exact, took = _each(queries.numpy(), lambda query: compare(torch.from_numpy(query[None]))[0].topk(K).indices)
     yield Measured("exact", len(vectors), 0.0, 1.0, took)
     for kind in kinds:
         began = time.perf_counter()
