@@ -14,10 +14,11 @@ import argparse
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import torch
+
+from process_memory import peak
 
 SIZES = ((50_000, 10_000, 20), (50_000, 10_000, 60), (200_000, 40_000, 5), (200_000, 40_000, 20), (400_000, 20_000, 5))
 """Users, items, interactions of a user."""
@@ -69,12 +70,6 @@ def measure(users: int, items: int, each: int) -> tuple[int, float, float, float
         optimizer.step()
         optimizer.zero_grad()
     return model.adjacency.values().numel() // 2, built, peak() - before, (time.process_time() - began) / 2
-
-
-def peak() -> float:
-    """The most memory that this process held so far, bytes."""
-    status = Path("/proc/self/status").read_text(encoding="utf-8")
-    return 1024.0 * int(status.split("VmHWM:")[1].split()[0])
 
 
 if __name__ == "__main__":

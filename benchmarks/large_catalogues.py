@@ -23,6 +23,7 @@ from typing import get_args
 import torch
 
 from deftrec.serving.index import Kind
+from process_memory import resident
 
 K, BATCH = 10, 32
 """Length of a list; requests that share a batch of a busy service."""
@@ -72,7 +73,7 @@ def measure(run: Path, items: int, kind: Kind, users: int) -> None:
     built = time.process_time() - began
     del vectors
     gc.collect()
-    added = 0.0 if index is None else resident() - before
+    added = 0.0 if index is None else (resident() - before) / 2**20
     approximate = None if index is None else Approximate(retriever, index)
 
     def search(some: torch.Tensor) -> torch.Tensor:
@@ -97,12 +98,6 @@ def measure(run: Path, items: int, kind: Kind, users: int) -> None:
         f"   {recall:.4f}",
         flush=True,
     )
-
-
-def resident() -> float:
-    """Memory of this process, MiB."""
-    pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1])
-    return pages * 4096 / 2**20
 
 
 if __name__ == "__main__":

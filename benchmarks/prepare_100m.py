@@ -21,6 +21,8 @@ import numpy as np
 import polars as pl
 from polars.io.plugins import register_io_source
 
+from process_memory import peak
+
 PART = 1_000_000
 STEPS = ("import", "load")
 
@@ -87,12 +89,6 @@ def generate(path: Path, count: int, words: bool) -> None:
         return (part(start) for start in range(0, count, PART))
 
     register_io_source(stream, schema=part(0).schema).sink_parquet(path)
-
-
-def peak() -> float:
-    """The most memory that this process held so far, bytes."""
-    status = Path("/proc/self/status").read_text(encoding="utf-8")
-    return 1024.0 * int(status.split("VmHWM:")[1].split()[0])
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ import argparse
 import math
 from dataclasses import dataclass
 
+from deftrec.serving.index.choice import EXACT_ITEMS
+
 SECONDS, DAYS = 86_400, 30
 CORE_MS, GIB = 1e-3, 2**30
 
@@ -37,7 +39,7 @@ class Units:
     ranked: float = 2.1
     exact: float = 6.2
     index: float = 1.3
-    exact_items: int = 100_000
+    exact_items: int = EXACT_ITEMS
     process: float = 0.47 * GIB
     item: float = 2_780
     interaction: float = 58
