@@ -355,6 +355,11 @@ class RetrievalOptions(Options):
     )
     text: TextMatchOptions = TextMatchOptions()
     prior: PriorOptions = PriorOptions()
+    exposure: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.01,
+        description="share of validation's NDCG@10 that raising items which come after training may cost; 0: they are "
+        "not raised",
+    )
 
     @model_validator(mode="after")
     def _bounded_similarity(self) -> "RetrievalOptions":

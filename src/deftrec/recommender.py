@@ -55,7 +55,7 @@ class Recommender:
         known = merge(run, overlay)
         self.interactions, self.model = known.interactions, known.model
         self.catalogue = self.model.encode_catalogue()
-        prior, choice, text = run.prior, run.info.prior, run.info.text
+        prior, choice, text, exposure = run.prior, run.info.prior, run.info.text, run.info.exposure
         new = self.interactions.n_items > run.interactions.n_items
         self.prior = prior.with_items(self.catalogue.latents) if prior is not None and new else prior
         self.retriever = replace(
@@ -66,6 +66,7 @@ class Recommender:
             match=known.match,
             text_weight=text.weight if text and run.match else 0.0,
             removed=known.removed,
+            bonus=exposure.bonus * (1 - known.trust) if exposure and new else None,
         )
 
     def with_overlay(self, overlay: Overlay | None) -> "Recommender":

@@ -62,6 +62,11 @@ class FoldIn:
             torch.from_numpy(count).float(),
         )
 
+    @property
+    def trust(self) -> Tensor:
+        """How much of a whole vector the users of each new item make, from 0, nobody, towards 1. `[N]`"""
+        return self.users / (self.users + DOUBT)
+
     def vectors(self, trained: Tensor) -> Tensor:
         """Vectors of the new items, given those of the old ones. `[I, d]` -> `[N, d]`"""
         trained = trained.detach().float().cpu()
@@ -69,5 +74,4 @@ class FoldIn:
             return trained.new_zeros(len(self.users), trained.shape[1])
         mean = self.taken_by @ (self.took @ trained)
         length = trained.square().sum(1).mean().sqrt()
-        trust = self.users / (self.users + DOUBT)
-        return torch.nn.functional.normalize(mean, dim=-1) * length * trust[:, None]
+        return torch.nn.functional.normalize(mean, dim=-1) * length * self.trust[:, None]

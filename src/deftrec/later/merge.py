@@ -27,12 +27,14 @@ class Known:
         model: with features of all items, every weight that of the run.
         match: with the new items' texts.
         removed: numbers of items that are not recommended. `[R]` int64
+        trust: how much is known of each new item by who took it, from 0, nothing, towards 1. `[N]`
     """
 
     interactions: Interactions
     model: Model
     match: TextMatch | None
     removed: Tensor
+    trust: Tensor
 
 
 def merge(run: Run, overlay: Overlay | None) -> Known:
@@ -42,15 +44,16 @@ def merge(run: Run, overlay: Overlay | None) -> Known:
     (the masked half of training) until users who took trained items take it too (`FoldIn`).
     """
     if overlay is None or not overlay.version:
-        return Known(run.interactions, run.model, run.match, torch.zeros(0, dtype=torch.int64))
+        return Known(run.interactions, run.model, run.match, torch.zeros(0, dtype=torch.int64), torch.zeros(0))
     interactions = extended(run.interactions, overlay.items, overlay.events)
-    model, match = run.model, run.match
+    model, match, trust = run.model, run.match, torch.zeros(0)
     if overlay.items.height:
         features = NewFeatures.of(run, interactions, overlay.vectors)
         model = model.with_items(features, overlay.items["title"].to_list()).eval()
         match = None if match is None else _wider(run, match, interactions, overlay)
+        trust = features.fold.trust
     removed = interactions.item_numbers(overlay.removed["item"])
-    return Known(interactions, model, match, torch.from_numpy(removed))
+    return Known(interactions, model, match, torch.from_numpy(removed), trust)
 
 
 @dataclass(frozen=True, eq=False)

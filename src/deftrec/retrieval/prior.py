@@ -109,6 +109,10 @@ class LinearPrior:
         all_weights[numbers] = weights.gather(1, chosen)
         return cls(all_neighbours, all_weights)
 
+    def silenced(self, items: Tensor) -> "LinearPrior":
+        """The same prior, but that `items` speak for nothing and lend nothing. `[N]` int64"""
+        return LinearPrior(self.neighbours, self.weights.index_fill(0, items, 0.0), self.lenders)
+
     def with_items(self, latents: Tensor) -> "LinearPrior":
         """The same prior for a catalogue with N items more behind its own.
 

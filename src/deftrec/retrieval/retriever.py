@@ -36,6 +36,7 @@ class Retriever:
         match: compares what the model says of a history with each item's text; None: no words in the score.
         text_weight: pi.
         removed: numbers of items that are no candidates for anybody; None: all are. `[R]` int64
+        bonus: what each of the last N items, which came after training, gets on top; None: nothing. `[N]`
         prior_alone: leave the latent out, to show what each part is worth.
     """
 
@@ -48,6 +49,7 @@ class Retriever:
     match: TextMatch | None = None
     text_weight: float = 0.0
     removed: Tensor | None = None
+    bonus: Tensor | None = None
     prior_alone: bool = False
     scorer: ItemScorer | None = None
 
@@ -81,6 +83,8 @@ class Retriever:
             scores += (1 / self.temperature + scores) * fits * self.text_weight
         if self.prior is not None and self.weight:
             scores = scores.add_(self.prior.scores(histories, self.recency).to(scores.device), alpha=self.weight)
+        if self.bonus is not None:
+            scores[:, -len(self.bonus) :] += self.bonus.to(scores.device)
         return scores
 
     def chunks(

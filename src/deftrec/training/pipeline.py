@@ -11,7 +11,7 @@ import torch
 from deftrec.collaborative import CollaborativeVectors, LightGCN
 from deftrec.config import Config
 from deftrec.data import Cases, Fit, Interactions, Split, make_split
-from deftrec.data.words import item_texts
+from deftrec.data.words import item_texts, item_titles
 from deftrec.diffusion import Sampling
 from deftrec.ensemble import Model
 from deftrec.errors import DataError
@@ -30,7 +30,8 @@ from deftrec.retrieval import (
 from deftrec.tokenizer import ItemFeatures
 from deftrec.training.base import settle_base
 from deftrec.training.build import build_match, resolve
-from deftrec.training.fusion import PriorChoice, TextChoice, choose_prior, choose_text, fit_prior
+from deftrec.training.exposure import Exposure, Rehearsal
+from deftrec.training.fusion import USERS, PriorChoice, TextChoice, choose_prior, choose_text, fit_prior
 from deftrec.training.joint import JointTraining
 from deftrec.training.log import TrainingLog
 from deftrec.training.loop import Plan, Trained
@@ -56,6 +57,7 @@ class Fitted:
         choice: settings of the prior; None where none was asked for.
         match: compares the model's words with each item's text; None where none was asked for or its weight is 0.
         text: the weight of that match; None where none was asked for.
+        exposure: how far items that come later are raised; None where that was not asked for, or items have no words.
         fit: what the weights were fitted on.
         collaborative, joint: the stages on train, the joint one of every member; the collaborative one is None without
             an encoder.
@@ -73,6 +75,7 @@ class Fitted:
     choice: PriorChoice | None
     match: TextMatch | None
     text: TextChoice | None
+    exposure: Exposure | None
     fit: Fit
     collaborative: Trained | None
     joint: tuple[Trained, ...]
@@ -160,16 +163,19 @@ class Pipeline:
         model, features, joint = timed("joint", lambda: members("train", vectors, text, None))
         validation, words, choice = timed("prior", lambda: told(lambda: self._validate(model, match)))
         match = match if words is not None and words.weight else None
+        prior = told(lambda: self._final_prior(choice, "train"))
+        exposure = timed("exposure", lambda: told(lambda: self._exposure(model, features, prior, choice)))
 
-        def fitted(fit: Fit) -> Fitted:
+        def fitted(fit: Fit, prior: LinearPrior | None) -> Fitted:
             return Fitted(
                 model=model.eval(),
                 config=self.config,
                 features=features,
-                prior=told(lambda: self._final_prior(choice, fit)),
+                prior=prior,
                 choice=choice,
                 match=match,
                 text=words,
+                exposure=exposure,
                 fit=fit,
                 collaborative=collaborative,
                 joint=joint,
@@ -181,12 +187,12 @@ class Pipeline:
             )
 
         if not refit:
-            return fitted("train")
+            return fitted("train", prior)
         if on_train is not None:
-            on_train(fitted("train"))
+            on_train(fitted("train", prior))
         _, vectors = self.collaborative("train+validation", collaborative)
         model, features, _ = timed("refit joint", lambda: members("train+validation", vectors, text, joint))
-        return fitted("train+validation")
+        return fitted("train+validation", told(lambda: self._final_prior(choice, "train+validation")))
 
     # -- stages ------------------------------------------------------------------------------------------------
 
@@ -298,6 +304,27 @@ class Pipeline:
             return value, words, None
         prior = choose_prior(options, training, retriever, queries, cases, exclude_seen, self.progress, texts)
         return value, words, prior
+
+    def _exposure(
+        self, model: Model, features: ItemFeatures, prior: LinearPrior | None, choice: PriorChoice | None
+    ) -> Exposure | None:
+        """How far items that come later are raised; without the model's words, which the score may hold too."""
+        config, cases = self.config, self.validation.head(USERS)
+        if not config.retrieval.exposure:
+            return None
+        retriever = replace(
+            Retriever.of(model, model.encode_catalogue(), config),
+            prior=prior,
+            weight=0.0 if choice is None else choice.weight,
+            recency=0.0 if choice is None else choice.recency,
+        )
+        rehearsal = Rehearsal.of(model, features, item_titles(self.interactions), retriever, cases, config.seed)
+        if rehearsal is None:
+            return None
+        sampling = Sampling.of(config.diffusion)
+        histories = rehearsal.cases.histories
+        queries = generate_queries(rehearsal.model, rehearsal.catalogue, histories, sampling=sampling, seed=config.seed)
+        return rehearsal.choose(queries, config.retrieval.seen == "exclude", config.retrieval.exposure)
 
     def _final_prior(self, choice: PriorChoice | None, fit: Fit) -> LinearPrior | None:
         if choice is None or not choice.weight:

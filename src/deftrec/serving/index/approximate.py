@@ -87,6 +87,10 @@ class Approximate:
         scores = latent.scores(query[None], histories)[0].cpu()
         if prior is not None:
             scores = scores + retriever.weight * prior.scores(histories, retriever.recency)[0, chosen]
+        if retriever.bonus is not None:
+            first = len(retriever.latents) - len(retriever.bonus)
+            later = chosen >= first
+            scores[later] += retriever.bonus[chosen[later] - first]
         return chosen, scores
 
 

@@ -1,0 +1,134 @@
+"""How far items that come after training are raised, so that people meet them: chosen on validation."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from deftrec.data import Cases
+from deftrec.ensemble import Model
+from deftrec.evaluation.metrics import TargetRanks, accuracy, ranks_from_scores
+from deftrec.model import ItemLatents
+from deftrec.retrieval import Retriever
+from deftrec.tokenizer import ItemFeatures
+
+SHARE = 0.05
+"""Of the catalogue that is looked at as if it came later."""
+
+BONUSES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
+"""To try, differences of logits: 1 multiplies the odds by e."""
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """What items that come after training get on top of their score.
+
+    A model that was right about everything it saw still hides what it never saw: a new item's words place it among
+    items that are known to be liked, which stand before it. The bonus buys it places, and the price is known.
+
+    Attributes:
+        bonus: a difference of logits.
+        ndcg, ndcg_without: validation NDCG@10 of questions about other items, with the bonus and without.
+        hits, hits_without: validation HR@50 of questions about items that were looked at as if they came later, which
+            training knew: for items it never saw expect less.
+    """
+
+    bonus: float
+    ndcg: float
+    ndcg_without: float
+    hits: float
+    hits_without: float
+
+
+@dataclass(frozen=True, eq=False)
+class Rehearsal:
+    """A catalogue of which some items stand a second time behind the others, as new ones, and may not be found as old.
+
+    Attributes:
+        model: that knows both.
+        catalogue: of both.
+        retriever: the whole score.
+        cases: whose targets are the new ones where there is one.
+        new: which cases ask for one. `[N]` bool
+        drawn: how many items stand twice.
+    """
+
+    model: Model
+    catalogue: ItemLatents
+    retriever: Retriever
+    cases: Cases
+    new: Tensor
+    drawn: int
+
+    @classmethod
+    def of(
+        cls, model: Model, features: ItemFeatures, titles: list[str], retriever: Retriever, cases: Cases, seed: int
+    ) -> "Rehearsal | None":
+        """Draw the items; None where nothing could be learnt: no words, or nobody asks for an item of the draw.
+
+        Args:
+            model: the trained one.
+            features: what its tokenizer started from.
+            titles: of the items.
+            retriever: the whole score, of its catalogue.
+            cases: validation cases.
+            seed: of the draw.
+        """
+        worded = features.values[:, features.text].abs().sum(1).nonzero()[:, 0].numpy()
+        if model.scorer is not None or not len(worded):
+            return None
+        n_items = len(features.values)
+        drawn = np.random.default_rng([seed, 7]).choice(worded, max(1, round(SHARE * len(worded))), replace=False)
+        place = np.full(n_items, -1)
+        place[drawn] = np.arange(len(drawn))
+        new = place[cases.targets] >= 0
+        if not new.any() or new.all():
+            return None
+        rows = features.values[torch.from_numpy(drawn)].clone()
+        rows[:, features.collaborative] = 0
+        wider = model.with_items(lambda _: rows, [titles[item] for item in drawn])
+        catalogue = wider.encode_catalogue()
+        numbers, prior = torch.from_numpy(drawn), retriever.prior
+        return cls(
+            wider,
+            catalogue,
+            replace(
+                retriever,
+                latents=catalogue.latents,
+                prior=None if prior is None else prior.silenced(numbers).with_items(catalogue.latents),
+                removed=numbers,
+            ),
+            replace(cases, targets=np.where(new, n_items + place[cases.targets], cases.targets)),
+            torch.from_numpy(new),
+            len(drawn),
+        )
+
+    def choose(self, queries: Tensor, exclude_seen: bool, allowed: float) -> Exposure:
+        """The largest bonus that takes no more than the share `allowed` of the other items' NDCG@10.
+
+        Args:
+            queries: generated latents of the cases. `[N, D]`
+            exclude_seen: whether items of the history are no candidates.
+        """
+        first = len(self.retriever.latents) - self.drawn
+        targets = torch.from_numpy(self.cases.targets).to(queries.device)
+        ranks: dict[float, list[TargetRanks]] = {bonus: [] for bonus in BONUSES}
+        for rows, scores in self.retriever.chunks(queries, self.cases.histories, exclude_seen):
+            before = 0.0
+            for bonus in BONUSES:
+                scores[:, first:] += bonus - before
+                ranks[bonus].append(ranks_from_scores(scores, targets[rows]))
+                before = bonus
+        found = {bonus: self._found(TargetRanks.concatenate(parts)) for bonus, parts in ranks.items()}
+        without, chosen = found[0.0], 0.0
+        for bonus in BONUSES:
+            if found[bonus][0] < (1 - allowed) * without[0]:
+                break
+            chosen = bonus
+        return Exposure(chosen, found[chosen][0], without[0], found[chosen][1], without[1])
+
+    def _found(self, ranks: TargetRanks) -> tuple[float, float]:
+        """NDCG@10 of the other items, HR@50 of the new ones."""
+        values = accuracy(ranks, cutoffs=(10, 50))
+        return float(values["ndcg@10"][~self.new].mean()), float(values["hr@50"][self.new].mean())
