@@ -356,7 +356,7 @@ class RetrievalOptions(Options):
     text: TextMatchOptions = TextMatchOptions()
     prior: PriorOptions = PriorOptions()
     exposure: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.01,
+        0.005,
         description="share of validation's NDCG@10 that raising items which come after training may cost; 0: they are "
         "not raised",
     )

@@ -1,5 +1,7 @@
 """EASE, SLIT and the graph's filter against their closed forms."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from deftrec.data import Sequences
-from deftrec.retrieval import LinearPrior, prior
+from deftrec.retrieval import LinearPrior, Retriever, fused, prior
+from deftrec.serving.index import Approximate
 
 
 def dense_weights(lists: list[list[int]], items: int, regularisation: float) -> Tensor:
@@ -171,3 +174,34 @@ def test_later_items_borrow_the_score_of_their_nearest(monkeypatch: pytest.Monke
     assert torch.equal(found[2], torch.zeros(7)), "a later item speaks for nothing"
     same = prior.with_items(torch.randn(5, 2))
     assert torch.equal(same.scores(histories.select([0, 1]), 0.5), prior.scores(histories.select([0, 1]), 0.5))
+
+
+def test_where_items_may_be_taken_again_the_prior_leaves_their_probability_alone() -> None:
+    histories = Sequences.from_lists([[0, 3], [4], [5, 5, 0]])
+    latent, linear, weight = torch.randn(3, 6), torch.randn(3, 6), 2.5
+    shared = fused(latent.clone(), linear, weight, histories)
+    plainly = fused(latent.clone(), linear, weight, None)
+    torch.testing.assert_close(plainly, latent + weight * linear)
+    for row, history in enumerate(histories):
+        seen = torch.zeros(6, dtype=torch.bool)
+        seen[torch.from_numpy(history.astype(np.int64))] = True
+        before, after = latent[row].softmax(0), shared[row].softmax(0)
+        torch.testing.assert_close(after[seen], before[seen])
+        # Among the others, what the plain sum makes of them.
+        torch.testing.assert_close(after[~seen] / after[~seen].sum(), plainly[row, ~seen].softmax(0))
+        assert not torch.allclose(after[~seen], before[~seen])
+    whole = Sequences.from_lists([range(6)])
+    assert torch.equal(fused(latent[:1].clone(), linear[:1], weight, whole), latent[:1])
+
+
+def test_a_run_that_recommends_seen_items_scores_so() -> None:
+    histories, queries = Sequences.from_lists([[0, 3], [4]]), torch.randn(2, 4)
+    fitted = LinearPrior(torch.tensor([[1, 2]] * 6), torch.rand(6, 2))
+    plain = Retriever(torch.randn(6, 4), "cosine", 0.1)
+    both = replace(plain, prior=fitted, weight=3.0, recency=0.5, repeats=True)
+    expected = fused(plain.scores(queries, histories), fitted.scores(histories, 0.5), 3.0, histories)
+    torch.testing.assert_close(both.scores(queries, histories), expected)
+    assert not torch.allclose(replace(both, repeats=False).scores(queries, histories), expected)
+    assert not Approximate.suits(both)
+    assert Approximate.suits(replace(both, repeats=False))
+    assert Approximate.suits(replace(both, weight=0.0))

@@ -106,7 +106,7 @@ def test_a_run_says_what_it_chose_and_may_be_told_not_to(run: Path, tmp_path: Pa
     chosen = Recommender.load(run).info.exposure
     assert chosen is not None
     assert chosen.bonus in BONUSES
-    assert chosen.ndcg >= 0.99 * chosen.ndcg_without
+    assert chosen.ndcg >= 0.995 * chosen.ndcg_without
     assert fitted(tmp_path / "off", retrieval={"exposure": 0.0}).info.exposure is None
     assert fitted(tmp_path / "wordless", text={"encoder": "none"}).info.exposure is None
 

@@ -30,10 +30,14 @@ def retriever() -> Retriever:
     return Retriever(torch.randn(ITEMS, D), "cosine", 0.07)
 
 
-@pytest.mark.parametrize(("size", "exclude_seen"), [(1, True), (1 << 20, True), (1, False)])
-def test_the_best_setting_is_found(size: int, exclude_seen: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("size", "exclude_seen", "repeats"), [(1, True, False), (1 << 20, True, False), (1, False, False), (1, False, True)]
+)
+def test_the_best_setting_is_found(
+    size: int, exclude_seen: bool, repeats: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     training, cases = blocks()
-    latent, queries = retriever(), torch.randn(len(cases), D)
+    latent, queries = replace(retriever(), repeats=repeats), torch.randn(len(cases), D)
     values = {}
     for regularisation in OPTIONS.regularisation:
         prior = LinearPrior.ease(training, ITEMS, regularisation, OPTIONS.neighbours, OPTIONS.max_items)

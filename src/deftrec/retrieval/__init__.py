@@ -3,7 +3,7 @@
 from deftrec.retrieval.exact import Found, hide, row_chunks, top
 from deftrec.retrieval.prior import LinearPrior
 from deftrec.retrieval.queries import fast_queries, generate_queries, generate_texts
-from deftrec.retrieval.retriever import Retriever
+from deftrec.retrieval.retriever import Retriever, fused
 from deftrec.retrieval.text import OverlapMatch, SentenceMatch, TextMatch
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "SentenceMatch",
     "TextMatch",
     "fast_queries",
+    "fused",
     "generate_queries",
     "generate_texts",
     "hide",

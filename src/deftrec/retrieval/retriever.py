@@ -1,9 +1,10 @@
-"""The retrieval score: similarity of the generated latent, plus the collaborative prior where there is one."""
+"""The retrieval score: similarity of the generated latent, and the collaborative prior where there is one."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
+import torch
 from torch import Tensor
 
 from deftrec.config import Config
@@ -22,6 +23,8 @@ class Retriever:
 
     score = similarity(x0_hat, z_i) / temperature + weight x (history's linear score of i)
 
+    Where seen items are candidates (`repeats`) the prior orders the others alone (`fused`).
+
     With a text match the similarity s, a cosine, becomes (1 + s) (1 + pi match) - 1: the hybrid of DeftRec, whose
     similarity is never negative; with pi = 0 it is s again.
 
@@ -32,6 +35,7 @@ class Retriever:
         prior: None for the latent score alone.
         weight: of the prior.
         recency: p of the prior's (1 + age)^-p.
+        repeats: the model was trained to recommend seen items too, where they are taken again.
         scorer: scores items itself, in place of the first term; for heads that have no latent to compare.
         match: compares what the model says of a history with each item's text; None: no words in the score.
         text_weight: pi.
@@ -46,6 +50,7 @@ class Retriever:
     prior: LinearPrior | None = None
     weight: float = 0.0
     recency: float = 0.0
+    repeats: bool = False
     match: TextMatch | None = None
     text_weight: float = 0.0
     removed: Tensor | None = None
@@ -57,7 +62,8 @@ class Retriever:
     def of(cls, model: Model, catalogue: ItemLatents, config: Config) -> "Retriever":
         """The latent score of a model, without a prior."""
         temperature = config.objective.temperature
-        return cls(catalogue.latents, config.retrieval.similarity, temperature, scorer=model.scorer)
+        repeats = config.retrieval.seen == "keep"
+        return cls(catalogue.latents, config.retrieval.similarity, temperature, repeats=repeats, scorer=model.scorer)
 
     @cached_property
     def comparison(self) -> Comparison:
@@ -82,7 +88,8 @@ class Retriever:
             fits = self.match.scores(texts).to(scores.device)
             scores += (1 / self.temperature + scores) * fits * self.text_weight
         if self.prior is not None and self.weight:
-            scores = scores.add_(self.prior.scores(histories, self.recency).to(scores.device), alpha=self.weight)
+            prior = self.prior.scores(histories, self.recency).to(scores.device)
+            scores = fused(scores, prior, self.weight, histories if self.repeats else None)
         if self.bonus is not None:
             scores[:, -len(self.bonus) :] += self.bonus.to(scores.device)
         return scores
@@ -107,3 +114,30 @@ class Retriever:
         """The best `k` items of every query, exact, in chunks of users. `[N, D]` -> `Found` of N x k"""
         chunks = self.chunks(queries, histories, exclude_seen, texts)
         return Found.concatenate([top(scores, k) for _, scores in chunks])
+
+
+def fused(scores: Tensor, prior: Tensor, weight: float, repeated: Sequences | None) -> Tensor:
+    """Latent scores with a prior's.
+
+    A linear prior knows what goes together, not whether something is taken again: added to every item it moves all
+    seen ones down or up. So where they are candidates it shares anew, among the items that are not in a history, what
+    probability the latent scores give to these together, and the history's items keep theirs:
+
+        s'_i = s_i                                          for i in the history
+        s'_i = s_i + w p_i + log sum_j exp s_j - log sum_j exp (s_j + w p_j)    for the others, j over all of them
+
+    Args:
+        scores: of the latent, as logits; they may be overwritten. `[N, I]`
+        prior: `[N, I]`
+        weight: w.
+        repeated: histories whose items are candidates; None: they are not, or the prior knows them too.
+
+    Returns:
+        `[N, I]`
+    """
+    if repeated is None:
+        return scores.add_(prior, alpha=weight)
+    others = hide(scores.clone(), repeated)
+    moved = others.add(prior, alpha=weight)
+    level = others.logsumexp(1, keepdim=True) - moved.logsumexp(1, keepdim=True)
+    return torch.where(others == float("-inf"), scores, moved + level)

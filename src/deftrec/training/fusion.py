@@ -12,7 +12,7 @@ from deftrec.data import Cases
 from deftrec.data import Sequences as Histories
 from deftrec.evaluation.metrics import TargetRanks, accuracy, ranks_from_scores
 from deftrec.progress import Progress
-from deftrec.retrieval import LinearPrior, Retriever, hide, row_chunks
+from deftrec.retrieval import LinearPrior, Retriever, fused, hide, row_chunks
 from deftrec.training.stages import target_ranks
 
 USERS = 10_000
@@ -160,7 +160,7 @@ def choose_prior(
             for settings in group:
                 linear = prior.scores(histories, settings.recency)
                 for weight in weights:
-                    scores = latent.add(linear, alpha=weight)
+                    scores = fused(latent.clone(), linear, weight, histories if retriever.repeats else None)
                     parts[settings, weight].append(ranks_from_scores(scores, targets[rows]))
         for setting, ranks in parts.items():
             values[setting] = accuracy(TargetRanks.concatenate(ranks), cutoffs=(10,))["ndcg@10"]

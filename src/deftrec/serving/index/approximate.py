@@ -42,8 +42,9 @@ class Approximate:
 
     @staticmethod
     def suits(retriever: Retriever) -> bool:
-        """Whether items are scored by their latent and the prior alone."""
-        return retriever.scorer is None and (retriever.match is None or not retriever.text_weight)
+        """Whether an item's latent and what the prior says of it are all that its score is made of."""
+        shared = retriever.repeats and retriever.prior is not None and retriever.weight > 0
+        return retriever.scorer is None and not shared and (retriever.match is None or not retriever.text_weight)
 
     @staticmethod
     def vectors(retriever: Retriever) -> np.ndarray:
