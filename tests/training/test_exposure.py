@@ -50,9 +50,13 @@ def test_the_largest_bonus_within_the_price_is_chosen(allowed: float) -> None:
     cases = Cases(np.arange(300), histories, rng.integers(0, ITEMS + NEWCOMERS, 300))
     latents, new = torch.randn(ITEMS + NEWCOMERS, D), torch.from_numpy(cases.targets >= ITEMS)
     queries = latents[torch.from_numpy(cases.targets)] + torch.randn(300, D)
-    plain = Retriever(latents, "cosine", 1.0, removed=torch.tensor([3, 4]))
-    model = Recommender.__new__(Recommender)  # it is not asked
-    chosen = Rehearsal(model, model, plain, cases, new, NEWCOMERS).choose(queries, True, allowed)  # type: ignore[arg-type]
+    twins = np.full(ITEMS, -1)
+    twins[:NEWCOMERS] = ITEMS + np.arange(NEWCOMERS)
+    plain = Retriever(latents, "cosine", 1.0, removed=torch.arange(NEWCOMERS))
+    chosen = Rehearsal(plain, cases, new, twins).choose(queries, True, allowed)
+    # Who had an item has its twin too.
+    both = [np.concatenate([history, twins[history][twins[history] >= 0]]) for history in histories]
+    cases = replace(cases, histories=Sequences.from_lists(both))
     values = {}
     for bonus in BONUSES:  # as a recommender would score with each
         scored = replace(plain, bonus=torch.full((NEWCOMERS,), bonus))
@@ -74,12 +78,16 @@ def test_items_of_the_rehearsal_stand_there_as_new_ones(run: Path, monkeypatch: 
     recommender = Recommender.load(run)
     n_items, width = recommender.interactions.n_items, recommender.info.collaborative_width
     found = rehearsal(recommender)
-    assert found.drawn == round(0.3 * n_items)
     drawn = found.retriever.removed
     assert drawn is not None
-    rows = found.catalogue.features[n_items:]
-    assert torch.equal(rows[:, :width], torch.zeros(found.drawn, width))
-    assert torch.equal(rows[:, width:], recommender.catalogue.features[drawn, width:])
+    assert len(drawn) == round(0.3 * n_items)
+    assert found.twins[drawn].tolist() == list(range(n_items, n_items + len(drawn)))
+    assert (found.twins >= 0).sum() == len(drawn)
+    rows = recommender.catalogue.features[drawn].clone()
+    rows[:, :width] = 0  # by their words alone
+    by_words = recommender.model.with_items(lambda _: rows, ["a title"] * len(drawn)).encode_catalogue().latents
+    torch.testing.assert_close(found.retriever.latents, by_words)
+    assert not torch.allclose(by_words[n_items:], recommender.catalogue.latents[drawn], atol=1e-3)
     cases = make_split(recommender.fitted_on, "leave-one-out").cases("validation")
     asked = torch.from_numpy(cases.targets)
     assert torch.equal(found.new, torch.isin(asked, drawn))

@@ -9,7 +9,6 @@ from torch import Tensor
 from deftrec.data import Cases
 from deftrec.ensemble import Model
 from deftrec.evaluation.metrics import TargetRanks, accuracy, ranks_from_scores
-from deftrec.model import ItemLatents
 from deftrec.retrieval import Retriever
 from deftrec.tokenizer import ItemFeatures
 
@@ -46,20 +45,16 @@ class Rehearsal:
     """A catalogue of which some items stand a second time behind the others, as new ones, and may not be found as old.
 
     Attributes:
-        model: that knows both.
-        catalogue: of both.
-        retriever: the whole score.
+        retriever: the whole score of both.
         cases: whose targets are the new ones where there is one.
         new: which cases ask for one. `[N]` bool
-        drawn: how many items stand twice.
+        twins: the new number of each item that stands twice, -1 for the others. `[I]` int64
     """
 
-    model: Model
-    catalogue: ItemLatents
     retriever: Retriever
     cases: Cases
     new: Tensor
-    drawn: int
+    twins: np.ndarray
 
     @classmethod
     def of(
@@ -80,28 +75,25 @@ class Rehearsal:
             return None
         n_items = len(features.values)
         drawn = np.random.default_rng([seed, 7]).choice(worded, max(1, round(SHARE * len(worded))), replace=False)
-        place = np.full(n_items, -1)
-        place[drawn] = np.arange(len(drawn))
-        new = place[cases.targets] >= 0
+        twins = np.full(n_items, -1)
+        twins[drawn] = n_items + np.arange(len(drawn))
+        new = twins[cases.targets] >= 0
         if not new.any() or new.all():
             return None
         rows = features.values[torch.from_numpy(drawn)].clone()
         rows[:, features.collaborative] = 0
-        wider = model.with_items(lambda _: rows, [titles[item] for item in drawn])
-        catalogue = wider.encode_catalogue()
+        latents = model.with_items(lambda _: rows, [titles[item] for item in drawn]).encode_catalogue().latents
         numbers, prior = torch.from_numpy(drawn), retriever.prior
         return cls(
-            wider,
-            catalogue,
             replace(
                 retriever,
-                latents=catalogue.latents,
-                prior=None if prior is None else prior.silenced(numbers).with_items(catalogue.latents),
+                latents=latents,
+                prior=None if prior is None else prior.silenced(numbers).with_items(latents),
                 removed=numbers,
             ),
-            replace(cases, targets=np.where(new, n_items + place[cases.targets], cases.targets)),
+            replace(cases, targets=np.where(new, twins[cases.targets], cases.targets)),
             torch.from_numpy(new),
-            len(drawn),
+            twins,
         )
 
     def choose(self, queries: Tensor, exclude_seen: bool, allowed: float) -> Exposure:
@@ -111,10 +103,14 @@ class Rehearsal:
             queries: generated latents of the cases. `[N, D]`
             exclude_seen: whether items of the history are no candidates.
         """
-        first = len(self.retriever.latents) - self.drawn
+        first = len(self.twins)
         targets = torch.from_numpy(self.cases.targets).to(queries.device)
         ranks: dict[float, list[TargetRanks]] = {bonus: [] for bonus in BONUSES}
         for rows, scores in self.retriever.chunks(queries, self.cases.histories, exclude_seen):
+            if exclude_seen:
+                part = self.cases.histories.select(range(rows.start, rows.stop))
+                again = self.twins[part.items]
+                scores[part.owners()[again >= 0], again[again >= 0]] = float("-inf")
             before = 0.0
             for bonus in BONUSES:
                 scores[:, first:] += bonus - before

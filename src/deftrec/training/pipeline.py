@@ -312,8 +312,9 @@ class Pipeline:
         config, cases = self.config, self.validation.head(USERS)
         if not config.retrieval.exposure:
             return None
+        catalogue = model.encode_catalogue()
         retriever = replace(
-            Retriever.of(model, model.encode_catalogue(), config),
+            Retriever.of(model, catalogue, config),
             prior=prior,
             weight=0.0 if choice is None else choice.weight,
             recency=0.0 if choice is None else choice.recency,
@@ -322,8 +323,7 @@ class Pipeline:
         if rehearsal is None:
             return None
         sampling = Sampling.of(config.diffusion)
-        histories = rehearsal.cases.histories
-        queries = generate_queries(rehearsal.model, rehearsal.catalogue, histories, sampling=sampling, seed=config.seed)
+        queries = generate_queries(model, catalogue, cases.histories, sampling=sampling, seed=config.seed)
         return rehearsal.choose(queries, config.retrieval.seen == "exclude", config.retrieval.exposure)
 
     def _final_prior(self, choice: PriorChoice | None, fit: Fit) -> LinearPrior | None:
