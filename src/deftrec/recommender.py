@@ -66,7 +66,7 @@ class Recommender:
             match=known.match,
             text_weight=text.weight if text and run.match else 0.0,
             removed=known.removed,
-            bonus=exposure.bonus * (1 - known.trust) if exposure and new else None,
+            bonus=exposure.bonus * (1 - known.trust) if exposure and exposure.bonus and new else None,
         )
 
     def with_overlay(self, overlay: Overlay | None) -> "Recommender":

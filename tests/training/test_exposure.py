@@ -53,7 +53,7 @@ def test_the_largest_bonus_within_the_price_is_chosen(allowed: float) -> None:
     twins = np.full(ITEMS, -1)
     twins[:NEWCOMERS] = ITEMS + np.arange(NEWCOMERS)
     plain = Retriever(latents, "cosine", 1.0, removed=torch.arange(NEWCOMERS))
-    chosen = Rehearsal(plain, cases, new, twins).choose(queries, True, allowed)
+    chosen = Rehearsal(plain, cases, twins).choose(queries, True, allowed)
     # Who had an item has its twin too.
     both = [np.concatenate([history, twins[history][twins[history] >= 0]]) for history in histories]
     cases = replace(cases, histories=Sequences.from_lists(both))

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deftrec.data import Cases
+from deftrec.data import Cases, Sequences
 from deftrec.ensemble import Model
 from deftrec.evaluation.metrics import TargetRanks, accuracy, ranks_from_scores
-from deftrec.retrieval import Retriever
+from deftrec.retrieval import Retriever, hide
 from deftrec.tokenizer import ItemFeatures
 
 SHARE = 0.05
@@ -47,13 +47,11 @@ class Rehearsal:
     Attributes:
         retriever: the whole score of both.
         cases: whose targets are the new ones where there is one.
-        new: which cases ask for one. `[N]` bool
         twins: the new number of each item that stands twice, -1 for the others. `[I]` int64
     """
 
     retriever: Retriever
     cases: Cases
-    new: Tensor
     twins: np.ndarray
 
     @classmethod
@@ -92,9 +90,13 @@ class Rehearsal:
                 removed=numbers,
             ),
             replace(cases, targets=np.where(new, twins[cases.targets], cases.targets)),
-            torch.from_numpy(new),
             twins,
         )
+
+    @property
+    def new(self) -> Tensor:
+        """Which cases ask for a new item. `[N]` bool"""
+        return torch.from_numpy(self.cases.targets >= len(self.twins))
 
     def choose(self, queries: Tensor, exclude_seen: bool, allowed: float) -> Exposure:
         """The largest bonus that takes no more than the share `allowed` of the other items' NDCG@10.
@@ -103,14 +105,12 @@ class Rehearsal:
             queries: generated latents of the cases. `[N, D]`
             exclude_seen: whether items of the history are no candidates.
         """
-        first = len(self.twins)
+        first, had = len(self.twins), self._had()
         targets = torch.from_numpy(self.cases.targets).to(queries.device)
         ranks: dict[float, list[TargetRanks]] = {bonus: [] for bonus in BONUSES}
         for rows, scores in self.retriever.chunks(queries, self.cases.histories, exclude_seen):
             if exclude_seen:
-                part = self.cases.histories.select(range(rows.start, rows.stop))
-                again = self.twins[part.items]
-                scores[part.owners()[again >= 0], again[again >= 0]] = float("-inf")
+                hide(scores, had.select(range(rows.start, rows.stop)))
             before = 0.0
             for bonus in BONUSES:
                 scores[:, first:] += bonus - before
@@ -123,6 +123,11 @@ class Rehearsal:
                 break
             chosen = bonus
         return Exposure(chosen, found[chosen][0], without[0], found[chosen][1], without[1])
+
+    def _had(self) -> Sequences:
+        """The twins of the items of each history."""
+        twins = (self.twins[history] for history in self.cases.histories)
+        return Sequences.from_lists([numbers[numbers >= 0] for numbers in twins])
 
     def _found(self, ranks: TargetRanks) -> tuple[float, float]:
         """NDCG@10 of the other items, HR@50 of the new ones."""

@@ -86,6 +86,17 @@ class Fitted:
     start: Provenance | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class Settled:
+    """What validation says of a model fitted on train, and chose for it: see `Fitted`."""
+
+    validation: float
+    text: TextChoice | None
+    choice: PriorChoice | None
+    prior: LinearPrior | None
+    exposure: Exposure | None
+
+
 class Pipeline:
     """Trains every stage on one dataset.
 
@@ -161,10 +172,8 @@ class Pipeline:
         match = self._match(text)
         collaborative, vectors = self.collaborative("train", None)
         model, features, joint = timed("joint", lambda: members("train", vectors, text, None))
-        validation, words, choice = timed("prior", lambda: told(lambda: self._validate(model, match)))
-        match = match if words is not None and words.weight else None
-        prior = told(lambda: self._final_prior(choice, "train"))
-        exposure = timed("exposure", lambda: told(lambda: self._exposure(model, features, prior, choice)))
+        settled = timed("prior", lambda: told(lambda: self._settle(model, features, match)))
+        match = match if settled.text is not None and settled.text.weight else None
 
         def fitted(fit: Fit, prior: LinearPrior | None) -> Fitted:
             return Fitted(
@@ -172,14 +181,14 @@ class Pipeline:
                 config=self.config,
                 features=features,
                 prior=prior,
-                choice=choice,
+                choice=settled.choice,
                 match=match,
-                text=words,
-                exposure=exposure,
+                text=settled.text,
+                exposure=settled.exposure,
                 fit=fit,
                 collaborative=collaborative,
                 joint=joint,
-                validation=validation,
+                validation=settled.validation,
                 seconds=self.seconds,
                 base=self.base,
                 sentences=self.sentences,
@@ -187,12 +196,13 @@ class Pipeline:
             )
 
         if not refit:
-            return fitted("train", prior)
+            return fitted("train", settled.prior)
         if on_train is not None:
-            on_train(fitted("train", prior))
+            on_train(fitted("train", settled.prior))
         _, vectors = self.collaborative("train+validation", collaborative)
         model, features, _ = timed("refit joint", lambda: members("train+validation", vectors, text, joint))
-        return fitted("train+validation", told(lambda: self._final_prior(choice, "train+validation")))
+        fit: Fit = "train+validation"
+        return fitted(fit, timed("final prior", lambda: told(lambda: self._final_prior(settled.choice, fit))))
 
     # -- stages ------------------------------------------------------------------------------------------------
 
@@ -284,12 +294,12 @@ class Pipeline:
             )
         return build_match(self.config, texts, text)
 
-    def _validate(self, model: Model, match: TextMatch | None) -> tuple[float, TextChoice | None, PriorChoice | None]:
-        """NDCG@10 of the latent score on validation, and how much words and a prior are added to it."""
+    def _settle(self, model: Model, features: ItemFeatures, match: TextMatch | None) -> Settled:
+        """NDCG@10 of the latent score on validation, how much words and a prior are added, and what later items get."""
         config, cases = self.config, self.validation
         exclude_seen = config.retrieval.seen == "exclude"
         catalogue = model.encode_catalogue()
-        retriever = Retriever.of(model, catalogue, config)
+        latent = retriever = Retriever.of(model, catalogue, config)
         sampling = Sampling.of(config.diffusion)
         queries = generate_queries(model, catalogue, cases.histories, sampling=sampling, seed=config.seed)
         value = mean_accuracy(target_ranks(retriever, queries, cases, exclude_seen))["ndcg@10"]
@@ -300,39 +310,30 @@ class Pipeline:
             words = choose_text(config.retrieval.text.weights, retriever, queries, texts, cases, exclude_seen)
             retriever = replace(retriever, text_weight=words.weight)
         options, training = config.retrieval.prior, self.split.training("train")
-        if options.kind == "none":
-            return value, words, None
-        prior = choose_prior(options, training, retriever, queries, cases, exclude_seen, self.progress, texts)
-        return value, words, prior
+        choice = prior = None
+        if options.kind != "none":
+            choice = choose_prior(options, training, retriever, queries, cases, exclude_seen, self.progress, texts)
+            prior = self._final_prior(choice, "train")
+            latent = replace(latent, prior=prior, weight=choice.weight, recency=choice.recency)
+        return Settled(value, words, choice, prior, self._exposure(model, features, latent, queries))
 
     def _exposure(
-        self, model: Model, features: ItemFeatures, prior: LinearPrior | None, choice: PriorChoice | None
+        self, model: Model, features: ItemFeatures, retriever: Retriever, queries: torch.Tensor
     ) -> Exposure | None:
         """How far items that come later are raised; without the model's words, which the score may hold too."""
         config, cases = self.config, self.validation.head(USERS)
         if not config.retrieval.exposure:
             return None
-        catalogue = model.encode_catalogue()
-        retriever = replace(
-            Retriever.of(model, catalogue, config),
-            prior=prior,
-            weight=0.0 if choice is None else choice.weight,
-            recency=0.0 if choice is None else choice.recency,
-        )
         rehearsal = Rehearsal.of(model, features, item_titles(self.interactions), retriever, cases, config.seed)
         if rehearsal is None:
             return None
-        sampling = Sampling.of(config.diffusion)
-        queries = generate_queries(model, catalogue, cases.histories, sampling=sampling, seed=config.seed)
-        return rehearsal.choose(queries, config.retrieval.seen == "exclude", config.retrieval.exposure)
+        return rehearsal.choose(queries[: len(cases)], config.retrieval.seen == "exclude", config.retrieval.exposure)
 
     def _final_prior(self, choice: PriorChoice | None, fit: Fit) -> LinearPrior | None:
         if choice is None or not choice.weight:
             return None
         options, training = self.config.retrieval.prior, self.split.training(fit)
-        return self.trainer.timed(
-            "final prior", lambda: fit_prior(options, choice, training, self.interactions.n_items)
-        )
+        return fit_prior(options, choice, training, self.interactions.n_items)
 
     def _stage(self, name: str, deciding: Mapping[str, Any], make: Callable[[], StageResult]) -> StageResult:
         """The result of a stage that other runs may have made."""
