@@ -24,7 +24,7 @@ PORT ?= 8000
 help:  ## show this
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
 
-demo: $(VENV)/.demo  ## install, train on MovieLens-100K, evaluate, recommend, report (about 10 minutes)
+demo: $(VENV)/.demo  ## install, train on MovieLens-100K, evaluate, recommend, report (8 to 18 minutes)
 	$(BIN)/deftrec demo
 
 serve: $(VENV)/.serve  ## the demo's run over HTTP, with a page at http://127.0.0.1:$(PORT)
@@ -38,7 +38,7 @@ benchmark: $(VENV)/.demo  ## DeftRec beside its peers on the data directories of
 	@printf '%s\n' $(DATA) | OMP_NUM_THREADS=1 xargs -P 2 -I DIR sh -c '$(BIN)/deftrec benchmark --data DIR \
 	  --out $(REPORTS)/$$(basename DIR) --seeds $(SEEDS) --peer-seeds $(PEER_SEEDS) --budget $(BUDGET) $(BENCHMARK_FLAGS)'
 
-test: check  ## lint, types and tests (under 10 minutes)
+test: check  ## lint, types and tests (about a quarter of an hour)
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
 check: $(VENV)/.test  ## lint and types only
