@@ -68,7 +68,7 @@ def main() -> None:
     study = optuna.create_study(direction="maximize", sampler=sampler)
     for line in lines:
         if line["seed"] == recipe.seed:
-            asked = {key: SPACE[key] for key in line["options"]}
+            asked = {key: SPACE[key] for key in line["options"]}  # a log may be older than an option
             study.add_trial(
                 optuna.trial.create_trial(params=line["options"], distributions=asked, value=line["validation"])
             )
