@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from calling import TINY, Call
 
+from deftrec.recipe import shipped_recipes
+
 VERBS = ["train", "update", "evaluate", "recommend", "similar", "benchmark", "unseen", "doctor", "demo"]
 
 
@@ -52,7 +54,7 @@ def test_help_and_version_of_all(deftrec: Call) -> None:
         (
             ["train", "--data", "{data}", "--out", "{tmp}/r", "--recipe", "nanoo"],
             1,
-            "default, llama-3.2-1b, minilm, ml-100k, nano",
+            ", ".join(shipped_recipes()),
         ),
         (["train", "--data", "{tmp}/absent", "--out", "{tmp}/r"], 1, "no interactions.parquet"),
         (["train", "--out", "{tmp}/r"], 2, "--data"),

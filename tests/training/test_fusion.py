@@ -11,6 +11,7 @@ from deftrec.data import Cases, Sequences
 from deftrec.evaluation import accuracy
 from deftrec.progress import Silent
 from deftrec.retrieval import LinearPrior, Retriever, exact
+from deftrec.training import fusion
 from deftrec.training.fusion import PriorChoice, choose_prior
 from deftrec.training.stages import target_ranks
 
@@ -31,10 +32,17 @@ def retriever() -> Retriever:
 
 
 @pytest.mark.parametrize(
-    ("size", "exclude_seen", "repeats"), [(1, True, False), (1 << 20, True, False), (1, False, False), (1, False, True)]
+    ("size", "cached", "exclude_seen", "repeats"),
+    [
+        (1, 1, True, False),
+        (1 << 20, 1 << 20, True, False),
+        (1 << 20, 1, True, False),
+        (1, 1, False, False),
+        (1 << 20, 1 << 10, False, True),
+    ],
 )
 def test_the_best_setting_is_found(
-    size: int, exclude_seen: bool, repeats: bool, monkeypatch: pytest.MonkeyPatch
+    size: int, cached: int, exclude_seen: bool, repeats: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     training, cases = blocks()
     latent, queries = replace(retriever(), repeats=repeats), torch.randn(len(cases), D)
@@ -47,6 +55,7 @@ def test_the_best_setting_is_found(
                 ranks = target_ranks(hybrid, queries, cases, exclude_seen)
                 values[regularisation, recency, weight] = accuracy(ranks, (10,))["ndcg@10"]
     monkeypatch.setattr(exact, "SCORE_BYTES", size)
+    monkeypatch.setattr(fusion, "CACHED_BYTES", cached)
     choice = choose_prior(OPTIONS, training, latent, queries, cases, exclude_seen, Silent())
 
     best = max(values, key=lambda setting: float(values[setting].mean()))

@@ -58,9 +58,9 @@ class Comparison:
         return scores if self.half_norms is None else scores.sub_(self.half_norms)
 
 
-def row_chunks(rows: int, items: int) -> Iterator[slice]:
-    """Slices of rows whose scores against `items` items fit into `SCORE_BYTES`."""
-    step = max(1, SCORE_BYTES // (4 * max(1, items)))
+def row_chunks(rows: int, items: int, most: int | None = None) -> Iterator[slice]:
+    """Slices of rows whose scores against `items` items fit into `most` bytes; None: `SCORE_BYTES`."""
+    step = max(1, (most or SCORE_BYTES) // (4 * max(1, items)))
     return (slice(start, min(start + step, rows)) for start in range(0, rows, step))
 
 

@@ -18,6 +18,9 @@ from deftrec.training.stages import target_ranks
 USERS = 10_000
 """Validation users that are asked; each of them is scored once for every setting."""
 
+CACHED_BYTES = 4 << 20
+"""Scores that are weighed at a time: a processor's cache holds them while every weight is tried."""
+
 Kind: TypeAlias = Literal["ease", "slit", "graph"]
 
 
@@ -159,9 +162,11 @@ def choose_prior(
             latent = (hide(latent, histories) if exclude_seen else latent).cpu()
             for settings in group:
                 linear = prior.scores(histories, settings.recency)
-                for weight in weights:
-                    scores = fused(latent.clone(), linear, weight, histories if retriever.repeats else None)
-                    parts[settings, weight].append(ranks_from_scores(scores, targets[rows]))
+                for few in row_chunks(len(latent), n_items, CACHED_BYTES):
+                    repeated = histories.select(range(few.start, few.stop)) if retriever.repeats else None
+                    for weight in weights:
+                        scores = fused(latent[few].clone(), linear[few], weight, repeated)
+                        parts[settings, weight].append(ranks_from_scores(scores, targets[rows][few]))
         for setting, ranks in parts.items():
             values[setting] = accuracy(TargetRanks.concatenate(ranks), cutoffs=(10,))["ndcg@10"]
         progress.advance(task)
