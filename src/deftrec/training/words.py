@@ -12,7 +12,7 @@ from deftrec.language import Layout, Preferences, Worded
 from deftrec.model import DeftRec
 from deftrec.training.loop import Stage
 
-ROWS = 64
+ROWS = 32
 """Histories of a batch of which nothing but words is learnt."""
 
 
@@ -69,9 +69,10 @@ class WordsStage(Stage):
         rng = np.random.default_rng([self.seed, number])
         order = rng.permutation(self.users)
         places = rng.integers(1, self.sequences.lengths[order])  # of the target; one item at least lies before it
-        starts = range(0, len(order), ROWS)
+        read = np.minimum(places, self.preferences.options.history)
+        alike = np.split(np.argsort(read, kind="stable"), range(ROWS, len(order), ROWS))  # a batch pads to its longest
 
-        def build(part: slice) -> Worded:
+        def build(part: np.ndarray) -> Worded:
             lists = [(self.sequences[user], place) for user, place in zip(order[part], places[part], strict=True)]
             return worded(
                 self.preferences,
@@ -80,7 +81,7 @@ class WordsStage(Stage):
                 self.model.window,
             ).to(self.model.features.device)
 
-        return len(starts), (build(slice(start, start + ROWS)) for start in starts)
+        return len(alike), (build(alike[n]) for n in rng.permutation(len(alike)))
 
     def validate(self) -> dict[str, float]:
         """Nothing: it runs for a fixed number of passes."""
