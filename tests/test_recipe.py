@@ -116,6 +116,14 @@ def test_mistakes_are_named(override: str, message: str, tmp_path: Path) -> None
         ({"language": {"kind": "pretrained", "condition": "reasoning"}}, "set reasoning.weight above 0"),
         ({"retrieval": {"text": {"match": "overlap"}}}, "set language.reasoning.weight above 0"),
         ({"retrieval": {"text": {"match": "overlap"}, "similarity": "inner"}}, "set similarity to cosine"),
+        (
+            {
+                "diffusion": {"head": "semantic-ids"},
+                "language": {"kind": "pretrained", "reasoning": {"weight": 0.1}},
+                "retrieval": {"text": {"match": "overlap"}},
+            },
+            "retrieval.text.match multiplies every score: set it to none",
+        ),
     ],
 )
 def test_senseless_combinations_are_refused(values: dict[str, Any], message: str) -> None:
@@ -155,6 +163,14 @@ def test_nothing_stays_automatic(positions: int, interactions: int, users: int, 
     # The resolved values are themselves valid, and adapting them again changes nothing.
     again = Config.model_validate_json(config.model_dump_json())
     assert again == config == adapt(again, positions=1, interactions=1, users=1, items=1)
+
+
+@pytest.mark.parametrize("drop_text", [0.0, 0.6, 0.95, 1.0])
+@pytest.mark.parametrize("positions", [1, 10**6])
+def test_what_is_adapted_is_a_configuration(drop_text: float, positions: int) -> None:
+    options = {"tokenizer": {"drop_text": drop_text}}
+    config = adapt(build_config(options, "test"), positions=positions, interactions=1, users=1, items=1)
+    assert Config.model_validate_json(config.model_dump_json()) == config
 
 
 def test_a_width_that_is_adapted_fits_the_heads() -> None:

@@ -390,6 +390,15 @@ class Config(Options):
         return self
 
     @model_validator(mode="after")
+    def _matches_every_item(self) -> "Config":
+        if self.diffusion.head == "semantic-ids" and self.retrieval.text.match != "none":
+            raise ValueError(
+                "diffusion.head semantic-ids scores no item that its beam does not reach, and retrieval.text.match "
+                "multiplies every score: set it to none"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _has_words(self) -> "Config":
         language = self.language
         words = isinstance(language, PretrainedOptions) and language.reasoning.weight > 0

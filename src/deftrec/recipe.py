@@ -151,7 +151,7 @@ def adapt(config: Config, *, positions: int, interactions: int, users: int, item
     members = 4 if small else 3 if middle else 2 if positions < 300_000 else 1
     if config.diffusion.head == "semantic-ids":
         members = 1
-    return config.model_copy(
+    adapted = config.model_copy(
         update={
             "data": _filled(config.data, window=200 if mean_length >= 120 else 128 if long else 64),
             "collaborative": _filled(
@@ -161,7 +161,7 @@ def adapt(config: Config, *, positions: int, interactions: int, users: int, item
             ),
             "tokenizer": _filled(
                 config.tokenizer,
-                drop_collaborative=0.5 if small else 0.1,
+                drop_collaborative=min(0.5 if small else 0.1, 1 - config.tokenizer.drop_text),
                 # The mean of a short history tells the language model nothing that it has not just read.
                 users="folded" if mean_length >= 20 else "none",
                 trainable_features=(
@@ -180,6 +180,7 @@ def adapt(config: Config, *, positions: int, interactions: int, users: int, item
             ),
         }
     )
+    return Config.model_validate(adapted.model_dump())  # a copy is not checked
 
 
 def _language(options: LanguageOptions, wide: bool, long: bool) -> LanguageOptions:

@@ -64,6 +64,11 @@ def test_the_recipe_is_measured_as_it_is_alone(runs: dict[str, list[Measured]]) 
     assert alone.evaluate("test", parts="latent").metrics == pytest.approx(runs[BASE][1].results["test"].metrics)
 
 
+def test_a_recipe_that_keeps_seen_items_is_measured_so(tmp_path: Path) -> None:
+    trained = study(tmp_path, variants={}, seeds=1, **FAST, retrieval={"seen": "keep"}).run()[BASE][0]
+    assert {result.seen for result in trained.results.values()} == {"keep"}
+
+
 def test_what_is_finished_is_not_done_again(
     work: Path, runs: dict[str, list[Measured]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,7 @@
 """The objective against formulas written by hand."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -37,6 +38,10 @@ def drawn(denoised: Denoised, count: int, seed: int) -> list[list[int]]:
     torch.manual_seed(seed)
     places = torch.randint(C, (N, count)).tolist()
     return [[p for p in row if p != int(t)] for row, t in zip(places, denoised.targets, strict=True)]
+
+
+def softplus(x: float) -> float:
+    return math.log1p(math.exp(x))
 
 
 def error(x: Tensor, z: Tensor) -> float:
@@ -103,6 +108,26 @@ def test_seen_items_are_no_negatives_where_asked() -> None:
     torch.testing.assert_close(objective()(denoised)["negatives"], F.cross_entropy(masked, denoised.targets))
     without = objective(mask_seen=False)(denoised)["negatives"]
     torch.testing.assert_close(without, F.cross_entropy(logits, denoised.targets))
+
+
+@pytest.mark.parametrize("negatives", ["pairwise", "preference"])
+def test_seen_items_are_not_drawn_either(negatives: str) -> None:
+    """All items but the target and one other are seen: whatever is drawn, that one is the only negative."""
+    denoised = case()
+    other = (denoised.targets + 1) % C
+    rows, places = torch.cartesian_prod(torch.arange(N), torch.arange(C)).T
+    seen = (places != denoised.targets[rows]) & (places != other[rows])
+    masked = replace(denoised, seen=torch.stack([rows[seen], places[seen]], 1))
+    term = objective(negatives=negatives, negatives_per_target=500)(masked)["negatives"]
+    pairs = zip(denoised.x0_hat.detach(), denoised.targets.tolist(), other.tolist(), strict=True)
+    z = denoised.latents.detach()
+    if negatives == "pairwise":
+        wanted = [softplus(error(x, z[t]) - error(x, z[o])) for x, t, o in pairs]
+        assert term.item() == pytest.approx(sum(wanted) / N, rel=0.05)  # as often drawn for one row as for another
+    else:
+        cosine = F.cosine_similarity
+        wanted = [softplus(float(cosine(x, z[o], dim=0) - cosine(x, z[t], dim=0)) / 0.07) for x, t, o in pairs]
+        assert term.item() == pytest.approx(sum(wanted) / N, rel=1e-4)
 
 
 def test_no_gradient_reaches_the_latents_through_the_error() -> None:

@@ -1,6 +1,10 @@
 """What a pre-trained model is read as: refused where it cannot be used, and the same under every option of memory."""
 
+import io
+import json
+import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +15,7 @@ from asking import D, lay, pretrained
 from deftrec.config import PretrainedOptions
 from deftrec.errors import ConfigError, MissingExtraError
 from deftrec.language import Layout, build_language_model
+from deftrec.language.sentences import sentence_vectors
 from deftrec.language.stored import load_stored_state, stored_state
 from deftrec.recipe import build_config
 from toy import tiny_model
@@ -37,6 +42,29 @@ def test_the_check_draws_nothing_that_others_draw(folders: dict[str, Path]) -> N
     drawn = torch.rand(4)
     torch.manual_seed(3)
     torch.testing.assert_close(drawn, torch.rand(4), atol=0, rtol=0)
+
+
+def sentences(folder: Path) -> torch.Tensor:
+    return sentence_vectors(["red"], folder, max_tokens=9, device=torch.device("cpu"), dtype=torch.float32)
+
+
+@pytest.mark.parametrize("read", [pretrained, sentences])
+def test_code_that_lies_beside_a_model_is_not_run(
+    read: Callable[[Path], object], folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(folders["bert"], folder)
+    (folder / "own.py").write_text(
+        "from pathlib import Path\nfrom transformers import PretrainedConfig\n"
+        f"Path({str(tmp_path / 'ran')!r}).touch()\nclass Own(PretrainedConfig):\n    model_type = 'own'\n"
+    )
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"model_type": "own", "auto_map": {"AutoConfig": "own.Own", "AutoModel": "own.Own"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n" * 9))
+    with pytest.raises(ConfigError, match="cannot be read as a language model"):
+        read(folder)
+    assert not (tmp_path / "ran").exists()
 
 
 @torch.no_grad()

@@ -83,11 +83,25 @@ def test_it_learns_what_is_new(bert: Path, tmp_path: Path) -> None:
     before = Recommender.fit(ring(), config, out=tmp_path / "run")
     forth = before.interactions.events()
     back = forth.with_columns(time=-pl.col("time"))
-    data = Interactions.from_frame(back, before.interactions.catalogue, meta=Meta(name="back"))
+    others = back.with_columns(user=pl.col("user").cast(pl.String) + " too")  # what they took is known of nobody
+    data = Interactions.from_frame(others, before.interactions.catalogue, meta=Meta(name="back"))
     after = Recommender.fit(data, start=before, out=tmp_path / "fine")
     assert after.evaluate().metrics["ndcg@10"] > 0.3
     assert Recommender.load(tmp_path / "fine").evaluate() == after.evaluate()
     assert Recommender.load(tmp_path / "fine").info.start == after.info.start
+
+
+def test_what_the_run_was_fitted_on_is_no_test(bert: Path) -> None:
+    before = Recommender.fit(ring(users=60), tiny_config(**options(bert, training={"epochs": 1})))
+    events = before.interactions.events()
+    back = events.with_columns(time=-pl.col("time"))
+    data = Interactions.from_frame(back, before.interactions.catalogue, meta=Meta(name="back"))
+    with pytest.raises(ConfigError, match="was fitted on 60 of the 60 test targets"):
+        Recommender.fit(data, start=before)
+    first = events.group_by("user").agg(pl.col("item").sort_by("time").first(), time=pl.col("time").max() + 1)
+    again = pl.concat([events, first.select(events.columns)])  # everybody comes back to what they took first
+    data = Interactions.from_frame(again, before.interactions.catalogue, meta=Meta(name="again"))
+    assert Recommender.fit(data, start=before).info.start is not None
 
 
 def test_other_sentence_models_are_refused(bert: Path, tmp_path: Path) -> None:

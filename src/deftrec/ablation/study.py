@@ -147,7 +147,7 @@ class Study:
         seconds = 0.0
         for split in SPLITS:
             started = time.monotonic()
-            ranks, found = recommender.rank(split)
+            ranks, found = recommender.rank(split, config.retrieval.seen)
             if split == "test":
                 seconds = time.monotonic() - started
             values |= {f"{split} {key}": tensor for key, tensor in accuracy(ranks, (10,)).items()}
@@ -159,7 +159,7 @@ class Study:
                 dataset=self.interactions.meta.name,
                 protocol=config.data.split,
                 split=split,
-                seen="exclude",
+                seen=config.retrieval.seen,
                 fit=recommender.info.fit,
             )
             results[split] = result.to_json_dict()

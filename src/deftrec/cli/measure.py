@@ -20,7 +20,7 @@ METRICS_FILE = "metrics.json"
 
 
 def measure(recommender: "Recommender", run: Path, progress: Progress) -> list["Result"]:
-    """Validation and test, the hybrid and both parts, into `metrics.json`.
+    """Validation and test, the hybrid and both parts, into `metrics.json`, by the rule that the run was trained for.
 
     A run that was fitted on validation too is measured on test alone.
     """
@@ -28,7 +28,7 @@ def measure(recommender: "Recommender", run: Path, progress: Progress) -> list["
     results = []
     for part in parts:
         with working(progress, f"ranking the {part} targets"):
-            results += list(recommender.evaluate_parts(part).values())
+            results += list(recommender.evaluate_parts(part, recommender.config.retrieval.seen).values())
     write_json(run / METRICS_FILE, {"results": [result.to_json_dict() for result in results]})
     return results
 

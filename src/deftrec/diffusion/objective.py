@@ -93,10 +93,14 @@ class Negatives(ABC):
         """A scalar, or None where there is no such term."""
 
     def _draw(self, denoised: Denoised) -> tuple[Tensor, Tensor]:
-        """Places of random negatives `[N, M]`, and which of them are the target after all. `[N, M]` bool"""
-        N, M = len(denoised.targets), self.options.negatives_per_target
-        drawn = torch.randint(len(denoised.latents), (N, M), device=denoised.targets.device)
-        return drawn, drawn == denoised.targets[:, None]
+        """Places of random items `[N, M]`, and which of them are no negatives: targets, seen items. `[N, M]` bool"""
+        N, M, C = len(denoised.targets), self.options.negatives_per_target, len(denoised.latents)
+        drawn = torch.randint(C, (N, M), device=denoised.targets.device)
+        none = drawn == denoised.targets[:, None]
+        if self.options.mask_seen:
+            rows = torch.arange(N, device=drawn.device)[:, None]
+            none |= torch.isin(rows * C + drawn, denoised.seen[:, 0] * C + denoised.seen[:, 1])
+        return drawn, none
 
 
 class NoNegatives(Negatives):
@@ -112,10 +116,10 @@ class PairwiseNegatives(Negatives):
 
     def loss(self, denoised: Denoised) -> Tensor:
         """See `Negatives.loss`."""
-        drawn, same = self._draw(denoised)
+        drawn, none = self._draw(denoised)
         positive = denoised.errors(denoised.latents[denoised.targets, None])  # [N, 1]
         negative = denoised.errors(denoised.latents[drawn])  # [N, M]
-        return F.softplus(positive - negative).masked_fill(same, 0).sum() / (~same).sum().clamp_min(1)
+        return F.softplus(positive - negative).masked_fill(none, 0).sum() / (~none).sum().clamp_min(1)
 
 
 class PreferenceNegatives(Negatives):
@@ -123,8 +127,8 @@ class PreferenceNegatives(Negatives):
 
     def loss(self, denoised: Denoised) -> Tensor:
         """See `Negatives.loss`."""
-        drawn, same = self._draw(denoised)
-        centroid = denoised.latents[drawn].masked_fill(same[..., None], 0).mean(1)
+        drawn, none = self._draw(denoised)
+        centroid = denoised.latents[drawn].masked_fill(none[..., None], 0).mean(1)
         positive = 1 - F.cosine_similarity(denoised.x0_hat, denoised.latents[denoised.targets], dim=-1)
         negative = 1 - F.cosine_similarity(denoised.x0_hat, centroid, dim=-1)
         return F.softplus((positive - negative) / self.options.temperature).mean()

@@ -67,7 +67,7 @@ def read_backbone(folder: Path, options: PretrainedOptions, *, weights: bool = T
     )
 
     with reading(folder):
-        config = AutoConfig.from_pretrained(folder)
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     for name in DROPOUTS:
         if hasattr(config, name):
             setattr(config, name, options.dropout)
@@ -76,7 +76,11 @@ def read_backbone(folder: Path, options: PretrainedOptions, *, weights: bool = T
         config.is_decoder = True  # an encoder keeps keys and values only then; the mask is ours either way
     architecture = MODEL_MAPPING.get(type(config), None)
     dtype = dtype_of(options, config)
-    arguments: dict[str, Any] = {"attn_implementation": attention_of(options, architecture), "dtype": dtype}
+    arguments: dict[str, Any] = {
+        "attn_implementation": attention_of(options, architecture),
+        "dtype": dtype,
+        "trust_remote_code": False,
+    }
     # A pooler reads the first token only, which here is a word; it would be trained by nothing.
     if architecture is not None and "add_pooling_layer" in inspect.signature(architecture.__init__).parameters:
         arguments["add_pooling_layer"] = False
@@ -103,7 +107,12 @@ def own_output(folder: Path, config: Any, dtype: torch.dtype) -> nn.Module | Non
     from transformers import AutoModelForCausalLM
 
     whole, about = AutoModelForCausalLM.from_pretrained(
-        folder, config=config, use_safetensors=True, dtype=dtype, output_loading_info=True
+        folder,
+        config=config,
+        use_safetensors=True,
+        dtype=dtype,
+        output_loading_info=True,
+        trust_remote_code=False,
     )
     output = whole.get_output_embeddings()
     names = {f"{name}.weight" for name, module in whole.named_modules() if module is output}

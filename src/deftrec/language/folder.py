@@ -13,6 +13,9 @@ from deftrec.errors import ConfigError
 def reading(folder: Path) -> Iterator[None]:
     """Inside the block, `transformers` reads `folder` without bars and reports of its own.
 
+    Every call in it says `trust_remote_code=False`: left out, `transformers` asks on the terminal, and runs what lies
+    there.
+
     Raises:
         ConfigError: there is no configuration, tokenizer or safetensors weights that fit together.
     """

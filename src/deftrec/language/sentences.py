@@ -38,8 +38,14 @@ def sentence_vectors(
     from transformers import AutoModel, AutoTokenizer  # seconds that nobody else should wait for
 
     with reading(folder):
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-        model = AutoModel.from_pretrained(folder, use_safetensors=True, attn_implementation="sdpa", dtype=torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        model = AutoModel.from_pretrained(
+            folder,
+            use_safetensors=True,
+            attn_implementation="sdpa",
+            dtype=torch.float32,
+            trust_remote_code=False,
+        )
     model = model.eval().to(device)
     vectors = torch.zeros(len(texts), int(model.config.hidden_size))
     # Texts of like length share a batch: hardly any padding is computed.

@@ -60,7 +60,7 @@ def hidden_size(model: str) -> int:
 
     folder = architecture_of(model).folder
     with reading(folder):
-        return int(AutoConfig.from_pretrained(folder).hidden_size)
+        return int(AutoConfig.from_pretrained(folder, trust_remote_code=False).hidden_size)
 
 
 class EstimatedTokens:
@@ -92,7 +92,7 @@ def tokenizer_of(folder: Path, *, estimate: bool) -> Any:
     if estimate and not has_tokenizer(folder):
         return EstimatedTokens()
     with reading(folder):
-        return AutoTokenizer.from_pretrained(folder)
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
 
 
 def has_tokenizer(folder: Path) -> bool:

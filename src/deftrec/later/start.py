@@ -31,4 +31,15 @@ def start_of(run: Run) -> Start:
     fitted = make_split(run.interactions, run.config.data.split).training(info.fit)
     trained = np.bincount(fitted.items, minlength=run.interactions.n_items) > 0
     items = run.interactions.catalogue["item"]
-    return Start(members, items, trained, info.collaborative_width, run.scaling, provenance, info.base, info.sentences)
+    return Start(
+        members=members,
+        items=items,
+        trained=trained,
+        collaborative_width=info.collaborative_width,
+        scaling=run.scaling,
+        provenance=provenance,
+        users=run.interactions.users,
+        fitted=fitted,
+        base=info.base,
+        sentences=info.sentences,
+    )

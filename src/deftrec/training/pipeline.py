@@ -135,6 +135,7 @@ class Pipeline:
         self.config, self.base = team.told(lambda: settle_base(resolved, work, resume))
         if start is not None:
             check_origin(start.base, self.base, "the run to start from")
+            start.refuse_known_targets(interactions, self.split)
         self.device, self.progress, self.trainer = device, progress, Trainer(work, log, resume, progress)
         self.dtype = training_dtype(config.training.precision, device)
         self.validation = shuffled(self.split.cases("validation"), self.config.seed)

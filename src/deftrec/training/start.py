@@ -10,12 +10,15 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from deftrec.collaborative import FoldIn
-from deftrec.data import Fit, Interactions, Sequences
+from deftrec.data import Fit, Interactions, Sequences, Split
 from deftrec.errors import ConfigError
 from deftrec.language.origin import Origin
 from deftrec.language.stored import load_stored_state, stored_state
 from deftrec.model import DeftRec
 from deftrec.tokenizer import ItemFeatures, Scaling
+
+MOST_KNOWN = 0.01
+"""Share of the test targets that a run to start from may have been fitted on: events deleted since make a few."""
 
 
 class Provenance(BaseModel):
@@ -49,6 +52,8 @@ class Start:
         collaborative_width: columns of the collaborative half.
         scaling: of its features.
         provenance: which run it is.
+        users: external ids, one for each row of `fitted`.
+        fitted: what its weights were fitted on, in places of `items`.
         base, sentences: the language model and the sentence model that it was trained on; None where there was none.
     """
 
@@ -58,6 +63,8 @@ class Start:
     collaborative_width: int
     scaling: Scaling
     provenance: Provenance
+    users: pl.Series
+    fitted: Sequences
     base: Origin | None = None
     sentences: Origin | None = None
 
@@ -65,6 +72,28 @@ class Start:
         """The row that each item of `interactions` had, -1 for a new one. `[I']` int64"""
         rows = {str(item): row for row, item in enumerate(self.items)}
         return np.array([rows.get(str(item), -1) for item in interactions.catalogue["item"]], np.int64)
+
+    def refuse_known_targets(self, interactions: Interactions, split: Split) -> None:
+        """Nothing is measured on what the weights were fitted on before.
+
+        Raises:
+            ConfigError: more than `MOST_KNOWN` of the test targets are in `fitted`, oftener than in the new training.
+        """
+        cases, training = split.cases("test"), split.training("train")
+        rows = {str(user): row for row, user in enumerate(self.users)}
+        places = self.places(interactions)
+        known = 0
+        for user, target in zip(cases.users, cases.targets, strict=True):
+            row = rows.get(str(interactions.users[int(user)]))
+            if row is not None and places[target] >= 0:
+                before = np.count_nonzero(self.fitted[row] == places[target])
+                known += int(before > np.count_nonzero(training[user] == target))
+        if known > MOST_KNOWN * len(cases):
+            raise ConfigError(
+                f"the run to start from was fitted on {known:,} of the {len(cases):,} test targets, so that what test "
+                "measured would be memory; keep its data.split and its data, with what came later, or train anew "
+                "without --from"
+            )
 
     def features(
         self, member: int, interactions: Interactions, sequences: Sequences, text: Tensor | None
