@@ -7,6 +7,8 @@ beside two guesses that need no model (the category taken most by everybody, and
 three name one category. NDCG@10 of the whole score and of the latent alone, in float32, and users per second of the
 latent alone. Where words are the condition, the latent's NDCG@10 with the model's own words and with the right ones,
 which know the target's category: a model that was trained on right words alone falls from the one to the other.
+
+Runs after the first that were made on its data are compared with it, user by user.
 """
 
 import argparse
@@ -90,6 +92,7 @@ def with_right_words(recommender: Recommender, cases: Cases) -> Tensor:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN")
+    first: dict[str, tuple[str, list[Tensor]]] = {}  # of each dataset, the run that others are compared with
     for run in parser.parse_args().runs:
         recommender = Recommender.load(run)
         interactions, config = recommender.interactions, recommender.config
@@ -107,9 +110,14 @@ def main() -> None:
         ranks = target_ranks(latent, queries, cases, exclude)
         speed = len(cases) / (time.monotonic() - started)
         own = accuracy(ranks, (10,))["ndcg@10"]
-        whole = recommender.evaluate("test", config.retrieval.seen).metrics["ndcg@10"]
-        print(f"{interactions.meta.name}, {run.name}: NDCG@10 {whole:.4f}, latent {float(own.mean()):.4f}, ", end="")
+        whole = accuracy(recommender.rank("test", config.retrieval.seen)[0], (10,))["ndcg@10"]
+        print(f"{interactions.meta.name}, {run.name}: NDCG@10 {whole.mean():.4f}, latent {own.mean():.4f}, ", end="")
         print(f"{speed:.0f} users/s; text weight {recommender.retriever.text_weight:g}")
+        other, values = first.setdefault(interactions.fingerprint, (run.name, [whole, own]))
+        if other != run.name:
+            for part, one, two in zip(("whole score", "latent"), [whole, own], values, strict=True):
+                pair = paired_bootstrap(one, two)
+                print(f"  {part} against {other}: {pair.first - pair.second:+.4f}, p {pair.p:.3f}")
         if recommender.model.words:
             texts = generate_texts(recommender.model, recommender.catalogue, cases.histories)
             share = named(recommender, cases, texts)

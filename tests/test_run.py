@@ -8,8 +8,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from deftrec import Recommender
+from deftrec import Interactions, Recommender
+from deftrec import run as module
 from deftrec.errors import DataError, DeftRecError
+from deftrec.run import Request, begin_run
 from toy import ring, tiny_bert, tiny_config
 
 
@@ -86,6 +88,45 @@ def test_what_is_no_run(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(DeftRecError, match="not empty"):
         Recommender.fit(ring(), tiny_config(), out=tmp_path)
+
+
+@pytest.mark.parametrize("killed", ["request", "data"])
+def test_a_beginning_that_was_killed_can_be_gone_on_with(
+    killed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, data = tmp_path / "run", ring(users=8)
+    request = Request(config=tiny_config(), fingerprint=data.fingerprint, refit=False)
+
+    def kill(*_: object) -> None:  # what an end without warning leaves behind
+        half = folder / (".data.x.tmp" if killed == "data" else ".request.json.x.tmp")
+        half.mkdir() if killed == "data" else half.touch()
+        raise SystemExit
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Interactions, "save", kill) if killed == "data" else patched.setattr(module, "write_text", kill)
+        with pytest.raises(SystemExit):
+            begin_run(folder, request, data, resume=False)
+    if killed == "data":
+        with pytest.raises(DeftRecError, match=r"not empty; .*--resume an interrupted run"):
+            begin_run(folder, request, data, resume=False)
+    begin_run(folder, request, data, resume=killed == "data")
+    assert {path.name for path in folder.iterdir()} == {"request.json", "data"}
+    assert Interactions.load(folder / "data").fingerprint == data.fingerprint
+
+
+@pytest.mark.parametrize("name", ["items.parquet", "interactions.parquet", "meta.json"])
+def test_resuming_makes_the_data_whole_again(name: str, tmp_path: Path) -> None:
+    folder, data = tmp_path / "run", ring(users=8)
+    request = Request(config=tiny_config(), fingerprint=data.fingerprint, refit=False)
+    begin_run(folder, request, data, resume=False)
+    before = {path: path.stat().st_mtime_ns for path in (folder / "data").iterdir()}
+    begin_run(folder, request, data, resume=True)
+    assert {path: path.stat().st_mtime_ns for path in (folder / "data").iterdir()} == before
+    whole = (folder / "data" / name).read_bytes()
+    for half in (whole[: len(whole) // 2], None):
+        (folder / "data" / name).unlink() if half is None else (folder / "data" / name).write_bytes(half)
+        begin_run(folder, request, data, resume=True)
+        assert Interactions.load(folder / "data").fingerprint == data.fingerprint
 
 
 @pytest.mark.parametrize("tuning", ["frozen", "lora"])

@@ -269,7 +269,7 @@ class Recommender:
         for start in range(users.start, users.stop, USERS_AT_ONCE):
             some = np.arange(start, min(start + USERS_AT_ONCE, users.stop))
             found = self._search(sequences.select(some), k, exclude_seen, seed)
-            ids = self.interactions.users.gather(some).to_list()
+            ids = self.interactions.users.gather(some)
             yield ranking_frame(self.interactions, ids, found.items.cpu().numpy(), found.scores.cpu().numpy())
 
     def explained(

@@ -16,6 +16,7 @@ overlay.safetensors  what came after training (`deftrec.later`); everything else
 import hashlib
 import json
 import platform
+import shutil
 import subprocess
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -30,7 +31,7 @@ from deftrec.data import Fit, Interactions
 from deftrec.data.download import sha256_of
 from deftrec.data.words import item_texts, item_titles
 from deftrec.ensemble import Model
-from deftrec.errors import DeftRecError
+from deftrec.errors import DataError, DeftRecError
 from deftrec.files import write_text
 from deftrec.language.origin import Origin, check_origin, origin_of
 from deftrec.language.stored import load_stored_state, stored_state
@@ -158,6 +159,9 @@ class Run:
 def begin_run(folder: Path, request: Request, interactions: Interactions, resume: bool) -> None:
     """Make a run directory, or, to `resume`, check that it holds the beginning of the same run.
 
+    The request comes first: from then on whoever is killed can resume, and the data are written again if they are
+    not whole.
+
     Raises:
         DeftRecError: it is not empty, or holds another run or nothing that could be resumed.
     """
@@ -173,12 +177,27 @@ def begin_run(folder: Path, request: Request, interactions: Interactions, resume
             raise DeftRecError(
                 f"{folder}: was begun with other options; resume it with the same recipe, --from, --set and --refit"
             )
-        return
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise DeftRecError(f"{folder}: not empty; give another directory, or --resume an interrupted run")
-    folder.mkdir(parents=True, exist_ok=True)
-    interactions.save(folder / "data")
-    write_text(folder / "request.json", request.model_dump_json(indent=2) + "\n")
+    else:
+        if folder.exists() and (not folder.is_dir() or set(folder.iterdir()) - _halves(folder)):
+            raise DeftRecError(f"{folder}: not empty; give another directory, or --resume an interrupted run")
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(folder / "request.json", request.model_dump_json(indent=2) + "\n")
+    for half in _halves(folder):
+        shutil.rmtree(half) if half.is_dir() else half.unlink()
+    if not resume or not _holds(folder / "data", request.fingerprint):
+        interactions.save(folder / "data")
+
+
+def _halves(folder: Path) -> set[Path]:
+    """What somebody was writing who was killed before there was a run."""
+    return {*folder.glob(".request.json.*.tmp"), *folder.glob(".data.*.tmp"), *folder.glob(".data.*.old")}
+
+
+def _holds(data: Path, fingerprint: str) -> bool:
+    try:
+        return Interactions.load(data).fingerprint == fingerprint
+    except DataError:
+        return False
 
 
 def run_digest(folder: Path, *more: str) -> str:

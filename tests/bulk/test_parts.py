@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from deftrec import Recommender
 from deftrec.bulk import ENGINES, EngineName, Job
 from deftrec.bulk.engines import RankParts
 from deftrec.errors import DeftRecError, MissingExtraError
+from deftrec.evaluation import write_rankings
 from toy import ring, tiny_config
 
 OPTIONS = {"k": 3, "seen": "exclude", "seed": None, "part_users": 9}
@@ -106,6 +108,20 @@ def test_a_worker_reads_the_run_once_and_ranks_what_it_is_given(
     assert worker({"part": 0}) == {"part": 0, "users": 9}
     expected = pl.concat(recommender.recommend_all(3, users=range(36, 40)))
     assert_frame_equal(pl.read_parquet(job.file(tmp_path, 4)), expected)
+
+
+def test_unsigned_users_are_of_one_type_in_every_part(
+    job: Job, recommender: Recommender, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    users = pl.Series([*range(20), *range(2**63, 2**63 + 20)], dtype=pl.UInt64)
+    monkeypatch.setattr(recommender, "interactions", replace(recommender.interactions, users=users))
+    monkeypatch.setattr("deftrec.recommender.USERS_AT_ONCE", 15)
+    write_rankings(tmp_path / "all.parquet", recommender.recommend_all(3))
+    for part in job.begin(tmp_path / "parts"):
+        job.write(recommender, tmp_path / "parts", part)
+    whole, parts = pl.read_parquet(tmp_path / "all.parquet"), pl.read_parquet(tmp_path / "parts" / "*.parquet")
+    assert whole["user"].unique(maintain_order=True).to_list() == users.to_list()
+    assert_frame_equal(parts, whole, rel_tol=1e-4)
 
 
 def test_what_came_after_training_makes_another_job(run: Path, recommender: Recommender, tmp_path: Path) -> None:

@@ -67,10 +67,13 @@ def test_an_update_counts_at_once(deftrec: Call, copy: Path, tmp_path: Path) -> 
         (["update", "{run}", "--events", "{tmp}/events.csv"], "events.csv: line 4, column 'item': 'strange' is not in"),
         (["update", "{run}", "--events", "{tmp}/items.csv"], "no column 'user'"),
         (["update", "{tmp}", "--events", "{tmp}/events.csv"], "no run.json"),
-        (["items", "add", "{worded}", "--items", "{tmp}/items.csv"], "item 'bare' has no title, category or text"),
         (["items", "add", "{run}", "--items", "{tmp}/items.csv"], "train with text.encoder minilm"),
         (["items", "remove", "{run}", "--items", "strange"], "item 'strange'"),
         (["items", "remove", "{run}", "--items", ""], "names no item"),
+        (["items", "remove", "{run}", "--items", '"lamp'], "--items '\"lamp': not a comma-separated list"),
+        (["items", "remove", "{run}", "--items", "{tmp}/plain.csv"], "name it with --item COL"),
+        (["items", "add", "{worded}", "--items", "{tmp}/plain.csv", "--item", "sku"], "name it with --item COL"),
+        (["update", "{run}", "--events", "{tmp}/events.csv", "--time", "at"], "name the right one with --time COL\n"),
         (["train", "--from", "{tmp}", "--data", "{data}", "--out", "{tmp}/r"], "no run.json"),
         (
             ["train", "--from", "{run}", "--recipe", "nano", "--data", "{data}", "--out", "{tmp}/r"],
@@ -86,6 +89,7 @@ def test_errors_name_the_row_and_the_mend(
     deftrec: Call, words: list[str], message: str, run: Path, worded: Path, data: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "events.csv").write_text("user,item,time\nnew,i/101,1\n\nnew,strange,2\n")
+    (tmp_path / "plain.csv").write_text("id,title\nfine,number 1\n")
     (tmp_path / "items.csv").write_text("item,title\nfine,number 1\nbare,\n")
     said = deftrec(*(word.format(run=run, worded=worded, data=data, tmp=tmp_path) for word in words))
     assert said.code == 1

@@ -1,8 +1,11 @@
 """Downloads against a server that fails, truncates, corrupts, cannot resume, and changes its mind."""
 
+import errno
 import fcntl
 import hashlib
+import http.client
 import socket
+import ssl
 import time
 import zipfile
 from pathlib import Path
@@ -88,6 +91,40 @@ def test_resumes_what_broke_off(served: Served, tmp_path: Path) -> None:
     served.body, served.break_after = BODY, [1000, 400_000]
     assert download(served.url, tmp_path / "f", checksum=served.sha256).read_bytes() == BODY
     assert served.ranges == ["", "bytes=1000-", "bytes=400000-"]
+
+
+@pytest.mark.parametrize("error", [ssl.SSLError("bad record mac"), OSError(errno.EHOSTUNREACH, "No route to host")])
+@pytest.mark.parametrize("call", ["read", "getresponse"])
+def test_whatever_the_network_fails_with_is_tried_again(
+    error: OSError, call: str, served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served.body = BODY
+    kind: type = http.client.HTTPResponse if call == "read" else http.client.HTTPConnection
+    whole, failures = getattr(kind, call), [error, error]
+
+    def failing(self: object, *arguments: object) -> object:
+        if failures:
+            raise failures.pop()
+        return whole(self, *arguments)
+
+    monkeypatch.setattr(kind, call, failing)
+    assert download(served.url, tmp_path / "f", checksum=served.sha256).read_bytes() == BODY
+    failures += [error] * 9
+    with pytest.raises(DownloadError, match=r"the connection broke off \(.*\(3 attempts\)"):
+        download(served.url, tmp_path / "g", attempts=3)
+
+
+def test_an_error_of_the_disk_is_not_one_of_the_network(
+    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    served.body = BODY
+    monkeypatch.setattr(module.os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        download(served.url, tmp_path / "f")
+    assert len(served.ranges) == 1
 
 
 def test_the_next_call_resumes_too(served: Served, tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """More users, items and events: numbers stay, histories stay in order, and nothing counts twice."""
 
+import re
+
 import numpy as np
 import polars as pl
 import pytest
@@ -64,6 +66,13 @@ def test_ids_take_the_form_of_those_that_are_there() -> None:
     assert conform(pl.Series([17, 3]), words, "f", "item").to_list() == ["17", "3"]
     with pytest.raises(DataError, match="f: item 'x' is no whole number"):
         conform(pl.Series(["1", "x"]), numbers, "f", "item")
+
+
+@pytest.mark.parametrize("other", ["007", "+7", " 7", "7.0"])
+def test_digits_written_otherwise_are_another_id(other: str) -> None:
+    assert conform(pl.Series([other, "7"]), pl.Series(["7"]), "f", "item").to_list() == [other, "7"]
+    with pytest.raises(DataError, match=re.escape(f"f: item {other!r} is no whole number in plain form")):
+        conform(pl.Series(["7", other]), pl.Series([7]), "f", "item")
 
 
 def test_times_in_another_unit_are_refused() -> None:

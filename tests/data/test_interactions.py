@@ -129,6 +129,14 @@ def test_items_without_words_and_words_without_items() -> None:
     assert interactions.title(int(interactions.item_numbers([1])[0])) == "1"
 
 
+@pytest.mark.parametrize("ids", [["007", "7", "8", "x"], [7.5, 7.0, 8.0, float("nan")]])
+def test_words_go_to_the_item_of_that_very_id(ids: list[object]) -> None:
+    events = pl.DataFrame({"user": [0, 0, 0], "item": [7, 8, 9], "time": [0, 1, 2]})
+    items = pl.DataFrame({"item": ids, "title": ["another", "seven", "eight", "x"]})
+    interactions = Interactions.from_frame(events, items)
+    assert [interactions.title(int(n)) for n in interactions.item_numbers([7, 8, 9])] == ["seven", "eight", "9"]
+
+
 def test_numbers_and_strings_of_numbers_are_one_id() -> None:
     interactions = Interactions.from_frame(pl.DataFrame({"user": [17], "item": [5], "time": [0]}))
     assert interactions.history("17") == interactions.history(17) == [5]
@@ -144,8 +152,8 @@ def test_numbers_and_strings_of_numbers_are_one_id() -> None:
         ({"user": [1], "item": [1]}, "no column 'time'"),
         ({"user": [1.0, float("nan")], "item": [1, 1], "time": [1, 2]}, "row 2, column 'user': nan is not an id"),
         ({"user": [1.0, float("inf")], "item": [1, 1], "time": [1, 2]}, "row 2, column 'user': inf is not an id"),
-        ({"user": [1, None], "item": [1, 1], "time": [1, 2]}, "row 2, column 'user': None is not an id"),
-        ({"user": ["a", ""], "item": [1, 1], "time": [1, 2]}, "row 2, column 'user': '' is not an id"),
+        ({"user": [1, None], "item": [1, 1], "time": [1, 2]}, "row 2, column 'user': an empty value is not an id"),
+        ({"user": ["a", ""], "item": [1, 1], "time": [1, 2]}, "row 2, column 'user': an empty value is not an id"),
         ({"user": [1, 1], "item": [1, 1], "time": [1.0, float("inf")]}, "row 2, column 'time': inf is not a time"),
         ({"user": [1, 1], "item": [1, 1], "time": ["1", "x"]}, "row 2, column 'time': 'x' is not a time"),
         ({"user": [1], "item": [1], "time": [timedelta(1)]}, "which is no moment in time"),

@@ -151,8 +151,32 @@ def test_last_fm_takes_the_first_possible_tag_of_each_artist(tmp_path: Path) -> 
     raw = LastFM().read({archive.name: archive})
     assert raw.events.rows() == [(2, 52, 1235858400000), (3, 52, 1241128800000)]
     assert raw.items is not None
-    assert raw.items.rows() == [(52, 'Björk "live"', "chillout|café"), (63, "Enigma", "chillout")]
+    assert raw.items.rows() == [(52, 'Björk "live"'), (63, "Enigma")]
     assert raw.notes["tags_before_2002_dropped"] == 1
+    catalogue = prepare(raw, name="lastfm").catalogue
+    assert catalogue.select("item", "category").rows() == [(52, "chillout|café")]
+
+
+@pytest.mark.parametrize("k_core", [None, 2])
+def test_last_fm_tells_nobodys_last_artists(k_core: int | None, tmp_path: Path) -> None:
+    """Two users tag a, b, c and d, each artist with the user's own word; then the first tags e and f in one month."""
+    taken = [(user, artist, artist) for user in (1, 2) for artist in (1, 2, 3, 4)] + [(1, 5, 5), (1, 6, 5)]
+    rows = "".join(f"{user}\t{artist}\t{10 * user + artist}\t{1238536800000 + at}\n" for user, artist, at in taken)
+    tags = {10 * user + artist: f"{'abcdef'[artist - 1]}{user}" for user, artist, _ in taken}
+    files: dict[str, str | bytes] = {
+        "artists.dat": "id\tname\n" + "".join(f"{n}\tartist {n}\n" for n in range(1, 7)),
+        "tags.dat": "tagID\ttagValue\n" + "".join(f"{number}\t{tag}\n" for number, tag in tags.items()),
+        "user_taggedartists-timestamps.dat": "userID\tartistID\ttagID\ttimestamp\n" + rows,
+    }
+    archive = zipped(tmp_path / "lastfm.zip", files)
+    for tie_seed in range(4):
+        data = prepare(LastFM().read({archive.name: archive}), name="lastfm", k_core=k_core, tie_seed=tie_seed)
+        words = dict(data.catalogue.select("item", "category").iter_rows())
+        for user in (1, 2):
+            history = data.history(user)
+            for place, artist in enumerate(history):
+                word = f"{'abcdef'[int(artist) - 1]}{user}"
+                assert (word in words[artist].split("|")) == (place < len(history) - 2)
 
 
 META_2014 = (

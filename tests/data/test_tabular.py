@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from deftrec.data.prepare import prepare
-from deftrec.data.sources.tabular import Columns, format_of, read_frame, read_tabular
+from deftrec.data.sources.tabular import Columns, format_of, read_events, read_frame, read_tabular
 from deftrec.errors import DataError
 
 GOOD = "user,item,time,rating\nu1,i1,3,5\nu1,i2,1,4.5\nu2,i1,2,1\n"
@@ -121,6 +121,9 @@ def test_times_are_numbers_or_dates(times: list[str], seconds: list[float], tmp_
         ("user,item,time\na,b,2024-01-01\na,b,1704067200\na,b,2024-01-01\n", r"line 3, column 'time': '1704067200'"),
         ('user,item,time\n"a\nb",c,1\nd,e,x\n', r"line 4, column 'time': 'x' is not a time"),
         ("user,item,time\na,b,1\na,b,2,3\n", r"line 3: 4 fields where there are 3 columns"),
+        ('user,item,time\na,b,1\na,"Q" b,2\nc,d,3\n', r"line 3: a stray quote, .*its quotes doubled"),
+        ('user\titem\ttime\n"a\nb"\tc\t1\na\t"Q" b\t2\n', r"line 4: a stray quote, it seems \('\\t' expected"),
+        ('user,item,time\na,"b,2\nc,d,3\n', r"line 2: a stray quote"),
         (b"user,item,time\nA,\xe9,1\n", r"not UTF-8 .*iconv"),
         (b"us\xe9r,item,time\nA,b,1\n", r"not UTF-8 .*iconv"),
         (b"\x1f\x8bnot gzip", r"cannot be read"),
@@ -170,6 +173,20 @@ def test_what_is_wrong_with_a_table_is_named(columns: dict[str, list[object]], m
         read_tabular(tmp_path / "a.parquet")
     with pytest.raises(DataError, match=message):
         read_frame(frame)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("a.csv", "user,item,ts\na,b,1\n"), ("a.jsonl", '{"user":"a","item":"b","ts":1}\n'), ("a.parquet", "")],
+)
+def test_updates_are_not_told_of_an_option_they_lack(name: str, content: str, tmp_path: Path) -> None:
+    path = write(tmp_path, content, name)
+    if name == "a.parquet":
+        pl.DataFrame({"user": ["a"], "item": ["b"], "ts": [1]}).write_parquet(path)
+    with pytest.raises(DataError, match=r"no column 'time' for the time; .*name the right one with --time COL$"):
+        read_events(path)
+    with pytest.raises(DataError, match=r"or take the order of the rows with --order-as-given$"):
+        read_tabular(path)
 
 
 def test_a_file_must_be_there_and_of_its_format(tmp_path: Path) -> None:

@@ -93,6 +93,26 @@ def test_integer_ids_are_the_same_as_their_digits(tmp_path: Path, mapped: bool) 
     assert read.ranks.greater.tolist() == [0] * 4
 
 
+def test_unsigned_ids_have_one_type_in_every_chunk(tmp_path: Path) -> None:
+    ids = [1, 2, 2**63, 2**63 + 1]
+    users = pl.Series([user for user in ids for _ in range(3)], dtype=pl.UInt64)
+    events = pl.DataFrame({"user": users, "item": list("abc") * 4, "time": range(12)})
+    interactions = Interactions.from_frame(events)
+    for users_of in (interactions.users, interactions.users.to_list()):
+        chunks_of = (
+            ranking_frame(interactions, users_of[n : n + 2], np.zeros((2, 1), int), np.ones((2, 1))) for n in (0, 2)
+        )
+        write_rankings(tmp_path / "r.parquet", chunks_of)
+        assert pl.read_parquet(tmp_path / "r.parquet")["user"].to_list() == ids
+
+
+def test_chunks_of_other_types_are_refused(tmp_path: Path, good: pl.DataFrame) -> None:
+    numbers = good.with_columns(user=pl.lit(1))
+    with pytest.raises(DataError, match="ids of types Int32, String after String, String; give every chunk the same"):
+        write_rankings(tmp_path / "r.parquet", [good, numbers])
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_scores_decide_and_their_ties_count(
     tmp_path: Path, interactions: Interactions, cases: Cases, good: pl.DataFrame
 ) -> None:

@@ -141,3 +141,22 @@ def test_closing_answers_who_waits() -> None:
             await batcher.submit(5, 5)
 
     asyncio.run(play())
+
+
+def test_what_comes_between_batches_waits_for_the_present_one() -> None:
+    async def play() -> None:
+        held, done = Held(), threading.Event()
+        batcher = Batcher(held, size=1, queue=10, wait=0)
+        batcher.start()
+        with pytest.raises(OverloadedError, match="no answer within"):
+            await batcher.submit(1, 0.05)  # given up, and worked on
+        batcher.between(done.set)
+        assert not await asyncio.to_thread(done.wait, 0.05)
+        held.go.set()
+        assert await asyncio.to_thread(done.wait, 5)
+        done.clear()
+        await batcher.close()
+        batcher.between(done.set)
+        assert done.is_set(), "at once: no batch comes any more"
+
+    asyncio.run(play())

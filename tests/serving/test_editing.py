@@ -19,6 +19,8 @@ from deftrec.later import changes
 from deftrec.later.changes import add_items
 from deftrec.later.overlay import FILE
 from deftrec.serving.engine import Ask, Engine
+from deftrec.serving.index import Index
+from deftrec.serving.index.faiss_index import FaissIndex
 
 LAMP = {"title": "red number 103", "category": "red|old"}
 
@@ -76,7 +78,8 @@ def test_an_item_is_there_at_once_and_stays(editable: TestClient, worded_run: Pa
     assert editable.get("/v1/model").json()["version"] == version
     again = put(editable, 900, {"title": "blue"})
     assert (again.status_code, again.json()["title"], again.json()["categories"]) == (200, "blue", [])
-    assert put(editable, "0900", {}).json() == again.json(), "the same id, and the words that are there"
+    assert put(editable, 900, {}).json() == again.json(), "the words that are there"
+    assert put(editable, "0900", {}).status_code == 422, "another id than 900, and none that this run can have"
 
 
 def test_a_removed_item_is_recommended_no_more_and_stays_in_histories(editable: TestClient) -> None:
@@ -293,6 +296,26 @@ def test_an_index_of_the_trained_items_finds_the_new_ones_too(worded_run: Path) 
         assert [found.item for found in one.found] == [found.item for found in other.found]
         assert (900 in [found.item for found in one.found]) == (history == [1, 2, 3])
         assert not {int(exact.items[0]), 901} & {found.item for found in one.found}
+
+
+def test_what_is_renewed_keeps_its_index_open(
+    opened: Opened, worded_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("faiss", reason='FAISS: pip install "deftrec[faiss]"')
+    closed: list[Index] = []
+    monkeypatch.setattr(FaissIndex, "close", lambda index: closed.append(index))
+    client = opened(run=worded_run, index="faiss")
+    service = client.app.state.service  # type: ignore[attr-defined]
+    before = service.engine
+    history = before.items[:1]
+    assert put(client, 900).status_code == 201
+    client.portal.call(service.answer, Ask(before, np.array([0])))  # type: ignore[union-attr]
+    assert ids(client, history=history)
+    assert service.engine is not before
+    assert not closed
+    assert client.post("/v1/admin/model", json={"run": worded_run.name}).status_code == 200
+    assert ids(client, history=history)
+    assert closed == [before.index]
 
 
 def test_the_document_says_what_is_put_and_what_comes_back(client: TestClient) -> None:

@@ -2,14 +2,19 @@
 
 import json
 import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
 import pytest
 from answering import Opened
 from fastapi.testclient import TestClient
 
 from deftrec import Recommender
-from deftrec.serving.engine import Engine
+from deftrec.serving.engine import Ask, Engine, Job
+from deftrec.serving.index import Index
 from deftrec.serving.store import StoreUnavailableError
 
 
@@ -202,6 +207,28 @@ def test_items_and_their_likes(client: TestClient, engine: Engine) -> None:
     assert len(client.get("/v1/map").json()["items"]) == len(engine.items)
 
 
+@pytest.mark.parametrize(
+    ("name", "path"), [("users", "/v1/users?q=zz"), ("background", "/v1/map"), ("search", "/v1/items?q=zz")]
+)
+def test_who_looks_at_all_there_is_holds_up_nobody(
+    client: TestClient, engine: Engine, monkeypatch: pytest.MonkeyPatch, name: str, path: str
+) -> None:
+    begun, go = threading.Event(), threading.Event()
+
+    def slow(*_: object) -> list[object]:
+        begun.set()
+        assert go.wait(5)
+        return []
+
+    monkeypatch.setattr(engine, name, slow)
+    with ThreadPoolExecutor(1) as other:
+        looking = other.submit(client.get, path)
+        assert begun.wait(5)
+        assert client.get("/healthz").status_code == 200
+        go.set()
+        assert looking.result().status_code == 200
+
+
 # -- the model -------------------------------------------------------------------------------------------------
 
 
@@ -227,6 +254,65 @@ def test_a_switch_loses_no_request(client: TestClient, engine: Engine) -> None:
     assert switched.json()["version"] != engine.version
     assert set(versions) <= {engine.version, switched.json()["version"]}
     assert ask(client, history=engine.items[:2])["model"] == switched.json()
+
+
+class Closed(Index):
+    """An index that is asked nothing, and counts how often it is closed."""
+
+    times = 0
+
+    def nearest(self, queries: np.ndarray, count: int) -> np.ndarray:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        self.times += 1
+
+
+def test_a_run_that_was_switched_out_is_closed_after_its_last_answer(
+    client: TestClient, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index, batcher = Closed(), client.app.state.service.batcher  # type: ignore[attr-defined]
+    monkeypatch.setattr(engine, "index", index)
+    work, begun, go = batcher._work, threading.Event(), threading.Event()
+    open_then: list[bool] = []
+
+    def held(jobs: Sequence[Job]) -> object:
+        begun.set()
+        assert go.wait(30)
+        answers = work(jobs)
+        open_then.append(index.times == 0)
+        return answers
+
+    batcher._work = held
+    with ThreadPoolExecutor(2) as others:
+        asking = [others.submit(ask, client, history=engine.items[:2])]
+        assert begun.wait(30)
+        asking.append(others.submit(ask, client, history=engine.items[:3]))
+        while not len(batcher):
+            time.sleep(0.01)
+        assert client.post("/v1/admin/model", json={"run": "second"}).status_code == 200
+        go.set()
+        assert {one.result()["model"]["run"] for one in asking} == {"first"}
+    assert ask(client, history=engine.items[:2])["model"]["run"] == "second"
+    assert open_then == [True, True, False], "of both that were under way, then of the next"
+    assert index.times == 1
+
+
+def test_a_run_that_nobody_asks_is_closed_when_it_is_switched_out(
+    client: TestClient, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = Closed()
+    monkeypatch.setattr(engine, "index", index)
+    ask(client, history=engine.items[:2])
+    assert index.times == 0
+    assert client.post("/v1/admin/model", json={"run": "second"}).status_code == 200
+    ask(client, history=engine.items[:2])
+    assert index.times == 1
+    service = client.app.state.service  # type: ignore[attr-defined]
+    late = client.portal.call(service.answer, Ask(engine, np.zeros(1, np.int64)))  # type: ignore[union-attr]
+    assert len(late.found) == 10, "who began with it before the switch is answered still"
+    ask(client, history=engine.items[:2])
+    assert index.times == 2, "what that opened again"
 
 
 @pytest.mark.parametrize("name", ["third", "../first", "/etc", "first/..", "..", "."])

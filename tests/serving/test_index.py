@@ -1,6 +1,7 @@
 """Every index: it finds nearly what looking at everything finds, and what it finds is scored exactly."""
 
 import logging
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from deftrec.data import Sequences
 from deftrec.errors import ConfigError
 from deftrec.retrieval import LinearPrior, OverlapMatch, Retriever
 from deftrec.serving.engine import Ask, Engine
-from deftrec.serving.index import Approximate, Index, Kind, Metric, build_index, choice
+from deftrec.serving.index import Approximate, Index, Kind, Metric, build_index, choice, faiss_index
 from deftrec.serving.index.faiss_index import IvfPqIndex
 
 ITEMS, WIDTH = 3000, 20
@@ -184,3 +185,29 @@ def test_of_many_near_ones_compressed_vectors_are_looked_at_again() -> None:
     codes = index._index.search(np.pad(queries, ((0, 0), (0, 4))), 10)[1]
     coarse = np.mean([len(set(one) & set(other)) / 10 for one, other in zip(exact, codes, strict=True)])
     assert recall > coarse + 0.1
+
+
+@pytest.mark.parametrize("metric", ["inner", "l2"])
+def test_a_request_that_hides_much_takes_no_memory_for_every_other(
+    metric: Metric, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of a batch are asked for as many as one of them hides."""
+    pytest.importorskip("faiss", reason='FAISS: pip install "deftrec[faiss]"')
+    vectors = clouds()
+    vectors[1000:1500] = vectors[:500]  # of the same vectors, the one that was proposed first comes first
+    queries = vectors[:32] + np.float32(0.1)
+    index = IvfPqIndex(vectors, metric)
+    tracemalloc.start()
+    found = index.nearest(queries, ITEMS // 2)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < queries.shape[0] * vectors.nbytes / 2, "never the proposed vectors of all queries at once"
+    monkeypatch.setattr(faiss_index, "GATHERED", 7 * vectors[0].nbytes)
+    assert (index.nearest(queries, ITEMS // 2) == found).all(), "in parts of any size, the same"
+    proposed = index._index.search(np.pad(queries, ((0, 0), (0, 4))), ITEMS)[1]
+    near = np.einsum("nd,nmd->nm", queries, vectors[proposed])
+    if metric == "l2":
+        near -= np.square(vectors[proposed]).sum(-1) / 2
+    near[proposed < 0] = -np.inf
+    order = np.argsort(-near, axis=1, kind="stable")[:, : ITEMS // 2]
+    assert (np.take_along_axis(proposed, order, axis=1) == found).all()

@@ -153,6 +153,18 @@ def test_without_keys_other_names_and_other_sites_are_refused(client: TestClient
     assert own.status_code == 200
 
 
+@pytest.mark.parametrize("name", ["[", "[::1", "[x]"])
+def test_malformed_names_of_hosts_and_sites_are_refused_as_foreign(
+    client: TestClient, guarded: TestClient, name: str
+) -> None:
+    for asked in (client, guarded):
+        foreign = asked.get("/v1/model", headers={"Origin": f"http://{name}"})
+        assert (foreign.status_code, foreign.json()["code"]) == (403, "other_site")
+    rebound = client.get("/v1/model", headers={"Host": name})
+    assert (rebound.status_code, rebound.json()["code"]) == (403, "other_host")
+    assert guarded.get("/v1/model", headers={"Host": name}).status_code == 401
+
+
 def test_a_form_of_another_page_is_no_request(client: TestClient) -> None:
     answer = client.post("/v1/recommendations", content='{"history": []}', headers={"Content-Type": "text/plain"})
     assert answer.status_code == 422

@@ -36,7 +36,8 @@ def add(
             from deftrec.data.sources.tabular import Columns, read_items
             from deftrec.later.changes import add_items
 
-            found = read_items(items, Columns(item=item, title=title, category=category, text=text))
+            columns = Columns(item=item, title=title, category=category, text=text)
+            found = read_items(items, columns, option="--item")
         progress.begin("texts", found.height)
         done = add_items(run, found, source=str(items), on_batch=lambda n: progress.advance("texts", n))
         progress.end("texts")
@@ -66,7 +67,10 @@ def remove(
         from deftrec.later.changes import remove_items
 
         path = Path(items)
-        ids = read_items(path, Columns(item=item))["item"].to_list() if path.is_file() else split_ids(items)
+        if path.is_file():
+            ids = read_items(path, Columns(item=item), option="--item")["item"].to_list()
+        else:
+            ids = split_ids(items, "--items")
         if not ids:
             raise DataError(f"--items {items!r}: names no item")
         done = remove_items(run, ids, source=items)

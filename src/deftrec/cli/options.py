@@ -41,8 +41,11 @@ Precision = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
 
 
-def split_ids(text: str) -> list[str]:
+def split_ids(text: str, option: str = "--history") -> list[str]:
     """Item ids of a comma-separated list; an id that holds a comma is written in double quotes, as in CSV.
+
+    Args:
+        text: what the option `option` was given.
 
     Raises:
         ConfigError: a quote is not closed.
@@ -50,7 +53,7 @@ def split_ids(text: str) -> list[str]:
     try:
         rows = list(csv.reader([text], strict=True, skipinitialspace=True))
     except csv.Error as error:
-        raise ConfigError(f"--history {text!r}: not a comma-separated list ({error})") from error
+        raise ConfigError(f"{option} {text!r}: not a comma-separated list ({error})") from error
     return [item for row in rows for item in row]
 
 

@@ -22,7 +22,7 @@ from typing import IO, TypeAlias
 from urllib.parse import urlsplit
 
 from deftrec.data.archive import unpack
-from deftrec.errors import DownloadError
+from deftrec.errors import DownloadError, in_a_line
 from deftrec.files import atomic_directory, write_text
 
 Progress: TypeAlias = Callable[[int, int | None], None]
@@ -134,7 +134,9 @@ def _attempt(url: str, part: Path, timeout: float, largest: int, on_progress: Pr
         headers |= {"Range": f"bytes={start}-", "If-Range": validator}
     request = urllib.request.Request(url, headers=headers)  # noqa: S310 - the address was checked
     try:
-        with _opener().open(request, timeout=timeout) as answer:
+        with _hearing():
+            answer = _opener().open(request, timeout=timeout)
+        with answer:
             total = _length(answer.headers)
             if answer.status == 206:
                 begin, whole = _content_range(answer.headers)
@@ -150,7 +152,7 @@ def _attempt(url: str, part: Path, timeout: float, largest: int, on_progress: Pr
             _copy(url, answer, part, start, total, largest, on_progress)
     except urllib.error.HTTPError as error:
         _explain_status(url, error, part)
-    except (TimeoutError, http.client.HTTPException, ConnectionError, urllib.error.URLError) as error:
+    except (http.client.HTTPException, urllib.error.URLError) as error:
         _explain_failure(url, error)
 
 
@@ -161,7 +163,11 @@ def _copy(
     with part.open("r+b") as file:
         file.truncate(start)
         file.seek(start)
-        while chunk := answer.read(CHUNK):
+        while True:
+            with _hearing():
+                chunk = answer.read(CHUNK)
+            if not chunk:
+                break
             done += len(chunk)
             if done > largest:
                 raise DownloadError(f"{url}: is larger than {largest:,} bytes, which nothing here expects")
@@ -172,6 +178,17 @@ def _copy(
         os.fsync(file.fileno())
     if total is not None and done != total:
         raise _BrokenOffError(f"{done:,} of {total:,} bytes came")
+
+
+@contextmanager
+def _hearing() -> Iterator[None]:
+    """Round what only the network does: another attempt may be spared its errors, whatever their class."""
+    try:
+        yield
+    except urllib.error.URLError:
+        raise  # before an answer, or instead of one
+    except OSError as error:
+        raise _BrokenOffError(f"the connection broke off ({in_a_line(error)})") from error
 
 
 def _explain_status(url: str, error: urllib.error.HTTPError, part: Path) -> None:

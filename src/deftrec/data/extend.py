@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 
-from deftrec.data.interactions import CATALOGUE_COLUMNS, Interactions, as_times
+from deftrec.data.interactions import CATALOGUE_COLUMNS, Interactions, as_times, same_ids
 from deftrec.data.sequences import Sequences
 from deftrec.errors import DataError
 
@@ -65,18 +65,17 @@ def unknown_events(interactions: Interactions, events: pl.DataFrame) -> pl.DataF
 
 
 def conform(ids: pl.Series, like: pl.Series, source: str, what: str) -> pl.Series:
-    """Ids in the form of those that are there: `17` and `"17"` are the same id.
+    """Ids in the form of those that are there: `17` and `"17"` are the same id, `"007"` and `7` are two.
 
     Raises:
-        DataError: those are whole numbers, and one of these is none.
+        DataError: those are whole numbers, and one of these is none, or not written in its plain form.
     """
-    found = ids.cast(pl.String)
-    if like.dtype != pl.String:
-        found = found.cast(like.dtype, strict=False)
-        bad = found.is_null()
-        if bad.any():
-            row = int(bad.arg_max() or 0)
-            raise DataError(f"{source}: {what} {ids[row]!r} is no whole number, as the {what} ids of this run are")
+    found = same_ids(ids, like.dtype)
+    if like.dtype != pl.String and found.null_count():
+        row = int(found.is_null().arg_max() or 0)
+        raise DataError(
+            f"{source}: {what} {ids[row]!r} is no whole number in plain form, as the {what} ids of this run are"
+        )
     return found.alias(like.name)
 
 

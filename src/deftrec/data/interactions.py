@@ -17,6 +17,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from deftrec.data.sequences import Sequences
+from deftrec.data.sources.columns import Place, times, typed_ids
 from deftrec.errors import DataError
 from deftrec.files import atomic_directory, write_text
 
@@ -85,7 +86,8 @@ class Interactions:
 
         Events with equal user and time are put in an order drawn from `meta.tie_seed`: file order and id order leak.
         Exact duplicates (user, item and time equal) are dropped and counted in `meta.counts["duplicates"]`. Items
-        without a row in `items` get an empty title; items without an event are left out of the catalogue.
+        without a row in `items` get an empty title; items without an event are left out of the catalogue. An integer
+        id finds its row under its digits too, not under `"007"`.
 
         Args:
             events: one row an interaction.
@@ -103,9 +105,10 @@ class Interactions:
                 )
         if events.height == 0:
             raise DataError(f"{meta.source}: no interactions; check the file and the filters {meta.filters or 'none'}")
+        place = Place(meta.source)
         events = events.select(
-            _ids(events[user], meta.source).alias("user"),
-            _ids(events[item], meta.source).alias("item"),
+            typed_ids(events[user], place).alias("user"),
+            typed_ids(events[item], place).alias("item"),
             as_times(events[time], meta.source).alias("time"),
         )
         ordered, duplicates = _ordered(events, meta.tie_seed)
@@ -299,49 +302,24 @@ def _ranks(ids: pl.Series) -> pl.Series:
     return pl.Series(ids.name, np.searchsorted(known.to_numpy(), ids.to_numpy()))
 
 
-def _ids(column: pl.Series, source: str) -> pl.Series:
-    """External ids as strings or integers, or a clear error that names the first bad row."""
-    if column.dtype.is_nested() or column.dtype == pl.Boolean:
-        raise DataError(f"{source}: column {column.name!r} holds {column.dtype}, which cannot be an id")
-    if column.dtype.is_float():
-        # Beyond 2^53 a float no longer tells neighbouring integers apart.
-        whole = column.is_finite() & (column == column.round()) & (column.abs() <= 2**53)
-        _refuse(~whole, column, source, "is not an id")
-        return column.cast(pl.Int64)
-    if column.dtype.is_integer():
-        _refuse(column.is_null(), column, source, "is not an id")
-        return column if column.dtype == pl.UInt64 else column.cast(pl.Int64)
-    column = column.cast(pl.String)
-    _refuse(column.is_null() | (column == ""), column, source, "is not an id")
-    return column
-
-
 def as_times(column: pl.Series, source: str) -> pl.Series:
     """Times as numbers: whole ones stay whole, dates become milliseconds.
 
     Raises:
         DataError: a value is missing, infinite, or no moment in time; the message names the first such row.
     """
-    if column.dtype in (pl.Duration, pl.Time) or column.dtype.is_nested():
-        raise DataError(f"{source}: column {column.name!r} holds {column.dtype}, which is no moment in time")
-    if column.dtype.is_temporal():
-        column = column.cast(pl.Datetime("ms")).cast(pl.Int64)
-    if not column.dtype.is_numeric():
-        converted = column.cast(pl.String).cast(pl.Float64, strict=False)
-        _refuse(converted.is_null() & column.is_not_null(), column, source, "is not a time (seconds, or a date)")
-        column = converted
-    bad = column.is_null()
-    if column.dtype.is_float():
-        bad = bad | ~column.is_finite()
-    _refuse(bad, column, source, "is not a time")
-    return column.cast(pl.Int64) if column.dtype.is_integer() else column.cast(pl.Float64)
+    found = times(column, Place(source))
+    if found.dtype.is_temporal():
+        found = found.cast(pl.Datetime("ms")).cast(pl.Int64)
+    return found.cast(pl.Int64) if found.dtype.is_integer() else found.cast(pl.Float64)
 
 
-def _refuse(bad: pl.Series, column: pl.Series, source: str, what: str) -> None:
-    bad = bad.fill_null(True)
-    if bad.any():
-        row = int(bad.arg_max() or 0)
-        raise DataError(f"{source}: row {row + 1}, column {column.name!r}: {column[row]!r} {what}")
+def same_ids(ids: pl.Series, dtype: pl.DataType) -> pl.Series:
+    """Ids as `dtype`, null where that makes another of one: `"17"` is 17, and `"007"`, `"+7"` or 7.5 are not 7."""
+    if not ids.dtype.is_float():
+        ids = ids.cast(pl.String)
+    found = ids.cast(dtype, strict=False)
+    return found.set((found.cast(ids.dtype) != ids).fill_null(False), None)
 
 
 def _catalogue(taken: pl.Series, items: pl.DataFrame | None, source: str) -> pl.DataFrame:
@@ -354,7 +332,7 @@ def _catalogue(taken: pl.Series, items: pl.DataFrame | None, source: str) -> pl.
             raise DataError(f"{source}: the items have no column 'item'; the columns are {', '.join(items.columns)}")
         known = [column for column in CATALOGUE_COLUMNS if column in items.columns]
         metadata = items.select(
-            pl.col("item").cast(catalogue["item"].dtype, strict=False), *(pl.col(c).cast(pl.String) for c in known)
+            same_ids(items["item"], catalogue["item"].dtype), *(pl.col(c).cast(pl.String) for c in known)
         ).unique("item", keep="first", maintain_order=True)
         catalogue = catalogue.join(metadata, on="item", how="left", maintain_order="left")
     missing = [pl.lit("").alias(c) for c in CATALOGUE_COLUMNS if c not in catalogue.columns]

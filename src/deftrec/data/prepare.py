@@ -1,12 +1,17 @@
 """From the events of a source to `Interactions`: filters, and a record of what they did."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+import numpy as np
 import polars as pl
 
 from deftrec.data.interactions import Interactions, Meta
+from deftrec.data.sources.columns import CATEGORY_SEPARATOR
+from deftrec.data.split import leave_one_out
 from deftrec.errors import DataError
+
+TAGS_AN_ITEM = 5
 
 
 @dataclass(frozen=True)
@@ -18,8 +23,10 @@ class Raw:
         items: columns `item` and any of `title`, `category`, `text`; `None` where the source has no catalogue.
         source: where it came from, in words.
         sha256: of every file that was read.
-        times: whether `time` is a clock, or a position that only orders each user's interactions.
         notes: what a user should know about the source's own treatment, for `Meta.filters`.
+        times: whether `time` is a clock, or a position that only orders each user's interactions.
+        tags: columns `user`, `item`, `tag`: what users called items, one row each time, of which `tag_categories` makes
+            the items' categories; `None` where the source has none.
     """
 
     events: pl.DataFrame
@@ -28,6 +35,7 @@ class Raw:
     sha256: dict[str, str] = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)
     times: Literal["clock", "position"] = "clock"
+    tags: pl.DataFrame | None = None
 
 
 def prepare(
@@ -42,6 +50,7 @@ def prepare(
     """Filter and number the events of a source.
 
     The order is: exact duplicates, then the rating, then the k-core. What is dropped is counted in `Meta.counts`.
+    Tags become categories last, when it is known what each user is asked for.
 
     Args:
         raw: what the source holds.
@@ -86,14 +95,38 @@ def prepare(
     interactions = Interactions.from_frame(events.select(columns), raw.items, meta=meta)
     if counts.get("duplicates"):  # dropped here already, before they could be counted there
         total = {**interactions.meta.counts, "duplicates": counts["duplicates"]}
-        return Interactions(
-            interactions.users,
-            interactions.catalogue,
-            interactions.sequences,
-            interactions.times,
-            interactions.meta.model_copy(update={"counts": total}),
-        )
+        interactions = replace(interactions, meta=interactions.meta.model_copy(update={"counts": total}))
+    if raw.tags is not None:
+        interactions = replace(interactions, catalogue=tag_categories(interactions, raw.tags))
     return interactions
+
+
+def tag_categories(interactions: Interactions, tags: pl.DataFrame) -> pl.DataFrame:
+    """The catalogue, the category of each item its most frequent tags, at most `TAGS_AN_ITEM`, equal ones by name.
+
+    What users called the items that leave-one-out asks them for, the last two of each, is left out: an item that
+    nobody else has tagged would wear its answer in its text. The order is the one after all filters and ties.
+
+    Args:
+        interactions: what is asked.
+        tags: columns `user`, `item`, `tag`, ids as in `interactions`; others than theirs are ignored.
+    """
+    sequences, split = interactions.sequences, leave_one_out(interactions)
+    owners = sequences.owners()
+    asked = np.arange(len(owners)) >= (sequences.offsets[:-1] + split.train_end)[owners]
+    categories = (
+        tags.join(interactions.events().filter(asked), on=["user", "item"], how="anti")
+        .group_by("item", "tag")
+        .agg(pl.len().alias("times"))
+        .sort("item", "times", "tag", descending=[False, True, False])
+        .group_by("item", maintain_order=True)
+        .agg(pl.col("tag").head(TAGS_AN_ITEM).str.join(CATEGORY_SEPARATOR).alias("category"))
+    )
+    return (
+        interactions.catalogue.drop("category")
+        .join(categories, on="item", how="left", maintain_order="left")
+        .select("item", "title", pl.col("category").fill_null(""), "text")
+    )
 
 
 def keep_core(events: pl.DataFrame, k: int) -> pl.DataFrame:

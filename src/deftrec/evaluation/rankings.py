@@ -47,13 +47,13 @@ class Rankings:
 
 
 def ranking_frame(
-    interactions: Interactions, users: Sequence[Id], top_items: np.ndarray, scores: np.ndarray
+    interactions: Interactions, users: Sequence[Id] | pl.Series, top_items: np.ndarray, scores: np.ndarray
 ) -> pl.DataFrame:
     """One chunk of recommendations under external ids, as `write_rankings` takes them.
 
     Args:
         interactions: whose catalogue the item numbers belong to.
-        users: external ids. `n` of them
+        users: external ids, of the type of `interactions.users`. `n` of them
         top_items: item numbers, best first, -1 where a list has ended. `[n, K]`
         scores: `[n, K]`
     """
@@ -61,7 +61,7 @@ def ranking_frame(
     rows, places = np.nonzero(there)
     return pl.DataFrame(
         {
-            "user": pl.Series(list(users)).gather(rows),
+            "user": pl.Series(users, dtype=interactions.users.dtype).gather(rows),
             "item": interactions.catalogue["item"].gather(top_items[there]),
             "rank": (places + 1).astype(np.int32),
             "score": scores[there].astype(np.float64),
@@ -77,7 +77,7 @@ def write_rankings(path: str | Path, frames: Iterable[pl.DataFrame]) -> None:
         frames: columns `user`, `item`, `rank`, `score`; every chunk with the same types of ids.
 
     Raises:
-        DataError: there is no chunk at all, or one lacks a column.
+        DataError: there is no chunk at all, or one lacks a column or has other types of ids than the first.
     """
     source = iter(frames)
     first = next(source, None)
@@ -91,7 +91,11 @@ def write_rankings(path: str | Path, frames: Iterable[pl.DataFrame]) -> None:
     ) -> Iterator[pl.DataFrame]:
         try:
             for frame in chain([first], source):
-                yield _selected(frame, path)
+                chunk = _selected(frame, path)
+                if chunk.schema != schema:  # polars would panic
+                    found, wanted = (", ".join(map(str, one.dtypes()[:2])) for one in (chunk.schema, schema))
+                    raise DataError(f"{path}: ids of types {found} after {wanted}; give every chunk the same")
+                yield chunk
         except Exception as error:  # polars would bury it in the text of its own
             failures.append(error)
             raise

@@ -83,6 +83,13 @@ class Batcher(Generic[J, A]):
             await self._task
         self._thread.shutdown()
 
+    def between(self, work: Callable[[], object]) -> None:
+        """Have `work` called from the thread, after the batch that is worked on; at once where this is closed."""
+        if self._closing:
+            work()
+        else:
+            self._thread.submit(work)
+
     async def submit(self, job: J, seconds: float) -> tuple[A, float]:
         """The answer to `job`, and for how many seconds it waited to be worked on.
 

@@ -121,7 +121,7 @@ def _remove(engine: Engine, item: str) -> None:
 
 
 def _known_as(engine: Engine, item: str) -> str:
-    """The id in the run's form, as text: `007` is 7 where ids are numbers."""
+    """The id in the run's form, as text; `007` is refused where ids are numbers."""
     try:
         return str(conform(pl.Series([item]), engine.interactions.catalogue["item"], "the path", "item")[0])
     except DataError as error:

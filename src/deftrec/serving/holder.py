@@ -1,11 +1,14 @@
 """Which run is served, and what is served next: another run, or the same one with what came to it.
 
-Whatever comes next is made ready beside the present engine; requests that are under way keep the one they began with.
+Whatever comes next is made ready beside the present engine; requests that are under way keep the one they began with,
+which is closed after the last of them.
 """
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,6 +16,7 @@ from deftrec.errors import DeftRecError
 from deftrec.later import Stamp, overlay_stamp
 from deftrec.serving.batching import OverloadedError
 from deftrec.serving.engine import Engine
+from deftrec.serving.index import Index
 
 R = TypeVar("R")
 
@@ -38,10 +42,14 @@ class ModelHolder:
         engine: the first one.
         folder: whose directories are the runs that may be switched to.
         load: reads one of them.
+        close: closes an engine that no job needs any more, when the model is at rest.
     """
 
-    def __init__(self, engine: Engine, folder: Path, load: Callable[[Path], Engine]) -> None:
-        self.current, self.folder, self._load = engine, folder, load
+    def __init__(
+        self, engine: Engine, folder: Path, load: Callable[[Path], Engine], close: Callable[[Engine], None]
+    ) -> None:
+        self.current, self.folder, self._load, self._close = engine, folder, load, close
+        self._jobs: Counter[Index | None] = Counter()
         self._turn = asyncio.Lock()
         self._switching, self._changes = False, 0
         self._damaged: Stamp = None
@@ -62,10 +70,28 @@ class ModelHolder:
         self._switching = True
         try:
             async with self._turn:
-                self.current = await asyncio.to_thread(self._load, folder)
+                before, self.current = self.current, await asyncio.to_thread(self._load, folder)
+                self._close_unused(before)
                 return self.current
         finally:
             self._switching = False
+
+    @contextmanager
+    def working(self, engine: Engine) -> Iterator[None]:
+        """Inside the block a job of `engine` is under way; what it searches stays open, whatever is switched to."""
+        self._jobs[engine.index] += 1
+        try:
+            yield
+        finally:
+            self._jobs[engine.index] -= 1
+            self._close_unused(engine)
+
+    def _close_unused(self, engine: Engine) -> None:
+        """Close what was switched out and has no job left; a renewed engine has the index of the one before it."""
+        if not self._jobs[engine.index]:
+            del self._jobs[engine.index]
+            if engine.index is not self.current.index:
+                self._close(engine)
 
     async def renew(self) -> bool:
         """Serve what came to the present run since it was read, from whomever; whether anything did.

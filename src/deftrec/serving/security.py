@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
@@ -71,8 +71,18 @@ def _limit(service: Service, caller: str) -> None:
 def _refuse_other_sites(request: Request, local: bool) -> None:
     """Pages of other sites may not use the browser of somebody who can reach the service."""
     host = request.headers.get("host", "")
-    if local and urlsplit(f"//{host}").hostname not in LOCAL_NAMES:
+    named = _split(f"//{host}")
+    if local and (named is None or named.hostname not in LOCAL_NAMES):
         raise ProblemError(403, "other_host", "a service without keys answers to localhost and 127.0.0.1 alone")
     origin = request.headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc != host:
+    site = None if origin is None else _split(origin)
+    if origin is not None and (site is None or site.netloc != host):
         raise ProblemError(403, "other_site", "pages of other sites are not answered; call from the site itself")
+
+
+def _split(address: str) -> SplitResult | None:
+    """Its parts; None where it is malformed."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return None

@@ -51,7 +51,12 @@ class Service:
     def __init__(self, settings: Settings, engine: Engine, store: EventStore, keys: Keys | None = None) -> None:
         self.settings, self.store, self.keys = settings, store, keys
         self.threads = Threads(STORE_THREADS, settings.queue, settings.deadline)
-        self.holder = ModelHolder(engine, settings.run.resolve().parent, lambda folder: load_engine(folder, settings))
+        self.holder = ModelHolder(
+            engine,
+            settings.run.resolve().parent,
+            load=lambda folder: load_engine(folder, settings),
+            close=lambda old: self.batcher.between(old.close),
+        )
         self.limit = RateLimit(settings.rate, settings.burst)
         self.metrics = Metrics(lambda: len(self.batcher))
         self.batcher: Batcher[Job, Answer] = Batcher(
@@ -128,7 +133,8 @@ class Service:
             OverloadedError: too many wait, or the time is up.
         """
         limit = self.settings.deadline if seconds is None else min(seconds, self.settings.deadline)
-        answer, queued = await self.batcher.submit(job, limit)
+        with self.holder.working(job.engine):
+            answer, queued = await self.batcher.submit(job, limit)
         times = {"queue": queued, **answer.seconds}
         for stage, took in times.items():
             self.metrics.stages.labels(stage).observe(took)

@@ -46,8 +46,16 @@ class Place:
         return DataError(f"{self.file}: {self.describe(record)}, column {column!r}: {message}")
 
 
-def require(there: Iterable[str], wanted: Mapping[str, str], file: str) -> None:
-    """Check that every wanted column is there; `wanted` maps the role, which is its option's name, to the column.
+def require(
+    there: Iterable[str], wanted: Mapping[str, str], file: str, *, in_order: str | None = "--order-as-given"
+) -> None:
+    """Check that every wanted column is there.
+
+    Args:
+        there: the columns.
+        wanted: maps the role, which is its option's name, to the column.
+        file: as the user knows it.
+        in_order: the option that does without times; `None` where there is none.
 
     Raises:
         DataError: names the first one that is missing, those that are there, and the option that mends it.
@@ -58,8 +66,8 @@ def require(there: Iterable[str], wanted: Mapping[str, str], file: str) -> None:
             continue
         names = ", ".join(map(repr, there[:20])) + (", ..." if len(there) > 20 else "")
         mend = f"name the right one with --{role} COL"
-        if role == "time":
-            mend += ", or take the order of the rows with --order-as-given"
+        if role == "time" and in_order:
+            mend += f", or take the order of the rows with {in_order}"
         raise DataError(f"{file}: no column {column!r} for the {role}; it has {names or 'none'}; {mend}")
 
 
@@ -77,9 +85,23 @@ def ids(column: pl.Series, place: Place, records: pl.Series | None = None) -> pl
     Raises:
         DataError: an id is missing, empty, NaN or not whole.
     """
+    column = typed_ids(column, place, records)
+    if column.dtype != pl.String:
+        return column
+    _refuse(column.is_in(NOT_AN_ID), column, place, records, "is not an id")
+    return whole_numbers(column)
+
+
+def typed_ids(column: pl.Series, place: Place, records: pl.Series | None = None) -> pl.Series:
+    """External ids of the type they have: integers in 64 bits, whole floats as integers, all else as strings.
+
+    Raises:
+        DataError: an id is missing, empty, NaN or not whole.
+    """
     if column.dtype.is_nested() or column.dtype == pl.Boolean:
         raise DataError(f"{place.file}: column {column.name!r} holds {column.dtype}, which cannot be an id")
     if column.dtype.is_float():
+        # Beyond 2^53 a float no longer tells neighbouring integers apart.
         whole = column.is_finite() & (column == column.round(0)) & (column.abs() <= 2**53)
         _refuse(~whole.fill_null(False), column, place, records, "is not an id")
         return column.cast(pl.Int64)
@@ -87,9 +109,8 @@ def ids(column: pl.Series, place: Place, records: pl.Series | None = None) -> pl
         _refuse(column.is_null(), column, place, records, "is not an id")
         return column if column.dtype == pl.UInt64 else column.cast(pl.Int64)
     text = column.cast(pl.String)
-    missing = text.is_null() | (text == "") | text.is_in(NOT_AN_ID)
-    _refuse(missing.fill_null(True), column, place, records, "is not an id")
-    return whole_numbers(text)
+    _refuse(text.is_null() | (text == ""), column, place, records, "is not an id")
+    return text
 
 
 def whole_numbers(text: pl.Series) -> pl.Series:
@@ -107,6 +128,8 @@ def times(column: pl.Series, place: Place, records: pl.Series | None = None) -> 
     Raises:
         DataError: a value is missing, NaN, infinite, or neither a number nor a date.
     """
+    if column.dtype in (pl.Duration, pl.Time) or column.dtype.is_nested():
+        raise DataError(f"{place.file}: column {column.name!r} holds {column.dtype}, which is no moment in time")
     if column.dtype.is_temporal() or column.dtype.is_integer():
         _refuse(column.is_null(), column, place, records, "is not a time")
         return column

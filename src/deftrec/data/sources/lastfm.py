@@ -15,17 +15,19 @@ import polars as pl
 from deftrec.data.download import sha256_of
 from deftrec.data.prepare import Raw
 from deftrec.data.sources.base import About, RemoteFile, Source
-from deftrec.data.sources.columns import CATEGORY_SEPARATOR
 from deftrec.errors import DataError
 
 EARLIEST = 1_009_843_200_000
 """2002-01-01 in milliseconds, the year Last.fm was founded; the file has a few tags dated decades before."""
 
-TAGS_AN_ARTIST = 5
-
 
 class LastFM(Source):
-    """An interaction is the first time a user tagged an artist: the listening counts of the archive have no time."""
+    """An interaction is the first time a user tagged an artist: the listening counts of the archive have no time.
+
+    The tags themselves are the artists' categories. Those that a user gave to the artists leave-one-out asks them for,
+    their last two, are left out, since they came with the very interaction that is to be predicted. Under the temporal
+    split they are not all of the past.
+    """
 
     about: ClassVar[About] = About(  # type: ignore[misc]
         name="lastfm",
@@ -40,7 +42,7 @@ class LastFM(Source):
     )
 
     def read(self, files: Mapping[str, Path]) -> Raw:
-        """Read the archive; an artist's category is its most frequent tags. See `Source.read`."""
+        """Read the archive; `prepare` makes the categories of its tags. See `Source.read`."""
         (archive,) = files.values()
         try:
             with zipfile.ZipFile(archive) as content:
@@ -61,21 +63,17 @@ class LastFM(Source):
             .sort("userID", "artistID")
             .rename({"userID": "user", "artistID": "item", "timestamp": "time"})
         )
-        categories = (
-            tagged.join(tags, on="tagID")
-            .group_by("artistID", "tagValue")
-            .agg(pl.len().alias("times"))
-            .sort("artistID", "times", "tagValue", descending=[False, True, False])
-            .group_by("artistID", maintain_order=True)
-            .agg(pl.col("tagValue").head(TAGS_AN_ARTIST).str.join(CATEGORY_SEPARATOR).alias("category"))
+        items = artists.rename({"id": "item", "name": "title"})
+        called = tagged.join(tags, on="tagID").select(
+            pl.col("userID").alias("user"), pl.col("artistID").alias("item"), pl.col("tagValue").alias("tag")
         )
-        items = (
-            artists.rename({"id": "item", "name": "title"})
-            .join(categories.rename({"artistID": "item"}), on="item", how="left", maintain_order="left")
-            .with_columns(pl.col("category").fill_null(""))
-        )
-        notes = {"first_tag_per_user_and_artist": True, "tags_before_2002_dropped": tagged.height - possible.height}
-        return Raw(events, items, self.about.files[0].url, {archive.name: sha256_of(archive)}, notes)
+        notes = {
+            "first_tag_per_user_and_artist": True,
+            "tags_before_2002_dropped": tagged.height - possible.height,
+            "categories_without_tags_of_last_two_artists": True,
+        }
+        sha256 = {archive.name: sha256_of(archive)}
+        return Raw(events, items, self.about.files[0].url, sha256, notes, tags=called)
 
 
 def _table(content: zipfile.ZipFile, name: str) -> pl.DataFrame:

@@ -108,7 +108,7 @@ def read_events(path: str | Path, columns: Columns = Columns()) -> tuple[pl.Data
     """
     path = Path(path)
     wanted = {"user": columns.user, "item": columns.item, "time": columns.time or "time"}
-    frame, place = _read(path, format_of(path), wanted, columns.separator)
+    frame, place = _read(path, format_of(path), wanted, columns.separator, in_order=None)
     raw = _raw(frame, place, columns, None, path.name, {})
     return raw.events.select(frame["record"].alias("record"), "user", "item", "time"), place
 
@@ -132,8 +132,13 @@ def read_frame(frame: Any, columns: Columns = Columns(), *, items: Any = None, s
     return _raw(selected, place, columns, catalogue, source, {})
 
 
-def read_items(path: str | Path, columns: Columns) -> pl.DataFrame:
+def read_items(path: str | Path, columns: Columns, *, option: str = "--items-id") -> pl.DataFrame:
     """The items' table: `item` and any of `title`, `category`, `text`.
+
+    Args:
+        path: one row an item; its format goes by its name.
+        columns: which column is what.
+        option: what the caller calls the one that names the column of ids.
 
     Raises:
         DataError: as `read_tabular`.
@@ -141,11 +146,11 @@ def read_items(path: str | Path, columns: Columns) -> pl.DataFrame:
     path = Path(path)
     form = format_of(path)
     if form == "parquet":
-        return _catalogue(_scan_parquet(path).collect(), Place(str(path)), columns)
+        return _catalogue(_scan_parquet(path).collect(), Place(str(path)), columns, option)
     if form == "csv":
         file = TextFile(path, columns.separator if path.suffix != ".tsv" else "\t")
-        return _catalogue(file.read(file.columns), file.place, columns)
-    return _catalogue(_read_jsonl(path, None), _jsonl_place(path), columns)
+        return _catalogue(file.read(file.columns), file.place, columns, option)
+    return _catalogue(_read_jsonl(path, None), _jsonl_place(path), columns, option)
 
 
 def _raw(
@@ -163,20 +168,26 @@ def _raw(
     return Raw(events, items, source, sha256, times="clock" if columns.time is not None else "position")
 
 
-def _read(path: Path, form: TableFormat, wanted: dict[str, str], separator: str | None) -> tuple[pl.DataFrame, Place]:
+def _read(
+    path: Path,
+    form: TableFormat,
+    wanted: dict[str, str],
+    separator: str | None,
+    in_order: str | None = "--order-as-given",
+) -> tuple[pl.DataFrame, Place]:
     """The wanted columns and `record`, the number of each row in the file."""
     names = list(dict.fromkeys(wanted.values()))
     if not path.is_file():
         raise DataError(f"{path}: no such file")
     if form == "csv":
         file = TextFile(path, separator or ("\t" if ".tsv" in path.suffixes else None))
-        require(file.columns, wanted, str(path))
+        require(file.columns, wanted, str(path), in_order=in_order)
         return file.read(names), file.place
     if form == "jsonl":
-        require(_first_keys(path), wanted, str(path))
+        require(_first_keys(path), wanted, str(path), in_order=in_order)
         return _read_jsonl(path, names), _jsonl_place(path)
     scan = _scan_parquet(path)
-    require(scan.collect_schema().names(), wanted, str(path))
+    require(scan.collect_schema().names(), wanted, str(path), in_order=in_order)
     try:
         frame = scan.select(names).with_row_index("record").collect(engine="streaming")
     except pl.exceptions.PolarsError as error:
@@ -258,13 +269,13 @@ def _explain_jsonl(path: Path, error: Exception) -> DataError:
 # -- catalogue and frames --------------------------------------------------------------------------------------------
 
 
-def _catalogue(frame: pl.DataFrame, place: Place, columns: Columns) -> pl.DataFrame:
+def _catalogue(frame: pl.DataFrame, place: Place, columns: Columns, option: str = "--items-id") -> pl.DataFrame:
     candidates = [columns.catalogue_item] if columns.catalogue_item else [columns.item, "item", "item_id"]
     key = next((name for name in candidates if name in frame.columns), None)
     if key is None:
         raise DataError(
             f"{place.file}: no column {candidates[0]!r} with the items' ids; it has "
-            f"{', '.join(repr(name) for name in frame.columns if name != 'record')}; name it with --items-id COL"
+            f"{', '.join(repr(name) for name in frame.columns if name != 'record')}; name it with {option} COL"
         )
     record = frame["record"] if "record" in frame.columns else None
     parts = {"item": ids(frame[key], place, record)}

@@ -69,7 +69,7 @@ class TextFile:
         Lines with nothing in any column are left out. Missing values are null.
 
         Raises:
-            DataError: a line has more fields than the header, or there is no record at all.
+            DataError: a line has more fields than the header or a stray quote, or there is no record at all.
         """
         try:
             scan = pl.scan_csv(
@@ -112,10 +112,10 @@ class TextFile:
         with open_text(self.path) as lines:
             yield from self._reader(lines)
 
-    def _reader(self, lines: IO[str]) -> "_csv.Reader":
+    def _reader(self, lines: IO[str], strict: bool = False) -> "_csv.Reader":
         if self.quote is None:
             return csv.reader(lines, delimiter=self.separator, quoting=csv.QUOTE_NONE)
-        return csv.reader(lines, delimiter=self.separator, quotechar=self.quote)
+        return csv.reader(lines, delimiter=self.separator, quotechar=self.quote, strict=strict)
 
     def _line(self, record: int) -> int:
         """The line on which a record ends: a quoted text may hold line breaks, so counting is not enough."""
@@ -128,16 +128,26 @@ class TextFile:
 
     def _explain(self, error: Exception) -> DataError:
         """What polars stumbled over, with its line."""
+        begins = 1
         try:
-            for record, row in enumerate(self._rows(), start=-self.has_header):
-                if len(row) > len(self.columns):
-                    return DataError(
-                        f"{self.path}: line {self._line(record)}: {len(row)} fields where there are "
-                        f"{len(self.columns)} columns; quote a text that holds {self.separator!r}"
-                    )
+            with open_text(self.path) as lines:
+                reader = self._reader(lines, strict=True)
+                for row in reader:
+                    if len(row) > len(self.columns):
+                        return DataError(
+                            f"{self.path}: line {reader.line_num}: {len(row)} fields where there are "
+                            f"{len(self.columns)} columns; quote a text that holds {self.separator!r}"
+                        )
+                    begins = reader.line_num + 1
         except UnicodeDecodeError as undecodable:
             return self._not_utf8(undecodable)
-        except (csv.Error, OSError, EOFError) as broken:
+        except csv.Error as broken:
+            reason = str(broken).replace("\t", "\\t")
+            return DataError(
+                f"{self.path}: line {begins}: a stray quote, it seems ({reason}); quote a text that begins with one as "
+                'a whole, its quotes doubled: """Good"" he said"'
+            )
+        except (OSError, EOFError) as broken:
             return DataError(f"{self.path}: cannot be read ({broken})")
         return DataError(f"{self.path}: cannot be read ({str(error).splitlines()[0]})")
 

@@ -31,4 +31,4 @@ class Index(ABC):
         """
 
     def close(self) -> None:  # noqa: B027 - most hold nothing
-        """Let go of all connections."""
+        """Let go of all connections; whoever searches afterwards opens others."""

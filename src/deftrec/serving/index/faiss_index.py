@@ -13,6 +13,8 @@ PART = 8
 """Components that IVF-PQ keeps in one byte."""
 PROPOSED = 20
 """Compressed vectors that are looked at again for each that is asked for: the nearest of many near ones look alike."""
+GATHERED = 16 << 20
+"""Bytes of vectors that are looked at again at a time, however many a request hides."""
 LISTS = 16
 """Lists that are read at least, and their share of all where there are many: one in so many."""
 TRAINING = 39
@@ -82,9 +84,20 @@ class IvfPqIndex(Index):
         padded = np.zeros((len(queries), self._width), np.float32)
         padded[:, : queries.shape[1]] = queries
         _, proposed = self._index.search(padded, min(PROPOSED * count, len(self._vectors)))
-        near = np.einsum("nd,nmd->nm", queries, self._vectors[proposed])
-        if self._metric == "l2":
-            near -= np.square(self._vectors[proposed]).sum(-1) / 2
-        near[proposed < 0] = -np.inf
-        order = np.argsort(-near, axis=1, kind="stable")[:, :count]
-        return np.asarray(np.take_along_axis(proposed, order, axis=1), np.int64)
+        found = np.empty((len(queries), count), np.int64)
+        for row, query, numbers in zip(found, queries, proposed, strict=True):
+            near = self._near(query, numbers)
+            near[numbers < 0] = -np.inf
+            row[:] = numbers[np.argsort(-near, kind="stable")[:count]]
+        return found
+
+    def _near(self, query: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+        """How near the vectors `numbers` `[m]` are to `query` `[D]`, a part of them at a time. `[m]`"""
+        near = np.empty(len(numbers), np.float32)
+        part = max(1, GATHERED // self._vectors[0].nbytes)
+        for start in range(0, len(numbers), part):
+            some = self._vectors[numbers[start : start + part]]  # [part, D]
+            near[start : start + part] = np.einsum("d,md->m", query, some)
+            if self._metric == "l2":
+                near[start : start + part] -= np.square(some).sum(-1) / 2
+        return near

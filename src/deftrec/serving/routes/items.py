@@ -37,7 +37,8 @@ async def search(
 async def catalogue_map(service: TheService) -> Map:
     """Where items lie among the catalogue's latents."""
     engine = service.engine
-    return Map(items=[Item.of(engine, number) for number in engine.background()], shares=[*engine.plane.shares])
+    drawn = await asyncio.to_thread(engine.background)
+    return Map(items=[Item.of(engine, number) for number in drawn], shares=[*engine.plane.shares])
 
 
 @router.get("/v1/items/{item_id:path}/similar", dependencies=READ)

@@ -1,5 +1,6 @@
 """What is known of people, and its erasure."""
 
+import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
@@ -18,7 +19,7 @@ async def users(
     limit: Annotated[int, Query(ge=1, le=50)] = 20,
 ) -> Users:
     """Users of the run's data, to try it with; none that was erased."""
-    found = service.engine.users(q, limit)
+    found = await asyncio.to_thread(service.engine.users, q, limit)
     erased = await service.threads.call(service.store.erased, [user for user, _ in found])
     return Users(users=[User(user_id=user, items=items) for user, items in found if user not in erased])
 
