@@ -40,11 +40,14 @@ class Preferences:
         return [name for name, _ in counts.most_common(NAMED)]
 
     def wording(self, history: np.ndarray, target: int) -> tuple[int, ...]:
-        """Word pieces of what is to be said after `history` when `target` came next, the end of the text last."""
-        following = self.categories[target]
-        past = self._ids(", ".join(self.past(history)))
-        guess = self._ids(f"{SEPARATOR} next: {following[0]}") if following else ()
-        return (*(past + guess)[: self.options.max_tokens - 1], self.language.end)
+        """Word pieces of what is to be said after `history` when `target` came next, the end of the text last.
+
+        Where it is too long, less is said of the past.
+        """
+        following, room = self.categories[target], self.options.max_tokens - 1
+        guess = self._ids(f"{SEPARATOR} next: {following[0]}")[:room] if following else ()
+        past = self._ids(", ".join(self.past(history)))[: room - len(guess)]
+        return (*past, *guess, self.language.end)
 
     def _ids(self, text: str) -> tuple[int, ...]:
         return tuple(self.language.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"])
