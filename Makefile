@@ -33,8 +33,8 @@ serve: $(VENV)/.serve  ## the demo's run over HTTP, with a page at http://127.0.
 
 benchmark: $(VENV)/.demo  ## DeftRec beside its peers on the data directories of DATA="A B", with intervals (about an hour)
 	@for data in $(DATA); do test -f $$data/meta.json || { \
-	  echo "$$data: no data directory; import the authors' files first:" \
-	    "$(BIN)/deftrec data import PATH --format reference --to $$data" >&2; exit 1; }; done
+	  echo "$$data: no data directory; fetch it first:" \
+	    "$(BIN)/deftrec data fetch $$(basename $$data) --to $$data" >&2; exit 1; }; done
 	@printf '%s\n' $(DATA) | OMP_NUM_THREADS=1 xargs -P 2 -I DIR sh -c '$(BIN)/deftrec benchmark --data DIR \
 	  --out $(REPORTS)/$$(basename DIR) --seeds $(SEEDS) --peer-seeds $(PEER_SEEDS) --budget $(BUDGET) $(BENCHMARK_FLAGS)'
 

@@ -17,6 +17,7 @@ from deftrec.data.sources.base import About, RemoteFile
 from deftrec.data.sources.lastfm import LastFM
 from deftrec.data.sources.movielens import MovieLens1M, MovieLens32M, MovieLens100K, MovieLensLatestSmall
 from deftrec.data.sources.recbole import read_recbole
+from deftrec.data.sources.reference import read_reference
 from deftrec.data.sources.registry import abouts, source_named, sources
 from deftrec.errors import DataError, DownloadError
 
@@ -286,7 +287,16 @@ def test_every_source_says_what_it_is() -> None:
     known = list(abouts())
     names = [about.name for about in known]
     assert len(set(names)) == len(names)
-    assert {"ml-100k", "ml-1m", "ml-latest-small", "ml-32m", "lastfm", "amazon-2014/Beauty"} <= set(names)
+    assert {
+        "ml-100k",
+        "ml-1m",
+        "ml-latest-small",
+        "ml-32m",
+        "lastfm-2k",
+        "lastfm",
+        "ml1m",
+        "amazon-2014/Beauty",
+    } <= set(names)
     assert len([name for name in names if name.startswith("amazon-2014/") and not name.endswith("/raw")]) == 24
     for about in known:
         assert all((about.title, about.size, about.licence, about.citation, about.domain))
@@ -294,12 +304,29 @@ def test_every_source_says_what_it_is() -> None:
         assert all(file.url.startswith("https://") and "{" not in file.url for file in about.files)
 
 
+def test_the_authors_data_are_what_their_copies_import_as(tmp_path: Path) -> None:
+    folder = tmp_path / "lastfm"
+    folder.mkdir()
+    (folder / "train.txt").write_text("0 0 1\n1 1 2\n")
+    (folder / "test.txt").write_text("0 0 1 2\n1 1 2 0\n")
+    (folder / "item_list.txt").write_text('org_id remap_id title\n9 0 "A B"\n8 1 C\n7 2 D\n')
+    (folder / "user_list.txt").write_text("org_id remap_id\nx 0\ny 1\n")
+    source = source_named("lastfm")
+    files = {file.name: folder / file.name for file in source.about.files}
+    assert all(file.is_file() for file in files.values())
+    assert {str(file.checksum)[:7] for file in source.about.files} == {"sha256:"}
+    assert len({file.place.parent for file in source.about.files}) == 1, "`read` takes them for one directory"
+    fetched, imported = source.read(files), read_reference(folder)
+    assert fetched.events.equals(imported.events)
+    assert (fetched.source, fetched.sha256) == ("reference:lastfm", imported.sha256)
+
+
 def test_names_are_found_and_guessed() -> None:
     assert source_named("ML-100K").about.name == "ml-100k"
     assert source_named("amazon-2018/software/5-core").about.name == "amazon-2018/Software"
     with pytest.raises(DataError, match="did you mean ml-100k"):
         source_named("ml100k")
-    assert len(list(sources())) == 5 + 2 * (24 + 29 + 34)
+    assert len(list(sources())) == 5 + 4 + 2 * (24 + 29 + 34)
 
 
 class _Local(base.Source):

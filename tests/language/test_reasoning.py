@@ -60,6 +60,8 @@ def test_what_is_said_of_a_history(language: PretrainedLanguageModel) -> None:
     assert spelt(language, preferences.wording(np.array([0]), 3)) == "red"  # the next item has no category
     short = Preferences(CATEGORIES, language, ReasoningOptions(weight=0.1, max_tokens=2))
     assert len(short.wording(np.array([0, 2]), 1)) == 2
+    tight = Preferences(CATEGORIES, language, ReasoningOptions(weight=0.1, max_tokens=len(ids) - 1))
+    assert spelt(language, tight.wording(np.array([0, 0, 2]), 1)).endswith("nextgreen")  # the past is cut, not the guess
 
 
 def spelt(language: PretrainedLanguageModel, ids: Sequence[int]) -> str:

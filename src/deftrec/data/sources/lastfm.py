@@ -30,7 +30,7 @@ class LastFM(Source):
     """
 
     about: ClassVar[About] = About(  # type: ignore[misc]
-        name="lastfm",
+        name="lastfm-2k",
         title="Last.fm 2K (HetRec 2011)",
         size="186,479 tag assignments, 1,892 users, 17,632 artists; 2.6 MB",
         licence="non-commercial use (readme of the archive)",

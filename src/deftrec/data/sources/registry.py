@@ -4,6 +4,7 @@ import difflib
 from collections.abc import Iterator
 
 from deftrec.data.sources.amazon import RELEASES, Amazon
+from deftrec.data.sources.authors import AUTHORS
 from deftrec.data.sources.base import About, Source
 from deftrec.data.sources.lastfm import LastFM
 from deftrec.data.sources.movielens import MovieLens1M, MovieLens32M, MovieLens100K, MovieLensLatestSmall
@@ -16,6 +17,7 @@ def sources() -> Iterator[Source]:
     """Every source, the many Amazon categories each by itself."""
     for single in _SINGLE:
         yield single()
+    yield from AUTHORS
     for release in RELEASES.values():
         for category in sorted(release.categories):
             yield Amazon(release, category)
