@@ -1,0 +1,85 @@
+"""`deftrec options`: everything that `--set` and a recipe can say, with what it is set to and what it means."""
+
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, get_args, get_origin
+
+import typer
+from rich import box
+from rich.table import Table
+
+from deftrec.cli.console import output
+from deftrec.cli.options import Json
+from deftrec.errors import ConfigError
+
+if TYPE_CHECKING:
+    from deftrec.config import Options
+
+
+class Option(NamedTuple):
+    """One option of a recipe.
+
+    Attributes:
+        name: as `--set` takes it.
+        value: what the recipe says.
+        choices: words that it may be; none where it is a number, a text or a list.
+        about: what it means; empty where its name says it.
+    """
+
+    name: str
+    value: Any
+    choices: tuple[str, ...]
+    about: str
+
+
+def options(
+    part: Annotated[str, typer.Argument(help="Show those alone whose name contains this.", metavar="PART")] = "",
+    recipe: Annotated[
+        str, typer.Option(help="Whose values are shown: the name of a recipe that is shipped, or a YAML file.")
+    ] = "default",
+    as_json: Json = False,
+) -> None:
+    """Show every option of a recipe, its value and its meaning, and which recipes are shipped.
+
+    Example: deftrec options retrieval --recipe default
+    """
+    from deftrec.recipe import load_recipe, shipped_recipes
+
+    found = [one for one in _options(load_recipe(recipe)) if part in one.name]
+    if not found:
+        raise ConfigError(f"no option of recipe {recipe} has {part!r} in its name; 'deftrec options' shows them all")
+    if as_json:
+        print(json.dumps([one._asdict() for one in found], indent=2))
+        return
+    table = Table(box=box.SIMPLE, pad_edge=False)
+    table.add_column("option", no_wrap=True)
+    table.add_column(recipe, overflow="fold", max_width=24)
+    table.add_column("meaning", overflow="fold")
+    for one in found:
+        value = one.value if isinstance(one.value, str) else json.dumps(one.value)
+        words = f"{'one of' if len(one.choices) > 1 else 'or'} {', '.join(one.choices)}" if one.choices else ""
+        table.add_row(one.name, value, "; ".join(filter(None, [one.about, words])))
+    output().print(table, markup=False)
+    print(f"recipes: {', '.join(shipped_recipes())}")
+
+
+def _options(group: "Options", prefix: str = "") -> Iterator[Option]:
+    from deftrec.config import Options
+
+    values = group.model_dump(mode="json")
+    for name, field in type(group).model_fields.items():
+        inner = getattr(group, name)
+        if isinstance(inner, Options):
+            yield from _options(inner, f"{prefix}{name}.")
+        else:
+            choices = tuple(_words(field.annotation))
+            yield Option(prefix + name, values[name], choices, field.description or "")
+
+
+def _words(annotation: Any) -> Iterator[str]:
+    """The words that a value may be, in all parts of its type."""
+    if get_origin(annotation) is Literal:
+        yield from (word for word in get_args(annotation) if isinstance(word, str))
+    else:
+        for inner in get_args(annotation):
+            yield from _words(inner)
