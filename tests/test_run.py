@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from deftrec import Interactions, Recommender
 from deftrec import run as module
 from deftrec.errors import DataError, DeftRecError
-from deftrec.run import Request, begin_run
+from deftrec.run import Request, begin_run, training_in
 from toy import ring, tiny_bert, tiny_config
 
 
@@ -127,6 +127,49 @@ def test_resuming_makes_the_data_whole_again(name: str, tmp_path: Path) -> None:
         (folder / "data" / name).unlink() if half is None else (folder / "data" / name).write_bytes(half)
         begin_run(folder, request, data, resume=True)
         assert Interactions.load(folder / "data").fingerprint == data.fingerprint
+
+
+def test_one_training_at_a_time_is_in_a_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, data = tmp_path / "run", ring(users=8)
+    request = Request(config=tiny_config(), fingerprint=data.fingerprint, refit=False)
+    with training_in(folder, request, data, resume=False):
+        for resume in (False, True):
+            with (
+                pytest.raises(DeftRecError, match="run is being trained by another process"),
+                training_in(folder, request, data, resume),
+            ):
+                pass
+        assert {path.name for path in folder.iterdir()} == {"request.json", "data"}
+        with monkeypatch.context() as patched:
+            patched.setattr(module, "fcntl", None)
+            with training_in(folder, request, data, resume=True):
+                pass
+    with training_in(folder, request, data, resume=True):
+        pass
+
+
+def failed_start(folder: Path, request: Request, data: Interactions, resume: bool, left: str) -> None:
+    """Begin a training that leaves a file and fails."""
+    with training_in(folder, request, data, resume):
+        (folder / left).parent.mkdir(parents=True, exist_ok=True)
+        (folder / left).touch()
+        raise DataError("the split")
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_start_that_failed_is_undone_unless_a_stage_has_left_something(there: bool, tmp_path: Path) -> None:
+    folder, data = tmp_path / "run", ring(users=8)
+    request = Request(config=tiny_config(), fingerprint=data.fingerprint, refit=False)
+    if there:
+        folder.mkdir()
+    with pytest.raises(DataError):
+        failed_start(folder, request, data, False, "logs/metrics.jsonl")
+    assert folder.exists() == there
+    assert not there or not list(folder.iterdir())
+    for resume in (False, True):
+        with pytest.raises(DataError):
+            failed_start(folder, request, data, resume, "work/checkpoints/joint/state.safetensors")
+        assert {path.name for path in folder.iterdir()} == {"request.json", "data", "work"}
 
 
 @pytest.mark.parametrize("tuning", ["frozen", "lora"])

@@ -1,6 +1,7 @@
 """Recipes: a YAML file (or its name) and `--set` overrides become a `Config`; `auto` becomes a number."""
 
 import contextlib
+import copy
 import difflib
 from pathlib import Path
 from typing import Any, TypeVar
@@ -35,7 +36,7 @@ def load_recipe(name_or_path: str, overrides: list[str] | None = None) -> Config
         ConfigError: no such recipe, not YAML, an unknown key (the nearest valid one is named) or an invalid value.
     """
     path = Path(name_or_path)
-    if path.suffix not in {".yaml", ".yml"}:
+    if path.suffix not in {".yaml", ".yml"} and path.name == name_or_path:
         path = recipes_folder() / f"{path.name}.yaml"
     if not path.is_file():
         names = ", ".join(shipped_recipes())
@@ -46,9 +47,14 @@ def load_recipe(name_or_path: str, overrides: list[str] | None = None) -> Config
         raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: a recipe is a mapping of options, not {type(values).__name__}")
-    for override in overrides or []:
-        _apply(values, override)
-    return build_config(values, str(path))
+    changed = copy.deepcopy(values)
+    try:
+        for override in overrides or []:
+            _apply(changed, override)
+        return build_config(changed, "--set")
+    except ConfigError:
+        build_config(values, str(path))  # says so where the recipe itself is at fault
+        raise
 
 
 def overridden(config: Config, overrides: list[str] | None) -> Config:
@@ -80,6 +86,14 @@ def build_config(values: dict[str, Any], source: str) -> Config:
             near = difflib.get_close_matches(key, sorted(known), n=1, cutoff=0.0)
             raise ConfigError(f"{source}: unknown option {key!r}; did you mean {near[0]!r}?") from error
         key = _known_part(problem["loc"], known)
+        if problem["type"] in {"model_type", "model_attributes_type"}:
+            given = "" if problem["input"] is None else f", not {problem['input']!r}"
+            raise ConfigError(f"{source}: {key} is a group of options{given}") from error
+        if problem["type"] == "union_tag_not_found":
+            raise ConfigError(f"{source}: {key} needs kind: nano or kind: pretrained") from error
+        if problem["type"] == "union_tag_invalid":
+            kinds, kind = problem["ctx"]["expected_tags"], problem["ctx"]["tag"]
+            raise ConfigError(f"{source}: option '{key}.kind': should be one of {kinds}, not {kind!r}") from error
         where = f"option {key!r}: " if key else ""
         # Each member of a union complains for itself.
         problems = [one["msg"] for one in error.errors() if _known_part(one["loc"], known) == key]

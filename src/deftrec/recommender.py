@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +27,7 @@ from deftrec.later import Capabilities, Overlay, merge, read_overlay, start_of, 
 from deftrec.progress import Progress, Silent
 from deftrec.recommendation import Explanation, Mover, Recommendation, Source
 from deftrec.retrieval import Found, Retriever, fast_queries, generate_queries, generate_texts, top
-from deftrec.run import Request, Run, RunInfo, begin_run, load_run, save_run
+from deftrec.run import Request, Run, RunInfo, begin_run, load_run, save_run, training_in
 from deftrec.training.log import TrainingLog
 from deftrec.training.pipeline import Fitted, Pipeline
 from deftrec.training.team import Team
@@ -128,7 +129,8 @@ class Recommender:
             start: go on from its weights (`config.fine_tuning`), by default with its options.
 
         Raises:
-            DeftRecError: `out` holds another run, or nothing that could be resumed; the data cannot be split.
+            DeftRecError: `out` holds another run, nothing that could be resumed, or one that another process trains;
+                the data cannot be split.
         """
         config = config or (Config() if start is None else start.config)
         folder = None if out is None else Path(out)
@@ -141,36 +143,38 @@ class Recommender:
         )
         device = device or default_device()
         team = Team.on(device)
-        if folder is not None:
-            team.told(lambda: begin_run(folder, request, interactions, resume))
-        elif resume:
+        if folder is None and resume:
             raise ConfigError("resume needs the run directory: give out")
-        log = TrainingLog(None if folder is None or not team.leads else folder / "logs")
-        pipeline = Pipeline(
-            interactions,
-            config,
-            work=None if folder is None else folder / "work",
-            log=log,
-            resume=resume,
-            device=device,
-            progress=progress if progress is not None and team.leads else Silent(),
-            shared=None if shared is None else Path(shared),
-            start=begun,
-            team=team,
-        )
 
         def trained(fitted: Fitted) -> "Recommender":
             info, scaling = RunInfo.of(fitted, interactions), fitted.features.scaling
             return cls(Run(interactions, fitted.config, info, fitted.model, fitted.prior, fitted.match, scaling))
 
-        recommender = trained(
-            pipeline.run(refit, None if on_train is None else lambda fitted: on_train(trained(fitted)))
-        )
-        log.close()
-        if folder is not None:
-            team.told(lambda: recommender._save(folder))
-            if team.leads:
-                shutil.rmtree(folder / "work", ignore_errors=True)
+        with ExitStack() as block:
+            if folder is not None:
+                team.told(lambda: block.enter_context(training_in(folder, request, interactions, resume)))
+            log = block.enter_context(
+                closing(TrainingLog(None if folder is None or not team.leads else folder / "logs"))
+            )
+            pipeline = Pipeline(
+                interactions,
+                config,
+                work=None if folder is None else folder / "work",
+                log=log,
+                resume=resume,
+                device=device,
+                progress=progress if progress is not None and team.leads else Silent(),
+                shared=None if shared is None else Path(shared),
+                start=begun,
+                team=team,
+            )
+            recommender = trained(
+                pipeline.run(refit, None if on_train is None else lambda fitted: on_train(trained(fitted)))
+            )
+            if folder is not None:
+                team.told(lambda: recommender._save(folder))
+                if team.leads:
+                    shutil.rmtree(folder / "work", ignore_errors=True)
         return recommender
 
     def save(self, directory: str | Path) -> None:

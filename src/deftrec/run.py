@@ -15,9 +15,12 @@ overlay.safetensors  what came after training (`deftrec.later`); everything else
 
 import hashlib
 import json
+import os
 import platform
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -43,6 +46,11 @@ from deftrec.training.exposure import Exposure
 from deftrec.training.fusion import PriorChoice, TextChoice
 from deftrec.training.pipeline import Fitted
 from deftrec.training.start import Provenance
+
+try:
+    import fcntl
+except ImportError:  # a system that has no such locks
+    fcntl = None  # type: ignore[assignment]
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -154,6 +162,53 @@ class Run:
     prior: LinearPrior | None = None
     match: TextMatch | None = None
     scaling: Scaling | None = None
+
+
+@contextmanager
+def training_in(folder: Path, request: Request, interactions: Interactions, resume: bool) -> Iterator[None]:
+    """`begin_run`, and inside the block nobody else trains in `folder`.
+
+    A beginning that fails before a stage has left anything is undone: there is nothing to resume, and other options
+    find the place free.
+
+    Raises:
+        DeftRecError: another process trains there; or as `begin_run`.
+    """
+    made = not resume and not folder.exists()
+    if made:
+        folder.mkdir(parents=True, exist_ok=True)
+    with _alone(folder):
+        begin_run(folder, request, interactions, resume)
+        try:
+            yield
+        except Exception:
+            if not resume and not any(folder.rglob("*.safetensors")):
+                for name in ("work", "logs", "data"):
+                    shutil.rmtree(folder / name, ignore_errors=True)
+                (folder / "request.json").unlink(missing_ok=True)
+                if made:
+                    with suppress(OSError):  # somebody has put something else there
+                        folder.rmdir()
+            raise
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold a directory against other trainings, where it can be locked; the lock dies with its process."""
+    if fcntl is None or not folder.is_dir():
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DeftRecError(f"{folder} is being trained by another process; wait for it, or end it") from None
+        except OSError:  # a file system that locks no directories
+            pass
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def begin_run(folder: Path, request: Request, interactions: Interactions, resume: bool) -> None:

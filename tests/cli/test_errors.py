@@ -4,11 +4,13 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from calling import TINY, Call
 
+from deftrec import Interactions
 from deftrec.recipe import shipped_recipes
 
 VERBS = ["train", "update", "evaluate", "recommend", "similar", "benchmark", "unseen", "doctor", "demo"]
@@ -42,11 +44,20 @@ def test_help_and_version_of_all(deftrec: Call) -> None:
         (["recommend", "{run}", "--user", "u", "--all-users"], 1, "give one of"),
         (["recommend", "{run}", "--all-users"], 1, "--all-users and --out PATH go together"),
         (["recommend", "{run}", "--user", "u", "-k", "0"], 2, "-k"),
-        (["similar", "{run}", "--item", "nothing"], 1, "item 'nothing'"),
+        (["recommend", "{run}", "--history", "nothing"], 1, "a new item is added to a run with 'deftrec items add'"),
+        (
+            ["recommend", "{run}", "--all-users", "--out", "{tmp}/all.csv"],
+            1,
+            "name a file FILE.parquet, or a directory",
+        ),
+        (["similar", "{run}", "--item", "nothing"], 1, "error: item 'nothing' is not in the catalogue of ring\n"),
         (["evaluate", "{tmp}/absent"], 1, "no run.json; give the directory that 'deftrec train --out' wrote"),
         (["evaluate", "{tmp}/absent", "--rankings", "x"], 1, "no config.json"),
         (["evaluate", "{run}", "--rankings", "{tmp}/absent.parquet"], 1, "no such file"),
         (["evaluate", "{run}", "--split", "training"], 2, "--split"),
+        (["evaluate", "{run}", "--json"], 2, "requires an argument. (deftrec evaluate --help says more)"),
+        (["data", "import", "x", "--to"], 2, "(deftrec data import --help says more)"),
+        (["--to"], 2, "(deftrec --help says more)"),
         (["train", "--data", "{data}", "--out", "{run}"], 1, "not empty"),
         (["train", "--data", "{data}", "--out", "{tmp}/r", "--set", "training.epoch=3"], 1, "'training.epochs'"),
         (["train", "--data", "{data}", "--out", "{tmp}/r", "--set", "training.epochs"], 1, "write key=value"),
@@ -71,12 +82,21 @@ def test_an_error_is_one_line(
 ) -> None:
     said = deftrec(*(word.format(run=run, data=data, tmp=tmp_path) for word in words))
     assert said.code == code
-    *_, last = said.err.splitlines()
+    *_, last = said.err.splitlines(keepends=True)
     assert last.startswith("error: ")
     assert message in last
     assert "Traceback" not in said.err
     assert said.out == ""
     assert data.is_dir()
+
+
+def test_a_start_that_fails_does_not_block_the_corrected_command(deftrec: Call, data: Path, tmp_path: Path) -> None:
+    timed = Interactions.load(data)
+    replace(timed, meta=timed.meta.model_copy(update={"times": "position"})).save(tmp_path / "data")
+    words = ["train", "--data", tmp_path / "data", "--out", tmp_path / "run", *TINY]
+    assert "temporal" in deftrec(*words, "--set", "data.split=temporal").err
+    assert not (tmp_path / "run").exists()
+    assert deftrec(*words).code == 0
 
 
 def test_an_unfinished_run_says_how_to_go_on(deftrec: Call, tmp_path: Path) -> None:

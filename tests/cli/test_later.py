@@ -68,7 +68,8 @@ def test_an_update_counts_at_once(deftrec: Call, copy: Path, tmp_path: Path) -> 
         (["update", "{run}", "--events", "{tmp}/items.csv"], "no column 'user'"),
         (["update", "{tmp}", "--events", "{tmp}/events.csv"], "no run.json"),
         (["items", "add", "{run}", "--items", "{tmp}/items.csv"], "train with text.encoder minilm"),
-        (["items", "remove", "{run}", "--items", "strange"], "item 'strange'"),
+        (["items", "remove", "{run}", "--items", "strange"], "error: item 'strange' is not in the catalogue of ring\n"),
+        (["items", "add", "{worded}", "--items", "{tmp}/empty.csv"], "empty.csv: no items; the file is empty"),
         (["items", "remove", "{run}", "--items", ""], "names no item"),
         (["items", "remove", "{run}", "--items", '"lamp'], "--items '\"lamp': not a comma-separated list"),
         (["items", "remove", "{run}", "--items", "{tmp}/plain.csv"], "name it with --item COL"),
@@ -81,7 +82,7 @@ def test_an_update_counts_at_once(deftrec: Call, copy: Path, tmp_path: Path) -> 
         ),
         (
             ["train", "--from", "{run}", "--data", "{data}", "--out", "{tmp}/r", "--set", "language.layers=2"],
-            "build another model than the run to start from",
+            "build another model than the run to start from; change only how it is trained",
         ),
     ],
 )
@@ -90,6 +91,7 @@ def test_errors_name_the_row_and_the_mend(
 ) -> None:
     (tmp_path / "events.csv").write_text("user,item,time\nnew,i/101,1\n\nnew,strange,2\n")
     (tmp_path / "plain.csv").write_text("id,title\nfine,number 1\n")
+    (tmp_path / "empty.csv").touch()
     (tmp_path / "items.csv").write_text("item,title\nfine,number 1\nbare,\n")
     said = deftrec(*(word.format(run=run, worded=worded, data=data, tmp=tmp_path) for word in words))
     assert said.code == 1

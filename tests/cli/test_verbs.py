@@ -8,7 +8,7 @@ import pytest
 from calling import TINY, Call
 
 from deftrec import Interactions
-from deftrec.cli import options
+from deftrec.cli.options import split_ids
 
 RESULT_KEYS = {"dataset", "split", "seen", "fit", "users", "metrics", "ci95"}
 
@@ -148,12 +148,24 @@ def test_an_empty_history_gets_what_is_popular(deftrec: Call, run: Path) -> None
 def test_recommend_to_everybody(deftrec: Call, run: Path, tmp_path: Path) -> None:
     said = deftrec("recommend", run, "--all-users", "--out", tmp_path / "all.parquet", "-k", 4)
     assert said.code == 0, said.err
+    assert said.out == f"{tmp_path / 'all.parquet'}: up to 4 items for each of 60 users\n"
     table = pl.read_parquet(tmp_path / "all.parquet")
     assert table.columns == ["user", "item", "rank", "score"]
     assert table.height == 60 * 4
     user = table["user"][0]
     alone = json.loads(deftrec("recommend", run, "--user", user, "-k", 4, "--json").out)
     assert [one["item"] for one in alone["recommendations"]] == table.filter(pl.col("user") == user)["item"].to_list()
+
+
+@pytest.mark.parametrize(("split", "last"), [("test", "last item"), ("validation", "last two items")])
+def test_rankings_after_the_whole_history_are_warned_of(
+    deftrec: Call, run: Path, tmp_path: Path, split: str, last: str
+) -> None:
+    assert deftrec("recommend", run, "--all-users", "--out", tmp_path / "all.parquet", "-k", 24).code == 0
+    said = deftrec("evaluate", run, "--rankings", tmp_path / "all.parquet", "--split", split)
+    assert said.code == 0
+    expected = f"warning: no target is in any list: for {split}, rank after all but each user's {last}"
+    assert said.err.splitlines()[-1] == expected
 
 
 def test_similar(deftrec: Call, run: Path) -> None:
@@ -175,4 +187,4 @@ def test_similar(deftrec: Call, run: Path) -> None:
     ],
 )
 def test_histories_are_read_as_csv(text: str, items: list[str]) -> None:
-    assert options.split_ids(text) == items
+    assert split_ids(text) == items

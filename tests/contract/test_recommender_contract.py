@@ -67,6 +67,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "language": {"kind": "pretrained", "model": BERT, "prompts": (PROMPT, "next : {history}"), "titles": 2}
         | {"reasoning": {"weight": 0.1, "max_tokens": 8, "alone_epochs": 2}},
         "retrieval": {"prior": {"kind": "none"}, "text": {"match": "overlap"}},
+        "training": {"epochs": 30, "patience": 30},
     },
     "reasoning": {
         "language": {"kind": "pretrained", "model": BERT, "prompts": (PROMPT,), "condition": "reasoning"}

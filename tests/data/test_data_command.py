@@ -54,7 +54,10 @@ def test_import_and_describe(events: Path, tmp_path: Path) -> None:
         "import", events, *COLUMNS, "--items", items, "--items-id", "id", "--title", "label", "--domain", "goods",
         "--to", target,
     )  # fmt: skip
-    assert "2 users, 2 items, 3 interactions (1 duplicates dropped, 1 items without title)" in result.stdout
+    assert (
+        "2 users, 2 items, 3 interactions (1 duplicates dropped, 1 items without title, words for 1 of 2 items)"
+        in result.stdout
+    )
     assert "reading" in result.stderr
     interactions = Interactions.load(target)
     assert interactions.history("u1") == ["i2", "i1"]
@@ -107,10 +110,20 @@ def test_import_guesses_directories(tmp_path: Path) -> None:
         (["{events}", *COLUMNS, "--format", "parquet"], "not a Parquet file"),
         (["{tmp}"], "neither test.txt nor a .inter file"),
         (["{tmp}/absent"], "no such file"),
-        (["{tmp}", "--format", "reference", "--user", "x"], "no columns to name"),
+        (["{tmp}", "--format", "reference", "--user", "x"], "no columns to name.*; leave out --user$"),
+        (["{tmp}", "--format", "reference", "--order-as-given"], "leave out --order-as-given$"),
+        (
+            ["{tmp}", "--format", "reference", "--items", "no.csv", "--title", "t", "--separator", ","],
+            "leave out --items, --title, --separator$",
+        ),
+        (["{tmp}/x.inter", "--format", "recbole", "--items", "no.csv"], r"in a \.item file .*; leave out --items$"),
+        (["{events}", *COLUMNS, "--title", "label"], "without --items FILE .*; leave out --title$"),
+        (["{events}", *COLUMNS, "--order-as-given"], "give either --time COL or --order-as-given"),
+        (["{events}", *COLUMNS, "--items", "{tmp}/goods.csv"], r"goods\.csv: none of its ids is one of the 2 items"),
     ],
 )
 def test_errors_are_for_the_user(arguments: list[str], message: str, events: Path, tmp_path: Path) -> None:
+    (tmp_path / "goods.csv").write_text("item,title\nlamp,Lamp\n")
     filled = [one.format(events=events, tmp=tmp_path) for one in arguments]
     result = run("import", *filled, "--to", tmp_path / "new")
     assert result.exit_code == 1

@@ -142,6 +142,8 @@ def test_numbers_and_strings_of_numbers_are_one_id() -> None:
     assert interactions.history("17") == interactions.history(17) == [5]
     with pytest.raises(DataError, match=r"item 6 \(number 2 of the list\) is not in the catalogue"):
         interactions.item_numbers([5, 6])
+    with pytest.raises(DataError, match=r"^item 6 is not in the catalogue of unnamed$"):
+        interactions.item_numbers([6])
     with pytest.raises(DataError, match="user 18 is not among the 1 users"):
         interactions.history(18)
 

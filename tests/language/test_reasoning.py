@@ -61,7 +61,7 @@ def test_what_is_said_of_a_history(language: PretrainedLanguageModel) -> None:
     short = Preferences(CATEGORIES, language, ReasoningOptions(weight=0.1, max_tokens=2))
     assert len(short.wording(np.array([0, 2]), 1)) == 2
     tight = Preferences(CATEGORIES, language, ReasoningOptions(weight=0.1, max_tokens=len(ids) - 1))
-    assert spelt(language, tight.wording(np.array([0, 0, 2]), 1)).endswith("nextgreen")  # the past is cut, not the guess
+    assert spelt(language, tight.wording(np.array([0, 0, 2]), 1)).endswith("nextgreen")  # not the guess is cut
 
 
 def spelt(language: PretrainedLanguageModel, ids: Sequence[int]) -> str:

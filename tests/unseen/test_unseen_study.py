@@ -7,10 +7,11 @@ import pytest
 from worded_ring import worded_ring
 
 from deftrec.cli import main
+from deftrec.cli.unseen import _table
 from deftrec.errors import ConfigError
 from deftrec.progress import Silent
 from deftrec.unseen import ROWS, UnseenStudy, hold_out
-from deftrec.unseen.result import Baseline, Compared, Row, verdicts
+from deftrec.unseen.result import Baseline, Compared, Row, UnseenResult, verdicts
 from toy import tiny_bert, tiny_config
 
 SETTINGS = """
@@ -74,3 +75,14 @@ def test_verdicts_take_the_better_baseline() -> None:
     found = verdicts(row, baselines, compared)
     assert [one.holds for one in found] == [True, False, False]
     assert found[1].found == pytest.approx(0.3 / 0.11)
+
+
+@pytest.mark.parametrize(("high", "said"), [(2.5, "1.585 (1.58 to 2.50)"), (1e12, "1.585 (1.58, no upper bound)")])
+def test_a_ratio_to_next_to_nothing_has_no_upper_bound(high: float, said: str) -> None:
+    compared = Compared(first=1.0, second=0.63, value=1.585, ci95=(1.58, high), cases=3)
+    row = Row.model_construct(
+        name="recipe", users=compared, items_hr50=0.3, items_ci95=(0.2, 0.4), items_hr50_latent=0.3, seen_items=0.1,
+        seen_items_alone=0.1,
+    )  # fmt: skip
+    table = _table(UnseenResult.model_construct(rows=[row]))
+    assert list(table.columns[2].cells) == [said]

@@ -70,7 +70,7 @@ def choose_variants(variants: Mapping[str, Variant], names: str | None) -> dict[
     """Those of a comma-separated list, with or without the part before the slash; all of them for None.
 
     Raises:
-        ConfigError: a name is not among them; the nearest one is named.
+        ConfigError: a name is not among them; the nearest one and all others are named.
     """
     if names is None:
         return dict(variants)
@@ -79,7 +79,9 @@ def choose_variants(variants: Mapping[str, Variant], names: str | None) -> dict[
         name = word if "/" in word else f"{BASE}/{word}"
         if name not in variants:
             near = difflib.get_close_matches(name, list(variants), n=1, cutoff=0.0)
-            raise ConfigError(f"--variants {word!r}: no such variant; did you mean {near[0]!r}?")
+            raise ConfigError(
+                f"--variants {word!r}: no such variant; did you mean {near[0]!r}? There are: {', '.join(variants)}"
+            )
         chosen[name] = variants[name]
     return chosen
 

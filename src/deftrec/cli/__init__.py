@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from deftrec.cli.ablate import ablate
+from deftrec.cli.all_options import all_options
 from deftrec.cli.api_key import api_key
 from deftrec.cli.benchmark import app as benchmark_app
 from deftrec.cli.console import Stopped
@@ -34,6 +35,7 @@ app.add_typer(items_app, name="items")
 app.add_typer(benchmark_app, name="benchmark")
 for verb in (train, update, evaluate, recommend, similar, unseen, speed, ablate, doctor, serve, api_key, demo):
     app.command(verb.__name__.replace("_", "-"))(verb)
+app.command("options")(all_options)
 
 INTERRUPTED = 130
 WRONG_USE = 2
@@ -78,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, Stopped) as stop:
         return _fail(str(stop) or "interrupted", INTERRUPTED)
     except typer.TyperException as error:
-        return _wrong_use(error)
+        return _wrong_use(error, words)
     except Exception as error:
         if debug:
             traceback.print_exc()
@@ -95,13 +97,25 @@ def _line(error: Exception, debug: bool) -> str:
     return f"error: unexpected {type(error).__name__}: {error}" + ("" if debug else " (--debug shows where)")
 
 
-def _wrong_use(error: typer.TyperException) -> int:
+def _verb(words: Sequence[str]) -> str:
+    """The command that `words` begin with, as it is called: "deftrec data import"."""
+    command, path = typer.main.get_command(app), ["deftrec"]
+    for word in words:
+        inner = getattr(command, "commands", {}).get(word)
+        if inner is None:
+            break
+        command = inner
+        path.append(word)
+    return " ".join(path)
+
+
+def _wrong_use(error: typer.TyperException, words: Sequence[str]) -> int:
     """An unknown verb or option, or a value that is none."""
     context = getattr(error, "ctx", None)
     if context is not None and type(error).__name__ == "NoArgsIsHelpError":
         print(context.get_help())
         return WRONG_USE
-    path = context.command_path if context is not None else "deftrec"
+    path = context.command_path if context is not None else _verb(words)
     return _fail(f"error: {error.format_message()} ({path} --help says more)", WRONG_USE)
 
 

@@ -32,7 +32,7 @@ class Option(NamedTuple):
     about: str
 
 
-def options(
+def all_options(
     part: Annotated[str, typer.Argument(help="Show those alone whose name contains this.", metavar="PART")] = "",
     recipe: Annotated[
         str, typer.Option(help="Whose values are shown: the name of a recipe that is shipped, or a YAML file.")

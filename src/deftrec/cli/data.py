@@ -2,10 +2,12 @@
 
 import json
 import sys
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
+import polars as pl
 import typer
 from rich import box
 from rich.console import Console
@@ -14,7 +16,7 @@ from rich.table import Table
 from deftrec.cli.console import listening, output, working
 from deftrec.data.describe import describe as describe_interactions
 from deftrec.data.draw import draw
-from deftrec.data.interactions import Interactions, check_target
+from deftrec.data.interactions import CATALOGUE_COLUMNS, Interactions, check_target, same_ids
 from deftrec.data.prepare import Raw, prepare
 from deftrec.data.sources.base import About
 from deftrec.data.sources.recbole import read_recbole
@@ -134,15 +136,28 @@ def import_(
     """
     check_target(to)
     form = form or _guess(path)
+    of_items = {"items-id": items_id, "title": title, "category": category, "text": text}
+    if form is Format.reference:
+        columns_of_events = {"user": user, "item": item, "time": time_, "rating": rating, "min-rating": min_rating}
+        in_order = {"order-as-given": order_as_given or None}
+        _refuse(
+            {**columns_of_events, **in_order, "items": items, **of_items, "separator": separator},
+            "the reference format has no columns to name, no ratings, and a list of items of its own",
+        )
+    elif form is Format.recbole:
+        _refuse(
+            {"items": items, **of_items, "separator": separator},
+            "the recbole format is separated by tabs and has its items in a .item file beside it",
+        )
+    elif items is None:
+        _refuse(of_items, "without --items FILE there are no columns of items to name")
+    if time_ is not None and order_as_given:
+        raise DataError("give either --time COL or --order-as-given")
     wants_rating = rating or ("rating" if min_rating is not None else None)
     raw: Raw
     with listening() as progress:
         with working(progress, f"reading {path}"):
             if form is Format.reference:
-                if order_as_given or rating or min_rating is not None or time_ or user or item:
-                    raise DataError(
-                        "the reference format has no columns to name and no ratings; leave those options out"
-                    )
                 raw = read_reference(path)
             elif form is Format.recbole:
                 raw = read_recbole(
@@ -172,8 +187,10 @@ def import_(
             interactions = prepare(
                 raw, name=called, domain=domain, min_rating=min_rating, k_core=k_core, tie_seed=tie_seed
             )
+            if items is not None and raw.items is not None:
+                _check_items(items, raw.items, interactions.catalogue)
             interactions.save(to)
-    _report(interactions, to, as_json)
+    _report(interactions, to, as_json, items is not None)
 
 
 @app.command()
@@ -207,12 +224,29 @@ def _guess(path: Path) -> Format:
     return Format.recbole if path.suffix == ".inter" else Format(format_of(path))
 
 
+def _refuse(options: Mapping[str, object], reason: str) -> None:
+    """Options that would be ignored are mistakes."""
+    given = [f"--{name}" for name, value in options.items() if value is not None]
+    if given:
+        raise DataError(f"{reason}; leave out {', '.join(given)}")
+
+
+def _check_items(file: Path, items: pl.DataFrame, catalogue: pl.DataFrame) -> None:
+    """Refuse a table of other items than those that were taken."""
+    listed = items.select(same_ids(items["item"], catalogue["item"].dtype))
+    if catalogue.join(listed, on="item", how="semi").is_empty():
+        raise DataError(
+            f"{file}: none of its ids is one of the {catalogue.height:,} items of the interactions, such as "
+            f"{catalogue['item'][0]!r}; name the column of ids with --items-id COL"
+        )
+
+
 def _checksum(about: About) -> str:
     published = about.files[0].checksum
     return published.partition(":")[0] if published else "recorded"
 
 
-def _report(interactions: Interactions, to: Path, as_json: bool) -> None:
+def _report(interactions: Interactions, to: Path, as_json: bool, with_table: bool = False) -> None:
     meta = interactions.meta
     if as_json:
         print(json.dumps({"directory": str(to), **meta.model_dump()}, indent=2))
@@ -221,6 +255,9 @@ def _report(interactions: Interactions, to: Path, as_json: bool) -> None:
     untitled = int((interactions.catalogue["title"] == "").sum())
     notes = [f"{counts['duplicates']:,} duplicates dropped"] if counts.get("duplicates") else []
     notes += [f"{untitled:,} items without title"] if untitled else []
+    if with_table:
+        worded = int(interactions.catalogue.select(pl.any_horizontal(pl.col(*CATALOGUE_COLUMNS) != "")).sum().item())
+        notes.append(f"words for {worded:,} of {counts['items']:,} items")
     print(
         f"{to}: {counts['users']:,} users, {counts['items']:,} items, {counts['interactions']:,} interactions"
         + (f" ({', '.join(notes)})" if notes else "")

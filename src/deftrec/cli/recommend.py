@@ -12,7 +12,7 @@ from deftrec.cli.console import listening, output
 from deftrec.cli.loading import load_recommender
 from deftrec.cli.options import Json, K, Precision, RunFolder, Seed, Seen, split_ids
 from deftrec.cli.tables import explanations, recommendation_table
-from deftrec.errors import ConfigError
+from deftrec.errors import ConfigError, DataError
 from deftrec.progress import Progress
 
 if TYPE_CHECKING:
@@ -62,6 +62,8 @@ def recommend(
         raise ConfigError("give one of --user ID, --history A,B,C and --all-users")
     if all_users != (out is not None):
         raise ConfigError("--all-users and --out PATH go together")
+    if out is not None and out.suffix not in {"", ".parquet"} and not out.is_dir() and not out.suffix[1:].isdigit():
+        raise ConfigError(f"--out {out}: rankings are Parquet; name a file FILE.parquet, or a directory of parts")
     in_parts = out is not None and out.suffix != ".parquet"
     if engine != "local" and not in_parts:
         raise ConfigError(f"--engine {engine} makes parts: give --all-users and a directory as --out")
@@ -82,10 +84,11 @@ def recommend(
             print(
                 json.dumps({"out": str(out), "users": recommender.interactions.n_users, "k": k})
                 if as_json
-                else f"{out}: {k} items for each of {asked}"
+                else f"{out}: up to {k} items for each of {asked}"
             )
             return
         items = split_ids(history) if history is not None else None
+        _check_known(recommender, items or [])
         found = recommender.recommend(user, history=items, k=k, exclude_seen=exclude, seed=seed, explain=explain)
     interactions = recommender.interactions
     taken = interactions.history(user) if user is not None else (items or [])
@@ -104,6 +107,14 @@ def recommend(
     console.print(recommendation_table(found))
     if explain:
         console.print(explanations(found))
+
+
+def _check_known(recommender: "Recommender", items: list[str]) -> None:
+    """Refuse items that the run does not know, and say what mends it."""
+    try:
+        recommender.interactions.item_numbers(items)
+    except DataError as error:
+        raise DataError(f"{error}; a new item is added to a run with 'deftrec items add'") from None
 
 
 def _as_json(recommendation: "Recommendation") -> dict[str, Any]:

@@ -23,6 +23,8 @@ HEADINGS = (
     "seen items\nNDCG@10",
     "before\nadding",
 )
+UNBOUNDED = 1e6
+"""A ratio past it was divided by next to nothing."""
 
 
 def unseen(
@@ -95,7 +97,7 @@ def _table(result: "UnseenResult") -> Table:
         table.add_row(
             Text(row.name),
             f"{row.users.first:.4f}",
-            f"{row.users.value:.3f} ({low:.2f} to {high:.2f})",
+            f"{row.users.value:.3f} ({low:.2f}{f' to {high:.2f}' if high < UNBOUNDED else ', no upper bound'})",
             f"{row.items_hr50:.4f} ({row.items_ci95[0]:.3f} to {row.items_ci95[1]:.3f})",
             f"{row.items_hr50_latent:.4f}",
             f"{row.seen_items:.4f}",

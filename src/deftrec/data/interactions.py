@@ -231,16 +231,14 @@ class Interactions:
         """The numbers of external item ids. `[n]` int64
 
         Raises:
-            DataError: an item is unknown; the message names it and its place.
+            DataError: an item is unknown; the message names it and, in a list, its place.
         """
-        numbers = []
-        for place, item in enumerate(items):
+        numbers, items = [], list(items)
+        for place, item in enumerate(items, start=1):
             number = self._item_numbers.get(str(item))
             if number is None:
-                raise DataError(
-                    f"item {item!r} (number {place + 1} of the list) is not in the catalogue of {self.meta.name}; a "
-                    "new item is added to a run with 'deftrec items add'"
-                )
+                where = f" (number {place} of the list)" if len(items) > 1 else ""
+                raise DataError(f"item {item!r}{where} is not in the catalogue of {self.meta.name}")
             numbers.append(number)
         return np.asarray(numbers, dtype=np.int64)
 

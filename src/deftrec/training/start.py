@@ -133,10 +133,9 @@ class Start:
         try:
             load_stored_state(model, state)
         except (RuntimeError, ValueError) as error:
-            reason = str(error).splitlines()[0]
             raise ConfigError(
-                f"these options build another model than the run to start from ({reason}); change only how it is "
-                "trained, or train anew without --from"
+                "these options build another model than the run to start from; change only how it is trained, or train "
+                "anew without --from"
             ) from error
 
 

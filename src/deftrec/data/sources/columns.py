@@ -14,15 +14,11 @@ CATEGORY_SEPARATOR = "|"
 NOT_AN_ID = ["nan", "NaN", "NAN", "null", "NULL", "None", "<NA>"]
 """What programs write where an id is missing."""
 
-DATE_FORMATS = (
-    "%Y-%m-%d",
-    "%Y-%m-%d %H:%M",
-    "%Y-%m-%d %H:%M:%S%.f",
-    "%Y-%m-%dT%H:%M:%S%.f",
-    "%Y-%m-%dT%H:%M:%S%.fZ",
-    "%Y-%m-%d %H:%M:%S%.fZ",
+ISO_DATE = (
+    r"^([0-9]{4}-[0-9]{1,2}-[0-9]{1,2})"
+    r"(?:[T ]([0-9]{1,2}:[0-9]{2})(:[0-9]{2}(?:\.[0-9]+)?)?(Z|[+-](?:[01][0-9]|2[0-3])(?::?[0-5][0-9])?)?)?$"
 )
-"""The dates that are understood; all of a column must be of one form. Another zone than UTC is refused."""
+"""The dates that are understood: a day, then hour and minute, seconds and zone as far as there are any."""
 
 
 def _as_row(record: int) -> str:
@@ -123,10 +119,12 @@ def whole_numbers(text: pl.Series) -> pl.Series:
 
 
 def times(column: pl.Series, place: Place, records: pl.Series | None = None) -> pl.Series:
-    """Times as numbers in the unit of the source, or as dates where the column holds ISO 8601 dates.
+    """Times as numbers in the unit of the source, or as dates in UTC where the column holds ISO 8601 dates.
+
+    A column holds numbers, dates that name their zone, or dates that name none and are UTC: no two of these compare.
 
     Raises:
-        DataError: a value is missing, NaN, infinite, or neither a number nor a date.
+        DataError: a value is missing, NaN, infinite, neither a number nor a date, or not what most others are.
     """
     if column.dtype in (pl.Duration, pl.Time) or column.dtype.is_nested():
         raise DataError(f"{place.file}: column {column.name!r} holds {column.dtype}, which is no moment in time")
@@ -142,14 +140,27 @@ def times(column: pl.Series, place: Place, records: pl.Series | None = None) -> 
         return plain
     numbers = text.cast(pl.Float64, strict=False)
     numbers = numbers.set(~numbers.is_finite().fill_null(True), None)
-    # Of the forms that a time can have, the one that fits most values: where it fits not all, it tells the bad one.
-    best, unread = numbers, numbers.null_count()
-    for form in DATE_FORMATS if unread else ():
-        dates = text.str.to_datetime(form, strict=False, time_unit="ms")
-        if dates.null_count() < unread:
-            best, unread = dates, dates.null_count()
-    _refuse(best.is_null(), column, place, records, "is not a time (a number, or an ISO date)")
+    if not numbers.null_count():
+        return numbers
+    dates, moments = _dates(text)
+    no_time = numbers.is_null() & dates.is_null() & moments.is_null()
+    _refuse(no_time, column, place, records, "is not a time (a number, or an ISO date)")
+    best = min(numbers, dates, moments, key=pl.Series.null_count)
+    what = "is written unlike the others: all numbers, all dates with a zone, or all dates without one"
+    _refuse(best.is_null(), column, place, records, what)
     return best
+
+
+def _dates(text: pl.Series) -> tuple[pl.Series, pl.Series]:
+    """Two readings of ISO 8601 dates, in UTC: of those without a zone, and of those with one; null where it is none."""
+    day, clock, seconds, zone = text.str.extract_groups(ISO_DATE).struct.unnest()
+    written = day + " " + clock.fill_null("00:00") + seconds.fill_null(":00")
+    dates = written.str.to_datetime("%Y-%m-%d %H:%M:%S%.f", strict=False, time_unit="ms")
+    digits = zone.str.replace_all("[^0-9]", "").str.pad_end(4, "0")
+    ahead = digits.str.head(2).cast(pl.Int64) * 60 + digits.str.tail(2).cast(pl.Int64)
+    ahead *= 1 - 2 * zone.str.starts_with("-").cast(pl.Int64)
+    moments = dates.cast(pl.Int64) - ahead * 60_000
+    return dates.set(zone.is_not_null(), None), moments.cast(pl.Datetime("ms"))
 
 
 def numbers(column: pl.Series, place: Place, records: pl.Series | None = None) -> pl.Series:

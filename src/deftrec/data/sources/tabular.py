@@ -145,6 +145,8 @@ def read_items(path: str | Path, columns: Columns, *, option: str = "--items-id"
     """
     path = Path(path)
     form = format_of(path)
+    if path.is_file() and not path.stat().st_size:
+        raise DataError(f"{path}: no items; the file is empty")
     if form == "parquet":
         return _catalogue(_scan_parquet(path).collect(), Place(str(path)), columns, option)
     if form == "csv":
@@ -230,13 +232,19 @@ def _first_keys(path: Path) -> list[str]:
         with open_text(path) as lines:
             for number, line in enumerate(lines, start=1):
                 if line.strip():
+                    if line.lstrip().startswith("["):
+                        raise _no_object(path, number)
                     first = json.loads(line)
                     if isinstance(first, dict):
                         return list(first)
-                    raise DataError(f"{path}: line {number}: not a JSON object")
+                    raise _no_object(path, number)
     except (ValueError, OSError, EOFError, RecursionError) as error:
         raise DataError(f"{path}: line 1: not JSON ({error})") from error
     raise DataError(f"{path}: no interactions; the file is empty")
+
+
+def _no_object(path: Path, line: int) -> DataError:
+    return DataError(f"{path}: line {line}: not a JSON object; write one object a line; an array is not read")
 
 
 def _jsonl_place(path: Path) -> Place:
@@ -255,12 +263,14 @@ def _explain_jsonl(path: Path, error: Exception) -> DataError:
             for number, line in enumerate(lines, start=1):
                 if not line.strip():
                     continue
+                if line.lstrip().startswith("["):
+                    return _no_object(path, number)
                 try:
                     parsed = json.loads(line)
                 except (ValueError, RecursionError) as broken:
                     return DataError(f"{path}: line {number}: not JSON ({broken})")
                 if not isinstance(parsed, dict):
-                    return DataError(f"{path}: line {number}: not a JSON object")
+                    return _no_object(path, number)
     except (OSError, EOFError, UnicodeDecodeError) as broken:
         return DataError(f"{path}: cannot be read ({broken})")
     return DataError(f"{path}: cannot be read ({str(error).splitlines()[0]})")
