@@ -2,9 +2,9 @@
 
     python benchmarks/reasoning.py RUN [RUN ...]
 
-For each run, on the test users whose next item has a category: the share whose category the model's words name,
-beside two guesses that need no model (the category taken most by everybody, and the one taken most by the user); all
-three name one category. NDCG@10 of the whole score and of the latent alone, in float32, and users per second of the
+For each run, on the users of validation and of test whose next item has a category: the share whose category the
+model's words name, beside two guesses that need no model (the category taken most by everybody, and the one taken most
+by the user); all three name one category. NDCG@10 of the whole score and of the latent alone, in float32, and users per second of the
 latent alone. Where words are the condition, the latent's NDCG@10 with the model's own words and with the right ones,
 which know the target's category: a model that was trained on right words alone falls from the one to the other.
 
@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from deftrec import Recommender
-from deftrec.data import NOTHING, Cases, make_split
+from deftrec.data import NOTHING, Cases, Part, make_split
 from deftrec.data.sequences import pad_histories
 from deftrec.data.words import item_categories
 from deftrec.diffusion import Sampling
@@ -35,6 +35,7 @@ from deftrec.retrieval import generate_queries, generate_texts
 from deftrec.training.stages import target_ranks
 
 BATCH = 64
+PARTS: tuple[Part, ...] = ("validation", "test")
 
 
 @dataclass(frozen=True)
@@ -119,12 +120,14 @@ def main() -> None:
                 pair = paired_bootstrap(one, two)
                 print(f"  {part} against {other}: {pair.first - pair.second:+.4f}, p {pair.p:.3f}")
         if recommender.model.words:
-            texts = generate_texts(recommender.model, recommender.catalogue, cases.histories)
-            share = named(recommender, cases, texts)
-            print(
-                f"  category named by the model {share.model:.3f}, the user's most frequent {share.majority:.3f}, "
-                f"everybody's {share.most_frequent:.3f} ({share.users:,} users)"
-            )
+            for part in PARTS:
+                asked = make_split(interactions, config.data.split).cases(part)
+                texts = generate_texts(recommender.model, recommender.catalogue, asked.histories)
+                share = named(recommender, asked, texts)
+                print(
+                    f"  {part}: category named by the model {share.model:.3f}, the user's most frequent "
+                    f"{share.majority:.3f}, everybody's {share.most_frequent:.3f} ({share.users:,} users)"
+                )
             for n in range(3):
                 print(f'  "{texts[n]}"')
         if conditioned_on_words(recommender):
