@@ -5,8 +5,9 @@
 For each run, on the users of validation and of test whose next item has a category: the share whose category the
 model's words name, beside two guesses that need no model (the category taken most by everybody, and the one taken most
 by the user); all three name one category. NDCG@10 of the whole score and of the latent alone, in float32, and users per
-second of the latent alone. Where words are the condition, the latent's NDCG@10 with the model's own words and with the right ones,
-which know the target's category: a model that was trained on right words alone falls from the one to the other.
+second of the latent alone. Where words are the condition, the latent's NDCG@10 with the model's own words and with the
+right ones, which know the target's category: a model that was trained on right words alone falls from the one to the
+other.
 
 Runs after the first that were made on its data are compared with it, user by user.
 """
