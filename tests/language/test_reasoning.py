@@ -1,6 +1,7 @@
 """The preference in words: what is taught, that it is learnt, and that a cache changes nothing."""
 
 from collections.abc import Sequence
+from copy import copy
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,16 @@ def test_what_is_said_of_a_history(language: PretrainedLanguageModel) -> None:
     assert len(short.wording(np.array([0, 2]), 1)) == 2
     tight = Preferences(CATEGORIES, language, ReasoningOptions(weight=0.1, max_tokens=len(ids) - 1))
     assert spelt(language, tight.wording(np.array([0, 0, 2]), 1)).endswith("nextgreen")  # not the guess is cut
+
+
+def test_marks_stand_close_to_the_word_before(language: PretrainedLanguageModel) -> None:
+    class Spaced:
+        def batch_decode(self, rows: list[list[int]], skip_special_tokens: bool) -> list[str]:
+            return [f"drama , h & r ; next : {len(row)}" for row in rows]
+
+    spaced = copy(language)
+    spaced.tokenizer = Spaced()
+    assert spaced.spell([[1, 2, NOTHING], [3]]) == ["drama, h & r; next: 2", "drama, h & r; next: 1"]
 
 
 def spelt(language: PretrainedLanguageModel, ids: Sequence[int]) -> str:

@@ -1,6 +1,7 @@
 """A pre-trained Hugging Face model that reads continuous tokens as `inputs_embeds`, beside words of a prompt."""
 
 import inspect
+import re
 import sys
 from collections.abc import Sequence
 from copy import copy
@@ -23,6 +24,8 @@ from deftrec.language.tuning import tune
 
 if TYPE_CHECKING:
     from transformers.cache_utils import Cache
+
+MARK = re.compile(r"\s+([,;:])")
 
 
 class PretrainedLanguageModel(LanguageModel):
@@ -128,9 +131,10 @@ class PretrainedLanguageModel(LanguageModel):
         return self.model.get_input_embeddings()(ids)  # type: ignore[no-any-return, operator]
 
     def spell(self, pieces: list[list[int]]) -> list[str]:
-        """Word pieces as text, those below 0 left out."""
+        """Word pieces as text, those below 0 left out, marks close to the word before them."""
         rows = [[piece for piece in row if piece >= 0] for row in pieces]
-        return [text.strip() for text in self.tokenizer.batch_decode(rows, skip_special_tokens=True)]
+        texts = self.tokenizer.batch_decode(rows, skip_special_tokens=True)
+        return [MARK.sub(r"\1", text).strip() for text in texts]
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Scores of every word, by the model's own output layer or its word embeddings. `[..., D]` -> `[..., V]`"""
