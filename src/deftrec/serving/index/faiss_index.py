@@ -84,11 +84,11 @@ class IvfPqIndex(Index):
         padded = np.zeros((len(queries), self._width), np.float32)
         padded[:, : queries.shape[1]] = queries
         _, proposed = self._index.search(padded, min(PROPOSED * count, len(self._vectors)))
-        found = np.empty((len(queries), count), np.int64)
+        found = np.empty((len(queries), min(count, len(self._vectors))), np.int64)
         for row, query, numbers in zip(found, queries, proposed, strict=True):
             near = self._near(query, numbers)
             near[numbers < 0] = -np.inf
-            row[:] = numbers[np.argsort(-near, kind="stable")[:count]]
+            row[:] = numbers[np.argsort(-near, kind="stable")[: len(row)]]
         return found
 
     def _near(self, query: np.ndarray, numbers: np.ndarray) -> np.ndarray:
