@@ -28,12 +28,11 @@ from deftrec.data import NOTHING, Cases, Part, make_split
 from deftrec.data.sequences import pad_histories
 from deftrec.data.words import item_categories
 from deftrec.diffusion import Sampling
-from deftrec.evaluation import paired_bootstrap
+from deftrec.evaluation import paired_bootstrap, target_ranks
 from deftrec.evaluation.metrics import accuracy
 from deftrec.language import Layout, Preferences, PretrainedLanguageModel, guessed_category
 from deftrec.model import DeftRec
 from deftrec.retrieval import generate_queries, generate_texts
-from deftrec.training.stages import target_ranks
 
 BATCH = 64
 PARTS: tuple[Part, ...] = ("validation", "test")
@@ -100,7 +99,7 @@ def main() -> None:
         interactions, config = recommender.interactions, recommender.config
         cases = make_split(interactions, config.data.split).cases("test")
         exclude = config.retrieval.seen == "exclude"
-        latent = recommender.retriever_of("latent")
+        latent = recommender.retriever.part("latent")
         started = time.monotonic()
         queries = generate_queries(
             recommender.model,

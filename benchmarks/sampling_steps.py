@@ -11,9 +11,8 @@ import torch
 from deftrec import Recommender
 from deftrec.data import make_split
 from deftrec.diffusion import Sampling
-from deftrec.evaluation import accuracy, paired_bootstrap
+from deftrec.evaluation import accuracy, paired_bootstrap, target_ranks
 from deftrec.retrieval import Retriever, generate_queries
-from deftrec.training.stages import target_ranks
 
 
 def main() -> None:

@@ -1,5 +1,7 @@
 """The run directory: complete or refused, and no larger than it must be."""
 
+import errno
+import fcntl
 import json
 import shutil
 from pathlib import Path
@@ -129,6 +131,11 @@ def test_resuming_makes_the_data_whole_again(name: str, tmp_path: Path) -> None:
         assert Interactions.load(folder / "data").fingerprint == data.fingerprint
 
 
+def unlockable(descriptor: int, operation: int) -> None:
+    """A file system that has no locks."""
+    raise OSError(errno.ENOLCK, "no locks")
+
+
 def test_one_training_at_a_time_is_in_a_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, data = tmp_path / "run", ring(users=8)
     request = Request(config=tiny_config(), fingerprint=data.fingerprint, refit=False)
@@ -141,7 +148,7 @@ def test_one_training_at_a_time_is_in_a_directory(tmp_path: Path, monkeypatch: p
                 pass
         assert {path.name for path in folder.iterdir()} == {"request.json", "data"}
         with monkeypatch.context() as patched:
-            patched.setattr(module, "fcntl", None)
+            patched.setattr(fcntl, "flock", unlockable)
             with training_in(folder, request, data, resume=True):
                 pass
     with training_in(folder, request, data, resume=True):

@@ -1,5 +1,6 @@
 """Files appear whole or not at all: write under a temporary name, fsync, rename."""
 
+import fcntl
 import json
 import os
 import shutil
@@ -65,6 +66,27 @@ def write_text(path: str | Path, text: str) -> None:
 def write_json(path: str | Path, value: Any) -> None:
     """Write `value` as indented JSON, atomically. NaN and infinities are refused."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+@contextmanager
+def locked(path: str | Path, *, wait: bool) -> Iterator[None]:
+    """Hold a file or directory against other processes; the lock dies with its process.
+
+    Args:
+        path: what is there; locking changes nothing of it.
+        wait: until whoever holds it lets go.
+
+    Raises:
+        BlockingIOError: another process holds it, and `wait` is false.
+        OSError: it is not there, or its file system has no locks.
+    """
+    # Some network file systems lock only what is open for writing, which a directory cannot be.
+    descriptor = os.open(path, os.O_RDONLY if Path(path).is_dir() else os.O_RDWR)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _make_readable(path: Path) -> None:

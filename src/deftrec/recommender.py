@@ -6,7 +6,6 @@ from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, TypeAlias
 
 import numpy as np
 import polars as pl
@@ -18,7 +17,7 @@ from deftrec.data import Cases, Id, Interactions, Part, Sequences, make_split
 from deftrec.data.sequences import pad_histories
 from deftrec.diffusion import Sampling
 from deftrec.errors import ConfigError, DataError
-from deftrec.evaluation import Result, Seen, TargetRanks, evaluate, ranking_frame, ranks_from_scores
+from deftrec.evaluation import Result, Seen, TargetRanks, evaluate, rank_targets, ranking_frame
 from deftrec.explanation import Asked, reasons
 from deftrec.fast import FastModel
 from deftrec.hardware import Precision, default_device, inference_dtype
@@ -26,13 +25,12 @@ from deftrec.language import Layout, TextEngine
 from deftrec.later import Capabilities, Overlay, merge, read_overlay, start_of, write_overlay
 from deftrec.progress import Progress, Silent
 from deftrec.recommendation import Explanation, Mover, Recommendation, Source
-from deftrec.retrieval import Found, Retriever, fast_queries, generate_queries, generate_texts, top
+from deftrec.retrieval import Found, Retriever, ScorePart, fast_queries, generate_queries, generate_texts, top
 from deftrec.run import Request, Run, RunInfo, begin_run, load_run, save_run, training_in
 from deftrec.training.log import TrainingLog
 from deftrec.training.pipeline import Fitted, Pipeline
 from deftrec.training.team import Team
 
-ScoreParts: TypeAlias = Literal["hybrid", "latent", "prior"]
 USERS_AT_ONCE = 4096
 MOVERS = 3
 """Items of the history that an explanation names."""
@@ -95,7 +93,7 @@ class Recommender:
     def popularity(self) -> Tensor:
         """How often each item was taken in what the weights were fitted on; 0 for items that came later. `[I]` int64"""
         training = make_split(self.fitted_on, self.config.data.split).training(self.info.fit)
-        return torch.from_numpy(np.bincount(training.items, minlength=self.interactions.n_items))
+        return torch.from_numpy(training.counts(self.interactions.n_items))
 
     # -- training and files ------------------------------------------------------------------------------------
 
@@ -364,7 +362,7 @@ class Recommender:
 
     # -- evaluating --------------------------------------------------------------------------------------------
 
-    def evaluate(self, split: Part = "test", seen: Seen = "exclude", parts: ScoreParts = "hybrid") -> Result:
+    def evaluate(self, split: Part = "test", seen: Seen = "exclude", parts: ScorePart = "hybrid") -> Result:
         """Metrics on the targets of `split` of the training's data, every item of the catalogue ranked.
 
         Args:
@@ -372,19 +370,34 @@ class Recommender:
             seen: whether items of the history are candidates.
             parts: the whole retrieval score, or the latent or the prior alone.
         """
-        return self._measure(self.rank(split, seen, parts), split, seen, parts)
+        return self.measure(self.rank(split, seen, parts), split, seen, parts)
 
-    def evaluate_parts(self, split: Part = "test", seen: Seen = "exclude") -> dict[ScoreParts, Result]:
+    def evaluate_parts(self, split: Part = "test", seen: Seen = "exclude") -> dict[ScorePart, Result]:
         """`evaluate` of the hybrid and, where the run has a prior, of each part alone; the histories are read once."""
-        cases, queries = self._ask(split)
-        parts: tuple[ScoreParts, ...] = ("hybrid",)
+        cases, asked = self._ask_about(split)
+        parts: tuple[ScorePart, ...] = ("hybrid",)
         if self.prior is not None or self.retriever.match is not None:
             parts += ("latent",)
         if self.prior is not None:
             parts += ("prior",)
-        return {part: self._measure(self._rank(cases, queries, seen, part, 50), split, seen, part) for part in parts}
+        return {part: self.measure(self._rank(cases, asked, seen, part, 50), split, seen, part) for part in parts}
 
-    def _measure(self, ranked: tuple[TargetRanks, Found], split: Part, seen: Seen, parts: ScoreParts) -> Result:
+    def rank(
+        self, split: Part, seen: Seen = "exclude", parts: ScorePart = "hybrid", k: int = 50
+    ) -> tuple[TargetRanks, Found]:
+        """Where each target stands, and the best `k` items of each case of `split`.
+
+        Raises:
+            ConfigError: the run has no prior to be ranked by alone.
+            DataError: nobody has a target in `split`.
+        """
+        cases, asked = self._ask_about(split, parts)
+        return self._rank(cases, asked, seen, parts, k)
+
+    def measure(
+        self, ranked: tuple[TargetRanks, Found], split: Part, seen: Seen, parts: ScorePart = "hybrid"
+    ) -> Result:
+        """Metrics of what `rank` found with the same arguments."""
         ranks, found = ranked
         return evaluate(
             ranks,
@@ -398,50 +411,19 @@ class Recommender:
             fit=self.info.fit,
         )
 
-    def rank(
-        self, split: Part, seen: Seen = "exclude", parts: ScoreParts = "hybrid", k: int = 50
-    ) -> tuple[TargetRanks, Found]:
-        """Where each target stands, and the best `k` items of each case of `split`.
-
-        Raises:
-            ConfigError: the run has no prior to be ranked by alone.
-            DataError: nobody has a target in `split`.
-        """
-        cases, queries = self._ask(split, parts)
-        return self._rank(cases, queries, seen, parts, k)
-
-    def _ask(self, split: Part, parts: ScoreParts = "hybrid") -> tuple[Cases, Tensor]:
-        """The cases of `split` and the generated latent of each, zeros for the prior alone, which needs none."""
+    def _ask_about(self, split: Part, part: ScorePart = "hybrid") -> tuple[Cases, Asked]:
+        """The cases of `split` and what the model says of each, as far as `part` needs it."""
         cases = make_split(self.fitted_on, self.config.data.split).cases(split)
         if not len(cases):
             raise DataError(f"{self.interactions.meta.name}: no user has a {split} target, so nothing can be measured")
-        if parts == "prior":
-            return cases, self.catalogue.latents.new_zeros(len(cases), self.catalogue.latents.shape[1])
-        return cases, self._queries(cases.histories, None)
+        if part == "prior":
+            nothing = self.catalogue.latents.new_zeros(len(cases), self.catalogue.latents.shape[1])
+            return cases, Asked(cases.histories, nothing, None)
+        texts = self._texts(cases.histories) if part == "hybrid" else None
+        return cases, Asked(cases.histories, self._queries(cases.histories, None), texts)
 
-    def _rank(self, cases: Cases, queries: Tensor, seen: Seen, parts: ScoreParts, k: int) -> tuple[TargetRanks, Found]:
-        retriever = self.retriever_of(parts)
-        targets = torch.from_numpy(cases.targets).to(queries.device)
-        ranks, found = [], []
-        texts = self._texts(cases.histories) if parts == "hybrid" else None
-        for rows, scores in retriever.chunks(queries, cases.histories, seen == "exclude", texts):
-            ranks.append(ranks_from_scores(scores, targets[rows]))
-            found.append(top(scores, k))
-        return TargetRanks.concatenate(ranks), Found.concatenate(found)
-
-    def retriever_of(self, parts: ScoreParts) -> Retriever:
-        """What scores by the whole, or by one part.
-
-        Raises:
-            ConfigError: the run has no prior to be ranked by alone.
-        """
-        if parts == "hybrid":
-            return self.retriever
-        if parts == "latent":
-            return replace(self.retriever, prior=None, weight=0.0, text_weight=0.0)
-        if self.prior is None:
-            raise ConfigError("this run has no collaborative prior: validation chose none, or none was asked for")
-        return replace(self.retriever, prior_alone=True)
+    def _rank(self, cases: Cases, asked: Asked, seen: Seen, part: ScorePart, k: int) -> tuple[TargetRanks, Found]:
+        return rank_targets(self.retriever.part(part), asked.queries, cases, seen == "exclude", asked.texts, k=k)
 
     # -- inside ------------------------------------------------------------------------------------------------
 

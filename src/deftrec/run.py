@@ -15,12 +15,11 @@ overlay.safetensors  what came after training (`deftrec.later`); everything else
 
 import hashlib
 import json
-import os
 import platform
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -35,7 +34,7 @@ from deftrec.data.download import sha256_of
 from deftrec.data.words import item_texts, item_titles
 from deftrec.ensemble import Model
 from deftrec.errors import DataError, DeftRecError
-from deftrec.files import write_text
+from deftrec.files import locked, write_text
 from deftrec.language.origin import Origin, check_origin, origin_of
 from deftrec.language.stored import load_stored_state, stored_state
 from deftrec.retrieval import LinearPrior, SentenceMatch, TextMatch
@@ -46,11 +45,6 @@ from deftrec.training.exposure import Exposure
 from deftrec.training.fusion import PriorChoice, TextChoice
 from deftrec.training.pipeline import Fitted
 from deftrec.training.start import Provenance
-
-try:
-    import fcntl
-except ImportError:  # a system that has no such locks
-    fcntl = None  # type: ignore[assignment]
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -194,21 +188,15 @@ def training_in(folder: Path, request: Request, interactions: Interactions, resu
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Hold a directory against other trainings, where it can be locked; the lock dies with its process."""
-    if fcntl is None or not folder.is_dir():
-        yield
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
+    """Hold a directory against other trainings, where it can be locked."""
+    with ExitStack() as held:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held.enter_context(locked(folder, wait=False))
         except BlockingIOError:
             raise DeftRecError(f"{folder} is being trained by another process; wait for it, or end it") from None
-        except OSError:  # a file system that locks no directories
+        except OSError:  # nothing to resume, which `begin_run` says, or a file system that locks no directories
             pass
         yield
-    finally:
-        os.close(descriptor)
 
 
 def begin_run(folder: Path, request: Request, interactions: Interactions, resume: bool) -> None:

@@ -10,14 +10,13 @@ import torch
 from deftrec import Recommender
 from deftrec.data import Cases, Sequences, make_split
 from deftrec.data.words import item_titles
-from deftrec.evaluation import accuracy
+from deftrec.evaluation import accuracy, target_ranks
 from deftrec.later.changes import add_events, add_items
 from deftrec.retrieval import LinearPrior, Retriever
 from deftrec.serving.index import Approximate, build_index
 from deftrec.tokenizer import ItemFeatures
 from deftrec.training import exposure
 from deftrec.training.exposure import BONUSES, Exposure, Rehearsal
-from deftrec.training.stages import target_ranks
 from worded import NEW, events, fitted
 
 ITEMS, NEWCOMERS, D = 30, 5, 6

@@ -8,12 +8,11 @@ import torch
 
 from deftrec.config import PriorOptions
 from deftrec.data import Cases, Sequences
-from deftrec.evaluation import accuracy
+from deftrec.evaluation import accuracy, target_ranks
 from deftrec.progress import Silent
 from deftrec.retrieval import LinearPrior, Retriever, exact
 from deftrec.training import fusion
 from deftrec.training.fusion import PriorChoice, choose_prior
-from deftrec.training.stages import target_ranks
 
 ITEMS, D = 20, 6
 OPTIONS = PriorOptions(kind="ease", regularisation=(1.0, 50.0), recency=(0.0, 1.0), weights=(3.0, 50.0), neighbours=9)

@@ -17,7 +17,7 @@ from deftrec.benchmark.machine import versions
 from deftrec.config import Config
 from deftrec.data import Interactions, Part, make_split
 from deftrec.errors import DeftRecError, in_a_line
-from deftrec.evaluation import Result, accuracy, evaluate
+from deftrec.evaluation import Result, accuracy
 from deftrec.files import atomic_directory
 from deftrec.progress import Progress
 from deftrec.recommender import Recommender
@@ -151,18 +151,7 @@ class Study:
             if split == "test":
                 seconds = time.monotonic() - started
             values |= {f"{split} {key}": tensor for key, tensor in accuracy(ranks, (10,)).items()}
-            result = evaluate(
-                ranks,
-                found.items.cpu(),
-                recommender.popularity,
-                name=BASE,
-                dataset=self.interactions.meta.name,
-                protocol=config.data.split,
-                split=split,
-                seen=config.retrieval.seen,
-                fit=recommender.info.fit,
-            )
-            results[split] = result.to_json_dict()
+            results[split] = recommender.measure((ranks, found), split, config.retrieval.seen).to_json_dict()
         about = {
             "results": results,
             "train_seconds": round(sum(recommender.info.seconds.values()), 3),

@@ -58,7 +58,7 @@ class Scorer:
         self.interactions, self.split, self.fit, self.seen = interactions, split, fit, seen
         self.cases: Cases = split.cases("test")
         self.training = split.training(fit)
-        self.popularity = torch.from_numpy(np.bincount(self.training.items, minlength=interactions.n_items))
+        self.popularity = torch.from_numpy(self.training.counts(interactions.n_items))
 
     def of_run(self, run: Run, place: Path) -> Scored | None:
         """Measure what a system left in `place`; None where it has no rankings for this table.

@@ -33,7 +33,7 @@ def slices(cases: Cases, training: Sequences, n_items: int) -> list[Members]:
         training: what the systems were fitted on; it decides which targets are popular, and which are cold.
         n_items: size of the catalogue.
     """
-    counts = np.bincount(training.items, minlength=n_items)
+    counts = training.counts(n_items)
     parts = [*by_history(cases), *by_popularity(cases, counts), *by_novelty(cases)]
     return [part for part in parts if len(part.users)]
 

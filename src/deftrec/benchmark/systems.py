@@ -17,8 +17,8 @@ from deftrec.evaluation import Seen, ranking_frame, write_rankings
 from deftrec.evaluation.peers import DEPTH, PEERS, run_peer
 from deftrec.hardware import default_device
 from deftrec.progress import Progress
-from deftrec.recommender import Recommender, ScoreParts
-from deftrec.retrieval import Found, Retriever
+from deftrec.recommender import Recommender
+from deftrec.retrieval import Found, Retriever, ScorePart
 from deftrec.run import RunInfo, git_revision
 from deftrec.training.log import TrainingLog
 from deftrec.training.pipeline import Pipeline
@@ -150,8 +150,8 @@ class _Parts:
 
     def __init__(self, task: Task, seen: Seen, folder: Path) -> None:
         self.task, self.seen, self.folder = task, seen, folder
-        self.lists: dict[ScoreParts, list[Lists]] = {}
-        self.speed: dict[ScoreParts, float] = {}
+        self.lists: dict[ScorePart, list[Lists]] = {}
+        self.speed: dict[ScorePart, float] = {}
         self.seconds: dict[Fit, float] = {}
 
     def rank(self, recommender: Recommender) -> None:
@@ -159,7 +159,7 @@ class _Parts:
         fit = recommender.info.fit
         self.seconds[fit] = sum(recommender.info.seconds.values())
         cases = self.task.split.cases("test")
-        parts: tuple[ScoreParts, ...] = ("hybrid", "latent", "prior")
+        parts: tuple[ScorePart, ...] = ("hybrid", "latent", "prior")
         for part in parts if recommender.prior is not None else parts[:2]:
             started = time.monotonic()
             _, found = recommender.rank("test", self.seen, part, DEPTH)

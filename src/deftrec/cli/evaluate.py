@@ -74,7 +74,6 @@ def _write(file: str, results: list["Result"]) -> None:
 def _evaluate_rankings(run: Path, rankings: Path, split: Part, seen: str, progress: Progress) -> "Result":
     """Measure a file of rankings with the run's data and split; the model is not loaded."""
     with working(progress, f"reading {rankings}"):
-        import numpy as np
         import torch
 
         from deftrec.config import Config
@@ -91,7 +90,7 @@ def _evaluate_rankings(run: Path, rankings: Path, split: Part, seen: str, progre
         parts = make_split(interactions, config.data.split)
         protocol: Any = seen
         read = read_rankings(rankings, interactions, parts.cases(split), protocol)
-        popularity = np.bincount(parts.training("train").items, minlength=interactions.n_items)
+        popularity = parts.training("train").counts(interactions.n_items)
         result = evaluate_ranks(
             read.ranks,
             read.top_items,

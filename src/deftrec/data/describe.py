@@ -109,7 +109,7 @@ def describe(interactions: Interactions) -> Description:
     """Count what is worth knowing of a data set. Deterministic; a minute for 30 million interactions."""
     sequences, catalogue, meta = interactions.sequences, interactions.catalogue, interactions.meta
     lengths = sequences.lengths
-    popularity = np.sort(np.bincount(sequences.items, minlength=interactions.n_items))[::-1]
+    popularity = np.sort(sequences.counts(interactions.n_items))[::-1]
     quantiles = np.quantile(lengths, list(QUANTILES.values()))
     return Description(
         name=meta.name,

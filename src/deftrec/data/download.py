@@ -1,6 +1,5 @@
 """Files from elsewhere: over https, checked, resumed where they broke off, and there whole or not at all."""
 
-import fcntl
 import hashlib
 import http.client
 import json
@@ -15,7 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from email.message import Message
 from pathlib import Path
 from typing import IO, TypeAlias
@@ -23,7 +22,7 @@ from urllib.parse import urlsplit
 
 from deftrec.data.archive import unpack
 from deftrec.errors import DownloadError, in_a_line
-from deftrec.files import atomic_directory, write_text
+from deftrec.files import atomic_directory, locked, write_text
 
 Progress: TypeAlias = Callable[[int, int | None], None]
 """Told how many bytes are there, and of how many, where that is known."""
@@ -247,9 +246,10 @@ def _forget(part: Path) -> None:
 @contextmanager
 def _alone(part: Path) -> Iterator[None]:
     """Hold the part against other processes that fetch the same file; leave nothing behind once it is complete."""
-    with part.open("ab") as file:
+    part.touch()
+    with ExitStack() as held:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held.enter_context(locked(part, wait=False))
         except OSError:
             raise DownloadError(f"{part}: another process is fetching this file; wait for it and try again") from None
         yield

@@ -46,6 +46,10 @@ class Sequences:
         """The sequence each entry of `items` belongs to. `[E]` int64"""
         return np.repeat(np.arange(len(self)), self.lengths)
 
+    def counts(self, n_items: int) -> np.ndarray:
+        """How often each of `n_items` items occurs in all sequences together. `[I]` int64"""
+        return np.bincount(self.items, minlength=n_items)
+
     def heads(self, lengths: np.ndarray) -> "Sequences":
         """The first `lengths[n]` entries of every sequence."""
         kept = np.arange(len(self.items)) - np.repeat(self.offsets[:-1], self.lengths)

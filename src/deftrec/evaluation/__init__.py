@@ -7,9 +7,19 @@ from deftrec.evaluation.intervals import (
     paired_bootstrap,
     paired_over_seeds,
 )
-from deftrec.evaluation.metrics import CUTOFFS, MISSED, TargetRanks, accuracy, coverage, novelty, ranks_from_scores
+from deftrec.evaluation.metrics import (
+    CUTOFFS,
+    MISSED,
+    TargetRanks,
+    accuracy,
+    coverage,
+    mean_accuracy,
+    novelty,
+    ranks_from_scores,
+)
 from deftrec.evaluation.protocol import Result, Seen, evaluate
 from deftrec.evaluation.rankings import Rankings, ranking_frame, read_rankings, write_rankings
+from deftrec.evaluation.targets import rank_targets, target_ranks
 
 __all__ = [
     "CUTOFFS",
@@ -23,12 +33,15 @@ __all__ = [
     "bootstrap_interval",
     "coverage",
     "evaluate",
+    "mean_accuracy",
     "mean_over_seeds",
     "novelty",
     "paired_bootstrap",
     "paired_over_seeds",
+    "rank_targets",
     "ranking_frame",
     "ranks_from_scores",
     "read_rankings",
+    "target_ranks",
     "write_rankings",
 ]

@@ -108,6 +108,12 @@ def accuracy(ranks: TargetRanks, cutoffs: Sequence[int] = CUTOFFS) -> dict[str, 
     return values
 
 
+def mean_accuracy(ranks: TargetRanks) -> dict[str, float]:
+    """HR@10 and NDCG@10, means over all cases."""
+    values = accuracy(ranks, cutoffs=(10,))
+    return {name: float(values[name].mean()) for name in ("hr@10", "ndcg@10")}
+
+
 def coverage(top_items: Tensor, n_items: int, k: int) -> float:
     """The share of the catalogue that is recommended to somebody within the first `k` places, in 0..1.
 

@@ -172,7 +172,7 @@ def run_peers(
     """
     _check(interactions, split, models, [fit], part)
     cases = split.cases(part)
-    popularity = np.bincount(split.training(fit).items, minlength=interactions.n_items)
+    popularity = split.training(fit).counts(interactions.n_items)
     results = []
     for name in models:
         ran = run_peer(

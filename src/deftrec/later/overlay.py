@@ -5,7 +5,6 @@ overlay.safetensors   items added (their words, and their sentence vectors), ids
 The trained files are never touched: without the overlay a run is what it was after training.
 """
 
-import fcntl
 import io
 import json
 from collections.abc import Iterator
@@ -23,7 +22,7 @@ from torch import Tensor
 from deftrec.data import Interactions
 from deftrec.data.interactions import CATALOGUE_COLUMNS
 from deftrec.errors import DeftRecError
-from deftrec.files import atomic_path
+from deftrec.files import atomic_path, locked
 
 FILE = "overlay.safetensors"
 LOCK = ".overlay.lock"
@@ -154,8 +153,8 @@ def changing(folder: Path) -> Iterator[None]:
 
     The lock dies with its process. What a killed one left half written is cleared away.
     """
-    with (folder / LOCK).open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    (folder / LOCK).touch()
+    with locked(folder / LOCK, wait=True):
         for left in folder.glob(f".{FILE}.*.tmp"):
             left.unlink(missing_ok=True)
         yield

@@ -1,7 +1,5 @@
 """A finished run as something that training goes on from."""
 
-import numpy as np
-
 from deftrec.data import make_split
 from deftrec.ensemble import Ensemble
 from deftrec.errors import ConfigError
@@ -29,7 +27,7 @@ def start_of(run: Run) -> Start:
         epochs=info.epochs,
     )
     fitted = make_split(run.interactions, run.config.data.split).training(info.fit)
-    trained = np.bincount(fitted.items, minlength=run.interactions.n_items) > 0
+    trained = fitted.counts(run.interactions.n_items) > 0
     items = run.interactions.catalogue["item"]
     return Start(
         members=members,

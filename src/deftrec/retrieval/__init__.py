@@ -3,7 +3,7 @@
 from deftrec.retrieval.exact import Found, hide, row_chunks, top
 from deftrec.retrieval.prior import LinearPrior
 from deftrec.retrieval.queries import fast_queries, generate_queries, generate_texts
-from deftrec.retrieval.retriever import Retriever, fused
+from deftrec.retrieval.retriever import Retriever, ScorePart, fused
 from deftrec.retrieval.text import OverlapMatch, SentenceMatch, TextMatch
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "LinearPrior",
     "OverlapMatch",
     "Retriever",
+    "ScorePart",
     "SentenceMatch",
     "TextMatch",
     "fast_queries",

@@ -1,8 +1,9 @@
 """The retrieval score: similarity of the generated latent, and the collaborative prior where there is one."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
@@ -11,10 +12,13 @@ from deftrec.config import Config
 from deftrec.data import Sequences
 from deftrec.diffusion import ItemScorer
 from deftrec.ensemble import Model
+from deftrec.errors import ConfigError
 from deftrec.model import ItemLatents
 from deftrec.retrieval.exact import Comparison, Found, Similarity, hide, row_chunks, top
 from deftrec.retrieval.prior import LinearPrior
 from deftrec.retrieval.text import TextMatch
+
+ScorePart: TypeAlias = Literal["hybrid", "latent", "prior"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +68,20 @@ class Retriever:
         temperature = config.objective.temperature
         repeats = config.retrieval.seen == "keep"
         return cls(catalogue.latents, config.retrieval.similarity, temperature, repeats=repeats, scorer=model.scorer)
+
+    def part(self, part: ScorePart) -> "Retriever":
+        """What scores by one part alone; `hybrid` is the whole.
+
+        Raises:
+            ConfigError: there is no prior.
+        """
+        if part == "hybrid":
+            return self
+        if part == "latent":
+            return replace(self, prior=None, weight=0.0, text_weight=0.0)
+        if self.prior is None:
+            raise ConfigError("this run has no collaborative prior: validation chose none, or none was asked for")
+        return replace(self, prior_alone=True)
 
     @cached_property
     def comparison(self) -> Comparison:

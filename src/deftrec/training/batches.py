@@ -46,7 +46,7 @@ class PackedBatches:
         self.rows = max(1, batch_positions // window)
         self.pack = pack_for_training if targets == "every" else pack_last_targets
         self.sampled = objective.sampled_items if n_items > objective.full_softmax_items else None
-        counts = np.bincount(sequences.items, minlength=n_items)
+        counts = sequences.counts(n_items)
         self.popularity = counts / max(1, counts.sum())
 
     def epoch(self, number: int) -> tuple[int, Iterator[Batch]]:

@@ -10,10 +10,9 @@ import torch
 from deftrec.config import PriorOptions
 from deftrec.data import Cases
 from deftrec.data import Sequences as Histories
-from deftrec.evaluation.metrics import TargetRanks, accuracy, ranks_from_scores
+from deftrec.evaluation import TargetRanks, accuracy, ranks_from_scores, target_ranks
 from deftrec.progress import Progress
 from deftrec.retrieval import LinearPrior, Retriever, fused, hide, row_chunks
-from deftrec.training.stages import target_ranks
 
 USERS = 10_000
 """Validation users that are asked; each of them is scored once for every setting."""

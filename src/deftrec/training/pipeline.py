@@ -15,6 +15,7 @@ from deftrec.data.words import item_texts, item_titles
 from deftrec.diffusion import Sampling
 from deftrec.ensemble import Model
 from deftrec.errors import DataError
+from deftrec.evaluation import mean_accuracy, target_ranks
 from deftrec.hardware import training_dtype
 from deftrec.language.origin import Origin, check_origin, origin_in
 from deftrec.language.sentences import sentence_vectors
@@ -36,7 +37,7 @@ from deftrec.training.joint import JointTraining
 from deftrec.training.log import TrainingLog
 from deftrec.training.loop import Plan, Trained
 from deftrec.training.shared import SharedStages, StageResult
-from deftrec.training.stages import CollaborativeStage, mean_accuracy, target_ranks
+from deftrec.training.stages import CollaborativeStage
 from deftrec.training.start import Provenance, Start
 from deftrec.training.team import ALONE, Team
 from deftrec.training.trainer import Trainer
@@ -275,7 +276,7 @@ class Pipeline:
         with torch.no_grad():
             vectors = module.propagate()
         # What nobody took has only its random start: to the tokenizer it is missing, like a new item's.
-        taken = np.bincount(sequences.items, minlength=n_items) > 0
+        taken = sequences.counts(n_items) > 0
         items = vectors.items.cpu() * torch.from_numpy(taken)[:, None]
         return StageResult({"users": vectors.users.cpu(), "items": items}, vars(trained), self.trainer.before - before)
 

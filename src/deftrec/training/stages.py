@@ -10,7 +10,7 @@ from deftrec.collaborative import LightGCN, Triples, draw_triples
 from deftrec.config import Config
 from deftrec.data import Cases, Sequences
 from deftrec.diffusion import Sampling
-from deftrec.evaluation.metrics import TargetRanks, accuracy, ranks_from_scores
+from deftrec.evaluation import TargetRanks, mean_accuracy, target_ranks
 from deftrec.model import Batch, DeftRec
 from deftrec.retrieval import Retriever, generate_queries
 from deftrec.tokenizer import RobustTokenizer
@@ -135,22 +135,3 @@ class JointStage(Stage):
         ranks = target_ranks(retriever, queries, cases, exclude_seen)
         greater, ties = (self.team.gathered(values, len(self.cases)) for values in (ranks.greater, ranks.ties))
         return mean_accuracy(TargetRanks(greater, ties))
-
-
-def target_ranks(
-    retriever: Retriever,
-    queries: torch.Tensor,
-    cases: Cases,
-    exclude_seen: bool,
-    texts: torch.Tensor | None = None,
-) -> TargetRanks:
-    """Where each target stands among all items, in chunks of users; arguments as for `Retriever.chunks`."""
-    targets = torch.from_numpy(cases.targets).to(queries.device)
-    chunks = retriever.chunks(queries, cases.histories, exclude_seen, texts)
-    return TargetRanks.concatenate([ranks_from_scores(scores, targets[rows]) for rows, scores in chunks])
-
-
-def mean_accuracy(ranks: TargetRanks) -> dict[str, float]:
-    """HR@10 and NDCG@10, means over all cases."""
-    values = accuracy(ranks, cutoffs=(10,))
-    return {name: float(values[name].mean()) for name in ("hr@10", "ndcg@10")}

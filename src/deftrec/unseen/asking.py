@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 
 from deftrec.data import Cases, Interactions, Sequences
-from deftrec.evaluation import accuracy
-from deftrec.recommender import Recommender, ScoreParts
-from deftrec.retrieval import Retriever
-from deftrec.training.stages import target_ranks
+from deftrec.evaluation import accuracy, target_ranks
+from deftrec.recommender import Recommender
+from deftrec.retrieval import Retriever, ScorePart
 
 CUTOFFS = (10, 50)
 SAMPLES = 2000
@@ -23,7 +22,7 @@ def ask(recommender: Recommender, whole: Interactions, cases: Cases) -> dict[str
 
 
 def ask_parts(
-    recommender: Recommender, whole: Interactions, cases: Cases, parts: Sequence[ScoreParts]
+    recommender: Recommender, whole: Interactions, cases: Cases, parts: Sequence[ScorePart]
 ) -> list[dict[str, Tensor]]:
     """Metrics of every case: items of the history are no candidates, everything else the recommender knows is.
 
@@ -34,7 +33,7 @@ def ask_parts(
     """
     cases = translated(cases, whole, recommender.interactions)
     asked = recommender.ask(cases.histories)
-    ranks = [target_ranks(recommender.retriever_of(part), asked.queries, cases, True, asked.texts) for part in parts]
+    ranks = [target_ranks(recommender.retriever.part(part), asked.queries, cases, True, asked.texts) for part in parts]
     return [accuracy(one, CUTOFFS) for one in ranks]
 
 

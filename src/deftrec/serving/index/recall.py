@@ -46,7 +46,7 @@ class Asked:
         histories = recommender.interactions.sequences
         chosen = [histories[user] for user in range(min(users, len(histories)))]
         queries = recommender.ask(Sequences.from_lists(chosen)).queries.cpu()
-        retriever = recommender.retriever_of("latent")
+        retriever = recommender.retriever.part("latent")
         unit = retriever.similarity == "cosine"
         if unit:
             queries = normalize(queries, dim=-1)
