@@ -148,6 +148,9 @@ class PretrainedOptions(Options):
     tuning: Literal["frozen", "full", "lora", "nf4"] = Field(
         "full", description="nf4: LoRA on weights of 4 bits, which needs a GPU and the extra of that name"
     )
+    frozen_layers: Annotated[int, Field(ge=0)] = Field(
+        0, description="lowest blocks that tuning full leaves as they are"
+    )
     lora_rank: Count = 16
     lora_alpha: Positive = 32.0
     lora_targets: Literal["all-linear"] | tuple[str, ...] = Field(
@@ -187,6 +190,10 @@ class PretrainedOptions(Options):
             )
         if self.tuning in {"frozen", "full"} and self.lora_targets != "all-linear":
             raise ValueError(f"lora_targets are of an adapter, and tuning {self.tuning} has none: set tuning to lora")
+        if self.frozen_layers and self.tuning != "full":
+            raise ValueError(
+                f"frozen_layers are left out of tuning full, and this is tuning {self.tuning}: leave it at 0"
+            )
         if not self.lora_targets:
             raise ValueError("lora_targets names no layer: leave it at all-linear, or set tuning to frozen")
         if self.tuning == "nf4" and self.initial == "random":

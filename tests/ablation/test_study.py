@@ -11,7 +11,17 @@ import pytest
 import torch
 
 from deftrec import Recommender
-from deftrec.ablation import BASE, Comparison, Measured, Study, Variant, compare, write_ablation
+from deftrec.ablation import (
+    BASE,
+    Comparison,
+    Measured,
+    SliceComparison,
+    Study,
+    Variant,
+    compare,
+    compare_slices,
+    write_ablation,
+)
 from deftrec.errors import DeftRecError, MissingExtraError
 from deftrec.evaluation import paired_bootstrap
 from deftrec.progress import Silent
@@ -159,9 +169,30 @@ def test_the_comparison_is_paired_over_users_and_averaged_over_seeds(runs: dict[
     assert all(row.spread is None and row.seeds == 1 for row in one)
 
 
+def test_slices_are_compared_as_the_whole_is(runs: dict[str, list[Measured]], tmp_path: Path) -> None:
+    parts = study(tmp_path).slices()
+    rows = {(row.name, row.by, row.part): row for row in compare_slices(runs, parts)}
+    assert len(rows) == len(VARIANTS) * len(parts)
+    whole = {row.name: row for row in compare(runs) if (row.split, row.metric) == ("test", "ndcg@10")}
+    for name in VARIANTS:
+        for by in {part.by for part in parts}:  # the slices of one `by` hold every user once
+            own = [row for row in rows.values() if (row.name, row.by) == (name, by)]
+            weighed = sum(row.users * row.difference for row in own) / sum(row.users for row in own)
+            assert weighed == pytest.approx(whole[name].difference)
+    last = parts[-1]
+    row, users = rows["deftrec/untrained", last.by, last.name], torch.from_numpy(last.users)
+    mine, base = (
+        torch.stack([run.values["test ndcg@10"] for run in runs[name]]).mean(0)[users] for name in (row.name, BASE)
+    )
+    expected = paired_bootstrap(mine, base)
+    assert (row.base, row.difference, row.p) == (expected.second, expected.difference, expected.p)
+
+
 def test_the_report(runs: dict[str, list[Measured]], tmp_path: Path) -> None:
+    parts = study(tmp_path / "unused").slices()
+    found = compare_slices(runs, parts)
     page = write_ablation(
-        tmp_path, runs, compare(runs), VARIANTS, {"deftrec/broken": "it <broke>"}, "deftrec ablate --data x"
+        tmp_path, runs, compare(runs), found, VARIANTS, {"deftrec/broken": "it <broke>"}, "deftrec ablate --data x"
     )
     content = json.loads((tmp_path / "results.json").read_text())
     assert {"dataset", "split", "seen", "fit", "models", "machine", "revision", "command"} <= set(content)
@@ -171,9 +202,12 @@ def test_the_report(runs: dict[str, list[Measured]], tmp_path: Path) -> None:
         content["models"][0]
     )
     assert [Comparison.model_validate(row) for row in content["comparisons"]] == compare(runs)
+    assert [SliceComparison.model_validate(row) for row in content["slices"]] == found
     text = (tmp_path / "report.md").read_text()
     assert "nothing changed (which the recipe is on these data)" in text
     assert "hardly trained \\| at all" in text
+    assert "| deftrec/same |" + " +0.0000 |" * len(parts) in text
+    assert f"{parts[0].name} ({len(parts[0].users)})" in text
     assert "deftrec/broken failed: it \\<broke\\>" in text
     html = page.read_text()
     assert html.count("<svg") == 2
@@ -185,10 +219,10 @@ def test_the_report(runs: dict[str, list[Measured]], tmp_path: Path) -> None:
 
 def test_the_report_says_who_has_fewer_seeds(runs: dict[str, list[Measured]], tmp_path: Path) -> None:
     same = "Each value is the mean over 2 seeds, with their standard deviation"
-    write_ablation(tmp_path, runs, compare(runs), VARIANTS, {}, "deftrec ablate")
+    write_ablation(tmp_path, runs, compare(runs), [], VARIANTS, {}, "deftrec ablate")
     assert f"{same}. The interval" in (tmp_path / "report.md").read_text()
     some = {**runs, "deftrec/wide": runs["deftrec/wide"][1:]}
-    page = write_ablation(tmp_path, some, compare(some), VARIANTS, {}, "deftrec ablate")
+    page = write_ablation(tmp_path, some, compare(some), [], VARIANTS, {}, "deftrec ablate")
     said = f"{same}; but deftrec/wide over 1 seed. A difference is over the seeds that both rows have. The"
     assert said in (tmp_path / "report.md").read_text()
     assert said in page.read_text()
@@ -199,7 +233,7 @@ def test_without_matplotlib_there_is_markdown(
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(MissingExtraError, match=r"deftrec\[report\]"):
-        write_ablation(tmp_path, runs, compare(runs), VARIANTS, {}, "deftrec ablate")
+        write_ablation(tmp_path, runs, compare(runs), [], VARIANTS, {}, "deftrec ablate")
     assert sorted(file.name for file in tmp_path.iterdir()) == ["report.md", "results.json"]
 
 

@@ -30,7 +30,7 @@ def test_there_is_a_variant_for_every_claim() -> None:
     wanted = "vq rq semantic-ids regression cross-entropy no-negatives pairwise preference k-2 k-4 k-8 mask-0 mask-0.2"
     wanted += " mask-0.5 no-modality-mask no-user-tokens user-tokens no-text no-collaborative frozen-tokenizer eps"
     wanted += " unrolled unrolled-control unrolled-3 unrolled-3-control minilm minilm-random minilm-lora minilm-frozen"
-    wanted += " minilm-titles members authors"
+    wanted += " minilm-upper minilm-titles members authors"
     assert set(SHIPPED) == {f"deftrec/{name}" for name in wanted.split()}
     assert all(variant.about for variant in SHIPPED.values())
     assert "ablations" not in shipped_recipes()

@@ -237,6 +237,7 @@ def test_weights_of_four_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         ({"tuning": "frozen", "lora_targets": ["q"]}, "lora_targets are of an adapter, and tuning frozen has none"),
         ({"tuning": "lora", "lora_targets": []}, "lora_targets names no layer"),
         ({"tuning": "nf4", "initial": "random"}, "initial random has none"),
+        ({"tuning": "lora", "frozen_layers": 1}, "frozen_layers are left out of tuning full, and this is tuning lora"),
     ],
 )
 def test_options_that_do_not_go_together(options: dict[str, Any], message: str) -> None:

@@ -1,5 +1,6 @@
 """Language models: causal, indifferent to packing, and the same as the model they wrap."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -179,7 +180,13 @@ def test_what_each_tuning_trains(name: str, folders: dict[str, Path]) -> None:
     linear = {"bert": "query key value dense", "roberta": "query key value dense", "t5": "q k v o wi wo"}
     linear |= {"bart": "q_proj k_proj v_proj out_proj fc1 fc2"}
     assert adapted == set(linear.get(name, "q_proj k_proj v_proj o_proj gate_proj up_proj down_proj").split())
-    for model in (frozen, full, lora):
+    upper = pretrained(folders[name], tuning="full", frozen_layers=1)
+    left = learnt(full) - learnt(upper)
+    assert left
+    assert all(re.search(r"\.(?:block|layers?)\.0\.", parameter) for parameter in left)
+    with pytest.raises(ConfigError, match=r"frozen_layers is 9, and .* has 2 blocks: give fewer"):
+        pretrained(folders[name], tuning="full", frozen_layers=9)
+    for model in (frozen, full, lora, upper):
         model.train()
         tokens: Tensor = torch.randn(2, 4, 1, D, requires_grad=True)
         model(tokens, lay([4], [3, 1])).square().sum().backward()

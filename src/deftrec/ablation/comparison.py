@@ -3,11 +3,13 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import torch
 from pydantic import BaseModel, ConfigDict
 
 from deftrec.ablation.study import Measured
 from deftrec.ablation.variants import BASE
 from deftrec.benchmark.scoring import COMPARED
+from deftrec.benchmark.slices import Members
 from deftrec.data.split import Part
 from deftrec.evaluation import paired_over_seeds
 
@@ -41,6 +43,29 @@ class Comparison(BaseModel):
     train_seconds: float
 
 
+class SliceComparison(BaseModel):
+    """One variant beside the recipe on some users of test, by NDCG@10.
+
+    Attributes:
+        name: of the variant.
+        by, part: what the users were sorted by, and which of them these are.
+        users: how many.
+        base: NDCG@10 of the recipe, mean over seeds and users.
+        difference, ci95, p: see `Comparison`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    by: str
+    part: str
+    users: int
+    base: float
+    difference: float
+    ci95: tuple[float, float]
+    p: float
+
+
 def compare(
     runs: Mapping[str, Sequence[Measured]], splits: Sequence[Part] = ("test", "validation")
 ) -> list[Comparison]:
@@ -49,29 +74,64 @@ def compare(
     Args:
         runs: by name, one for each seed that was trained; the recipe's are there too.
     """
-    base = {run.seed: run for run in runs[BASE]}
     rows = []
-    for name, variant in runs.items():
-        common = [run for run in variant if run.seed in base]
-        if name == BASE or not common:
-            continue
+    for name, pairs in _paired(runs).items():
         for split in splits:
             for metric in COMPARED:
-                mine = [run.values[f"{split} {metric}"] for run in common]
-                found = paired_over_seeds(mine, [base[run.seed].values[f"{split} {metric}"] for run in common])
+                mine, base = ([run.values[f"{split} {metric}"] for run in side] for side in zip(*pairs, strict=True))
+                found = paired_over_seeds(mine, base)
                 by_seed = [float(values.mean()) for values in mine]
                 rows.append(
                     Comparison(
                         name=name,
                         split=split,
                         metric=metric,
-                        seeds=len(common),
+                        seeds=len(pairs),
                         mean=found.first,
-                        spread=float(np.std(by_seed, ddof=1)) if len(common) > 1 else None,
+                        spread=float(np.std(by_seed, ddof=1)) if len(pairs) > 1 else None,
                         difference=found.difference,
                         ci95=found.ci95,
                         p=found.p,
-                        train_seconds=sum(run.train_seconds for run in common) / len(common),
+                        train_seconds=sum(run.train_seconds for run, _ in pairs) / len(pairs),
                     )
                 )
     return rows
+
+
+def compare_slices(runs: Mapping[str, Sequence[Measured]], parts: Sequence[Members]) -> list[SliceComparison]:
+    """Every variant against the recipe on every slice of test's users, over the seeds that both have.
+
+    Args:
+        runs: as for `compare`.
+        parts: slices of the users of test.
+    """
+    rows = []
+    for name, pairs in _paired(runs).items():
+        for part in parts:
+            users = torch.from_numpy(part.users)
+            mine, base = ([run.values["test ndcg@10"][users] for run in side] for side in zip(*pairs, strict=True))
+            found = paired_over_seeds(mine, base)
+            rows.append(
+                SliceComparison(
+                    name=name,
+                    by=part.by,
+                    part=part.name,
+                    users=len(users),
+                    base=found.second,
+                    difference=found.difference,
+                    ci95=found.ci95,
+                    p=found.p,
+                )
+            )
+    return rows
+
+
+def _paired(runs: Mapping[str, Sequence[Measured]]) -> dict[str, list[tuple[Measured, Measured]]]:
+    """Each variant's trainings beside the recipe's of the same seed, where there is any."""
+    base = {run.seed: run for run in runs[BASE]}
+    pairs = {
+        name: [(run, base[run.seed]) for run in variant if run.seed in base]
+        for name, variant in runs.items()
+        if name != BASE
+    }
+    return {name: of_both for name, of_both in pairs.items() if of_both}

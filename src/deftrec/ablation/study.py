@@ -14,6 +14,7 @@ from torch import Tensor
 
 from deftrec.ablation.variants import BASE, Variant, plain
 from deftrec.benchmark.machine import versions
+from deftrec.benchmark.slices import Members, slices
 from deftrec.config import Config
 from deftrec.data import Interactions, Part, make_split
 from deftrec.errors import DeftRecError, in_a_line
@@ -112,6 +113,11 @@ class Study:
             else:
                 runs.setdefault(name, []).append(measured)
         return runs
+
+    def slices(self) -> list[Members]:
+        """The users of test by history, popularity of the target and its novelty, for `compare_slices`."""
+        split = make_split(self.interactions, self.configs[BASE].data.split)
+        return slices(split.cases("test"), split.training("train"), self.interactions.n_items)
 
     def _fail(self, name: str, error: Exception) -> None:
         self.failures[name] = in_a_line(error)

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-from deftrec.ablation.comparison import Comparison
+from deftrec.ablation.comparison import Comparison, SliceComparison
 from deftrec.ablation.study import SPLITS, Measured
 from deftrec.ablation.variants import BASE, Variant
 from deftrec.benchmark.machine import machine
@@ -22,17 +22,28 @@ MAIN = "ndcg@10"
 COLUMNS = ("variant", "what changes", "NDCG@10", "difference (95 %)", "p", "HR@10", "training")
 WORDS = 2
 """The first columns are words, the others figures."""
+CLEAR = 0.05
+"""A p below this gets a star on a slice."""
 NOTE = (
     "Latent score of one member, unless a row is about members, without the collaborative prior. {seeds}. The interval "
     "and p are of the difference to the recipe, paired bootstrap over users whose values are averaged over seeds; p is "
     "not corrected for the number of variants."
 )
+SLICES = "Where the difference lies: NDCG@10 on slices of test's users"
+SLICES_NOTE = (
+    "Users by the length of their history, by the popularity of their target in the training interactions (thirds of "
+    "them; cold: none), and by whether they had it before. The recipe's NDCG@10, then every variant's difference to it "
+    "(a star: p < .05, as above)."
+)
+Table: TypeAlias = tuple[Sequence[str], list[list[str]]]
+"""Names of columns, and cells."""
 
 
 def write_ablation(
     folder: Path,
     runs: Mapping[str, Sequence[Measured]],
     comparisons: Sequence[Comparison],
+    slices: Sequence[SliceComparison],
     variants: Mapping[str, Variant],
     failures: Mapping[str, str],
     command: str,
@@ -42,6 +53,7 @@ def write_ablation(
     Args:
         runs: the recipe's and every variant's trainings, by name.
         comparisons: of the variants with the recipe.
+        slices: the same on slices of the users of test.
         variants: what each name means.
         failures: why a variant is not among `runs`, or has fewer seeds there.
         command: that made this.
@@ -49,9 +61,13 @@ def write_ablation(
     Raises:
         MissingExtraError: matplotlib is not installed; the page alone is not written.
     """
-    content = _content(runs, comparisons, failures, command)
+    content = _content(runs, comparisons, slices, failures, command)
     write_json(folder / "results.json", content)
-    tables = {meaning(runs[BASE][0].results[split]): _rows(split, runs, comparisons, variants) for split in SPLITS}
+    tables: dict[str, Table] = {
+        meaning(runs[BASE][0].results[split]): (COLUMNS, _rows(split, runs, comparisons, variants)) for split in SPLITS
+    }
+    if slices:
+        tables[SLICES] = _slice_table(slices)
     title, said = f"Ablation on {content['dataset']}", _note(runs, comparisons)
     facts = {
         "command": command,
@@ -68,6 +84,7 @@ def write_ablation(
 def _content(
     runs: Mapping[str, Sequence[Measured]],
     comparisons: Sequence[Comparison],
+    slices: Sequence[SliceComparison],
     failures: Mapping[str, str],
     command: str,
 ) -> dict[str, Any]:
@@ -95,6 +112,7 @@ def _content(
         "fit": first.fit,
         "models": models,
         "comparisons": [comparison.model_dump(mode="json") for comparison in comparisons],
+        "slices": [one.model_dump(mode="json") for one in slices],
         "failures": dict(failures),
         "machine": machine(),
         "revision": git_revision(),
@@ -139,6 +157,17 @@ def _rows(
     return rows
 
 
+def _slice_table(slices: Sequence[SliceComparison]) -> Table:
+    """The recipe, and each variant's difference to it, a column a slice."""
+    variants = list(dict.fromkeys(one.name for one in slices))
+    of_first = [one for one in slices if one.name == variants[0]]
+    rows = [[BASE, *(f"{one.base:.4f}" for one in of_first)]]
+    for name in variants:
+        own = [one for one in slices if one.name == name]
+        rows.append([name, *(f"{one.difference:+.4f}{'*' if one.p < CLEAR else ''}" for one in own)])
+    return ("variant", *(f"{one.part} ({one.users:,})" for one in of_first)), rows
+
+
 def _note(runs: Mapping[str, Sequence[Measured]], comparisons: Sequence[Comparison]) -> str:
     count = len(runs[BASE])
     fewer = {row.name: row.seeds for row in comparisons if row.seeds != count}
@@ -169,7 +198,7 @@ def _plots(comparisons: Sequence[Comparison]) -> dict[str, str]:
 def _markdown(
     title: str,
     said: str,
-    tables: Mapping[str, list[list[str]]],
+    tables: Mapping[str, Table],
     failures: Mapping[str, str],
     facts: Mapping[str, str],
 ) -> str:
@@ -177,8 +206,10 @@ def _markdown(
     if failures:
         missing = [f"- {plain(name)} failed: {plain(reason)}" for name, reason in failures.items()]
         lines += ["## Not measured", "", *missing, ""]
-    for asked, rows in tables.items():
-        lines += [f"## {plain(asked)}", "", *table_lines(COLUMNS, rows, WORDS), ""]
+    for asked, (head, rows) in tables.items():
+        words = WORDS if head == COLUMNS else 1
+        before = [] if head == COLUMNS else [plain(SLICES_NOTE), ""]
+        lines += [f"## {plain(asked)}", "", *before, *table_lines(head, rows, words), ""]
     lines += ["## How it was measured", "", *(f"- {name}: {plain(value)}" for name, value in facts.items()), ""]
     return "\n".join(lines)
 
@@ -186,7 +217,7 @@ def _markdown(
 def _page(
     title: str,
     said: str,
-    tables: Mapping[str, list[list[str]]],
+    tables: Mapping[str, Table],
     plots: Mapping[str, str],
     failures: Mapping[str, str],
     facts: Mapping[str, str],
@@ -194,16 +225,18 @@ def _page(
     parts = [header(title, said, []), failed(list(failures.items()))]
     if plots:
         parts += [grid(plots), note("Blue: ahead of the recipe; orange: behind; grey: unclear.")]
-    parts += [section(asked, _table(rows)) for asked, rows in tables.items()]
+    for asked, (head, rows) in tables.items():
+        parts.append(section(asked, ("" if head == COLUMNS else note(SLICES_NOTE)) + _table(head, rows)))
     parts.append(section("How it was measured", f"<div class=card>{facts_list(facts)}</div>"))
     return document(title, "\n".join(part for part in parts if part))
 
 
-def _table(rows: Sequence[Sequence[str]]) -> str:
-    head = "".join(f"<th{_kind(place)}>{escape(name)}</th>" for place, name in enumerate(COLUMNS))
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    words = WORDS if columns == COLUMNS else 1
+    head = "".join(f"<th{_kind(place, words)}>{escape(name)}</th>" for place, name in enumerate(columns))
     body = "".join(
         f"<tr{' class=main' if row[0] == BASE else ''}>"
-        + "".join(f"<td{_kind(place)}>{escape(cell)}</td>" for place, cell in enumerate(row))
+        + "".join(f"<td{_kind(place, words)}>{escape(cell)}</td>" for place, cell in enumerate(row))
         + "</tr>"
         for row in rows
     )
@@ -212,6 +245,6 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
     )
 
 
-def _kind(place: int) -> str:
+def _kind(place: int, words: int) -> str:
     """The first column is the style sheet's own."""
-    return " class=words" if 0 < place < WORDS else ""
+    return " class=words" if 0 < place < words else ""

@@ -36,7 +36,14 @@ def ablate(
     try:
         with listening() as progress:
             with working(progress, f"reading {data}"):
-                from deftrec.ablation import Study, choose_variants, compare, load_variants, write_ablation
+                from deftrec.ablation import (
+                    Study,
+                    choose_variants,
+                    compare,
+                    compare_slices,
+                    load_variants,
+                    write_ablation,
+                )
                 from deftrec.data import Interactions
 
                 chosen = choose_variants(load_variants(), variants)
@@ -44,9 +51,9 @@ def ablate(
             study = Study(interactions, config, chosen, seeds=seeds, work=out / "work", progress=progress)
             runs = study.run()
             with working(progress, "comparing"):
-                comparisons = compare(runs)
+                comparisons, slices = compare(runs), compare_slices(runs, study.slices())
             page = page_if_possible(
-                lambda: write_ablation(out, runs, comparisons, chosen, study.failures, command), progress
+                lambda: write_ablation(out, runs, comparisons, slices, chosen, study.failures, command), progress
             )
     except KeyboardInterrupt:
         raise Stopped("interrupted; the same command goes on with what is not finished") from None

@@ -14,7 +14,8 @@ def tune(model: nn.Module, options: PretrainedOptions) -> nn.Module:
     An adapter (Hu et al. 2022, arXiv 2106.09685) starts as zero and is kept in fp32 whatever the model is kept in.
 
     Raises:
-        ConfigError: `lora_targets` names no layer, or the model cannot compute activations again.
+        ConfigError: `lora_targets` names no layer, `frozen_layers` are more than there are, or the model cannot compute
+            activations again.
     """
     if options.gradient_checkpointing:
         # Its name in older versions warns in newer ones.
@@ -28,10 +29,30 @@ def tune(model: nn.Module, options: PretrainedOptions) -> nn.Module:
     if options.tuning == "full":
         # Words outside the prompt get no gradient; a table of 30 k rows need not be stepped.
         model.get_input_embeddings().requires_grad_(False)  # type: ignore[operator]
+        freeze_lowest(model, options)
         return model
     if options.tuning == "frozen":
         return model.requires_grad_(False)
     return with_adapter(model, options)
+
+
+def freeze_lowest(model: nn.Module, options: PretrainedOptions) -> None:
+    """The lowest `options.frozen_layers` blocks want no gradients.
+
+    Raises:
+        ConfigError: the model has no more blocks than these.
+    """
+    if not options.frozen_layers:
+        return
+    stacks = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
+    blocks = max(stacks, key=len, default=nn.ModuleList())
+    if options.frozen_layers >= len(blocks):
+        raise ConfigError(
+            f"language.frozen_layers is {options.frozen_layers}, and {options.model} has {len(blocks)} blocks: give "
+            "fewer, or set language.tuning to frozen"
+        )
+    for block in blocks[: options.frozen_layers]:
+        block.requires_grad_(False)
 
 
 def with_adapter(model: nn.Module, options: PretrainedOptions) -> nn.Module:
