@@ -4,8 +4,9 @@
     OMP_NUM_THREADS=1 python benchmarks/exported_graph.py RUN [--repeats 15]
 
 The language model of a run (`language.kind: pretrained`) reads embeddings under a causal mask, in fp32: as PyTorch runs
-it, and as a graph exported once for any number of rows and tokens. Answers are compared first; then all are timed in
-turn, one thread each, and medians of the milliseconds stand beside PyTorch's.
+it, and as a graph exported once for any number of rows and tokens. Then what `deftrec/fast` makes of it, the prompt's
+words read beforehand: `runtime="openvino"` beside its default. Answers are compared first; then all are timed in turn,
+one thread each, and medians of the milliseconds stand beside PyTorch's.
 
 Expected before measuring: nine tenths of the work are products for which all three call libraries of like quality, so
 a graph saves what lies between them: 5 to 15 % in batches, 30 % and more for a single user.
@@ -14,7 +15,8 @@ a graph saves what lies between them: 5 to 15 % in batches, 30 % and more for a 
 import argparse
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -24,10 +26,14 @@ from torch import Tensor, nn
 
 from deftrec import Recommender
 from deftrec.ensemble import Ensemble
+from deftrec.fast import reader_of
+from deftrec.fast.reader import Reader
 from deftrec.language import PretrainedLanguageModel
 
 SHAPES = {"a batch of long histories": (14, 145), "a batch of short histories": (64, 23), "one user": (1, 91)}
-"""Rows and tokens."""
+"""Rows and tokens, words of the prompt among them."""
+TOKENS = {"a batch of long histories": (14, 128), "a batch of short histories": (64, 6), "one user": (1, 74)}
+"""The same without the words."""
 
 
 class Reading(nn.Module):
@@ -83,6 +89,23 @@ def runners(reading: Reading, path: Path) -> dict[str, Callable[[tuple[Tensor, .
     return {"PyTorch": plain, "ONNX Runtime": onnx, "OpenVINO": vino}
 
 
+def timed(what: str, ways: Mapping[str, Callable[[], np.ndarray]], repeats: int) -> None:
+    """Print the medians of all `ways` to one answer, the first of which is the reference."""
+    right = next(iter(ways.values()))()
+    apart = {name: float(np.abs(answer() - right).max()) for name, answer in ways.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(repeats):
+        for name, answer in ways.items():
+            started = time.process_time()
+            answer()
+            seconds[name].append(time.process_time() - started)
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    base = next(iter(medians.values()))
+    print(what)
+    for name, middle in medians.items():
+        print(f"  {name}: {1000 * middle:.1f} ms, {middle / base:.2f} of the first; apart {apart[name]:.1e}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, metavar="RUN")
@@ -93,24 +116,28 @@ def main() -> None:
     language = (model.members[0] if isinstance(model, Ensemble) else model).language
     if not isinstance(language, PretrainedLanguageModel):
         raise SystemExit(f"{given.run}: its language model is no pre-trained one")
-    reading, width = Reading(language).eval(), language.width
+    reading = Reading(language).eval()
     with TemporaryDirectory() as folder:
-        ways = runners(reading, exported(reading, width, Path(folder)))
+        ways = runners(reading, exported(reading, language.width, Path(folder)))
         for what, (rows, tokens) in SHAPES.items():
-            asked = inputs(rows, tokens, width)
-            right = ways["PyTorch"](asked)
-            apart = {name: float(np.abs(read(asked) - right).max()) for name, read in ways.items()}
-            seconds: dict[str, list[float]] = {name: [] for name in ways}
-            for _ in range(given.repeats):
-                for name, read in ways.items():
-                    started = time.process_time()
-                    read(asked)
-                    seconds[name].append(time.process_time() - started)
-            base = statistics.median(seconds["PyTorch"])
-            print(f"{what}, {rows} x {tokens} tokens")
-            for name, values in seconds.items():
-                middle = statistics.median(values)
-                print(f"  {name}: {1000 * middle:.1f} ms, {middle / base:.2f} of PyTorch's; apart {apart[name]:.1e}")
+            asked = inputs(rows, tokens, language.width)
+            answers = {name: partial(read, asked) for name, read in ways.items()}
+            timed(f"{what}, {rows} x {tokens} tokens", answers, given.repeats)
+    readers = {
+        "fast path": reader_of(language, torch.float32),
+        "with openvino": reader_of(language, torch.float32, "openvino"),
+    }
+    for what, (rows, tokens) in TOKENS.items():
+        embeddings = inputs(rows, tokens, language.width)[0]
+        answers = {name: partial(answered, reader, embeddings) for name, reader in readers.items()}
+        timed(f"{what}, {rows} x {tokens} tokens behind the prompt's words", answers, given.repeats)
+
+
+@torch.no_grad()
+def answered(reader: Reader, embeddings: Tensor) -> np.ndarray:
+    """What a reader of `deftrec/fast` says after the last token of every row."""
+    rows, tokens, _ = embeddings.shape
+    return reader.answer(embeddings, torch.full((rows,), tokens - 1)).numpy()  # type: ignore[no-any-return]
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ from typing import Literal, TypeAlias
 import torch
 
 Precision: TypeAlias = Literal["auto", "bf16", "fp32"]
+Runtime: TypeAlias = Literal["torch", "openvino"]
+"""What runs a language model that reads histories."""
 
 
 def default_device() -> torch.device:

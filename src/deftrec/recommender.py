@@ -20,7 +20,7 @@ from deftrec.errors import ConfigError, DataError
 from deftrec.evaluation import Result, Seen, TargetRanks, evaluate, rank_targets, ranking_frame
 from deftrec.explanation import Asked, reasons
 from deftrec.fast import FastModel
-from deftrec.hardware import Precision, default_device, inference_dtype
+from deftrec.hardware import Precision, Runtime, default_device, inference_dtype
 from deftrec.language import Layout, TextEngine
 from deftrec.later import Capabilities, Overlay, merge, read_overlay, start_of, write_overlay
 from deftrec.progress import Progress, Silent
@@ -45,11 +45,20 @@ class Recommender:
         run: the run.
         overlay: what came after its training.
         precision: of reading histories; `auto` is bf16 where this machine multiplies it faster, fp32 the reference.
+        runtime: what runs a pre-trained language model; `openvino` (the extra of that name) is faster on a CPU. What it
+            cannot run is refused with the first question.
     """
 
-    def __init__(self, run: Run, overlay: Overlay | None = None, precision: Precision = "fp32") -> None:
+    def __init__(
+        self,
+        run: Run,
+        overlay: Overlay | None = None,
+        precision: Precision = "fp32",
+        runtime: Runtime = "torch",
+    ) -> None:
         run.model.eval()
         self.precision: Precision = precision
+        self.runtime: Runtime = runtime
         self.run, self.overlay, self.config, self.info = run, overlay, run.config, run.info
         known = merge(run, overlay)
         self.interactions, self.model = known.interactions, known.model
@@ -70,7 +79,7 @@ class Recommender:
 
     def with_overlay(self, overlay: Overlay | None) -> "Recommender":
         """The same run with what came after its training, instead of what came so far; every weight is shared."""
-        return Recommender(self.run, overlay, self.precision)
+        return Recommender(self.run, overlay, self.precision, self.runtime)
 
     @property
     def fitted_on(self) -> Interactions:
@@ -84,10 +93,20 @@ class Recommender:
 
     @cached_property
     def fast(self) -> FastModel | None:
-        """The model as it reads histories here; None where nothing is faster than the plain one."""
+        """The model as it reads histories here; None where nothing is faster than the plain one.
+
+        Raises:
+            MissingExtraError, ConfigError: the runtime is not installed, or cannot run this model.
+        """
         if not FastModel.suits(self.model):
+            if self.runtime != "torch":
+                raise ConfigError(
+                    f"runtime {self.runtime} reads histories alone, and this run's model reads titles or words its own "
+                    "condition: leave runtime at torch"
+                )
             return None
-        return FastModel(self.model, self.catalogue, inference_dtype(self.precision, self.catalogue.latents.device))
+        dtype = inference_dtype(self.precision, self.catalogue.latents.device)
+        return FastModel(self.model, self.catalogue, dtype, self.runtime)
 
     @cached_property
     def popularity(self) -> Tensor:
@@ -198,16 +217,20 @@ class Recommender:
 
     @classmethod
     def load(
-        cls, directory: str | Path, device: torch.device | None = None, precision: Precision = "fp32"
+        cls,
+        directory: str | Path,
+        device: torch.device | None = None,
+        precision: Precision = "fp32",
+        runtime: Runtime = "torch",
     ) -> "Recommender":
-        """Read a run directory, with what came to it after training; `precision` as for the class.
+        """Read a run directory, with what came to it after training; `precision` and `runtime` as for the class.
 
         Raises:
             DeftRecError: it is missing, unfinished or damaged.
         """
         folder = Path(directory)
         run = load_run(folder, device or default_device())
-        return cls(run, read_overlay(folder, run.interactions), precision)
+        return cls(run, read_overlay(folder, run.interactions), precision, runtime)
 
     # -- recommending ------------------------------------------------------------------------------------------
 

@@ -38,6 +38,10 @@ Precision = Annotated[
     Literal["auto", "bf16", "fp32"],
     typer.Option(help="Of reading histories; auto: bf16 where this machine multiplies it faster."),
 ]
+Runtime = Annotated[
+    Literal["torch", "openvino"],
+    typer.Option(help="What runs a pre-trained language model; openvino needs the extra of that name."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
 
 

@@ -10,7 +10,7 @@ import typer
 
 from deftrec.cli.console import listening, output
 from deftrec.cli.loading import load_recommender
-from deftrec.cli.options import Json, K, Precision, RunFolder, Seed, Seen, split_ids
+from deftrec.cli.options import Json, K, Precision, RunFolder, Runtime, Seed, Seen, split_ids
 from deftrec.cli.tables import explanations, recommendation_table
 from deftrec.errors import ConfigError, DataError
 from deftrec.progress import Progress
@@ -51,6 +51,7 @@ def recommend(
     seen: Seen = "exclude",
     seed: Seed = None,
     precision: Precision = "fp32",
+    runtime: Runtime = "torch",
     explain: Annotated[bool, typer.Option("--explain", help="Say why each item is recommended.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -71,7 +72,7 @@ def recommend(
         raise ConfigError("--explain asks the model once for every item of a history: give --user or --history")
     exclude = seen == "exclude"
     with listening() as progress:
-        recommender = load_recommender(run, progress, precision)
+        recommender = load_recommender(run, progress, precision, runtime)
         if out is not None:
             if in_parts:
                 from deftrec.bulk import Job

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from deftrec.cli.console import listening, working
-from deftrec.cli.options import RunFolder
+from deftrec.cli.options import RunFolder, Runtime
 
 
 def serve(
@@ -34,6 +34,7 @@ def serve(
             "name, pgvector a PostgreSQL with it."
         ),
     ] = "auto",
+    runtime: Runtime = "torch",
     rate: Annotated[
         float, typer.Option(help="Requests a second that a key may make on average; 0: any number.", min=0)
     ] = 200.0,
@@ -48,7 +49,15 @@ def serve(
         from deftrec.serving.settings import Settings
 
         settings = Settings(
-            run=run, store=store, host=host, port=port, api_keys=api_keys, index=index, rate=rate, deadline=deadline
+            run=run,
+            store=store,
+            host=host,
+            port=port,
+            api_keys=api_keys,
+            index=index,
+            runtime=runtime,
+            rate=rate,
+            deadline=deadline,
         )
         service = open_service(settings)
     serve_until_stopped(service, ready=lambda address: print(f"{address} serves {run}; Ctrl-C stops it", flush=True))

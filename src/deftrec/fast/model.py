@@ -9,10 +9,13 @@ from transformers.cache_utils import Cache
 
 from deftrec.diffusion import Sample, Sampling
 from deftrec.ensemble import Ensemble, Model, side_by_side
+from deftrec.errors import ConfigError
+from deftrec.fast.exported import ExportedReader
 from deftrec.fast.nano import NanoReader
 from deftrec.fast.pretrained import PretrainedReader
 from deftrec.fast.reader import Reader
 from deftrec.fast.tokens import HistoryTokens
+from deftrec.hardware import Runtime
 from deftrec.language import LanguageModel, PretrainedLanguageModel
 from deftrec.language.nano import NanoLanguageModel
 from deftrec.model import DeftRec, ItemLatents
@@ -40,11 +43,12 @@ class FastMember:
         model: in evaluation mode, one of those that `FastModel.suits`.
         catalogue: its own.
         dtype: in which histories are read; float32 gives what the plain path gives, to rounding.
+        runtime: what runs the language model.
     """
 
-    def __init__(self, model: DeftRec, catalogue: ItemLatents, dtype: torch.dtype) -> None:
+    def __init__(self, model: DeftRec, catalogue: ItemLatents, dtype: torch.dtype, runtime: Runtime) -> None:
         self.diffusion, self.tokens = model.diffusion, HistoryTokens(model, catalogue, dtype)
-        self.reader = reader_of(model.language, dtype)
+        self.reader = reader_of(model.language, dtype, runtime)
 
     def begin(self, rows: int) -> State:
         """Nothing is read yet of `rows` histories."""
@@ -62,8 +66,12 @@ class FastMember:
         """
         read, state.sums = self.tokens(items.clamp_min(0), state.sums, state.count)
         state.count += items.shape[1]
-        ways = read.shape[2]
-        return self.reader.read(read.flatten(1, 2), lengths * ways - 1, state.past)
+        return self.reader.read(read.flatten(1, 2), lengths * read.shape[2] - 1, state.past)
+
+    def answer(self, items: Tensor, lengths: Tensor) -> Tensor:
+        """`read` of whole histories, which cannot be read on."""
+        read, _ = self.tokens(items.clamp_min(0), None, 0)
+        return self.reader.answer(read.flatten(1, 2), lengths * read.shape[2] - 1)
 
 
 class FastModel:
@@ -72,10 +80,16 @@ class FastModel:
     Args:
         model: in evaluation mode, one that `suits`.
         catalogue: of `model.encode_catalogue`.
-        dtype: see `FastMember`.
+        dtype, runtime: see `FastMember`.
     """
 
-    def __init__(self, model: Model, catalogue: ItemLatents, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self,
+        model: Model,
+        catalogue: ItemLatents,
+        dtype: torch.dtype = torch.float32,
+        runtime: Runtime = "torch",
+    ) -> None:
         self.window, self.device = model.window, catalogue.latents.device
         members = (
             zip(model.members, model.own(catalogue), strict=True)
@@ -83,7 +97,7 @@ class FastModel:
             else [(model, catalogue)]
         )
         with torch.no_grad():
-            self.members = [FastMember(member, own, dtype) for member, own in members]
+            self.members = [FastMember(member, own, dtype, runtime) for member, own in members]
 
     @staticmethod
     def suits(model: Model) -> bool:
@@ -107,7 +121,7 @@ class FastModel:
         Returns:
             `[B, D]` float32
         """
-        conditions = [member.read(items, lengths, member.begin(len(items))) for member in self.members]
+        conditions = [member.answer(items, lengths) for member in self.members]
         return self.latents(conditions, sampling, generator)
 
     @torch.no_grad()
@@ -120,8 +134,14 @@ class FastModel:
         return samples[0].x0 if len(samples) == 1 else side_by_side([sample.x0 for sample in samples])
 
 
-def reader_of(language: LanguageModel, dtype: torch.dtype) -> Reader:
-    """A reader of a model of one of the kinds that `FastModel` suits."""
+def reader_of(language: LanguageModel, dtype: torch.dtype, runtime: Runtime = "torch") -> Reader:
+    """A reader of a model of one of the kinds that `FastModel` suits.
+
+    Raises:
+        MissingExtraError, ConfigError: the runtime is not installed, or cannot run this model.
+    """
     if isinstance(language, PretrainedLanguageModel):
-        return PretrainedReader(language, dtype)
+        return (ExportedReader if runtime == "openvino" else PretrainedReader)(language, dtype)
+    if runtime != "torch":
+        raise ConfigError(f"runtime {runtime} runs pre-trained models, and this run's is nano: leave runtime at torch")
     return NanoReader(cast(NanoLanguageModel, language), dtype)

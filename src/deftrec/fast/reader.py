@@ -27,6 +27,10 @@ class Reader(ABC):
             `[B, D]` float32
         """
 
+    def answer(self, ways: Tensor, last: Tensor) -> Tensor:
+        """`read` of whole histories behind the words, of which nothing is kept. `[B, T, D]`, `[B]` -> `[B, D]`"""
+        return self.read(ways, last, self.begin(len(ways)))
+
 
 def repeated(cache: Cache, rows: int) -> DynamicCache:
     """Keys and values of one row as those of `rows`; nothing is copied until more joins them."""

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from deftrec.data import Sequences
 from deftrec.explanation import Asked
+from deftrec.hardware import Runtime
 from deftrec.later import Stamp, overlay_stamp, read_overlay
 from deftrec.recommendation import Recommendation, Source
 from deftrec.recommender import Recommender
@@ -121,19 +122,20 @@ class Engine(Catalogue):
         self.approximate = None if index is None else Approximate(recommender.retriever, index, trained)
 
     @classmethod
-    def load(cls, folder: Path, index: Choice = "exact", store_url: str = "") -> "Engine":
+    def load(cls, folder: Path, index: Choice = "exact", store_url: str = "", runtime: Runtime = "torch") -> "Engine":
         """Read a run directory.
 
         Args:
             folder: the directory.
             index: how items are found; `exact` looks at all of them, `auto` decides by their number.
             store_url: where an index in a database lives.
+            runtime: what runs a pre-trained language model.
 
         Raises:
             DeftRecError: it is missing, unfinished or damaged, or it or this installation does not suit the index.
         """
         stamp = overlay_stamp(folder)  # before it is read: what comes in between is news
-        recommender = Recommender.load(folder)
+        recommender = Recommender.load(folder, runtime=runtime)
         version, retriever = run_digest(folder)[:12], recommender.retriever
         vectors = Approximate.vectors(retriever)[: recommender.fitted_on.n_items]
         kind = settled(index, retriever)

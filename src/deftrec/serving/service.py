@@ -147,7 +147,7 @@ def load_engine(folder: Path, settings: Settings) -> Engine:
     Raises:
         DeftRecError: it is missing, unfinished or damaged, or does not suit the settings' index.
     """
-    engine = Engine.load(folder, settings.index, settings.store_url)
+    engine = Engine.load(folder, settings.index, settings.store_url, settings.runtime)
     engine.warm()
     return engine
 

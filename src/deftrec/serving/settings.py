@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
+from deftrec.hardware import Runtime
 from deftrec.serving.index.base import Choice
 
 
@@ -16,6 +17,7 @@ class Settings(BaseModel):
         store: SQLAlchemy URL of the event store; None: `events.sqlite` beside the run.
         host, port: where it listens.
         api_keys: file of hashed keys (`deftrec.serving.keys`); None: everybody may do everything, on loopback alone.
+        runtime: what runs a pre-trained language model.
         index: how items are found; `exact` looks at all of them, `auto` as long as they are not too many.
         body_bytes: of a request.
         body_seconds: until the whole body has to be there; a slower client is refused.
@@ -41,6 +43,7 @@ class Settings(BaseModel):
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
     api_keys: Path | None = None
+    runtime: Runtime = "torch"
     index: Choice = "auto"
     body_bytes: PositiveInt = 1 << 20
     body_seconds: PositiveFloat = 10.0

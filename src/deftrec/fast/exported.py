@@ -1,0 +1,119 @@
+"""A pre-trained model's reading as one OpenVINO graph, for CPUs: the same numbers with less between the products."""
+
+import contextlib
+import io
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cosine_similarity
+from transformers.cache_utils import DynamicCache, DynamicLayer
+
+from deftrec.errors import ConfigError, MissingExtraError
+from deftrec.fast.pretrained import PretrainedReader
+from deftrec.language import PretrainedLanguageModel
+
+PRECISIONS = {torch.float32: "f32", torch.bfloat16: "bf16"}
+ALIKE = 0.98
+"""Cosine of what graph and model answer, at least, in half the width too."""
+_GRAPHS: "WeakKeyDictionary[nn.Module, dict[torch.dtype, Any]]" = WeakKeyDictionary()
+"""Graphs of models that are still there: what comes to a run later changes its items, not its language model."""
+
+
+class ExportedReader(PretrainedReader):
+    """Answers whole histories by a graph; what is read on, event by event, goes through PyTorch as before.
+
+    The graph is made once for a model, for any number of rows and tokens, with the keys and values of the prompt's
+    words inside it; for all-MiniLM-L6-v2 that takes a quarter of a minute. It uses as many threads as PyTorch by then.
+
+    Args:
+        language: the model.
+        dtype: of the graph's products; float32 gives what the plain path gives, to rounding.
+
+    Raises:
+        MissingExtraError: OpenVINO is not installed.
+        ConfigError: the model is on a GPU, or cannot be exported.
+    """
+
+    def __init__(self, language: PretrainedLanguageModel, dtype: torch.dtype) -> None:
+        super().__init__(language, torch.float32)
+        graphs = _GRAPHS.setdefault(language.model, {})
+        if dtype not in graphs:
+            graphs[dtype] = _compiled(self, dtype)
+        self.graph = graphs[dtype]
+        self._check()
+
+    def answer(self, ways: Tensor, last: Tensor) -> Tensor:
+        """See `Reader.answer`."""
+        found = self.graph.create_infer_request().infer([ways.float().contiguous().numpy(), last.numpy()])
+        return torch.from_numpy(found[0])
+
+    def _check(self) -> None:
+        """An exporter may take a size of its example for the only one there is.
+
+        Raises:
+            ConfigError: the graph does not answer as the model does.
+        """
+        ways, last = torch.randn(5, 9, self.language.width, generator=torch.Generator().manual_seed(0)), torch.arange(5)
+        with torch.no_grad():
+            right = super().answer(ways, last)
+        try:
+            alike = float(cosine_similarity(self.answer(ways, last), right).min())
+        except RuntimeError:
+            alike = 0.0
+        if not alike > ALIKE:
+            raise ConfigError("this language model answers otherwise as a graph: leave runtime at torch")
+
+
+class _Answer(nn.Module):
+    """`Reader.answer` of `reader` as one function of tensors: `[B, T, D]`, `[B]` int64 -> `[B, D]`"""
+
+    def __init__(self, reader: PretrainedReader) -> None:
+        super().__init__()
+        self.language = reader.language
+        self.words = [(layer.keys.detach(), layer.values.detach()) for layer in reader.prompt.layers]
+
+    def forward(self, ways: Tensor, last: Tensor) -> Tensor:
+        B, T, _ = ways.shape
+        before = self.words[0][0].shape[2] if self.words else 0
+        mask = torch.ones(before + T, before + T, dtype=torch.bool).tril()[before:].expand(B, -1, -1)
+        positions = torch.arange(before, before + T).expand(B, -1)
+        hidden = self.language.read_on(self.language.rescale(ways), mask, positions, self._past(B))
+        return hidden[torch.arange(B), last]
+
+    def _past(self, rows: int) -> DynamicCache:
+        """A cache that holds the words from the start: one that they join begins empty, and no graph can do that."""
+        past = DynamicCache()
+        for keys, values in self.words:
+            layer = DynamicLayer()
+            layer.dtype, layer.device, layer.is_initialized = keys.dtype, keys.device, True
+            layer.keys, layer.values = (one.expand(rows, -1, -1, -1) for one in (keys, values))
+            past.layers.append(layer)
+        return past
+
+
+def _compiled(reader: PretrainedReader, dtype: torch.dtype) -> Any:
+    try:
+        import openvino
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("openvino", "openvino", "runtime openvino") from error
+    language = reader.language
+    if language.scale.device.type != "cpu":
+        raise ConfigError("runtime openvino reads on the CPU, and this run is on a GPU: leave runtime at torch")
+    any_number = torch.export.Dim.AUTO
+    example = torch.zeros(3, 7, language.width), torch.tensor([6, 5, 2])
+    try:
+        with torch.no_grad(), contextlib.redirect_stdout(io.StringIO()):
+            program = torch.export.export(
+                _Answer(reader).eval(),
+                example,
+                dynamic_shapes=({0: any_number, 1: any_number}, {0: any_number}),
+                strict=False,
+            )
+            model = openvino.convert_model(program)
+        hints = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "INFERENCE_PRECISION_HINT": PRECISIONS[dtype]}
+        return openvino.Core().compile_model(model, "CPU", hints)
+    except Exception as error:  # whatever an exporter cannot do with somebody's model
+        reason = " ".join(str(error).split())[:200]
+        raise ConfigError(f"this language model cannot be exported ({reason}): leave runtime at torch") from error
