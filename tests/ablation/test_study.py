@@ -170,7 +170,7 @@ def test_the_comparison_is_paired_over_users_and_averaged_over_seeds(runs: dict[
 
 
 def test_slices_are_compared_as_the_whole_is(runs: dict[str, list[Measured]], tmp_path: Path) -> None:
-    parts = study(tmp_path).slices()
+    parts = study(tmp_path).sliced_users()
     rows = {(row.name, row.by, row.part): row for row in compare_slices(runs, parts)}
     assert len(rows) == len(VARIANTS) * len(parts)
     whole = {row.name: row for row in compare(runs) if (row.split, row.metric) == ("test", "ndcg@10")}
@@ -189,7 +189,7 @@ def test_slices_are_compared_as_the_whole_is(runs: dict[str, list[Measured]], tm
 
 
 def test_the_report(runs: dict[str, list[Measured]], tmp_path: Path) -> None:
-    parts = study(tmp_path / "unused").slices()
+    parts = study(tmp_path / "unused").sliced_users()
     found = compare_slices(runs, parts)
     page = write_ablation(
         tmp_path, runs, compare(runs), found, VARIANTS, {"deftrec/broken": "it <broke>"}, "deftrec ablate --data x"

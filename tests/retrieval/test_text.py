@@ -21,7 +21,7 @@ def test_overlap_is_the_share_of_the_words_said() -> None:
     assert OverlapMatch(["", ""]).scores(OverlapMatch(["", ""]).encode(["a"])).tolist() == [[0, 0]]
 
 
-def test_sentences_fit_by_meaning() -> None:
+def test_sentences_fit_by_meaning(monkeypatch: pytest.MonkeyPatch) -> None:
     folder = model_folder(MINILM)
     texts = ["a war film", "tax software", ""]
     cpu = torch.device("cpu")
@@ -35,6 +35,8 @@ def test_sentences_fit_by_meaning() -> None:
     assert (scores[:, 2] == 0).all()
     assert scores.min() >= 0
     assert scores.max() <= 1
+    monkeypatch.setattr("deftrec.retrieval.text.SentenceModel", None)  # read once, for whoever asks next
+    assert torch.equal(match.encode(said[:1]), match.encode(said)[:1])
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.3])

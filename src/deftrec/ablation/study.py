@@ -114,7 +114,7 @@ class Study:
                 runs.setdefault(name, []).append(measured)
         return runs
 
-    def slices(self) -> list[Members]:
+    def sliced_users(self) -> list[Members]:
         """The users of test by history, popularity of the target and its novelty, for `compare_slices`."""
         split = make_split(self.interactions, self.configs[BASE].data.split)
         return slices(split.cases("test"), split.training("train"), self.interactions.n_items)

@@ -51,7 +51,7 @@ def ablate(
             study = Study(interactions, config, chosen, seeds=seeds, work=out / "work", progress=progress)
             runs = study.run()
             with working(progress, "comparing"):
-                comparisons, slices = compare(runs), compare_slices(runs, study.slices())
+                comparisons, slices = compare(runs), compare_slices(runs, study.sliced_users())
             page = page_if_possible(
                 lambda: write_ablation(out, runs, comparisons, slices, chosen, study.failures, command), progress
             )

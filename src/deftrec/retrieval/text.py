@@ -3,13 +3,14 @@
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from deftrec.language.sentences import sentence_vectors
+from deftrec.language.sentences import SentenceModel
 from deftrec.sparse import csr_matrix
 
 WORD = re.compile(r"\w+")
@@ -39,16 +40,15 @@ class SentenceMatch(TextMatch):
     def __init__(self, items: Tensor, folder: Path, max_tokens: int) -> None:
         self.items, self.folder, self.max_tokens = items, folder, max_tokens
 
+    @cached_property
+    def model(self) -> SentenceModel:
+        """Read once, when it is first asked."""
+        return SentenceModel(self.folder, torch.device("cpu"))
+
     def encode(self, texts: Sequence[str]) -> Tensor:
         """See `TextMatch.encode`; equal texts are read once."""
         distinct = {text: row for row, text in enumerate(dict.fromkeys(texts))}
-        vectors = sentence_vectors(
-            list(distinct),
-            self.folder,
-            max_tokens=self.max_tokens,
-            device=torch.device("cpu"),
-            dtype=torch.float32,
-        )
+        vectors = self.model.vectors(list(distinct), max_tokens=self.max_tokens, dtype=torch.float32)
         return vectors[[distinct[text] for text in texts]]
 
     def scores(self, encoded: Tensor) -> Tensor:
