@@ -108,8 +108,8 @@ def test_times_are_numbers_or_dates(times: list[str], seconds: list[float], tmp_
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", r"a\.csv: no interactions; the file is empty"),
-        ("\n\n", r"a\.csv: no interactions"),
+        ("", r"a\.csv: no rows; the file is empty"),
+        ("\n\n", r"a\.csv: no rows"),
         ("user,item,time\n", r"a\.csv: nothing below the header"),
         ("uid,item,time\na,b,1\n", r"no column 'user' for the user; it has 'uid', 'item', 'time'; .*--user COL"),
         ("user,item,ts\na,b,1\n", r"no column 'time' .*--time COL, or .*--order-as-given"),
@@ -183,7 +183,7 @@ def test_what_is_wrong_with_json_lines_is_named(content: str, message: str, tmp_
         ({"user": [[1], [2]], "item": [1, 2], "time": [1, 2]}, "column 'user' holds .* cannot be an id"),
         ({"user": [1, 2], "item": [1, 2], "time": [1.0, float("inf")]}, "row 2, column 'time': inf is not a time"),
         ({"user": [1, 2], "item": [1, 2], "time": [date(2024, 1, 1), None]}, "row 2, column 'time'"),
-        ({"user": [], "item": [], "time": []}, "no interactions"),
+        ({"user": [], "item": [], "time": []}, "the (file has no rows|frame is empty)"),
     ],
 )
 def test_what_is_wrong_with_a_table_is_named(columns: dict[str, list[object]], message: str, tmp_path: Path) -> None:

@@ -15,6 +15,8 @@ from deftrec.retrieval import LinearPrior, OverlapMatch, Retriever
 from deftrec.serving.engine import Ask, Engine
 from deftrec.serving.index import Approximate, Index, Kind, Metric, build_index, choice, faiss_index
 from deftrec.serving.index.faiss_index import IvfPqIndex
+from deftrec.serving.service import load_engine
+from deftrec.serving.settings import Settings
 
 ITEMS, WIDTH = 3000, 20
 KINDS: list[Kind] = ["faiss", "faiss-ivfpq", "pgvector"]
@@ -211,3 +213,16 @@ def test_a_request_that_hides_much_takes_no_memory_for_every_other(
     near[proposed < 0] = -np.inf
     order = np.argsort(-near, axis=1, kind="stable")[:, : ITEMS // 2]
     assert (np.take_along_axis(proposed, order, axis=1) == found).all()
+
+
+def test_what_cannot_be_warmed_lets_go_of_its_index(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[Engine] = []
+
+    def fail(engine: Engine) -> None:
+        raise ConfigError("cannot be read")
+
+    monkeypatch.setattr(Engine, "warm", fail)
+    monkeypatch.setattr(Engine, "close", closed.append)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_engine(runs / "first", Settings(run=runs / "first"))
+    assert len(closed) == 1

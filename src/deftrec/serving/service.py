@@ -148,7 +148,11 @@ def load_engine(folder: Path, settings: Settings) -> Engine:
         DeftRecError: it is missing, unfinished or damaged, or does not suit the settings' index.
     """
     engine = Engine.load(folder, settings.index, settings.store_url, settings.runtime)
-    engine.warm()
+    try:
+        engine.warm()
+    except BaseException:
+        engine.close()
+        raise
     return engine
 
 

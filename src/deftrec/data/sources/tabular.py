@@ -195,7 +195,7 @@ def _read(
     except pl.exceptions.PolarsError as error:
         raise DataError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from error
     if frame.height == 0:
-        raise DataError(f"{path}: no interactions; the file has no rows")
+        raise DataError(f"{path}: the file has no rows")
     return frame, Place(str(path))
 
 
@@ -240,7 +240,7 @@ def _first_keys(path: Path) -> list[str]:
                     raise _no_object(path, number)
     except (ValueError, OSError, EOFError, RecursionError) as error:
         raise DataError(f"{path}: line 1: not JSON ({error})") from error
-    raise DataError(f"{path}: no interactions; the file is empty")
+    raise DataError(f"{path}: no rows; the file is empty")
 
 
 def _no_object(path: Path, line: int) -> DataError:

@@ -87,7 +87,7 @@ class TextFile:
                 .collect(engine="streaming")
             )
         except pl.exceptions.NoDataError as error:
-            raise DataError(f"{self.path}: no interactions; the file is empty") from error
+            raise DataError(f"{self.path}: no rows; the file is empty") from error
         except (pl.exceptions.PolarsError, OSError) as error:
             raise self._explain(error) from error
         if frame.height == 0:
@@ -105,7 +105,7 @@ class TextFile:
         except UnicodeDecodeError as error:
             raise self._not_utf8(error) from error
         if not first.strip():
-            raise DataError(f"{self.path}: no interactions; the file is empty, or its first line is")
+            raise DataError(f"{self.path}: no rows; the file is empty, or its first line is")
         return first
 
     def _rows(self) -> Iterator[list[str]]:
