@@ -13,6 +13,7 @@ from deftrec.errors import ConfigError, MissingExtraError
 from deftrec.fast import FastModel, Reading, exported
 from deftrec.later import Overlay
 from deftrec.retrieval import fast_queries, generate_queries
+from deftrec.serving.engine import Engine
 from toy import ring, tiny_config, tiny_model
 
 pytest.importorskip("openvino")
@@ -63,6 +64,9 @@ def test_a_run_is_exported_once_whatever_comes_to_it(tmp_path: Path, monkeypatch
     assert renewed.runtime == "openvino"
     assert [(one.item, one.score) for one in renewed.recommend(history=history)] == expected
     assert made == [torch.float32]
+    served = Engine.load(tmp_path / "run", runtime="openvino")
+    served.warm()  # a service answers in inference mode
+    assert len(made) == 2
 
 
 def test_what_cannot_be_exported_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -222,7 +222,7 @@ def test_what_cannot_be_warmed_lets_go_of_its_index(runs: Path, monkeypatch: pyt
         raise ConfigError("cannot be read")
 
     monkeypatch.setattr(Engine, "warm", fail)
-    monkeypatch.setattr(Engine, "close", closed.append)
+    monkeypatch.setattr(Engine, "close", lambda engine: closed.append(engine))
     with pytest.raises(ConfigError, match="cannot be read"):
         load_engine(runs / "first", Settings(run=runs / "first"))
     assert len(closed) == 1
