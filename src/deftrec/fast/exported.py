@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import warnings
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -104,7 +105,8 @@ def _compiled(reader: PretrainedReader, dtype: torch.dtype) -> Any:
     any_number = torch.export.Dim.AUTO
     example = torch.zeros(3, 7, language.width), torch.tensor([6, 5, 2])
     try:
-        with torch.no_grad(), contextlib.redirect_stdout(io.StringIO()):
+        with torch.no_grad(), contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # the exporter asks torch by names of older versions
             program = torch.export.export(
                 _Answer(reader).eval(),
                 example,
