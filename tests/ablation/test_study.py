@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -206,13 +207,19 @@ def test_the_report(runs: dict[str, list[Measured]], tmp_path: Path) -> None:
     text = (tmp_path / "report.md").read_text()
     assert "nothing changed (which the recipe is on these data)" in text
     assert "hardly trained \\| at all" in text
-    assert "| deftrec/same |" + " +0.0000 |" * len(parts) in text
-    assert f"{parts[0].name} ({len(parts[0].users)})" in text
+    counts = Counter(part.by for part in parts)
+    assert set(counts.values()) > {1}
+    shown = [part for part in parts if part.by == counts.most_common(1)[0][0]]
+    assert text.count("### By ") == sum(count > 1 for count in counts.values())  # one slice alone is the whole
+    assert "| deftrec/same |" + " +0.0000 |" * len(shown) + "\n" in text
+    assert f"{shown[0].name} ({len(shown[0].users)})" in text
     assert "deftrec/broken failed: it \\<broke\\>" in text
     html = page.read_text()
     assert html.count("<svg") == 2
     assert "a wider &lt;denoiser&gt;" in html
     assert "it &lt;broke&gt;" in html
+    assert html.count(f"({len(shown[0].users)})") >= 1
+    assert f"<h3>By {shown[0].by}</h3>" in html
     assert f'content="{POLICY}"' in html
     assert "://" not in html  # nothing is fetched
 

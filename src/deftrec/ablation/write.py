@@ -9,6 +9,7 @@ from deftrec.ablation.comparison import Comparison, SliceComparison
 from deftrec.ablation.study import SPLITS, Measured
 from deftrec.ablation.variants import BASE, Variant
 from deftrec.benchmark.machine import machine
+from deftrec.benchmark.verdict import CLEAR
 from deftrec.data.split import Part
 from deftrec.files import write_json, write_text
 from deftrec.report.benchmark.facts import machine_facts
@@ -21,19 +22,16 @@ from deftrec.wording import duration, meaning
 MAIN = "ndcg@10"
 COLUMNS = ("variant", "what changes", "NDCG@10", "difference (95 %)", "p", "HR@10", "training")
 WORDS = 2
-"""The first columns are words, the others figures."""
-CLEAR = 0.05
-"""A p below this gets a star on a slice."""
+"""The first columns are words, the others figures; of a table of slices the first alone."""
 NOTE = (
     "Latent score of one member, unless a row is about members, without the collaborative prior. {seeds}. The interval "
     "and p are of the difference to the recipe, paired bootstrap over users whose values are averaged over seeds; p is "
     "not corrected for the number of variants."
 )
-SLICES = "Where the difference lies: NDCG@10 on slices of test's users"
+SLICES = "Where the difference lies"
 SLICES_NOTE = (
-    "Users by the length of their history, by the popularity of their target in the training interactions (thirds of "
-    "them; cold: none), and by whether they had it before. The recipe's NDCG@10, then every variant's difference to it "
-    "(a star: p < .05, as above)."
+    "NDCG@10 of the recipe on some of test's users (how many), then every variant's difference to it; a star: p < .05. "
+    "Popularity is counted in training: head, torso and tail are thirds of its interactions, cold has none."
 )
 Table: TypeAlias = tuple[Sequence[str], list[list[str]]]
 """Names of columns, and cells."""
@@ -63,11 +61,8 @@ def write_ablation(
     """
     content = _content(runs, comparisons, slices, failures, command)
     write_json(folder / "results.json", content)
-    tables: dict[str, Table] = {
-        meaning(runs[BASE][0].results[split]): (COLUMNS, _rows(split, runs, comparisons, variants)) for split in SPLITS
-    }
-    if slices:
-        tables[SLICES] = _slice_table(slices)
+    tables = {meaning(runs[BASE][0].results[split]): _rows(split, runs, comparisons, variants) for split in SPLITS}
+    parts = _slice_tables(slices)
     title, said = f"Ablation on {content['dataset']}", _note(runs, comparisons)
     facts = {
         "command": command,
@@ -75,9 +70,9 @@ def write_ablation(
         "git revision": content["revision"] or "not from a checkout",
     }
     facts = {name: value for name, value in facts.items() if value}
-    write_text(folder / "report.md", _markdown(title, said, tables, failures, facts))
+    write_text(folder / "report.md", _markdown(title, said, tables, parts, failures, facts))
     page = folder / "report.html"
-    write_text(page, _page(title, said, tables, _plots(comparisons), failures, facts))
+    write_text(page, _page(title, said, tables, parts, _plots(comparisons), failures, facts))
     return page
 
 
@@ -157,15 +152,21 @@ def _rows(
     return rows
 
 
-def _slice_table(slices: Sequence[SliceComparison]) -> Table:
-    """The recipe, and each variant's difference to it, a column a slice."""
-    variants = list(dict.fromkeys(one.name for one in slices))
-    of_first = [one for one in slices if one.name == variants[0]]
-    rows = [[BASE, *(f"{one.base:.4f}" for one in of_first)]]
-    for name in variants:
-        own = [one for one in slices if one.name == name]
-        rows.append([name, *(f"{one.difference:+.4f}{'*' if one.p < CLEAR else ''}" for one in own)])
-    return ("variant", *(f"{one.part} ({one.users:,})" for one in of_first)), rows
+def _slice_tables(slices: Sequence[SliceComparison]) -> dict[str, Table]:
+    """The recipe, and each variant's difference to it, a column a slice: a table for whatever tells them apart."""
+    tables: dict[str, Table] = {}
+    for by in dict.fromkeys(one.by for one in slices):
+        rows: dict[str, list[SliceComparison]] = {}
+        for one in slices:
+            if one.by == by:
+                rows.setdefault(one.name, []).append(one)
+        first = next(iter(rows.values()))
+        if len(first) > 1:
+            cells = [[BASE, *(f"{one.base:.4f}" for one in first)]]
+            for name, own in rows.items():
+                cells.append([name, *(f"{one.difference:+.4f}{'*' if one.p < CLEAR else ''}" for one in own)])
+            tables[f"By {by}"] = ("variant", *(f"{one.part} ({one.users:,})" for one in first)), cells
+    return tables
 
 
 def _note(runs: Mapping[str, Sequence[Measured]], comparisons: Sequence[Comparison]) -> str:
@@ -198,7 +199,8 @@ def _plots(comparisons: Sequence[Comparison]) -> dict[str, str]:
 def _markdown(
     title: str,
     said: str,
-    tables: Mapping[str, Table],
+    tables: Mapping[str, list[list[str]]],
+    parts: Mapping[str, Table],
     failures: Mapping[str, str],
     facts: Mapping[str, str],
 ) -> str:
@@ -206,10 +208,12 @@ def _markdown(
     if failures:
         missing = [f"- {plain(name)} failed: {plain(reason)}" for name, reason in failures.items()]
         lines += ["## Not measured", "", *missing, ""]
-    for asked, (head, rows) in tables.items():
-        words = WORDS if head == COLUMNS else 1
-        before = [] if head == COLUMNS else [plain(SLICES_NOTE), ""]
-        lines += [f"## {plain(asked)}", "", *before, *table_lines(head, rows, words), ""]
+    for asked, rows in tables.items():
+        lines += [f"## {plain(asked)}", "", *table_lines(COLUMNS, rows, WORDS), ""]
+    if parts:
+        lines += [f"## {SLICES}", "", plain(SLICES_NOTE), ""]
+        for by, (columns, rows) in parts.items():
+            lines += [f"### {plain(by)}", "", *table_lines(columns, rows), ""]
     lines += ["## How it was measured", "", *(f"- {name}: {plain(value)}" for name, value in facts.items()), ""]
     return "\n".join(lines)
 
@@ -217,7 +221,8 @@ def _markdown(
 def _page(
     title: str,
     said: str,
-    tables: Mapping[str, Table],
+    tables: Mapping[str, list[list[str]]],
+    slices: Mapping[str, Table],
     plots: Mapping[str, str],
     failures: Mapping[str, str],
     facts: Mapping[str, str],
@@ -225,14 +230,15 @@ def _page(
     parts = [header(title, said, []), failed(list(failures.items()))]
     if plots:
         parts += [grid(plots), note("Blue: ahead of the recipe; orange: behind; grey: unclear.")]
-    for asked, (head, rows) in tables.items():
-        parts.append(section(asked, ("" if head == COLUMNS else note(SLICES_NOTE)) + _table(head, rows)))
+    parts += [section(asked, _table(COLUMNS, rows, WORDS)) for asked, rows in tables.items()]
+    if slices:
+        shown = [f"<h3>{escape(by)}</h3>{_table(columns, rows, 1)}" for by, (columns, rows) in slices.items()]
+        parts.append(section(SLICES, note(SLICES_NOTE) + "".join(shown)))
     parts.append(section("How it was measured", f"<div class=card>{facts_list(facts)}</div>"))
     return document(title, "\n".join(part for part in parts if part))
 
 
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    words = WORDS if columns == COLUMNS else 1
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], words: int) -> str:
     head = "".join(f"<th{_kind(place, words)}>{escape(name)}</th>" for place, name in enumerate(columns))
     body = "".join(
         f"<tr{' class=main' if row[0] == BASE else ''}>"

@@ -59,6 +59,6 @@ def forest(rows: Mapping[str, Difference], axis: str, label: str, key: str, digi
     axes.spines["left"].set_visible(False)
     axes.set_ylim(-0.6, len(rows) - 0.4)
     axes.margins(x=0.05)
-    axes.xaxis.get_major_locator().set_params(nbins=5)
+    axes.xaxis.get_major_locator().set_params(nbins=3)
     axes.set_xlabel(axis, color=stand_in("soft"), fontsize=9)
     return as_svg(figure, f"forest {key}", label)
