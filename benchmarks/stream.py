@@ -1,6 +1,6 @@
 """What keeping up is worth and costs: a time-ordered replay, each step met by an update, a fine-tuning or a retraining.
 
-    python benchmarks/stream.py --data data/ml1m --out reports/stream-ml1m.json
+    python benchmarks/stream.py --data data/ml-1m --out reports/stream-ml-1m.json
 
 Trains on the first half of all interactions by time, then replays the rest in ten steps of as many interactions.
 Before a step, each policy gets ready with all that came until then:
@@ -149,6 +149,11 @@ def replay(
     whole: Interactions, config: Config, out: Path, *, start: float, steps: int, policies: tuple[str, ...]
 ) -> list[Measured]:
     """Every policy at every step, written to `out` as they are measured."""
+    if whole.meta.times != "clock":
+        raise SystemExit(
+            f"{whole.meta.name}: its times order the interactions of each user alone, and a replay needs those of all; "
+            "take data with times, as of 'deftrec data fetch ml-1m'"
+        )
     stream, texts = Stream(whole, start, steps), _texts(whole, config)
     models = out.with_suffix(".models")
     done = _read(out, whole, config)

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -63,3 +64,10 @@ def test_a_replay_of_toy_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert "step 1" not in capsys.readouterr().out
     with pytest.raises(SystemExit, match="other data or options"):
         stream.main([*words, "--set", "seed=1"])
+
+
+def test_times_that_only_order_a_history_are_refused(tmp_path: Path) -> None:
+    data = worded_ring(users=20)
+    replace(data, meta=data.meta.model_copy(update={"times": "position"})).save(tmp_path / "data")
+    with pytest.raises(SystemExit, match="a replay needs those of all; take data with times"):
+        stream.main(["--data", str(tmp_path / "data"), "--out", str(tmp_path / "result.json")])
