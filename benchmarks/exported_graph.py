@@ -32,8 +32,6 @@ from deftrec.language import PretrainedLanguageModel
 
 SHAPES = {"a batch of long histories": (14, 145), "a batch of short histories": (64, 23), "one user": (1, 91)}
 """Rows and tokens, words of the prompt among them."""
-TOKENS = {"a batch of long histories": (14, 128), "a batch of short histories": (64, 6), "one user": (1, 74)}
-"""The same without the words."""
 
 
 class Reading(nn.Module):
@@ -112,7 +110,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=15)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    model = Recommender.load(given.run).model
+    model = Recommender.load(given.run, torch.device("cpu")).model
     language = (model.members[0] if isinstance(model, Ensemble) else model).language
     if not isinstance(language, PretrainedLanguageModel):
         raise SystemExit(f"{given.run}: its language model is no pre-trained one")
@@ -127,7 +125,9 @@ def main() -> None:
         "fast path": reader_of(language, torch.float32),
         "with openvino": reader_of(language, torch.float32, "openvino"),
     }
-    for what, (rows, tokens) in TOKENS.items():
+    words = len(language.words())
+    for what, (rows, together) in SHAPES.items():
+        tokens = max(1, together - words)
         embeddings = inputs(rows, tokens, language.width)[0]
         answers = {name: partial(answered, reader, embeddings) for name, reader in readers.items()}
         timed(f"{what}, {rows} x {tokens} tokens behind the prompt's words", answers, given.repeats)

@@ -66,6 +66,10 @@ def main() -> None:
         recommender = Recommender.load(run)
         if not recommender.model.words:
             raise SystemExit(f"{run}: it has learnt no words; train it with language.reasoning.weight above 0")
+        if recommender.info.fit != "train":
+            raise SystemExit(
+                f"{run}: it was fitted on validation too, which has to choose pi; give the run without --refit"
+            )
         validation, test = Answers.of(recommender, "validation"), Answers.of(recommender, "test")
         latent, weights = recommender.retriever.part("latent"), recommender.config.retrieval.text.weights
         for kind, match in matches(recommender).items():

@@ -149,7 +149,7 @@ class PretrainedOptions(Options):
         "full", description="nf4: LoRA on weights of 4 bits, which needs a GPU and the extra of that name"
     )
     frozen_layers: Annotated[int, Field(ge=0)] = Field(
-        0, description="lowest blocks that tuning full leaves as they are"
+        0, description="lowest blocks that tuning full leaves as they are, and all that lies below them"
     )
     lora_rank: Count = 16
     lora_alpha: Positive = 32.0
@@ -185,7 +185,7 @@ class PretrainedOptions(Options):
     def _tunes_what_it_can(self) -> "PretrainedOptions":
         if self.tuning == "full" and self.dtype == "bf16":
             raise ValueError(
-                "dtype bf16 is for weights that are not trained, and tuning full trains all of them: their steps are "
+                "dtype bf16 is for weights that are not trained, and tuning full trains them: their steps are "
                 "too small for it; leave dtype at auto, or tune with lora"
             )
         if self.tuning in {"frozen", "full"} and self.lora_targets != "all-linear":

@@ -101,8 +101,8 @@ class Recommender:
         if not FastModel.suits(self.model):
             if self.runtime != "torch":
                 raise ConfigError(
-                    f"runtime {self.runtime} reads histories alone, and this run's model reads titles or words its own "
-                    "condition: leave runtime at torch"
+                    f"runtime {self.runtime} reads histories alone, and this run's model reads titles, words its own "
+                    "condition, or keeps no keys and values: leave runtime at torch"
                 )
             return None
         dtype = inference_dtype(self.precision, self.catalogue.latents.device)

@@ -108,7 +108,9 @@ def test_a_worker_reads_the_run_once_and_ranks_what_it_is_given(
     assert worker({"part": 0}) == {"part": 0, "users": 9}
     expected = pl.concat(recommender.recommend_all(3, users=range(36, 40)))
     assert_frame_equal(pl.read_parquet(job.file(tmp_path, 4)), expected)
-    assert RankParts(job, run, tmp_path, precision="bf16").recommender.precision == "bf16"
+    half = Job.of(run, Recommender.load(run, precision="bf16"), **OPTIONS)
+    assert half != job
+    assert RankParts(half, run, tmp_path).recommender.precision == "bf16"
 
 
 def test_unsigned_users_are_of_one_type_in_every_part(

@@ -50,7 +50,8 @@ class SliceComparison(BaseModel):
         name: of the variant.
         by, part: what the users were sorted by, and which of them these are.
         users: how many.
-        base: NDCG@10 of the recipe, mean over seeds and users.
+        seeds: how many both were trained with.
+        base: NDCG@10 of the recipe, mean over these seeds and users.
         difference, ci95, p: see `Comparison`.
     """
 
@@ -60,6 +61,7 @@ class SliceComparison(BaseModel):
     by: str
     part: str
     users: int
+    seeds: int
     base: float
     difference: float
     ci95: tuple[float, float]
@@ -117,6 +119,7 @@ def compare_slices(runs: Mapping[str, Sequence[Measured]], parts: Sequence[Membe
                     by=part.by,
                     part=part.name,
                     users=len(users),
+                    seeds=len(pairs),
                     base=found.second,
                     difference=found.difference,
                     ci95=found.ci95,

@@ -160,7 +160,7 @@ def _slice_tables(slices: Sequence[SliceComparison]) -> dict[str, Table]:
         for one in slices:
             if one.by == by:
                 rows.setdefault(one.name, []).append(one)
-        first = next(iter(rows.values()))
+        first = max(rows.values(), key=lambda own: own[0].seeds)
         if len(first) > 1:
             cells = [[BASE, *(f"{one.base:.4f}" for one in first)]]
             for name, own in rows.items():

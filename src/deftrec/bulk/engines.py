@@ -7,7 +7,6 @@ from typing import Any, Literal, TypeAlias
 
 from deftrec.bulk.job import Job
 from deftrec.errors import DeftRecError, MissingExtraError
-from deftrec.hardware import Precision, Runtime
 from deftrec.recommender import Recommender
 
 EngineName: TypeAlias = Literal["local", "ray"]
@@ -42,15 +41,12 @@ class RankParts:
 
     Args:
         job, run, folder: as for `Engine.rank`.
-        precision, runtime: see `Recommender`.
     """
 
-    def __init__(
-        self, job: Job, run: Path, folder: Path, precision: Precision = "fp32", runtime: Runtime = "torch"
-    ) -> None:
+    def __init__(self, job: Job, run: Path, folder: Path) -> None:
         job.check(run)
         self.job, self.folder = job, folder
-        self.recommender = Recommender.load(run, precision=precision, runtime=runtime)
+        self.recommender = Recommender.load(run, precision=job.precision, runtime=job.runtime)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         """A row of the data set of parts, with how many users it was."""
@@ -80,7 +76,7 @@ class Ray(Engine):
         rows = ray.data.from_items([{"part": part} for part in parts], override_num_blocks=len(parts))
         ranked = rows.map(
             RankParts,
-            fn_constructor_args=(job, run.resolve(), folder.resolve(), recommender.precision, recommender.runtime),
+            fn_constructor_args=(job, run.resolve(), folder.resolve()),
             compute=ray.data.ActorPoolStrategy(min_size=1, max_size=workers),
             num_gpus=1 if gpus else 0,
         )

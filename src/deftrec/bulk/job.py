@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict
 from deftrec.errors import DeftRecError
 from deftrec.evaluation import Seen, write_rankings
 from deftrec.files import write_text
+from deftrec.hardware import Precision, Runtime
 from deftrec.later.overlay import FILE as OVERLAY
 from deftrec.recommender import Recommender
 from deftrec.run import read_model, run_digest
@@ -24,6 +25,7 @@ class Job(BaseModel):
         seen: whether items of the history may be recommended.
         seed: of the sampling noise; None: the run's own.
         part_users: users of a part.
+        precision, runtime: of reading histories.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -34,6 +36,8 @@ class Job(BaseModel):
     seen: Seen
     seed: int | None
     part_users: int
+    precision: Precision = "fp32"
+    runtime: Runtime = "torch"
 
     @classmethod
     def of(
@@ -47,8 +51,16 @@ class Job(BaseModel):
         part_users: int,
     ) -> "Job":
         """The job of a run that was read from the directory `run`."""
-        users = recommender.interactions.n_users
-        return cls(run=run_digest(run, OVERLAY), users=users, k=k, seen=seen, seed=seed, part_users=part_users)
+        return cls(
+            run=run_digest(run, OVERLAY),
+            users=recommender.interactions.n_users,
+            k=k,
+            seen=seen,
+            seed=seed,
+            part_users=part_users,
+            precision=recommender.precision,
+            runtime=recommender.runtime,
+        )
 
     def check(self, run: Path) -> None:
         """Raise a `DeftRecError` if another run lies in the directory `run`."""

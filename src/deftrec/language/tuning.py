@@ -1,5 +1,6 @@
 """What of a pre-trained model is trained: nothing, everything, or an adapter beside its linear layers (LoRA)."""
 
+import itertools
 import warnings
 
 from torch import nn
@@ -14,7 +15,7 @@ def tune(model: nn.Module, options: PretrainedOptions) -> nn.Module:
     An adapter (Hu et al. 2022, arXiv 2106.09685) starts as zero and is kept in fp32 whatever the model is kept in.
 
     Raises:
-        ConfigError: `lora_targets` names no layer, `frozen_layers` are more than there are, or the model cannot compute
+        ConfigError: `lora_targets` names no layer, `frozen_layers` leave none, or the model cannot compute
             activations again.
     """
     if options.gradient_checkpointing:
@@ -37,10 +38,10 @@ def tune(model: nn.Module, options: PretrainedOptions) -> nn.Module:
 
 
 def freeze_lowest(model: nn.Module, options: PretrainedOptions) -> None:
-    """The lowest `options.frozen_layers` blocks want no gradients.
+    """The lowest `options.frozen_layers` blocks want no gradients, nor does what was built before them: embeddings.
 
     Raises:
-        ConfigError: the model has no more blocks than these.
+        ConfigError: the model has no blocks beyond these.
     """
     if not options.frozen_layers:
         return
@@ -51,8 +52,9 @@ def freeze_lowest(model: nn.Module, options: PretrainedOptions) -> None:
             f"language.frozen_layers is {options.frozen_layers}, and {options.model} has {len(blocks)} blocks: give "
             "fewer, or set language.tuning to frozen"
         )
-    for block in blocks[: options.frozen_layers]:
-        block.requires_grad_(False)
+    lowest_trained = next(blocks[options.frozen_layers].parameters())
+    for parameter in itertools.takewhile(lambda one: one is not lowest_trained, model.parameters()):
+        parameter.requires_grad_(False)
 
 
 def with_adapter(model: nn.Module, options: PretrainedOptions) -> nn.Module:

@@ -99,5 +99,6 @@ class NewFeatures:
 
 
 def _wider(run: Run, match: TextMatch, interactions: Interactions, overlay: Overlay) -> TextMatch:
-    vectors = torch.cat([match.items, overlay.vectors]) if isinstance(match, SentenceMatch) else None
-    return build_match(run.config, item_texts(interactions), vectors)
+    if isinstance(match, SentenceMatch):
+        return match.with_items(overlay.vectors)
+    return build_match(run.config, item_texts(interactions), None)

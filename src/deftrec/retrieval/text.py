@@ -40,6 +40,13 @@ class SentenceMatch(TextMatch):
     def __init__(self, items: Tensor, folder: Path, max_tokens: int) -> None:
         self.items, self.folder, self.max_tokens = items, folder, max_tokens
 
+    def with_items(self, more: Tensor) -> "SentenceMatch":
+        """The same match with more items behind the others; the model is shared. `[J, E]`"""
+        wider = SentenceMatch(torch.cat([self.items, more]), self.folder, self.max_tokens)
+        if "model" in vars(self):
+            wider.model = self.model
+        return wider
+
     @cached_property
     def model(self) -> SentenceModel:
         """Read once, when it is first asked."""

@@ -139,6 +139,8 @@ class Engine(Catalogue):
         version, retriever = run_digest(folder)[:12], recommender.retriever
         vectors = Approximate.vectors(retriever)[: recommender.fitted_on.n_items]
         kind = settled(index, retriever)
+        if kind != "exact":
+            Approximate.check(retriever)  # before minutes of building
         built = build_index(kind, vectors, Approximate.metric(retriever), version, store_url)
         return cls(recommender, folder, version, stamp, built)
 

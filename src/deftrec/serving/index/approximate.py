@@ -34,8 +34,7 @@ class Approximate:
     """
 
     def __init__(self, retriever: Retriever, index: Index, indexed: int | None = None) -> None:
-        if not self.suits(retriever):
-            raise ConfigError("this run scores every item by more than its latent; serve it with --index exact")
+        self.check(retriever)
         self._retriever, self._index = retriever, index
         self._indexed = len(retriever.latents) if indexed is None else indexed
         self._later = np.arange(self._indexed, len(retriever.latents))
@@ -45,6 +44,12 @@ class Approximate:
         """Whether an item's latent and what the prior says of it are all that its score is made of."""
         shared = retriever.repeats and retriever.prior is not None and retriever.weight > 0
         return retriever.scorer is None and not shared and (retriever.match is None or not retriever.text_weight)
+
+    @classmethod
+    def check(cls, retriever: Retriever) -> None:
+        """Raise a `ConfigError` if the score does not suit."""
+        if not cls.suits(retriever):
+            raise ConfigError("this run scores every item by more than its latent; serve it with --index exact")
 
     @staticmethod
     def vectors(retriever: Retriever) -> np.ndarray:
