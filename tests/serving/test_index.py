@@ -18,7 +18,7 @@ from deftrec.serving.index.faiss_index import IvfPqIndex
 from deftrec.serving.service import load_engine
 from deftrec.serving.settings import Settings
 
-ITEMS, WIDTH = 3000, 20
+ITEMS, WIDTH = 3000, 22
 KINDS: list[Kind] = ["faiss", "faiss-ivfpq", "pgvector"]
 Build = Callable[[np.ndarray], Index]
 
@@ -184,7 +184,7 @@ def test_of_many_near_ones_compressed_vectors_are_looked_at_again() -> None:
     rows = np.arange(50)[:, None]
     assert (np.diff(near[rows, found], axis=1) <= 1e-5).all(), "best first, by the vectors themselves"
     recall = np.mean([len(set(one) & set(other)) / 10 for one, other in zip(exact, found, strict=True)])
-    codes = index._index.search(np.pad(queries, ((0, 0), (0, 4))), 10)[1]
+    codes = index._index.search(np.pad(queries, ((0, 0), (0, index._width - WIDTH))), 10)[1]
     coarse = np.mean([len(set(one) & set(other)) / 10 for one, other in zip(exact, codes, strict=True)])
     assert recall > coarse + 0.1
 
@@ -206,7 +206,7 @@ def test_a_request_that_hides_much_takes_no_memory_for_every_other(
     assert peak < queries.shape[0] * vectors.nbytes / 2, "never the proposed vectors of all queries at once"
     monkeypatch.setattr(faiss_index, "GATHERED", 7 * vectors[0].nbytes)
     assert (index.nearest(queries, ITEMS // 2) == found).all(), "in parts of any size, the same"
-    proposed = index._index.search(np.pad(queries, ((0, 0), (0, 4))), ITEMS)[1]
+    proposed = index._index.search(np.pad(queries, ((0, 0), (0, index._width - WIDTH))), ITEMS)[1]
     near = np.einsum("nd,nmd->nm", queries, vectors[proposed])
     if metric == "l2":
         near -= np.square(vectors[proposed]).sum(-1) / 2

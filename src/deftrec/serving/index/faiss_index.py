@@ -9,14 +9,14 @@ from deftrec.serving.index.base import Index, Metric
 
 LINKS, BUILD_BREADTH, BREADTH = 32, 200, 256
 """Of the graph: neighbours of a vector; candidates while it is built, and at least while it is searched."""
-PART = 8
+PART = 4
 """Components that IVF-PQ keeps in one byte."""
-PROPOSED = 20
+PROPOSED = 50
 """Compressed vectors that are looked at again for each that is asked for: the nearest of many near ones look alike."""
 GATHERED = 16 << 20
 """Bytes of vectors that are looked at again at a time, however many a request hides."""
-LISTS = 16
-"""Lists that are read at least, and their share of all where there are many: one in so many."""
+LISTS, SHARE = 64, 16
+"""Lists that are read at least, and the share of all where there are many: one in so many."""
 TRAINING = 39
 """Vectors that k-means wants for a centre."""
 
@@ -57,7 +57,7 @@ class FaissIndex(Index):
 
 
 class IvfPqIndex(Index):
-    """IVF-PQ: a byte for every eight components; a few of the lists are read, and the vectors themselves decide.
+    """IVF-PQ: a byte for every four components; a few of the lists are read, and the vectors themselves decide.
 
     Args:
         vectors: kept, not copied. `[I, D]` float32
@@ -74,7 +74,7 @@ class IvfPqIndex(Index):
         bits = max(1, min(8, int(np.log2(max(2, count // TRAINING)))))
         kind = f"IVF{lists},PQ{self._width // PART}x{bits}"
         self._index = faiss.index_factory(self._width, kind, _metric(faiss, metric))
-        self._index.nprobe = min(lists, max(LISTS, lists // LISTS))
+        self._index.nprobe = min(lists, max(LISTS, lists // SHARE))
         self._index.do_polysemous_training = False  # a minute or more, for a way of searching that is not used
         self._index.train(padded)
         self._index.add(padded)
