@@ -8,7 +8,6 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
-from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from deftrec.errors import ConfigError, MissingExtraError
 from deftrec.fast.pretrained import PretrainedReader
@@ -72,30 +71,14 @@ class ExportedReader(PretrainedReader):
 
 
 class _Answer(nn.Module):
-    """`Reader.answer` of `reader` as one function of tensors: `[B, T, D]`, `[B]` int64 -> `[B, D]`"""
+    """`Reader.answer` as the one function of a module. `[B, T, D]`, `[B]` int64 -> `[B, D]`"""
 
     def __init__(self, reader: PretrainedReader) -> None:
         super().__init__()
-        self.language = reader.language
-        self.words = [(layer.keys.detach(), layer.values.detach()) for layer in reader.prompt.layers]
+        self.language, self.reader = reader.language, reader
 
     def forward(self, ways: Tensor, last: Tensor) -> Tensor:
-        B, T, _ = ways.shape
-        before = self.words[0][0].shape[2] if self.words else 0
-        mask = torch.ones(before + T, before + T, dtype=torch.bool).tril()[before:].expand(B, -1, -1)
-        positions = torch.arange(before, before + T).expand(B, -1)
-        hidden = self.language.read_on(self.language.rescale(ways), mask, positions, self._past(B))
-        return hidden[torch.arange(B), last]
-
-    def _past(self, rows: int) -> DynamicCache:
-        """A cache that holds the words from the start: one that they join begins empty, and no graph can do that."""
-        past = DynamicCache()
-        for keys, values in self.words:
-            layer = DynamicLayer()
-            layer.dtype, layer.device, layer.is_initialized = keys.dtype, keys.device, True
-            layer.keys, layer.values = (one.expand(rows, -1, -1, -1) for one in (keys, values))
-            past.layers.append(layer)
-        return past
+        return self.reader.answer(ways, last)
 
 
 def _compiled(reader: PretrainedReader, dtype: torch.dtype) -> Any:

@@ -19,10 +19,11 @@ class PretrainedReader(Reader):
             self.language = copy(language)
             self.language._modules = {"model": deepcopy(language.model).to(dtype)}
             self.language.dtype = dtype
-        words = self.language.words()
         self.prompt = DynamicCache()
-        if len(words):
-            self._read(words[None], self.prompt)
+        with torch.no_grad():
+            words = self.language.words()
+            if len(words):
+                self._read(words[None], self.prompt)
 
     def begin(self, rows: int) -> Cache:
         """See `Reader.begin`."""
@@ -31,7 +32,7 @@ class PretrainedReader(Reader):
     def read(self, ways: Tensor, last: Tensor, past: Cache) -> Tensor:
         """See `Reader.read`."""
         hidden = self._read(self.language.rescale(ways.float()), past)
-        return hidden[torch.arange(len(hidden), device=hidden.device), last]
+        return hidden[torch.arange(hidden.shape[0], device=hidden.device), last]
 
     def _read(self, embeddings: Tensor, past: Cache) -> Tensor:
         B, T, _ = embeddings.shape

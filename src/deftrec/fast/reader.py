@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor
-from transformers.cache_utils import Cache, DynamicCache
+from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
 
 class Reader(ABC):
@@ -29,15 +29,17 @@ class Reader(ABC):
 
     def answer(self, ways: Tensor, last: Tensor) -> Tensor:
         """`read` of whole histories behind the words, of which nothing is kept. `[B, T, D]`, `[B]` -> `[B, D]`"""
-        return self.read(ways, last, self.begin(len(ways)))
+        return self.read(ways, last, self.begin(ways.shape[0]))
 
 
 def repeated(cache: Cache, rows: int) -> DynamicCache:
     """Keys and values of one row as those of `rows`; nothing is copied until more joins them."""
     several = DynamicCache()
-    for n, layer in enumerate(cache.layers):
-        keys, values = layer.keys, layer.values
-        several.update(keys.expand(rows, -1, -1, -1), values.expand(rows, -1, -1, -1), n)
+    for layer in cache.layers:
+        copied = DynamicLayer()  # filled from the start: one that keys join begins empty, which no graph can hold
+        copied.dtype, copied.device, copied.is_initialized = layer.keys.dtype, layer.keys.device, True
+        copied.keys, copied.values = (one.expand(rows, -1, -1, -1) for one in (layer.keys, layer.values))
+        several.layers.append(copied)
     return several
 
 
