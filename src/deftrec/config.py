@@ -306,6 +306,9 @@ class TrainingOptions(Options):
     final_rate: Share = Field(0.1, description="learning rate at the end of the cosine, as a share of its peak")
     weight_decay: Weight = 0.01
     clip: Positive = 5.0
+    sharded: bool = Field(
+        False, description="take weights, gradients and optimiser apart over the processes of a launch (FSDP)"
+    )
     average: Rate = Field(0.99, description="decay of averaged weights, which are validated and kept; 0: no averaging")
     precision: Literal["auto", "bf16", "fp32"] = Field(
         "auto", description="auto: bf16 where the hardware multiplies it"
@@ -420,6 +423,16 @@ class Config(Options):
     def _has_features(self) -> "Config":
         if self.collaborative.encoder == "none" and self.text.encoder == "none":
             raise ValueError("items have no vectors: collaborative.encoder and text.encoder are both none")
+        return self
+
+    @model_validator(mode="after")
+    def _can_be_sharded(self) -> "Config":
+        if self.training.sharded and self.tokenizer.tokens != "continuous":
+            raise ValueError(
+                "training.sharded keeps no codebooks in step between processes: set tokenizer.tokens to continuous"
+            )
+        if self.training.sharded and isinstance(self.language, PretrainedOptions) and self.language.tuning == "nf4":
+            raise ValueError("training.sharded takes no weights of 4 bits apart: set language.tuning to lora")
         return self
 
     @model_validator(mode="after")

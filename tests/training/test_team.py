@@ -88,18 +88,20 @@ def test_the_shares_of_a_batch_have_its_gradient(size: int, sampled: bool) -> No
             torch.testing.assert_close(other, gradient, atol=1e-5, rtol=1e-3)
 
 
-def test_weights_that_are_taken_apart_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_launch_that_takes_weights_apart_is_told_the_option(monkeypatch: pytest.MonkeyPatch) -> None:
     sharded = SimpleNamespace(distributed_type=DistributedType.FSDP)
     monkeypatch.setattr(team, "Accelerator", lambda **options: sharded)
-    with pytest.raises(ConfigError, match=r"accelerate launch asks for FSDP.*launch with --multi_gpu"):
+    with pytest.raises(ConfigError, match=r"accelerate launch asks for FSDP.*set training\.sharded to true"):
         Team(0, 2).accelerator(torch.device("cpu"))
 
 
 @pytest.mark.timeout(240)
-def test_two_processes_end_with_the_run_of_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("sharded", [False, True])
+def test_two_processes_end_with_the_run_of_one(tmp_path: Path, sharded: bool) -> None:
     ring(users=201).save(tmp_path / "data")  # an odd number of validation users
     recipe = tmp_path / "recipe.yaml"
-    recipe.write_text(yaml.safe_dump(json.loads(DETERMINED.model_dump_json())))
+    config = DETERMINED.model_copy(update={"training": DETERMINED.training.model_copy(update={"sharded": sharded})})
+    recipe.write_text(yaml.safe_dump(json.loads(config.model_dump_json())))
 
     def arguments(out: str) -> list[str]:
         return ["train", "--data", str(tmp_path / "data"), "--recipe", str(recipe), "--refit", "--out", out]

@@ -60,7 +60,9 @@ def train(
             recommender = Recommender.fit(
                 interactions, config, out=out, refit=refit, resume=resume, progress=progress, start=before
             )
-            if not Team.on(default_device()).leads:
+            team = Team.on(default_device())
+            team.part()
+            if not team.leads:
                 return  # the first process measures what they made together
             results = measure(recommender, out, progress)
             report = report_if_possible(recommender, results, out, progress)

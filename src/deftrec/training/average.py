@@ -6,6 +6,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from deftrec.training.sharding import apart
+
 
 class AveragedWeights:
     """A moving average of a module's trained parameters.
@@ -45,7 +47,7 @@ class AveragedWeights:
         """Go on from a checkpoint."""
         self.steps = steps
         for name, value in self.values.items():
-            value.copy_(values[name])
+            value.copy_(apart(values[name], value))
 
     @torch.no_grad()
     def _swap(self) -> None:

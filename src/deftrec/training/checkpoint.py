@@ -14,6 +14,8 @@ from deftrec.errors import DeftRecError
 from deftrec.files import atomic_directory, atomic_path
 from deftrec.language.stored import load_stored_state, stored_state
 from deftrec.training.average import AveragedWeights
+from deftrec.training.sharding import apart, whole
+from deftrec.training.team import ALONE, Team
 
 TENSORS, STATE = "state.safetensors", "state.json"
 
@@ -46,8 +48,12 @@ def save_checkpoint(
     optimizer: torch.optim.Optimizer,
     average: AveragedWeights,
     state: TrainingState,
+    team: Team = ALONE,
 ) -> None:
-    """Weights, best and averaged weights, optimiser, random state and `state` in `folder`, replaced as a whole."""
+    """Weights, best and averaged weights, optimiser, random state and `state` in `folder`, replaced as a whole.
+
+    All processes of a team call this, to put together what is taken apart; the first one writes.
+    """
     tensors = {f"module.{name}": tensor for name, tensor in stored_state(module).items()}
     tensors |= {f"best.{name}": tensor for name, tensor in best.items()}
     tensors |= {f"average.{name}": tensor for name, tensor in average.tensors().items()}
@@ -59,6 +65,9 @@ def save_checkpoint(
         tensors["random.cuda"] = torch.cuda.get_rng_state()
     content = asdict(state)
     content["best_value"] = state.best_value if state.best_epoch else None
+    tensors = {name: whole(tensor) for name, tensor in tensors.items()}
+    if not team.leads:
+        return
     with atomic_directory(folder) as temporary:
         save_tensors(temporary / TENSORS, tensors)
         (temporary / STATE).write_text(json.dumps(content), encoding="utf-8")
@@ -78,19 +87,22 @@ def load_checkpoint(
     try:
         content: dict[str, Any] = json.loads((folder / STATE).read_text(encoding="utf-8"))
         tensors = load_file(folder / TENSORS)
-        load_stored_state(module, _under(tensors, "module."))
+        now = module.state_dict()
+        load_stored_state(module, _as(_under(tensors, "module."), now))
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         optimizer_state: dict[int, dict[str, Tensor]] = {}
         for name, tensor in _under(tensors, "optimizer.").items():
             number, key = name.split(".")
-            optimizer_state.setdefault(int(number), {})[key] = tensor
+            value = tensor if key == "step" else apart(tensor, parameters[int(number)])
+            optimizer_state.setdefault(int(number), {})[key] = value
         optimizer.load_state_dict({"state": optimizer_state, "param_groups": optimizer.state_dict()["param_groups"]})
         average.restore(_under(tensors, "average."), int(tensors["steps"]))
         torch.set_rng_state(tensors["random.cpu"])
         if torch.cuda.is_available() and "random.cuda" in tensors:
             torch.cuda.set_rng_state(tensors["random.cuda"])
         content["best_value"] = float("-inf") if content["best_value"] is None else content["best_value"]
-        return TrainingState(**content), _under(tensors, "best.")
-    except (OSError, KeyError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
+        return TrainingState(**content), _as(_under(tensors, "best."), now)
+    except (OSError, LookupError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DeftRecError(f"{folder}: cannot resume from it ({reason}); train again without --resume") from error
 
@@ -112,6 +124,11 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
     except (OSError, SafetensorError) as error:
         raise DeftRecError(f"{path}: missing or damaged ({error}); train the run again") from error
     return tensors
+
+
+def _as(tensors: dict[str, Tensor], like: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors taken apart where those of the same name are; what has no such name stays, to be complained of."""
+    return {name: apart(tensor, like[name]) if name in like else tensor for name, tensor in tensors.items()}
 
 
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -18,6 +18,7 @@ from deftrec.tokenizer import ItemFeatures
 from deftrec.training.batches import PackedBatches
 from deftrec.training.build import build_member
 from deftrec.training.loop import Plan, Stage, Trained
+from deftrec.training.sharding import filled, skeleton
 from deftrec.training.stages import JointStage, TokenizerStage
 from deftrec.training.start import Start
 from deftrec.training.team import Team
@@ -118,8 +119,11 @@ class JointTraining:
             seed=seed,
             preferences=preferences,
         )
+        plan = self._plan(chosen)
+        empty = skeleton(model) if plan.sharded else None
         stage = JointStage(model, batches, self.validation, config, self.dtype, prefix + "joint" + suffix, self.team)
-        return model, self.trainer.train(stage, self._plan(chosen), self.team)
+        trained = self.trainer.train(stage, plan, self.team)
+        return model if empty is None else filled(empty, model), trained
 
     def _plan(self, chosen: Trained | None) -> Plan:
         """Of the joint stage; `chosen` is the one on train that a refit repeats."""
@@ -137,6 +141,7 @@ class JointTraining:
             average=options.average,
             accumulation=options.accumulation,
             checkpoint_seconds=options.checkpoint_seconds,
+            sharded=options.sharded and self.team.size > 1,
         )
         if chosen is not None:
             return replace(plan, stop_after=chosen.epochs, horizon=chosen.horizon)
@@ -173,7 +178,9 @@ class JointTraining:
     def _words_plan(self, epochs: int) -> Plan:
         """Of what tokens are called, before what comes next."""
         joint = self._plan(None)
-        return replace(joint, epochs=epochs, stop_after=epochs, average=0.0, accumulation=1, seconds=math.inf)
+        return replace(
+            joint, epochs=epochs, stop_after=epochs, average=0.0, accumulation=1, seconds=math.inf, sharded=False
+        )
 
     def _alone(self, stage: Stage, plan: Plan) -> None:
         """Train a stage by the first process alone; the others take over its weights."""

@@ -19,6 +19,7 @@ from deftrec.progress import Progress
 from deftrec.training.average import AveragedWeights
 from deftrec.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
 from deftrec.training.log import TrainingLog
+from deftrec.training.sharding import shard, together
 from deftrec.training.team import ALONE, Team
 from deftrec.training.throughput import Throughput
 
@@ -77,6 +78,7 @@ class Plan:
         dtype: of matrix products, by autocast.
         checkpoint_seconds: least time between two checkpoints.
         seconds: of training and validation, over all resumptions; training stops after the epoch in which they end.
+        sharded: every process of a team keeps a share of the weights, not a copy, and `train` leaves them taken apart.
     """
 
     epochs: int
@@ -95,6 +97,7 @@ class Plan:
     checkpoint_seconds: float = 20.0
     seconds: float = math.inf
     horizon: float | None = None
+    sharded: bool = False
 
 
 @dataclass(frozen=True)
@@ -136,6 +139,8 @@ def train(
         DeftRecError: the loss is no longer a number.
     """
     accelerator = team.accelerator(next(stage.module.parameters()).device)
+    if plan.sharded:
+        shard(stage.module, team.size)
     optimizer = _optimizer(stage, plan)
     folder = None if checkpoints is None else checkpoints / stage.name
     state, best = TrainingState(), _copied(stage.module)
@@ -143,7 +148,7 @@ def train(
     if resume and folder is not None and folder.is_dir():
         state, best = load_checkpoint(folder, stage.module, optimizer, average)
     module: nn.Module = stage.module
-    if team.size > 1:
+    if team.size > 1 and not plan.sharded:
         module, optimizer = accelerator.prepare(module, optimizer)
     seed = torch.initial_seed()
     last = plan.epochs if plan.stop_after is None else plan.stop_after
@@ -165,7 +170,8 @@ def train(
             if plan.stop_after is not None:
                 better = state.finished
             elif state.epoch % plan.validate_every == 0 or state.finished:
-                metrics = stage.validate()
+                with together(stage.module):
+                    metrics = stage.validate()
                 row |= {f"validation {name}": value for name, value in metrics.items()}
                 better = metrics["ndcg@10"] > state.best_value
                 state.best_value = max(metrics["ndcg@10"], state.best_value)
@@ -180,9 +186,9 @@ def train(
         state.history.append({"epoch": float(state.epoch), **row})
         log.write(stage.name, state.epoch, row)
         progress.advance(stage.name, 1, row)
-        overdue = time.monotonic() - saved > plan.checkpoint_seconds
-        if folder is not None and team.leads and (overdue or state.finished):
-            save_checkpoint(folder, stage.module, best, optimizer, average, state)
+        overdue = team.agreed(time.monotonic() - saved > plan.checkpoint_seconds)
+        if folder is not None and (overdue or state.finished):
+            save_checkpoint(folder, stage.module, best, optimizer, average, state, team)
             saved = time.monotonic()
     progress.end(stage.name)
     load_stored_state(stage.module, best)

@@ -45,6 +45,11 @@ class Team:
         state = PartialState(cpu=device.type == "cpu", timeout=PATIENCE)
         return cls(state.process_index, state.num_processes)
 
+    def part(self) -> None:
+        """Go separate ways, when nothing is shared any more: a process that just ends may take the others with it."""
+        if self.size > 1:
+            PartialState().destroy_process_group()
+
     @property
     def leads(self) -> bool:
         """Whether this process writes, logs and does what is not shared."""
@@ -54,15 +59,15 @@ class Team:
         """What sums the gradients of the team.
 
         Raises:
-            ConfigError: the launch asks for more than copies of the model.
+            ConfigError: the launch asks for FSDP or DeepSpeed; `training.sharded` is how weights are taken apart here.
         """
         partly = DistributedDataParallelKwargs(find_unused_parameters=True)  # some options leave some weights out
         accelerator = Accelerator(cpu=device.type == "cpu", kwargs_handlers=[partly])
         kind = accelerator.distributed_type
         if self.size > 1 and kind not in {DistributedType.MULTI_CPU, DistributedType.MULTI_GPU}:
             raise ConfigError(
-                f"accelerate launch asks for {kind.value}, which takes the weights apart; every process keeps a whole "
-                "copy here: launch with --multi_gpu, or with --cpu"
+                f"accelerate launch asks for {kind.value}; launch with --multi_gpu, or with --cpu, and set "
+                "training.sharded to true where the weights are to be taken apart"
             )
         return accelerator
 

@@ -1,0 +1,86 @@
+"""Weights taken apart: a process keeps a share of every tensor, of its gradient and of what the optimiser knows of it.
+
+FSDP (Zhao et al. 2023, arXiv 2304.11277), by torch's `fully_shard`: the blocks of a pre-trained model are put together
+one after the other as they are run, the rest at once. No process holds the whole but while it validates.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from typing import TypeVar
+
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def shard(module: nn.Module, size: int) -> None:
+    """Take the weights of `module` apart, in place, over the `size` processes that all call this.
+
+    Its parameters are other objects afterwards: make the optimiser after that.
+    """
+    for parameter in module.parameters():
+        if not parameter.ndim:
+            parameter.data = parameter.data.view(1)  # a scalar cannot be taken apart
+    mesh = init_device_mesh(next(module.parameters()).device.type, (size,))
+    for block in blocks(module):
+        fully_shard(block, mesh=mesh)
+    fully_shard(module, mesh=mesh)
+
+
+def blocks(module: nn.Module) -> list[nn.Module]:
+    """Those of the pre-trained models within, which follow one another; parts that are asked alone are none of them."""
+    names = {name for inner in module.modules() for name in getattr(inner, "_no_split_modules", None) or ()}
+    rows = [inner for inner in module.modules() if isinstance(inner, nn.ModuleList)]
+    return [block for row in rows for block in row if type(block).__name__ in names]
+
+
+@contextmanager
+def together(module: nn.Module) -> Iterator[None]:
+    """Inside the block every process holds all weights and waits for no other; they are not to be changed there."""
+    parts = [inner for inner in module.modules() if isinstance(inner, FSDPModule)]
+    for part in parts:
+        part.unshard()
+        part.set_reshard_after_forward(False, recurse=False)
+    try:
+        yield
+    finally:
+        for part in parts:
+            part.set_reshard_after_forward(part is not module, recurse=False)
+            part.reshard()
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """A tensor, put together by all processes where it was taken apart."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def apart(tensor: Tensor, like: Tensor) -> Tensor:
+    """A whole tensor taken apart as `like` is, which it is the value of."""
+    if like.numel() == 1:
+        tensor = tensor.view(like.shape)
+    if not isinstance(like, DTensor):
+        return tensor
+    return distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements)
+
+
+def skeleton(module: M) -> M:
+    """A copy without the weights, for `filled`."""
+    empty = {}
+    for parameter in module.parameters():
+        blank = parameter.new_empty(()).expand(parameter.shape)
+        empty[id(parameter)] = nn.Parameter(blank, parameter.requires_grad)
+    return deepcopy(module, empty)
+
+
+def filled(empty: M, module: M) -> M:
+    """`empty`, the skeleton of `module` from before it was taken apart, with all that it holds now."""
+    for name, parameter in module.named_parameters():
+        blank = empty.get_parameter(name)
+        blank.data = whole(parameter.detach()).view(blank.shape)
+    for name, buffer in module.named_buffers():
+        empty.get_buffer(name).copy_(buffer)
+    return empty
