@@ -145,8 +145,8 @@ def adapt(config: Config, *, positions: int, interactions: int, users: int, item
     """Resolve every `auto` from the size of what is fitted.
 
     The steps lie between the sizes that were measured (5 k, 50 k, 100 k, 130 k and 800 k positions): small data wants
-    many passes and most of its collaborative vectors dropped, large data few passes and larger batches, large sparse
-    data a feature table that learns, and long histories less dropout and more passes.
+    many passes and most of its collaborative vectors dropped, large data few passes and larger batches, sparse or very
+    large data a feature table that learns, and long histories less dropout (the less the more there are) and more passes.
 
     Args:
         positions: (history, next item) pairs of train.
@@ -156,7 +156,7 @@ def adapt(config: Config, *, positions: int, interactions: int, users: int, item
     small, middle = positions < 20_000, positions < 90_000
     large_graph = interactions >= 300_000
     mean_length = positions / max(1, users)
-    long, huge = mean_length >= 80, positions >= 2_000_000
+    long, wide, huge = mean_length >= 80, positions >= 500_000, positions >= 2_000_000
     epochs = 40 if small else 20 if middle else 6 if huge else 12
     if long and not huge:
         epochs = max(epochs, 20 if positions < 500_000 else 16)
@@ -179,14 +179,14 @@ def adapt(config: Config, *, positions: int, interactions: int, users: int, item
                 # The mean of a short history tells the language model nothing that it has not just read.
                 users="folded" if mean_length >= 20 else "none",
                 trainable_features=(
-                    config.tokenizer.training == "joint" and not middle and sparse and items <= 200_000
+                    config.tokenizer.training == "joint" and not middle and (sparse or wide) and items <= 200_000
                 ),
             ),
-            "language": _language(config.language, wide=positions >= 500_000, long=long),
+            "language": _language(config.language, wide=wide, long=long),
             "objective": _filled(config.objective, mask_seen=config.retrieval.seen == "exclude"),
             "training": _filled(
                 config.training,
-                learning_rate=1.5e-3 if small or positions >= 500_000 else 1e-3 if middle else 2e-3,
+                learning_rate=1.5e-3 if small or wide else 1e-3 if middle else 2e-3,
                 batch_positions=1024 if small else 2048,
                 epochs=epochs,
                 patience=max(4, epochs // 4),
@@ -202,7 +202,7 @@ def _language(options: LanguageOptions, wide: bool, long: bool) -> LanguageOptio
         return options
     step = 2 * options.heads
     width = -(-(128 if wide else 64) // step) * step
-    return _filled(options, width=width, dropout=0.2 if long else 0.3)
+    return _filled(options, width=width, dropout=0.3 if not long else 0.1 if wide else 0.2)
 
 
 def _filled(options: M, **values: object) -> M:
