@@ -146,7 +146,7 @@ def adapt(config: Config, *, positions: int, interactions: int, users: int, item
 
     The steps lie between the sizes that were measured (5 k, 50 k, 100 k, 130 k and 800 k positions): small data wants
     many passes and most of its collaborative vectors dropped, large data few passes and larger batches, sparse or very
-    large data a feature table that learns, and long histories less dropout (the less the more there are) and more passes.
+    large data a feature table that learns, long histories more passes and less dropout, very many of them even less.
 
     Args:
         positions: (history, next item) pairs of train.
