@@ -431,8 +431,15 @@ class Config(Options):
             raise ValueError(
                 "training.sharded keeps no codebooks in step between processes: set tokenizer.tokens to continuous"
             )
-        if self.training.sharded and isinstance(self.language, PretrainedOptions) and self.language.tuning == "nf4":
-            raise ValueError("training.sharded takes no weights of 4 bits apart: set language.tuning to lora")
+        language = self.language
+        if self.training.sharded and isinstance(language, PretrainedOptions):
+            if language.tuning == "nf4":
+                raise ValueError("training.sharded takes no weights of 4 bits apart: set language.tuning to lora")
+            if language.condition == "reasoning" and language.reasoning.source == "generated":
+                raise ValueError(
+                    "training.sharded cannot wait for words of different lengths while it learns: set "
+                    "language.reasoning.source to gold or history"
+                )
         return self
 
     @model_validator(mode="after")

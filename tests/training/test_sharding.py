@@ -207,7 +207,18 @@ def test_a_skeleton_keeps_what_is_no_weight() -> None:
     assert again["tied"].weight is again["linear"].weight
 
 
-@pytest.mark.parametrize("other", ["tokenizer.tokens=vq", "language={kind: pretrained, tuning: nf4}"])
-def test_what_cannot_be_taken_apart_is_refused(other: str) -> None:
-    with pytest.raises(ConfigError, match=r"training\.sharded .*: set (tokenizer\.tokens|language\.tuning) to"):
+@pytest.mark.parametrize(
+    ("other", "mend"),
+    [
+        ("tokenizer.tokens=vq", "tokenizer.tokens to continuous"),
+        ("language={kind: pretrained, tuning: nf4}", "language.tuning to lora"),
+        (
+            "language={kind: pretrained, condition: reasoning, reasoning: {weight: 0.1}}",
+            "language.reasoning.source to gold or history",
+        ),
+    ],
+)
+def test_what_cannot_be_taken_apart_is_refused(other: str, mend: str) -> None:
+    load_recipe("default", [other])
+    with pytest.raises(ConfigError, match=rf"training\.sharded .*: set {mend}"):
         load_recipe("default", ["training.sharded=true", other])

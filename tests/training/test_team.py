@@ -24,7 +24,7 @@ from deftrec.training import team
 from deftrec.training.batches import PackedBatches, batch_share
 from deftrec.training.build import build_member, resolve
 from deftrec.training.team import Team
-from toy import ring, tiny_config
+from toy import ring, tiny_bert, tiny_config
 
 CLOCKED = {"seconds", "matrix share"}
 """Figures of an epoch that another process's clock would give otherwise."""
@@ -96,12 +96,17 @@ def test_a_launch_that_takes_weights_apart_is_told_the_option(monkeypatch: pytes
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("sharded", [False, True])
-def test_two_processes_end_with_the_run_of_one(tmp_path: Path, sharded: bool) -> None:
+@pytest.mark.parametrize(("sharded", "pretrained"), [(False, False), (True, False), (True, True)])
+def test_two_processes_end_with_the_run_of_one(tmp_path: Path, sharded: bool, pretrained: bool) -> None:
     ring(users=201).save(tmp_path / "data")  # an odd number of validation users
     recipe = tmp_path / "recipe.yaml"
-    config = DETERMINED.model_copy(update={"training": DETERMINED.training.model_copy(update={"sharded": sharded})})
-    recipe.write_text(yaml.safe_dump(json.loads(config.model_dump_json())))
+    options = json.loads(DETERMINED.model_dump_json())
+    options["training"]["sharded"] = sharded
+    if pretrained:
+        bert = str(tiny_bert(tmp_path / "bert"))
+        lora = {"tuning": "lora", "dropout": 0.0, "prompts": ["{domain}: {history}"]}
+        options["language"] = {"kind": "pretrained", "model": bert, **lora}
+    recipe.write_text(yaml.safe_dump(options))
 
     def arguments(out: str) -> list[str]:
         return ["train", "--data", str(tmp_path / "data"), "--recipe", str(recipe), "--refit", "--out", out]

@@ -54,20 +54,24 @@ def save_checkpoint(
 
     All processes of a team call this, to put together what is taken apart; the first one writes.
     """
-    tensors = {f"module.{name}": tensor for name, tensor in stored_state(module).items()}
-    tensors |= {f"best.{name}": tensor for name, tensor in best.items()}
-    tensors |= {f"average.{name}": tensor for name, tensor in average.tensors().items()}
-    tensors["steps"] = torch.tensor(average.steps)
+    shared = {f"module.{name}": tensor for name, tensor in stored_state(module).items()}
+    shared |= {f"best.{name}": tensor for name, tensor in best.items()}
+    shared |= {f"average.{name}": tensor for name, tensor in average.tensors().items()}
     for number, values in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{number}.{key}": torch.as_tensor(value) for key, value in values.items()}
+        shared |= {f"optimizer.{number}.{key}": torch.as_tensor(value) for key, value in values.items()}
+    tensors = {}
+    for name, tensor in shared.items():  # one after the other: a process has no room for all of them
+        together = whole(tensor.detach())
+        if team.leads:
+            tensors[name] = together.cpu()
+    if not team.leads:
+        return
+    tensors["steps"] = torch.tensor(average.steps)
     tensors["random.cpu"] = torch.get_rng_state()
     if torch.cuda.is_available():
         tensors["random.cuda"] = torch.cuda.get_rng_state()
     content = asdict(state)
     content["best_value"] = state.best_value if state.best_epoch else None
-    tensors = {name: whole(tensor) for name, tensor in tensors.items()}
-    if not team.leads:
-        return
     with atomic_directory(folder) as temporary:
         save_tensors(temporary / TENSORS, tensors)
         (temporary / STATE).write_text(json.dumps(content), encoding="utf-8")

@@ -46,7 +46,7 @@ class Team:
         return cls(state.process_index, state.num_processes)
 
     def part(self) -> None:
-        """Go separate ways, when nothing is shared any more: a process that just ends may take the others with it."""
+        """Go separate ways for good: a process that just ends may take the others with it."""
         if self.size > 1:
             PartialState().destroy_process_group()
 
