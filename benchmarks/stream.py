@@ -21,6 +21,8 @@ most of what retrain has, at a tenth of its cost.
 
 import argparse
 import json
+import shlex
+import sys
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -41,6 +43,7 @@ from deftrec.files import write_json
 from deftrec.language.sentences import sentence_vectors
 from deftrec.language.weights import MINILM, model_folder
 from deftrec.later import Overlay
+from deftrec.run import git_revision
 from deftrec.unseen.asking import ask
 
 POLICIES = ("keep", "update", "fine-tune", "retrain")
@@ -238,6 +241,8 @@ def _texts(whole: Interactions, config: Config) -> Tensor:
 
 def _content(whole: Interactions, config: Config, done: list[Measured]) -> dict[str, object]:
     return {
+        "command": shlex.join(["python", *sys.argv]),
+        "revision": git_revision(),
         "dataset": whole.meta.name,
         "fingerprint": whole.fingerprint,
         "config": config.model_dump(mode="json"),

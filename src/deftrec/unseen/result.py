@@ -35,6 +35,7 @@ class Row(Frozen):
         seen_items_alone: the same before they were added.
         seconds: of training.
         epochs: of the kept weights, by stage.
+        bonus: what unseen items got on top, as validation allowed; None: not recorded.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Row(Frozen):
     seen_items_alone: float
     seconds: float
     epochs: dict[str, int]
+    bonus: float | None = None
 
 
 class Baseline(Frozen):
@@ -84,6 +86,7 @@ class UnseenResult(Frozen):
         seen_items: the recipe's NDCG@10 of seen items over the reference's.
         verdicts: of the recipe.
         machine: that it ran on.
+        revision: of the code that wrote this; None: not recorded.
     """
 
     dataset: str
@@ -99,6 +102,7 @@ class UnseenResult(Frozen):
     seen_items: Compared
     verdicts: list[Verdict]
     machine: dict[str, str]
+    revision: str | None = None
 
 
 def verdicts(recipe: Row, baselines: list[Baseline], seen_items: Compared) -> list[Verdict]:

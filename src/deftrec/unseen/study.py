@@ -23,6 +23,7 @@ from deftrec.language.weights import MINILM, model_folder
 from deftrec.later import Overlay
 from deftrec.progress import Progress
 from deftrec.recommender import Recommender
+from deftrec.run import git_revision
 from deftrec.training.checkpoint import load_tensors, save_tensors
 from deftrec.unseen.asking import ask, ask_parts, content_neighbours, of_equal_length, ratio
 from deftrec.unseen.holdout import Holdout
@@ -110,6 +111,7 @@ class UnseenStudy:
             seen_items=seen_items,
             verdicts=verdicts(rows[0], baselines, seen_items),
             machine=machine(),
+            revision=git_revision(),
         )
         write_json(self.out / "results.json", result.model_dump(mode="json"))
         return result
@@ -148,6 +150,7 @@ class UnseenStudy:
             seen_items_alone=float(ask(alone, held.whole, asked.seen_items)["ndcg@10"].mean()),
             seconds=sum(alone.run.info.seconds.values()),
             epochs=alone.run.info.epochs,
+            bonus=0.0 if alone.run.info.exposure is None else alone.run.info.exposure.bonus,
         )
         return row, of_seen
 
