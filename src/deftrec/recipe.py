@@ -159,7 +159,7 @@ def adapt(config: Config, *, positions: int, interactions: int, users: int, item
     long, wide, huge = mean_length >= 80, positions >= 500_000, positions >= 2_000_000
     epochs = 40 if small else 20 if middle else 6 if huge else 12
     if long and not huge:
-        epochs = max(epochs, 20 if positions < 500_000 else 16)
+        epochs = max(epochs, 16 if wide else 20)
     sparse = interactions / max(1, items) < 40
     # What a seed does to a small model is worth more than what most settings do; averaging takes it out.
     members = 4 if small else 3 if middle else 2 if positions < 300_000 else 1

@@ -16,22 +16,18 @@ from deftrec.recipe import load_recipe
 from deftrec.training.sharding import blocks, filled, skeleton
 from toy import tiny_bert
 
-TESTS = Path(__file__).parents[1]
-
 # Trains one problem three ways in each of two processes, and leaves what came of each.
 PROCESS = """
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 import torch
 from safetensors.torch import save_file
 from torch import nn
 torch.set_num_threads(1)
-from deftrec.language.stored import stored_state
 from deftrec.progress import Silent
 from deftrec.training.log import TrainingLog
 from deftrec.training.loop import Plan, Stage, train
-from deftrec.training.sharding import filled, skeleton, whole
+from deftrec.training.sharding import filled, skeleton
 from deftrec.training.team import ALONE, Team
 from torch.distributed.tensor import DTensor
 

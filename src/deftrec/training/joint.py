@@ -141,7 +141,7 @@ class JointTraining:
             average=options.average,
             accumulation=options.accumulation,
             checkpoint_seconds=options.checkpoint_seconds,
-            sharded=options.sharded and self.team.size > 1,
+            sharded=options.sharded,
         )
         if chosen is not None:
             return replace(plan, stop_after=chosen.epochs, horizon=chosen.horizon)
@@ -178,9 +178,7 @@ class JointTraining:
     def _words_plan(self, epochs: int) -> Plan:
         """Of what tokens are called, before what comes next."""
         joint = self._plan(None)
-        return replace(
-            joint, epochs=epochs, stop_after=epochs, average=0.0, accumulation=1, seconds=math.inf, sharded=False
-        )
+        return replace(joint, epochs=epochs, stop_after=epochs, average=0.0, accumulation=1, seconds=math.inf)
 
     def _alone(self, stage: Stage, plan: Plan) -> None:
         """Train a stage by the first process alone; the others take over its weights."""

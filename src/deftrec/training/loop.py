@@ -139,7 +139,8 @@ def train(
         DeftRecError: the loss is no longer a number.
     """
     accelerator = team.accelerator(next(stage.module.parameters()).device)
-    if plan.sharded:
+    sharded = plan.sharded and team.size > 1
+    if sharded:
         shard(stage.module, team.size)
     optimizer = _optimizer(stage, plan)
     folder = None if checkpoints is None else checkpoints / stage.name
@@ -148,7 +149,7 @@ def train(
     if resume and folder is not None and folder.is_dir():
         state, best = load_checkpoint(folder, stage.module, optimizer, average)
     module: nn.Module = stage.module
-    if team.size > 1 and not plan.sharded:
+    if team.size > 1 and not sharded:
         module, optimizer = accelerator.prepare(module, optimizer)
     seed = torch.initial_seed()
     last = plan.epochs if plan.stop_after is None else plan.stop_after
@@ -186,8 +187,8 @@ def train(
         state.history.append({"epoch": float(state.epoch), **row})
         log.write(stage.name, state.epoch, row)
         progress.advance(stage.name, 1, row)
-        overdue = team.agreed(time.monotonic() - saved > plan.checkpoint_seconds)
-        if folder is not None and (overdue or state.finished):
+        overdue = time.monotonic() - saved > plan.checkpoint_seconds
+        if folder is not None and (state.finished or team.agreed(overdue)):
             save_checkpoint(folder, stage.module, best, optimizer, average, state, team)
             saved = time.monotonic()
     progress.end(stage.name)
