@@ -111,7 +111,7 @@ def main() -> None:
         ranks = target_ranks(latent, queries, cases, exclude)
         speed = len(cases) / (time.monotonic() - started)
         own = accuracy(ranks, (10,))["ndcg@10"]
-        whole = accuracy(recommender.rank("test", config.retrieval.seen)[0], (10,))["ndcg@10"]
+        whole = accuracy(recommender.examine("test").rank(config.retrieval.seen)[0], (10,))["ndcg@10"]
         print(f"{interactions.meta.name}, {run.name}: NDCG@10 {whole.mean():.4f}, latent {own.mean():.4f}, ", end="")
         print(f"{speed:.0f} users/s; text weight {recommender.retriever.text_weight:g}")
         other, values = first.setdefault(interactions.fingerprint, (run.name, [whole, own]))

@@ -85,7 +85,7 @@ def reasons(
     if not without:  # nothing is left to compare with but a score that is the same for all
         shares = torch.cat([shares, torch.full_like(shares, -float(np.log(len(retriever.latents))))])
     changes = (shares[0] - shares[1:]).T.tolist()
-    parts = _parts(replace(retriever, removed=None, bonus=None), asked.first(), chosen)
+    parts = _parts(replace(retriever, removed=retriever.removed[:0], bonus=None), asked.first(), chosen)
     return [
         Reasons(
             tuple(

@@ -1,8 +1,6 @@
 """Fit, recommend, similar, evaluate, save, load: what users of the library import."""
 
-import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -13,23 +11,22 @@ import torch
 from torch import Tensor
 
 from deftrec.config import Config
-from deftrec.data import Cases, Id, Interactions, Part, Sequences, make_split
+from deftrec.data import Id, Interactions, Part, Sequences, make_split
 from deftrec.data.sequences import pad_histories
 from deftrec.diffusion import Sampling
 from deftrec.errors import ConfigError, DataError
-from deftrec.evaluation import Result, Seen, TargetRanks, evaluate, rank_targets, ranking_frame
+from deftrec.evaluation import Result, Seen, ranking_frame
 from deftrec.explanation import Asked, reasons
 from deftrec.fast import FastModel
+from deftrec.fitting import fit_run
 from deftrec.hardware import Precision, Runtime, default_device, inference_dtype
 from deftrec.language import Layout, TextEngine
-from deftrec.later import Capabilities, Overlay, merge, read_overlay, start_of, write_overlay
-from deftrec.progress import Progress, Silent
+from deftrec.later import Capabilities, Overlay, merge, read_overlay, write_overlay
+from deftrec.measuring import AskedCases
+from deftrec.progress import Progress
 from deftrec.recommendation import Explanation, Mover, Recommendation, Source
 from deftrec.retrieval import Found, Retriever, ScorePart, fast_queries, generate_queries, generate_texts, top
-from deftrec.run import Request, Run, RunInfo, begin_run, load_run, save_run, training_in
-from deftrec.training.log import TrainingLog
-from deftrec.training.pipeline import Fitted, Pipeline
-from deftrec.training.team import Team
+from deftrec.run import Request, Run, begin_run, load_run, save_run
 
 USERS_AT_ONCE = 4096
 MOVERS = 3
@@ -149,50 +146,19 @@ class Recommender:
             DeftRecError: `out` holds another run, nothing that could be resumed, or one that another process trains;
                 the data cannot be split.
         """
-        config = config or (Config() if start is None else start.config)
-        folder = None if out is None else Path(out)
-        begun = None if start is None else start_of(start.run)
-        request = Request(
-            config=config,
-            fingerprint=interactions.fingerprint,
+        run = fit_run(
+            interactions,
+            config or (Config() if start is None else start.config),
+            folder=None if out is None else Path(out),
             refit=refit,
-            start=None if begun is None else begun.provenance,
+            resume=resume,
+            device=device or default_device(),
+            progress=progress,
+            shared=None if shared is None else Path(shared),
+            on_train=None if on_train is None else lambda run: on_train(cls(run)),
+            start=None if start is None else start.run,
         )
-        device = device or default_device()
-        team = Team.on(device)
-        if folder is None and resume:
-            raise ConfigError("resume needs the run directory: give out")
-
-        def trained(fitted: Fitted) -> "Recommender":
-            info, scaling = RunInfo.of(fitted, interactions), fitted.features.scaling
-            return cls(Run(interactions, fitted.config, info, fitted.model, fitted.prior, fitted.match, scaling))
-
-        with ExitStack() as block:
-            if folder is not None:
-                team.told(lambda: block.enter_context(training_in(folder, request, interactions, resume)))
-            log = block.enter_context(
-                closing(TrainingLog(None if folder is None or not team.leads else folder / "logs"))
-            )
-            pipeline = Pipeline(
-                interactions,
-                config,
-                work=None if folder is None else folder / "work",
-                log=log,
-                resume=resume,
-                device=device,
-                progress=progress if progress is not None and team.leads else Silent(),
-                shared=None if shared is None else Path(shared),
-                start=begun,
-                team=team,
-            )
-            recommender = trained(
-                pipeline.run(refit, None if on_train is None else lambda fitted: on_train(trained(fitted)))
-            )
-            if folder is not None:
-                team.told(lambda: recommender._save(folder))
-                if team.leads:
-                    shutil.rmtree(folder / "work", ignore_errors=True)
-        return recommender
+        return cls(run)
 
     def save(self, directory: str | Path) -> None:
         """Write a run directory that `load` reads.
@@ -208,9 +174,6 @@ class Recommender:
             start=self.info.start,
         )
         begin_run(folder, request, self.fitted_on, resume=False)
-        self._save(folder)
-
-    def _save(self, folder: Path) -> None:
         if self.overlay is not None and self.overlay.version:
             write_overlay(folder, self.overlay)
         save_run(folder, self.run)
@@ -393,60 +356,28 @@ class Recommender:
             seen: whether items of the history are candidates.
             parts: the whole retrieval score, or the latent or the prior alone.
         """
-        return self.measure(self.rank(split, seen, parts), split, seen, parts)
+        return self.examine(split, parts).result(seen, parts)
 
     def evaluate_parts(self, split: Part = "test", seen: Seen = "exclude") -> dict[ScorePart, Result]:
-        """`evaluate` of the hybrid and, where the run has a prior, of each part alone; the histories are read once."""
-        cases, asked = self._ask_about(split)
-        parts: tuple[ScorePart, ...] = ("hybrid",)
-        if self.prior is not None or self.retriever.match is not None:
-            parts += ("latent",)
-        if self.prior is not None:
-            parts += ("prior",)
-        return {part: self.measure(self._rank(cases, asked, seen, part, 50), split, seen, part) for part in parts}
+        """`evaluate` of the whole score and of each part that the run has; the histories are read once."""
+        return self.examine(split).results(seen)
 
-    def rank(
-        self, split: Part, seen: Seen = "exclude", parts: ScorePart = "hybrid", k: int = 50
-    ) -> tuple[TargetRanks, Found]:
-        """Where each target stands, and the best `k` items of each case of `split`.
+    def examine(self, split: Part, parts: ScorePart = "hybrid") -> AskedCases:
+        """The targets of `split` and what the model generates for each, as far as `parts` needs it.
 
         Raises:
-            ConfigError: the run has no prior to be ranked by alone.
             DataError: nobody has a target in `split`.
         """
-        cases, asked = self._ask_about(split, parts)
-        return self._rank(cases, asked, seen, parts, k)
-
-    def measure(
-        self, ranked: tuple[TargetRanks, Found], split: Part, seen: Seen, parts: ScorePart = "hybrid"
-    ) -> Result:
-        """Metrics of what `rank` found with the same arguments."""
-        ranks, found = ranked
-        return evaluate(
-            ranks,
-            found.items.cpu(),
-            self.popularity,
-            name="deftrec" if parts == "hybrid" else f"deftrec/{parts}",
-            dataset=self.interactions.meta.name,
-            protocol=self.config.data.split,
-            split=split,
-            seen=seen,
-            fit=self.info.fit,
-        )
-
-    def _ask_about(self, split: Part, part: ScorePart = "hybrid") -> tuple[Cases, Asked]:
-        """The cases of `split` and what the model says of each, as far as `part` needs it."""
         cases = make_split(self.fitted_on, self.config.data.split).cases(split)
         if not len(cases):
             raise DataError(f"{self.interactions.meta.name}: no user has a {split} target, so nothing can be measured")
-        if part == "prior":
+        if parts == "prior":
             nothing = self.catalogue.latents.new_zeros(len(cases), self.catalogue.latents.shape[1])
-            return cases, Asked(cases.histories, nothing, None)
-        texts = self._texts(cases.histories) if part == "hybrid" else None
-        return cases, Asked(cases.histories, self._queries(cases.histories, None), texts)
-
-    def _rank(self, cases: Cases, asked: Asked, seen: Seen, part: ScorePart, k: int) -> tuple[TargetRanks, Found]:
-        return rank_targets(self.retriever.part(part), asked.queries, cases, seen == "exclude", asked.texts, k=k)
+            asked = Asked(cases.histories, nothing, None)
+        else:
+            texts = self._texts(cases.histories) if parts == "hybrid" else None
+            asked = Asked(cases.histories, self._queries(cases.histories, None), texts)
+        return AskedCases(self.run, split, cases, asked, self.retriever, self.popularity)
 
     # -- inside ------------------------------------------------------------------------------------------------
 

@@ -171,7 +171,7 @@ def test_ranking_for_the_train_fit_leaves_the_refit_as_it_is(data: Interactions)
     seen: list[str] = []
 
     def look(recommender: Recommender) -> None:
-        recommender.rank("test", k=5)
+        recommender.examine("test").rank("exclude", k=5)
         seen.append(recommender.info.fit)
 
     config = tiny_config(training={"epochs": 2}, collaborative={"epochs": 5})

@@ -81,7 +81,7 @@ def test_rankings_that_the_model_wrote_measure_as_the_model_does(deftrec: Call, 
 
     recommender = Recommender.load(run)
     cases = make_split(recommender.interactions, "leave-one-out").cases("test")
-    _, found = recommender.rank("test")
+    _, found = recommender.examine("test").rank("exclude")
     users = recommender.interactions.users.gather(cases.users).to_list()
     frame = ranking_frame(recommender.interactions, users, found.items.numpy(), found.scores.numpy())
     write_rankings(tmp_path / "other.parquet", [frame])

@@ -320,7 +320,7 @@ def test_a_checkerboard_is_told_apart(prior: str) -> None:
     parts = ["hybrid", "latent"] + (["prior"] if recommender.prior is not None else [])
     for part in parts:
         # Seven of the twelve items of the user's colour are known, so five are left for the first places.
-        _, found = recommender.rank("test", parts=part, k=5)
+        _, found = recommender.examine("test", part).rank("exclude", part, k=5)
         cases = make_split(data, "leave-one-out").cases("test")
         colours = np.array([int(item) % 2 for item in data.catalogue["item"]])
         users = np.array([int(user) % 2 for user in data.users.gather(cases.users)])

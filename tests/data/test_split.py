@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from deftrec.data import Interactions, Meta, leave_one_out, make_split, temporal
+from deftrec.data import Cases, Interactions, Meta, Sequences, leave_one_out, make_split, temporal
 from deftrec.errors import DataError
 
 
@@ -98,3 +98,8 @@ def test_head_keeps_the_first_cases() -> None:
     assert len(head) == 1
     assert head.histories[0].tolist() == cases.histories[0].tolist()
     assert len(cases.head(9)) == 2
+
+
+def test_clones_weigh_as_one_together() -> None:
+    histories = Sequences.from_lists([[1, 2], [1, 2], [1], [2, 1], [1, 2]])
+    assert Cases(np.arange(5), histories, np.array([3, 3, 3, 3, 4])).weights.tolist() == [0.5, 0.5, 1, 1, 1]

@@ -175,6 +175,9 @@ def test_recipes_of_large_models(recipe: str) -> None:
     assert found.training_bytes["weights"] == pytest.approx(2 * parameters + 4 * others, rel=1e-4)  # bf16, and fp32
     assert any("packaged copy" in note for note in found.notes)
     assert any("estimated" in note for note in found.notes)
+    assert not any("sharded" in note for note in found.notes)
+    apart = examine(subject_of(recipe, overrides=["training.sharded=true"]))
+    assert any("sharded" in note for note in apart.notes)
 
 
 @pytest.mark.usefixtures("_no_hub")

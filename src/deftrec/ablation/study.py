@@ -153,11 +153,12 @@ class Study:
         seconds = 0.0
         for split in SPLITS:
             started = time.monotonic()
-            ranks, found = recommender.rank(split, config.retrieval.seen)
+            examined = recommender.examine(split)
+            ranked = examined.rank(config.retrieval.seen)
             if split == "test":
                 seconds = time.monotonic() - started
-            values |= {f"{split} {key}": tensor for key, tensor in accuracy(ranks, (10,)).items()}
-            results[split] = recommender.measure((ranks, found), split, config.retrieval.seen).to_json_dict()
+            values |= {f"{split} {key}": tensor for key, tensor in accuracy(ranked[0], (10,)).items()}
+            results[split] = examined.measure(ranked, config.retrieval.seen).to_json_dict()
         about = {
             "results": results,
             "train_seconds": round(sum(recommender.info.seconds.values()), 3),

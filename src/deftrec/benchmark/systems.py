@@ -162,7 +162,7 @@ class _Parts:
         parts: tuple[ScorePart, ...] = ("hybrid", "latent", "prior")
         for part in parts if recommender.prior is not None else parts[:2]:
             started = time.monotonic()
-            _, found = recommender.rank("test", self.seen, part, DEPTH)
+            _, found = recommender.examine("test", part).rank(self.seen, part, DEPTH)
             self.speed.setdefault(part, len(cases) / (time.monotonic() - started))
             written = _write(self.folder, f"{part}-", fit, self.seen, self.task.interactions, cases, found)
             self.lists.setdefault(part, []).append(written)

@@ -1,5 +1,6 @@
 """Who is asked about what: leave-one-out and global temporal splits."""
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -34,6 +35,15 @@ class Cases:
     def select(self, which: np.ndarray) -> "Cases":
         """The cases `which`, in that order. `[n]` int64"""
         return Cases(self.users[which], self.histories.select(which), self.targets[which])
+
+    @property
+    def weights(self) -> np.ndarray:
+        """One over how many cases have the same history and target: clones together count as one. `[N]` float64"""
+        asked = [
+            history.tobytes() + target.tobytes() for history, target in zip(self.histories, self.targets, strict=True)
+        ]
+        counts = Counter(asked)
+        return np.array([1 / counts[case] for case in asked])
 
     def head(self, n: int) -> "Cases":
         """The first `n` cases."""

@@ -114,6 +114,11 @@ def _notes(subject: Subject, skeleton: Skeleton) -> list[str]:
         "activations are an estimate: what autograd keeps of one batch without autocast and fused attention, both of "
         "which lower it"
     )
+    if subject.config.training.sharded:
+        notes.append(
+            "training.sharded: each of N processes holds an Nth of all but the activations, which are its own, and "
+            "the weights whole while it validates"
+        )
     if skeleton.model.reasoner is not None:
         notes.append("the preference in words, its loss and its generation, is not among activations and work")
     if subject.config.tokenizer.tokens != "continuous":

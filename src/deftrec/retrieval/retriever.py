@@ -1,7 +1,7 @@
 """The retrieval score: similarity of the generated latent, and the collaborative prior where there is one."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal, TypeAlias
 
@@ -43,7 +43,7 @@ class Retriever:
         scorer: scores items itself, in place of the first term; for heads that have no latent to compare.
         match: compares what the model says of a history with each item's text; None: no words in the score.
         text_weight: pi.
-        removed: numbers of items that are no candidates for anybody; None: all are. `[R]` int64
+        removed: numbers of items that are no candidates for anybody. `[R]` int64
         bonus: what each of the last N items, which came after training, gets on top; None: nothing. `[N]`
         prior_alone: leave the latent out, to show what each part is worth.
     """
@@ -57,7 +57,7 @@ class Retriever:
     repeats: bool = False
     match: TextMatch | None = None
     text_weight: float = 0.0
-    removed: Tensor | None = None
+    removed: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
     bonus: Tensor | None = None
     prior_alone: bool = False
     scorer: ItemScorer | None = None
@@ -122,8 +122,7 @@ class Retriever:
         for rows in row_chunks(len(queries), len(self.latents)):
             part = histories.select(range(rows.start, rows.stop))
             scores = self.scores(queries[rows], part, None if texts is None else texts[rows])
-            if self.removed is not None:
-                scores[:, self.removed.to(scores.device)] = float("-inf")
+            scores[:, self.removed.to(scores.device)] = float("-inf")
             yield rows, hide(scores, part) if exclude_seen else scores
 
     def search(

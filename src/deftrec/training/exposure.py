@@ -101,6 +101,8 @@ class Rehearsal:
     def choose(self, queries: Tensor, exclude_seen: bool, allowed: float) -> Exposure:
         """The largest bonus that takes no more than the share `allowed` of the other items' NDCG@10.
 
+        Clones, who all ask the same, are asked once: a bonus that costs them nothing costs others more than it seems.
+
         Args:
             queries: generated latents of the cases. `[N, D]`
             exclude_seen: whether items of the history are no candidates.
@@ -116,7 +118,8 @@ class Rehearsal:
                 scores[:, first:] += bonus - before
                 ranks[bonus].append(ranks_from_scores(scores, targets[rows]))
                 before = bonus
-        found = {bonus: self._found(TargetRanks.concatenate(parts)) for bonus, parts in ranks.items()}
+        weights = torch.from_numpy(self.cases.weights)
+        found = {bonus: self._found(TargetRanks.concatenate(parts), weights) for bonus, parts in ranks.items()}
         without, chosen = found[0.0], 0.0
         for bonus in BONUSES:
             if found[bonus][0] < (1 - allowed) * without[0]:
@@ -129,7 +132,8 @@ class Rehearsal:
         twins = (self.twins[history] for history in self.cases.histories)
         return Sequences.from_lists([numbers[numbers >= 0] for numbers in twins])
 
-    def _found(self, ranks: TargetRanks) -> tuple[float, float]:
+    def _found(self, ranks: TargetRanks, weights: Tensor) -> tuple[float, float]:
         """NDCG@10 of the other items, HR@50 of the new ones."""
         values = accuracy(ranks, cutoffs=(10, 50))
-        return float(values["ndcg@10"][~self.new].mean()), float(values["hr@50"][self.new].mean())
+        other, new = weights * ~self.new, weights * self.new
+        return float(values["ndcg@10"] @ other / other.sum()), float(values["hr@50"] @ new / new.sum())
