@@ -161,10 +161,10 @@ def test_a_resumed_run_goes_on_with_what_it_began_with(
     _, model = moved
     train_epoch = loop._train_epoch
 
-    def stop(stage: loop.Stage, plan: loop.Plan, epoch: int, *rest: Any) -> dict[str, float]:
-        if (stage.name, epoch) == ("joint", 1):
+    def stop(stage: loop.Stage, plan: loop.Plan, state: loop.TrainingState, *rest: Any) -> dict[str, float]:
+        if (stage.name, state.epoch) == ("joint", 1):
             raise StoppedError
-        return train_epoch(stage, plan, epoch, *rest)
+        return train_epoch(stage, plan, state, *rest)
 
     options = config(model, epochs=2)
     with monkeypatch.context() as patch:

@@ -334,12 +334,16 @@ class PriorOptions(Options):
     kind: Literal["any", "ease", "slit", "graph", "none"] = Field(
         "any", description="any: whichever validation prefers"
     )
-    regularisation: tuple[Positive, ...] = Field((50.0, 300.0), description="of EASE; validation chooses")
+    regularisation: tuple[Positive, ...] = Field((50.0, 300.0), min_length=1, description="of EASE; validation chooses")
     recency: tuple[Weight, ...] = Field(
-        (0.0, 0.25, 0.5, 1.0), description="p of (1 + age)^-p, of EASE and the graph; validation chooses"
+        (0.0, 0.25, 0.5, 1.0), min_length=1, description="p of (1 + age)^-p, of EASE and the graph; validation chooses"
     )
-    slit_regularisation: tuple[Positive, ...] = Field((100.0, 1000.0), description="of SLIT; validation chooses")
-    slit_recency: tuple[Weight, ...] = Field((0.5,), description="the same p for SLIT, which is fitted with it")
+    slit_regularisation: tuple[Positive, ...] = Field(
+        (100.0, 1000.0), min_length=1, description="of SLIT; validation chooses"
+    )
+    slit_recency: tuple[Weight, ...] = Field(
+        (0.5,), min_length=1, description="the same p for SLIT, which is fitted with it"
+    )
     weights: tuple[Weight, ...] = Field(
         (0.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0), description="tried; validation chooses"
     )

@@ -160,9 +160,32 @@ def test_kept_work_that_is_damaged_is_a_failure_and_done_again(
     (tmp_path / "work" / "weak" / "seed-0" / "train-exclude.parquet").write_text("x")
     [table] = run_benchmark(interactions, request_, systems, tmp_path)
     assert [one.name for one in table.failures] == ["weak"]
+    assert "seed-0.unreadable, and made again next time" in table.failures[0].reason
+    assert (tmp_path / "work" / "weak" / "seed-0.unreadable" / "unit.json").is_file()
     [table] = run_benchmark(interactions, request_, systems, tmp_path)
     assert not table.failures
     assert systems[2].asked == [0, 0]
+
+
+def test_a_machine_that_cannot_read_finished_work_costs_it_nothing(
+    interactions: Interactions,
+    request_: Request,
+    systems: list[FakeSystem],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run_benchmark(interactions, request_, systems, tmp_path)
+
+    def full(*_: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("deftrec.benchmark.scoring.Scorer.of_run", full)
+        [table] = run_benchmark(interactions, request_, systems, tmp_path)
+        assert len(table.failures) == len(systems)
+    [table] = run_benchmark(interactions, request_, systems, tmp_path)
+    assert not table.failures
+    assert [system.asked for system in systems] == [[0]] * len(systems)
 
 
 @pytest.mark.parametrize(

@@ -259,22 +259,26 @@ def test_what_is_wrong_with_the_items_is_named(content: str, columns: Columns, m
 # -- frames and filters ----------------------------------------------------------------------------------------------
 
 
-class Table:
-    """As much of a pandas frame as is used."""
-
-    def __init__(self, columns: dict[str, list[object]]) -> None:
-        self.frame = pl.DataFrame(columns)
-        self.columns = list(columns)
-
-    def __getitem__(self, name: str) -> pl.Series:
-        return self.frame[name]
-
-
 def test_frames_of_another_library() -> None:
-    table = Table({"user": [1, 1], "item": ["a", "b"], "time": [2, 1]})
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame({"user": [1, 1], "item": ["a", "b"], "time": [2, 1]})
     assert prepare(read_frame(table), name="x").history(1) == ["b", "a"]
     with pytest.raises(DataError, match="a list is not a data frame"):
         read_frame([1, 2])
+
+
+def test_what_pandas_says_in_its_own_way() -> None:
+    pandas = pytest.importorskip("pandas")
+    moments = pandas.to_datetime(["2020-01-02", "2020-01-01", "2020-01-03"]).tz_localize("Europe/Berlin")
+    events = pandas.DataFrame({"user": [1, 1, 2], "item": pandas.Categorical(["a", "b", "c"]), "time": moments})
+    items = pandas.DataFrame({"item": ["a", "b", "c"], "title": ["x", float("nan"), None]})
+    found = prepare(read_frame(events, items=items), name="x")
+    assert found.history(1) == ["b", "a"]
+    assert found.times[0] == 1_577_833_200_000  # the first of January begins an hour earlier in Berlin
+    assert dict(zip(*found.catalogue.select("item", "title"), strict=True)) == {"a": "x", "b": "", "c": ""}
+    objects = events.assign(user=[object(), object(), object()])
+    with pytest.raises(DataError, match="column 'user' holds a object; make it text, a number or a time"):
+        read_frame(objects)
 
 
 def test_filters_are_applied_and_recorded(tmp_path: Path) -> None:

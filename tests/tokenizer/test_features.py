@@ -31,6 +31,16 @@ def test_a_block_of_nothing_stays_nothing() -> None:
     assert torch.equal(same, torch.zeros(3, 2))
 
 
+@given(seed=st.integers(0, 20), rows=st.sampled_from([1, 7]))
+def test_rows_that_are_all_alike_leave_others_of_their_size(seed: int, rows: int) -> None:
+    """Every item has the same words, or one alone has any: what comes later is no thousand times as large."""
+    generator = torch.Generator().manual_seed(seed)
+    block = torch.nn.functional.normalize(torch.randn(1, 384, generator=generator), dim=-1).repeat(rows, 1)
+    later = torch.nn.functional.normalize(torch.randn(5, 384, generator=generator), dim=-1)
+    found = Scaling.of(block).apply(later)
+    assert 0.5 < float(found.square().mean().sqrt()) < 3
+
+
 def test_half_precision_is_read() -> None:
     assert standardise(torch.randn(4, 2).half()).dtype == torch.float32
 

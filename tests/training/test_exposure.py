@@ -74,6 +74,17 @@ def test_the_largest_bonus_within_the_price_is_chosen(allowed: float) -> None:
         assert 0 < chosen.bonus < max(BONUSES)
 
 
+def test_where_nothing_is_found_nothing_is_raised() -> None:
+    """Everybody asks for what they had, which is hidden: no bonus costs anything, and none helps."""
+    histories = Sequences.from_lists([[n % ITEMS] for n in range(60)])
+    cases = Cases(np.arange(60), histories, np.arange(60) % ITEMS)
+    latents, twins = torch.randn(ITEMS + NEWCOMERS, D), np.full(ITEMS, -1)
+    twins[:NEWCOMERS] = ITEMS + np.arange(NEWCOMERS)
+    cases = replace(cases, targets=np.where(twins[cases.targets] >= 0, twins[cases.targets], cases.targets))
+    plain = Retriever(latents, "cosine", 1.0, removed=torch.arange(NEWCOMERS))
+    assert Rehearsal(plain, cases, twins).choose(torch.randn(60, D), True, 0.005) == Exposure(0.0, 0.0, 0.0, 0.0, 0.0)
+
+
 def test_items_of_the_rehearsal_stand_there_as_new_ones(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exposure, "SHARE", 0.3)
     recommender = Recommender.load(run)

@@ -3,6 +3,7 @@
 import copy
 import json
 import math
+import time
 from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -230,6 +231,15 @@ def test_the_learning_rate_falls_within_the_time_there_is() -> None:
     assert _horizon(limited, TrainingState(epoch=3, seconds=11.0)) == 4
     assert _horizon(plan(epochs=20), TrainingState(epoch=1, seconds=2.0)) == 20
     assert _horizon(plan(epochs=20, horizon=3.5), TrainingState(epoch=1, seconds=2.0)) == 3.5
+
+
+def test_a_finished_stage_tells_a_refit_the_horizon_that_it_had(tmp_path: Path) -> None:
+    stage = Toy()
+    stage.after = lambda: time.sleep(0.05)
+    trained = run(stage, tmp_path, epochs=500, patience=500, seconds=0.5)
+    assert 1 < trained.horizon < 500
+    again = run(Toy(), tmp_path, resume=True, epochs=500, patience=500, seconds=0.5)
+    assert (again.horizon, again.epochs) == (trained.horizon, trained.epochs)
 
 
 def test_progress_and_log_tell_every_epoch(tmp_path: Path) -> None:

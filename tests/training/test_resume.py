@@ -46,10 +46,10 @@ folder, stage, epoch = sys.argv[1], sys.argv[2], int(sys.argv[3])
 train_epoch, rate = loop._train_epoch, loop._rate
 now = None
 
-def watch(one, plan, number, *rest):
+def watch(one, plan, state, *rest):
     global now
-    now = (one.name, number)
-    return train_epoch(one, plan, number, *rest)
+    now = (one.name, state.epoch)
+    return train_epoch(one, plan, state, *rest)
 
 def fatal(plan, number, step, steps, horizon):
     if now == (stage, epoch) and step == steps // 2:
@@ -154,10 +154,10 @@ def test_a_frozen_tokenizer_is_resumed(stage: str, epoch: int, tmp_path: Path, m
     expected = Recommender.fit(ring(), tiny_config(**options))
     train_epoch = loop._train_epoch
 
-    def stop(one: loop.Stage, plan: loop.Plan, number: int, *rest: Any) -> dict[str, float]:
-        if (one.name, number) == (stage, epoch):
+    def stop(one: loop.Stage, plan: loop.Plan, state: loop.TrainingState, *rest: Any) -> dict[str, float]:
+        if (one.name, state.epoch) == (stage, epoch):
             raise StoppedError
-        return train_epoch(one, plan, number, *rest)
+        return train_epoch(one, plan, state, *rest)
 
     with monkeypatch.context() as patch:
         patch.setattr(loop, "_train_epoch", stop)

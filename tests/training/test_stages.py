@@ -1,15 +1,18 @@
 """The tokenizer trained alone."""
 
+import numpy as np
 import torch
 
 from deftrec import Recommender
+from deftrec.collaborative import LightGCN
+from deftrec.data import Cases, Sequences
 from deftrec.progress import Silent
 from deftrec.recipe import adapt
 from deftrec.tokenizer import ItemFeatures
 from deftrec.training.build import build_model
 from deftrec.training.log import TrainingLog
 from deftrec.training.loop import Plan, train
-from deftrec.training.stages import TokenizerStage
+from deftrec.training.stages import CollaborativeStage, TokenizerStage
 from toy import ring, tiny_config
 
 
@@ -32,6 +35,22 @@ def test_a_tokenizer_learns_to_give_back_the_features() -> None:
     rows = torch.cat(list(batches))
     assert (steps, len(rows)) == (3, 50)
     assert torch.equal(rows.sort(0).values, features.values.sort(0).values)  # every item once
+
+
+def test_the_collaborative_encoder_is_validated_by_the_rule_of_the_run() -> None:
+    """Who takes the same item again and again is no miss where seen items are to be recommended."""
+    sequences = Sequences.from_lists([[user % 5] * 6 for user in range(20)])
+    module = LightGCN(sequences, 30, 16, 1, 0.0)
+    cases = Cases(np.arange(20), sequences, np.arange(20) % 5)
+    found = {}
+    for seen in ("exclude", "keep"):
+        options = {"retrieval": {"seen": seen}, "collaborative": {"batch_size": 20}}
+        stage = CollaborativeStage(module, sequences, cases, 30, tiny_config(**options), seen)
+        plan = Plan(epochs=20, learning_rate=0.05, patience=20, dtype=torch.float32)
+        trained = train(stage, plan, checkpoints=None, resume=False, log=TrainingLog(None), progress=Silent())
+        found[seen] = trained.value or 0.0
+    assert found["exclude"] == 0
+    assert found["keep"] > 0.5
 
 
 def test_minutes_end_the_joint_stage_and_nothing_else() -> None:

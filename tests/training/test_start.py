@@ -122,3 +122,43 @@ def test_what_cannot_go_on(bert: Path) -> None:
     assert "text.encoder minilm" in plain.capabilities.unseen_items.reason
     assert not plain.capabilities.text
     assert plain.capabilities.unseen_users
+
+
+def test_what_the_run_was_fitted_on_chooses_nothing(bert: Path) -> None:
+    """After a refit validation's targets are known by heart; whoever came with something newer still chooses."""
+    config = tiny_config(**options(bert, training={"epochs": 1}))
+    before = Recommender.fit(ring(users=60), config, refit=True)
+    with pytest.raises(ConfigError, match="was fitted on all 60 validation targets"):
+        Recommender.fit(before.interactions, start=before)
+    user, last = before.interactions.users[0], int(before.interactions.times.max()) + 1
+    items = before.interactions.catalogue["item"]
+    newer = pl.DataFrame({"user": [user] * 2, "item": items[:2], "time": [last, last + 1]})
+    data = extended(before.interactions, NEW, newer)
+    start = start_of(before.run)
+    split = make_split(data, "leave-one-out")
+    assert start.unknown(data, split.cases("validation")).users.tolist() == [data.user_number(user)]
+    start.refuse_known_targets(data, split)
+
+
+def test_who_takes_the_last_item_again_is_still_a_test(bert: Path) -> None:
+    """The target was fitted as validation's, and as nothing else."""
+    events = ring(users=60).events()
+    again = events.group_by("user", maintain_order=True).last().with_columns(pl.col("time") + 1)
+    data = Interactions.from_frame(pl.concat([events, again]), ring(users=60).catalogue, meta=Meta(name="again"))
+    before = Recommender.fit(data, tiny_config(**options(bert, training={"epochs": 1})), refit=True)
+    start_of(before.run).refuse_known_targets(data, make_split(data, "leave-one-out"))
+
+
+def test_more_members_than_there_are_is_refused(bert: Path) -> None:
+    before = Recommender.fit(ring(users=60), tiny_config(**options(bert, training={"epochs": 1, "members": 1})))
+    more = tiny_config(**options(bert, training={"epochs": 1, "members": 2}))
+    with pytest.raises(ConfigError, match=r"training\.members is 2 and the run to start from has 1"):
+        Recommender.fit(ring(users=60), more, start=before)
+
+
+def test_words_that_come_later_find_no_place_in_a_run_without(bert: Path) -> None:
+    data = ring(users=60)
+    bare = Interactions.from_frame(data.events(), meta=Meta(name="bare"))
+    before = Recommender.fit(bare, tiny_config(**options(bert, training={"epochs": 1})))
+    after = Recommender.fit(data, start=before)
+    assert after.info.text_width == before.info.text_width == 0

@@ -1,14 +1,17 @@
 """The whole protocol on toy data: unseen users are served like seen ones, and unseen items by their words."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from worded_ring import worded_ring
 
 from deftrec.cli import main
 from deftrec.cli.unseen import _table
-from deftrec.errors import ConfigError
+from deftrec.data import Cases, Sequences
+from deftrec.errors import ConfigError, DataError
 from deftrec.progress import Silent
 from deftrec.unseen import ROWS, UnseenStudy, hold_out
 from deftrec.unseen.result import Baseline, Compared, Row, UnseenResult, verdicts
@@ -63,6 +66,15 @@ def test_what_cannot_be_asked(tmp_path: Path) -> None:
     ):
         with pytest.raises(ConfigError, match=message):
             UnseenStudy(held, config, rows, tmp_path, Silent())
+
+
+def test_nobody_to_compare_with_is_said_before_anything_is_trained(tmp_path: Path) -> None:
+    held = hold_out(worded_ring(users=40))
+    longer = Cases(np.arange(1), Sequences.from_lists([[0] * 30]), np.zeros(1, np.int64))
+    nobody = replace(held, questions=replace(held.questions, unseen_users=longer))
+    study = UnseenStudy(nobody, tiny_config(text={"encoder": "minilm"}), ["recipe"], tmp_path, Silent())
+    with pytest.raises(DataError, match="no unseen user has a history as long as that of a seen one"):
+        study.run("deftrec unseen")
 
 
 def test_verdicts_take_the_better_baseline() -> None:

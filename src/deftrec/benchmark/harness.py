@@ -11,7 +11,7 @@ from deftrec.benchmark.systems import System, Task
 from deftrec.benchmark.tables import DEFTREC, Data, Failure, Table, table_file
 from deftrec.benchmark.work import Run, Work
 from deftrec.data import Interactions, Split, make_split
-from deftrec.errors import ConfigError, DataError, in_a_line
+from deftrec.errors import ConfigError, DataError, DeftRecError, in_a_line
 from deftrec.evaluation.peers import DEPTH
 from deftrec.files import write_text
 from deftrec.progress import Labelled, Progress, Silent
@@ -116,9 +116,10 @@ def _measure_all(
             found = [[scorer.of_run(run, place) for run in runs] for scorer in scorers]
         except Exception as error:  # whatever goes wrong in one system, the others are measured
             reason = in_a_line(error)
+            if isinstance(error, DeftRecError) and work.place(system.name, seed).exists():
+                reason += f"; kept as {work.set_aside(system.name, seed)}, and made again next time"
             failures.append(Failure(name=system.name, seed=seed, reason=reason))
             progress.say(f"{label} failed: {reason}")
-            work.forget(system.name, seed)
             continue
         for of_table, new in zip(measured, found, strict=True):
             of_table += [one for one in new if one is not None]
@@ -134,7 +135,11 @@ def _finished(task: Task, system: System, seed: int, work: Work, progress: Progr
     work.forget(system.name, seed)  # a training that broke off starts again, or its seconds would be too few
     place = work.place(system.name, seed)
     place.mkdir(parents=True)
-    runs = system.run(task, seed, place, progress)
+    try:
+        runs = system.run(task, seed, place, progress)
+    except Exception:
+        work.forget(system.name, seed)
+        raise
     work.finish(system.name, seed, runs)
     seconds = ", ".join(f"{fit} in {duration(value)}" for fit, value in runs[0].train_seconds.items())
     progress.say(f"{seconds}; {runs[0].users_per_second or 0:,.0f} users/s")

@@ -92,6 +92,13 @@ class Work:
         """Record that a system is done under a seed."""
         write_text(self.place(system, seed) / UNIT_FILE, _Unit(runs=runs).model_dump_json(indent=2) + "\n")
 
+    def set_aside(self, system: str, seed: int) -> Path:
+        """Give what lies there, and cannot be read, another name, so that it is made again and nothing is lost."""
+        place = self.place(system, seed)
+        aside = place.with_name(f"{place.name}.unreadable")
+        shutil.rmtree(aside, ignore_errors=True)
+        return place.rename(aside)
+
     def forget(self, system: str, seed: int) -> None:
         """Remove what a failed system left."""
         shutil.rmtree(self.place(system, seed), ignore_errors=True)

@@ -52,11 +52,6 @@ def train(
 
                 interactions = Interactions.load(data)
             before = None if start is None else load_recommender(start, progress)
-            if before is not None and before.info.fit == "train+validation" and not refit:
-                progress.say(
-                    "warning: the run to start from was fitted on its validation targets; what is validated "
-                    "here may have been among them"
-                )
             recommender = Recommender.fit(
                 interactions, config, out=out, refit=refit, resume=resume, progress=progress, start=before
             )

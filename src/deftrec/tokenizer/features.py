@@ -5,6 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+SMALLEST_SPREAD = 1e-6
+"""Of rows about their mean, as a share of their size; what is less is rounding."""
+
 
 @dataclass(frozen=True, eq=False)
 class Scaling:
@@ -20,12 +23,17 @@ class Scaling:
 
     @classmethod
     def of(cls, block: Tensor) -> "Scaling":
-        """What centres a block and gives it a root mean square of one; rows that are all zero do not count."""
+        """What centres a block and gives it a root mean square of one; rows that are all zero do not count.
+
+        Rows that are all alike have no spread but rounding's: they are brought to the size of features as they are.
+        """
         present = block.abs().sum(1) > 0
         if not present.any():
             return cls(torch.zeros(block.shape[1]), torch.ones(block.shape[1]))
-        mean = block[present].float().mean(0)
-        scale = (block[present].float() - mean).square().mean().sqrt().clamp_min(1e-12)
+        rows = block[present].float()
+        mean, size = rows.mean(0), rows.square().mean().sqrt()
+        spread = (rows - mean).square().mean().sqrt()
+        scale = spread if spread > SMALLEST_SPREAD * size else size
         return cls(mean, scale.expand(block.shape[1]).clone())
 
     @classmethod

@@ -31,6 +31,7 @@ class TrainingState:
         history: one row an epoch: losses, validation metrics, seconds.
         finished: whether nothing is left to do.
         seconds: that training and validation took so far.
+        horizon: of the learning rate in the last epoch, in epochs; 0 before the first.
     """
 
     epoch: int = 0
@@ -39,6 +40,7 @@ class TrainingState:
     history: list[dict[str, float]] = field(default_factory=list)
     finished: bool = False
     seconds: float = 0.0
+    horizon: float = 0.0
 
 
 def save_checkpoint(

@@ -99,7 +99,7 @@ class Rehearsal:
         return torch.from_numpy(self.cases.targets >= len(self.twins))
 
     def choose(self, queries: Tensor, exclude_seen: bool, allowed: float) -> Exposure:
-        """The largest bonus that takes no more than the share `allowed` of the other items' NDCG@10.
+        """The largest bonus that takes no more than the share `allowed` of the other items' NDCG@10, if they have any.
 
         Clones, who all ask the same, are asked once: a bonus that costs them nothing costs others more than it seems.
 
@@ -120,11 +120,9 @@ class Rehearsal:
                 before = bonus
         weights = torch.from_numpy(self.cases.weights)
         found = {bonus: self._found(TargetRanks.concatenate(parts), weights) for bonus, parts in ranks.items()}
-        without, chosen = found[0.0], 0.0
-        for bonus in BONUSES:
-            if found[bonus][0] < (1 - allowed) * without[0]:
-                break
-            chosen = bonus
+        without = found[0.0]
+        floor = (1 - allowed) * without[0]
+        chosen = max((bonus for bonus in BONUSES if floor and found[bonus][0] >= floor), default=0.0)
         return Exposure(chosen, found[chosen][0], without[0], found[chosen][1], without[1])
 
     def _had(self) -> Sequences:

@@ -156,14 +156,13 @@ def train(
     progress.begin(stage.name, last)
     progress.advance(stage.name, state.epoch)
     saved = time.monotonic()
-    horizon = _horizon(plan, state)
     throughput = Throughput(stage.module, plan.dtype)
     while not state.finished:
         started = time.monotonic()
-        horizon = _horizon(plan, state)
+        state.horizon = _horizon(plan, state)
         if not team.leads:  # noise of its own, that of the first process stays what it is alone
             torch.manual_seed(seed + state.epoch * team.size + team.index)
-        row = _train_epoch(stage, plan, state.epoch, horizon, module, optimizer, average, accelerator, throughput, team)
+        row = _train_epoch(stage, plan, state, module, optimizer, average, accelerator, throughput, team)
         row["seconds"] = team.agreed(time.monotonic() - started)
         state.epoch += 1
         state.finished = state.epoch >= last or state.seconds + row["seconds"] >= plan.seconds
@@ -194,7 +193,7 @@ def train(
     progress.end(stage.name)
     load_stored_state(stage.module, best)
     value = state.best_value if plan.stop_after is None else None
-    return Trained(state.best_epoch, value, state.history, state.seconds, horizon)
+    return Trained(state.best_epoch, value, state.history, state.seconds, state.horizon)
 
 
 def _copied(module: nn.Module) -> dict[str, Tensor]:
@@ -205,8 +204,7 @@ def _copied(module: nn.Module) -> dict[str, Tensor]:
 def _train_epoch(
     stage: Stage,
     plan: Plan,
-    epoch: int,
-    horizon: float,
+    state: TrainingState,
     module: nn.Module,
     optimizer: Any,
     average: AveragedWeights,
@@ -216,7 +214,7 @@ def _train_epoch(
 ) -> dict[str, float]:
     """One pass over the data; mean losses."""
     module.train()
-    steps, batches = stage.epoch(epoch)
+    steps, batches = stage.epoch(state.epoch)
     sums: dict[str, Tensor] = {}
     device_type = accelerator.device.type
     started = time.perf_counter()
@@ -224,7 +222,7 @@ def _train_epoch(
         batch, weight = stage.share(whole, team) if team.size > 1 else (whole, 1.0)
         if stage.dense:
             throughput.count(batch)
-        rate = _rate(plan, epoch, number, steps, horizon)
+        rate = _rate(plan, state.epoch, number, steps, state.horizon)
         for group in optimizer.param_groups:
             group["lr"] = rate * group["factor"]
         last = (number + 1) % plan.accumulation == 0 or number + 1 == steps
@@ -245,7 +243,7 @@ def _train_epoch(
         means["matrix share"] = share
     if not math.isfinite(means.get("loss", 0.0)):
         raise DeftRecError(
-            f"{stage.name}: the loss of epoch {epoch + 1} is not a number; lower the learning rate "
+            f"{stage.name}: the loss of epoch {state.epoch + 1} is not a number; lower the learning rate "
             f"({plan.learning_rate:g})"
         )
     return means

@@ -14,7 +14,7 @@ from deftrec.data import Cases, Fit, Interactions, Split, make_split
 from deftrec.data.words import item_texts, item_titles
 from deftrec.diffusion import Sampling
 from deftrec.ensemble import Model
-from deftrec.errors import DataError
+from deftrec.errors import ConfigError, DataError
 from deftrec.evaluation import mean_accuracy, target_ranks
 from deftrec.hardware import training_dtype
 from deftrec.language.origin import Origin, check_origin, origin_in
@@ -137,9 +137,22 @@ class Pipeline:
         if start is not None:
             check_origin(start.base, self.base, "the run to start from")
             start.refuse_known_targets(interactions, self.split)
+            if int(self.config.training.members) > len(start.members):
+                raise ConfigError(
+                    f"training.members is {self.config.training.members} and the run to start from has "
+                    f"{len(start.members)}: leave it, or train anew without --from"
+                )
         self.device, self.progress, self.trainer = device, progress, Trainer(work, log, resume, progress)
         self.dtype = training_dtype(config.training.precision, device)
-        self.validation = shuffled(self.split.cases("validation"), self.config.seed)
+        cases = self.split.cases("validation")
+        if start is not None:
+            asked, cases = len(cases), start.unknown(interactions, cases)
+            if len(cases) < asked:
+                progress.say(
+                    f"{asked - len(cases):,} of {asked:,} validation targets are left out: the run to start from was "
+                    "fitted on them"
+                )
+        self.validation = shuffled(cases, self.config.seed)
         asked = min(config.training.validation_users, VALIDATION_SCORES // interactions.n_items)
         self.validation = self.validation.head(max(1, asked))
         if not len(self.validation):
@@ -234,7 +247,9 @@ class Pipeline:
             self.progress.end("text")
             return StageResult({"text": vectors})
 
-        started = {} if self.start is None else {"start": self.start.provenance.weights}
+        started = {}
+        if self.start is not None:
+            started = {"start": self.start.provenance.weights, "match": self.config.retrieval.text.match}
         deciding = {**started, "weights": weights_identity(folder), "dtype": str(self.dtype), **options.model_dump()}
         return self._stage("text", deciding, make).tensors["text"]
 
@@ -248,6 +263,7 @@ class Pipeline:
             "seed": self.config.seed,
             "validation_users": len(self.validation),
             "epochs": None if chosen is None else chosen.epochs,
+            "seen": self.config.retrieval.seen,
             **self.config.collaborative.model_dump(),
         }
         name = "collaborative" if fit == "train" else "refit collaborative"

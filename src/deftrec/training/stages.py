@@ -30,6 +30,7 @@ class CollaborativeStage(Stage):
         self.name, self.module = name, module
         self.lightgcn, self.sequences, self.cases, self.n_items = module, sequences, cases, n_items
         self.batch_size, self.seed = int(config.collaborative.batch_size), config.seed
+        self.exclude_seen = config.retrieval.seen == "exclude"
         self.device = module.base.device
 
     def epoch(self, number: int) -> tuple[int, Iterator[Triples]]:
@@ -47,7 +48,7 @@ class CollaborativeStage(Stage):
         vectors = self.lightgcn.propagate()
         retriever = Retriever(vectors.items, "inner", 1.0)
         queries = vectors.users[torch.from_numpy(self.cases.users).to(self.device)]
-        return mean_accuracy(target_ranks(retriever, queries, self.cases, exclude_seen=True))
+        return mean_accuracy(target_ranks(retriever, queries, self.cases, self.exclude_seen))
 
 
 class TokenizerAlone(nn.Module):

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from deftrec.collaborative import FoldIn
-from deftrec.data import Fit, Interactions, Sequences, Split
+from deftrec.data import Cases, Fit, Interactions, Sequences, Split
 from deftrec.errors import ConfigError
 from deftrec.language.origin import Origin
 from deftrec.language.stored import load_stored_state, stored_state
@@ -73,21 +73,40 @@ class Start:
         rows = {str(item): row for row, item in enumerate(self.items)}
         return np.array([rows.get(str(item), -1) for item in interactions.catalogue["item"]], np.int64)
 
+    def known(self, interactions: Interactions, cases: Cases) -> np.ndarray:
+        """Which targets are in `fitted`, oftener than in the history that they are asked after. `[N]` bool"""
+        rows = {str(user): row for row, user in enumerate(self.users)}
+        places = self.places(interactions)
+        known = np.zeros(len(cases), bool)
+        for n, (user, history, target) in enumerate(zip(cases.users, cases.histories, cases.targets, strict=True)):
+            row = rows.get(str(interactions.users[int(user)]))
+            if row is not None and places[target] >= 0:
+                fitted = np.count_nonzero(self.fitted[row] == places[target])
+                known[n] = fitted > np.count_nonzero(history == target)
+        return known
+
+    def unknown(self, interactions: Interactions, cases: Cases) -> Cases:
+        """The validation cases that choose something: those whose targets are not known by heart.
+
+        Raises:
+            ConfigError: there are none.
+        """
+        kept = cases.select(np.flatnonzero(~self.known(interactions, cases)))
+        if not len(kept) and len(cases):
+            raise ConfigError(
+                f"the run to start from was fitted on all {len(cases):,} validation targets, so that nothing could be "
+                "chosen on them: give data with newer interactions, or start from a run without --refit"
+            )
+        return kept
+
     def refuse_known_targets(self, interactions: Interactions, split: Split) -> None:
         """Nothing is measured on what the weights were fitted on before.
 
         Raises:
-            ConfigError: more than `MOST_KNOWN` of the test targets are in `fitted`, oftener than in the new training.
+            ConfigError: more than `MOST_KNOWN` of the test targets are known.
         """
-        cases, training = split.cases("test"), split.training("train")
-        rows = {str(user): row for row, user in enumerate(self.users)}
-        places = self.places(interactions)
-        known = 0
-        for user, target in zip(cases.users, cases.targets, strict=True):
-            row = rows.get(str(interactions.users[int(user)]))
-            if row is not None and places[target] >= 0:
-                before = np.count_nonzero(self.fitted[row] == places[target])
-                known += int(before > np.count_nonzero(training[user] == target))
+        cases = split.cases("test")
+        known = int(self.known(interactions, cases).sum())
         if known > MOST_KNOWN * len(cases):
             raise ConfigError(
                 f"the run to start from was fitted on {known:,} of the {len(cases):,} test targets, so that what test "
@@ -114,7 +133,7 @@ class Start:
         values = torch.zeros(interactions.n_items, old.shape[1])
         known = places >= 0
         values[torch.from_numpy(known)] = old[torch.from_numpy(places[known])]
-        if text is not None:
+        if text is not None and old.shape[1] > d:  # a run without text has no place for it
             new = torch.from_numpy(~known)
             values[new, d:] = self.scaling.columns(slice(d, old.shape[1])).apply(text[new])
         with_vector = known & np.where(known, self.trained[places], False)

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from deftrec.benchmark.machine import machine, versions
 from deftrec.config import Config
-from deftrec.data import Interactions
+from deftrec.data import Interactions, make_split
 from deftrec.data.words import texts_of
-from deftrec.errors import ConfigError
+from deftrec.errors import ConfigError, DataError
 from deftrec.evaluation import bootstrap_interval
 from deftrec.files import write_json
 from deftrec.language.sentences import sentence_vectors
@@ -24,6 +24,7 @@ from deftrec.later import Overlay
 from deftrec.progress import Progress
 from deftrec.recommender import Recommender
 from deftrec.run import git_revision
+from deftrec.training.build import resolve
 from deftrec.training.checkpoint import load_tensors, save_tensors
 from deftrec.unseen.asking import ask, ask_parts, content_neighbours, of_equal_length, ratio
 from deftrec.unseen.holdout import Holdout
@@ -83,6 +84,7 @@ class UnseenStudy:
     def run(self, command: str) -> UnseenResult:
         """Every row, the reference and the baselines, written to `results.json`."""
         held = self.holdout
+        self._check_lengths()
         texts = self._texts()
         rows, values = [], Tensor()
         for number, name in enumerate(self.rows, start=1):
@@ -115,6 +117,17 @@ class UnseenStudy:
         )
         write_json(self.out / "results.json", result.model_dump(mode="json"))
         return result
+
+    def _check_lengths(self) -> None:
+        """Refuse, before anything is trained, data in which nobody can be compared."""
+        training, asked = self.holdout.training, self.holdout.questions
+        window = int(resolve(self.config, training, make_split(training, self.config.data.split)).data.window)
+        kept, _ = of_equal_length(asked.unseen_users, asked.seen_users, window)
+        if not kept.any():
+            raise DataError(
+                f"{self.holdout.whole.meta.name}: too small for this protocol: no unseen user has a history as long as "
+                "that of a seen one; give another --seed, or more data"
+            )
 
     def _row(self, name: str, texts: Tensor) -> tuple[Row, Tensor]:
         """A training, measured, and the NDCG@10 of each question about seen items."""
