@@ -349,6 +349,10 @@ class PriorOptions(Options):
     )
     neighbours: Count = Field(512, description="largest entries kept for each item")
     max_items: Count = Field(20_000, description="the most popular items that take part; bounds memory and time")
+    popularity: tuple[float, ...] = Field(
+        (-1.2, -0.9, -0.6, -0.3), description="weights of an item's log popularity beside 0, tried; validation chooses"
+    )
+    lately: tuple[Weight, ...] = Field((0.3, 0.6, 0.9, 1.2), description="the same of how many histories end with it")
 
 
 class TextMatchOptions(Options):

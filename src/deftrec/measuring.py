@@ -68,9 +68,9 @@ class AskedCases:
         return self.measure(self.rank(seen, part), seen, part)
 
     def results(self, seen: Seen) -> dict[ScorePart, Result]:
-        """The result of the whole score and, where the run has a prior or words in it, of each part alone."""
+        """The result of the whole score and, where it has more than one part, of those that can stand alone."""
         parts: list[ScorePart] = ["hybrid"]
-        if self.run.prior is not None or self.run.match is not None:
+        if self.run.prior is not None or self.run.match is not None or self.retriever.trend is not None:
             parts.append("latent")
         if self.run.prior is not None:
             parts.append("prior")

@@ -10,9 +10,9 @@ from deftrec.config import PriorOptions
 from deftrec.data import Cases, Sequences
 from deftrec.evaluation import accuracy, target_ranks
 from deftrec.progress import Silent
-from deftrec.retrieval import LinearPrior, Retriever, exact
+from deftrec.retrieval import LinearPrior, Retriever, exact, trend_scores
 from deftrec.training import fusion
-from deftrec.training.fusion import PriorChoice, choose_prior
+from deftrec.training.fusion import PriorChoice, choose_prior, choose_trend
 
 ITEMS, D = 20, 6
 OPTIONS = PriorOptions(kind="ease", regularisation=(1.0, 50.0), recency=(0.0, 1.0), weights=(3.0, 50.0), neighbours=9)
@@ -91,3 +91,40 @@ def test_a_prior_that_adds_nothing_is_left_out() -> None:
     choice = choose_prior(OPTIONS, training, latent, knows, cases, True, Silent())
     assert choice.ndcg == choice.ndcg_without == 1.0
     assert choice.weight == 0
+
+
+NO_PRIOR = PriorChoice("ease", 1.0, 0.0, weight=0.0, ndcg=0.1, ndcg_without=0.1)
+
+
+def test_what_is_taken_lately_is_raised_where_people_move_on() -> None:
+    """Everybody took the first items once and the last ones of late; the next one is of the latter."""
+    rng = np.random.default_rng(0)
+    old, new = np.arange(10), np.arange(10, ITEMS)
+    lists = [np.r_[rng.choice(old, 5, replace=False), rng.choice(new, 2, replace=False)] for _ in range(300)]
+    training = Sequences.from_lists([one[:-1] for one in lists])
+    cases = Cases(np.arange(300), training, np.array([one[-1] for one in lists]))
+    queries, plain = torch.randn(300, D), retriever()
+    chosen = choose_trend(PriorOptions(), NO_PRIOR, training, plain, queries, cases, True)
+    assert chosen.lately > 0 >= chosen.popularity
+    trend = trend_scores(training, ITEMS, chosen.popularity, chosen.lately)
+    values = accuracy(target_ranks(replace(plain, trend=trend), queries, cases, True), (10,))["ndcg@10"]
+    without = accuracy(target_ranks(plain, queries, cases, True), (10,))["ndcg@10"]
+    assert chosen.ndcg == pytest.approx(float(values.mean()))
+    assert values.mean() > without.mean() + 0.05
+    assert (chosen.kind, chosen.weight, chosen.ndcg_without) == (NO_PRIOR.kind, NO_PRIOR.weight, NO_PRIOR.ndcg_without)
+
+
+def test_a_trend_that_says_nothing_is_left_out() -> None:
+    rng = np.random.default_rng(0)
+    training = Sequences.from_lists([rng.permutation(ITEMS)[:5] for _ in range(300)])
+    cases = Cases(np.arange(300), training, rng.integers(0, ITEMS, 300))
+    chosen = choose_trend(PriorOptions(), NO_PRIOR, training, retriever(), torch.randn(300, D), cases, True)
+    assert (chosen.popularity, chosen.lately) == (0, 0)
+
+
+def test_the_trend_in_figures() -> None:
+    training = Sequences.from_lists([[0, 1], [0, 1], [0, 2], []])
+    found = trend_scores(training, 4, -1.0, 1.0)
+    raw = np.log([1 / 4, 3 / 3, 2 / 2])
+    assert found[:3].tolist() == pytest.approx(list(raw - raw.mean()))
+    assert found[3] == 0, "nobody took it: it is as good as any"

@@ -157,8 +157,8 @@ def _run(info: RunInfo, config: Config) -> str:
     if info.prior is not None:
         facts["collaborative prior"] = (
             f"{PRIORS[info.prior.kind]}, weight {info.prior.weight:g}, regularisation {info.prior.regularisation:g}, "
-            f"recency {info.prior.recency:g}; validation NDCG@10 {info.prior.ndcg_without:.4f} without, "
-            f"{info.prior.ndcg:.4f} with it"
+            f"recency {info.prior.recency:g}; popularity {info.prior.popularity:g}, lately {info.prior.lately:g}; "
+            f"validation NDCG@10 {info.prior.ndcg_without:.4f} without, {info.prior.ndcg:.4f} with it"
         )
     settings = details("All settings", f"<pre>{escape(config.model_dump_json(indent=2))}</pre>")
     return f"<div class=card>{facts_list(facts)}{settings}</div>"

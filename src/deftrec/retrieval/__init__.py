@@ -5,6 +5,7 @@ from deftrec.retrieval.prior import LinearPrior
 from deftrec.retrieval.queries import fast_queries, generate_queries, generate_texts
 from deftrec.retrieval.retriever import Retriever, ScorePart, fused
 from deftrec.retrieval.text import OverlapMatch, SentenceMatch, TextMatch
+from deftrec.retrieval.trend import trend_scores
 
 __all__ = [
     "Found",
@@ -21,4 +22,5 @@ __all__ = [
     "hide",
     "row_chunks",
     "top",
+    "trend_scores",
 ]

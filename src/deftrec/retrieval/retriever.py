@@ -25,7 +25,7 @@ ScorePart: TypeAlias = Literal["hybrid", "latent", "prior"]
 class Retriever:
     """Scores the whole catalogue for queries.
 
-    score = similarity(x0_hat, z_i) / temperature + weight x (history's linear score of i)
+    score = similarity(x0_hat, z_i) / temperature + weight x (history's linear score of i) + trend_i
 
     Where seen items are candidates (`repeats`) the prior orders the others alone (`fused`).
 
@@ -39,6 +39,7 @@ class Retriever:
         prior: None for the latent score alone.
         weight: of the prior.
         recency: p of the prior's (1 + age)^-p.
+        trend: of each item but the last ones, which came after training (`trend_scores`); None: nothing. `[<= I]`
         repeats: the model was trained to recommend seen items too, where they are taken again.
         scorer: scores items itself, in place of the first term; for heads that have no latent to compare.
         match: compares what the model says of a history with each item's text; None: no words in the score.
@@ -54,6 +55,7 @@ class Retriever:
     prior: LinearPrior | None = None
     weight: float = 0.0
     recency: float = 0.0
+    trend: Tensor | None = None
     repeats: bool = False
     match: TextMatch | None = None
     text_weight: float = 0.0
@@ -78,7 +80,7 @@ class Retriever:
         if part == "hybrid":
             return self
         if part == "latent":
-            return replace(self, prior=None, weight=0.0, text_weight=0.0)
+            return replace(self, prior=None, weight=0.0, trend=None, text_weight=0.0)
         if self.prior is None:
             raise ConfigError("this run has no collaborative prior: validation chose none, or none was asked for")
         return replace(self, prior_alone=True)
@@ -108,6 +110,8 @@ class Retriever:
         if self.prior is not None and self.weight:
             prior = self.prior.scores(histories, self.recency).to(scores.device)
             scores = fused(scores, prior, self.weight, histories if self.repeats else None)
+        if self.trend is not None:
+            scores[:, : len(self.trend)] += self.trend.to(scores.device)
         if self.bonus is not None:
             scores[:, -len(self.bonus) :] += self.bonus.to(scores.device)
         return scores

@@ -1,9 +1,9 @@
 """Which prior, and how much of it and of the model's words: chosen on validation, like everything else."""
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeVar
 
 import torch
 
@@ -12,7 +12,7 @@ from deftrec.data import Cases
 from deftrec.data import Sequences as Histories
 from deftrec.evaluation import TargetRanks, accuracy, ranks_from_scores, target_ranks
 from deftrec.progress import Progress
-from deftrec.retrieval import LinearPrior, Retriever, fused, hide, row_chunks
+from deftrec.retrieval import LinearPrior, Retriever, fused, hide, row_chunks, trend_scores
 
 USERS = 10_000
 """Validation users that are asked; each of them is scored once for every setting."""
@@ -20,6 +20,7 @@ USERS = 10_000
 CACHED_BYTES = 4 << 20
 """Scores that are weighed at a time: a processor's cache holds them while every weight is tried."""
 
+W = TypeVar("W")
 Kind: TypeAlias = Literal["ease", "slit", "graph"]
 
 
@@ -49,12 +50,16 @@ class PriorChoice(PriorSettings):
     Attributes:
         weight: of the prior in the score; 0 where it does not clearly help.
         ndcg: validation NDCG@10 with these settings, on the users that were asked.
-        ndcg_without: the same with weight 0.
+        ndcg_without: the same with weight 0, and without a trend.
+        popularity, lately: weights of the trend (`trend_scores`), chosen after the prior in the same way; both 0 where
+            it does not clearly help.
     """
 
     weight: float
     ndcg: float
     ndcg_without: float
+    popularity: float = 0.0
+    lately: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -94,18 +99,19 @@ def choose_text(
     for weight in sorted({0.0, *weights}):
         ranks = target_ranks(replace(retriever, text_weight=weight), queries, cases, exclude_seen, texts)
         values[weight] = accuracy(ranks, cutoffs=(10,))["ndcg@10"]
-    weight = sufficient(values)
+    weight = sufficient(values, size=abs)
     return TextChoice(weight, float(values[weight].mean()), float(values[0.0].mean()))
 
 
-def sufficient(values: Mapping[float, torch.Tensor]) -> float:
+def sufficient(values: Mapping[W, torch.Tensor], size: Callable[[W], float]) -> W:
     """The smallest weight that loses less than a standard error of the paired difference to the best one.
 
     Args:
         values: a metric of every user, by weight.
+        size: of a weight.
     """
     best = values[max(values, key=lambda weight: float(values[weight].mean()))]
-    for weight in sorted(values):
+    for weight in sorted(values, key=size):
         lost = best - values[weight]
         if lost.mean() <= lost.std(correction=0) / len(lost) ** 0.5:
             return weight
@@ -171,7 +177,7 @@ def choose_prior(
         progress.advance(task)
     progress.end(task)
     settings, _ = max(values, key=lambda setting: float(values[setting].mean()))
-    weight = sufficient({weight: values[settings, weight] for weight in weights})
+    weight = sufficient({weight: values[settings, weight] for weight in weights}, size=abs)
     return PriorChoice(
         settings.kind,
         settings.regularisation,
@@ -180,6 +186,40 @@ def choose_prior(
         ndcg=float(values[settings, weight].mean()),
         ndcg_without=float(values[settings, 0.0].mean()),
     )
+
+
+def choose_trend(
+    options: PriorOptions,
+    choice: PriorChoice,
+    training: Histories,
+    retriever: Retriever,
+    queries: torch.Tensor,
+    cases: Cases,
+    exclude_seen: bool,
+    texts: torch.Tensor | None = None,
+) -> PriorChoice:
+    """`choice` with the weights of the trend that validation prefers, if it clearly prefers any.
+
+    Args:
+        choice: of the prior.
+        training: what is counted.
+        retriever: with the prior, without a trend.
+        queries, cases, exclude_seen, texts: see `choose_prior`.
+    """
+    n_items, cases = len(retriever.latents), cases.head(USERS)
+    weights = list(itertools.product(sorted({0.0, *options.popularity}), sorted({0.0, *options.lately})))
+    trends = {pair: trend_scores(training, n_items, *pair) for pair in weights}
+    targets = torch.from_numpy(cases.targets)
+    parts: dict[tuple[float, float], list[TargetRanks]] = {pair: [] for pair in weights}
+    asked = None if texts is None else texts[: len(cases)]
+    for rows, chunk in retriever.chunks(queries[: len(cases)], cases.histories, exclude_seen, asked):
+        scores = chunk.cpu()
+        for few in row_chunks(len(scores), n_items, CACHED_BYTES):
+            for pair, trend in trends.items():
+                parts[pair].append(ranks_from_scores(scores[few] + trend, targets[rows][few]))
+    values = {pair: accuracy(TargetRanks.concatenate(ranks), cutoffs=(10,))["ndcg@10"] for pair, ranks in parts.items()}
+    pair = sufficient(values, size=lambda pair: abs(pair[0]) + abs(pair[1]))
+    return replace(choice, popularity=pair[0], lately=pair[1], ndcg=float(values[pair].mean()))
 
 
 def _fits(options: PriorOptions) -> Iterator[list[PriorSettings]]:

@@ -27,12 +27,21 @@ from deftrec.retrieval import (
     TextMatch,
     generate_queries,
     generate_texts,
+    trend_scores,
 )
 from deftrec.tokenizer import ItemFeatures
 from deftrec.training.base import settle_base
 from deftrec.training.build import build_match, resolve
 from deftrec.training.exposure import Exposure, Rehearsal
-from deftrec.training.fusion import USERS, PriorChoice, TextChoice, choose_prior, choose_text, fit_prior
+from deftrec.training.fusion import (
+    USERS,
+    PriorChoice,
+    TextChoice,
+    choose_prior,
+    choose_text,
+    choose_trend,
+    fit_prior,
+)
 from deftrec.training.joint import JointTraining
 from deftrec.training.log import TrainingLog
 from deftrec.training.loop import Plan, Trained
@@ -332,7 +341,10 @@ class Pipeline:
         if options.kind != "none":
             choice = choose_prior(options, training, retriever, queries, cases, exclude_seen, self.progress, texts)
             prior = self._final_prior(choice, "train")
-            latent = replace(latent, prior=prior, weight=choice.weight, recency=choice.recency)
+            retriever = replace(retriever, prior=prior, weight=choice.weight, recency=choice.recency)
+            choice = choose_trend(options, choice, training, retriever, queries, cases, exclude_seen, texts)
+            trend = trend_scores(training, self.interactions.n_items, choice.popularity, choice.lately)
+            latent = replace(latent, prior=prior, weight=choice.weight, recency=choice.recency, trend=trend)
         return Settled(value, words, choice, prior, self._exposure(model, features, latent, queries))
 
     def _exposure(
