@@ -155,6 +155,8 @@ def test_mistakes_of_the_recipe_are_its_own(tmp_path: Path) -> None:
         ("language: {layers: 1}\n", "language needs kind: nano or kind: pretrained"),
         ("training:\n", "training is a group of options"),
         ("sed: 1\n", "unknown option 'sed'; did you mean 'seed'?"),
+        ("seed: 1\ntext: {}\nseed: 2\n", "'seed' stands there twice (lines 1 and 3); put them together"),
+        ("data: {window: 9, window: 8}\n", "'window' stands there twice (lines 1 and 1); put them together"),
     ):
         file.write_text(content)
         for overrides in ([], ["training.epochs=3"], ["seed=-1"]):

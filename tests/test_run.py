@@ -79,7 +79,17 @@ def test_other_data_is_refused(copy: Path) -> None:
     with pytest.raises(DeftRecError, match="not the data this run was trained on"):
         Recommender.load(copy)
     shutil.rmtree(copy / "data")
-    with pytest.raises(DataError, match=r"no interactions\.parquet"):
+    with pytest.raises(DeftRecError, match=r"no interactions\.parquet; the run cannot do without it"):
+        Recommender.load(copy)
+
+
+def test_a_prior_that_was_lost_is_missed(copy: Path) -> None:
+    """A run that answers without it would answer worse, and nobody would know."""
+    info = json.loads((copy / "run.json").read_text())
+    info["prior"]["weight"] = 5.0
+    (copy / "run.json").write_text(json.dumps(info))
+    (copy / "prior.safetensors").unlink(missing_ok=True)
+    with pytest.raises(DeftRecError, match=r"prior\.safetensors: missing or damaged"):
         Recommender.load(copy)
 
 

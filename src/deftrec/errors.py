@@ -18,6 +18,10 @@ class ConfigError(DeftRecError):
     """An option or recipe key is unknown or has an invalid value; the message names the nearest valid one."""
 
 
+class UnwritableError(DeftRecError, OSError):
+    """A file cannot be written where it was asked for; the message names it and why."""
+
+
 class DownloadError(DeftRecError):
     """A file could not be fetched, or what came is not what was asked for."""
 

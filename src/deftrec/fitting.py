@@ -46,6 +46,12 @@ def fit_run(
     """
     if folder is None and resume:
         raise ConfigError("resume needs the run directory: give out")
+    if start is not None and config.text != start.config.text:
+        changed = [key for key, value in config.text if value != getattr(start.config.text, key)]
+        raise ConfigError(
+            f"text.{changed[0]} is another than in the run to start from, whose items were read with it: leave it, or "
+            "train anew without --from"
+        )
     begun = None if start is None else start_of(start)
     request = Request(
         config=config,

@@ -18,6 +18,19 @@ ABLATIONS = "ablations.yaml"
 """Beside the recipes, and none of them: the variants of `deftrec ablate`."""
 
 
+class _Loader(yaml.SafeLoader):
+    """Reads YAML, but of two keys of one name, where YAML keeps the second in silence, neither."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        lines: dict[str, int] = {}
+        for key, _ in node.value:
+            line, name = key.start_mark.line + 1, str(key.value)
+            if name in lines:
+                raise ConfigError(f"{name!r} stands there twice (lines {lines[name]} and {line}); put them together")
+            lines[name] = line
+        return super().construct_mapping(node, deep)
+
+
 def recipes_folder() -> Path:
     """Where the shipped recipes lie: inside the installed package, or at the root of a checkout."""
     packaged = Path(__file__).parent / "recipes"
@@ -42,9 +55,11 @@ def load_recipe(name_or_path: str, overrides: list[str] | None = None) -> Config
         names = ", ".join(shipped_recipes())
         raise ConfigError(f"no recipe {name_or_path!r}; give a YAML file or one of: {names}")
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        values = yaml.load(path.read_text(encoding="utf-8"), _Loader) or {}  # noqa: S506, a SafeLoader
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: a recipe is a mapping of options, not {type(values).__name__}")
     changed = copy.deepcopy(values)

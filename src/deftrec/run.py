@@ -286,7 +286,7 @@ def load_run(folder: Path, device: torch.device) -> Run:
     model = build_model(features, config, interactions.meta.domain, item_titles(interactions))
     load_weights(model, folder / "model.safetensors")
     prior = None
-    if (folder / "prior.safetensors").is_file():
+    if info.prior is not None and info.prior.weight:
         tensors = load_tensors(folder / "prior.safetensors")
         prior = LinearPrior(tensors["neighbours"].long(), tensors["weights"])
     match = None
@@ -312,7 +312,11 @@ def read_run(folder: Path) -> tuple[Interactions, Config, RunInfo]:
         raise DeftRecError(f"{folder}: no run.json; give the directory that 'deftrec train --out' wrote")
     config = read_model(folder / "config.json", Config)
     info = read_model(folder / "run.json", RunInfo)
-    interactions = Interactions.load(folder / "data")
+    try:
+        interactions = Interactions.load(folder / "data")
+    except DataError as error:
+        reason = str(error).partition(";")[0]
+        raise DeftRecError(f"{reason}; the run cannot do without it: restore it or train again") from error
     if interactions.fingerprint != info.fingerprint:
         raise DeftRecError(f"{folder / 'data'}: not the data this run was trained on; restore it or train again")
     return interactions, config, info

@@ -237,8 +237,9 @@ def test_wrong_requests_are_refused_before_anything_runs(
         run_benchmark(interactions, request_, systems, out, seeds=0)
     with pytest.raises(ConfigError, match="0 seeds: a benchmark needs 1 or more"):
         run_benchmark(interactions, request_, systems, out, seeds=2, peer_seeds=0)
-    with pytest.raises(ConfigError, match="a budget of -1 minutes is none"):
-        run_benchmark(interactions, request_.model_copy(update={"budget_minutes": -1.0}), systems, out)
+    for minutes in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(ConfigError, match=f"a budget of {minutes:g} minutes is none"):
+            run_benchmark(interactions, request_.model_copy(update={"budget_minutes": minutes}), systems, out)
     with pytest.raises(ConfigError, match="--rankings deftrec/own: there is a system of that name"):
         run_benchmark(interactions, request_, systems, out, rankings={"deftrec/own": tmp_path / "x"})
     with pytest.raises(DataError, match="no such file"):

@@ -68,7 +68,17 @@ def test_an_update_counts_at_once(deftrec: Call, copy: Path, tmp_path: Path) -> 
         (["update", "{run}", "--events", "{tmp}/items.csv"], "no column 'user'"),
         (["update", "{tmp}", "--events", "{tmp}/events.csv"], "no run.json"),
         (["items", "add", "{run}", "--items", "{tmp}/items.csv"], "train with text.encoder minilm"),
-        (["items", "remove", "{run}", "--items", "strange"], "error: item 'strange' is not in the catalogue of ring\n"),
+        (["items", "remove", "{run}", "--items", "strange"], "error: --items: item 'strange' is not in the catalogue"),
+        (
+            ["items", "remove", "{run}", "--items", "{tmp}/items.csv"],
+            "items.csv: item 'fine' (number 1 of the list)",
+        ),
+        (["items", "remove", "{run}", "--items", "{tmp}/gone.csv"], "no such file"),
+        (
+            ["train", "--from", "{run}", "--data", "{data}", "--out", "{tmp}/r", "--set", "text.max_tokens=8"],
+            "text.max_tokens is another than in the run to start from",
+        ),
+        (["update", "{run}", "--events", "{tmp}/dated.csv"], "dated.csv: its times are dates, and those of this run's"),
         (["items", "add", "{worded}", "--items", "{tmp}/empty.csv"], "empty.csv: no items; the file is empty"),
         (["items", "remove", "{run}", "--items", ""], "names no item"),
         (["items", "remove", "{run}", "--items", '"lamp'], "--items '\"lamp': not a comma-separated list"),
@@ -92,6 +102,7 @@ def test_errors_name_the_row_and_the_mend(
     (tmp_path / "events.csv").write_text("user,item,time\nnew,i/101,1\n\nnew,strange,2\n")
     (tmp_path / "plain.csv").write_text("id,title\nfine,number 1\n")
     (tmp_path / "empty.csv").touch()
+    (tmp_path / "dated.csv").write_text("user,item,time\nnew,i/101,2024-01-01\n")
     (tmp_path / "items.csv").write_text("item,title\nfine,number 1\nbare,\n")
     said = deftrec(*(word.format(run=run, worded=worded, data=data, tmp=tmp_path) for word in words))
     assert said.code == 1

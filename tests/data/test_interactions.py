@@ -10,7 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from deftrec.data import Interactions, Meta
-from deftrec.errors import DataError
+from deftrec.data.interactions import check_target
+from deftrec.errors import DataError, UnwritableError
+from deftrec.files import write_text
+from toy import ring
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=5)
 INTEGERS = st.integers(-(2**63), 2**63 - 1)
@@ -203,3 +206,23 @@ def test_saving_replaces_data_and_nothing_else(saved: Path, tmp_path: Path) -> N
     with pytest.raises(DataError, match="is a file"):
         other.save(saved / "thesis.tex")
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_what_cannot_be_replaced_is_no_place_for_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match="cannot be replaced as a whole; name a new directory in it"):
+        check_target(".")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "is_mount", lambda _: True)
+        with pytest.raises(DataError, match="cannot be replaced as a whole"):
+            check_target(tmp_path / "volume")
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with pytest.raises(DataError, match=f"cannot be made, as {tmp_path} cannot be written"):
+        check_target(tmp_path / "new" / "one")
+
+
+def test_nothing_is_written_where_nothing_can_be(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for write in (write_text, lambda path, _: ring(users=4).save(path)):
+        with pytest.raises(UnwritableError, match=r"file/inside: cannot be written \((file exists|not a directory)\)"):
+            write(tmp_path / "file" / "inside", "words")

@@ -281,6 +281,13 @@ def test_what_pandas_says_in_its_own_way() -> None:
         read_frame(objects)
 
 
+def test_a_separator_is_one_character(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="the separator ';;' is no single character"):
+        read_tabular(write(tmp_path, GOOD), Columns(separator=";;"))
+    tabs = write(tmp_path, GOOD.replace(",", "\t"))
+    assert read_tabular(tabs, Columns(separator="\\t")).events.equals(read_tabular(tabs).events)
+
+
 def test_filters_are_applied_and_recorded(tmp_path: Path) -> None:
     raw = read_tabular(write(tmp_path, GOOD), Columns(rating="rating"))
     interactions = prepare(raw, name="x", min_rating=4.5)

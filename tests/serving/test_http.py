@@ -164,6 +164,18 @@ def test_a_wrong_question_is_told_what_is_wrong(client: TestClient, question: di
     assert words in answer.json()["message"]
 
 
+def test_a_body_without_its_type_is_told_which(client: TestClient) -> None:
+    answer = client.post("/v1/recommendations", content=b'{"history": []}')
+    assert answer.status_code == 415
+    assert "Content-Type: application/json" in answer.json()["message"]
+
+
+def test_ids_are_as_large_as_those_of_data(client: TestClient) -> None:
+    for user, status in ((2**64 - 1, 404), (-(2**63), 404), (2**64, 422)):
+        answer = client.post("/v1/recommendations", json={"user_id": user, "k": 1})
+        assert answer.status_code in {status, 200} if status == 404 else answer.status_code == status
+
+
 def test_a_path_ends_where_the_library_says(client: TestClient, engine: Engine) -> None:
     history = engine.items[:3]
     answer = client.post("/v1/path", json={"history": history, "seeds": [0, 5]}).json()

@@ -1,5 +1,6 @@
 """Every system under every seed, then the tables: what is finished is kept, and a failure costs the others nothing."""
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
@@ -59,8 +60,8 @@ def run_benchmark(
     peer_seeds = seeds if peer_seeds is None else peer_seeds
     if min(seeds, peer_seeds) < 1:
         raise ConfigError(f"{min(seeds, peer_seeds)} seeds: a benchmark needs 1 or more")
-    if request.budget_minutes is not None and request.budget_minutes <= 0:
-        raise ConfigError(f"a budget of {request.budget_minutes:g} minutes is none; give more, or leave it out")
+    if request.budget_minutes is not None and not 0 < request.budget_minutes < math.inf:
+        raise ConfigError(f"a budget of {request.budget_minutes:g} minutes is none; give another, or leave it out")
     for name in rankings:
         if any(name == system.name or name.startswith(f"{system.name}/") for system in systems):
             raise ConfigError(f"--rankings {name}: there is a system of that name; call the file otherwise")

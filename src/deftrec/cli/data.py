@@ -42,7 +42,7 @@ MinRating = Annotated[float | None, typer.Option(help="Keep interactions with at
 KCore = Annotated[
     int | None, typer.Option(help="Keep users and items with at least N interactions, repeatedly.", metavar="N", min=1)
 ]
-TieSeed = Annotated[int, typer.Option(help="Seed that orders interactions of one user at one time.")]
+TieSeed = Annotated[int, typer.Option(help="Seed that orders interactions of one user at one time.", min=0)]
 To = Annotated[Path, typer.Option(help="The data directory to write.", metavar="DIR")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
 

@@ -69,11 +69,13 @@ def remove(
         path = Path(items)
         if path.is_file():
             ids = read_items(path, Columns(item=item), option="--item")["item"].to_list()
+        elif path.suffix in {".csv", ".parquet", ".jsonl"}:
+            raise DataError(f"--items {items!r}: no such file; an id that looks like one goes in a file")
         else:
             ids = split_ids(items, "--items")
         if not ids:
             raise DataError(f"--items {items!r}: names no item")
-        done = remove_items(run, ids, source=items)
+        done = remove_items(run, ids, source=items if path.is_file() else "--items")
     before = f", {done.before:,} were removed before" if done.before else ""
     print(
         json.dumps(asdict(done))

@@ -7,6 +7,7 @@ import polars as pl
 
 from deftrec.data.interactions import CATALOGUE_COLUMNS, Interactions, as_times, same_ids
 from deftrec.data.sequences import Sequences
+from deftrec.data.sources.columns import Place, times
 from deftrec.errors import DataError
 
 CLOCK, UNITS = 1e8, 100.0
@@ -85,12 +86,18 @@ def conformed_events(events: pl.DataFrame, interactions: Interactions, source: s
     Raises:
         DataError: an id or a time is of another kind, or the times are in another unit.
     """
+    dated = times(events["time"], Place(source)).dtype.is_temporal()
     events = events.with_columns(
         conform(events["user"], interactions.users, source, "user").alias("user"),
         conform(events["item"], interactions.catalogue["item"], source, "item").alias("item"),
         as_times(events["time"], source).alias("time"),
     )
     last, newest = np.abs(interactions.times).max(initial=0), events["time"].abs().max()
+    if dated and (interactions.meta.times == "position" or last <= CLOCK):
+        raise DataError(
+            f"{source}: its times are dates, and those of this run's data are numbers up to {last:g}: give numbers "
+            "that go on from them"
+        )
     if interactions.meta.times == "clock" and last > CLOCK and isinstance(newest, int | float) and newest:
         factor = float(newest) / float(last)
         if not 1 / UNITS < factor < UNITS:

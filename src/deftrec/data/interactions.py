@@ -6,6 +6,7 @@ appearance or of id carry information that leaks into every ranking through ties
 """
 
 import hashlib
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -268,6 +269,14 @@ def check_target(directory: str | Path) -> Path:
     others -= {INTERACTIONS_FILE, ITEMS_FILE, META_FILE}
     if others:
         raise DataError(f"{directory}: is not empty and not a data directory ({min(others)} is in it); name another")
+    # It is replaced as a whole, by renaming.
+    if directory.is_mount() or directory == Path.cwd():
+        raise DataError(
+            f"{directory}: cannot be replaced as a whole; name a new directory in it, as {directory / 'data'}"
+        )
+    parent = next(above for above in directory.parents if above.exists())
+    if not os.access(parent, os.W_OK):
+        raise DataError(f"{directory}: cannot be made, as {parent} cannot be written; name another place")
     return directory
 
 

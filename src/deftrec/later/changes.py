@@ -146,7 +146,10 @@ def remove_items(folder: str | Path, items: Sequence[Id], *, source: str = "item
     with changing(folder):
         overlay = read_overlay(folder, interactions)
         known = _now(interactions, overlay)
-        numbers = known.item_numbers(items)
+        try:
+            numbers = known.item_numbers(items)
+        except DataError as error:
+            raise DataError(f"{source}: {error}") from error
         asked = known.catalogue["item"].gather(numbers).unique(maintain_order=True)
         after = overlay.with_removal(asked)
         if after.removed.height == known.n_items:

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from deftrec.data import Interactions
 from deftrec.data.interactions import CATALOGUE_COLUMNS
-from deftrec.errors import DeftRecError
+from deftrec.errors import DeftRecError, UnwritableError
 from deftrec.files import atomic_path, locked
 
 FILE = "overlay.safetensors"
@@ -153,7 +153,12 @@ def changing(folder: Path) -> Iterator[None]:
 
     The lock dies with its process. What a killed one left half written is cleared away.
     """
-    (folder / LOCK).touch()
+    try:
+        (folder / LOCK).touch()
+    except OSError as error:
+        raise UnwritableError(
+            f"{folder}: cannot be changed ({(error.strerror or '').lower()}); make it writable"
+        ) from error
     with locked(folder / LOCK, wait=True):
         for left in folder.glob(f".{FILE}.*.tmp"):
             left.unlink(missing_ok=True)

@@ -80,13 +80,16 @@ def install(app: FastAPI) -> None:
         return response(409, Problem(code="event_conflict", message=str(error), index=error.index))
 
     @app.exception_handler(RequestValidationError)
-    async def _invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+    async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
         place = [part for part in first["loc"] if part not in ("body", "query", "path")]
         index = next((part for part in place if isinstance(part, int)), None)
         where = ascii(".".join(str(part)[:64] for part in place))[1:-1] or "body"
         if first["type"] == "json_invalid":
             return response(400, Problem(code="malformed", message="the body is no JSON"))
+        if not place and "json" not in request.headers.get("content-type", ""):
+            message = "the body is read as JSON where the header says so: send Content-Type: application/json"
+            return response(415, Problem(code=CODES[415], message=message))
         return response(422, Problem(code="invalid", message=f"{where}: {first['msg'][:300]}", index=index))
 
     @app.exception_handler(HTTPException)

@@ -10,13 +10,15 @@ from deftrec.serving.engine import Engine
 
 ID_LENGTH = 256
 INTEGERS = 2**63
+IDS = 2**64
+"""Past it an integer is no id of any data: as a string it may be one."""
 WORDS, TEXT = 1000, 20_000
 """Letters of an item's title or category, and of its text."""
 
 
 def _as_text(value: object) -> object:
     """`17` and `"17"` are the same id; a truth value is none."""
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < INTEGERS:
+    if isinstance(value, int) and not isinstance(value, bool) and -INTEGERS <= value < IDS:
         return str(value)
     return value
 

@@ -51,6 +51,10 @@ class TextFile:
         self.path = path
         self.quote = quote
         self.has_header = header is None
+        if separator == "\\t":  # as it is typed
+            separator = "\t"
+        if separator is not None and len(separator.encode()) != 1:
+            raise DataError(f"{path}: the separator {separator!r} is no single character; give one, as ';'")
         first = self._first_line()
         self.separator = separator or max(SEPARATORS, key=first.count)
         self.columns = header or next(self._rows(), [])
