@@ -1,6 +1,7 @@
 """Sentence vectors of the catalogue's text, by a pre-trained sentence model."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -72,6 +73,12 @@ class SentenceModel:
             if on_batch:
                 on_batch(len(rows))
         return vectors
+
+
+@lru_cache(maxsize=1)
+def kept_sentence_model(folder: Path, device: torch.device) -> SentenceModel:
+    """The model in `folder`, kept for whoever asks next: a service is given one item after the other."""
+    return SentenceModel(folder, device)
 
 
 def sentence_vectors(

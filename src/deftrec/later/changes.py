@@ -20,7 +20,7 @@ from deftrec.data.interactions import CATALOGUE_COLUMNS
 from deftrec.data.words import texts_of
 from deftrec.errors import DataError
 from deftrec.language.origin import check_origin, origin_in
-from deftrec.language.sentences import sentence_vectors
+from deftrec.language.sentences import kept_sentence_model
 from deftrec.language.weights import MINILM, model_folder
 from deftrec.later.capabilities import Capabilities
 from deftrec.later.overlay import Overlay, changing, read_overlay, write_overlay
@@ -245,11 +245,6 @@ def _vectors(
     model = config.text.model or MINILM
     where = model_folder(model)
     check_origin(info.sentences, origin_in(where, model), str(folder), "text.model")
-    return sentence_vectors(
-        texts_of(items),
-        where,
-        max_tokens=config.text.max_tokens,
-        device=device,
-        dtype=torch.float32,
-        on_batch=on_batch,
+    return kept_sentence_model(where, device).vectors(
+        texts_of(items), max_tokens=config.text.max_tokens, dtype=torch.float32, on_batch=on_batch
     )
