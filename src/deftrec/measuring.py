@@ -70,7 +70,7 @@ class AskedCases:
     def results(self, seen: Seen) -> dict[ScorePart, Result]:
         """The result of the whole score and, where it has more than one part, of those that can stand alone."""
         parts: list[ScorePart] = ["hybrid"]
-        if self.run.prior is not None or self.run.match is not None or self.retriever.trend is not None:
+        if self.run.prior is not None or self.run.match is not None or self.run.trend is not None:
             parts.append("latent")
         if self.run.prior is not None:
             parts.append("prior")

@@ -25,16 +25,7 @@ from deftrec.later import Capabilities, Overlay, merge, read_overlay, write_over
 from deftrec.measuring import AskedCases
 from deftrec.progress import Progress
 from deftrec.recommendation import Explanation, Mover, Recommendation, Source
-from deftrec.retrieval import (
-    Found,
-    Retriever,
-    ScorePart,
-    fast_queries,
-    generate_queries,
-    generate_texts,
-    top,
-    trend_scores,
-)
+from deftrec.retrieval import Found, Retriever, ScorePart, fast_queries, generate_queries, generate_texts, top
 from deftrec.run import Request, Run, begin_run, load_run, save_run
 
 USERS_AT_ONCE = 4096
@@ -77,7 +68,7 @@ class Recommender:
             prior=self.prior,
             weight=choice.weight if choice and prior else 0.0,
             recency=choice.recency if choice else 0.0,
-            trend=self._trend(),
+            trend=run.trend,
             match=known.match,
             text_weight=text.weight if text and run.match else 0.0,
             removed=known.removed,
@@ -118,17 +109,7 @@ class Recommender:
     @cached_property
     def popularity(self) -> Tensor:
         """How often each item was taken in what the weights were fitted on; 0 for items that came later. `[I]` int64"""
-        return torch.from_numpy(self._training().counts(self.interactions.n_items))
-
-    def _training(self) -> Sequences:
-        """What the weights were fitted on."""
-        return make_split(self.fitted_on, self.config.data.split).training(self.info.fit)
-
-    def _trend(self) -> Tensor | None:
-        choice = self.info.prior
-        if choice is None or not (choice.popularity or choice.lately):
-            return None
-        return trend_scores(self._training(), self.fitted_on.n_items, choice.popularity, choice.lately)
+        return torch.from_numpy(self.run.training.counts(self.interactions.n_items))
 
     # -- training and files ------------------------------------------------------------------------------------
 

@@ -21,15 +21,17 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
+from torch import Tensor
 
 from deftrec.config import Config
-from deftrec.data import Fit, Interactions
+from deftrec.data import Fit, Interactions, Sequences, make_split
 from deftrec.data.download import sha256_of
 from deftrec.data.words import item_texts, item_titles
 from deftrec.ensemble import Model
@@ -37,7 +39,7 @@ from deftrec.errors import DataError, DeftRecError
 from deftrec.files import locked, write_text
 from deftrec.language.origin import Origin, check_origin, origin_of
 from deftrec.language.stored import load_stored_state, stored_state
-from deftrec.retrieval import LinearPrior, SentenceMatch, TextMatch
+from deftrec.retrieval import LinearPrior, SentenceMatch, TextMatch, trend_scores
 from deftrec.tokenizer import ItemFeatures, Scaling
 from deftrec.training.build import build_match, build_model
 from deftrec.training.checkpoint import load_tensors, save_tensors
@@ -156,6 +158,19 @@ class Run:
     prior: LinearPrior | None = None
     match: TextMatch | None = None
     scaling: Scaling | None = None
+
+    @property
+    def training(self) -> Sequences:
+        """What the weights were fitted on."""
+        return make_split(self.interactions, self.config.data.split).training(self.info.fit)
+
+    @cached_property
+    def trend(self) -> Tensor | None:
+        """What each item gets for being popular, and of late; None where validation chose nothing. `[I]`"""
+        choice = self.info.prior
+        if choice is None or not (choice.popularity or choice.lately):
+            return None
+        return trend_scores(self.training, self.interactions.n_items, choice.popularity, choice.lately)
 
 
 @contextmanager
