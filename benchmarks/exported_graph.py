@@ -1,12 +1,13 @@
 """Is the language model faster as an exported graph? PyTorch beside ONNX Runtime and OpenVINO, on the same embeddings.
 
     pip install onnx onnxscript onnxruntime openvino        beside the project's own environment
-    OMP_NUM_THREADS=1 python benchmarks/exported_graph.py RUN [--repeats 15]
+    OMP_NUM_THREADS=1 python benchmarks/exported_graph.py RUN [--repeats 15] [--fast]
 
 The language model of a run (`language.kind: pretrained`) reads embeddings under a causal mask, in fp32: as PyTorch runs
 it, and as a graph exported once for any number of rows and tokens. Then what `deftrec/fast` makes of it, the prompt's
-words read beforehand: `runtime="openvino"` beside its default. Answers are compared first; then all are timed in turn,
-one thread each, and medians of the milliseconds stand beside PyTorch's.
+words read beforehand: `runtime="openvino"` beside its default, in bf16 too where this machine multiplies it faster; with
+`--fast` nothing but these, and OpenVINO alone is needed. Answers are compared first; then all are timed in turn, one
+thread each, and medians of the milliseconds stand beside PyTorch's.
 
 Expected before measuring: nine tenths of the work are products for which all three call libraries of like quality, so
 a graph saves what lies between them: 5 to 15 % in batches, 30 % and more for a single user.
@@ -28,6 +29,7 @@ from deftrec import Recommender
 from deftrec.ensemble import Ensemble
 from deftrec.fast import reader_of
 from deftrec.fast.reader import Reader
+from deftrec.hardware import inference_dtype
 from deftrec.language import PretrainedLanguageModel
 
 SHAPES = {"a batch of long histories": (14, 145), "a batch of short histories": (64, 23), "one user": (1, 91)}
@@ -108,29 +110,42 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, metavar="RUN")
     parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--fast", action="store_true", help="time the fast path alone")
     given = parser.parse_args()
     torch.set_num_threads(1)
     model = Recommender.load(given.run, torch.device("cpu")).model
     language = (model.members[0] if isinstance(model, Ensemble) else model).language
     if not isinstance(language, PretrainedLanguageModel):
         raise SystemExit(f"{given.run}: its language model is no pre-trained one")
+    if not given.fast:
+        compare_graphs(language, given.repeats)
+    compare_readers(language, given.repeats)
+
+
+def compare_graphs(language: PretrainedLanguageModel, repeats: int) -> None:
+    """PyTorch, ONNX Runtime and OpenVINO on the same embeddings, words of the prompt among them."""
     reading = Reading(language).eval()
     with TemporaryDirectory() as folder:
         ways = runners(reading, exported(reading, language.width, Path(folder)))
         for what, (rows, tokens) in SHAPES.items():
             asked = inputs(rows, tokens, language.width)
             answers = {name: partial(read, asked) for name, read in ways.items()}
-            timed(f"{what}, {rows} x {tokens} tokens", answers, given.repeats)
-    readers = {
-        "fast path": reader_of(language, torch.float32),
-        "with openvino": reader_of(language, torch.float32, "openvino"),
-    }
+            timed(f"{what}, {rows} x {tokens} tokens", answers, repeats)
+
+
+def compare_readers(language: PretrainedLanguageModel, repeats: int) -> None:
+    """The fast path by PyTorch and by OpenVINO, in each precision that this machine is quick at."""
+    readers = {}
+    for dtype in dict.fromkeys([torch.float32, inference_dtype("auto", torch.device("cpu"))]):
+        called = str(dtype).removeprefix("torch.")
+        readers[f"fast path, {called}"] = reader_of(language, dtype)
+        readers[f"with openvino, {called}"] = reader_of(language, dtype, "openvino")
     words = len(language.words())
     for what, (rows, together) in SHAPES.items():
         tokens = max(1, together - words)
         embeddings = inputs(rows, tokens, language.width)[0]
         answers = {name: partial(answered, reader, embeddings) for name, reader in readers.items()}
-        timed(f"{what}, {rows} x {tokens} tokens behind the prompt's words", answers, given.repeats)
+        timed(f"{what}, {rows} x {tokens} tokens behind the prompt's words", answers, repeats)
 
 
 @torch.no_grad()
