@@ -5,7 +5,7 @@
 
 The language model of a run (`language.kind: pretrained`) reads embeddings under a causal mask, in fp32: as PyTorch runs
 it, and as a graph exported once for any number of rows and tokens. Then what `deftrec/fast` makes of it, the prompt's
-words read beforehand: `runtime="openvino"` beside its default, in bf16 too where this machine multiplies it faster; with
+words read beforehand: `runtime="openvino"` beside its default, in bf16 too where this machine is quick at it; with
 `--fast` nothing but these, and OpenVINO alone is needed. Answers are compared first; then all are timed in turn, one
 thread each, and medians of the milliseconds stand beside PyTorch's.
 
