@@ -167,7 +167,7 @@ def test_malformed_names_of_hosts_and_sites_are_refused_as_foreign(
 
 def test_a_form_of_another_page_is_no_request(client: TestClient) -> None:
     answer = client.post("/v1/recommendations", content='{"history": []}', headers={"Content-Type": "text/plain"})
-    assert answer.status_code == 422
+    assert answer.status_code == 415
 
 
 # -- rates and sizes -------------------------------------------------------------------------------------------
