@@ -46,12 +46,14 @@ def fit_run(
     """
     if folder is None and resume:
         raise ConfigError("resume needs the run directory: give out")
-    if start is not None and config.text != start.config.text:
-        changed = [key for key, value in config.text if value != getattr(start.config.text, key)]
-        raise ConfigError(
-            f"text.{changed[0]} is another than in the run to start from, whose items were read with it: leave it, or "
-            "train anew without --from"
-        )
+    if start is not None:
+        before = start.config.text.model_copy(update={"model": config.text.model})  # may lie elsewhere now
+        for key, value in config.text:
+            if value != getattr(before, key):
+                raise ConfigError(
+                    f"text.{key} is another than in the run to start from, whose items were read with it: leave it, or "
+                    "train anew without --from"
+                )
     begun = None if start is None else start_of(start)
     request = Request(
         config=config,
