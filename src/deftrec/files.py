@@ -20,7 +20,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     Whatever goes wrong inside the block, `path` is either its old self or the complete new file.
     """
     path = Path(path)
-    with _writable(path):
+    with writable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     os.close(handle)
@@ -42,7 +42,7 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
     A directory that stood there before is removed only after the new one is complete.
     """
     path = Path(path)
-    with _writable(path):
+    with writable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
     try:
@@ -62,8 +62,8 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _writable(path: Path) -> Iterator[None]:
-    """Name `path`, and no temporary file beside it, where nothing can be written.
+def writable(path: Path, mend: str = "name another place, or make room there") -> Iterator[None]:
+    """Name `path`, and no temporary file in or beside it, where nothing can be written.
 
     Raises:
         UnwritableError: in place of an `OSError`.
@@ -72,9 +72,7 @@ def _writable(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise UnwritableError(
-            f"{path}: cannot be written ({reason}); name another place, or make room there"
-        ) from error
+        raise UnwritableError(f"{path}: cannot be written ({reason}); {mend}") from error
 
 
 def write_text(path: str | Path, text: str) -> None:

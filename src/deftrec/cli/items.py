@@ -63,13 +63,13 @@ def remove(
     Example: deftrec items remove runs/shop --items lamp,desk
     """
     with listening() as progress, working(progress, f"reading {items}"):
-        from deftrec.data.sources.tabular import Columns, read_items
+        from deftrec.data.sources.tabular import SUFFIXES, Columns, read_items
         from deftrec.later.changes import remove_items
 
         path = Path(items)
         if path.is_file():
             ids = read_items(path, Columns(item=item), option="--item")["item"].to_list()
-        elif path.suffix in {".csv", ".parquet", ".jsonl"}:
+        elif path.suffix in SUFFIXES:
             raise DataError(f"--items {items!r}: no such file; an id that looks like one goes in a file")
         else:
             ids = split_ids(items, "--items")

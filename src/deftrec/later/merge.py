@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from deftrec.collaborative import FoldIn
-from deftrec.data import Interactions, make_split
+from deftrec.data import Interactions
 from deftrec.data.extend import extended
 from deftrec.data.words import item_texts
 from deftrec.ensemble import Model
@@ -85,8 +85,7 @@ class NewFeatures:
             raise DeftRecError(
                 f"items were added with vectors of {vectors.shape[1]} numbers, and this run reads {run.info.text_width}"
             )
-        split = make_split(run.interactions, run.config.data.split)
-        old = np.unique(split.training(run.info.fit).items).astype(np.int64)
+        old = np.unique(run.training.items).astype(np.int64)
         new = np.arange(run.interactions.n_items, interactions.n_items)
         width = run.info.collaborative_width
         text = run.scaling.columns(slice(width, width + run.info.text_width)).apply(vectors)

@@ -21,8 +21,8 @@ from torch import Tensor
 
 from deftrec.data import Interactions
 from deftrec.data.interactions import CATALOGUE_COLUMNS
-from deftrec.errors import DeftRecError, UnwritableError
-from deftrec.files import atomic_path, locked
+from deftrec.errors import DeftRecError
+from deftrec.files import atomic_path, locked, writable
 
 FILE = "overlay.safetensors"
 LOCK = ".overlay.lock"
@@ -153,12 +153,8 @@ def changing(folder: Path) -> Iterator[None]:
 
     The lock dies with its process. What a killed one left half written is cleared away.
     """
-    try:
+    with writable(folder, "make it so"):
         (folder / LOCK).touch()
-    except OSError as error:
-        raise UnwritableError(
-            f"{folder}: cannot be changed ({(error.strerror or '').lower()}); make it writable"
-        ) from error
     with locked(folder / LOCK, wait=True):
         for left in folder.glob(f".{FILE}.*.tmp"):
             left.unlink(missing_ok=True)

@@ -1,6 +1,5 @@
 """A finished run as something that training goes on from."""
 
-from deftrec.data import make_split
 from deftrec.ensemble import Ensemble
 from deftrec.errors import ConfigError
 from deftrec.run import Run
@@ -26,7 +25,7 @@ def start_of(run: Run) -> Start:
         fit=info.fit,
         epochs=info.epochs,
     )
-    fitted = make_split(run.interactions, run.config.data.split).training(info.fit)
+    fitted = run.training
     trained = fitted.counts(run.interactions.n_items) > 0
     items = run.interactions.catalogue["item"]
     return Start(

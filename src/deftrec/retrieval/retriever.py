@@ -90,6 +90,18 @@ class Retriever:
         """With the latents, which are made ready once."""
         return Comparison(self.latents, self.similarity)
 
+    @cached_property
+    def constant(self) -> Tensor | None:
+        """What each item gets whatever was asked: the trend, and the bonus of later ones. None: nothing. `[I]`"""
+        if self.trend is None and self.bonus is None:
+            return None
+        total = torch.zeros(len(self.latents))
+        if self.trend is not None:
+            total[: len(self.trend)] += self.trend.cpu()
+        if self.bonus is not None:
+            total[-len(self.bonus) :] += self.bonus.cpu()
+        return total
+
     def scores(self, queries: Tensor, histories: Sequences, texts: Tensor | None = None) -> Tensor:
         """Scores of every item.
 
@@ -110,10 +122,8 @@ class Retriever:
         if self.prior is not None and self.weight:
             prior = self.prior.scores(histories, self.recency).to(scores.device)
             scores = fused(scores, prior, self.weight, histories if self.repeats else None)
-        if self.trend is not None:
-            scores[:, : len(self.trend)] += self.trend.to(scores.device)
-        if self.bonus is not None:
-            scores[:, -len(self.bonus) :] += self.bonus.to(scores.device)
+        if self.constant is not None:
+            scores += self.constant.to(scores.device)
         return scores
 
     def chunks(

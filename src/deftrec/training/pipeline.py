@@ -155,11 +155,11 @@ class Pipeline:
         self.dtype = training_dtype(config.training.precision, device)
         cases = self.split.cases("validation")
         if start is not None:
-            asked, cases = len(cases), start.unknown(interactions, cases)
-            if len(cases) < asked:
+            everybody, cases = len(cases), start.unknown(interactions, cases)
+            if len(cases) < everybody:
                 progress.say(
-                    f"{asked - len(cases):,} of {asked:,} validation targets are left out: the run to start from was "
-                    "fitted on them"
+                    f"{everybody - len(cases):,} of {everybody:,} validation targets are left out: the run to start "
+                    "from was fitted on them"
                 )
         self.validation = shuffled(cases, self.config.seed)
         asked = min(config.training.validation_users, VALIDATION_SCORES // interactions.n_items)

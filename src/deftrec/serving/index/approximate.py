@@ -93,13 +93,8 @@ class Approximate:
         scores = latent.scores(query[None], histories)[0].cpu()
         if prior is not None:
             scores = scores + retriever.weight * prior.scores(histories, retriever.recency)[0, chosen]
-        if retriever.trend is not None:
-            trained = chosen < len(retriever.trend)
-            scores[trained] += retriever.trend[chosen[trained]]
-        if retriever.bonus is not None:
-            first = len(retriever.latents) - len(retriever.bonus)
-            later = chosen >= first
-            scores[later] += retriever.bonus[chosen[later] - first]
+        if retriever.constant is not None:
+            scores = scores + retriever.constant[chosen]
         return chosen, scores
 
 
