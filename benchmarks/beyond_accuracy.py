@@ -41,7 +41,7 @@ def main() -> None:
 
 def measure(recommender: Recommender, run: str, split: str, guidance: list[float], popularity: list[float]) -> None:
     """One row a setting, paired with the run as it is."""
-    config, data = recommender.config, recommender.interactions
+    config, data = recommender.config, recommender.fitted_on
     cases = make_split(data, config.data.split).cases(split)
     text = recommender.catalogue.features[:, recommender.info.collaborative_width :][:, : recommender.info.text_width]
     counts = recommender.popularity

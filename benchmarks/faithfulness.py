@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=300)
     options = parser.parse_args()
     recommender = Recommender.load(options.run)
-    cases = make_split(recommender.interactions, recommender.config.data.split).cases("test")
+    cases = make_split(recommender.fitted_on, recommender.config.data.split).cases("test")
     rng = np.random.default_rng(0)
     long = np.flatnonzero(cases.histories.lengths >= SHORTEST)
     chosen = rng.permutation(long)[: options.users]

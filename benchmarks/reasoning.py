@@ -52,7 +52,7 @@ def named(recommender: Recommender, cases: Cases, texts: list[str]) -> Named:
     """Who names the category of the next item; users whose next item has none are not counted."""
     categories = item_categories(recommender.interactions)
     known = sorted({name for one in categories for name in one})
-    training = make_split(recommender.interactions, recommender.config.data.split).training("train")
+    training = make_split(recommender.fitted_on, recommender.config.data.split).training("train")
     common = Counter(name for item in training.items for name in categories[item]).most_common(1)[0][0]
     hits = []
     for history, target, text in zip(cases.histories, cases.targets, texts, strict=True):
@@ -96,7 +96,7 @@ def main() -> None:
     first: dict[str, tuple[str, list[Tensor]]] = {}  # of each dataset, the run that others are compared with
     for run in parser.parse_args().runs:
         recommender = Recommender.load(run)
-        interactions, config = recommender.interactions, recommender.config
+        interactions, config = recommender.fitted_on, recommender.config
         cases = make_split(interactions, config.data.split).cases("test")
         exclude = config.retrieval.seen == "exclude"
         latent = recommender.retriever.part("latent")

@@ -24,7 +24,7 @@ def main() -> None:
     options = parser.parse_args()
     recommender = Recommender.load(options.run)
     config = recommender.config
-    cases = make_split(recommender.interactions, config.data.split).cases(options.split).head(options.users)
+    cases = make_split(recommender.fitted_on, config.data.split).cases(options.split).head(options.users)
     retriever = Retriever.of(recommender.model, recommender.catalogue, config)
 
     def ndcg(sampling: Sampling) -> torch.Tensor:

@@ -34,7 +34,7 @@ class Answers:
 
     @classmethod
     def of(cls, recommender: Recommender, part: Part) -> "Answers":
-        cases = make_split(recommender.interactions, recommender.config.data.split).cases(part)
+        cases = make_split(recommender.fitted_on, recommender.config.data.split).cases(part)
         words = generate_texts(recommender.model, recommender.catalogue, cases.histories)
         exclude = recommender.config.retrieval.seen == "exclude"
         return cls(cases, recommender.ask(cases.histories).queries, words, exclude)

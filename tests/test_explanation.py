@@ -1,5 +1,7 @@
 """Explanations: what is said to have moved a recommendation did, and the parts add up."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -37,7 +39,7 @@ def test_the_item_that_is_asked_for_moves_itself_most() -> None:
     assert why.influences[0].item == 2
     assert why.influences[0].change > 0 > why.influences[-1].change
     assert sorted(one.place for one in why.influences) == [0, 1, 2]
-    assert why.shares == {"latent": 1.0, "text": 0.0, "prior": 0.0}
+    assert why.shares == {"latent": 1.0, "text": 0.0, "prior": 0.0, "trend": 0.0}
 
 
 def test_a_change_is_that_of_leaving_the_item_out() -> None:
@@ -64,6 +66,12 @@ def test_the_parts_of_a_score_share_what_lifts_an_item() -> None:
     assert one.shares["prior"] > 0  # 0 speaks for 1
     assert one.shares["text"] == 0  # no word of "blue car" is said
     assert other.shares["text"] > 0  # "red" is
+    assert one.shares["trend"] == 0
+    trend = torch.zeros(ITEMS)
+    trend[1] = 4.0
+    lately = reasons(replace(scorer, trend=trend), ask, history, [1])[0]
+    assert lately.shares["trend"] > 0
+    assert sum(lately.shares.values()) == pytest.approx(1)
     without_words = reasons(scorer, asker(scorer), history, [5])[0]
     assert without_words.shares["text"] == 0
 

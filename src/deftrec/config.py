@@ -275,7 +275,9 @@ class ObjectiveOptions(Options):
     """Denoising error of the next item against that of items that were not taken."""
 
     negatives: Literal["none", "pairwise", "preference", "softmax"] = "softmax"
-    temperature: Positive = Field(0.07, description="of the softmax over the catalogue")
+    temperature: Positive = Field(
+        0.07, description="of the softmax over the catalogue, of `preference`, and of the retrieval score"
+    )
     negatives_per_target: Count = Field(16, description="drawn for `pairwise` and `preference`")
     negatives_weight: Weight = 1.0
     error_weight: Weight = Field(0.2, description="weight of the denoising error itself")

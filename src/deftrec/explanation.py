@@ -35,8 +35,8 @@ class Reasons:
 
     Attributes:
         influences: the history items, those that helped most first.
-        shares: of `latent`, `text` and `prior` (the trend with it) in what lifts the item above the average of the
-            catalogue, each from 0 to 1; a part that does not lift it has none.
+        shares: of `latent`, `text`, `prior` and `trend` in what lifts the item above the average of the catalogue, each
+            from 0 to 1; a part that does not lift it has none.
     """
 
     influences: tuple[Influence, ...]
@@ -110,7 +110,8 @@ def _parts(retriever: Retriever, asked: Asked, chosen: Tensor) -> dict[str, Tens
     forms = {
         "latent": replace(retriever, text_weight=0.0, prior=None, trend=None),
         "text": replace(retriever, prior=None, trend=None),
-        "prior": retriever,
+        "prior": replace(retriever, trend=None),
+        "trend": retriever,
     }
     lifts, before = {}, torch.zeros_like(retriever.latents[:, 0])
     for name, form in forms.items():

@@ -54,12 +54,7 @@ def load_recipe(name_or_path: str, overrides: list[str] | None = None) -> Config
     if not path.is_file():
         names = ", ".join(shipped_recipes())
         raise ConfigError(f"no recipe {name_or_path!r}; give a YAML file or one of: {names}")
-    try:
-        values = yaml.load(path.read_text(encoding="utf-8"), _Loader) or {}  # noqa: S506, a SafeLoader
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from error
+    values = read_yaml(path) or {}
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: a recipe is a mapping of options, not {type(values).__name__}")
     changed = copy.deepcopy(values)
@@ -70,6 +65,22 @@ def load_recipe(name_or_path: str, overrides: list[str] | None = None) -> Config
     except ConfigError:
         build_config(values, str(path))  # says so where the recipe itself is at fault
         raise
+
+
+def read_yaml(path: Path) -> Any:
+    """What a YAML file holds.
+
+    Raises:
+        ConfigError: it cannot be read, is not YAML, or names a key twice.
+    """
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506, a SafeLoader
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
 
 
 def overridden(config: Config, overrides: list[str] | None) -> Config:

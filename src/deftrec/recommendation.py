@@ -30,7 +30,8 @@ class Explanation:
     Attributes:
         text: the preference that the history shows, in the model's words; None where it has learnt none.
         movers: the items of the history that moved this recommendation most, by leaving each out; best first.
-        shares: of `latent`, `text` and `prior` in what lifts the item above the catalogue's average, from 0 to 1.
+        shares: of `latent`, `text`, `prior` and `trend` in what lifts the item above the catalogue's average, from 0 to
+            1; an item that came after training is explained without its exposure.
     """
 
     text: str | None

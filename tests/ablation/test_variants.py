@@ -55,11 +55,22 @@ def test_choosing() -> None:
         choose_variants(SHIPPED, "pairwize")
 
 
-@pytest.mark.parametrize("content", ["- 1\n", "a: [\n", "deftrec/x: {set: {}}\n", "deftrec/x: {about: y, colour: z}\n"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "- 1\n",
+        "a: [\n",
+        "deftrec/x: {about: y}\ndeftrec/x: {about: z}\n",
+        "deftrec/x: {set: {}}\n",
+        "deftrec/x: {about: y, colour: z}\n",
+    ],
+)
 def test_what_is_no_list_of_variants(content: str, tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text(content)
-    with pytest.raises(ConfigError, match=r"mine.yaml: no list of variants \("):
+    with pytest.raises(
+        ConfigError, match=r"mine.yaml: (no list of variants \(|not YAML: |'deftrec/x' stands there twice)"
+    ):
         load_variants(file)
-    with pytest.raises(ConfigError, match=r"none.yaml: no list"):
+    with pytest.raises(ConfigError, match=r"none.yaml: cannot be read: No such file"):
         load_variants(tmp_path / "none.yaml")

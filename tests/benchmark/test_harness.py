@@ -11,6 +11,7 @@ from benchmark_fakes import FakeSystem, oracle
 
 from deftrec.benchmark import Request, Table, run_benchmark, table_file
 from deftrec.benchmark.scoring import cut
+from deftrec.benchmark.verdict import asked
 from deftrec.data import Cases, Interactions, Meta, leave_one_out
 from deftrec.errors import ConfigError, DataError, DeftRecError
 from deftrec.evaluation import TargetRanks, accuracy, read_rankings
@@ -270,6 +271,7 @@ def test_rankings_that_were_brought_stand_in_every_table(
         row = next(row for row in table.models if row.name == "mine")
         assert (row.fit, row.users_missing, row.train_seconds) == ("unknown", 40, None)
         assert row.metrics["ndcg@10"] == 0.5
+        assert asked(table).endswith("; mine has no list for 40 of them, misses all")
         assert {one.peer for one in table.comparisons} == {"mine", "strong", "weak"}
 
 

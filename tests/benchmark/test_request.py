@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from benchmark_fakes import FakeSystem
+from benchmark_fakes import FakeSystem, oracle
 
 from deftrec.benchmark import Failure, Request, all_systems, choose_models, run_benchmark, table_file
 from deftrec.benchmark.verdict import by_reason, failures_line, how_measured, p_value, verdict
@@ -60,6 +60,9 @@ def test_the_verdict_is_honest(
     assert said(strong) == "There is no peer to compare with."
     twin.budget_cut = True
     assert "best peer, twin (whose search for settings the budget cut short): " in said(strong, twin)
+    blind = oracle(interactions, 0.0)
+    neither = said(FakeSystem("deftrec", blind), FakeSystem("blind", blind))
+    assert neither == "Neither DeftRec nor any peer has a target among its ten best items (80 users)."
     strong.fails = "it diverged"
     assert said(strong, weak) == "DeftRec could not be measured: it diverged"
 

@@ -9,6 +9,8 @@ from calling import TINY, Call
 
 from deftrec import Interactions
 from deftrec.cli.options import split_ids
+from deftrec.data import Meta
+from toy import ring
 
 RESULT_KEYS = {"dataset", "split", "seen", "fit", "users", "metrics", "ci95"}
 
@@ -166,6 +168,47 @@ def test_rankings_after_the_whole_history_are_warned_of(
     assert said.code == 0
     expected = f"warning: no target is in any list: for {split}, rank after all but each user's {last}"
     assert said.err.splitlines()[-1] == expected
+
+
+def late_strangers(folder: Path) -> Path:
+    """The ring by a clock, and after its end people who come once: under a temporal split nobody has a test target."""
+    events = ring(users=60).events().with_columns(time=1000 * pl.int_range(pl.len()).over("user") + pl.col("user"))
+    items = events["item"].unique()
+    strangers = pl.DataFrame({"user": range(10_000, 10_100), "item": items[0], "time": range(10**6, 10**6 + 100)})
+    data = pl.concat([events, strangers.cast(dict(events.schema))])
+    Interactions.from_frame(data, meta=Meta(name="late")).save(folder)
+    return folder
+
+
+def test_a_part_without_targets_is_left_out(deftrec: Call, tmp_path: Path) -> None:
+    data = late_strangers(tmp_path / "data")
+    said = deftrec("train", "--data", data, "--out", tmp_path / "run", "--set", "data.split=temporal", *TINY)
+    assert said.code == 0, said.err
+    assert "nobody has a test target, so nothing is measured there" in said.err
+    [result] = json.loads((tmp_path / "run" / "metrics.json").read_text())["results"][:1]
+    assert (result["split"], result["protocol"]) == ("validation", "temporal")
+    refused = deftrec("ablate", "--data", data, "--out", tmp_path / "a", "--recipe", temporal_recipe(tmp_path))
+    assert refused.code == 1
+    assert "late: no user has a test target, so nothing can be compared" in refused.err
+
+
+def temporal_recipe(folder: Path) -> Path:
+    (folder / "mine.yaml").write_text("data: {split: temporal}\n")
+    return folder / "mine.yaml"
+
+
+def test_without_validation_targets_the_split_is_named(deftrec: Call, tmp_path: Path) -> None:
+    events = pl.DataFrame({"user": range(40), "item": [n % 5 for n in range(40)], "time": range(40)})
+    Interactions.from_frame(events, meta=Meta(name="once")).save(tmp_path / "data")
+    for split, reason in (
+        ("temporal", "between the two cuts; set data.split to leave-one-out"),
+        ("leave-one-out", "three"),
+    ):
+        said = deftrec(
+            "train", "--data", tmp_path / "data", "--out", tmp_path / "r", "--set", f"data.split={split}", *TINY
+        )
+        assert said.code == 1
+        assert reason in said.err
 
 
 def test_similar(deftrec: Call, run: Path) -> None:

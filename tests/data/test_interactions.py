@@ -1,5 +1,6 @@
 """The border between the owner's ids and ours: what goes in comes out."""
 
+import json
 from datetime import timedelta
 from pathlib import Path
 
@@ -186,6 +187,33 @@ def test_a_broken_directory_says_which_file(saved: Path, name: str) -> None:
     (saved / name).unlink()
     with pytest.raises(DataError, match=f"no {name}; make a data directory with"):
         Interactions.load(saved)
+
+
+def test_rows_in_another_order_are_no_data_directory(tmp_path: Path) -> None:
+    events = pl.DataFrame({"user": [0, 0, 1, 1], "item": [1, 2, 1, 2], "time": [0, 1, 0, 1]})
+    Interactions.from_frame(events).save(tmp_path / "d")
+    kept = pl.read_parquet(tmp_path / "d" / "interactions.parquet")
+    for order in ([0, 2, 1, 3], [1, 0, 2, 3]):
+        kept[order].write_parquet(tmp_path / "d" / "interactions.parquet")
+        with pytest.raises(DataError, match=r"its rows are not user by user in the order of time; .*data import"):
+            Interactions.load(tmp_path / "d")
+    kept.write_parquet(tmp_path / "d" / "interactions.parquet")
+    items = pl.read_parquet(tmp_path / "d" / "items.parquet")
+    pl.concat([items, items[:1]]).write_parquet(tmp_path / "d" / "items.parquet")
+    with pytest.raises(DataError, match=r"items\.parquet: item \d has two rows"):
+        Interactions.load(tmp_path / "d")
+
+
+def test_a_directory_of_before_names_a_split(saved: Path) -> None:
+    before = json.loads((saved / "meta.json").read_text())
+    (saved / "meta.json").write_text(json.dumps({**before, "split": "leave-one-out"}))
+    assert Interactions.load(saved).meta == Meta.model_validate(before)
+
+
+def test_times_that_no_number_of_ours_holds_are_named() -> None:
+    times = pl.Series([1, 2**63], dtype=pl.UInt64)
+    with pytest.raises(DataError, match="row 2, column 'time': 9223372036854775808 is too large for a time"):
+        Interactions.from_frame(pl.DataFrame({"user": [1, 1], "item": [1, 2], "time": times}))
 
 
 def test_an_unlisted_item_is_named(saved: Path) -> None:

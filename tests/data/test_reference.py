@@ -58,10 +58,37 @@ def test_positions_are_no_clock(tmp_path: Path) -> None:
         temporal(interactions)
 
 
+def test_a_user_may_have_the_test_item_alone(tmp_path: Path) -> None:
+    raw = read_reference(write(tmp_path, test=TEST + "2 1\n", train=TRAIN + "2 \n", user_list=""))
+    assert prepare(raw, name="r").history(2) == [77]
+
+
+def test_a_mark_of_byte_order_is_no_letter(tmp_path: Path) -> None:
+    write(tmp_path, item_list="\ufeff" + ITEMS)
+    assert read_reference(tmp_path).items is not None
+
+
+def test_a_long_title_is_a_title(tmp_path: Path) -> None:
+    items = read_reference(write(tmp_path, item_list=ITEMS.replace("Café", "x" * 140_000))).items
+    assert items is not None
+    assert items["title"].str.len_chars().max() == 140_000
+
+
+@pytest.mark.parametrize("name", ["item_list.txt", "test.txt"])
+def test_another_encoding_is_named(name: str, tmp_path: Path) -> None:
+    write(tmp_path)
+    (tmp_path / name).write_bytes("org_id remap_id title\n1 2 Café\n".encode("latin1"))
+    with pytest.raises(DataError, match=rf"{name}: not UTF-8 .*iconv"):
+        read_reference(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({"train": "0 2 0 0\n1 0\n"}, r"train\.txt: line 2: the items of user 1 do not begin those in test\.txt"),
+        (
+            {"train": "0 2 0 0\n1 0\n"},
+            r"train\.txt: line 2: the items of user 1 do not begin those in test\.txt, which holds complete",
+        ),
         ({"train": "\n0 2 0 0 1\n"}, r"train\.txt: line 2: the items of user 0"),
         ({"train": "0 2\n9 1\n"}, r"train\.txt: line 2: user 9 is not in test\.txt"),
         ({"test": "0 2 x\n"}, r"test\.txt: line 1: 'x' is not a number"),

@@ -7,6 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from deftrec.data import Interactions
 from deftrec.data.prepare import prepare
 from deftrec.data.sources.tabular import Columns, format_of, read_events, read_frame, read_tabular
 from deftrec.errors import DataError
@@ -166,6 +167,8 @@ def test_what_is_wrong_with_a_csv_file_is_named(content: str | bytes, message: s
         ),
         ('[\n  {"user":1,"item":2,"time":3}\n]\n', "line 1: not a JSON object; write one object a line"),
         ('{"user":1,"item":2,"time":"x"}\n', "line 1, column 'time': 'x' is not a time"),
+        ('{"user":true,"item":2,"time":1}\n', "column 'user' holds Boolean, which cannot be an id"),
+        ('{"user":1,"item":{"id":2},"time":1}\n', "column 'item' holds Struct.* cannot be an id"),
     ],
 )
 def test_what_is_wrong_with_json_lines_is_named(content: str, message: str, tmp_path: Path) -> None:
@@ -279,6 +282,50 @@ def test_what_pandas_says_in_its_own_way() -> None:
     objects = events.assign(user=[object(), object(), object()])
     with pytest.raises(DataError, match="column 'user' holds a object; make it text, a number or a time"):
         read_frame(objects)
+
+
+def test_frames_of_another_library_are_interactions() -> None:
+    pandas = pytest.importorskip("pandas")
+    events = pandas.DataFrame({"user": [1, 1], "item": ["a", "b"], "time": [2, 1]})
+    items = pandas.DataFrame({"item": ["a"], "title": ["x"]})
+    found = Interactions.from_frame(events, items)
+    assert found.history(1) == ["b", "a"]
+    assert found.title(int(found.item_numbers(["a"])[0])) == "x"
+
+
+def test_a_quote_in_the_middle_of_a_text_means_itself(tmp_path: Path) -> None:
+    items = 'item,title\nb,"a, ""b"""\n\nc,Monitor 5" wide\n'
+    events = "user,item,time\n1,b,1\n1,c,2\n"
+    raw = read_tabular(write(tmp_path, events), items=write(tmp_path, items, "items.csv"))
+    assert raw.items is not None
+    assert raw.items.rows() == [("b", 'a, "b"'), ("c", 'Monitor 5" wide')]
+    with pytest.raises(DataError, match="line 4, column 'item': an empty value"):
+        read_tabular(write(tmp_path, events), items=write(tmp_path, items.replace("c,M", ",M"), "items.csv"))
+
+
+def test_a_long_text_is_a_text(tmp_path: Path) -> None:
+    items = f"item,title\nb,{'x' * 140_000}\nc,y,z\n"
+    with pytest.raises(DataError, match="line 3: 3 fields where there are 2 columns"):
+        read_tabular(write(tmp_path, GOOD), items=write(tmp_path, items, "items.csv"))
+
+
+def test_what_pandas_writes_for_no_title_is_none(tmp_path: Path) -> None:
+    events = write(tmp_path, "user,item,time\n1,b,1\n1,c,2\n1,d,3\n")
+    raw = read_tabular(events, items=write(tmp_path, "item,title\nb,nan\nc,<NA>\nd,None\n", "items.csv"))
+    assert raw.items is not None
+    assert raw.items["title"].to_list() == ["", "", "None"]
+
+
+def test_moments_within_a_millisecond_keep_their_order(tmp_path: Path) -> None:
+    rows = "".join(f"u,i{n},2024-01-01T00:00:00.{n:06d}\n" for n in range(20, 0, -1))
+    found = prepare(read_tabular(write(tmp_path, "user,item,time\n" + rows)), name="x")
+    assert found.history("u") == [f"i{n}" for n in range(1, 21)]
+    assert set(found.times.tolist()) == {1_704_067_200_000}
+
+
+def test_a_column_has_one_role(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="column 'item' cannot be both user and item"):
+        read_tabular(write(tmp_path, GOOD), Columns(user="item"))
 
 
 def test_a_separator_is_one_character(tmp_path: Path) -> None:

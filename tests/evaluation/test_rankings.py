@@ -80,14 +80,14 @@ def test_a_ranking_of_the_whole_catalogue_comes_back_as_it_was(
     assert (read.users_missing, read.users_unasked, read.seen_removed) == (0, 0, 0)
 
 
-@pytest.mark.parametrize("mapped", [False, True])
-def test_integer_ids_are_the_same_as_their_digits(tmp_path: Path, mapped: bool) -> None:
-    rows = [{"user": 2**62 + user, "item": 100 + (user + n) % 7, "time": n} for user in range(4) for n in range(4)]
+@pytest.mark.parametrize("mapped", [None, pl.String, pl.Float64])
+def test_integer_ids_are_the_same_as_their_digits(tmp_path: Path, mapped: pl.DataType | None) -> None:
+    rows = [{"user": 2**50 + user, "item": 100 + (user + n) % 7, "time": n} for user in range(4) for n in range(4)]
     interactions = Interactions.from_frame(pl.DataFrame(rows))
     cases = leave_one_out(interactions).cases("test")
     frame = ranking_frame(interactions, interactions.users.to_list(), cases.targets[:, None], np.ones((4, 1)))
-    if mapped:
-        frame = frame.with_columns(pl.col("user", "item").cast(pl.String))
+    if mapped is not None:
+        frame = frame.with_columns(pl.col("user", "item").cast(mapped))
     write_rankings(tmp_path / "r.parquet", [frame])
     read = read_rankings(tmp_path / "r.parquet", interactions, cases, "keep")
     assert read.ranks.greater.tolist() == [0] * 4
@@ -253,10 +253,11 @@ def test_files_that_are_no_rankings(tmp_path: Path, interactions: Interactions, 
         read_rankings(tmp_path / "text.parquet", interactions, cases, "exclude")
 
 
+@pytest.mark.parametrize("score", [pl.Float64, pl.String])
 def test_an_empty_file_is_all_misses(
-    tmp_path: Path, interactions: Interactions, cases: Cases, good: pl.DataFrame
+    tmp_path: Path, interactions: Interactions, cases: Cases, good: pl.DataFrame, score: pl.DataType
 ) -> None:
-    good[:0].write_parquet(tmp_path / "r.parquet")
+    good[:0].with_columns(pl.col("score").cast(score)).write_parquet(tmp_path / "r.parquet")
     read = read_rankings(tmp_path / "r.parquet", interactions, cases, "exclude")
     assert read.users_missing == 9
     assert bool(read.ranks.missed().all())

@@ -72,15 +72,17 @@ def test_asked_for_all_of_a_few_it_says_what_there_is(kind: Kind, url: str) -> N
     index.close()
 
 
+@pytest.mark.parametrize("trend", [False, True])
 @pytest.mark.parametrize("similarity", ["cosine", "inner", "l2"])
-def test_candidates_are_scored_as_the_exact_score_does(similarity: str) -> None:
+def test_candidates_are_scored_as_the_exact_score_does(similarity: str, trend: bool) -> None:
     pytest.importorskip("faiss", reason='FAISS: pip install "deftrec[faiss]"')
     latents = torch.from_numpy(clouds())
     rng = np.random.default_rng(1)
     prior = LinearPrior(
         torch.from_numpy(rng.integers(ITEMS, size=(ITEMS, 5))), torch.rand(ITEMS, 5, generator=torch.manual_seed(0))
     )
-    retriever = Retriever(latents, similarity, 0.2, prior=prior, weight=3.0, recency=0.5)  # type: ignore[arg-type]
+    popular = torch.from_numpy(2 * rng.normal(size=ITEMS)).float() if trend else None
+    retriever = Retriever(latents, similarity, 0.2, prior=prior, weight=3.0, recency=0.5, trend=popular)  # type: ignore[arg-type]
     index = build_index("faiss", Approximate.vectors(retriever), Approximate.metric(retriever), "x", "")
     assert index is not None
     approximate = Approximate(retriever, index)

@@ -17,7 +17,7 @@ from deftrec.benchmark.machine import versions
 from deftrec.benchmark.slices import Members, slices
 from deftrec.config import Config
 from deftrec.data import Interactions, Part, make_split
-from deftrec.errors import DeftRecError, in_a_line
+from deftrec.errors import DataError, DeftRecError, in_a_line
 from deftrec.evaluation import Result, accuracy
 from deftrec.files import atomic_directory
 from deftrec.progress import Progress
@@ -68,6 +68,9 @@ class Study:
 
     Attributes:
         failures: why a variant could not be trained, by name.
+
+    Raises:
+        DataError: nobody has a validation or a test target.
     """
 
     def __init__(
@@ -84,6 +87,10 @@ class Study:
         self.interactions, self.work, self.progress, self.device = interactions, work, progress, device
         self.seeds = range(recipe.seed, recipe.seed + seeds)
         self.failures: dict[str, str] = {}
+        split = make_split(interactions, recipe.data.split)
+        for part in SPLITS:
+            if not len(split.cases(part)):
+                raise DataError(f"{interactions.meta.name}: no user has a {part} target, so nothing can be compared")
         self.configs = {BASE: plain(recipe)}
         for name, variant in variants.items():
             try:

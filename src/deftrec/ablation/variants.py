@@ -5,12 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from deftrec.config import Config
 from deftrec.errors import ConfigError
-from deftrec.recipe import ABLATIONS, build_config, load_recipe, recipes_folder
+from deftrec.recipe import ABLATIONS, build_config, load_recipe, read_yaml, recipes_folder
 
 BASE = "deftrec"
 """The recipe itself."""
@@ -56,13 +55,13 @@ def load_variants(path: Path | None = None) -> dict[str, Variant]:
     """The variants of a YAML file, in its order; of the shipped one unless said.
 
     Raises:
-        ConfigError: the file is missing, or an entry is no variant.
+        ConfigError: the file cannot be read, or an entry is no variant.
     """
     path = path or recipes_folder() / ABLATIONS
+    entries = read_yaml(path) or {}
     try:
-        entries = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
         return {name: Variant.model_validate(entry) for name, entry in entries.items()}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError, ValidationError) as error:
+    except (AttributeError, ValidationError) as error:
         raise ConfigError(f"{path}: no list of variants ({' '.join(str(error).split())[:200]})") from error
 
 

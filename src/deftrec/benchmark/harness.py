@@ -69,7 +69,7 @@ def run_benchmark(
     if not len(split.cases("test")):
         raise DataError(f"{interactions.meta.name}: no user has a test target, so nothing can be measured")
     scorers = [Scorer(interactions, split, fit, seen) for fit, seen in product(request.fits, request.seens)]
-    brought = [[scorer.of_file(name, file) for name, file in rankings.items()] for scorer in scorers]
+    brought = [[scorer.of_file(name, file, progress) for name, file in rankings.items()] for scorer in scorers]
     claim(out, request)
     work = out / "work"
     task = _task(interactions, split, request, work / "shared")

@@ -14,6 +14,7 @@ from deftrec.benchmark.tables import DEFTREC, Comparison, Row, Slice, Summary, r
 from deftrec.benchmark.work import Run
 from deftrec.data import Cases, Fit, Interactions, Split
 from deftrec.evaluation import (
+    Rankings,
     Seen,
     TargetRanks,
     accuracy,
@@ -25,6 +26,7 @@ from deftrec.evaluation import (
 )
 from deftrec.evaluation.metrics import MISSED
 from deftrec.evaluation.peers import DEPTH
+from deftrec.progress import Progress
 
 COMPARED = ("ndcg@10", "hr@10")
 """What systems are compared by, and what slices show."""
@@ -67,10 +69,17 @@ class Scorer:
             DataError: its rankings are damaged.
         """
         file = run.file(self.fit, self.seen)
-        return None if file is None else self._measure(place / file, run, self.fit)
+        if file is None:
+            return None
+        return self._measure(read_rankings(place / file, self.interactions, self.cases, self.seen), run, self.fit)
 
-    def of_file(self, name: str, file: Path) -> Scored:
+    def of_file(self, name: str, file: Path, progress: Progress) -> Scored:
         """Measure rankings that somebody brought: of what they were fitted on nothing is known.
+
+        Args:
+            name: as the report calls them.
+            file: where they are.
+            progress: told what is odd about them.
 
         Raises:
             DataError: they are missing, damaged or of other data.
@@ -86,10 +95,12 @@ class Scorer:
             users_per_second=None,
             revision=None,
         )
-        return self._measure(file, run, "unknown")
-
-    def _measure(self, file: Path, run: Run, fit: Fit | Literal["unknown"]) -> Scored:
         read = read_rankings(file, self.interactions, self.cases, self.seen)
+        for line in read.remarks("test", self.split.name):
+            progress.say(f"{name}: {line}")
+        return self._measure(read, run, "unknown")
+
+    def _measure(self, read: Rankings, run: Run, fit: Fit | Literal["unknown"]) -> Scored:
         ranks = cut(read.ranks, DEPTH)
         result = evaluate(
             ranks,

@@ -200,7 +200,7 @@ class LightGCNSystem(System):
         """See `System.run`."""
         pipeline = Pipeline(
             task.interactions,
-            task.config_of(seed),
+            task.config_of(seed, "exclude" if "exclude" in task.seens else "keep"),
             work=None,
             log=TrainingLog(None),
             resume=False,

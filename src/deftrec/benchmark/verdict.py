@@ -15,6 +15,8 @@ def verdict(table: Table) -> str:
     if best is None:
         missing = next((one for one in table.failures if one.name == DEFTREC), None)
         return f"DeftRec could not be measured: {missing.reason}" if missing else "There is no peer to compare with."
+    if not best.deftrec and not best.other:
+        return f"Neither DeftRec nor any peer has a target among its ten best items ({table.users:,} users)."
     low, high = best.ci95
     words = (
         f"DeftRec reaches {ratio(best)} times the NDCG@10 of the best peer, {best.peer}{_doubt(table, best)}: "
@@ -27,9 +29,11 @@ def verdict(table: Table) -> str:
 
 
 def asked(table: Table) -> str:
-    """What the table's numbers mean, in one line."""
+    """What the table's numbers mean, in one line, and who left users out."""
     rules = rules_of(table.fit, table.seen)
-    return f"{table.dataset}, {table.split} test: {table.users:,} users, every item ranked, {rules}"
+    missing = {row.name: row.users_missing for row in table.models if row.users_missing}
+    left_out = "".join(f"; {name} has no list for {count:,} of them, misses all" for name, count in missing.items())
+    return f"{table.dataset}, {table.split} test: {table.users:,} users, every item ranked, {rules}{left_out}"
 
 
 def how_measured(table: Table) -> str:
@@ -74,7 +78,9 @@ def by_reason(failures: Sequence[Failure]) -> list[tuple[str, str]]:
 
 def ratio(one: Comparison) -> str:
     """How many times the other's value."""
-    return "∞" if one.ratio is None else f"{one.ratio:.2f}"
+    if one.ratio is not None:
+        return f"{one.ratio:.2f}"
+    return "∞" if one.deftrec else "–"
 
 
 def p_value(p: float) -> str:

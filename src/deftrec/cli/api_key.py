@@ -10,7 +10,9 @@ def api_key(
     name: Annotated[str, typer.Argument(help="Who will use it; it stands in the logs.", metavar="NAME")],
     scope: Annotated[
         Literal["read", "write", "admin"],
-        typer.Option(help="read asks; write sends events too; admin erases users and switches models too."),
+        typer.Option(
+            help="read asks; write sends events too; admin erases users, switches models and changes items too."
+        ),
     ],
     file: Annotated[Path, typer.Option(help="Where its hash is kept, for 'deftrec serve --api-keys'.", metavar="FILE")],
 ) -> None:

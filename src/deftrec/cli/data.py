@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from deftrec.cli.console import listening, output, working
+from deftrec.cli.options import Json
 from deftrec.data.describe import describe as describe_interactions
 from deftrec.data.draw import draw
 from deftrec.data.interactions import CATALOGUE_COLUMNS, Interactions, check_target, same_ids
@@ -44,7 +45,6 @@ KCore = Annotated[
 ]
 TieSeed = Annotated[int, typer.Option(help="Seed that orders interactions of one user at one time.", min=0)]
 To = Annotated[Path, typer.Option(help="The data directory to write.", metavar="DIR")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
 
 
 @app.command("list")

@@ -113,7 +113,7 @@ def _measured(recommender: "Recommender", out: Path, progress: Listener) -> list
 
         split = make_split(recommender.fitted_on, recommender.config.data.split)
         run_peers(
-            recommender.interactions,
+            recommender.fitted_on,
             split,
             missing,
             out / "peers",

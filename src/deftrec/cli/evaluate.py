@@ -16,12 +16,6 @@ from deftrec.progress import Progress
 if TYPE_CHECKING:
     from deftrec.evaluation import Result
 
-BEFORE: dict[Part, str] = {
-    "validation": "all but each user's last two items",
-    "test": "all but each user's last item",
-}
-"""The history of each target where leave-one-out asks."""
-
 
 def evaluate(
     run: RunFolder,
@@ -102,14 +96,6 @@ def _evaluate_rankings(run: Path, rankings: Path, split: Part, seen: str, progre
             seen=protocol,
             fit="unknown",
         )
-    for count, what in (
-        (read.users_missing, "asked users have no row and count as misses"),
-        (read.users_unasked, "users have no target and are ignored"),
-        (read.seen_removed, "rows are items that their user had before, and are removed"),
-    ):
-        if count:
-            progress.say(f"{count:,} {what}")
-    if read.users_missing < len(read.ranks.missed()) and bool(read.ranks.missed().all()):
-        before = BEFORE[split] if parts.name == "leave-one-out" else "no more than each user had before their target"
-        progress.say(f"warning: no target is in any list: for {split}, rank after {before}")
+    for line in read.remarks(split, parts.name):
+        progress.say(line)
     return result

@@ -22,11 +22,17 @@ METRICS_FILE = "metrics.json"
 def measure(recommender: "Recommender", run: Path, progress: Progress) -> list["Result"]:
     """Validation and test, the hybrid and both parts, into `metrics.json`, by the rule that the run was trained for.
 
-    A run that was fitted on validation too is measured on test alone.
+    A run that was fitted on validation too is measured on test alone; a part in which nobody has a target is left out.
     """
+    from deftrec.data import make_split
+
+    split = make_split(recommender.fitted_on, recommender.config.data.split)
     parts: list[Part] = ["test"] if recommender.info.fit == "train+validation" else ["validation", "test"]
     results = []
     for part in parts:
+        if not len(split.cases(part)):
+            progress.say(f"nobody has a {part} target, so nothing is measured there")
+            continue
         with working(progress, f"ranking the {part} targets"):
             results += list(recommender.evaluate_parts(part, recommender.config.retrieval.seen).values())
     write_json(run / METRICS_FILE, {"results": [result.to_json_dict() for result in results]})

@@ -60,7 +60,8 @@ def train(
             if not team.leads:
                 return  # the first process measures what they made together
             results = measure(recommender, out, progress)
-            report = report_if_possible(recommender, results, out, progress)
+            tested = any(result.split == "test" for result in results)
+            report = report_if_possible(recommender, results, out, progress) if tested else None
     except KeyboardInterrupt:
         if (out / "run.json").is_file() or not (out / "request.json").is_file():
             raise Stopped("interrupted") from None

@@ -15,10 +15,11 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import polars as pl
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from deftrec.data.sequences import Sequences
 from deftrec.data.sources.columns import Place, times, typed_ids
+from deftrec.data.sources.frames import to_polars
 from deftrec.errors import DataError
 from deftrec.files import atomic_directory, write_text
 
@@ -44,10 +45,15 @@ class Meta(BaseModel):
     sha256: dict[str, str] = {}
     filters: dict[str, Any] = {}
     counts: dict[str, int] = {}
-    split: str = "leave-one-out"
     tie_seed: int = 0
     domain: str = "items"
     times: Literal["clock", "position"] = "clock"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_split(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Directories of before name a split, which was never another one and decided nothing."""
+        return {key: value for key, value in values.items() if key != "split"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,15 +81,15 @@ class Interactions:
     @classmethod
     def from_frame(
         cls,
-        events: pl.DataFrame,
-        items: pl.DataFrame | None = None,
+        events: Any,
+        items: Any = None,
         *,
         user: str = "user",
         item: str = "item",
         time: str = "time",
         meta: Meta | None = None,
     ) -> "Interactions":
-        """Build from a polars frame of events and, optionally, one of items.
+        """Build from a frame of events and, optionally, one of items: polars, or pandas.
 
         Events with equal user and time are put in an order drawn from `meta.tie_seed`: file order and id order leak.
         Exact duplicates (user, item and time equal) are dropped and counted in `meta.counts["duplicates"]`. Items
@@ -98,7 +104,8 @@ class Interactions:
         Raises:
             DataError: a column is missing, an id or time is null or NaN, or there are no rows.
         """
-        meta = meta or Meta()
+        meta, events = meta or Meta(), to_polars(events)
+        items = None if items is None else to_polars(items)
         for role, column in (("user", user), ("item", item), ("time", time)):
             if column not in events.columns:
                 raise DataError(
@@ -110,9 +117,12 @@ class Interactions:
         events = events.select(
             typed_ids(events[user], place).alias("user"),
             typed_ids(events[item], place).alias("item"),
-            as_times(events[time], meta.source).alias("time"),
+            times(events[time], place).alias("time"),
         )
+        if events["time"].dtype.is_temporal():  # ordered by all that they say, and kept in milliseconds
+            events = events.with_columns(pl.col("time").cast(pl.Datetime("us")))
         ordered, duplicates = _ordered(events, meta.tie_seed)
+        ordered = ordered.with_columns(as_times(ordered["time"], meta.source).alias("time"))
         users = ordered["user"].unique(maintain_order=True)
         catalogue = _catalogue(ordered["item"], items, meta.source)
         counts = {"users": len(users), "items": catalogue.height, "interactions": ordered.height}
@@ -154,6 +164,16 @@ class Interactions:
         unknown = ordered.join(catalogue, on="item", how="anti")
         if unknown.height:
             raise DataError(f"{directory / INTERACTIONS_FILE}: item {unknown['item'][0]!r} is not in {ITEMS_FILE}")
+        twice = catalogue["item"].is_duplicated()
+        if twice.any():
+            item = catalogue["item"][int(twice.arg_max() or 0)]
+            raise DataError(f"{directory / ITEMS_FILE}: item {item!r} has two rows; leave one")
+        later = ordered.select((pl.col("user") == pl.col("user").shift()) & (pl.col("time") < pl.col("time").shift()))
+        if later.to_series().any() or len(ordered["user"].rle()) != ordered["user"].n_unique():
+            raise DataError(
+                f"{directory / INTERACTIONS_FILE}: its rows are not user by user in the order of time; make the "
+                "directory with 'deftrec data import', which takes rows in any order"
+            )
         return cls._assemble(ordered, ordered["user"].unique(maintain_order=True), catalogue, meta)
 
     def save(self, directory: str | Path) -> None:
@@ -318,7 +338,13 @@ def as_times(column: pl.Series, source: str) -> pl.Series:
     found = times(column, Place(source))
     if found.dtype.is_temporal():
         found = found.cast(pl.Datetime("ms")).cast(pl.Int64)
-    return found.cast(pl.Int64) if found.dtype.is_integer() else found.cast(pl.Float64)
+    if not found.dtype.is_integer():
+        return found.cast(pl.Float64)
+    whole = found.cast(pl.Int64, strict=False)
+    if whole.null_count():
+        row = int(whole.is_null().arg_max() or 0)
+        raise Place(source).error(row, column.name, f"{found[row]} is too large for a time; give a coarser unit")
+    return whole
 
 
 def same_ids(ids: pl.Series, dtype: pl.DataType) -> pl.Series:

@@ -123,7 +123,10 @@ class PairwiseNegatives(Negatives):
 
 
 class PreferenceNegatives(Negatives):
-    """The same with cosine error against the centroid of the negatives (PreferDiff, Liu et al. 2025)."""
+    """-log sigmoid((error of the negatives' centroid - error of the positive) / temperature), cosine errors.
+
+    PreferDiff, Liu et al. 2025.
+    """
 
     def loss(self, denoised: Denoised) -> Tensor:
         """See `Negatives.loss`."""

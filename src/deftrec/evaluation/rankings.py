@@ -18,13 +18,20 @@ from polars.io.plugins import register_io_source
 from torch import Tensor
 
 from deftrec.data.interactions import Id, Interactions
-from deftrec.data.split import Cases
+from deftrec.data.sources.columns import Place, typed_ids
+from deftrec.data.split import Cases, Part, SplitName
 from deftrec.errors import DataError
 from deftrec.evaluation.metrics import CUTOFFS, MISSED, TargetRanks
 from deftrec.evaluation.protocol import Seen
 from deftrec.files import atomic_path
 
 COLUMNS = ("user", "item", "rank", "score")
+
+BEFORE: dict[Part, str] = {
+    "validation": "all but each user's last two items",
+    "test": "all but each user's last item",
+}
+"""The history of each target where leave-one-out asks."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +51,24 @@ class Rankings:
     users_missing: int
     users_unasked: int
     seen_removed: int
+
+    def remarks(self, part: Part, protocol: SplitName) -> list[str]:
+        """What whoever made the file should know: who was left out, what was removed, and a list of the wrong history.
+
+        Args:
+            part: which targets were asked for.
+            protocol: of the split.
+        """
+        counted = (
+            (self.users_missing, "asked users have no row and count as misses"),
+            (self.users_unasked, "users have no target and are ignored"),
+            (self.seen_removed, "rows are items that their user had before, and are removed"),
+        )
+        remarks = [f"{count:,} {what}" for count, what in counted if count]
+        if self.users_missing < len(self.ranks.missed()) and bool(self.ranks.missed().all()):
+            before = BEFORE[part] if protocol == "leave-one-out" else "no more than each user had before their target"
+            remarks.append(f"warning: no target is in any list: for {part}, rank after {before}")
+        return remarks
 
 
 def ranking_frame(
@@ -183,7 +208,7 @@ def _numbered(path: Path, interactions: Interactions) -> pl.DataFrame:
     for column, dtype in (("rank", pl.Float64), ("score", pl.Float64)):
         if column not in columns:
             table = table.with_columns(pl.lit(None, dtype).alias(column))
-        elif not table[column].dtype.is_numeric() and table[column].dtype != pl.Null:
+        elif table.height and not table[column].dtype.is_numeric() and table[column].dtype != pl.Null:
             raise DataError(
                 f"{path}: row 1, column {column!r}: {table[column][0]!r} is not a number; write the column as numbers"
             )
@@ -202,6 +227,8 @@ def _numbered(path: Path, interactions: Interactions) -> pl.DataFrame:
 
 def _to_numbers(path: Path, column: pl.Series, ids: pl.Series, dataset: str) -> pl.Series:
     """The numbers of external ids; `17` and `"17"` are the same id, as everywhere at the border."""
+    if column.dtype.is_float():  # integers, as a merge in pandas leaves them
+        column = typed_ids(column, Place(str(path)))
     if column.dtype != ids.dtype:
         column, ids = column.cast(pl.String), ids.cast(pl.String)
     known = pl.DataFrame({"id": ids, "number": np.arange(len(ids))})

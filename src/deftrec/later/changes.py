@@ -17,6 +17,7 @@ from deftrec.config import Config
 from deftrec.data import Id, Interactions
 from deftrec.data.extend import conform, conformed_events, extended, unknown_events
 from deftrec.data.interactions import CATALOGUE_COLUMNS
+from deftrec.data.sources.columns import as_row
 from deftrec.data.words import texts_of
 from deftrec.errors import DataError
 from deftrec.language.origin import check_origin, origin_in
@@ -28,11 +29,6 @@ from deftrec.run import RunInfo, read_run
 
 Describe = Callable[[int], str]
 """Names a record of a file: "row 3"."""
-
-
-def as_row(record: int) -> str:
-    """Rows of a table are counted from 1."""
-    return f"row {record + 1}"
 
 
 @dataclass(frozen=True)

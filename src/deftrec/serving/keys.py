@@ -20,7 +20,7 @@ ALLOWS: dict[Scope, frozenset[Scope]] = {
     "write": frozenset({"read", "write"}),
     "admin": frozenset({"read", "write", "admin"}),
 }
-"""What a key of each scope may do: ask; send events too; and erase users and switch models."""
+"""What a key of each scope may do: ask; send events too; and erase users, switch models and change items."""
 
 
 class Key(BaseModel):

@@ -165,14 +165,21 @@ class Pipeline:
         asked = min(config.training.validation_users, VALIDATION_SCORES // interactions.n_items)
         self.validation = self.validation.head(max(1, asked))
         if not len(self.validation):
-            raise DataError(
-                f"{interactions.meta.name}: no user has a validation target; leave-one-out needs users with three "
-                "interactions or more"
+            needed = (
+                "leave-one-out needs users with three interactions or more"
+                if self.split.name == "leave-one-out"
+                else "nobody with a history took anything between the two cuts; set data.split to leave-one-out"
             )
+            raise DataError(f"{interactions.meta.name}: no user has a validation target; {needed}")
         if self.split.training("train").lengths.max() < 2:
+            needed = (
+                "leave-one-out needs a user with four interactions or more"
+                if self.split.name == "leave-one-out"
+                else "nobody took two items before the first cut; set data.split to leave-one-out"
+            )
             raise DataError(
                 f"{interactions.meta.name}: no user has two interactions in train, so no next item can be learnt; "
-                "leave-one-out needs a user with four interactions or more"
+                + needed
             )
         self.sentences: Origin | None = None
         self.joint = JointTraining(

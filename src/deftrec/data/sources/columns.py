@@ -14,6 +14,9 @@ CATEGORY_SEPARATOR = "|"
 NOT_AN_ID = ["nan", "NaN", "NAN", "null", "NULL", "None", "<NA>"]
 """What programs write where an id is missing."""
 
+NO_WORDS = ["nan", "NaN", "NAN", "<NA>"]
+"""What they write where a text is; "None" and "null" may be titles."""
+
 ISO_DATE = (
     r"^([0-9]{4}-[0-9]{1,2}-[0-9]{1,2})"
     r"(?:[T ]([0-9]{1,2}:[0-9]{2})(:[0-9]{2}(?:\.[0-9]+)?)?(Z|[+-](?:[01][0-9]|2[0-3])(?::?[0-5][0-9])?)?)?$"
@@ -21,7 +24,8 @@ ISO_DATE = (
 """The dates that are understood: a day, then hour and minute, seconds and zone as far as there are any."""
 
 
-def _as_row(record: int) -> str:
+def as_row(record: int) -> str:
+    """Rows of a table are counted from 1."""
     return f"row {record + 1}"
 
 
@@ -35,7 +39,7 @@ class Place:
     """
 
     file: str
-    describe: Callable[[int], str] = _as_row
+    describe: Callable[[int], str] = as_row
 
     def error(self, record: int, column: str, message: str) -> DataError:
         """The error about one record of one column."""
@@ -54,10 +58,14 @@ def require(
         in_order: the option that does without times; `None` where there is none.
 
     Raises:
-        DataError: names the first one that is missing, those that are there, and the option that mends it.
+        DataError: names the first one that is missing, those that are there, and the option that mends it; or the
+            one that has two roles.
     """
-    there = list(there)
+    there, role_of = list(there), dict[str, str]()
     for role, column in wanted.items():
+        if column in role_of:
+            raise DataError(f"{file}: column {column!r} cannot be both {role_of[column]} and {role}; name another")
+        role_of[column] = role
         if column in there:
             continue
         names = ", ".join(map(repr, there[:20])) + (", ..." if len(there) > 20 else "")
@@ -155,12 +163,12 @@ def _dates(text: pl.Series) -> tuple[pl.Series, pl.Series]:
     """Two readings of ISO 8601 dates, in UTC: of those without a zone, and of those with one; null where it is none."""
     day, clock, seconds, zone = text.str.extract_groups(ISO_DATE).struct.unnest()
     written = day + " " + clock.fill_null("00:00") + seconds.fill_null(":00")
-    dates = written.str.to_datetime("%Y-%m-%d %H:%M:%S%.f", strict=False, time_unit="ms")
+    dates = written.str.to_datetime("%Y-%m-%d %H:%M:%S%.f", strict=False, time_unit="us")
     digits = zone.str.replace_all("[^0-9]", "").str.pad_end(4, "0")
     ahead = digits.str.head(2).cast(pl.Int64) * 60 + digits.str.tail(2).cast(pl.Int64)
     ahead *= 1 - 2 * zone.str.starts_with("-").cast(pl.Int64)
-    moments = dates.cast(pl.Int64) - ahead * 60_000
-    return dates.set(zone.is_not_null(), None), moments.cast(pl.Datetime("ms"))
+    moments = dates.cast(pl.Int64) - ahead * 60_000_000
+    return dates.set(zone.is_not_null(), None), moments.cast(pl.Datetime("us"))
 
 
 def numbers(column: pl.Series, place: Place, records: pl.Series | None = None) -> pl.Series:
@@ -175,7 +183,7 @@ def numbers(column: pl.Series, place: Place, records: pl.Series | None = None) -
 
 
 def words(column: pl.Series) -> pl.Series:
-    """Titles, categories and texts: missing becomes empty, a list is joined with `|`, `&amp;` becomes `&`.
+    """Titles, categories and texts: missing (`NO_WORDS` too) is empty, a list is joined with `|`, `&amp;` becomes `&`.
 
     Raises:
         DataError: the column holds records, or lists of lists.
@@ -186,6 +194,7 @@ def words(column: pl.Series) -> pl.Series:
     elif column.dtype.is_nested():
         raise DataError(f"column {column.name!r} holds {column.dtype}; it must be text or a list of texts")
     text = column.cast(pl.String).fill_null("").str.strip_chars()
+    text = text.set(text.is_in(NO_WORDS), "")
     return pl.Series(column.name, [html.unescape(one) if "&" in one else one for one in text], dtype=pl.String)
 
 

@@ -7,6 +7,8 @@ has `org_id remap_id`.
 """
 
 import csv
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +18,7 @@ import polars as pl
 from deftrec.data.download import sha256_of
 from deftrec.data.prepare import Raw
 from deftrec.data.sources.columns import Place, ids, whole_numbers, words
+from deftrec.data.sources.textfile import not_utf8, open_text
 from deftrec.errors import DataError
 
 TRAIN, TEST, ITEMS, USERS = "train.txt", "test.txt", "item_list.txt", "user_list.txt"
@@ -64,11 +67,22 @@ class _Line(NamedTuple):
     items: list[int]
 
 
-def _lines(file: Path) -> list[_Line]:
-    """Every line's user and items, in the order of the file."""
+@contextmanager
+def _readable(file: Path) -> Iterator[None]:
+    """Names the file in what may go wrong in it."""
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        raise not_utf8(file, error) from error
+    except csv.Error as error:
+        raise DataError(f"{file}: not separated by spaces and quoted as in CSV ({error})") from error
+
+
+def _lines(file: Path, *, empty: bool = False) -> list[_Line]:
+    """Every line's user and items, in the order of the file; `empty`: a user may have none."""
     read: list[_Line] = []
     seen: dict[int, int] = {}
-    with file.open(encoding="utf-8") as lines:
+    with _readable(file), open_text(file) as lines:
         for number, line in enumerate(lines, start=1):
             words = line.split()
             if not words:
@@ -77,7 +91,7 @@ def _lines(file: Path) -> list[_Line]:
             if bad is not None:
                 raise DataError(f"{file}: line {number}: {bad!r} is not a number of a user or an item")
             user, *items = map(int, words)
-            if not items:
+            if not items and not empty:
                 raise DataError(f"{file}: line {number}: user {user} has no items")
             if user in seen:
                 raise DataError(f"{file}: line {number}: user {user} is on line {seen[user]} already")
@@ -91,12 +105,15 @@ def _lines(file: Path) -> list[_Line]:
 def _check_prefix(train: Path, complete: list[_Line], test: Path) -> None:
     """A mismatch means that the two files are not of one data set, or that the test item is not the last."""
     sequences = {line.user: line.items for line in complete}
-    for number, user, items in _lines(train):
+    for number, user, items in _lines(train, empty=True):
         whole = sequences.get(user)
         if whole is None:
             raise DataError(f"{train}: line {number}: user {user} is not in {test.name}")
         if len(items) >= len(whole) or items != whole[: len(items)]:
-            raise DataError(f"{train}: line {number}: the items of user {user} do not begin those in {test.name}")
+            raise DataError(
+                f"{train}: line {number}: the items of user {user} do not begin those in {test.name}, which holds "
+                "complete sequences, the test item last"
+            )
 
 
 def _listing(file: Path) -> pl.DataFrame | None:
@@ -104,7 +121,7 @@ def _listing(file: Path) -> pl.DataFrame | None:
     if not file.is_file():
         return None
     rows: list[list[str]] = []
-    with file.open(encoding="utf-8", newline="") as lines:
+    with _readable(file), open_text(file) as lines:
         reader = csv.reader(lines, delimiter=" ")
         header = next(reader, [])
         for column in ("org_id", "remap_id"):

@@ -10,6 +10,7 @@ import polars as pl
 from deftrec.data.download import sha256_of
 from deftrec.data.prepare import Raw
 from deftrec.data.sources.columns import Place, ids, numbers, require, times, words
+from deftrec.data.sources.frames import to_polars
 from deftrec.data.sources.textfile import TextFile, open_text
 from deftrec.errors import DataError
 
@@ -123,11 +124,11 @@ def read_frame(frame: Any, columns: Columns = Columns(), *, items: Any = None, s
     wanted = {"user": columns.user, "item": columns.item}
     wanted |= {"time": columns.time} if columns.time is not None else {}
     wanted |= {"rating": columns.rating} if columns.rating is not None else {}
-    events = _to_polars(frame)
+    events = to_polars(frame)
     require(events.columns, wanted, source)
     if events.height == 0:
         raise DataError(f"{source}: no interactions; the frame is empty")
-    catalogue = None if items is None else _catalogue(_to_polars(items), Place(f"{source} items"), columns)
+    catalogue = None if items is None else _catalogue(to_polars(items), Place(f"{source} items"), columns)
     selected = events.select(pl.int_range(pl.len()).alias("record"), *dict.fromkeys(wanted.values()))
     return _raw(selected, place, columns, catalogue, source, {})
 
@@ -187,6 +188,7 @@ def _read(
         return file.read(names), file.place
     if form == "jsonl":
         require(_first_keys(path), wanted, str(path), in_order=in_order)
+        _check_ids(path, wanted)
         return _read_jsonl(path, names), _jsonl_place(path)
     scan = _scan_parquet(path)
     require(scan.collect_schema().names(), wanted, str(path), in_order=in_order)
@@ -224,6 +226,18 @@ def _read_jsonl(path: Path, names: list[str] | None) -> pl.DataFrame:
     if frame.height == 0:
         raise DataError(f"{path}: the file is empty")
     return frame
+
+
+def _check_ids(path: Path, wanted: dict[str, str]) -> None:
+    """An id is a string or a number, as far as the first thousand objects show: as strings all values look alike."""
+    try:
+        types = pl.scan_ndjson(path, infer_schema_length=1000).collect_schema()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise _explain_jsonl(path, error) from error
+    for role in ("user", "item"):
+        kind = types.get(wanted[role], pl.String)
+        if kind == pl.Boolean or kind.is_nested():
+            raise DataError(f"{path}: column {wanted[role]!r} holds {kind}, which cannot be an id")
 
 
 def _first_keys(path: Path) -> list[str]:
@@ -304,27 +318,3 @@ def _catalogue(frame: pl.DataFrame, place: Place, columns: Columns, option: str 
         later = next(n for n in range(entry + 1, frame.height) if parts["item"][n] == parts["item"][entry])
         raise place.error(int(record[later]) if record is not None else later, key, f"{parts['item'][later]!r} again")
     return pl.DataFrame({name: part.alias(name) for name, part in parts.items()})
-
-
-def _to_polars(frame: Any) -> pl.DataFrame:
-    if isinstance(frame, pl.LazyFrame):
-        return frame.collect()
-    if isinstance(frame, pl.DataFrame):
-        return frame
-    try:
-        return pl.DataFrame([_of_pandas(str(name), frame[name]) for name in frame.columns])
-    except (AttributeError, TypeError, ValueError, KeyError, pl.exceptions.PolarsError) as error:
-        raise DataError(f"a {type(frame).__name__} is not a data frame that can be read ({error})") from error
-
-
-def _of_pandas(name: str, column: Any) -> pl.Series:
-    """A column of a pandas frame: what is missing there is null, and moments with a zone are those of UTC."""
-    if getattr(column.dtype, "tz", None) is not None:
-        column = column.dt.tz_convert("UTC").dt.tz_localize(None)
-    values = column.to_numpy()
-    if values.dtype != object:
-        return pl.Series(name, values)
-    found = pl.Series(name, [value if present else None for value, present in zip(values, column.notna(), strict=True)])
-    if found.dtype == pl.Object:
-        raise DataError(f"column {name!r} holds a {type(values[0]).__name__}; make it text, a number or a time")
-    return found

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 GZIP_MAGIC = b"\x1f\x8b"
 SEPARATORS = (",", "\t", ";", "|")
+csv.field_size_limit(2**31 - 1)  # texts of items may be long
 
 
 @contextmanager
@@ -93,7 +94,10 @@ class TextFile:
         except pl.exceptions.NoDataError as error:
             raise DataError(f"{self.path}: no rows; the file is empty") from error
         except (pl.exceptions.PolarsError, OSError) as error:
-            raise self._explain(error) from error
+            fault = self._fault()
+            if fault is not None or isinstance(error, OSError):
+                raise fault or DataError(f"{self.path}: cannot be read ({error})") from error
+            frame = self._slowly(columns)
         if frame.height == 0:
             raise DataError(f"{self.path}: nothing below the header")
         return frame
@@ -107,7 +111,7 @@ class TextFile:
         except (OSError, EOFError) as error:
             raise DataError(f"{self.path}: cannot be read ({error})") from error
         except UnicodeDecodeError as error:
-            raise self._not_utf8(error) from error
+            raise not_utf8(self.path, error) from error
         if not first.strip():
             raise DataError(f"{self.path}: no rows; the file is empty, or its first line is")
         return first
@@ -130,8 +134,20 @@ class TextFile:
                     return reader.line_num
         return record + 1 + self.has_header
 
-    def _explain(self, error: Exception) -> DataError:
-        """What polars stumbled over, with its line."""
+    def _slowly(self, columns: list[str]) -> pl.DataFrame:
+        """`read` of a file that stumbles polars and nobody else: a quote in the middle of a text means itself."""
+        rows = list(self._rows())[int(self.has_header) :]
+        places = [self.columns.index(column) for column in columns]
+        filled = {number: row for number, row in enumerate(rows) if any(row)}
+        values = {
+            column: [row[place] or None if place < len(row) else None for row in filled.values()]
+            for column, place in zip(columns, places, strict=True)
+        }
+        schema = {"record": pl.get_index_type(), **dict.fromkeys(columns, pl.String)}
+        return pl.DataFrame({"record": list(filled), **values}, schema=schema)
+
+    def _fault(self) -> DataError | None:
+        """What polars stumbled over, with its line; None where nothing is wrong."""
         begins = 1
         try:
             with open_text(self.path) as lines:
@@ -144,7 +160,7 @@ class TextFile:
                         )
                     begins = reader.line_num + 1
         except UnicodeDecodeError as undecodable:
-            return self._not_utf8(undecodable)
+            return not_utf8(self.path, undecodable)
         except csv.Error as broken:
             reason = str(broken).replace("\t", "\\t")
             return DataError(
@@ -153,9 +169,11 @@ class TextFile:
             )
         except (OSError, EOFError) as broken:
             return DataError(f"{self.path}: cannot be read ({broken})")
-        return DataError(f"{self.path}: cannot be read ({str(error).splitlines()[0]})")
+        return None
 
-    def _not_utf8(self, error: UnicodeDecodeError) -> DataError:
-        return DataError(
-            f"{self.path}: not UTF-8 ({error.reason}); if it is Latin-1, convert it with 'iconv -f latin1 -t utf-8'"
-        )
+
+def not_utf8(path: Path, error: UnicodeDecodeError) -> DataError:
+    """The error about a file in another encoding."""
+    return DataError(
+        f"{path}: not UTF-8 ({error.reason}); if it is Latin-1, convert it with 'iconv -f latin1 -t utf-8'"
+    )

@@ -1,20 +1,24 @@
 """The retrieval score of an index's candidates, exact for each of them; other items are no candidates.
 
-Of unit vectors, those with the largest cosine are the nearest by distance too. Candidates are what the index finds,
-fetched beyond what a request hides, all that the linear prior knows of the history, whose score may be large wherever
-the latent lies, and every item that came after training: the index holds those of training, and never changes. Lists
-that a request names itself, and categories, are scored whole.
+Of unit vectors, those with the largest cosine are the nearest by distance too, and what an item gets whatever is asked
+(its trend t, at temperature tau) is one component more, so that the index ranks by both:
+
+    inner   q . z + tau t            of [q, 1] and [z, tau t]
+    l2      -|q - z|^2 / 2 + tau t   of [q, 0] and [z, sqrt(2 tau (max t - t))], but for tau max t, the same for all
+
+Candidates are what the index finds, fetched beyond what a request hides, all that the linear prior knows of the
+history, whose score may be large wherever the latent lies, and every item that came after training: the index holds
+those of training, and never changes. Lists that a request names itself, and categories, are scored whole.
 """
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
+from torch.nn.functional import normalize, pad
 
 from deftrec.data import Sequences
 from deftrec.errors import ConfigError
 from deftrec.retrieval import Retriever
-from deftrec.retrieval.exact import Similarity
 from deftrec.serving.index.base import Index, Metric
 
 OVERFETCH = 4
@@ -30,7 +34,7 @@ class Approximate:
         indexed: how many they are; None: all.
 
     Raises:
-        ConfigError: the score is of more than latents and prior.
+        ConfigError: the score does not suit (`suits`).
     """
 
     def __init__(self, retriever: Retriever, index: Index, indexed: int | None = None) -> None:
@@ -41,7 +45,11 @@ class Approximate:
 
     @staticmethod
     def suits(retriever: Retriever) -> bool:
-        """Whether an item's latent and what the prior says of it are all that its score is made of."""
+        """Whether an item's score is made of its latent, the prior and the trend, each for itself.
+
+        It is not where the head scores items, where words count, or where a prior is shared out among all items that
+        are not in the history (`retrieval.fused`).
+        """
         shared = retriever.repeats and retriever.prior is not None and retriever.weight > 0
         return retriever.scorer is None and not shared and (retriever.match is None or not retriever.text_weight)
 
@@ -53,8 +61,15 @@ class Approximate:
 
     @staticmethod
     def vectors(retriever: Retriever) -> np.ndarray:
-        """What an index holds. `[I, D]` float32"""
-        return np.ascontiguousarray(retriever.comparison.latents.cpu().float().numpy())
+        """What an index holds: latents, with a trend one component more. `[I, D or D + 1]` float32"""
+        latents = retriever.comparison.latents.cpu().float()
+        if retriever.trend is not None:
+            trend = torch.zeros(len(latents))  # of later items, which no index holds
+            trend[: len(retriever.trend)] = retriever.trend.cpu() * retriever.temperature
+            inner = Approximate.metric(retriever) == "inner"
+            more = trend if inner else (2 * (trend.max() - trend)).sqrt()
+            latents = torch.cat([latents, more[:, None]], 1)
+        return np.ascontiguousarray(latents.numpy())
 
     @staticmethod
     def metric(retriever: Retriever) -> Metric:
@@ -66,8 +81,11 @@ class Approximate:
 
         `[N, D]` -> N times `[counts[n] + L]`
         """
-        asked = _unit_for_cosine(queries, self._retriever.similarity)
-        found = self._index.nearest(asked, min(self._indexed, max(counts)))
+        retriever = self._retriever
+        asked = (normalize(queries, dim=-1) if retriever.similarity == "cosine" else queries).cpu().float()
+        if retriever.trend is not None:
+            asked = pad(asked, (0, 1), value=1.0 if self.metric(retriever) == "inner" else 0.0)
+        found = self._index.nearest(asked.numpy(), min(self._indexed, max(counts)))
         near = (row[:count][row[:count] >= 0] for row, count in zip(found, counts, strict=True))
         return [np.concatenate([one, self._later]) for one in near]
 
@@ -96,8 +114,3 @@ class Approximate:
         if retriever.constant is not None:
             scores = scores + retriever.constant[chosen]
         return chosen, scores
-
-
-def _unit_for_cosine(vectors: Tensor, similarity: Similarity) -> np.ndarray:
-    wanted = normalize(vectors, dim=-1) if similarity == "cosine" else vectors
-    return np.ascontiguousarray(wanted.cpu().float().numpy())

@@ -2,7 +2,7 @@
 
 import { make } from "./dom.js";
 
-const PARTS = { latent: "denoised token", text: "the model's words", prior: "taken together" };
+const PARTS = { latent: "denoised token", text: "the model's words", prior: "taken together", trend: "taken lately" };
 
 /** How long the bars of a list are: from nothing to its best where zero means something, else from its worst; 0.06 to 1. */
 function strengths(items, fromZero) {
