@@ -293,6 +293,10 @@ class TrainingOptions(Options):
 
     members: Count | Auto = Field("auto", description="models of different seeds whose scores are averaged")
     targets: Literal["every", "last"] = Field("every", description="every position, or the last of each sequence")
+    redraw_ties: bool = Field(
+        True,
+        description="what a user took at one time stands in an order drawn anew every epoch; false: as in the data",
+    )
     learning_rate: Positive | Auto = "auto"
     language_learning_rate_factor: Positive = Field(
         1.0, description="rate of a pre-trained model, relative to the rest"

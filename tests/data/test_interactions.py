@@ -97,6 +97,11 @@ def test_equal_times_are_ordered_by_the_seed_alone() -> None:
     assert tied(0) != list(range(20))
 
 
+def test_a_moment_is_of_one_user_and_one_time() -> None:
+    events = pl.DataFrame({"user": [1, 1, 1, 2, 2, 3], "item": [1, 2, 3, 1, 2, 1], "time": [7, 7, 1, 7, 9, 9]})
+    assert Interactions.from_frame(events).moments.tolist() == [1, 2, 2, 3, 4, 5]
+
+
 def test_ties_do_not_cross_users_or_times() -> None:
     events = pl.DataFrame({"user": [1, 1, 1, 2, 2], "item": [1, 2, 3, 1, 2], "time": [7, 7, 1, 9, 3]})
     for seed in range(8):

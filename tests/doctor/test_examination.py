@@ -17,7 +17,6 @@ from deftrec.doctor.skeleton import build_skeleton
 from deftrec.ensemble import Ensemble, Model
 from deftrec.errors import ConfigError
 from deftrec.language import Layout, skeleton
-from deftrec.language.skeleton import packaged_architectures
 from deftrec.model import Batch, DeftRec
 from deftrec.recipe import adapt, load_recipe
 from deftrec.tokenizer import ItemFeatures
@@ -202,7 +201,8 @@ def test_four_bits_are_counted() -> None:
 @pytest.mark.usefixtures("_no_hub")
 def test_every_packaged_shape_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(skeleton, "installed_minilm", lambda: None)
-    assert {name for name, _ in RECIPES.values()} | {"minilm"} == set(packaged_architectures())
+    packaged = {str(file.parent.relative_to(skeleton.PACKAGED)) for file in skeleton.PACKAGED.rglob("config.json")}
+    assert {name for name, _ in RECIPES.values()} | {"minilm"} == packaged
     found = examine(subject_of("minilm"))
     assert (found.language_model, found.architecture) == ("minilm", "packaged copy")
     assert found.parameters["language model"] == 22_565_376

@@ -49,6 +49,34 @@ def test_every_pair_is_a_target_once_an_epoch(sampled: int | None) -> None:
     assert all(batch.items.shape[0] <= 4 and batch.items.shape[1] == 10 for batch in made)
 
 
+def test_what_shares_a_moment_is_packed_in_another_order_every_epoch() -> None:
+    whole = Sequences.from_lists([list(range(8)), list(range(10, 18))])
+    moments = np.array([0, 1, 1, 1, 1, 1, 1, 2, 3, 3, 3, 4, 5, 6, 7, 8])
+    source = PackedBatches(
+        whole,
+        ITEMS,
+        window=10,
+        batch_positions=40,
+        targets="every",
+        objective=ObjectiveOptions(),
+        seed=0,
+        moments=moments,
+    )
+    orders = set()
+    for epoch in range(5):
+        for batch in source.epoch(epoch)[1]:
+            for items, targets in zip(batch.items.tolist(), batch.targets.tolist(), strict=True):
+                taken = [item for item in items if item != NOTHING]
+                last = [target for target in targets if target != NOTHING][-1]
+                order = (*taken, last)
+                assert sorted(order) in (list(range(8)), list(range(10, 18)))
+                assert (order[0], order[-1]) == (0, 7) or order[3:] == tuple(range(13, 18))
+                orders.add(order)
+    assert len(orders) > 6
+    first, again = (next(source.epoch(3)[1]).items.tolist() for _ in range(2))
+    assert first == again
+
+
 @pytest.mark.parametrize("sampled", [None, 5])
 def test_the_last_item_alone_where_asked(sampled: int | None) -> None:
     _, epoch = batches("last", sampled).epoch(0)

@@ -227,6 +227,17 @@ class Interactions:
         return digest.hexdigest()
 
     @cached_property
+    def moments(self) -> np.ndarray:
+        """The moment of each entry of `sequences.items`: a number for each time of each user. `[E]` int64
+
+        Among entries of one moment the order says nothing.
+        """
+        first = np.zeros(self.n_interactions, bool)
+        first[self.sequences.offsets[:-1][self.sequences.lengths > 0]] = True
+        first[1:] |= self.times[1:] != self.times[:-1]
+        return np.cumsum(first)
+
+    @cached_property
     def _user_numbers(self) -> dict[str, int]:
         return {str(user): number for number, user in enumerate(self.users)}
 

@@ -56,6 +56,14 @@ class Sequences:
         offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
         return Sequences(self.items[kept < np.repeat(lengths, self.lengths)], offsets)
 
+    def redrawn(self, moments: np.ndarray, rng: np.random.Generator) -> "Sequences":
+        """The same with what belongs to one moment in an order drawn by `rng`.
+
+        Args:
+            moments: the moment of each entry, as `Interactions.moments` numbers them. `[E]` int64
+        """
+        return Sequences(self.items[np.lexsort((rng.random(len(moments)), moments))], self.offsets)
+
     def select(self, which: Iterable[int]) -> "Sequences":
         """The sequences `which`, in that order."""
         return Sequences.from_lists([self[n] for n in which])

@@ -49,11 +49,6 @@ def architecture_of(model: str, revision: str | None = None) -> Architecture:
     return Architecture(architecture_on_hub(model, revision), "hub")
 
 
-def packaged_architectures() -> list[str]:
-    """Names of the models whose shape is known without the hub."""
-    return sorted(str(file.parent.relative_to(PACKAGED)) for file in PACKAGED.rglob("config.json"))
-
-
 def hidden_size(model: str) -> int:
     """Width of a model's hidden states, from its configuration alone."""
     from transformers import AutoConfig  # seconds that nobody else should wait for

@@ -27,6 +27,8 @@ class PackedBatches:
         objective: whether a batch knows all items or a sample of them.
         seed: of packing and sampling.
         preferences: words for what histories show, learnt beside the next item; None where none are learnt.
+        moments: of each interaction (`Interactions.moments`): what shares one is packed in an order drawn anew every
+            epoch; None: no two do. `[E]` int64
     """
 
     def __init__(
@@ -40,8 +42,9 @@ class PackedBatches:
         objective: ObjectiveOptions,
         seed: int,
         preferences: Preferences | None = None,
+        moments: np.ndarray | None = None,
     ) -> None:
-        self.preferences = preferences
+        self.preferences, self.moments = preferences, moments
         self.sequences, self.n_items, self.window, self.seed = sequences, n_items, window, seed
         self.rows = max(1, batch_positions // window)
         self.pack = pack_for_training if targets == "every" else pack_last_targets
@@ -52,7 +55,8 @@ class PackedBatches:
     def epoch(self, number: int) -> tuple[int, Iterator[Batch]]:
         """How many batches epoch `number` has, and they themselves; the last one may be smaller."""
         rng = np.random.default_rng([self.seed, number])
-        packed = self.pack(self.sequences, self.window, rng)
+        sequences = self.sequences if self.moments is None else self.sequences.redrawn(self.moments, rng)
+        packed = self.pack(sequences, self.window, rng)
         order = rng.permutation(len(packed.items))
         starts = range(0, len(order), self.rows)
         return len(starts), (self._build(packed, order[start : start + self.rows], rng) for start in starts)

@@ -3,11 +3,12 @@
 import math
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 
 from deftrec.collaborative import CollaborativeVectors
 from deftrec.config import Config
-from deftrec.data import Cases, Fit, Interactions, Split
+from deftrec.data import Cases, Fit, Interactions, Sequences, Split
 from deftrec.data.words import item_categories, item_titles
 from deftrec.ensemble import Ensemble, Model
 from deftrec.errors import DataError
@@ -118,12 +119,19 @@ class JointTraining:
             objective=config.objective,
             seed=seed,
             preferences=preferences,
+            moments=self._moments(fit) if options.redraw_ties else None,
         )
         plan = self._plan(chosen)
         empty = skeleton(model) if plan.sharded else None
         stage = JointStage(model, batches, self.validation, config, self.dtype, prefix + "joint" + suffix, self.team)
         trained = self.trainer.train(stage, plan, self.team)
         return model if empty is None else filled(empty, model), trained
+
+    def _moments(self, fit: Fit) -> np.ndarray | None:
+        """The moment of each interaction that is fitted; None where no two of a user share one. `[E]` int64"""
+        whole, lengths = self.interactions.sequences, self.split.training(fit).lengths
+        kept = Sequences(self.interactions.moments, whole.offsets).heads(lengths).items
+        return kept if len(np.unique(kept)) < len(kept) else None
 
     def _plan(self, chosen: Trained | None) -> Plan:
         """Of the joint stage; `chosen` is the one on train that a refit repeats."""
