@@ -211,3 +211,20 @@ def test_what_is_set_is_not_adapted() -> None:
     assert (config.training.epochs, config.training.learning_rate) == (3, 0.5)
     assert config.tokenizer.trainable_features is False
     assert config.training.batch_positions != "auto"
+
+
+@pytest.mark.parametrize(
+    ("positions", "interactions", "users", "items", "share"),
+    [
+        (5_000, 8_000, 1_300, 800, 0.5),  # little
+        (50_000, 52_000, 1_100, 3_600, 0.1),
+        (130_000, 153_000, 22_000, 12_000, 0.5),  # more, but few takers an item
+        (97_000, 98_000, 943, 1_682, 0.1),
+        (800_000, 810_000, 6_000, 3_400, 0.1),
+    ],
+)
+def test_where_items_have_few_takers_half_of_them_stand_without(
+    positions: int, interactions: int, users: int, items: int, share: float
+) -> None:
+    config = adapt(load_recipe("default"), positions=positions, interactions=interactions, users=users, items=items)
+    assert config.tokenizer.drop_collaborative == share

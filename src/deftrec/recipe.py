@@ -171,8 +171,9 @@ def adapt(config: Config, *, positions: int, interactions: int, users: int, item
     """Resolve every `auto` from the size of what is fitted.
 
     The steps lie between the sizes that were measured (5 k, 50 k, 100 k, 130 k and 800 k positions): small data wants
-    many passes and most of its collaborative vectors dropped, large data few passes and larger batches, sparse or very
-    large data a feature table that learns, long histories more passes and less dropout, very many of them even less.
+    many passes and half of its collaborative vectors dropped, large data few passes and larger batches, sparse or very
+    large data a feature table that learns, large sparse data both, long histories more passes and less dropout, very
+    many of them even less.
 
     Args:
         positions: (history, next item) pairs of train.
@@ -201,7 +202,9 @@ def adapt(config: Config, *, positions: int, interactions: int, users: int, item
             ),
             "tokenizer": _filled(
                 config.tokenizer,
-                drop_collaborative=min(0.5 if small else 0.1, 1 - config.tokenizer.drop_text),
+                drop_collaborative=min(
+                    0.5 if small or (sparse and not middle) else 0.1, 1 - config.tokenizer.drop_text
+                ),
                 # The mean of a short history tells the language model nothing that it has not just read.
                 users="folded" if mean_length >= 20 else "none",
                 trainable_features=(
