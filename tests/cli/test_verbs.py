@@ -127,7 +127,7 @@ def test_a_recommendation_is_explained(deftrec: Call, run: Path) -> None:
         why = one["explanation"]
         assert why["text"] is None
         assert {mover["item"] for mover in why["movers"]} <= set(whole["history"])
-        assert set(why["shares"]) == {"latent", "text", "prior"}
+        assert set(why["shares"]) == {"latent", "text", "prior", "trend"}
     refused = deftrec("recommend", run, "--all-users", "--out", run / "x.parquet", "--explain")
     assert refused.code == 1
     assert "give --user or --history" in refused.err
