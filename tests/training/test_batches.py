@@ -24,10 +24,24 @@ def sequences(users: int = 60) -> Sequences:
     return Sequences.from_lists([rng.choice(ITEMS, int(rng.integers(0, 15)), p=share) for _ in range(users)])
 
 
-def batches(targets: str = "every", sampled: int | None = None, seed: int = 0, positions: int = 40) -> PackedBatches:
+def batches(
+    targets: str = "every",
+    sampled: int | None = None,
+    seed: int = 0,
+    positions: int = 40,
+    of: Sequences | None = None,
+    moments: np.ndarray | None = None,
+) -> PackedBatches:
     objective = ObjectiveOptions(full_softmax_items=ITEMS if sampled is None else 1, sampled_items=sampled or 1)
     return PackedBatches(
-        sequences(), ITEMS, window=10, batch_positions=positions, targets=targets, objective=objective, seed=seed
+        sequences() if of is None else of,
+        ITEMS,
+        window=10,
+        batch_positions=positions,
+        targets=targets,
+        objective=objective,
+        seed=seed,
+        moments=moments,
     )
 
 
@@ -52,16 +66,7 @@ def test_every_pair_is_a_target_once_an_epoch(sampled: int | None) -> None:
 def test_what_shares_a_moment_is_packed_in_another_order_every_epoch() -> None:
     whole = Sequences.from_lists([list(range(8)), list(range(10, 18))])
     moments = np.array([0, 1, 1, 1, 1, 1, 1, 2, 3, 3, 3, 4, 5, 6, 7, 8])
-    source = PackedBatches(
-        whole,
-        ITEMS,
-        window=10,
-        batch_positions=40,
-        targets="every",
-        objective=ObjectiveOptions(),
-        seed=0,
-        moments=moments,
-    )
+    source = batches(of=whole, moments=moments)
     orders = set()
     for epoch in range(5):
         for batch in source.epoch(epoch)[1]:
@@ -143,16 +148,7 @@ def test_a_batch_moves_as_a_whole() -> None:
 
 
 def test_nothing_to_learn_gives_no_batch() -> None:
-    empty = PackedBatches(
-        Sequences.from_lists([[1], [], [2]]),
-        ITEMS,
-        window=10,
-        batch_positions=40,
-        targets="every",
-        objective=ObjectiveOptions(),
-        seed=0,
-    )
-    steps, epoch = empty.epoch(0)
+    steps, epoch = batches(of=Sequences.from_lists([[1], [], [2]])).epoch(0)
     assert (steps, list(epoch)) == (0, [])
 
 

@@ -49,7 +49,7 @@ class Task:
     config: Config
     shared: Path | None = None
 
-    def config_of(self, seed: int, seen: Seen = "exclude") -> Config:
+    def config_of(self, seed: int, seen: Seen) -> Config:
         """DeftRec's options for one table; the budget limits its joint stage where the recipe has no limit."""
         data = self.config.data.model_copy(update={"split": self.split.name})
         training = self.config.training

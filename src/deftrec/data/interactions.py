@@ -114,15 +114,15 @@ class Interactions:
         if events.height == 0:
             raise DataError(f"{meta.source}: no interactions; check the file and the filters {meta.filters or 'none'}")
         place = Place(meta.source)
+        moments = times(events[time], place)
         events = events.select(
             typed_ids(events[user], place).alias("user"),
             typed_ids(events[item], place).alias("item"),
-            times(events[time], place).alias("time"),
+            as_times(moments, meta.source).alias("time"),
         )
-        if events["time"].dtype.is_temporal():  # ordered by all that they say, and kept in milliseconds
-            events = events.with_columns(pl.col("time").cast(pl.Datetime("us")))
-        ordered, duplicates = _ordered(events, meta.tie_seed)
-        ordered = ordered.with_columns(as_times(ordered["time"], meta.source).alias("time"))
+        # Dates are kept in milliseconds, and ordered by all that they say.
+        finest = moments.cast(pl.Datetime("us")) if moments.dtype.is_temporal() else events["time"]
+        ordered, duplicates = _ordered(events, finest, meta.tie_seed)
         users = ordered["user"].unique(maintain_order=True)
         catalogue = _catalogue(ordered["item"], items, meta.source)
         counts = {"users": len(users), "items": catalogue.height, "interactions": ordered.height}
@@ -311,14 +311,14 @@ def check_target(directory: str | Path) -> Path:
     return directory
 
 
-def _ordered(events: pl.DataFrame, tie_seed: int) -> tuple[pl.DataFrame, int]:
-    """Events by user and time, ties in drawn order, without exact duplicates; and how many of those there were.
+def _ordered(events: pl.DataFrame, moments: pl.Series, tie_seed: int) -> tuple[pl.DataFrame, int]:
+    """Events by user and moment, ties in drawn order, without exact duplicates; and how many of those there were.
 
     Sorting by everything first makes the draw independent of file order. Ids are ranked once: millions of strings are
     slow to sort.
     """
     ranks = pl.DataFrame(
-        {"user": _ranks(events["user"]), "item": _ranks(events["item"]), "time": events["time"]}
+        {"user": _ranks(events["user"]), "item": _ranks(events["item"]), "time": moments}
     ).with_row_index("row")
     ranks = ranks.sort("user", "time", "item")
     user, time, item = (ranks[name].to_numpy() for name in ("user", "time", "item"))

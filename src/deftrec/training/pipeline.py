@@ -10,7 +10,7 @@ import torch
 
 from deftrec.collaborative import CollaborativeVectors, LightGCN
 from deftrec.config import Config
-from deftrec.data import Cases, Fit, Interactions, Split, make_split
+from deftrec.data import Cases, Fit, Interactions, Split, SplitName, make_split
 from deftrec.data.words import item_texts, item_titles
 from deftrec.diffusion import Sampling
 from deftrec.ensemble import Model
@@ -53,6 +53,18 @@ from deftrec.training.trainer import Trainer
 
 VALIDATION_SCORES = 2_000_000_000
 """Scores of one validation, users x items, at most: a minute of one core. Past it, a sample of the users is asked."""
+
+NO_VALIDATION: dict[SplitName, str] = {
+    "leave-one-out": "leave-one-out needs users with three interactions or more",
+    "temporal": "nobody with a history took anything between the two cuts; set data.split to leave-one-out",
+}
+"""Why nobody has a validation target, by split."""
+
+NO_PAIR: dict[SplitName, str] = {
+    "leave-one-out": "leave-one-out needs a user with four interactions or more",
+    "temporal": "nobody took two items before the first cut; set data.split to leave-one-out",
+}
+"""Why train has no item with a next one, by split."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,21 +177,13 @@ class Pipeline:
         asked = min(config.training.validation_users, VALIDATION_SCORES // interactions.n_items)
         self.validation = self.validation.head(max(1, asked))
         if not len(self.validation):
-            needed = (
-                "leave-one-out needs users with three interactions or more"
-                if self.split.name == "leave-one-out"
-                else "nobody with a history took anything between the two cuts; set data.split to leave-one-out"
+            raise DataError(
+                f"{interactions.meta.name}: no user has a validation target; {NO_VALIDATION[self.split.name]}"
             )
-            raise DataError(f"{interactions.meta.name}: no user has a validation target; {needed}")
         if self.split.training("train").lengths.max() < 2:
-            needed = (
-                "leave-one-out needs a user with four interactions or more"
-                if self.split.name == "leave-one-out"
-                else "nobody took two items before the first cut; set data.split to leave-one-out"
-            )
             raise DataError(
                 f"{interactions.meta.name}: no user has two interactions in train, so no next item can be learnt; "
-                + needed
+                f"{NO_PAIR[self.split.name]}"
             )
         self.sentences: Origin | None = None
         self.joint = JointTraining(

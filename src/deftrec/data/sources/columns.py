@@ -102,8 +102,7 @@ def typed_ids(column: pl.Series, place: Place, records: pl.Series | None = None)
     Raises:
         DataError: an id is missing, empty, NaN or not whole.
     """
-    if column.dtype.is_nested() or column.dtype == pl.Boolean:
-        raise DataError(f"{place.file}: column {column.name!r} holds {column.dtype}, which cannot be an id")
+    check_id_type(column.name, column.dtype, place.file)
     if column.dtype.is_float():
         # Beyond 2^53 a float no longer tells neighbouring integers apart.
         whole = column.is_finite() & (column == column.round(0)) & (column.abs() <= 2**53)
@@ -115,6 +114,16 @@ def typed_ids(column: pl.Series, place: Place, records: pl.Series | None = None)
     text = column.cast(pl.String)
     _refuse(text.is_null() | (text == ""), column, place, records, "is not an id")
     return text
+
+
+def check_id_type(name: str, dtype: pl.DataType, file: str) -> None:
+    """Refuse a column `name` whose values cannot be ids.
+
+    Raises:
+        DataError: it holds lists, records, or true and false.
+    """
+    if dtype.is_nested() or dtype == pl.Boolean:
+        raise DataError(f"{file}: column {name!r} holds {dtype}, which cannot be an id")
 
 
 def whole_numbers(text: pl.Series) -> pl.Series:

@@ -9,7 +9,7 @@ import polars as pl
 
 from deftrec.data.download import sha256_of
 from deftrec.data.prepare import Raw
-from deftrec.data.sources.columns import Place, ids, numbers, require, times, words
+from deftrec.data.sources.columns import Place, check_id_type, ids, numbers, require, times, words
 from deftrec.data.sources.frames import to_polars
 from deftrec.data.sources.textfile import TextFile, open_text
 from deftrec.errors import DataError
@@ -235,9 +235,7 @@ def _check_ids(path: Path, wanted: dict[str, str]) -> None:
     except (pl.exceptions.PolarsError, OSError) as error:
         raise _explain_jsonl(path, error) from error
     for role in ("user", "item"):
-        kind = types.get(wanted[role], pl.String)
-        if kind == pl.Boolean or kind.is_nested():
-            raise DataError(f"{path}: column {wanted[role]!r} holds {kind}, which cannot be an id")
+        check_id_type(wanted[role], types[wanted[role]], str(path))
 
 
 def _first_keys(path: Path) -> list[str]:
