@@ -11,6 +11,9 @@ Precision: TypeAlias = Literal["auto", "bf16", "fp32"]
 Runtime: TypeAlias = Literal["torch", "openvino"]
 """What runs a language model that reads histories."""
 
+CPU_SIDE, GPU_SIDE = 1024, 8192
+"""Of the matrices that a rate is measured with: smaller ones leave most of a GPU idle."""
+
 
 def default_device() -> torch.device:
     """The first GPU if there is one, else the CPU."""
@@ -42,8 +45,13 @@ def inference_dtype(precision: Precision, device: torch.device) -> torch.dtype:
 
 
 @lru_cache
-def matrix_rate(device: torch.device, dtype: torch.dtype, size: int = 1024, seconds: float = 0.2) -> float:
-    """Operations a second (a product and a sum are two) of square matrix products: the best of those in `seconds`."""
+def matrix_rate(device: torch.device, dtype: torch.dtype, size: int | None = None, seconds: float = 0.2) -> float:
+    """Operations a second (a product and a sum are two) of square matrix products: the best of those in `seconds`.
+
+    Args:
+        size: of a side; None: what fills the device.
+    """
+    size = size or (GPU_SIDE if device.type == "cuda" else CPU_SIDE)
     one, other = torch.ones(2, size, size, device=device, dtype=dtype)  # nothing drawn: training would go on otherwise
     best, end = float("inf"), time.monotonic() + seconds
     while time.monotonic() < end:

@@ -20,6 +20,8 @@ SLIT_ROWS = 500_000
 """(history, next item) pairs that SLIT is fitted on, at most: 25 million entries."""
 
 
+CPU = torch.device("cpu")
+
 LENDERS = 5
 """Items whose mean score an item gets that came after the prior was fitted."""
 
@@ -41,18 +43,27 @@ class LinearPrior:
 
     @classmethod
     def ease(
-        cls, sequences: Sequences, n_items: int, regularisation: float, neighbours: int, max_items: int
+        cls,
+        sequences: Sequences,
+        n_items: int,
+        regularisation: float,
+        neighbours: int,
+        max_items: int,
+        device: torch.device = CPU,
     ) -> "LinearPrior":
         """What is taken together (Steck 2019, arXiv 1905.03375), in closed form.
 
         B = I - P / diag(P) with P = (X^T X + lambda)^-1, diagonal zero. X is users x items, a repeated interaction
         counted once. Time is cubic in the number of items that take part, memory quadratic; items past the `max_items`
         most popular neither speak nor are spoken for.
+
+        Args:
+            device: where the matrices of items x items are computed; the prior lies on the CPU.
         """
         popular, sequences = _popular(sequences, n_items, max_items)
         users, items = distinct_pairs(sequences, len(popular))
         taken = _with_transpose(users, items, np.ones(len(users)), (len(sequences), len(popular)))
-        inverse = _regularised_inverse(*taken, regularisation)
+        inverse = _regularised_inverse(*taken, regularisation, device)
         weights = inverse.div_(-inverse.diagonal()[None, :].clone())
         weights.fill_diagonal_(0)
         return cls._largest(weights, popular, n_items, neighbours)
@@ -66,20 +77,21 @@ class LinearPrior:
         recency: float,
         neighbours: int,
         max_items: int,
+        device: torch.device = CPU,
     ) -> "LinearPrior":
         """What is taken next (SLIT; Choi et al. 2021, arXiv 2103.16104) with the very next item as target.
 
         B = (X^T X + lambda)^-1 X^T Y: a row of X is a history as `scores` weighs it, that of Y its next item. Unlike
         EASE it knows which of two items comes first, and how common the next one is. Past `SLIT_ROWS` pairs a sample
-        of them is used. Cost as `ease`.
+        of them is used. Cost and `device` as for `ease`.
         """
         popular, sequences = _popular(sequences, n_items, max_items)
         rows, items, strength, targets = _histories(sequences, len(popular), recency)
         I, R = len(popular), len(targets)  # noqa: E741
         history, transposed = _with_transpose(rows, items, strength, (R, I))
-        inverse = _regularised_inverse(history, transposed, regularisation)
+        inverse = _regularised_inverse(history, transposed, regularisation, device)
         following = csr_matrix(targets, np.arange(R), np.ones(R), (I, R))
-        weights = ((following @ history) @ inverse).T  # P is symmetric: P X^T Y = (Y^T X P)^T
+        weights = ((following @ history).to(device) @ inverse).T  # P is symmetric: P X^T Y = (Y^T X P)^T
         return cls._largest(weights, popular, n_items, neighbours)
 
     @classmethod
@@ -105,8 +117,8 @@ class LinearPrior:
         all_neighbours = torch.zeros(n_items, kept, dtype=torch.int64)
         all_weights = torch.zeros(n_items, kept)
         numbers = torch.from_numpy(popular)
-        all_neighbours[numbers] = numbers[chosen]
-        all_weights[numbers] = weights.gather(1, chosen)
+        all_neighbours[numbers] = numbers[chosen.cpu()]
+        all_weights[numbers] = weights.gather(1, chosen).cpu()
         return cls(all_neighbours, all_weights)
 
     def silenced(self, items: Tensor) -> "LinearPrior":
@@ -190,8 +202,8 @@ def _with_transpose(
     return csr_matrix(rows, items, values, shape), csr_matrix(items, rows, values, shape[::-1])
 
 
-def _regularised_inverse(matrix: Tensor, transposed: Tensor, regularisation: float) -> Tensor:
-    """(X^T X + lambda)^-1 of a sparse X. `[I, I]` float32"""
-    gram = (transposed @ matrix).to_dense()
+def _regularised_inverse(matrix: Tensor, transposed: Tensor, regularisation: float, device: torch.device) -> Tensor:
+    """(X^T X + lambda)^-1 of a sparse X, computed on `device`. `[I, I]` float32"""
+    gram = (transposed @ matrix).to_dense().to(device)
     gram.diagonal().add_(regularisation)
     return torch.cholesky_inverse(torch.linalg.cholesky(gram))

@@ -109,12 +109,16 @@ def evaluating(model: Model) -> Iterator[None]:
         model.train(was_training)
 
 
+def places_of(device: torch.device) -> int:
+    """History places of one batch that suit the device."""
+    return CPU_PLACES if device.type == "cpu" else PLACES
+
+
 def batches(
     window: int, histories: Sequences, device: torch.device, most: int | None = None
 ) -> Iterator[tuple[np.ndarray, Tensor, Layout]]:
     """Which histories share a batch, their newest `window` items and their layout; `most` places, or as suits."""
-    if most is None:
-        most = CPU_PLACES if device.type == "cpu" else PLACES
+    most = most or places_of(device)
     lengths = np.minimum(histories.lengths, window)
     order = np.argsort(lengths, kind="stable")
     start = 0

@@ -7,7 +7,7 @@ from deftrec.data import Sequences
 from deftrec.diffusion.codes import CodeTree, semantic_ids
 from deftrec.fast import reader_of
 from deftrec.retrieval import Found, hide, top
-from deftrec.retrieval.queries import CPU_PLACES
+from deftrec.retrieval.queries import places_of
 from deftrec.speed.systems import Setting, System, by_batch
 
 BEAM = 20
@@ -36,7 +36,7 @@ class Tiger(System):
     @torch.no_grad()
     def recommend(self, histories: Sequences) -> Found:
         """See `System.recommend`."""
-        return by_batch(self.window, histories, self.device, self._list, CPU_PLACES // self.levels)
+        return by_batch(self.window, histories, self.device, self._list, places_of(self.device) // self.levels)
 
     def _list(self, items: Tensor, lengths: Tensor, histories: Sequences) -> Found:
         B, L = items.shape

@@ -118,14 +118,16 @@ def sufficient(values: Mapping[W, torch.Tensor], size: Callable[[W], float]) -> 
     raise AssertionError("the best weight loses nothing to itself")
 
 
-def fit_prior(options: PriorOptions, settings: PriorSettings, training: Histories, n_items: int) -> LinearPrior:
-    """The prior with these settings."""
+def fit_prior(
+    options: PriorOptions, settings: PriorSettings, training: Histories, n_items: int, device: torch.device
+) -> LinearPrior:
+    """The prior with these settings, on the CPU; what is dense of it is computed on `device`."""
     size = options.neighbours, options.max_items
     if settings.kind == "ease":
-        return LinearPrior.ease(training, n_items, settings.regularisation, *size)
+        return LinearPrior.ease(training, n_items, settings.regularisation, *size, device)
     if settings.kind == "graph":
         return LinearPrior.graph(training, n_items, *size)
-    return LinearPrior.slit(training, n_items, settings.regularisation, settings.recency, *size)
+    return LinearPrior.slit(training, n_items, settings.regularisation, settings.recency, *size, device)
 
 
 def choose_prior(
@@ -148,32 +150,32 @@ def choose_prior(
         progress: who is told.
         texts: what the model says of them, encoded; None: no words in the score. `[N, E]`
     """
-    n_items = len(retriever.latents)
+    n_items, device = len(retriever.latents), queries.device
     cases = cases.head(USERS)
-    targets = torch.from_numpy(cases.targets)
+    targets = torch.from_numpy(cases.targets).to(device)
     weights = sorted({0.0, *options.weights})
     fits = list(_fits(options))
     task = "collaborative prior"
     progress.begin(task, len(fits))
     values: dict[tuple[PriorSettings, float], torch.Tensor] = {}
     for group in fits:
-        prior = fit_prior(options, group[0], training, n_items)
+        prior = fit_prior(options, group[0], training, n_items, device)
         parts: dict[tuple[PriorSettings, float], list[TargetRanks]] = {
             setting: [] for setting in itertools.product(group, weights)
         }
         for rows in row_chunks(len(cases), n_items):
             histories = cases.histories.select(range(rows.start, rows.stop))
             latent = retriever.scores(queries[rows], histories, None if texts is None else texts[rows])
-            latent = (hide(latent, histories) if exclude_seen else latent).cpu()
+            latent = hide(latent, histories) if exclude_seen else latent
             for settings in group:
-                linear = prior.scores(histories, settings.recency)
-                for few in row_chunks(len(latent), n_items, CACHED_BYTES):
+                linear = prior.scores(histories, settings.recency).to(device)
+                for few in _weighed(latent):
                     repeated = histories.select(range(few.start, few.stop)) if retriever.repeats else None
                     for weight in weights:
                         scores = fused(latent[few].clone(), linear[few], weight, repeated)
                         parts[settings, weight].append(ranks_from_scores(scores, targets[rows][few]))
         for setting, ranks in parts.items():
-            values[setting] = accuracy(TargetRanks.concatenate(ranks), cutoffs=(10,))["ndcg@10"]
+            values[setting] = accuracy(TargetRanks.concatenate(ranks).cpu(), cutoffs=(10,))["ndcg@10"]
         progress.advance(task)
     progress.end(task)
     settings, _ = max(values, key=lambda setting: float(values[setting].mean()))
@@ -208,18 +210,23 @@ def choose_trend(
     """
     n_items, cases = len(retriever.latents), cases.head(USERS)
     weights = list(itertools.product(sorted({0.0, *options.popularity}), sorted({0.0, *options.lately})))
-    trends = {pair: trend_scores(training, n_items, *pair) for pair in weights}
-    targets = torch.from_numpy(cases.targets)
+    trends = {pair: trend_scores(training, n_items, *pair).to(queries.device) for pair in weights}
+    targets = torch.from_numpy(cases.targets).to(queries.device)
     parts: dict[tuple[float, float], list[TargetRanks]] = {pair: [] for pair in weights}
     asked = None if texts is None else texts[: len(cases)]
-    for rows, chunk in retriever.chunks(queries[: len(cases)], cases.histories, exclude_seen, asked):
-        scores = chunk.cpu()
-        for few in row_chunks(len(scores), n_items, CACHED_BYTES):
+    for rows, scores in retriever.chunks(queries[: len(cases)], cases.histories, exclude_seen, asked):
+        for few in _weighed(scores):
             for pair, trend in trends.items():
                 parts[pair].append(ranks_from_scores(scores[few] + trend, targets[rows][few]))
-    values = {pair: accuracy(TargetRanks.concatenate(ranks), cutoffs=(10,))["ndcg@10"] for pair, ranks in parts.items()}
+    found = {pair: TargetRanks.concatenate(ranks).cpu() for pair, ranks in parts.items()}
+    values = {pair: accuracy(ranks, cutoffs=(10,))["ndcg@10"] for pair, ranks in found.items()}
     pair = sufficient(values, size=lambda pair: abs(pair[0]) + abs(pair[1]))
     return replace(choice, popularity=pair[0], lately=pair[1], ndcg=float(values[pair].mean()))
+
+
+def _weighed(scores: torch.Tensor) -> Iterator[slice]:
+    """Rows of `[N, I]` scores that every weight is tried on before the next ones; a GPU takes all at once."""
+    return row_chunks(len(scores), scores.shape[1], CACHED_BYTES if scores.device.type == "cpu" else None)
 
 
 def _fits(options: PriorOptions) -> Iterator[list[PriorSettings]]:

@@ -374,7 +374,7 @@ class Pipeline:
         if choice is None or not choice.weight:
             return None
         options, training = self.config.retrieval.prior, self.split.training(fit)
-        return fit_prior(options, choice, training, self.interactions.n_items)
+        return fit_prior(options, choice, training, self.interactions.n_items, self.device)
 
     def _stage(self, name: str, deciding: Mapping[str, Any], make: Callable[[], StageResult]) -> StageResult:
         """The result of a stage that other runs may have made."""
