@@ -214,17 +214,19 @@ def test_what_is_set_is_not_adapted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("positions", "interactions", "users", "items", "share"),
+    ("positions", "interactions", "users", "items", "share", "learn"),
     [
-        (5_000, 8_000, 1_300, 800, 0.5),  # little
-        (50_000, 52_000, 1_100, 3_600, 0.1),
-        (130_000, 153_000, 22_000, 12_000, 0.5),  # more, but few takers an item
-        (97_000, 98_000, 943, 1_682, 0.1),
-        (800_000, 810_000, 6_000, 3_400, 0.1),
+        (5_000, 8_000, 1_300, 800, 0.5, False),  # little
+        (50_000, 52_000, 1_100, 3_600, 0.1, False),
+        (38_000, 45_000, 7_300, 7_300, 0.5, True),  # more, but few takers an item and short histories
+        (130_000, 153_000, 22_000, 12_000, 0.5, True),
+        (97_000, 98_000, 943, 1_682, 0.1, False),
+        (800_000, 810_000, 6_000, 3_400, 0.1, True),
     ],
 )
 def test_where_items_have_few_takers_half_of_them_stand_without(
-    positions: int, interactions: int, users: int, items: int, share: float
+    positions: int, interactions: int, users: int, items: int, share: float, learn: bool
 ) -> None:
     config = adapt(load_recipe("default"), positions=positions, interactions=interactions, users=users, items=items)
     assert config.tokenizer.drop_collaborative == share
+    assert config.tokenizer.trainable_features is learn

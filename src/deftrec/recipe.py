@@ -170,10 +170,10 @@ def _all_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
 def adapt(config: Config, *, positions: int, interactions: int, users: int, items: int) -> Config:
     """Resolve every `auto` from the size of what is fitted.
 
-    The steps lie between the sizes that were measured (5 k, 50 k, 100 k, 130 k and 800 k positions): small data wants
-    many passes and half of its collaborative vectors dropped, large data few passes and larger batches, sparse or very
-    large data a feature table that learns, large sparse data both, long histories more passes and less dropout, very
-    many of them even less.
+    The steps lie between the sizes that were measured (5 k, 50 k, 100 k, 130 k and 800 k positions, 40 k of short
+    histories): small data wants many passes and half of its collaborative vectors dropped, large data few passes and
+    larger batches, very large data a feature table that learns, sparse data both where it is large or its histories
+    are short, long histories more passes and less dropout, very many of them even less.
 
     Args:
         positions: (history, next item) pairs of train.
@@ -187,7 +187,7 @@ def adapt(config: Config, *, positions: int, interactions: int, users: int, item
     epochs = 40 if small else 20 if middle else 6 if huge else 12
     if long and not huge:
         epochs = max(epochs, 16 if wide else 20)
-    sparse = interactions / max(1, items) < 40
+    sparse = interactions / max(1, items) < 40 and (mean_length < 20 or not middle)
     # What a seed does to a small model is worth more than what most settings do; averaging takes it out.
     members = 4 if small else 3 if middle else 2 if positions < 300_000 else 1
     if config.diffusion.head == "semantic-ids":
@@ -202,13 +202,11 @@ def adapt(config: Config, *, positions: int, interactions: int, users: int, item
             ),
             "tokenizer": _filled(
                 config.tokenizer,
-                drop_collaborative=min(
-                    0.5 if small or (sparse and not middle) else 0.1, 1 - config.tokenizer.drop_text
-                ),
+                drop_collaborative=min(0.5 if small or sparse else 0.1, 1 - config.tokenizer.drop_text),
                 # The mean of a short history tells the language model nothing that it has not just read.
                 users="folded" if mean_length >= 20 else "none",
                 trainable_features=(
-                    config.tokenizer.training == "joint" and not middle and (sparse or wide) and items <= 200_000
+                    config.tokenizer.training == "joint" and not small and (sparse or wide) and items <= 200_000
                 ),
             ),
             "language": _language(config.language, wide=wide, long=long),

@@ -46,7 +46,7 @@ def test_the_table_and_its_file(deftrec: Call, data: Path, tmp_path: Path, monke
     assert done.code == 0
     assert (asked["users"], asked["precision"]) == (8, "auto")
     assert asked["systems"] == ["sasrec", "tiger-like"]
-    for words in ("8 users of 6 items read each", "90 GFLOP/s in fp32, 200 in bf16", "sasrec", "3.0 MFLOP", "50%"):
+    for words in ("8 users of 6 items read each", "90 GFLOP/s in fp32, 200 in bf16", "sasrec", "3.0 MFLOP", "50.0%"):
         assert words in done.out
     assert json.loads((tmp_path / "speed.json").read_text()) == json.loads(json.dumps(TABLE.to_json_dict()))
     done = deftrec("speed", "--data", data, "--recipe", "nano", "--json")

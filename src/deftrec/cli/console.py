@@ -28,7 +28,7 @@ FIGURES = {
     "loss": "loss {:.4f}",
     "validation ndcg@10": "validation NDCG@10 {:.4f}",
     "seconds": "{:.1f} s",
-    "matrix share": "{:.0%} of the matrix rate",
+    "matrix share": "{:.1%} of the matrix rate",
 }
 """What is shown of an epoch's figures, and how."""
 

@@ -93,6 +93,6 @@ def _table(table: "SpeedTable") -> Table:
             f"{row.milliseconds:,.2f}",
             f"{row.single_ratio:,.2f}",
             flops(round(row.flops_per_user)),
-            f"{row.matrix_share:.0%}",
+            f"{row.matrix_share:.1%}",
         )
     return shown
