@@ -9,7 +9,7 @@ import torch
 from deftrec.hardware import matrix_rate
 
 ROUNDS = 7
-CPU_SIDE = 2048
+LARGE_SIDE = 2048
 """Of the matrices multiplied on a CPU, which has time for larger ones than a training that asks for its rate."""
 COPIED = 64 << 20
 """Numbers of float32 that are copied: far more than caches hold."""
@@ -49,7 +49,7 @@ def seconds(work: Callable[[], object], device: torch.device) -> float:
 def measure_rates(device: torch.device, size: int | None = None) -> Rates:
     """Matrix products of `size` x `size` in both widths, None: as suits the device; and a copy that no cache holds."""
     if size is None and device.type == "cpu":
-        size = CPU_SIDE
+        size = LARGE_SIDE
     source = torch.zeros(COPIED, device=device)
     target = torch.zeros_like(source)
     copy = 2 * 4 * COPIED / min(seconds(lambda: target.copy_(source), device) for _ in range(ROUNDS))
