@@ -187,7 +187,7 @@ def adapt(config: Config, *, positions: int, interactions: int, users: int, item
     epochs = 40 if small else 20 if middle else 6 if huge else 12
     if long and not huge:
         epochs = max(epochs, 16 if wide else 20)
-    # Of items with few takers a short history says little more than their words do.
+    # Few takers an item; middling data with long histories were better off as the dense ones are.
     sparse = interactions / max(1, items) < 40 and (mean_length < 20 or not middle)
     # What a seed does to a small model is worth more than what most settings do; averaging takes it out.
     members = 4 if small else 3 if middle else 2 if positions < 300_000 else 1

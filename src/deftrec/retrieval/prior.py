@@ -95,19 +95,22 @@ class LinearPrior:
         return cls._largest(weights, popular, n_items, neighbours)
 
     @classmethod
-    def graph(cls, sequences: Sequences, n_items: int, neighbours: int, max_items: int) -> "LinearPrior":
+    def graph(
+        cls, sequences: Sequences, n_items: int, neighbours: int, max_items: int, device: torch.device = CPU
+    ) -> "LinearPrior":
         """What lies one step over the graph and back: the linear filter of GF-CF (Shen et al. 2021, arXiv 2108.07567).
 
         B = R^T R with R = D_u^-1/2 X D_i^-1/2, X as for `ease`, D the degrees of users and items: what a layer of
         LightGCN propagates, with nothing learnt. Where nothing says more than what is popular among those who took the
-        same, it beats what fits better. Memory is quadratic in the number of items that take part.
+        same, it beats what fits better. Memory is quadratic in the number of items that take part; `device` as for
+        `ease`.
         """
         popular, sequences = _popular(sequences, n_items, max_items)
         users, items = distinct_pairs(sequences, len(popular))
         shape = (len(sequences), len(popular))
         degrees = np.bincount(users, minlength=shape[0])[users] * np.bincount(items, minlength=shape[1])[items]
         normalised, transposed = _with_transpose(users, items, degrees**-0.5, shape)
-        return cls._largest((transposed @ normalised).to_dense(), popular, n_items, neighbours)
+        return cls._largest((transposed @ normalised).to_dense().to(device), popular, n_items, neighbours)
 
     @classmethod
     def _largest(cls, weights: Tensor, popular: np.ndarray, n_items: int, neighbours: int) -> "LinearPrior":

@@ -118,7 +118,8 @@ def batches(
     window: int, histories: Sequences, device: torch.device, most: int | None = None
 ) -> Iterator[tuple[np.ndarray, Tensor, Layout]]:
     """Which histories share a batch, their newest `window` items and their layout; `most` places, or as suits."""
-    most = most or places_of(device)
+    if most is None:
+        most = places_of(device)
     lengths = np.minimum(histories.lengths, window)
     order = np.argsort(lengths, kind="stable")
     start = 0

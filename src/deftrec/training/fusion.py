@@ -122,12 +122,12 @@ def fit_prior(
     options: PriorOptions, settings: PriorSettings, training: Histories, n_items: int, device: torch.device
 ) -> LinearPrior:
     """The prior with these settings, on the CPU; what is dense of it is computed on `device`."""
-    size = options.neighbours, options.max_items
+    rest = options.neighbours, options.max_items, device
     if settings.kind == "ease":
-        return LinearPrior.ease(training, n_items, settings.regularisation, *size, device)
+        return LinearPrior.ease(training, n_items, settings.regularisation, *rest)
     if settings.kind == "graph":
-        return LinearPrior.graph(training, n_items, *size)
-    return LinearPrior.slit(training, n_items, settings.regularisation, settings.recency, *size, device)
+        return LinearPrior.graph(training, n_items, *rest)
+    return LinearPrior.slit(training, n_items, settings.regularisation, settings.recency, *rest)
 
 
 def choose_prior(
@@ -175,7 +175,7 @@ def choose_prior(
                         scores = fused(latent[few].clone(), linear[few], weight, repeated)
                         parts[settings, weight].append(ranks_from_scores(scores, targets[rows][few]))
         for setting, ranks in parts.items():
-            values[setting] = accuracy(TargetRanks.concatenate(ranks).cpu(), cutoffs=(10,))["ndcg@10"]
+            values[setting] = accuracy(TargetRanks.concatenate(ranks), cutoffs=(10,))["ndcg@10"]
         progress.advance(task)
     progress.end(task)
     settings, _ = max(values, key=lambda setting: float(values[setting].mean()))
@@ -218,8 +218,7 @@ def choose_trend(
         for few in _weighed(scores):
             for pair, trend in trends.items():
                 parts[pair].append(ranks_from_scores(scores[few] + trend, targets[rows][few]))
-    found = {pair: TargetRanks.concatenate(ranks).cpu() for pair, ranks in parts.items()}
-    values = {pair: accuracy(ranks, cutoffs=(10,))["ndcg@10"] for pair, ranks in found.items()}
+    values = {pair: accuracy(TargetRanks.concatenate(ranks), cutoffs=(10,))["ndcg@10"] for pair, ranks in parts.items()}
     pair = sufficient(values, size=lambda pair: abs(pair[0]) + abs(pair[1]))
     return replace(choice, popularity=pair[0], lately=pair[1], ndcg=float(values[pair].mean()))
 
