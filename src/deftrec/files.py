@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -87,24 +87,29 @@ def write_json(path: str | Path, value: Any) -> None:
 
 
 @contextmanager
-def locked(path: str | Path, *, wait: bool) -> Iterator[None]:
+def locked(path: str | Path, *, wait: bool, needed: bool = True) -> Iterator[None]:
     """Hold a file or directory against other processes; the lock dies with its process.
 
     Args:
         path: what is there; locking changes nothing of it.
         wait: until whoever holds it lets go.
+        needed: if false, nothing is held on a file system that has no locks.
 
     Raises:
         BlockingIOError: another process holds it, and `wait` is false.
-        OSError: it is not there, or its file system has no locks.
+        FileNotFoundError: it is not there.
+        OSError: its file system has no locks, and the lock is `needed`.
     """
-    # Some network file systems lock only what is open for writing, which a directory cannot be.
-    descriptor = os.open(path, os.O_RDONLY if Path(path).is_dir() else os.O_RDWR)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    with ExitStack() as held:
+        try:
+            # Some network file systems lock only what is open for writing, which a directory cannot be.
+            descriptor = os.open(path, os.O_RDONLY if Path(path).is_dir() else os.O_RDWR)
+            held.callback(os.close, descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except OSError as error:
+            if needed or isinstance(error, BlockingIOError | FileNotFoundError):
+                raise
         yield
-    finally:
-        os.close(descriptor)
 
 
 def _make_readable(path: Path) -> None:

@@ -206,11 +206,11 @@ def _alone(folder: Path) -> Iterator[None]:
     """Hold a directory against other trainings, where it can be locked."""
     with ExitStack() as held:
         try:
-            held.enter_context(locked(folder, wait=False))
+            held.enter_context(locked(folder, wait=False, needed=False))
+        except FileNotFoundError:  # nothing to resume, which `begin_run` says
+            pass
         except BlockingIOError:
             raise DeftRecError(f"{folder} is being trained by another process; wait for it, or end it") from None
-        except OSError:  # nothing to resume, which `begin_run` says, or a file system that locks no directories
-            pass
         yield
 
 

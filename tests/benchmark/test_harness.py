@@ -1,7 +1,10 @@
 """The whole harness with systems that need no training: tables, kept work, failures, and what is refused."""
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -11,11 +14,14 @@ from benchmark_fakes import FakeSystem, oracle
 
 from deftrec.benchmark import Request, Table, run_benchmark, table_file
 from deftrec.benchmark.scoring import cut
+from deftrec.benchmark.systems import Task
 from deftrec.benchmark.verdict import asked
+from deftrec.benchmark.work import Run
 from deftrec.data import Cases, Interactions, Meta, leave_one_out
 from deftrec.errors import ConfigError, DataError, DeftRecError
 from deftrec.evaluation import TargetRanks, accuracy, read_rankings
 from deftrec.evaluation.metrics import MISSED
+from deftrec.progress import Progress
 
 
 def test_every_system_and_seed_has_a_row(
@@ -125,6 +131,49 @@ def test_a_benchmark_that_broke_off_goes_on(
     assert systems[0].asked == [0, 1, 2]
     assert more[-1].asked == [0, 1, 2]
     assert len(table.models) == 3 * 4 + 1
+
+
+def test_two_processes_share_the_work(
+    interactions: Interactions, request_: Request, systems: list[FakeSystem], tmp_path: Path
+) -> None:
+    begun, rest_done = threading.Event(), threading.Event()
+    slow = Held("deftrec", systems[0].scores, parts=["deftrec/latent"], begun=begun, until=rest_done)
+    last = Telling("weak", systems[2].scores, seeds_matter=False, done=rest_done)
+    with ThreadPoolExecutor() as pool:
+        one = pool.submit(run_benchmark, interactions, request_, [slow, *systems[1:]], tmp_path)
+        assert begun.wait(60)
+        [table] = run_benchmark(interactions, request_, [systems[0], systems[1], last], tmp_path)
+        assert one.result(60) == [table]
+    assert slow.asked == systems[1].asked == last.asked == [0]
+    assert systems[0].asked == systems[2].asked == []
+    whole = [FakeSystem(one.name, one.scores, seeds_matter=one.seeds_matter, parts=one.parts) for one in systems]
+    assert run_benchmark(interactions, request_, whole, tmp_path / "alone") == [table]
+
+
+class Held(FakeSystem):
+    """Says that it runs, and ends when it may."""
+
+    def __init__(self, *args: Any, begun: threading.Event, until: threading.Event, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.begun, self.until = begun, until
+
+    def run(self, task: Task, seed: int, folder: Path, progress: Progress) -> tuple[Run, ...]:
+        self.begun.set()
+        assert self.until.wait(60)
+        return super().run(task, seed, folder, progress)
+
+
+class Telling(FakeSystem):
+    """Says that it has run."""
+
+    def __init__(self, *args: Any, done: threading.Event, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.done = done
+
+    def run(self, task: Task, seed: int, folder: Path, progress: Progress) -> tuple[Run, ...]:
+        runs = super().run(task, seed, folder, progress)
+        self.done.set()
+        return runs
 
 
 def test_a_failure_is_reported_and_costs_the_others_nothing(

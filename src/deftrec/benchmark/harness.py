@@ -35,7 +35,8 @@ def run_benchmark(
     """Train and rank what is not finished yet in `out/work`, and write a file a table into `out`.
 
     Systems are taken seed by seed, so that what an interruption leaves compares. One that fails is reported in the
-    tables' `failures`, and tried again by the next call; the others go on.
+    tables' `failures`, and tried again by the next call; the others go on. Several processes that ask for the same
+    share the work, and all of them write the same tables at the end.
 
     Args:
         interactions: the data of the request.
@@ -105,26 +106,43 @@ def _units(systems: Sequence[System], seeds: int, peer_seeds: int) -> list[tuple
 def _measure_all(
     task: Task, units: Sequence[tuple[int, System]], scorers: Sequence[Scorer], work: Work, progress: Progress
 ) -> tuple[list[list[Scored]], tuple[Failure, ...]]:
-    """The systems that could be measured, for each scorer, and those that could not."""
-    measured: list[list[Scored]] = [[] for _ in scorers]
-    failures = []
-    for number, (seed, system) in enumerate(units, start=1):
-        label = f"{system.name}, seed {seed}" if system.seeds_matter else system.name
-        progress.say(f"[{number}/{len(units)}] {label}")
-        try:
-            runs = _finished(task, system, seed, work, Labelled(progress, label))
-            place = work.place(system.name, seed)
-            found = [[scorer.of_run(run, place) for run in runs] for scorer in scorers]
-        except Exception as error:  # whatever goes wrong in one system, the others are measured
-            reason = in_a_line(error)
-            if isinstance(error, DeftRecError) and work.place(system.name, seed).exists():
-                reason += f"; kept as {work.set_aside(system.name, seed)}, and made again next time"
-            failures.append(Failure(name=system.name, seed=seed, reason=reason))
-            progress.say(f"{label} failed: {reason}")
-            continue
-        for of_table, new in zip(measured, found, strict=True):
-            of_table += [one for one in new if one is not None]
-    return measured, tuple(failures)
+    """The systems that could be measured, for each scorer, and those that could not.
+
+    What another process is at is left to it, and waited for when there is nothing else to do.
+    """
+    done: dict[int, list[list[Scored]] | Failure] = {}
+    for wait in (False, True):
+        for number, (seed, system) in enumerate(units):
+            if number in done:
+                continue
+            label = f"{system.name}, seed {seed}" if system.seeds_matter else system.name
+            progress.say(f"[{number + 1}/{len(units)}] {label}" + (", once another process is done" if wait else ""))
+            try:
+                with work.held(system.name, seed, wait=wait):
+                    done[number] = _measure(task, system, seed, scorers, work, Labelled(progress, label))
+            except BlockingIOError:
+                progress.say(f"{label}: another process is at it")
+    outcomes = [done[number] for number in range(len(units))]
+    found = [one for one in outcomes if not isinstance(one, Failure)]
+    measured = [[scored for of_unit in found for scored in of_unit[number]] for number in range(len(scorers))]
+    return measured, tuple(one for one in outcomes if isinstance(one, Failure))
+
+
+def _measure(
+    task: Task, system: System, seed: int, scorers: Sequence[Scorer], work: Work, progress: Progress
+) -> list[list[Scored]] | Failure:
+    """What a system and its parts are worth, for each scorer; whatever goes wrong, the others are measured."""
+    place = work.place(system.name, seed)
+    try:
+        runs = _finished(task, system, seed, work, progress)
+        found = [[scorer.of_run(run, place) for run in runs] for scorer in scorers]
+    except Exception as error:
+        reason = in_a_line(error)
+        if isinstance(error, DeftRecError) and place.exists():
+            reason += f"; kept as {work.set_aside(system.name, seed)}, and made again next time"
+        progress.say(f"failed: {reason}")
+        return Failure(name=system.name, seed=seed, reason=reason)
+    return [[one for one in of_scorer if one is not None] for of_scorer in found]
 
 
 def _finished(task: Task, system: System, seed: int, work: Work, progress: Progress) -> tuple[Run, ...]:

@@ -13,7 +13,7 @@ from deftrec.config import Config
 from deftrec.data.split import Fit, SplitName
 from deftrec.errors import ConfigError, DeftRecError
 from deftrec.evaluation.protocol import Seen
-from deftrec.files import write_text
+from deftrec.files import locked, writable, write_text
 from deftrec.run import read_model
 
 REQUEST_FILE = "request.json"
@@ -50,23 +50,25 @@ class Request(BaseModel):
 
 
 def claim(folder: Path, request: Request) -> None:
-    """Make `folder` the place of results of `request`, or check that it is.
+    """Make `folder` the place of results of `request`, or check that it is; several processes may do so at once.
 
     Raises:
         DeftRecError: results of another request lie there, or something that is no benchmark.
     """
-    file = folder / "work" / REQUEST_FILE
-    if file.is_file():
-        before = read_model(file, Request)
-        if before != request:
+    if not folder.exists():
+        with writable(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder, wait=True, needed=False):
+        file = folder / "work" / REQUEST_FILE
+        if not file.is_file():
+            if not folder.is_dir() or any(folder.iterdir()):
+                raise DeftRecError(f"{folder}: not empty, and no benchmark that could go on; give another --out")
+            write_text(file, request.model_dump_json(indent=2) + "\n")
+        elif (before := read_model(file, Request)) != request:
             odd = _first_difference(before.model_dump(mode="json"), request.model_dump(mode="json"))
             raise DeftRecError(
                 f"{folder}: holds another benchmark ({odd}); give another --out, or ask for the same again"
             )
-        return
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise DeftRecError(f"{folder}: not empty, and no benchmark that could go on; give another --out")
-    write_text(file, request.model_dump_json(indent=2) + "\n")
 
 
 def choose_models(asked: Sequence[str] | None, known: Sequence[str]) -> list[str]:

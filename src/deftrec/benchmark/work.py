@@ -1,6 +1,8 @@
 """Finished work on disk: what a system left under one seed, so that a benchmark that broke off goes on from there."""
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from deftrec.data.split import Fit
 from deftrec.evaluation.protocol import Seen
-from deftrec.files import write_text
+from deftrec.files import locked, writable, write_text
 from deftrec.run import read_model
 
 UNIT_FILE = "unit.json"
@@ -74,6 +76,25 @@ class Work:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+
+    @contextmanager
+    def held(self, system: str, seed: int, *, wait: bool) -> Iterator[None]:
+        """Inside the block no other process works on a system under a seed.
+
+        Args:
+            system: its name.
+            seed: of its training.
+            wait: until another process is done with it.
+
+        Raises:
+            BlockingIOError: another process works on it, and `wait` is false.
+        """
+        lock = self.folder / system / f".seed-{seed}.lock"
+        with writable(lock):
+            lock.parent.mkdir(parents=True, exist_ok=True)
+            lock.touch()
+        with locked(lock, wait=wait, needed=False):
+            yield
 
     def place(self, system: str, seed: int) -> Path:
         """Where a system works under a seed."""

@@ -78,8 +78,9 @@ def benchmark(
 ) -> None:
     """Train DeftRec and its peers on the same data, compare them, and write a report.
 
-    Called again after an interruption, it goes on with what is not finished. Exit code 1 says that a system failed;
-    the others are reported all the same. 'deftrec benchmark index' measures the indexes of the service.
+    Called again after an interruption, it goes on with what is not finished; called twice at once, the calls share the
+    work. Exit code 1 says that a system failed; the others are reported all the same. 'deftrec benchmark index'
+    measures the indexes of the service.
 
     Example: deftrec benchmark --data data/ml-100k --out reports/ml-100k --models ease-recency,sasrec --seeds 3
     """

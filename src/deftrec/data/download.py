@@ -249,11 +249,9 @@ def _alone(part: Path) -> Iterator[None]:
     part.touch()
     with ExitStack() as held:
         try:
-            held.enter_context(locked(part, wait=False))
+            held.enter_context(locked(part, wait=False, needed=False))
         except (BlockingIOError, FileNotFoundError):  # the other one may just have finished
             raise DownloadError(f"{part}: another process is fetching this file; wait for it and try again") from None
-        except OSError:  # a file system that has no locks; what else is wrong with the file shows when it is written
-            pass
         yield
         _note(part).unlink(missing_ok=True)
 
