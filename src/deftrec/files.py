@@ -93,12 +93,12 @@ def locked(path: str | Path, *, wait: bool, needed: bool = True) -> Iterator[Non
     Args:
         path: what is there; locking changes nothing of it.
         wait: until whoever holds it lets go.
-        needed: if false, nothing is held on a file system that has no locks.
+        needed: if false, nothing is held where it cannot be locked, as on some network file systems.
 
     Raises:
         BlockingIOError: another process holds it, and `wait` is false.
         FileNotFoundError: it is not there.
-        OSError: its file system has no locks, and the lock is `needed`.
+        OSError: it cannot be locked, and the lock is `needed`.
     """
     with ExitStack() as held:
         try:

@@ -4,7 +4,6 @@ import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -14,14 +13,11 @@ from benchmark_fakes import FakeSystem, oracle
 
 from deftrec.benchmark import Request, Table, run_benchmark, table_file
 from deftrec.benchmark.scoring import cut
-from deftrec.benchmark.systems import Task
 from deftrec.benchmark.verdict import asked
-from deftrec.benchmark.work import Run
 from deftrec.data import Cases, Interactions, Meta, leave_one_out
 from deftrec.errors import ConfigError, DataError, DeftRecError
 from deftrec.evaluation import TargetRanks, accuracy, read_rankings
 from deftrec.evaluation.metrics import MISSED
-from deftrec.progress import Progress
 
 
 def test_every_system_and_seed_has_a_row(
@@ -136,9 +132,19 @@ def test_a_benchmark_that_broke_off_goes_on(
 def test_two_processes_share_the_work(
     interactions: Interactions, request_: Request, systems: list[FakeSystem], tmp_path: Path
 ) -> None:
-    begun, rest_done = threading.Event(), threading.Event()
-    slow = Held("deftrec", systems[0].scores, parts=["deftrec/latent"], begun=begun, until=rest_done)
-    last = Telling("weak", systems[2].scores, seeds_matter=False, done=rest_done)
+    begun, rest_asked = threading.Event(), threading.Event()
+
+    def held(cases: Cases, seed: int) -> torch.Tensor:
+        begun.set()
+        assert rest_asked.wait(60)
+        return systems[0].scores(cases, seed)
+
+    def telling(cases: Cases, seed: int) -> torch.Tensor:
+        rest_asked.set()
+        return systems[2].scores(cases, seed)
+
+    slow = FakeSystem("deftrec", held, parts=["deftrec/latent"])
+    last = FakeSystem("weak", telling, seeds_matter=False)
     with ThreadPoolExecutor() as pool:
         one = pool.submit(run_benchmark, interactions, request_, [slow, *systems[1:]], tmp_path)
         assert begun.wait(60)
@@ -148,32 +154,6 @@ def test_two_processes_share_the_work(
     assert systems[0].asked == systems[2].asked == []
     whole = [FakeSystem(one.name, one.scores, seeds_matter=one.seeds_matter, parts=one.parts) for one in systems]
     assert run_benchmark(interactions, request_, whole, tmp_path / "alone") == [table]
-
-
-class Held(FakeSystem):
-    """Says that it runs, and ends when it may."""
-
-    def __init__(self, *args: Any, begun: threading.Event, until: threading.Event, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.begun, self.until = begun, until
-
-    def run(self, task: Task, seed: int, folder: Path, progress: Progress) -> tuple[Run, ...]:
-        self.begun.set()
-        assert self.until.wait(60)
-        return super().run(task, seed, folder, progress)
-
-
-class Telling(FakeSystem):
-    """Says that it has run."""
-
-    def __init__(self, *args: Any, done: threading.Event, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.done = done
-
-    def run(self, task: Task, seed: int, folder: Path, progress: Progress) -> tuple[Run, ...]:
-        runs = super().run(task, seed, folder, progress)
-        self.done.set()
-        return runs
 
 
 def test_a_failure_is_reported_and_costs_the_others_nothing(
