@@ -214,6 +214,24 @@ def test_what_is_set_is_not_adapted() -> None:
 
 
 @pytest.mark.parametrize(
+    ("seen", "repeated", "repeats", "last"),
+    [
+        ("exclude", 0.2, False, False),
+        ("keep", 0.2, True, False),
+        ("keep", 0.002, True, False),
+        ("keep", 0.0005, False, True),
+        ("keep", 0.0, False, True),
+    ],
+)
+def test_seen_items_are_learnt_where_they_are_taken_again(
+    seen: str, repeated: float, repeats: bool, last: bool
+) -> None:
+    config = build_config({"retrieval": {"seen": seen}}, "test")
+    config = adapt(config, positions=1000, interactions=1000, users=100, items=10, repeated=repeated)
+    assert (config.objective.mask_seen, config.repeats, config.seen_last) == (not repeats, repeats, last)
+
+
+@pytest.mark.parametrize(
     ("positions", "interactions", "users", "items", "share", "learn"),
     [
         (5_000, 8_000, 1_300, 800, 0.5, False),  # little

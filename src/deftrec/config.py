@@ -282,7 +282,9 @@ class ObjectiveOptions(Options):
     negatives_weight: Weight = 1.0
     error_weight: Weight = Field(0.2, description="weight of the denoising error itself")
     mask_seen: bool | Auto = Field(
-        "auto", description="items of the history are no negatives; auto: where they are not recommended either"
+        "auto",
+        description="items of the history are no negatives; auto: where they are not to be recommended, or hardly "
+        "anybody takes an item twice",
     )
     full_softmax_items: Count = Field(50_000, description="larger catalogues use a sampled softmax")
     sampled_items: Count = Field(16_384, description="items of one step of the sampled softmax, with logQ correction")
@@ -406,6 +408,16 @@ class Config(Options):
     training: TrainingOptions = TrainingOptions()
     fine_tuning: FineTuningOptions = FineTuningOptions()
     retrieval: RetrievalOptions = RetrievalOptions()
+
+    @property
+    def repeats(self) -> bool:
+        """Whether items of the history are candidates like others: they are to be recommended, and are taken again."""
+        return self.retrieval.seen == "keep" and not self.objective.mask_seen
+
+    @property
+    def seen_last(self) -> bool:
+        """Whether they are candidates that come after all others: to be recommended, though hardly taken again."""
+        return self.retrieval.seen == "keep" and not self.repeats
 
     @model_validator(mode="after")
     def _members_have_latents(self) -> "Config":

@@ -15,6 +15,9 @@ from deftrec.errors import ConfigError
 M = TypeVar("M", bound=BaseModel)
 
 ABLATIONS = "ablations.yaml"
+
+REPEATED = 0.001
+"""Of a smaller share of interactions that repeat one of their user's, a model learns nothing worth knowing."""
 """Beside the recipes, and none of them: the variants of `deftrec ablate`."""
 
 
@@ -167,7 +170,9 @@ def _all_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
     return keys
 
 
-def adapt(config: Config, *, positions: int, interactions: int, users: int, items: int) -> Config:
+def adapt(
+    config: Config, *, positions: int, interactions: int, users: int, items: int, repeated: float = 0.0
+) -> Config:
     """Resolve every `auto` from the size of what is fitted.
 
     The steps lie between the sizes that were measured (5 k, 50 k, 100 k, 130 k and 800 k positions, 40 k of short
@@ -179,6 +184,7 @@ def adapt(config: Config, *, positions: int, interactions: int, users: int, item
         positions: (history, next item) pairs of train.
         interactions: interactions of train.
         users, items: how many of each.
+        repeated: share of the interactions whose user had the item before.
     """
     small, middle = positions < 20_000, positions < 90_000
     large_graph = interactions >= 300_000
@@ -211,7 +217,7 @@ def adapt(config: Config, *, positions: int, interactions: int, users: int, item
                 ),
             ),
             "language": _language(config.language, wide=wide, long=long),
-            "objective": _filled(config.objective, mask_seen=config.retrieval.seen == "exclude"),
+            "objective": _filled(config.objective, mask_seen=config.retrieval.seen == "exclude" or repeated < REPEATED),
             "training": _filled(
                 config.training,
                 learning_rate=1.5e-3 if small or wide else 1e-3 if middle else 2e-3,

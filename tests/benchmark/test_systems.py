@@ -49,7 +49,7 @@ def test_deftrec_leaves_what_a_recommender_would_measure(task: Task, tmp_path: P
         assert set(of_rule) == {"deftrec", "deftrec/latent", "deftrec/prior"}
         refitted = Recommender.load(tmp_path / f"run-{seen}")
         assert (refitted.info.fit, refitted.config.seed) == ("train+validation", 1)
-        assert refitted.config.objective.mask_seen is (seen == "exclude")
+        assert refitted.config.seen_last is (seen == "keep")  # nobody takes an item twice
         trained = Recommender.fit(task.interactions, task.config_of(1, seen))
         for recommender in (trained, refitted):
             for result in recommender.evaluate_parts("test", seen).values():

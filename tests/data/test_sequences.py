@@ -111,6 +111,8 @@ def test_heads_and_selections(lists: list[list[int]], data: st.DataObject) -> No
     which = np.array(data.draw(st.lists(st.integers(0, len(lists) - 1))), dtype=np.int64)
     assert [one.tolist() for one in sequences.select(which)] == [lists[n] for n in which]
     assert sequences.owners().tolist() == [n for n, one in enumerate(lists) for _ in one]
+    repeated = [item in one[:n] for one in lists for n, item in enumerate(one)]
+    assert sequences.repeated(max([0, *map(max, filter(None, lists))]) + 1).tolist() == repeated
 
 
 @pytest.mark.parametrize("pack", [pack_for_training, pack_last_targets])

@@ -87,6 +87,20 @@ def test_hide_and_top() -> None:
     assert found.scores.tolist() == [[9, 8, 7], [12, -torch.inf, -torch.inf]]
 
 
+@pytest.mark.parametrize("alone", [False, True])
+def test_seen_items_come_last_in_their_own_order(alone: bool) -> None:
+    queries = torch.randn(len(HISTORIES), D)
+    dense = LinearPrior(torch.arange(ITEMS).repeat(ITEMS, 1), torch.rand(ITEMS, ITEMS))  # no ties
+    both = replace(retriever("cosine", 0.07), prior=dense, weight=3.0, prior_alone=alone)
+    asked = replace(both, seen_last=True)
+    others, everything = both.search(queries, HISTORIES, ITEMS, True), both.search(queries, HISTORIES, ITEMS, False)
+    for row, history in enumerate(HISTORIES):
+        behind = [item for item in everything.items[row].tolist() if item in history]
+        expected = [item for item in others.items[row].tolist() if item != NOTHING] + behind
+        assert asked.search(queries, HISTORIES, ITEMS, False).items[row].tolist() == expected
+        assert asked.search(queries, HISTORIES, ITEMS, True).items[row].tolist() == others.items[row].tolist()
+
+
 PRIOR = LinearPrior.ease(Sequences.from_lists([[0, 1, 2], [1, 2, 3], [5, 6], [0, 3]]), ITEMS, 1.0, ITEMS, ITEMS)
 
 

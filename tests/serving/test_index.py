@@ -3,6 +3,7 @@
 import logging
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -72,9 +73,9 @@ def test_asked_for_all_of_a_few_it_says_what_there_is(kind: Kind, url: str) -> N
     index.close()
 
 
-@pytest.mark.parametrize("trend", [False, True])
+@pytest.mark.parametrize(("trend", "last"), [(False, False), (True, False), (True, True)])
 @pytest.mark.parametrize("similarity", ["cosine", "inner", "l2"])
-def test_candidates_are_scored_as_the_exact_score_does(similarity: str, trend: bool) -> None:
+def test_candidates_are_scored_as_the_exact_score_does(similarity: str, trend: bool, last: bool) -> None:
     pytest.importorskip("faiss", reason='FAISS: pip install "deftrec[faiss]"')
     latents = torch.from_numpy(clouds())
     rng = np.random.default_rng(1)
@@ -82,7 +83,16 @@ def test_candidates_are_scored_as_the_exact_score_does(similarity: str, trend: b
         torch.from_numpy(rng.integers(ITEMS, size=(ITEMS, 5))), torch.rand(ITEMS, 5, generator=torch.manual_seed(0))
     )
     popular = torch.from_numpy(2 * rng.normal(size=ITEMS)).float() if trend else None
-    retriever = Retriever(latents, similarity, 0.2, prior=prior, weight=3.0, recency=0.5, trend=popular)  # type: ignore[arg-type]
+    retriever = Retriever(
+        latents,
+        similarity,  # type: ignore[arg-type]
+        0.2,
+        prior=prior,
+        weight=3.0,
+        recency=0.5,
+        trend=popular,
+        seen_last=last,
+    )
     index = build_index("faiss", Approximate.vectors(retriever), Approximate.metric(retriever), "x", "")
     assert index is not None
     approximate = Approximate(retriever, index)
@@ -124,6 +134,25 @@ def test_a_run_answers_as_without_an_index(kind: Kind, url: str, runs: Path, eng
         else:
             assert answers(indexed, **more) == expected
     indexed.close()
+
+
+def test_seen_items_that_come_last_cost_no_place(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An index is asked for them and for a whole list of others."""
+    pytest.importorskip("faiss", reason='FAISS: pip install "deftrec[faiss]"')
+    monkeypatch.setattr("deftrec.serving.engine.OVERFETCH", 1)
+    engine = Engine.load(runs / "first", "faiss", "sqlite:///unused")
+    recommender = engine.recommender
+    assert engine.approximate is not None
+    retriever = replace(recommender.retriever, prior=None, weight=0.0, seen_last=True)
+    monkeypatch.setattr(recommender, "retriever", retriever)
+    monkeypatch.setattr(engine.approximate, "_retriever", retriever)
+    history = np.argsort(-engine.popularity.numpy())[:6]
+    [kept, excluded] = engine.answer([Ask(engine, history, k=5, exclude_seen=exclude) for exclude in (False, True)])
+    assert not isinstance(kept, Exception)
+    assert not isinstance(excluded, Exception)
+    assert [one.item for one in kept.found] == [one.item for one in excluded.found]
+    assert len(kept.found) == 5
+    engine.close()
 
 
 def test_pgvector_keeps_its_table_between_workers(runs: Path, postgresql_server) -> None:  # type: ignore[no-untyped-def]

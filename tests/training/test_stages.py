@@ -44,7 +44,11 @@ def test_the_collaborative_encoder_is_validated_by_the_rule_of_the_run() -> None
     cases = Cases(np.arange(20), sequences, np.arange(20) % 5)
     found = {}
     for seen in ("exclude", "keep"):
-        options = {"retrieval": {"seen": seen}, "collaborative": {"batch_size": 20}}
+        options = {
+            "retrieval": {"seen": seen},
+            "objective": {"mask_seen": seen == "exclude"},
+            "collaborative": {"batch_size": 20},
+        }
         stage = CollaborativeStage(module, sequences, cases, 30, tiny_config(**options), seen)
         plan = Plan(epochs=20, learning_rate=0.05, patience=20, dtype=torch.float32)
         trained = train(stage, plan, checkpoints=None, resume=False, log=TrainingLog(None), progress=Silent())

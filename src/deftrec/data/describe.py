@@ -127,7 +127,7 @@ def describe(interactions: Interactions) -> Description:
             float(part.sum() / popularity.sum())
             for part in np.array_split(popularity, min(TAIL_STEPS, len(popularity)))
         ),
-        repeated=float(_seen_before(interactions).mean()),
+        repeated=float(sequences.repeated(interactions.n_items).mean()),
         equal_times=_equal_times(interactions),
         clones=_clones(interactions),
         untitled=int((catalogue["title"] == "").sum()),
@@ -144,7 +144,7 @@ def _describe_split(interactions: Interactions, name: SplitName) -> SplitDescrip
         return SplitDescription(name=name, impossible=str(error))
     train = _taken(split.training("train").items, interactions.n_items)
     refit = _taken(split.training("train+validation").items, interactions.n_items)
-    seen = _seen_before(interactions)
+    seen = interactions.sequences.repeated(interactions.n_items)
     validation, test = _target_entries(split, split.validation), _target_entries(split, split.test)
     items = interactions.sequences.items
     return SplitDescription(
@@ -176,16 +176,6 @@ def _taken(items: np.ndarray, n_items: int) -> np.ndarray:
     taken = np.zeros(n_items, bool)
     taken[items] = True
     return taken
-
-
-def _seen_before(interactions: Interactions) -> np.ndarray:
-    """Whether the user of each interaction had its item before. `[E]`"""
-    owners = interactions.sequences.owners()
-    pairs = owners * interactions.n_items + interactions.sequences.items
-    _, first = np.unique(pairs, return_index=True)  # the first of equal ones, and entries are in time order
-    seen = np.ones(len(pairs), bool)
-    seen[first] = False
-    return seen
 
 
 def _equal_times(interactions: Interactions) -> float:

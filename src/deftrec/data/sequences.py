@@ -50,6 +50,14 @@ class Sequences:
         """How often each of `n_items` items occurs in all sequences together. `[I]` int64"""
         return np.bincount(self.items, minlength=n_items)
 
+    def repeated(self, n_items: int) -> np.ndarray:
+        """Whether the sequence of each entry of `items` holds its item before. `[E]` bool"""
+        pairs = self.owners() * n_items + self.items
+        _, first = np.unique(pairs, return_index=True)  # the first of equal ones
+        repeated = np.ones(len(pairs), bool)
+        repeated[first] = False
+        return repeated
+
     def heads(self, lengths: np.ndarray) -> "Sequences":
         """The first `lengths[n]` entries of every sequence."""
         kept = np.arange(len(self.items)) - np.repeat(self.offsets[:-1], self.lengths)

@@ -14,7 +14,7 @@ from deftrec.diffusion import ItemScorer
 from deftrec.ensemble import Model
 from deftrec.errors import ConfigError
 from deftrec.model import ItemLatents
-from deftrec.retrieval.exact import Comparison, Found, Similarity, hide, row_chunks, top
+from deftrec.retrieval.exact import Comparison, Found, Similarity, hide, last, row_chunks, top
 from deftrec.retrieval.prior import LinearPrior
 from deftrec.retrieval.text import TextMatch
 
@@ -27,7 +27,8 @@ class Retriever:
 
     score = similarity(x0_hat, z_i) / temperature + weight x (history's linear score of i) + trend_i
 
-    Where seen items are candidates (`repeats`) the prior orders the others alone (`fused`).
+    Where seen items are taken again (`repeats`) the prior orders the others alone (`fused`); where hardly anybody does
+    so, and they are to be recommended nevertheless, they come last (`seen_last`).
 
     With a text match the similarity s, a cosine, becomes (1 + s) (1 + pi match) - 1: the hybrid of DeftRec, whose
     similarity is never negative; with pi = 0 it is s again.
@@ -40,7 +41,8 @@ class Retriever:
         weight: of the prior.
         recency: p of the prior's (1 + age)^-p.
         trend: of each item but the last ones, which came after training (`trend_scores`); None: nothing. `[<= I]`
-        repeats: the model was trained to recommend seen items too, where they are taken again.
+        repeats: the model was trained to recommend seen items too, as they are taken again.
+        seen_last: seen items come after all others.
         scorer: scores items itself, in place of the first term; for heads that have no latent to compare.
         match: compares what the model says of a history with each item's text; None: no words in the score.
         text_weight: pi.
@@ -57,6 +59,7 @@ class Retriever:
     recency: float = 0.0
     trend: Tensor | None = None
     repeats: bool = False
+    seen_last: bool = False
     match: TextMatch | None = None
     text_weight: float = 0.0
     removed: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
@@ -67,9 +70,14 @@ class Retriever:
     @classmethod
     def of(cls, model: Model, catalogue: ItemLatents, config: Config) -> "Retriever":
         """The latent score of a model, without a prior."""
-        temperature = config.objective.temperature
-        repeats = config.retrieval.seen == "keep"
-        return cls(catalogue.latents, config.retrieval.similarity, temperature, repeats=repeats, scorer=model.scorer)
+        return cls(
+            catalogue.latents,
+            config.retrieval.similarity,
+            config.objective.temperature,
+            repeats=config.repeats,
+            seen_last=config.seen_last,
+            scorer=model.scorer,
+        )
 
     def part(self, part: ScorePart) -> "Retriever":
         """What scores by one part alone; `hybrid` is the whole.
@@ -113,6 +121,11 @@ class Retriever:
         Returns:
             `[N, I]`
         """
+        scores = self._sum(queries, histories, texts)
+        return last(scores, histories) if self.seen_last else scores
+
+    def _sum(self, queries: Tensor, histories: Sequences, texts: Tensor | None) -> Tensor:
+        """All parts of the score together; see `scores`."""
         if self.prior_alone and self.prior is not None:
             return self.prior.scores(histories, self.recency).to(queries.device)
         scores = self.scorer(queries) if self.scorer is not None else self.comparison(queries).div_(self.temperature)

@@ -216,8 +216,8 @@ class Engine(Catalogue):
     def _some_scores(self, asked: Asked, asks: Sequence[Ask]) -> Iterator[tuple[Tensor, Tensor]]:
         """Candidates and their scores `[c]` for each request: as many are fetched as it could hide."""
         assert self.approximate is not None
-        gone = len(self.removed)
-        hidden = [gone + (len(ask.history) if ask.exclude_seen else 0) + len(ask.deny) for ask in asks]
+        gone, last = len(self.removed), self.recommender.retriever.seen_last
+        hidden = [gone + (len(ask.history) if ask.exclude_seen or last else 0) + len(ask.deny) for ask in asks]
         counts = [OVERFETCH * ask.k + extra for ask, extra in zip(asks, hidden, strict=True)]
         for query, ask, near in zip(
             asked.queries, asks, self.approximate.candidates(asked.queries, counts), strict=True

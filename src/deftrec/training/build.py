@@ -20,13 +20,14 @@ from deftrec.tokenizer import ItemFeatures
 def resolve(config: Config, interactions: Interactions, split: Split) -> Config:
     """`config` with every `auto` resolved for the training part of `split`."""
     training = split.training("train")
-    lengths = training.lengths
+    lengths, n_items = training.lengths, interactions.n_items
     return adapt(
         config,
         positions=int(np.maximum(lengths - 1, 0).sum()),
         interactions=len(training.items),
         users=int((lengths > 0).sum()),
-        items=interactions.n_items,
+        items=n_items,
+        repeated=float(training.repeated(n_items).mean()) if len(training.items) else 0.0,
     )
 
 

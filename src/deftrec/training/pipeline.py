@@ -165,6 +165,11 @@ class Pipeline:
                 )
         self.device, self.progress, self.trainer = device, progress, Trainer(work, log, resume, progress)
         self.dtype = training_dtype(config.training.precision, device)
+        if self.config.seen_last:
+            progress.say(
+                "retrieval.seen is keep, but hardly anybody takes an item twice: items that a user had come last "
+                "(objective.mask_seen false learns from them all the same)"
+            )
         cases = self.split.cases("validation")
         if start is not None:
             everybody, cases = len(cases), start.unknown(interactions, cases)
@@ -283,7 +288,7 @@ class Pipeline:
             "seed": self.config.seed,
             "validation_users": len(self.validation),
             "epochs": None if chosen is None else chosen.epochs,
-            "seen": self.config.retrieval.seen,
+            "repeats": self.config.repeats,
             **self.config.collaborative.model_dump(),
         }
         name = "collaborative" if fit == "train" else "refit collaborative"
@@ -335,7 +340,7 @@ class Pipeline:
     def _settle(self, model: Model, features: ItemFeatures, match: TextMatch | None) -> Settled:
         """NDCG@10 of the latent score on validation, how much words and a prior are added, and what later items get."""
         config, cases = self.config, self.validation
-        exclude_seen = config.retrieval.seen == "exclude"
+        exclude_seen = not config.repeats
         catalogue = model.encode_catalogue()
         latent = retriever = Retriever.of(model, catalogue, config)
         sampling = Sampling.of(config.diffusion)
@@ -368,7 +373,7 @@ class Pipeline:
         rehearsal = Rehearsal.of(model, features, item_titles(self.interactions), retriever, cases, config.seed)
         if rehearsal is None:
             return None
-        return rehearsal.choose(queries[: len(cases)], config.retrieval.seen == "exclude", config.retrieval.exposure)
+        return rehearsal.choose(queries[: len(cases)], not config.repeats, config.retrieval.exposure)
 
     def _final_prior(self, choice: PriorChoice | None, fit: Fit) -> LinearPrior | None:
         if choice is None or not choice.weight:

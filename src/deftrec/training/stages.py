@@ -30,7 +30,7 @@ class CollaborativeStage(Stage):
         self.name, self.module = name, module
         self.lightgcn, self.sequences, self.cases, self.n_items = module, sequences, cases, n_items
         self.batch_size, self.seed = int(config.collaborative.batch_size), config.seed
-        self.exclude_seen = config.retrieval.seen == "exclude"
+        self.exclude_seen = not config.repeats
         self.device = module.base.device
 
     def epoch(self, number: int) -> tuple[int, Iterator[Triples]]:
@@ -132,7 +132,6 @@ class JointStage(Stage):
             dtype=self.dtype,
         )
         retriever = Retriever.of(self.model, catalogue, self.config)
-        exclude_seen = self.config.retrieval.seen == "exclude"
-        ranks = target_ranks(retriever, queries, cases, exclude_seen)
+        ranks = target_ranks(retriever, queries, cases, exclude_seen=not self.config.repeats)
         greater, ties = (self.team.gathered(values, len(self.cases)) for values in (ranks.greater, ranks.ties))
         return mean_accuracy(TargetRanks(greater, ties))

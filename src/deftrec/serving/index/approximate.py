@@ -19,6 +19,7 @@ from torch.nn.functional import normalize, pad
 from deftrec.data import Sequences
 from deftrec.errors import ConfigError
 from deftrec.retrieval import Retriever
+from deftrec.retrieval.exact import LAST
 from deftrec.serving.index.base import Index, Metric
 
 OVERFETCH = 4
@@ -113,4 +114,6 @@ class Approximate:
             scores = scores + retriever.weight * prior.scores(histories, retriever.recency)[0, chosen]
         if retriever.constant is not None:
             scores = scores + retriever.constant[chosen]
+        if retriever.seen_last:
+            scores[torch.isin(chosen, torch.from_numpy(history))] -= LAST
         return chosen, scores
