@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import polars as pl
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -201,3 +202,23 @@ def test_weights_that_a_model_came_with_are_not_saved_again(tuning: str, tmp_pat
     assert all("lora_" in name for name in saved - {"language.scale"})
     assert (len(saved) > 1) == (tuning == "lora")
     assert Recommender.load(tmp_path / "run").evaluate("test") == recommender.evaluate("test")
+
+
+def test_what_seen_items_get_is_part_of_a_run(tmp_path: Path) -> None:
+    """In training everything is taken twice in a row, of late nothing is: validation moves seen items down."""
+    walks = ring().events()
+    place = pl.int_range(pl.len()).over("user")
+    again = walks.filter(place < 5).with_columns(pl.col("time") + 30)
+    data = Interactions.from_frame(pl.concat([walks, again]), ring().catalogue, meta=ring().meta)
+    config = tiny_config(retrieval={"seen": "keep", "again": [-30.0]})
+    fitted = Recommender.fit(data, config, out=tmp_path / "run")
+    assert fitted.config.repeats
+    assert fitted.info.again is not None
+    assert fitted.info.again.value == fitted.retriever.again == -30
+    assert fitted.info.again.ndcg > fitted.info.again.ndcg_without + 0.1
+    loaded = Recommender.load(tmp_path / "run")
+    assert loaded.retriever.again == -30
+    assert loaded.evaluate("test", "keep") == fitted.evaluate("test", "keep")
+    excluded = Recommender.fit(data, tiny_config(training={"epochs": 1}))
+    assert excluded.info.again is None
+    assert excluded.retriever.again == 0

@@ -379,6 +379,11 @@ class RetrievalOptions(Options):
     seen: Literal["exclude", "keep"] = Field(
         "exclude", description="whether the model is to recommend items of the history: trained and validated for that"
     )
+    again: tuple[float, ...] = Field(
+        (-4.0, -3.0, -2.0, -1.0, 1.0, 2.0),
+        description="what seen items get on top beside 0, where they are to be recommended and are taken again, tried; "
+        "validation chooses",
+    )
     text: TextMatchOptions = TextMatchOptions()
     prior: PriorOptions = PriorOptions()
     exposure: Annotated[float, Field(ge=0, lt=1)] = Field(

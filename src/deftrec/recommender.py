@@ -69,6 +69,7 @@ class Recommender:
             weight=choice.weight if choice and prior else 0.0,
             recency=choice.recency if choice else 0.0,
             trend=run.trend,
+            again=run.info.again.value if run.info.again else 0.0,
             match=known.match,
             text_weight=text.weight if text and run.match else 0.0,
             removed=known.removed,

@@ -44,7 +44,7 @@ from deftrec.tokenizer import ItemFeatures, Scaling
 from deftrec.training.build import build_match, build_model
 from deftrec.training.checkpoint import load_tensors, save_tensors
 from deftrec.training.exposure import Exposure
-from deftrec.training.fusion import PriorChoice, TextChoice
+from deftrec.training.fusion import AgainChoice, PriorChoice, TextChoice
 from deftrec.training.pipeline import Fitted
 from deftrec.training.start import Provenance
 
@@ -73,6 +73,7 @@ class RunInfo(BaseModel):
         collaborative_width, text_width: columns of the item features.
         prior: settings of the prior and what it was worth on validation; None where none was asked for.
         text: weight of the match between the model's words and an item's text; None where none was asked for.
+        again: what seen items get on top; None where they are not taken again, or not to be recommended.
         exposure: how far items that come later are raised; None where they are not.
         epochs: of the weights that were kept, by stage.
         validation: NDCG@10 of the joint stage on validation, latent score alone.
@@ -96,6 +97,7 @@ class RunInfo(BaseModel):
     text_width: int
     prior: PriorChoice | None
     text: TextChoice | None = None
+    again: AgainChoice | None = None
     exposure: Exposure | None = None
     epochs: dict[str, int]
     validation: float
@@ -123,6 +125,7 @@ class RunInfo(BaseModel):
             text_width=features.text.stop - features.text.start,
             prior=fitted.choice,
             text=fitted.text,
+            again=fitted.again,
             exposure=fitted.exposure,
             epochs={name: stage.epochs for name, stage in present.items()},
             validation=fitted.validation,

@@ -16,6 +16,7 @@ from deftrec.retrieval.exact import Comparison, Similarity
 SIMILARITIES = get_args(Similarity)
 HISTORIES = Sequences.from_lists([[0, 3, 0], [], [1], list(range(11)), list(range(12)), [5, 6]])
 ITEMS, D = 12, 4
+PRIOR = LinearPrior.ease(Sequences.from_lists([[0, 1, 2], [1, 2, 3], [5, 6], [0, 3]]), ITEMS, 1.0, ITEMS, ITEMS)
 
 
 def one_score(query: Tensor, latent: Tensor, similarity: str) -> float:
@@ -87,6 +88,17 @@ def test_hide_and_top() -> None:
     assert found.scores.tolist() == [[9, 8, 7], [12, -torch.inf, -torch.inf]]
 
 
+def test_seen_items_get_something_on_top() -> None:
+    queries = torch.randn(len(HISTORIES), D)
+    latent = retriever("cosine", 0.07)
+    before, after = latent.scores(queries, HISTORIES), replace(latent, again=-2.5).scores(queries, HISTORIES)
+    for row, history in enumerate(HISTORIES):
+        for item in range(ITEMS):  # what stands in a history twice is moved once
+            assert float(after[row, item] - before[row, item]) == pytest.approx(-2.5 * (item in history), abs=1e-5)
+    both = replace(latent, prior=PRIOR, weight=3.0, again=-2.5, prior_alone=True)
+    assert torch.equal(both.scores(queries, HISTORIES), PRIOR.scores(HISTORIES, 0.0))
+
+
 @pytest.mark.parametrize("alone", [False, True])
 def test_seen_items_come_last_in_their_own_order(alone: bool) -> None:
     queries = torch.randn(len(HISTORIES), D)
@@ -99,9 +111,6 @@ def test_seen_items_come_last_in_their_own_order(alone: bool) -> None:
         expected = [item for item in others.items[row].tolist() if item != NOTHING] + behind
         assert asked.search(queries, HISTORIES, ITEMS, False).items[row].tolist() == expected
         assert asked.search(queries, HISTORIES, ITEMS, True).items[row].tolist() == others.items[row].tolist()
-
-
-PRIOR = LinearPrior.ease(Sequences.from_lists([[0, 1, 2], [1, 2, 3], [5, 6], [0, 3]]), ITEMS, 1.0, ITEMS, ITEMS)
 
 
 def test_the_hybrid_is_the_sum_of_its_parts() -> None:

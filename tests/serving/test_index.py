@@ -73,9 +73,11 @@ def test_asked_for_all_of_a_few_it_says_what_there_is(kind: Kind, url: str) -> N
     index.close()
 
 
-@pytest.mark.parametrize(("trend", "last"), [(False, False), (True, False), (True, True)])
+@pytest.mark.parametrize(
+    ("trend", "again", "last"), [(False, 0.0, False), (True, -2.0, False), (False, 1.5, False), (True, 0.0, True)]
+)
 @pytest.mark.parametrize("similarity", ["cosine", "inner", "l2"])
-def test_candidates_are_scored_as_the_exact_score_does(similarity: str, trend: bool, last: bool) -> None:
+def test_candidates_are_scored_as_the_exact_score_does(similarity: str, trend: bool, again: float, last: bool) -> None:
     pytest.importorskip("faiss", reason='FAISS: pip install "deftrec[faiss]"')
     latents = torch.from_numpy(clouds())
     rng = np.random.default_rng(1)
@@ -91,6 +93,7 @@ def test_candidates_are_scored_as_the_exact_score_does(similarity: str, trend: b
         weight=3.0,
         recency=0.5,
         trend=popular,
+        again=again,
         seen_last=last,
     )
     index = build_index("faiss", Approximate.vectors(retriever), Approximate.metric(retriever), "x", "")
@@ -136,14 +139,17 @@ def test_a_run_answers_as_without_an_index(kind: Kind, url: str, runs: Path, eng
     indexed.close()
 
 
-def test_seen_items_that_come_last_cost_no_place(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("lowered", [{"seen_last": True}, {"again": -1000.0}])
+def test_seen_items_that_come_last_cost_no_place(
+    lowered: dict[str, bool], runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An index is asked for them and for a whole list of others."""
     pytest.importorskip("faiss", reason='FAISS: pip install "deftrec[faiss]"')
     monkeypatch.setattr("deftrec.serving.engine.OVERFETCH", 1)
     engine = Engine.load(runs / "first", "faiss", "sqlite:///unused")
     recommender = engine.recommender
     assert engine.approximate is not None
-    retriever = replace(recommender.retriever, prior=None, weight=0.0, seen_last=True)
+    retriever = replace(recommender.retriever, prior=None, weight=0.0, **lowered)  # type: ignore[arg-type]
     monkeypatch.setattr(recommender, "retriever", retriever)
     monkeypatch.setattr(engine.approximate, "_retriever", retriever)
     history = np.argsort(-engine.popularity.numpy())[:6]

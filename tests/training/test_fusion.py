@@ -1,5 +1,6 @@
-"""The prior is chosen on validation, and only where it helps."""
+"""What the score is made of is chosen on validation, and only where it helps."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +13,7 @@ from deftrec.evaluation import accuracy, target_ranks
 from deftrec.progress import Silent
 from deftrec.retrieval import LinearPrior, Retriever, exact, trend_scores
 from deftrec.training import fusion
-from deftrec.training.fusion import PriorChoice, choose_prior, choose_trend
+from deftrec.training.fusion import PriorChoice, choose_again, choose_prior, choose_trend
 
 ITEMS, D = 20, 6
 OPTIONS = PriorOptions(kind="ease", regularisation=(1.0, 50.0), recency=(0.0, 1.0), weights=(3.0, 50.0), neighbours=9)
@@ -68,6 +69,22 @@ def test_the_best_setting_is_found(
         lost = values[best] - values[*best[:2], weight]
         error = float(lost.std(correction=0)) / len(cases) ** 0.5
         assert (float(lost.mean()) > error) == (weight < choice.weight) or weight > choice.weight
+
+
+def test_seen_items_are_moved_where_that_clearly_helps() -> None:
+    """Latents of a ring of items look back: at what one has just had."""
+    latents = torch.eye(ITEMS)
+    latent = Retriever(latents, "cosine", 1.0, repeats=True)
+    histories = Sequences.from_lists([[n, (n + 1) % ITEMS] for n in range(ITEMS)])
+    new = Cases(np.arange(ITEMS), histories, (np.arange(ITEMS) + 2) % ITEMS)
+    old = Cases(np.arange(ITEMS), histories, np.arange(ITEMS))
+    queries = 2 * latents + 1.5 * latents.roll(-2, 0)  # the first of the history is nearest, then what comes next
+    values = (-4.0, -1.0, 1.0)
+    lowered = choose_again(values, latent, queries, new)
+    assert (lowered.value, lowered.ndcg) == (-1.0, 1)
+    assert lowered.ndcg_without == pytest.approx(1 / math.log2(3))
+    assert choose_again(values, latent, queries, old).value == 0
+    assert choose_again((), latent, queries, new).value == 0
 
 
 def test_any_is_the_best_of_the_kinds() -> None:

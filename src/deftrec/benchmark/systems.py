@@ -172,7 +172,11 @@ class _Parts:
         info, prior = recommender.info, recommender.prior
         of_prior = 0 if prior is None else prior.weights.numel()
         parameters = {"hybrid": info.parameters + of_prior, "latent": info.parameters, "prior": of_prior}
-        chosen = {"epochs": info.epochs, "prior": info.prior and asdict(info.prior)}
+        chosen = {
+            "epochs": info.epochs,
+            "prior": info.prior and asdict(info.prior),
+            "again": info.again and asdict(info.again),
+        }
         settings = {**chosen, **recommender.config.model_dump(mode="json")}
         return tuple(
             Run(

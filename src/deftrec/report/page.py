@@ -160,5 +160,10 @@ def _run(info: RunInfo, config: Config) -> str:
             f"recency {info.prior.recency:g}; popularity {info.prior.popularity:g}, lately {info.prior.lately:g}; "
             f"validation NDCG@10 {info.prior.ndcg_without:.4f} without, {info.prior.ndcg:.4f} with it"
         )
+    if info.again is not None:
+        facts["seen items"] = (
+            f"{info.again.value:+g} on top; validation NDCG@10 {info.again.ndcg_without:.4f} without, "
+            f"{info.again.ndcg:.4f} with it"
+        )
     settings = details("All settings", f"<pre>{escape(config.model_dump_json(indent=2))}</pre>")
     return f"<div class=card>{facts_list(facts)}{settings}</div>"

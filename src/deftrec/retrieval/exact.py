@@ -16,8 +16,8 @@ Similarity: TypeAlias = Literal["cosine", "inner", "l2"]
 SCORE_BYTES = 128 << 20
 """Memory of the scores that are held at a time: users come in chunks, so it does not grow with users x items."""
 
-LAST = 10_000.0
-"""More than the scores of two items differ by: what comes last is moved down so far."""
+LAST = -10_000.0
+"""What comes after all others gets this on top: more than the scores of two items differ by."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,11 +75,11 @@ def hide(scores: Tensor, histories: Sequences) -> Tensor:
     return scores
 
 
-def last(scores: Tensor, histories: Sequences) -> Tensor:
-    """Items of a row's own history come after all others, in their own order: in `scores` itself. `[N, I]`"""
+def raised(scores: Tensor, histories: Sequences, by: float) -> Tensor:
+    """Items of a row's own history get `by` on top, once each, in `scores` itself. `[N, I]`"""
     rows = torch.from_numpy(histories.owners()).to(scores.device)
     columns = torch.from_numpy(histories.items.astype(np.int64)).to(scores.device)
-    scores[rows, columns] -= LAST
+    scores[rows, columns] = scores[rows, columns] + by
     return scores
 
 

@@ -14,7 +14,7 @@ from deftrec.diffusion import ItemScorer
 from deftrec.ensemble import Model
 from deftrec.errors import ConfigError
 from deftrec.model import ItemLatents
-from deftrec.retrieval.exact import Comparison, Found, Similarity, hide, last, row_chunks, top
+from deftrec.retrieval.exact import LAST, Comparison, Found, Similarity, hide, raised, row_chunks, top
 from deftrec.retrieval.prior import LinearPrior
 from deftrec.retrieval.text import TextMatch
 
@@ -27,8 +27,9 @@ class Retriever:
 
     score = similarity(x0_hat, z_i) / temperature + weight x (history's linear score of i) + trend_i
 
-    Where seen items are taken again (`repeats`) the prior orders the others alone (`fused`); where hardly anybody does
-    so, and they are to be recommended nevertheless, they come last (`seen_last`).
+    Where seen items are taken again (`repeats`) their latent score gets `again` on top, and the prior orders the others
+    alone (`fused`); where hardly anybody takes them again, and they are to be recommended nevertheless, they come last
+    (`seen_last`).
 
     With a text match the similarity s, a cosine, becomes (1 + s) (1 + pi match) - 1: the hybrid of DeftRec, whose
     similarity is never negative; with pi = 0 it is s again.
@@ -42,6 +43,7 @@ class Retriever:
         recency: p of the prior's (1 + age)^-p.
         trend: of each item but the last ones, which came after training (`trend_scores`); None: nothing. `[<= I]`
         repeats: the model was trained to recommend seen items too, as they are taken again.
+        again: what these get on top.
         seen_last: seen items come after all others.
         scorer: scores items itself, in place of the first term; for heads that have no latent to compare.
         match: compares what the model says of a history with each item's text; None: no words in the score.
@@ -59,6 +61,7 @@ class Retriever:
     recency: float = 0.0
     trend: Tensor | None = None
     repeats: bool = False
+    again: float = 0.0
     seen_last: bool = False
     match: TextMatch | None = None
     text_weight: float = 0.0
@@ -122,7 +125,7 @@ class Retriever:
             `[N, I]`
         """
         scores = self._sum(queries, histories, texts)
-        return last(scores, histories) if self.seen_last else scores
+        return raised(scores, histories, LAST) if self.seen_last else scores
 
     def _sum(self, queries: Tensor, histories: Sequences, texts: Tensor | None) -> Tensor:
         """All parts of the score together; see `scores`."""
@@ -132,6 +135,8 @@ class Retriever:
         if self.match is not None and texts is not None and self.text_weight:
             fits = self.match.scores(texts).to(scores.device)
             scores += (1 / self.temperature + scores) * fits * self.text_weight
+        if self.again:
+            raised(scores, histories, self.again)
         if self.prior is not None and self.weight:
             prior = self.prior.scores(histories, self.recency).to(scores.device)
             scores = fused(scores, prior, self.weight, histories if self.repeats else None)

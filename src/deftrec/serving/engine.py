@@ -214,10 +214,11 @@ class Engine(Catalogue):
         return ((None, row) for _, scores in chunks for row in scores)
 
     def _some_scores(self, asked: Asked, asks: Sequence[Ask]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Candidates and their scores `[c]` for each request: as many are fetched as it could hide."""
+        """Candidates and their scores `[c]` for each request: more are fetched by what it could hide or lower."""
         assert self.approximate is not None
-        gone, last = len(self.removed), self.recommender.retriever.seen_last
-        hidden = [gone + (len(ask.history) if ask.exclude_seen or last else 0) + len(ask.deny) for ask in asks]
+        gone, retriever = len(self.removed), self.recommender.retriever
+        lowered = retriever.seen_last or retriever.again < 0
+        hidden = [gone + (len(ask.history) if ask.exclude_seen or lowered else 0) + len(ask.deny) for ask in asks]
         counts = [OVERFETCH * ask.k + extra for ask, extra in zip(asks, hidden, strict=True)]
         for query, ask, near in zip(
             asked.queries, asks, self.approximate.candidates(asked.queries, counts), strict=True

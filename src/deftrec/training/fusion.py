@@ -77,6 +77,21 @@ class TextChoice:
     ndcg_without: float
 
 
+@dataclass(frozen=True)
+class AgainChoice:
+    """What seen items get on top where they are taken again, chosen as a prior's weight is.
+
+    Attributes:
+        value: added to their scores; 0 where nothing clearly helps.
+        ndcg: validation NDCG@10 of the whole score with it.
+        ndcg_without: the same with 0.
+    """
+
+    value: float
+    ndcg: float
+    ndcg_without: float
+
+
 def choose_text(
     weights: Sequence[float],
     retriever: Retriever,
@@ -101,6 +116,30 @@ def choose_text(
         values[weight] = accuracy(ranks, cutoffs=(10,))["ndcg@10"]
     weight = sufficient(values, size=abs)
     return TextChoice(weight, float(values[weight].mean()), float(values[0.0].mean()))
+
+
+def choose_again(
+    values: Sequence[float],
+    retriever: Retriever,
+    queries: torch.Tensor,
+    cases: Cases,
+    texts: torch.Tensor | None = None,
+) -> AgainChoice:
+    """Try on validation what seen items get on top, where they are taken again.
+
+    Args:
+        values: to try; 0 is tried anyway.
+        retriever: of the whole score otherwise.
+        queries: generated latents of `cases`. `[N, D]`
+        cases: validation cases.
+        texts: what the model says of them, encoded; None: no words in the score. `[N, E]`
+    """
+    found = {}
+    for value in sorted({0.0, *values}):
+        ranks = target_ranks(replace(retriever, again=value), queries, cases, exclude_seen=False, texts=texts)
+        found[value] = accuracy(ranks, cutoffs=(10,))["ndcg@10"]
+    value = sufficient(found, size=abs)
+    return AgainChoice(value, float(found[value].mean()), float(found[0.0].mean()))
 
 
 def sufficient(values: Mapping[W, torch.Tensor], size: Callable[[W], float]) -> W:

@@ -35,8 +35,10 @@ from deftrec.training.build import build_match, resolve
 from deftrec.training.exposure import Exposure, Rehearsal
 from deftrec.training.fusion import (
     USERS,
+    AgainChoice,
     PriorChoice,
     TextChoice,
+    choose_again,
     choose_prior,
     choose_text,
     choose_trend,
@@ -79,6 +81,7 @@ class Fitted:
         choice: settings of the prior; None where none was asked for.
         match: compares the model's words with each item's text; None where none was asked for or its weight is 0.
         text: the weight of that match; None where none was asked for.
+        again: what seen items get on top; None where they are not taken again, or not to be recommended.
         exposure: how far items that come later are raised; None where that was not asked for, or items have no words.
         fit: what the weights were fitted on.
         collaborative, joint: the stages on train, the joint one of every member; the collaborative one is None without
@@ -97,6 +100,7 @@ class Fitted:
     choice: PriorChoice | None
     match: TextMatch | None
     text: TextChoice | None
+    again: AgainChoice | None
     exposure: Exposure | None
     fit: Fit
     collaborative: Trained | None
@@ -114,6 +118,7 @@ class Settled:
 
     validation: float
     text: TextChoice | None
+    again: AgainChoice | None
     choice: PriorChoice | None
     prior: LinearPrior | None
     exposure: Exposure | None
@@ -224,6 +229,7 @@ class Pipeline:
                 choice=settled.choice,
                 match=match,
                 text=settled.text,
+                again=settled.again,
                 exposure=settled.exposure,
                 fit=fit,
                 collaborative=collaborative,
@@ -342,7 +348,7 @@ class Pipeline:
         config, cases = self.config, self.validation
         exclude_seen = not config.repeats
         catalogue = model.encode_catalogue()
-        latent = retriever = Retriever.of(model, catalogue, config)
+        retriever = Retriever.of(model, catalogue, config)
         sampling = Sampling.of(config.diffusion)
         queries = generate_queries(model, catalogue, cases.histories, sampling=sampling, seed=config.seed)
         value = mean_accuracy(target_ranks(retriever, queries, cases, exclude_seen))["ndcg@10"]
@@ -360,8 +366,13 @@ class Pipeline:
             retriever = replace(retriever, prior=prior, weight=choice.weight, recency=choice.recency)
             choice = choose_trend(options, choice, training, retriever, queries, cases, exclude_seen, texts)
             trend = trend_scores(training, self.interactions.n_items, choice.popularity, choice.lately)
-            latent = replace(latent, prior=prior, weight=choice.weight, recency=choice.recency, trend=trend)
-        return Settled(value, words, choice, prior, self._exposure(model, features, latent, queries))
+            retriever = replace(retriever, trend=trend)
+        again = None
+        if config.repeats:
+            again = choose_again(config.retrieval.again, retriever, queries, cases, texts)
+            retriever = replace(retriever, again=again.value)
+        wordless = replace(retriever, match=None, text_weight=0.0)
+        return Settled(value, words, again, choice, prior, self._exposure(model, features, wordless, queries))
 
     def _exposure(
         self, model: Model, features: ItemFeatures, retriever: Retriever, queries: torch.Tensor

@@ -110,10 +110,10 @@ class Approximate:
         histories = Sequences.from_lists([history])
         latent = Retriever(retriever.latents[chosen], retriever.similarity, retriever.temperature)
         scores = latent.scores(query[None], histories)[0].cpu()
+        seen = torch.isin(chosen, torch.from_numpy(history))
+        scores[seen] += retriever.again + (LAST if retriever.seen_last else 0)
         if prior is not None:
             scores = scores + retriever.weight * prior.scores(histories, retriever.recency)[0, chosen]
         if retriever.constant is not None:
             scores = scores + retriever.constant[chosen]
-        if retriever.seen_last:
-            scores[torch.isin(chosen, torch.from_numpy(history))] -= LAST
         return chosen, scores
