@@ -69,18 +69,21 @@ def row_chunks(rows: int, items: int, most: int | None = None) -> Iterator[slice
 
 def hide(scores: Tensor, histories: Sequences) -> Tensor:
     """Items of a row's own history are no candidates: their scores become `-inf`, in `scores` itself. `[N, I]`"""
-    rows = torch.from_numpy(histories.owners()).to(scores.device)
-    columns = torch.from_numpy(histories.items.astype(np.int64)).to(scores.device)
-    scores[rows, columns] = float("-inf")
+    scores[_own(scores, histories)] = float("-inf")
     return scores
 
 
 def raised(scores: Tensor, histories: Sequences, by: float) -> Tensor:
     """Items of a row's own history get `by` on top, once each, in `scores` itself. `[N, I]`"""
-    rows = torch.from_numpy(histories.owners()).to(scores.device)
-    columns = torch.from_numpy(histories.items.astype(np.int64)).to(scores.device)
-    scores[rows, columns] = scores[rows, columns] + by
+    own = _own(scores, histories)
+    scores[own] = scores[own] + by
     return scores
+
+
+def _own(scores: Tensor, histories: Sequences) -> tuple[Tensor, Tensor]:
+    """Rows and columns of `scores` that stand for items of the rows' own histories."""
+    rows, columns = histories.owners(), histories.items.astype(np.int64)
+    return torch.from_numpy(rows).to(scores.device), torch.from_numpy(columns).to(scores.device)
 
 
 def top(scores: Tensor, k: int) -> Found:

@@ -21,13 +21,14 @@ def resolve(config: Config, interactions: Interactions, split: Split) -> Config:
     """`config` with every `auto` resolved for the training part of `split`."""
     training = split.training("train")
     lengths, n_items = training.lengths, interactions.n_items
+    repeated = training.repeated(n_items).sum() if config.retrieval.seen == "keep" else 0
     return adapt(
         config,
         positions=int(np.maximum(lengths - 1, 0).sum()),
         interactions=len(training.items),
         users=int((lengths > 0).sum()),
         items=n_items,
-        repeated=float(training.repeated(n_items).mean()) if len(training.items) else 0.0,
+        repeated=repeated / max(1, len(training.items)),
     )
 
 

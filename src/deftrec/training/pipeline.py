@@ -172,8 +172,8 @@ class Pipeline:
         self.dtype = training_dtype(config.training.precision, device)
         if self.config.seen_last:
             progress.say(
-                "retrieval.seen is keep, but hardly anybody takes an item twice: items that a user had come last "
-                "(objective.mask_seen false learns from them all the same)"
+                "retrieval.seen is keep and objective.mask_seen true, as where hardly anybody takes an item twice: "
+                "items that a user had come last"
             )
         cases = self.split.cases("validation")
         if start is not None:
