@@ -239,6 +239,8 @@ def test_seen_items_are_learnt_where_they_are_taken_again(
         (38_000, 45_000, 7_300, 7_300, 0.5, True),  # more, but few takers an item and short histories
         (130_000, 153_000, 22_000, 12_000, 0.5, True),
         (97_000, 98_000, 943, 1_682, 0.1, False),
+        (270_000, 275_000, 2_000, 3_300, 0.1, True),  # long histories
+        (270_000, 290_000, 20_000, 3_300, 0.1, False),
         (800_000, 810_000, 6_000, 3_400, 0.1, True),
     ],
 )

@@ -176,9 +176,10 @@ def adapt(
     """Resolve every `auto` from the size of what is fitted.
 
     The steps lie between the sizes that were measured (5 k, 50 k, 100 k, 130 k and 800 k positions, 40 k of short
-    histories): small data wants many passes and half of its collaborative vectors dropped, large data few passes and
-    larger batches, very large data a feature table that learns, sparse data both where it is large or its histories
-    are short, long histories more passes and less dropout, very many of them even less.
+    histories, 270 k of long ones). Small data wants many passes and half of its collaborative vectors dropped; large
+    data few passes and larger batches; very large data, and much of long histories, a wider model whose features learn;
+    sparse data such features and half of the vectors dropped, where it is large or its histories are short; long
+    histories more passes and less dropout, very many of them even less.
 
     Args:
         positions: (history, next item) pairs of train.
@@ -189,10 +190,11 @@ def adapt(
     small, middle = positions < 20_000, positions < 90_000
     large_graph = interactions >= 300_000
     mean_length = positions / max(1, users)
-    long, wide, huge = mean_length >= 80, positions >= 500_000, positions >= 2_000_000
+    long, large, huge = mean_length >= 80, positions >= 500_000, positions >= 2_000_000
+    wide = large or (long and positions >= 200_000)
     epochs = 40 if small else 20 if middle else 6 if huge else 12
     if long and not huge:
-        epochs = max(epochs, 16 if wide else 20)
+        epochs = max(epochs, 16 if large else 20)
     # Few takers an item; middling data with long histories were better off as the dense ones are.
     sparse = interactions / max(1, items) < 40 and (mean_length < 20 or not middle)
     # What a seed does to a small model is worth more than what most settings do; averaging takes it out.
