@@ -21,7 +21,7 @@ def resolve(config: Config, interactions: Interactions, split: Split) -> Config:
     """`config` with every `auto` resolved for the training part of `split`."""
     training = split.training("train")
     lengths, n_items = training.lengths, interactions.n_items
-    repeated = training.repeated(n_items).sum() if config.retrieval.seen == "keep" else 0
+    repeated = int(training.repeated(n_items).sum()) if config.retrieval.seen == "keep" else 0
     return adapt(
         config,
         positions=int(np.maximum(lengths - 1, 0).sum()),
