@@ -15,10 +15,10 @@ from deftrec.errors import ConfigError
 M = TypeVar("M", bound=BaseModel)
 
 ABLATIONS = "ablations.yaml"
+"""Beside the recipes, and none of them: the variants of `deftrec ablate`."""
 
 REPEATED = 0.001
 """Of a smaller share of interactions that repeat one of their user's, a model learns nothing worth knowing."""
-"""Beside the recipes, and none of them: the variants of `deftrec ablate`."""
 
 
 class _Loader(yaml.SafeLoader):

@@ -63,13 +63,14 @@ class Recommender:
         prior, choice, text, exposure = run.prior, run.info.prior, run.info.text, run.info.exposure
         new = self.interactions.n_items > run.interactions.n_items
         self.prior = prior.with_items(self.catalogue.latents) if prior is not None and new else prior
+        latent = Retriever.of(self.model, self.catalogue, self.config)
         self.retriever = replace(
-            Retriever.of(self.model, self.catalogue, self.config),
+            latent,
             prior=self.prior,
             weight=choice.weight if choice and prior else 0.0,
             recency=choice.recency if choice else 0.0,
             trend=run.trend,
-            again=run.info.again.value if run.info.again else 0.0,
+            again=run.info.again.value if run.info.again else latent.again,
             match=known.match,
             text_weight=text.weight if text and run.match else 0.0,
             removed=known.removed,

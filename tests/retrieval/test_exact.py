@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from deftrec.data import NOTHING, Sequences
-from deftrec.retrieval import LinearPrior, Retriever, exact, hide, row_chunks, top
+from deftrec.retrieval import LAST, LinearPrior, Retriever, exact, hide, row_chunks, top
 from deftrec.retrieval.exact import Comparison, Similarity
 
 SIMILARITIES = get_args(Similarity)
@@ -95,8 +95,8 @@ def test_seen_items_get_something_on_top() -> None:
     for row, history in enumerate(HISTORIES):
         for item in range(ITEMS):  # what stands in a history twice is moved once
             assert float(after[row, item] - before[row, item]) == pytest.approx(-2.5 * (item in history), abs=1e-5)
-    both = replace(latent, prior=PRIOR, weight=3.0, again=-2.5, prior_alone=True)
-    assert torch.equal(both.scores(queries, HISTORIES), PRIOR.scores(HISTORIES, 0.0))
+    both = replace(latent, prior=PRIOR, weight=3.0, again=-2.5, repeats=True)
+    assert torch.equal(both.part("prior").scores(queries, HISTORIES), PRIOR.scores(HISTORIES, 0.0))
 
 
 @pytest.mark.parametrize("alone", [False, True])
@@ -104,7 +104,7 @@ def test_seen_items_come_last_in_their_own_order(alone: bool) -> None:
     queries = torch.randn(len(HISTORIES), D)
     dense = LinearPrior(torch.arange(ITEMS).repeat(ITEMS, 1), torch.rand(ITEMS, ITEMS))  # no ties
     both = replace(retriever("cosine", 0.07), prior=dense, weight=3.0, prior_alone=alone)
-    asked = replace(both, seen_last=True)
+    asked = replace(both, again=LAST)
     others, everything = both.search(queries, HISTORIES, ITEMS, True), both.search(queries, HISTORIES, ITEMS, False)
     for row, history in enumerate(HISTORIES):
         behind = [item for item in everything.items[row].tolist() if item in history]

@@ -12,7 +12,7 @@ import torch
 
 from deftrec.data import Sequences
 from deftrec.errors import ConfigError
-from deftrec.retrieval import LinearPrior, OverlapMatch, Retriever
+from deftrec.retrieval import LAST, LinearPrior, OverlapMatch, Retriever
 from deftrec.serving.engine import Ask, Engine
 from deftrec.serving.index import Approximate, Index, Kind, Metric, build_index, choice, faiss_index
 from deftrec.serving.index.faiss_index import IvfPqIndex
@@ -73,11 +73,9 @@ def test_asked_for_all_of_a_few_it_says_what_there_is(kind: Kind, url: str) -> N
     index.close()
 
 
-@pytest.mark.parametrize(
-    ("trend", "again", "last"), [(False, 0.0, False), (True, -2.0, False), (False, 1.5, False), (True, 0.0, True)]
-)
+@pytest.mark.parametrize(("trend", "again"), [(False, 0.0), (True, 0.0), (True, -2.0), (False, 1.5), (True, LAST)])
 @pytest.mark.parametrize("similarity", ["cosine", "inner", "l2"])
-def test_candidates_are_scored_as_the_exact_score_does(similarity: str, trend: bool, again: float, last: bool) -> None:
+def test_candidates_are_scored_as_the_exact_score_does(similarity: str, trend: bool, again: float) -> None:
     pytest.importorskip("faiss", reason='FAISS: pip install "deftrec[faiss]"')
     latents = torch.from_numpy(clouds())
     rng = np.random.default_rng(1)
@@ -94,7 +92,6 @@ def test_candidates_are_scored_as_the_exact_score_does(similarity: str, trend: b
         recency=0.5,
         trend=popular,
         again=again,
-        seen_last=last,
     )
     index = build_index("faiss", Approximate.vectors(retriever), Approximate.metric(retriever), "x", "")
     assert index is not None
@@ -139,17 +136,15 @@ def test_a_run_answers_as_without_an_index(kind: Kind, url: str, runs: Path, eng
     indexed.close()
 
 
-@pytest.mark.parametrize("lowered", [{"seen_last": True}, {"again": -1000.0}])
-def test_seen_items_that_come_last_cost_no_place(
-    lowered: dict[str, bool], runs: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("again", [LAST, -1000.0])
+def test_seen_items_that_come_last_cost_no_place(again: float, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An index is asked for them and for a whole list of others."""
     pytest.importorskip("faiss", reason='FAISS: pip install "deftrec[faiss]"')
     monkeypatch.setattr("deftrec.serving.engine.OVERFETCH", 1)
     engine = Engine.load(runs / "first", "faiss", "sqlite:///unused")
     recommender = engine.recommender
     assert engine.approximate is not None
-    retriever = replace(recommender.retriever, prior=None, weight=0.0, **lowered)  # type: ignore[arg-type]
+    retriever = replace(recommender.retriever, prior=None, weight=0.0, again=again)
     monkeypatch.setattr(recommender, "retriever", retriever)
     monkeypatch.setattr(engine.approximate, "_retriever", retriever)
     history = np.argsort(-engine.popularity.numpy())[:6]

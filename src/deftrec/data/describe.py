@@ -109,6 +109,7 @@ def describe(interactions: Interactions) -> Description:
     """Count what is worth knowing of a data set. Deterministic; a minute for 30 million interactions."""
     sequences, catalogue, meta = interactions.sequences, interactions.catalogue, interactions.meta
     lengths = sequences.lengths
+    repeated = sequences.repeated(interactions.n_items)
     popularity = np.sort(sequences.counts(interactions.n_items))[::-1]
     quantiles = np.quantile(lengths, list(QUANTILES.values()))
     return Description(
@@ -127,24 +128,23 @@ def describe(interactions: Interactions) -> Description:
             float(part.sum() / popularity.sum())
             for part in np.array_split(popularity, min(TAIL_STEPS, len(popularity)))
         ),
-        repeated=float(sequences.repeated(interactions.n_items).mean()),
+        repeated=float(repeated.mean()),
         equal_times=_equal_times(interactions),
         clones=_clones(interactions),
         untitled=int((catalogue["title"] == "").sum()),
         uncategorised=int((catalogue["category"] == "").sum()),
         duplicates_dropped=meta.counts.get("duplicates", 0),
-        splits=tuple(_describe_split(interactions, name) for name in ("leave-one-out", "temporal")),
+        splits=tuple(_describe_split(interactions, name, repeated) for name in ("leave-one-out", "temporal")),
     )
 
 
-def _describe_split(interactions: Interactions, name: SplitName) -> SplitDescription:
+def _describe_split(interactions: Interactions, name: SplitName, seen: np.ndarray) -> SplitDescription:
     try:
         split = leave_one_out(interactions) if name == "leave-one-out" else temporal(interactions)
     except DataError as error:
         return SplitDescription(name=name, impossible=str(error))
     train = _taken(split.training("train").items, interactions.n_items)
     refit = _taken(split.training("train+validation").items, interactions.n_items)
-    seen = interactions.sequences.repeated(interactions.n_items)
     validation, test = _target_entries(split, split.validation), _target_entries(split, split.test)
     items = interactions.sequences.items
     return SplitDescription(

@@ -1,6 +1,6 @@
 """Score the catalogue: exact, with a collaborative prior, and with what the model says."""
 
-from deftrec.retrieval.exact import Found, hide, row_chunks, top
+from deftrec.retrieval.exact import LAST, Found, hide, raised, row_chunks, top
 from deftrec.retrieval.prior import LinearPrior
 from deftrec.retrieval.queries import fast_queries, generate_queries, generate_texts
 from deftrec.retrieval.retriever import Retriever, ScorePart, fused
@@ -8,6 +8,7 @@ from deftrec.retrieval.text import OverlapMatch, SentenceMatch, TextMatch
 from deftrec.retrieval.trend import trend_scores
 
 __all__ = [
+    "LAST",
     "Found",
     "LinearPrior",
     "OverlapMatch",
@@ -20,6 +21,7 @@ __all__ = [
     "generate_queries",
     "generate_texts",
     "hide",
+    "raised",
     "row_chunks",
     "top",
     "trend_scores",

@@ -27,9 +27,7 @@ class Retriever:
 
     score = similarity(x0_hat, z_i) / temperature + weight x (history's linear score of i) + trend_i
 
-    Where seen items are taken again (`repeats`) their latent score gets `again` on top, and the prior orders the others
-    alone (`fused`); where hardly anybody takes them again, and they are to be recommended nevertheless, they come last
-    (`seen_last`).
+    Seen items get `again` on top. Where they are taken again (`repeats`) the prior orders the others alone (`fused`).
 
     With a text match the similarity s, a cosine, becomes (1 + s) (1 + pi match) - 1: the hybrid of DeftRec, whose
     similarity is never negative; with pi = 0 it is s again.
@@ -43,8 +41,7 @@ class Retriever:
         recency: p of the prior's (1 + age)^-p.
         trend: of each item but the last ones, which came after training (`trend_scores`); None: nothing. `[<= I]`
         repeats: the model was trained to recommend seen items too, as they are taken again.
-        again: what these get on top.
-        seen_last: seen items come after all others.
+        again: what seen items get on top; `LAST` puts them after all others.
         scorer: scores items itself, in place of the first term; for heads that have no latent to compare.
         match: compares what the model says of a history with each item's text; None: no words in the score.
         text_weight: pi.
@@ -62,7 +59,6 @@ class Retriever:
     trend: Tensor | None = None
     repeats: bool = False
     again: float = 0.0
-    seen_last: bool = False
     match: TextMatch | None = None
     text_weight: float = 0.0
     removed: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
@@ -78,7 +74,7 @@ class Retriever:
             config.retrieval.similarity,
             config.objective.temperature,
             repeats=config.repeats,
-            seen_last=config.seen_last,
+            again=LAST if config.seen_last else 0.0,
             scorer=model.scorer,
         )
 
@@ -94,7 +90,8 @@ class Retriever:
             return replace(self, prior=None, weight=0.0, trend=None, text_weight=0.0)
         if self.prior is None:
             raise ConfigError("this run has no collaborative prior: validation chose none, or none was asked for")
-        return replace(self, prior_alone=True)
+        # What validation chose to put on top is of the whole score's scale.
+        return replace(self, prior_alone=True, again=0.0 if self.repeats else self.again)
 
     @cached_property
     def comparison(self) -> Comparison:
@@ -125,7 +122,7 @@ class Retriever:
             `[N, I]`
         """
         scores = self._sum(queries, histories, texts)
-        return raised(scores, histories, LAST) if self.seen_last else scores
+        return raised(scores, histories, self.again) if self.again else scores
 
     def _sum(self, queries: Tensor, histories: Sequences, texts: Tensor | None) -> Tensor:
         """All parts of the score together; see `scores`."""
@@ -135,8 +132,6 @@ class Retriever:
         if self.match is not None and texts is not None and self.text_weight:
             fits = self.match.scores(texts).to(scores.device)
             scores += (1 / self.temperature + scores) * fits * self.text_weight
-        if self.again:
-            raised(scores, histories, self.again)
         if self.prior is not None and self.weight:
             prior = self.prior.scores(histories, self.recency).to(scores.device)
             scores = fused(scores, prior, self.weight, histories if self.repeats else None)

@@ -216,8 +216,7 @@ class Engine(Catalogue):
     def _some_scores(self, asked: Asked, asks: Sequence[Ask]) -> Iterator[tuple[Tensor, Tensor]]:
         """Candidates and their scores `[c]` for each request: more are fetched by what it could hide or lower."""
         assert self.approximate is not None
-        gone, retriever = len(self.removed), self.recommender.retriever
-        lowered = retriever.seen_last or retriever.again < 0
+        gone, lowered = len(self.removed), self.recommender.retriever.again < 0
         hidden = [gone + (len(ask.history) if ask.exclude_seen or lowered else 0) + len(ask.deny) for ask in asks]
         counts = [OVERFETCH * ask.k + extra for ask, extra in zip(asks, hidden, strict=True)]
         for query, ask, near in zip(

@@ -12,7 +12,7 @@ from deftrec.data import Cases
 from deftrec.data import Sequences as Histories
 from deftrec.evaluation import TargetRanks, accuracy, ranks_from_scores, target_ranks
 from deftrec.progress import Progress
-from deftrec.retrieval import LinearPrior, Retriever, fused, hide, row_chunks, trend_scores
+from deftrec.retrieval import LinearPrior, Retriever, fused, hide, raised, row_chunks, trend_scores
 
 USERS = 10_000
 """Validation users that are asked; each of them is scored once for every setting."""
@@ -129,15 +129,20 @@ def choose_again(
 
     Args:
         values: to try; 0 is tried anyway.
-        retriever: of the whole score otherwise.
+        retriever: of the whole score, with nothing on top yet.
         queries: generated latents of `cases`. `[N, D]`
         cases: validation cases.
         texts: what the model says of them, encoded; None: no words in the score. `[N, E]`
     """
-    found = {}
-    for value in sorted({0.0, *values}):
-        ranks = target_ranks(replace(retriever, again=value), queries, cases, exclude_seen=False, texts=texts)
-        found[value] = accuracy(ranks, cutoffs=(10,))["ndcg@10"]
+    targets = torch.from_numpy(cases.targets).to(queries.device)
+    parts: dict[float, list[TargetRanks]] = {value: [] for value in sorted({0.0, *values})}
+    for rows, scores in retriever.chunks(queries, cases.histories, False, texts):
+        histories = cases.histories.select(range(rows.start, rows.stop))
+        for value, ranks in parts.items():
+            ranks.append(ranks_from_scores(raised(scores.clone(), histories, value), targets[rows]))
+    found = {
+        value: accuracy(TargetRanks.concatenate(ranks), cutoffs=(10,))["ndcg@10"] for value, ranks in parts.items()
+    }
     value = sufficient(found, size=abs)
     return AgainChoice(value, float(found[value].mean()), float(found[0.0].mean()))
 

@@ -19,7 +19,6 @@ from torch.nn.functional import normalize, pad
 from deftrec.data import Sequences
 from deftrec.errors import ConfigError
 from deftrec.retrieval import Retriever
-from deftrec.retrieval.exact import LAST
 from deftrec.serving.index.base import Index, Metric
 
 OVERFETCH = 4
@@ -110,10 +109,9 @@ class Approximate:
         histories = Sequences.from_lists([history])
         latent = Retriever(retriever.latents[chosen], retriever.similarity, retriever.temperature)
         scores = latent.scores(query[None], histories)[0].cpu()
-        seen = torch.isin(chosen, torch.from_numpy(history))
-        scores[seen] += retriever.again + (LAST if retriever.seen_last else 0)
         if prior is not None:
             scores = scores + retriever.weight * prior.scores(histories, retriever.recency)[0, chosen]
         if retriever.constant is not None:
             scores = scores + retriever.constant[chosen]
+        scores[torch.isin(chosen, torch.from_numpy(history))] += retriever.again
         return chosen, scores
