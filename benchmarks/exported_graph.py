@@ -27,8 +27,8 @@ from torch import Tensor, nn
 
 from deftrec import Recommender
 from deftrec.ensemble import Ensemble
-from deftrec.fast import reader_of
-from deftrec.fast.reader import Reader
+from deftrec.inference import reader_of
+from deftrec.inference.reader import Reader
 from deftrec.hardware import inference_dtype
 from deftrec.language import PretrainedLanguageModel
 

@@ -17,11 +17,11 @@ import torch
 
 from deftrec.data import Sequences
 from deftrec.diffusion import Sampling
-from deftrec.fast import FastModel, Reading
+from deftrec.inference import FastModel, Reading
 from deftrec.hardware import default_device, inference_dtype
 from deftrec.recipe import adapt, load_recipe
 from deftrec.retrieval import fast_queries, generate_queries
-from deftrec.speed.machine import seconds
+from studies.speed.machine import seconds
 from deftrec.tokenizer import ItemFeatures
 from deftrec.training.build import build_member
 

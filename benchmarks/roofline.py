@@ -27,13 +27,13 @@ from deftrec.data import Sequences
 from deftrec.data.sequences import NOTHING
 from deftrec.diffusion import Sampling
 from deftrec.doctor import examine, subject_of
-from deftrec.fast.reader import Reader
+from deftrec.inference.reader import Reader
 from deftrec.hardware import inference_dtype
-from deftrec.operations import counting
+from deftrec.flops import counting
 from deftrec.retrieval import top
 from deftrec.retrieval.queries import batches
-from deftrec.speed import Rates, measure_rates
-from deftrec.speed.machine import seconds
+from studies.speed import Rates, measure_rates
+from studies.speed.machine import seconds
 
 K = 10
 MOVES_NOTHING = {

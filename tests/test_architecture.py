@@ -23,7 +23,7 @@ ORDER = [
     "retrieval",
     *("evaluation", "wording"),
     "training",
-    *("run", "later", "explanation", "fitting", "measuring", "recommendation", "recommender", "returning", "plane"),
+    *("run", "incremental", "explanation", "fitting", "measuring", "recommendation", "recommender", "returning", "plane"),
     "bulk",
     "doctor",
     "serving",

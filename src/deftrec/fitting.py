@@ -10,12 +10,12 @@ import torch
 from deftrec.config import Config
 from deftrec.data import Interactions
 from deftrec.errors import ConfigError
-from deftrec.later import start_of
+from deftrec.incremental import start_of
 from deftrec.progress import Progress, Silent
 from deftrec.run import Request, Run, RunInfo, save_run, training_in
 from deftrec.training.log import TrainingLog
 from deftrec.training.pipeline import Fitted, Pipeline
-from deftrec.training.team import Team
+from deftrec.training.distributed import Team
 
 
 def fit_run(

@@ -17,12 +17,12 @@ from deftrec.diffusion import Sampling
 from deftrec.errors import ConfigError, DataError
 from deftrec.evaluation import Result, Seen, ranking_frame
 from deftrec.explanation import Asked, reasons
-from deftrec.fast import FastModel
+from deftrec.inference import FastModel
 from deftrec.fitting import fit_run
 from deftrec.hardware import Precision, Runtime, default_device, inference_dtype
 from deftrec.language import Layout, TextEngine
-from deftrec.later import Capabilities, Overlay, merge, read_overlay, write_overlay
-from deftrec.measuring import AskedCases
+from deftrec.incremental import Capabilities, Overlay, merge, read_overlay, write_overlay
+from deftrec.evaluation_cases import AskedCases
 from deftrec.progress import Progress
 from deftrec.recommendation import Explanation, Mover, Recommendation, Source
 from deftrec.retrieval import Found, Retriever, ScorePart, fast_queries, generate_queries, generate_texts, top

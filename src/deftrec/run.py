@@ -10,7 +10,7 @@ text.safetensors     sentence vectors of the items, if the model's words are com
 data/                the interactions, in the canonical form
 logs/                JSON lines and TensorBoard events
 work/                checkpoints, while training goes on
-overlay.safetensors  what came after training (`deftrec.later`); everything else stays as it is
+overlay.safetensors  what came after training (`deftrec.incremental`); everything else stays as it is
 """
 
 import hashlib
@@ -43,10 +43,10 @@ from deftrec.retrieval import LinearPrior, SentenceMatch, TextMatch, trend_score
 from deftrec.tokenizer import ItemFeatures, Scaling
 from deftrec.training.build import build_match, build_model
 from deftrec.training.checkpoint import load_tensors, save_tensors
-from deftrec.training.exposure import Exposure
-from deftrec.training.fusion import AgainChoice, PriorChoice, TextChoice
+from deftrec.retrieval.terms.cold_start_bonus import Exposure
+from deftrec.retrieval.choose import AgainChoice, PriorChoice, TextChoice
 from deftrec.training.pipeline import Fitted
-from deftrec.training.start import Provenance
+from deftrec.incremental.warm_start import Provenance
 
 M = TypeVar("M", bound=BaseModel)
 

@@ -16,7 +16,7 @@ from deftrec.report.benchmark import write_benchmark
 from deftrec.report.benchmark.plots import cost, slices
 from deftrec.report.benchmark.write import differences
 from deftrec.report.theme import ROLES, stand_in
-from deftrec.wording import count
+from deftrec.formatting import count
 
 HOSTILE = "<i>mine</i> | $x$"
 

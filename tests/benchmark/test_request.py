@@ -9,7 +9,7 @@ from deftrec.benchmark import Failure, Request, all_systems, choose_models, run_
 from deftrec.benchmark.verdict import by_reason, failures_line, how_measured, p_value, verdict
 from deftrec.data import Interactions
 from deftrec.errors import ConfigError
-from deftrec.evaluation.peers import PEERS
+from deftrec.benchmark.peers import PEERS
 
 
 def test_an_unknown_model_names_the_nearest() -> None:

@@ -15,7 +15,7 @@ from deftrec.config import TrainingOptions
 from deftrec.data import Fit, Interactions, make_split
 from deftrec.errors import ConfigError, DeftRecError
 from deftrec.evaluation import Seen
-from deftrec.evaluation.peers import PeerRun
+from deftrec.benchmark.peers import PeerRun
 from deftrec.progress import Silent
 from deftrec.run import RunInfo
 from toy import ring, tiny_config

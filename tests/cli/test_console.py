@@ -10,7 +10,7 @@ from deftrec.cli import console
 from deftrec.cli.console import Bars, Lines, figures, listening, working
 from deftrec.cli.tables import metrics_table
 from deftrec.evaluation import Result
-from deftrec.wording import COLUMNS
+from deftrec.formatting import COLUMNS
 
 
 def test_figures_name_what_matters() -> None:

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from deftrec.collaborative import LightGCN, Triples, draw_triples
 from deftrec.collaborative.lightgcn import _SymmetricProduct, normalised_adjacency
 from deftrec.data import Sequences
-from deftrec.sparse import csr_matrix, distinct_pairs
+from deftrec.data.sparse import csr_matrix, distinct_pairs
 
 SEQUENCES = Sequences.from_lists([[0, 1, 2, 1], [2, 3], [], [4], [0, 4, 3]])
 ITEMS = 6  # nobody took item 5, and user 2 took nothing

@@ -19,7 +19,7 @@ from deftrec.evaluation import Result
 from deftrec.report import pick_examples, write_report
 from deftrec.report.plots import Plane, bars, curve
 from deftrec.report.theme import ROLES, fill_in, stand_in
-from deftrec.wording import duration, groups, meaning, metric_name, peer_said
+from deftrec.formatting import duration, groups, meaning, metric_name, peer_said
 from toy import ring, tiny_config
 
 TITLE = "<script>alert({0})</script> & \"{0}\" | $x_{0}$ <img src='https://example.org/{0}.png'>"

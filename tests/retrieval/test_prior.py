@@ -159,7 +159,7 @@ def test_the_graphs_filter_is_a_step_there_and_back(most: int) -> None:
 
 
 def test_later_items_borrow_the_score_of_their_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("deftrec.retrieval.prior.LENDERS", 2)
+    monkeypatch.setattr("deftrec.retrieval.linear.LENDERS", 2)
     sequences = Sequences.from_lists([[0, 1], [0, 1, 2], [2, 3], [3, 0], [1, 3]])
     prior = LinearPrior.ease(sequences, 5, 1.0, 4, 5)  # nobody took item 4, so nothing is lent by it
     angles = torch.tensor([0.0, 0.5, 1.0, 1.5, 0.26, 0.25, 1.4])

@@ -15,9 +15,9 @@ from answering import Opened
 from fastapi.testclient import TestClient
 
 from deftrec import Recommender
-from deftrec.later import changes
-from deftrec.later.changes import add_items
-from deftrec.later.overlay import FILE
+from deftrec.incremental import changes
+from deftrec.incremental.changes import add_items
+from deftrec.incremental.overlay import FILE
 from deftrec.serving.engine import Ask, Engine
 from deftrec.serving.index import Index
 from deftrec.serving.index.faiss_index import FaissIndex

@@ -28,7 +28,7 @@ from deftrec.progress import Silent
 from deftrec.training.log import TrainingLog
 from deftrec.training.loop import Plan, Stage, train
 from deftrec.training.sharding import filled, skeleton
-from deftrec.training.team import ALONE, Team
+from deftrec.training.distributed import ALONE, Team
 from torch.distributed.tensor import DTensor
 
 folder = Path(sys.argv[1])

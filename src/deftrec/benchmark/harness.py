@@ -13,11 +13,11 @@ from deftrec.benchmark.tables import DEFTREC, Data, Failure, Table, table_file
 from deftrec.benchmark.work import Run, Work
 from deftrec.data import Interactions, Split, make_split
 from deftrec.errors import ConfigError, DataError, DeftRecError, in_a_line
-from deftrec.evaluation.peers import DEPTH
+from deftrec.benchmark.peers import DEPTH
 from deftrec.files import write_text
 from deftrec.progress import Labelled, Progress, Silent
 from deftrec.run import git_revision
-from deftrec.wording import duration
+from deftrec.formatting import duration
 
 
 def run_benchmark(

@@ -25,7 +25,7 @@ from deftrec.evaluation import (
     read_rankings,
 )
 from deftrec.evaluation.metrics import MISSED
-from deftrec.evaluation.peers import DEPTH
+from deftrec.benchmark.peers import DEPTH
 from deftrec.progress import Progress
 
 COMPARED = ("ndcg@10", "hr@10")

@@ -14,7 +14,7 @@ from deftrec.config import Config, TrainingOptions
 from deftrec.data import Cases, Fit, Interactions, Split
 from deftrec.errors import ConfigError
 from deftrec.evaluation import Seen, ranking_frame, write_rankings
-from deftrec.evaluation.peers import DEPTH, PEERS, run_peer
+from deftrec.benchmark.peers import DEPTH, PEERS, run_peer
 from deftrec.hardware import default_device
 from deftrec.progress import Progress
 from deftrec.recommender import Recommender
@@ -22,7 +22,7 @@ from deftrec.retrieval import Found, Retriever, ScorePart
 from deftrec.run import RunInfo, git_revision
 from deftrec.training.log import TrainingLog
 from deftrec.training.pipeline import Pipeline
-from deftrec.wording import peer_said
+from deftrec.formatting import peer_said
 
 LIGHTGCN = "lightgcn"
 DETERMINISTIC = "classic"
@@ -79,7 +79,7 @@ class PeerSystem(System):
     """Another recommender, in its own process and environment.
 
     Args:
-        name: out of `deftrec.evaluation.peers.PEERS`.
+        name: out of `deftrec.benchmark.peers.PEERS`.
     """
 
     def __init__(self, name: str) -> None:

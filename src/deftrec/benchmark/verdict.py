@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from deftrec.benchmark.tables import DEFTREC, Comparison, Failure, Summary, Table
-from deftrec.wording import duration, rules_of
+from deftrec.formatting import duration, rules_of
 
 CLEAR = 0.05
 """A difference with a larger p-value is not called one."""

@@ -8,7 +8,7 @@ from deftrec.errors import DeftRecError
 from deftrec.evaluation import Seen, write_rankings
 from deftrec.files import write_text
 from deftrec.hardware import Precision, Runtime
-from deftrec.later.overlay import FILE as OVERLAY
+from deftrec.incremental.overlay import FILE as OVERLAY
 from deftrec.recommender import Recommender
 from deftrec.run import read_model, run_digest
 

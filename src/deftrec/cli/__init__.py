@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from deftrec.cli.ablate import ablate
+from studies.ablation.cli import ablate
 from deftrec.cli.all_options import all_options
 from deftrec.cli.api_key import api_key
 from deftrec.cli.benchmark import app as benchmark_app
@@ -23,9 +23,9 @@ from deftrec.cli.items import app as items_app
 from deftrec.cli.recommend import recommend
 from deftrec.cli.serve import serve
 from deftrec.cli.similar import similar
-from deftrec.cli.speed import speed
+from studies.speed.cli import speed
 from deftrec.cli.train import train
-from deftrec.cli.unseen import unseen
+from studies.cold_start.cli import unseen
 from deftrec.cli.update import update
 from deftrec.errors import DeftRecError
 

@@ -15,7 +15,7 @@ from deftrec.cli.measure import measure, read_results, report_if_possible
 from deftrec.cli.options import Overrides, Recipe
 from deftrec.cli.tables import metrics_table
 from deftrec.errors import DeftRecError
-from deftrec.wording import peer_said
+from deftrec.formatting import peer_said
 
 if TYPE_CHECKING:
     from deftrec.config import Config
@@ -109,7 +109,7 @@ def _measured(recommender: "Recommender", out: Path, progress: Listener) -> list
     missing = [name for name in PEERS if not (out / "peers" / name / "result.json").is_file()]
     if missing:
         from deftrec.data import make_split
-        from deftrec.evaluation.peers import run_peers
+        from deftrec.benchmark.peers import run_peers
 
         split = make_split(recommender.fitted_on, recommender.config.data.split)
         run_peers(

@@ -34,7 +34,7 @@ def add(
     with listening() as progress:
         with working(progress, f"reading {items}"):
             from deftrec.data.sources.tabular import Columns, read_items
-            from deftrec.later.changes import add_items
+            from deftrec.incremental.changes import add_items
 
             columns = Columns(item=item, title=title, category=category, text=text)
             found = read_items(items, columns, option="--item")
@@ -64,7 +64,7 @@ def remove(
     """
     with listening() as progress, working(progress, f"reading {items}"):
         from deftrec.data.sources.tabular import SUFFIXES, Columns, read_items
-        from deftrec.later.changes import remove_items
+        from deftrec.incremental.changes import remove_items
 
         path = Path(items)
         if path.is_file():

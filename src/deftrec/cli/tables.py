@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from deftrec.wording import COLUMNS, WITH_INTERVAL, meaning, metric_name, with_interval
+from deftrec.formatting import COLUMNS, WITH_INTERVAL, meaning, metric_name, with_interval
 
 if TYPE_CHECKING:
     from deftrec.benchmark import Table as BenchmarkTable
@@ -24,7 +24,7 @@ def metrics_table(results: Sequence["Result"], width: int = ROOM) -> RenderableT
     """One row a system, for results of one protocol; what the numbers mean stands above them.
 
     Args:
-        results: of one group of `deftrec.wording.groups`.
+        results: of one group of `deftrec.formatting.groups`.
         width: of the terminal; a narrow one gets the first columns whole rather than all of them cut.
     """
     keys = COLUMNS if width >= ROOM else COLUMNS[:3]

@@ -48,7 +48,7 @@ def train(
                 from deftrec.data import Interactions
                 from deftrec.hardware import default_device
                 from deftrec.recommender import Recommender
-                from deftrec.training.team import Team
+                from deftrec.training.distributed import Team
 
                 interactions = Interactions.load(data)
             before = None if start is None else load_recommender(start, progress)

@@ -27,7 +27,7 @@ def update(
     """
     with listening() as progress, working(progress, f"reading {events}"):
         from deftrec.data.sources.tabular import Columns, read_events
-        from deftrec.later.changes import add_events
+        from deftrec.incremental.changes import add_events
 
         found, place = read_events(events, Columns(user=user, item=item, time=time))
         done = add_events(run, found, source=place.file, describe=place.describe)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from deftrec.data import Sequences
-from deftrec.sparse import csr_matrix, distinct_pairs
+from deftrec.data.sparse import csr_matrix, distinct_pairs
 
 DOUBT = 4.0
 """Users whose word weighs as much as knowing nothing: an item that n of them took gets n / (n + DOUBT) of a vector."""

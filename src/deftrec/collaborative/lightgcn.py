@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deftrec.data import Sequences
-from deftrec.sparse import csr_matrix, distinct_pairs
+from deftrec.data.sparse import csr_matrix, distinct_pairs
 
 
 @dataclass(frozen=True, eq=False)

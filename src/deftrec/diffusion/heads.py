@@ -3,7 +3,7 @@
 from deftrec.diffusion.base import Head
 from deftrec.diffusion.direct import DirectHead
 from deftrec.diffusion.head import DiffusionHead
-from deftrec.diffusion.semantic import SemanticIdHead
+from studies.semantic_ids.head import SemanticIdHead
 
 HEADS: dict[str, type[Head]] = {
     "diffusion": DiffusionHead,

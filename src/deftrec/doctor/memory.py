@@ -47,7 +47,7 @@ def serving_memory(skeleton: Skeleton, subject: Subject) -> dict[str, int]:
         "scores of one user": 4 * subject.items,
     }
     users = skeleton.model.user_tokenizer
-    if users is not None:  # as `deftrec.fast` keeps them
+    if users is not None:  # as `deftrec.inference` keeps them
         numbers = len(users.encoders) * (skeleton.model.language.width + config.tokenizer.hidden)
         parts["projections for folded users"] = 4 * members * subject.items * numbers
     prior = config.retrieval.prior

@@ -5,7 +5,7 @@ import torch
 from deftrec.diffusion import Sampling
 from deftrec.doctor.skeleton import META, Skeleton, one_layout
 from deftrec.doctor.subject import Subject
-from deftrec.operations import counting
+from deftrec.flops import counting
 
 
 def work_per_user(skeleton: Skeleton, subject: Subject) -> dict[str, int]:

@@ -19,7 +19,7 @@ from deftrec.evaluation.metrics import (
 )
 from deftrec.evaluation.protocol import Result, Seen, evaluate
 from deftrec.evaluation.rankings import Rankings, ranking_frame, read_rankings, write_rankings
-from deftrec.evaluation.targets import rank_targets, target_ranks
+from deftrec.retrieval.ranks import rank_targets, target_ranks
 
 __all__ = [
     "CUTOFFS",

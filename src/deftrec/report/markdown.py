@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from deftrec.evaluation import Result
 from deftrec.report.examples import Example
 from deftrec.run import RunInfo
-from deftrec.wording import COLUMNS, duration, groups, meaning, metric_name, with_interval
+from deftrec.formatting import COLUMNS, duration, groups, meaning, metric_name, with_interval
 
 SHOWN = 5
 _SPECIAL = str.maketrans({character: "\\" + character for character in "\\`*_[]<>#|~"})

@@ -10,7 +10,7 @@ from deftrec.report.examples import Example
 from deftrec.report.html import details, document, facts_list, grid, header, note, section
 from deftrec.report.plots import DRAWS, STEPS
 from deftrec.run import RunInfo
-from deftrec.wording import COLUMNS, duration, groups, meaning, metric_name, with_interval
+from deftrec.formatting import COLUMNS, duration, groups, meaning, metric_name, with_interval
 
 SHOWN_HISTORY = 6
 PRIORS = {"ease": "EASE", "slit": "SLIT", "graph": "linear graph filter"}

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from deftrec.evaluation import Result
-from deftrec.plane import Plane
+from deftrec.projection import Plane
 from deftrec.recommender import Recommender
 from deftrec.report.examples import Example
 from deftrec.report.svg import as_svg, empty_plot

@@ -10,7 +10,7 @@ from deftrec.report.examples import Example, pick_examples
 from deftrec.report.markdown import markdown
 from deftrec.report.page import Figures, page
 from deftrec.report.plots import bars, curve, denoising_path
-from deftrec.wording import groups
+from deftrec.formatting import groups
 
 PAGE = "index.html"
 RESULTS = "results.json"

@@ -1,11 +1,11 @@
 """Score the catalogue: exact, with a collaborative prior, and with what the model says."""
 
 from deftrec.retrieval.exact import LAST, Found, hide, raised, row_chunks, top
-from deftrec.retrieval.prior import LinearPrior
+from deftrec.retrieval.linear import LinearPrior
 from deftrec.retrieval.queries import fast_queries, generate_queries, generate_texts
 from deftrec.retrieval.retriever import Retriever, ScorePart, fused
-from deftrec.retrieval.text import OverlapMatch, SentenceMatch, TextMatch
-from deftrec.retrieval.trend import trend_scores
+from deftrec.retrieval.terms.text_match import OverlapMatch, SentenceMatch, TextMatch
+from deftrec.retrieval.terms.popularity_trend import trend_scores
 
 __all__ = [
     "LAST",

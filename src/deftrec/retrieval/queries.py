@@ -11,7 +11,7 @@ from deftrec.data import NOTHING, Sequences
 from deftrec.data.sequences import pad_histories
 from deftrec.diffusion import Sampling
 from deftrec.ensemble import Model
-from deftrec.fast import FastModel
+from deftrec.inference import FastModel
 from deftrec.language import Layout, TextEngine
 from deftrec.model import ItemLatents
 

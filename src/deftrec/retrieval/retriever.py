@@ -15,8 +15,8 @@ from deftrec.ensemble import Model
 from deftrec.errors import ConfigError
 from deftrec.model import ItemLatents
 from deftrec.retrieval.exact import LAST, Comparison, Found, Similarity, hide, raised, row_chunks, top
-from deftrec.retrieval.prior import LinearPrior
-from deftrec.retrieval.text import TextMatch
+from deftrec.retrieval.linear import LinearPrior
+from deftrec.retrieval.terms.text_match import TextMatch
 
 ScorePart: TypeAlias = Literal["hybrid", "latent", "prior"]
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from deftrec.data import Id
 from deftrec.data.words import item_categories
-from deftrec.plane import Plane
+from deftrec.projection import Plane
 from deftrec.recommendation import Recommendation
 from deftrec.recommender import Recommender
 

@@ -15,8 +15,8 @@ from safetensors import SafetensorError
 
 from deftrec.data.extend import conform
 from deftrec.errors import DataError, DeftRecError
-from deftrec.later import Capability
-from deftrec.later.changes import add_items, remove_items
+from deftrec.incremental import Capability
+from deftrec.incremental.changes import add_items, remove_items
 from deftrec.serving.engine import Engine
 from deftrec.serving.holder import ModelHolder
 

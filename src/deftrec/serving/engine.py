@@ -16,7 +16,7 @@ from torch import Tensor
 from deftrec.data import Sequences
 from deftrec.explanation import Asked
 from deftrec.hardware import Runtime
-from deftrec.later import Stamp, overlay_stamp, read_overlay
+from deftrec.incremental import Stamp, overlay_stamp, read_overlay
 from deftrec.recommendation import Recommendation, Source
 from deftrec.recommender import Recommender
 from deftrec.retrieval import top

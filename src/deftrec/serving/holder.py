@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from deftrec.errors import DeftRecError
-from deftrec.later import Stamp, overlay_stamp
+from deftrec.incremental import Stamp, overlay_stamp
 from deftrec.serving.batching import OverloadedError
 from deftrec.serving.engine import Engine
 from deftrec.serving.index import Index

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deftrec.tokenizer.quantiser import Quantiser
+from studies.discrete_tokens.quantiser import Quantiser
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,8 +11,8 @@ from deftrec.data import NOTHING, Packed, Sequences
 from deftrec.data.sequences import pack_for_training, pack_last_targets
 from deftrec.language import Layout, Preferences, Worded
 from deftrec.model import Batch
-from deftrec.training.team import Team
-from deftrec.training.words import worded
+from deftrec.training.distributed import Team
+from deftrec.training.rationale import worded
 
 
 class PackedBatches:

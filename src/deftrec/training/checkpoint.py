@@ -15,7 +15,7 @@ from deftrec.files import atomic_directory, atomic_path
 from deftrec.language.stored import load_stored_state, stored_state
 from deftrec.training.average import AveragedWeights
 from deftrec.training.sharding import apart, whole
-from deftrec.training.team import ALONE, Team
+from deftrec.training.distributed import ALONE, Team
 
 TENSORS, STATE = "state.safetensors", "state.json"
 

@@ -21,10 +21,10 @@ from deftrec.training.build import build_member
 from deftrec.training.loop import Plan, Stage, Trained
 from deftrec.training.sharding import filled, skeleton
 from deftrec.training.stages import JointStage, TokenizerStage
-from deftrec.training.start import Start
-from deftrec.training.team import Team
+from deftrec.incremental.warm_start import Start
+from deftrec.training.distributed import Team
 from deftrec.training.trainer import Trainer
-from deftrec.training.words import WordsStage
+from deftrec.training.rationale import WordsStage
 
 MEMBER_SEEDS = 1_000_003
 """Between the seeds of two members: far from those that anyone gives to two runs."""

@@ -20,7 +20,7 @@ from deftrec.training.average import AveragedWeights
 from deftrec.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
 from deftrec.training.log import TrainingLog
 from deftrec.training.sharding import shard, together
-from deftrec.training.team import ALONE, Team
+from deftrec.training.distributed import ALONE, Team
 from deftrec.training.throughput import Throughput
 
 

@@ -30,10 +30,10 @@ from deftrec.retrieval import (
     trend_scores,
 )
 from deftrec.tokenizer import ItemFeatures
-from deftrec.training.base import settle_base
+from deftrec.training.pretrained import settle_base
 from deftrec.training.build import build_match, resolve
-from deftrec.training.exposure import Exposure, Rehearsal
-from deftrec.training.fusion import (
+from deftrec.retrieval.terms.cold_start_bonus import Exposure, Rehearsal
+from deftrec.retrieval.choose import (
     USERS,
     AgainChoice,
     PriorChoice,
@@ -47,10 +47,10 @@ from deftrec.training.fusion import (
 from deftrec.training.joint import JointTraining
 from deftrec.training.log import TrainingLog
 from deftrec.training.loop import Plan, Trained
-from deftrec.training.shared import SharedStages, StageResult
+from deftrec.training.cache import SharedStages, StageResult
 from deftrec.training.stages import CollaborativeStage
-from deftrec.training.start import Provenance, Start
-from deftrec.training.team import ALONE, Team
+from deftrec.incremental.warm_start import Provenance, Start
+from deftrec.training.distributed import ALONE, Team
 from deftrec.training.trainer import Trainer
 
 VALIDATION_SCORES = 2_000_000_000

@@ -16,7 +16,7 @@ from deftrec.retrieval import Retriever, generate_queries
 from deftrec.tokenizer import RobustTokenizer
 from deftrec.training.batches import PackedBatches, batch_share, batch_to
 from deftrec.training.loop import Stage
-from deftrec.training.team import ALONE, Team
+from deftrec.training.distributed import ALONE, Team
 
 
 class CollaborativeStage(Stage):

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from deftrec.hardware import matrix_rate
-from deftrec.operations import counting
+from deftrec.flops import counting
 
 
 class Throughput:

@@ -11,7 +11,7 @@ from deftrec.report.benchmark.markdown import markdown
 from deftrec.report.benchmark.page import page
 from deftrec.report.benchmark.plots import cost, slices
 from deftrec.report.forest import forest
-from deftrec.wording import metric_name
+from deftrec.formatting import metric_name
 
 PAGE = "index.html"
 

@@ -1,6 +1,0 @@
-"""The same answers sooner: what inference alone may do, beside `deftrec.model` and tested against it."""
-
-from deftrec.fast.model import FastModel, reader_of
-from deftrec.fast.reading import Reading
-
-__all__ = ["FastModel", "Reading", "reader_of"]

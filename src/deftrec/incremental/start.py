@@ -1,0 +1,42 @@
+"""A finished run as something that training goes on from."""
+
+from deftrec.ensemble import Ensemble
+from deftrec.errors import ConfigError
+from deftrec.run import Run
+from deftrec.incremental.warm_start import Provenance, Start, weights_digest
+
+
+def start_of(run: Run) -> Start:
+    """What a training that goes on from `run` needs of it.
+
+    Raises:
+        ConfigError: its head cannot go on to other items, or it is too old to know how its features were scaled.
+    """
+    if run.model.scorer is not None:
+        raise ConfigError("diffusion.head semantic-ids learns a code for each item: train anew, without --from")
+    if run.scaling is None:
+        raise ConfigError("this run was written before runs kept how their features were scaled: train it again")
+    members = tuple(run.model.members) if isinstance(run.model, Ensemble) else (run.model,)
+    info = run.info
+    provenance = Provenance(
+        dataset=info.dataset,
+        fingerprint=info.fingerprint,
+        weights=weights_digest(members),
+        fit=info.fit,
+        epochs=info.epochs,
+    )
+    fitted = run.training
+    trained = fitted.counts(run.interactions.n_items) > 0
+    items = run.interactions.catalogue["item"]
+    return Start(
+        members=members,
+        items=items,
+        trained=trained,
+        collaborative_width=info.collaborative_width,
+        scaling=run.scaling,
+        provenance=provenance,
+        users=run.interactions.users,
+        fitted=fitted,
+        base=info.base,
+        sentences=info.sentences,
+    )

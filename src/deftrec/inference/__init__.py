@@ -1,0 +1,6 @@
+"""The same answers sooner: what inference alone may do, beside `deftrec.model` and tested against it."""
+
+from deftrec.inference.model import FastModel, reader_of
+from deftrec.inference.reading import Reading
+
+__all__ = ["FastModel", "Reading", "reader_of"]

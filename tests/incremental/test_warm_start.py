@@ -1,0 +1,164 @@
+"""Training that goes on from a run: what it keeps, what new items enter with, and that it learns."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from deftrec import Recommender
+from deftrec.data import Interactions, Meta, make_split
+from deftrec.data.extend import extended
+from deftrec.errors import ConfigError, DeftRecError
+from deftrec.incremental import start_of
+from deftrec.incremental.changes import add_items
+from toy import ring, tiny_bert, tiny_config
+
+NEW = pl.DataFrame(
+    {"item": [900, 901], "title": ["red number 103", "blue"], "category": ["red", "old"], "text": ["", "green"]}
+)
+
+
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_bert(tmp_path_factory.mktemp("bert"))
+
+
+def options(bert: Path, **groups: object) -> dict[str, object]:
+    return {
+        "text": {"encoder": "minilm", "model": str(bert)},
+        "tokenizer": {"drop_collaborative": 0.5},
+        "training": {"epochs": 2, "members": 2},
+        **groups,
+    }
+
+
+def renumbered(data: Interactions) -> Interactions:
+    """The same data as an import would number it: other numbers for every item."""
+    order = np.random.default_rng(1).permutation(data.n_items)
+    catalogue = data.catalogue[order]
+    return Interactions._assemble(data.events(), data.users, catalogue, data.meta)
+
+
+def test_without_a_step_it_is_the_run_with_its_new_items(bert: Path, tmp_path: Path) -> None:
+    still = {"epochs": 1, "learning_rate_factor": 1e-12}
+    before = Recommender.fit(ring(users=60), tiny_config(**options(bert, fine_tuning=still)), out=tmp_path / "run")
+    add_items(tmp_path / "run", NEW)
+    added = Recommender.load(tmp_path / "run")
+    data = renumbered(added.interactions)
+    after = Recommender.fit(data, start=before)
+    places = torch.from_numpy(data.item_numbers(added.interactions.catalogue["item"]))
+    torch.testing.assert_close(after.catalogue.features[places], added.catalogue.features)
+    torch.testing.assert_close(after.catalogue.latents[places], added.catalogue.latents, atol=1e-5, rtol=1e-5)
+    assert after.info.start is not None
+    assert after.info.start.fingerprint == before.info.fingerprint
+    assert "collaborative" not in after.info.epochs
+
+
+def test_new_items_are_folded_in_from_what_is_fitted_alone(bert: Path) -> None:
+    before = Recommender.fit(ring(users=60), tiny_config(**options(bert, training={"epochs": 1})))
+    ids = before.interactions.catalogue["item"].to_list()
+    taken = pl.DataFrame(
+        [(1, ids[0], 1), (1, 900, 2), (1, ids[1], 3), (1, ids[2], 4), (2, ids[0], 1), (2, ids[1], 2), (2, 901, 3)],
+        schema=["user", "item", "time"],
+        orient="row",
+    )
+    data = extended(before.interactions, NEW, taken)
+    start = start_of(before.run)
+    sequences = make_split(data, "leave-one-out").training("train")
+    features = start.features(0, data, sequences, torch.randn(data.n_items, 32)).values
+    width = start.collaborative_width
+    assert float(features[-2, :width].norm()) > 0
+    assert torch.equal(features[-1, :width], torch.zeros(width)), "901 is a target of test"
+    assert torch.equal(features[:-2], before.run.model.features.detach())  # type: ignore[union-attr, operator]
+
+
+def test_it_learns_what_is_new(bert: Path, tmp_path: Path) -> None:
+    """The ring turned round: the run knows nothing of it, and a few epochs from its weights do."""
+    config = tiny_config(
+        **options(bert, training={"epochs": 12}, fine_tuning={"epochs": 8, "learning_rate_factor": 1.0}),
+        retrieval={"prior": {"kind": "none"}},
+    )
+    before = Recommender.fit(ring(), config, out=tmp_path / "run")
+    forth = before.interactions.events()
+    back = forth.with_columns(time=-pl.col("time"))
+    others = back.with_columns(user=pl.col("user").cast(pl.String) + " too")  # what they took is known of nobody
+    data = Interactions.from_frame(others, before.interactions.catalogue, meta=Meta(name="back"))
+    after = Recommender.fit(data, start=before, out=tmp_path / "fine")
+    assert after.evaluate().metrics["ndcg@10"] > 0.3
+    assert Recommender.load(tmp_path / "fine").evaluate() == after.evaluate()
+    assert Recommender.load(tmp_path / "fine").info.start == after.info.start
+
+
+def test_what_the_run_was_fitted_on_is_no_test(bert: Path) -> None:
+    before = Recommender.fit(ring(users=60), tiny_config(**options(bert, training={"epochs": 1})))
+    events = before.interactions.events()
+    back = events.with_columns(time=-pl.col("time"))
+    data = Interactions.from_frame(back, before.interactions.catalogue, meta=Meta(name="back"))
+    with pytest.raises(ConfigError, match="was fitted on 60 of the 60 test targets"):
+        Recommender.fit(data, start=before)
+    first = events.group_by("user").agg(pl.col("item").sort_by("time").first(), time=pl.col("time").max() + 1)
+    again = pl.concat([events, first.select(events.columns)])  # everybody comes back to what they took first
+    data = Interactions.from_frame(again, before.interactions.catalogue, meta=Meta(name="again"))
+    assert Recommender.fit(data, start=before).info.start is not None
+
+
+def test_other_sentence_models_are_refused(bert: Path, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    before = Recommender.fit(ring(users=30), tiny_config(**options(bert)))
+    other = tiny_config(**options(tiny_bert(tmp_path / "other")))
+    with pytest.raises(DeftRecError, match=r"the run to start from: .* text\.model"):
+        Recommender.fit(ring(users=30), other, start=before)
+
+
+def test_what_cannot_go_on(bert: Path) -> None:
+    head = {"head": "semantic-ids", "code_levels": 2, "code_size": 6, "beam": 24}
+    codes = Recommender.fit(ring(users=30), tiny_config(diffusion=head, training={"epochs": 1}))
+    with pytest.raises(ConfigError, match="train anew"):
+        Recommender.fit(ring(users=30), start=codes)
+    assert not codes.capabilities.unseen_items
+    plain = Recommender.fit(ring(users=30), tiny_config(training={"epochs": 1}))
+    assert "text.encoder minilm" in plain.capabilities.unseen_items.reason
+    assert not plain.capabilities.text
+    assert plain.capabilities.unseen_users
+
+
+def test_what_the_run_was_fitted_on_chooses_nothing(bert: Path) -> None:
+    """After a refit validation's targets are known by heart; whoever came with something newer still chooses."""
+    config = tiny_config(**options(bert, training={"epochs": 1}))
+    before = Recommender.fit(ring(users=60), config, refit=True)
+    with pytest.raises(ConfigError, match="was fitted on all 60 validation targets"):
+        Recommender.fit(before.interactions, start=before)
+    user, last = before.interactions.users[0], int(before.interactions.times.max()) + 1
+    items = before.interactions.catalogue["item"]
+    newer = pl.DataFrame({"user": [user] * 2, "item": items[:2], "time": [last, last + 1]})
+    data = extended(before.interactions, NEW, newer)
+    start = start_of(before.run)
+    split = make_split(data, "leave-one-out")
+    assert start.unknown(data, split.cases("validation")).users.tolist() == [data.user_number(user)]
+    start.refuse_known_targets(data, split)
+
+
+def test_who_takes_the_last_item_again_is_still_a_test(bert: Path) -> None:
+    """The target was fitted as validation's, and as nothing else."""
+    events = ring(users=60).events()
+    again = events.group_by("user", maintain_order=True).last().with_columns(pl.col("time") + 1)
+    data = Interactions.from_frame(pl.concat([events, again]), ring(users=60).catalogue, meta=Meta(name="again"))
+    before = Recommender.fit(data, tiny_config(**options(bert, training={"epochs": 1})), refit=True)
+    start_of(before.run).refuse_known_targets(data, make_split(data, "leave-one-out"))
+
+
+def test_more_members_than_there_are_is_refused(bert: Path) -> None:
+    before = Recommender.fit(ring(users=60), tiny_config(**options(bert, training={"epochs": 1, "members": 1})))
+    more = tiny_config(**options(bert, training={"epochs": 1, "members": 2}))
+    with pytest.raises(ConfigError, match=r"training\.members is 2 and the run to start from has 1"):
+        Recommender.fit(ring(users=60), more, start=before)
+
+
+def test_words_that_come_later_find_no_place_in_a_run_without(bert: Path) -> None:
+    data = ring(users=60)
+    bare = Interactions.from_frame(data.events(), meta=Meta(name="bare"))
+    before = Recommender.fit(bare, tiny_config(**options(bert, training={"epochs": 1})))
+    after = Recommender.fit(data, start=before)
+    assert after.info.text_width == before.info.text_width == 0
