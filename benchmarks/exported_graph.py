@@ -27,9 +27,9 @@ from torch import Tensor, nn
 
 from deftrec import Recommender
 from deftrec.ensemble import Ensemble
+from deftrec.hardware import inference_dtype
 from deftrec.inference import reader_of
 from deftrec.inference.reader import Reader
-from deftrec.hardware import inference_dtype
 from deftrec.language import PretrainedLanguageModel
 
 SHAPES = {"a batch of long histories": (14, 145), "a batch of short histories": (64, 23), "one user": (1, 91)}

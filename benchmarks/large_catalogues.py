@@ -56,9 +56,9 @@ def measure(run: Path, items: int, kind: Kind, users: int) -> None:
     from deftrec.data import Sequences
     from deftrec.retrieval import Found, top
     from deftrec.serving.index import OVERFETCH, Approximate, build_index
-    from deftrec.serving.index.recall import Asked
+    from deftrec.serving.index.recall import Queries
 
-    asked = Asked.of(Recommender.load(run), users, items)
+    asked = Queries.of(Recommender.load(run), users, items)
     retriever, queries = asked.retriever, asked.queries
     empty = [torch.zeros(0, dtype=torch.int64).numpy()] * max(BATCH, len(queries))
 

@@ -14,14 +14,14 @@ import statistics
 from functools import partial
 
 import torch
+from studies.speed.machine import seconds
 
 from deftrec.data import Sequences
 from deftrec.diffusion import Sampling
-from deftrec.inference import FastModel, Reading
 from deftrec.hardware import default_device, inference_dtype
+from deftrec.inference import InferenceModel, Reading
 from deftrec.recipe import adapt, load_recipe
-from deftrec.retrieval import fast_queries, generate_queries
-from studies.speed.machine import seconds
+from deftrec.retrieval import generate_queries, inference_queries
 from deftrec.tokenizer import ItemFeatures
 from deftrec.training.build import build_member
 
@@ -36,17 +36,17 @@ def main() -> None:
     parser.add_argument("--precision", choices=["auto", "bf16", "fp32"], default="fp32")
     options = parser.parse_args()
     room = max(options.lengths) + options.events
-    config = load_recipe(options.recipe, [f"data.window={room}", "tokenizer.users=folded"])
+    config = load_recipe(options.recipe, [f"data.max_history={room}", "tokenizer.users=folded"])
     config = adapt(config, positions=100_000, interactions=100_000, users=1000, items=ITEMS)
     torch.manual_seed(0)
     device, sampling = default_device(), Sampling.of(config.diffusion)
     model = build_member(ItemFeatures.build(torch.randn(ITEMS, 64), None), config, "movies").to(device).eval()
-    if model.window < room:
+    if model.max_history < room:
         raise SystemExit(
-            f"{options.recipe} reads {model.window} items; give --lengths up to {model.window - options.events}"
+            f"{options.recipe} reads {model.max_history} items; give --lengths up to {model.max_history - options.events}"
         )
     catalogue = model.encode_catalogue()
-    fast = FastModel(model, catalogue, inference_dtype(options.precision, device))
+    fast = InferenceModel(model, catalogue, inference_dtype(options.precision, device))
     print(f"{options.recipe}, {options.precision}, milliseconds an event, median of {options.events}")
     print(f"{'history':>8} {'plain':>9} {'whole':>9} {'read on':>9} {'plain /':>8} {'whole /':>8}")
     for length in options.lengths:
@@ -56,7 +56,7 @@ def main() -> None:
             asked = Sequences.from_lists([history[: length + n]])
             plain = partial(generate_queries, model, catalogue, asked, sampling=sampling, seed=0)
             times["plain"].append(1000 * seconds(plain, device))
-            whole = partial(fast_queries, fast, asked, sampling=sampling, seed=0)
+            whole = partial(inference_queries, fast, asked, sampling=sampling, seed=0)
             times["whole"].append(1000 * seconds(whole, device))
             times["on"].append(1000 * seconds(partial(read_on, reading, item, sampling), device))
         plain_ms, whole_ms, on_ms = (statistics.median(taken) for taken in times.values())

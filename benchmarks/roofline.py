@@ -18,22 +18,22 @@ from typing import Any
 
 import numpy as np
 import torch
+from studies.speed import Rates, measure_rates
+from studies.speed.machine import seconds
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from deftrec import Recommender
 from deftrec.data import Sequences
-from deftrec.data.sequences import NOTHING
+from deftrec.data.sequences import PADDING
 from deftrec.diffusion import Sampling
 from deftrec.doctor import examine, subject_of
-from deftrec.inference.reader import Reader
-from deftrec.hardware import inference_dtype
 from deftrec.flops import counting
+from deftrec.hardware import inference_dtype
+from deftrec.inference.reader import Reader
 from deftrec.retrieval import top
 from deftrec.retrieval.queries import batches
-from studies.speed import Rates, measure_rates
-from studies.speed.machine import seconds
 
 K = 10
 MOVES_NOTHING = {
@@ -97,8 +97,8 @@ def stages(recommender: Recommender, histories: Sequences, rounds: int) -> dict[
     if fast is None:
         raise SystemExit("this run has no fast path: its model words what it reads, reads titles or keeps no keys")
     found = {name: Stage() for name in ("item and user tokens", "language model", "denoising", "scoring", "top-k")}
-    for which, items, layout in batches(fast.window, histories, fast.device):
-        lengths, part = (layout.segments != NOTHING).sum(1), histories.select(which)
+    for which, items, layout in batches(fast.max_history, histories, fast.device):
+        lengths, part = (layout.segments != PADDING).sum(1), histories.select(which)
         conditions = []
         for member in fast.members:
             ways, _ = found["item and user tokens"].add(rounds, fast.device, member.tokens, items.clamp_min(0))
@@ -158,7 +158,7 @@ def main() -> None:
         order = np.argsort(sequences.lengths, kind="stable")
         users = order[np.linspace(0, len(order) - 1, min(options.users, len(order))).astype(int)]
         histories = sequences.select(users)
-        read_each = np.minimum(histories.lengths, recommender.model.window).mean()
+        read_each = np.minimum(histories.lengths, recommender.model.max_history).mean()
         print(
             f"\n{precision} ({dtype}), {len(users)} users, {read_each:.0f} items read each;"
             f" fp32 {rates.fp32 / 1e9:.0f} GFLOP/s, bf16 {rates.bf16 / 1e9:.0f} GFLOP/s,"

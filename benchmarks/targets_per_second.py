@@ -33,7 +33,7 @@ def rate(interactions: Interactions, config: Config, targets: str, batches: int,
     source = PackedBatches(
         split.training("train"),
         interactions.n_items,
-        window=int(config.data.window),
+        max_history=int(config.data.max_history),
         batch_positions=int(config.training.batch_positions),
         targets=targets,
         objective=config.objective,
@@ -68,7 +68,7 @@ def main() -> None:
     every, last = (
         rate(interactions, config, targets, options.batches, options.repeats) for targets in ("every", "last")
     )
-    print(f"{interactions.meta.name}, window {config.data.window}, {config.language.kind}:")
+    print(f"{interactions.meta.name}, window {config.data.max_history}, {config.language.kind}:")
     print(f"every position: {every:10,.0f} targets/s")
     print(f"last only:      {last:10,.0f} targets/s")
     print(f"ratio:          {every / last:10.1f}")

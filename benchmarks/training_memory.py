@@ -53,12 +53,12 @@ def measure(items: int) -> tuple[int, int, int, int]:
     from deftrec.training.build import build_model
 
     config = adapt(Config(), positions=(EACH - 1) * items, interactions=EACH * items, users=items, items=items)
-    config = config.model_copy(update={"training": config.training.model_copy(update={"members": 1})})
+    config = config.model_copy(update={"training": config.training.model_copy(update={"ensemble_size": 1})})
     taken = np.random.default_rng(0).integers(items, size=2_000 * EACH).astype(np.int32)
     batches = PackedBatches(
         Sequences(taken, np.arange(2_001, dtype=np.int64) * EACH),
         items,
-        window=int(config.data.window),
+        max_history=int(config.data.max_history),
         batch_positions=int(config.training.batch_positions),
         targets="every",
         objective=config.objective,

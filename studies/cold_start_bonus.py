@@ -1,6 +1,6 @@
 """What raising the scores of unseen items buys and costs: the trade that `retrieval.exposure` settles on validation.
 
-    python benchmarks/exposure.py --data data/software --set training.members=1
+    python benchmarks/exposure.py --data data/software --set training.ensemble_size=1
 
 Trains once, on the data without the users and items that `deftrec unseen` holds out, and asks its questions under every
 bonus. Expected before measuring: HR@50 of unseen items rises for a long way while NDCG@10 of seen ones hardly falls.
@@ -11,15 +11,16 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
+from studies.cold_start import hold_out
+from studies.cold_start.asking import ask_parts, content_neighbours
+from studies.cold_start.study import with_items
+
 from deftrec import Interactions, Recommender
 from deftrec.data.words import texts_of
 from deftrec.language.sentences import sentence_vectors
 from deftrec.language.weights import MINILM, model_folder
 from deftrec.recipe import load_recipe
 from deftrec.retrieval.terms.cold_start_bonus import Exposure
-from studies.cold_start import hold_out
-from studies.cold_start.asking import ask_parts, content_neighbours
-from studies.cold_start.study import with_items
 
 BONUSES = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 

@@ -16,7 +16,7 @@ import torch
 from deftrec import Recommender
 from deftrec.data import Sequences, make_split
 from deftrec.evaluation import paired_bootstrap
-from deftrec.explanation import Asked, reasons
+from deftrec.explanation import Queries, reasons
 from deftrec.recommender import MOVERS
 
 SHORTEST, DRAWS = 10, 5
@@ -33,7 +33,7 @@ def main() -> None:
     long = np.flatnonzero(cases.histories.lengths >= SHORTEST)
     chosen = rng.permutation(long)[: options.users]
 
-    def ask(histories: Sequences) -> Asked:
+    def ask(histories: Sequences) -> Queries:
         return recommender.ask(histories)
 
     def ranks(history: np.ndarray, shorter: list[np.ndarray], item: int) -> list[int]:

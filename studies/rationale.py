@@ -24,15 +24,16 @@ import torch
 from torch import Tensor
 
 from deftrec import Recommender
-from deftrec.data import NOTHING, Cases, Part, make_split
+from deftrec.data import PADDING, Cases, Part, make_split
 from deftrec.data.sequences import pad_histories
 from deftrec.data.words import item_categories
 from deftrec.diffusion import Sampling
-from deftrec.evaluation import paired_bootstrap, target_ranks
+from deftrec.evaluation import paired_bootstrap
 from deftrec.evaluation.metrics import accuracy
 from deftrec.language import Layout, Preferences, PretrainedLanguageModel, guessed_category
 from deftrec.model import DeftRec
 from deftrec.retrieval import generate_queries, generate_texts
+from deftrec.retrieval.ranks import target_ranks
 
 BATCH = 64
 PARTS: tuple[Part, ...] = ("validation", "test")
@@ -75,11 +76,11 @@ def with_right_words(recommender: Recommender, cases: Cases) -> Tensor:
     catalogue, found = recommender.catalogue, []
     for start in range(0, len(cases), BATCH):
         which = np.arange(start, min(start + BATCH, len(cases)))
-        packed = pad_histories(cases.histories, which, model.window)
+        packed = pad_histories(cases.histories, which, model.max_history)
         layout = Layout.of(packed)
         items = torch.from_numpy(packed.items)
         wordings = [preferences.wording(cases.histories[n], int(cases.targets[n])) for n in which]
-        text = torch.full((len(which), max(map(len, wordings))), NOTHING)
+        text = torch.full((len(which), max(map(len, wordings))), PADDING)
         for row, ids in zip(text, wordings, strict=True):
             row[: len(ids)] = torch.tensor(ids)
         ways = model.tokens(catalogue.ways, catalogue.features, items, layout)

@@ -11,8 +11,9 @@ import torch
 from deftrec import Recommender
 from deftrec.data import make_split
 from deftrec.diffusion import Sampling
-from deftrec.evaluation import accuracy, paired_bootstrap, target_ranks
+from deftrec.evaluation import accuracy, paired_bootstrap
 from deftrec.retrieval import Retriever, generate_queries
+from deftrec.retrieval.ranks import target_ranks
 
 
 def main() -> None:

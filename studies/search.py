@@ -1,6 +1,6 @@
 """Which options suit a dataset? A recorded search on validation; test targets are never asked.
 
-    python benchmarks/search.py --data data/software --log benchmarks/searches/software.jsonl --trials 60
+    python benchmarks/search.py --data data/software --log studies/searches/software.jsonl --trials 60
 
 Every trial trains one member without a prior and is judged by NDCG@10 on validation. Optuna's TPE proposes (extra
 `bench`), the first trial is the recipe as it stands, and each finished trial is a line of the log: the same command
@@ -105,7 +105,7 @@ def validation(
     interactions: Interactions, recipe: str, chosen: dict[str, Any], seed: int, shared: Path
 ) -> tuple[float, int]:
     """NDCG@10 on validation of one member trained with these options, and its epochs."""
-    fixed = {"seed": seed, "training.members": 1, "retrieval.prior.kind": "none"}
+    fixed = {"seed": seed, "training.ensemble_size": 1, "retrieval.prior.kind": "none"}
     config = load_recipe(recipe, [f"{key}={value}" for key, value in {**chosen, **fixed}.items()])
     pipeline = Pipeline(
         interactions,

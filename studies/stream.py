@@ -30,6 +30,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import torch
+from studies.cold_start.asking import ask
 from torch import Tensor
 
 from deftrec import Config, Interactions, Recommender, load_recipe
@@ -40,11 +41,10 @@ from deftrec.data.subset import subset
 from deftrec.data.words import texts_of
 from deftrec.evaluation import accuracy, ranks_from_scores
 from deftrec.files import write_json
+from deftrec.incremental import Overlay
 from deftrec.language.sentences import sentence_vectors
 from deftrec.language.weights import MINILM, model_folder
-from deftrec.incremental import Overlay
 from deftrec.run import git_revision
-from studies.cold_start.asking import ask
 
 POLICIES = ("keep", "update", "fine-tune", "retrain")
 

@@ -16,11 +16,12 @@ from torch import Tensor
 from deftrec import Recommender
 from deftrec.data import Cases, Part, make_split
 from deftrec.data.words import item_texts
-from deftrec.evaluation import accuracy, paired_bootstrap, target_ranks
+from deftrec.evaluation import accuracy, paired_bootstrap
 from deftrec.language.sentences import sentence_vectors
 from deftrec.language.weights import MINILM, model_folder
 from deftrec.retrieval import OverlapMatch, Retriever, SentenceMatch, TextMatch, generate_texts
-from deftrec.retrieval.choose import sufficient
+from deftrec.retrieval.choose import one_standard_error_rule
+from deftrec.retrieval.ranks import target_ranks
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +75,7 @@ def main() -> None:
         latent, weights = recommender.retriever.part("latent"), recommender.config.retrieval.text.weights
         for kind, match in matches(recommender).items():
             values = validation.ndcg(latent, match, sorted({0.0, *weights}))
-            chosen = sufficient(values)
+            chosen = one_standard_error_rule(values)
             with_words = test.ndcg(latent, match, [0.0, chosen])
             pair = paired_bootstrap(with_words[chosen], with_words[0.0])
             tried = ", ".join(f"{weight:g} {float(value.mean()):.4f}" for weight, value in values.items())

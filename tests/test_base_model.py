@@ -21,7 +21,9 @@ PROMPT = "next : {history}"
 
 def config(model: str | Path, tuning: str = "lora", initial: str = "pretrained", epochs: int = 1) -> Config:
     language = {"kind": "pretrained", "model": str(model), "tuning": tuning, "prompts": (PROMPT,), "initial": initial}
-    return tiny_config(data={"window": 20}, language=language, training={"epochs": epochs, "checkpoint_seconds": 0.0})
+    return tiny_config(
+        data={"max_history": 20}, language=language, training={"epochs": epochs, "checkpoint_seconds": 0.0}
+    )
 
 
 def fit(folder: Path, model: str | Path, tuning: str = "lora", initial: str = "pretrained") -> Recommender:

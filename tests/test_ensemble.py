@@ -15,7 +15,7 @@ from deftrec.retrieval import generate_queries
 from deftrec.retrieval.exact import Comparison, Similarity
 from toy import ring, tiny_config
 
-TRAINING = {"epochs": 2, "members": 3}
+TRAINING = {"epochs": 2, "ensemble_size": 3}
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def test_its_scores_are_the_mean_of_the_members(fitted: Recommender, similarity:
 
 
 def test_members_differ_and_the_first_is_the_single_model(fitted: Recommender) -> None:
-    single = Recommender.fit(ring(), tiny_config(training={**TRAINING, "members": 1}))
+    single = Recommender.fit(ring(), tiny_config(training={**TRAINING, "ensemble_size": 1}))
     first, second, third = (member.encode_catalogue().latents for member in fitted.model.members)
     assert torch.equal(first, single.catalogue.latents)
     assert not torch.allclose(first, second, atol=0.1)

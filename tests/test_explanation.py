@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from deftrec.data import Sequences
-from deftrec.explanation import Asked, reasons
+from deftrec.explanation import Queries, reasons
 from deftrec.retrieval import LinearPrior, OverlapMatch, Retriever
 
 ITEMS = 6
@@ -22,13 +22,13 @@ def retriever(weight: float = 0.0, text_weight: float = 0.0) -> Retriever:
 def asker(scorer: Retriever, text: str | None = None):  # type: ignore[no-untyped-def]
     """A model whose query is the mean of the history's latents, the newest item counted twice."""
 
-    def ask(histories: Sequences) -> Asked:
+    def ask(histories: Sequences) -> Queries:
         queries = torch.stack(
             [torch.eye(ITEMS)[one].mean(0) + torch.eye(ITEMS)[one[-1]] / len(one) for one in histories]
         )
         assert scorer.match is not None
         texts = None if text is None else scorer.match.encode([text] * len(histories))
-        return Asked(histories, queries, texts)
+        return Queries(histories, queries, texts)
 
     return ask
 
@@ -69,9 +69,9 @@ def test_the_parts_of_a_score_share_what_lifts_an_item() -> None:
     assert one.shares["trend"] == 0
     trend = torch.zeros(ITEMS)
     trend[1] = 4.0
-    lately = reasons(replace(scorer, trend=trend), ask, history, [1])[0]
-    assert lately.shares["trend"] > 0
-    assert sum(lately.shares.values()) == pytest.approx(1)
+    recent_popularity = reasons(replace(scorer, trend=trend), ask, history, [1])[0]
+    assert recent_popularity.shares["trend"] > 0
+    assert sum(recent_popularity.shares.values()) == pytest.approx(1)
     without_words = reasons(scorer, asker(scorer), history, [5])[0]
     assert without_words.shares["text"] == 0
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from deftrec.config import Config
-from deftrec.data import NOTHING, Sequences
+from deftrec.data import PADDING, Sequences
 from deftrec.data.sequences import pad_histories
 from deftrec.diffusion import Sampling
 from deftrec.language import Layout
@@ -43,7 +43,7 @@ def sequences(users: int = 20) -> Sequences:
 
 def make(**options: Any) -> tuple[DeftRec, Config]:
     config = adapt(
-        tiny_config(**{"data": {"window": WINDOW}, **options}), positions=1, interactions=1, users=1, items=ITEMS
+        tiny_config(**{"data": {"max_history": WINDOW}, **options}), positions=1, interactions=1, users=1, items=ITEMS
     )
     torch.manual_seed(0)
     model = build_model(ItemFeatures.build(torch.randn(ITEMS, 8), torch.randn(ITEMS, 5)), config, "items")
@@ -64,7 +64,7 @@ def one_batch(sampled: int | None = None) -> Batch:
         objective={"full_softmax_items": 1 if sampled else ITEMS, "sampled_items": sampled or 1}
     ).objective
     batches = PackedBatches(
-        sequences(), ITEMS, window=WINDOW, batch_positions=1000, targets="every", objective=objective, seed=0
+        sequences(), ITEMS, max_history=WINDOW, batch_positions=1000, targets="every", objective=objective, seed=0
     )
     return next(batches.epoch(0)[1])
 
@@ -76,7 +76,7 @@ def conditions(model: DeftRec, batch: Batch) -> torch.Tensor:
 
 def test_seen_pairs_are_the_prefix_without_the_target() -> None:
     batch = one_batch()
-    asked = batch.targets != NOTHING
+    asked = batch.targets != PADDING
     expected = []
     for row, (b, at) in enumerate(asked.nonzero().tolist()):
         for before in range(at + 1):
@@ -92,7 +92,7 @@ def test_seen_pairs_are_the_prefix_without_the_target() -> None:
 def test_repeats_are_never_hidden_targets() -> None:
     layout = Layout(torch.zeros(1, 4, dtype=torch.int64), torch.arange(4)[None])
     batch = Batch(torch.arange(9), torch.tensor([[5, 6, 5, 7]]), torch.tensor([[6, 5, 7, 5]]), layout)
-    pairs = seen_pairs(batch, batch.targets != NOTHING).tolist()
+    pairs = seen_pairs(batch, batch.targets != PADDING).tolist()
     assert pairs == [[0, 5], [1, 6], [2, 5], [2, 6], [2, 5], [3, 6], [3, 7]]
 
 
@@ -117,7 +117,7 @@ def test_serving_makes_the_condition_of_training(model: DeftRec, sampled: int | 
     batch, catalogue = one_batch(sampled), model.encode_catalogue()
     packed = conditions(model, batch)
     checked = 0
-    for b, at in (batch.targets != NOTHING).nonzero().tolist()[::5]:
+    for b, at in (batch.targets != PADDING).nonzero().tolist()[::5]:
         prefix = (batch.layout.segments[b] == batch.layout.segments[b, at]).nonzero()[:, 0]
         history = batch.candidates[batch.items[b, prefix[prefix <= at]]]
         padded = pad_histories(Sequences.from_lists([history.tolist(), list(range(9))]), np.arange(2), WINDOW)

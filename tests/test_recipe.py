@@ -40,7 +40,7 @@ def test_a_file_and_overrides(tmp_path: Path) -> None:
             "language.kind=pretrained",
             "retrieval.prior.recency=[0, 0.5]",
             "tokenizer.trainable_features=false",
-            "data.window=auto",
+            "data.max_history=auto",
         ],
     )
     assert (config.seed, config.training.epochs, config.training.learning_rate) == (3, 9, 2e-3)
@@ -48,7 +48,7 @@ def test_a_file_and_overrides(tmp_path: Path) -> None:
     assert isinstance(config.language, PretrainedOptions)
     assert config.retrieval.prior.recency == (0.0, 0.5)
     assert config.tokenizer.trainable_features is False
-    assert config.data.window == "auto"
+    assert config.data.max_history == "auto"
     assert load_recipe(str(file)).training.epochs == 7  # overrides leave the recipe as it is
 
 

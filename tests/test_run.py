@@ -195,7 +195,7 @@ def test_weights_that_a_model_came_with_are_not_saved_again(tuning: str, tmp_pat
     torch.manual_seed(0)
     bert = tiny_bert(tmp_path / "bert")
     language = {"kind": "pretrained", "model": str(bert), "tuning": tuning, "prompts": ["next : {history}"]}
-    config = tiny_config(data={"window": 20}, language=language, training={"epochs": 1})
+    config = tiny_config(data={"max_history": 20}, language=language, training={"epochs": 1})
     recommender = Recommender.fit(ring(), config, out=tmp_path / "run")
     saved = {name for name in load_file(tmp_path / "run" / "model.safetensors") if name.startswith("language.")}
     assert "language.scale" in saved

@@ -103,7 +103,7 @@ def tiny_config(**groups: Any) -> Config:
             "warmup_steps": 5,
             "average": 0.0,
             "precision": "fp32",
-            "members": 1,
+            "ensemble_size": 1,
         },
         "retrieval": {
             "prior": {"kind": "ease", "regularisation": [10.0], "recency": [0.0, 1.0], "weights": [5.0, 50.0]}

@@ -28,7 +28,7 @@ class DataOptions(Options):
     """What is fitted and what is asked."""
 
     split: SplitName = "leave-one-out"
-    window: Count | Auto = Field("auto", description="items of history that the language model sees at most")
+    max_history: Count | Auto = Field("auto", description="items of history that the language model sees at most")
 
 
 class CollaborativeOptions(Options):
@@ -293,7 +293,7 @@ class ObjectiveOptions(Options):
 class TrainingOptions(Options):
     """The loop of the joint stage (tokenizer, language model and diffusion)."""
 
-    members: Count | Auto = Field("auto", description="models of different seeds whose scores are averaged")
+    ensemble_size: Count | Auto = Field("auto", description="models of different seeds whose scores are averaged")
     targets: Literal["every", "last"] = Field("every", description="every position, or the last of each sequence")
     redraw_ties: bool = Field(
         True,
@@ -360,7 +360,9 @@ class PriorOptions(Options):
     popularity: tuple[float, ...] = Field(
         (-1.2, -0.9, -0.6, -0.3), description="weights of an item's log popularity beside 0, tried; validation chooses"
     )
-    lately: tuple[Weight, ...] = Field((0.3, 0.6, 0.9, 1.2), description="the same of how many histories end with it")
+    recent_popularity: tuple[Weight, ...] = Field(
+        (0.3, 0.6, 0.9, 1.2), description="the same of how many histories end with it"
+    )
 
 
 class TextMatchOptions(Options):
@@ -426,8 +428,10 @@ class Config(Options):
 
     @model_validator(mode="after")
     def _members_have_latents(self) -> "Config":
-        if self.diffusion.head == "semantic-ids" and self.training.members not in {1, "auto"}:
-            raise ValueError("training.members average latents, and diffusion.head semantic-ids has none: set it to 1")
+        if self.diffusion.head == "semantic-ids" and self.training.ensemble_size not in {1, "auto"}:
+            raise ValueError(
+                "training.ensemble_size average latents, and diffusion.head semantic-ids has none: set it to 1"
+            )
         return self
 
     @model_validator(mode="after")

@@ -33,9 +33,9 @@ class Ensemble(nn.Module):
         return Ensemble([member.with_items(rows_of, titles) for member in self.members])
 
     @property
-    def window(self) -> int:
+    def max_history(self) -> int:
         """Newest items of a history that are read."""
-        return self.members[0].window
+        return self.members[0].max_history
 
     @property
     def words(self) -> bool:

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from deftrec.data import Cases, Part
-from deftrec.evaluation import Result, Seen, TargetRanks, evaluate, rank_targets
-from deftrec.explanation import Asked
+from deftrec.evaluation import Result, Seen, TargetRanks, evaluate
+from deftrec.explanation import Queries
 from deftrec.retrieval import Found, Retriever, ScorePart
+from deftrec.retrieval.ranks import rank_targets
 from deftrec.run import Run
 
 DEPTH = 50
@@ -15,7 +16,7 @@ DEPTH = 50
 
 
 @dataclass(frozen=True, eq=False)
-class AskedCases:
+class EvaluationCases:
     """One part of a split with what the model generated for it; every question after that is a matter of scores.
 
     Attributes:
@@ -30,7 +31,7 @@ class AskedCases:
     run: Run
     split: Part
     cases: Cases
-    asked: Asked
+    asked: Queries
     retriever: Retriever
     popularity: Tensor
 

@@ -44,7 +44,7 @@ class Reasons:
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
+class Queries:
     """Histories as a retriever takes them.
 
     Attributes:
@@ -57,13 +57,13 @@ class Asked:
     queries: Tensor
     texts: Tensor | None
 
-    def first(self) -> "Asked":
+    def first(self) -> "Queries":
         """The first history alone."""
-        return Asked(self.histories.select([0]), self.queries[:1], None if self.texts is None else self.texts[:1])
+        return Queries(self.histories.select([0]), self.queries[:1], None if self.texts is None else self.texts[:1])
 
 
 def reasons(
-    retriever: Retriever, ask: Callable[[Sequences], Asked], history: np.ndarray, items: Sequence[int]
+    retriever: Retriever, ask: Callable[[Sequences], Queries], history: np.ndarray, items: Sequence[int]
 ) -> list[Reasons]:
     """Why each of `items` is where it is after `history`.
 
@@ -100,12 +100,12 @@ def reasons(
     ]
 
 
-def _scores(retriever: Retriever, asked: Asked) -> Iterator[Tensor]:
+def _scores(retriever: Retriever, asked: Queries) -> Iterator[Tensor]:
     """Of every item, for some of the histories after the others. Each `[n, I]`"""
     return (scores for _, scores in retriever.chunks(asked.queries, asked.histories, False, asked.texts))
 
 
-def _parts(retriever: Retriever, asked: Asked, chosen: Tensor) -> dict[str, Tensor]:
+def _parts(retriever: Retriever, asked: Queries, chosen: Tensor) -> dict[str, Tensor]:
     """Share of each part of the score in what lifts the chosen items. Each `[items]`"""
     forms = {
         "latent": replace(retriever, text_weight=0.0, prior=None, trend=None),

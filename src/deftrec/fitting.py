@@ -13,9 +13,9 @@ from deftrec.errors import ConfigError
 from deftrec.incremental import start_of
 from deftrec.progress import Progress, Silent
 from deftrec.run import Request, Run, RunInfo, save_run, training_in
+from deftrec.training.distributed import Team
 from deftrec.training.log import TrainingLog
 from deftrec.training.pipeline import Fitted, Pipeline
-from deftrec.training.distributed import Team
 
 
 def fit_run(
@@ -69,8 +69,8 @@ def fit_run(
 
     with ExitStack() as block:
         if folder is not None:
-            team.told(lambda: block.enter_context(training_in(folder, request, interactions, resume)))
-        log = block.enter_context(closing(TrainingLog(None if folder is None or not team.leads else folder / "logs")))
+            team.broadcast(lambda: block.enter_context(training_in(folder, request, interactions, resume)))
+        log = block.enter_context(closing(TrainingLog(None if folder is None or not team.is_main else folder / "logs")))
         pipeline = Pipeline(
             interactions,
             config,
@@ -78,14 +78,14 @@ def fit_run(
             log=log,
             resume=resume,
             device=device,
-            progress=progress if progress is not None and team.leads else Silent(),
+            progress=progress if progress is not None and team.is_main else Silent(),
             shared=shared,
             start=begun,
             team=team,
         )
         run = run_of(pipeline.run(refit, None if on_train is None else lambda fitted: on_train(run_of(fitted))))
         if folder is not None:
-            team.told(lambda: save_run(folder, run))
-            if team.leads:
+            team.broadcast(lambda: save_run(folder, run))
+            if team.is_main:
                 shutil.rmtree(folder / "work", ignore_errors=True)
     return run

@@ -9,19 +9,19 @@ import torch
 from torch import Tensor, nn
 
 from deftrec.config import Config, PretrainedOptions
-from deftrec.data import NOTHING
+from deftrec.data import PADDING
 from deftrec.diffusion import HEADS, ItemScorer, NextItems, Objective, Sample, Sampling
 from deftrec.errors import ConfigError
 from deftrec.language import (
     LanguageModel,
     Layout,
     PretrainedLanguageModel,
+    RationaleBatch,
     Reasoner,
     Reasoning,
     TextEngine,
-    Worded,
 )
-from deftrec.tokenizer import QUANTISERS, Continuous, ItemFeatures, Masking, Quantiser, RobustTokenizer, Tokens
+from deftrec.tokenizer import ItemFeatures, Masking, RobustTokenizer, Tokens
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,11 +30,11 @@ class Batch:
 
     Attributes:
         candidates: item numbers that this step knows of; all others do not exist for it. `[C]` int64
-        items: history items as places in `candidates`, `NOTHING` where empty. `[B, L]` int64
-        targets: the item that follows each place, likewise; `NOTHING` where none is asked. `[B, L]` int64
+        items: history items as places in `candidates`, `PADDING` where empty. `[B, L]` int64
+        targets: the item that follows each place, likewise; `PADDING` where none is asked. `[B, L]` int64
         layout: segments and positions.
         log_q: log probability of each candidate to be among them; None where all items are. `[C]`
-        worded: some of the histories, and what is to be said of them; None where no words are learnt.
+        rationale: some of the histories, and what is to be said of them; None where no words are learnt.
     """
 
     candidates: Tensor
@@ -42,10 +42,10 @@ class Batch:
     targets: Tensor
     layout: Layout
     log_q: Tensor | None = None
-    worded: Worded | None = None
+    rationale: RationaleBatch | None = None
 
     def numbers(self, places: Tensor) -> Tensor:
-        """Item numbers of places in the candidates, anything where there is `NOTHING`."""
+        """Item numbers of places in the candidates, anything where there is `PADDING`."""
         return self.candidates[places.clamp_min(0)]
 
 
@@ -80,16 +80,15 @@ class DeftRec(nn.Module):
             "reconstruction": options.reconstruction_weight,
             "mean": options.mean_weight,
             "redundancy": options.redundancy_weight,
-            "commitment": options.commitment_weight,
         }
         self.features = nn.Parameter(features.values.clone(), requires_grad=options.trainable_features is True)
         blocks = [(features.collaborative, float(options.drop_collaborative)), (features.text, options.drop_text)]
         losses = frozenset(name for name, weight in self.weights.items() if weight)
-        self.item_tokenizer = self._tokenizer(config, language.width, blocks, losses, QUANTISERS[options.tokens])
+        self.item_tokenizer = self._tokenizer(config, language.width, blocks, losses)
         self.user_tokenizer = None
-        # The auxiliary losses are the items': a folded user has no vector of its own. Nor is it ever quantised.
+        # The auxiliary losses are the items': a folded user has no vector of its own.
         if options.users == "folded":
-            self.user_tokenizer = self._tokenizer(config, language.width, [], frozenset(), Continuous)
+            self.user_tokenizer = self._tokenizer(config, language.width, [], frozenset())
         self.tokenizer_frozen = False
         self.language = language
         self.reasoner: Reasoner | None = None
@@ -107,7 +106,6 @@ class DeftRec(nn.Module):
         width: int,
         blocks: list[tuple[slice, float]],
         losses: frozenset[str],
-        quantiser: type[Quantiser],
     ) -> RobustTokenizer:
         options, features = config.tokenizer, self.features.shape[1]
         # With a single block there is nothing else to serve from: it is never hidden as a whole.
@@ -121,7 +119,6 @@ class DeftRec(nn.Module):
             masking=Masking(features, options.mask_features, blocks),
             noise=options.noise,
             losses=losses,
-            quantiser=quantiser(options.ways, width, options),
         )
 
     def freeze_tokenizer(self) -> None:
@@ -143,33 +140,35 @@ class DeftRec(nn.Module):
         numbers = batch.numbers(batch.items)
         condition = self.condition(items.ways, features, batch.items, batch.layout, numbers)
 
-        asked = batch.targets != NOTHING
+        asked = batch.targets != PADDING
         latents = self.diffusion.to_space(items.mean)
         seen = seen_pairs(batch, asked)
         following = NextItems(condition[asked], batch.candidates, latents, batch.targets[asked], seen, batch.log_q)
         auxiliaries = dict(items.losses)
-        if self.reasoner is not None and batch.worded is not None:
-            worded = batch.worded
-            read = self.tokens(items.ways, features, worded.items, worded.layout)
+        if self.reasoner is not None and batch.rationale is not None:
+            rationale = batch.rationale
+            read = self.tokens(items.ways, features, rationale.items, rationale.layout)
             language = cast(PretrainedLanguageModel, self.language)
-            auxiliaries["words"], reasoning = self.reasoner.teach(language, read, batch.numbers(worded.items), worded)
+            auxiliaries["words"], reasoning = self.reasoner.teach(
+                language, read, batch.numbers(rationale.items), rationale
+            )
             if reasoning is not None:  # these histories are asked once more, now with what was said of them
                 condition = self.reasoner.condition(reasoning)
-                following = following.extended(condition, worded.targets, worded.seen_pairs())
+                following = following.extended(condition, rationale.targets, rationale.seen_pairs())
         losses = self.diffusion.losses(following, self.objective)
         for name, auxiliary in auxiliaries.items():
             losses[name] = auxiliary
             losses["loss"] = losses["loss"] + self.weights[name] * auxiliary
         return losses
 
-    def words_loss(self, worded: Worded) -> Tensor:
+    def rationale_loss(self, rationale: RationaleBatch) -> Tensor:
         """Mean cross-entropy of a word piece of what is to be said of histories; their places are item numbers."""
         reasoner, language = self._speaking()
-        numbers, places = torch.unique(worded.items.clamp_min(0), return_inverse=True)
+        numbers, places = torch.unique(rationale.items.clamp_min(0), return_inverse=True)
         features = self.features[numbers]
-        items = torch.where(worded.items == NOTHING, NOTHING, places)
-        read = self.tokens(self.item_tokenizer(features).ways, features, items, worded.layout)
-        loss, _ = reasoner.teach(language, read, worded.items.clamp_min(0), worded, conditioning=False)
+        items = torch.where(rationale.items == PADDING, PADDING, places)
+        read = self.tokens(self.item_tokenizer(features).ways, features, items, rationale.layout)
+        loss, _ = reasoner.teach(language, read, rationale.items.clamp_min(0), rationale, conditioning=False)
         return loss
 
     def _speaking(self) -> tuple[Reasoner, PretrainedLanguageModel]:
@@ -198,7 +197,7 @@ class DeftRec(nn.Module):
         read = ways[places]
         if self.user_tokenizer is not None:
             # A user is what the user took so far: no table of users, and none sees its own target.
-            before = layout.visible().to(features.dtype)
+            before = layout.attention_mask().to(features.dtype)
             folded = before @ features[places] / before.sum(-1, keepdim=True)  # [B, L, F]
             user = self.user_tokenizer(folded.flatten(0, 1))
             read = read + user.ways.view_as(read)
@@ -240,9 +239,9 @@ class DeftRec(nn.Module):
         return extended
 
     @property
-    def window(self) -> int:
+    def max_history(self) -> int:
         """Newest items of a history that are read."""
-        return self.language.window
+        return self.language.max_history
 
     @property
     def words(self) -> bool:
@@ -278,13 +277,13 @@ class DeftRec(nn.Module):
         """The latent of the next item after each history, one history a row, in evaluation mode.
 
         Args:
-            items: item numbers, `NOTHING` behind the end of a history. `[B, L]`
+            items: item numbers, `PADDING` behind the end of a history. `[B, L]`
         """
         if self.reasoner is not None and self.reasoner.conditions:
             condition = self.reasoner.condition(self.reason(catalogue, items, layout))
         else:
             conditions = self.condition(catalogue.ways, catalogue.features, items, layout)
-            last = (layout.segments != NOTHING).sum(1).sub(1).clamp_min(0)
+            last = (layout.segments != PADDING).sum(1).sub(1).clamp_min(0)
             rows = torch.arange(len(items), device=items.device)
             condition = conditions[rows, last]
         return self.diffusion.generate(condition.float(), sampling, generator, keep_path)
@@ -314,8 +313,8 @@ class DeftRec(nn.Module):
 def seen_pairs(batch: Batch, asked: Tensor) -> Tensor:
     """(target's row, place in candidates) of every item before each asked place, unless it is the target. `[M, 2]`"""
     place = torch.cumsum(asked.flatten(), 0).view_as(asked) - 1
-    visible = batch.layout.visible() & asked[:, :, None]
-    b, at, before = visible.nonzero(as_tuple=True)
+    attention_mask = batch.layout.attention_mask() & asked[:, :, None]
+    b, at, before = attention_mask.nonzero(as_tuple=True)
     item = batch.items[b, before]
     other = item != batch.targets[b, at]
     return torch.stack([place[b, at][other], item[other]], 1)

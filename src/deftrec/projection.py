@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 
-class Plane:
+class Projection:
     """The two main axes of a cloud of points.
 
     Args:
@@ -18,7 +18,7 @@ class Plane:
         self.centre, self.axes, self.shares = centre, axes, shares
 
     @classmethod
-    def of(cls, points: Tensor) -> "Plane":
+    def of(cls, points: Tensor) -> "Projection":
         """Principal components of `points` `[N, D]`. The sign is fixed: the largest coordinate is positive."""
         centre = points.double().mean(0)
         centred = points.double() - centre

@@ -203,7 +203,7 @@ def adapt(
         members = 1
     adapted = config.model_copy(
         update={
-            "data": _filled(config.data, window=200 if mean_length >= 120 else 128 if long else 64),
+            "data": _filled(config.data, max_history=200 if mean_length >= 120 else 128 if long else 64),
             "collaborative": _filled(
                 config.collaborative,
                 batch_size=max(1024, min(65_536, interactions // (15 if large_graph else 40))),
@@ -226,7 +226,7 @@ def adapt(
                 batch_positions=1024 if small else 2048,
                 epochs=epochs,
                 patience=max(4, epochs // 4),
-                members=members,
+                ensemble_size=members,
             ),
         }
     )

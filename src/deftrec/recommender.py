@@ -16,16 +16,16 @@ from deftrec.data.sequences import pad_histories
 from deftrec.diffusion import Sampling
 from deftrec.errors import ConfigError, DataError
 from deftrec.evaluation import Result, Seen, ranking_frame
-from deftrec.explanation import Asked, reasons
-from deftrec.inference import FastModel
+from deftrec.evaluation_cases import EvaluationCases
+from deftrec.explanation import Queries, reasons
 from deftrec.fitting import fit_run
 from deftrec.hardware import Precision, Runtime, default_device, inference_dtype
+from deftrec.incremental import Capabilities, Overlay, current_state, read_overlay, write_overlay
+from deftrec.inference import InferenceModel
 from deftrec.language import Layout, TextEngine
-from deftrec.incremental import Capabilities, Overlay, merge, read_overlay, write_overlay
-from deftrec.evaluation_cases import AskedCases
 from deftrec.progress import Progress
 from deftrec.recommendation import Explanation, Mover, Recommendation, Source
-from deftrec.retrieval import Found, Retriever, ScorePart, fast_queries, generate_queries, generate_texts, top
+from deftrec.retrieval import Found, Retriever, ScorePart, generate_queries, generate_texts, inference_queries, top
 from deftrec.run import Request, Run, begin_run, load_run, save_run
 
 USERS_AT_ONCE = 4096
@@ -57,7 +57,7 @@ class Recommender:
         self.precision: Precision = precision
         self.runtime: Runtime = runtime
         self.run, self.overlay, self.config, self.info = run, overlay, run.config, run.info
-        known = merge(run, overlay)
+        known = current_state(run, overlay)
         self.interactions, self.model = known.interactions, known.model
         self.catalogue = self.model.encode_catalogue()
         prior, choice, text, exposure = run.prior, run.info.prior, run.info.text, run.info.exposure
@@ -74,7 +74,7 @@ class Recommender:
             match=known.match,
             text_weight=text.weight if text and run.match else 0.0,
             removed=known.removed,
-            bonus=exposure.bonus * (1 - known.trust) if exposure and exposure.bonus and new else None,
+            bonus=exposure.bonus * (1 - known.confidence) if exposure and exposure.bonus and new else None,
         )
 
     def with_overlay(self, overlay: Overlay | None) -> "Recommender":
@@ -92,13 +92,13 @@ class Recommender:
         return Capabilities.of(self.config, self.info, self.run.scaling is not None)
 
     @cached_property
-    def fast(self) -> FastModel | None:
+    def fast(self) -> InferenceModel | None:
         """The model as it reads histories here; None where nothing is faster than the plain one.
 
         Raises:
             MissingExtraError, ConfigError: the runtime is not installed, or cannot run this model.
         """
-        if not FastModel.suits(self.model):
+        if not InferenceModel.suits(self.model):
             if self.runtime != "torch":
                 raise ConfigError(
                     f"runtime {self.runtime} reads histories alone, and this run's model reads titles, words its own "
@@ -106,7 +106,7 @@ class Recommender:
                 )
             return None
         dtype = inference_dtype(self.precision, self.catalogue.latents.device)
-        return FastModel(self.model, self.catalogue, dtype, self.runtime)
+        return InferenceModel(self.model, self.catalogue, dtype, self.runtime)
 
     @cached_property
     def popularity(self) -> Tensor:
@@ -282,7 +282,7 @@ class Recommender:
                 "can be explained by differences of scores"
             )
 
-        def ask(histories: Sequences) -> Asked:
+        def ask(histories: Sequences) -> Queries:
             return self.ask(histories, seed)
 
         ids = self.interactions.catalogue["item"]
@@ -338,7 +338,7 @@ class Recommender:
     def denoising_path(self, history: Sequence[Id], steps: int = 20, seed: int = 0) -> Tensor:
         """The denoised latent after every step from a draw of noise, for plots. `[steps, D]`"""
         numbers = Sequences.from_lists([self.interactions.item_numbers(history)])
-        packed = pad_histories(numbers, np.zeros(1, np.int64), self.model.window)
+        packed = pad_histories(numbers, np.zeros(1, np.int64), self.model.max_history)
         device = self.catalogue.latents.device
         layout = Layout.of(packed).to(device)
         sampling = replace(Sampling.of(self.config.diffusion), steps=steps, start="noise", samples=1)
@@ -364,7 +364,7 @@ class Recommender:
         """`evaluate` of the whole score and of each part that the run has; the histories are read once."""
         return self.examine(split).results(seen)
 
-    def examine(self, split: Part, parts: ScorePart = "hybrid") -> AskedCases:
+    def examine(self, split: Part, parts: ScorePart = "hybrid") -> EvaluationCases:
         """The targets of `split` and what the model generates for each, as far as `parts` needs it.
 
         Raises:
@@ -375,11 +375,11 @@ class Recommender:
             raise DataError(f"{self.interactions.meta.name}: no user has a {split} target, so nothing can be measured")
         if parts == "prior":
             nothing = self.catalogue.latents.new_zeros(len(cases), self.catalogue.latents.shape[1])
-            asked = Asked(cases.histories, nothing, None)
+            asked = Queries(cases.histories, nothing, None)
         else:
             texts = self._texts(cases.histories) if parts == "hybrid" else None
-            asked = Asked(cases.histories, self._queries(cases.histories, None), texts)
-        return AskedCases(self.run, split, cases, asked, self.retriever, self.popularity)
+            asked = Queries(cases.histories, self._queries(cases.histories, None), texts)
+        return EvaluationCases(self.run, split, cases, asked, self.retriever, self.popularity)
 
     # -- inside ------------------------------------------------------------------------------------------------
 
@@ -389,14 +389,14 @@ class Recommender:
             sampling = replace(sampling, start="noise", samples=samples)
         seed = self.config.seed if seed is None else seed
         if self.fast is not None:
-            return fast_queries(self.fast, histories, sampling=sampling, seed=seed)
+            return inference_queries(self.fast, histories, sampling=sampling, seed=seed)
         return generate_queries(self.model, self.catalogue, histories, sampling=sampling, seed=seed)
 
     def _search(self, histories: Sequences, k: int, exclude_seen: bool, seed: int | None) -> Found:
         asked = self.ask(histories, seed)
         return self.retriever.search(asked.queries, histories, k, exclude_seen, asked.texts)
 
-    def ask(self, histories: Sequences, seed: int | None = None, samples: int | None = None) -> Asked:
+    def ask(self, histories: Sequences, seed: int | None = None, samples: int | None = None) -> Queries:
         """What the model generates for histories of item numbers, none of them empty.
 
         Args:
@@ -404,7 +404,7 @@ class Recommender:
             seed: of the sampling noise; None: the configuration's.
             samples: start at so many draws of noise and take their mean; None: sample as configured.
         """
-        return Asked(histories, self._queries(histories, seed, samples), self._texts(histories))
+        return Queries(histories, self._queries(histories, seed, samples), self._texts(histories))
 
     def _texts(self, histories: Sequences) -> Tensor | None:
         """What the model says of each history, encoded; None where words do not enter the score."""

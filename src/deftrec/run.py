@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -40,15 +40,36 @@ from deftrec.files import locked, write_text
 from deftrec.language.origin import Origin, check_origin, origin_of
 from deftrec.language.stored import load_stored_state, stored_state
 from deftrec.retrieval import LinearPrior, SentenceMatch, TextMatch, trend_scores
+from deftrec.retrieval.choose import AgainChoice, PriorChoice, TextChoice
+from deftrec.retrieval.terms.cold_start_bonus import Exposure
 from deftrec.tokenizer import ItemFeatures, Scaling
 from deftrec.training.build import build_match, build_model
 from deftrec.training.checkpoint import load_tensors, save_tensors
-from deftrec.retrieval.terms.cold_start_bonus import Exposure
-from deftrec.retrieval.choose import AgainChoice, PriorChoice, TextChoice
-from deftrec.training.pipeline import Fitted
-from deftrec.incremental.warm_start import Provenance
+
+if TYPE_CHECKING:
+    from deftrec.training.pipeline import Fitted
 
 M = TypeVar("M", bound=BaseModel)
+
+
+class Provenance(BaseModel):
+    """The run whose weights training went on from.
+
+    Attributes:
+        dataset: its name.
+        fingerprint: of its interactions.
+        weights: SHA-256 over its weights.
+        fit: what they were fitted on.
+        epochs: of its weights, by stage.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dataset: str
+    fingerprint: str
+    weights: str
+    fit: Fit
+    epochs: dict[str, int]
 
 
 class Request(BaseModel):
@@ -111,7 +132,7 @@ class RunInfo(BaseModel):
     start: Provenance | None = None
 
     @classmethod
-    def of(cls, fitted: Fitted, interactions: Interactions) -> "RunInfo":
+    def of(cls, fitted: "Fitted", interactions: Interactions) -> "RunInfo":
         """Describe a finished training."""
         joint = {f"joint-{n}" if n > 1 else "joint": stage for n, stage in enumerate(fitted.joint, start=1)}
         stages = {"collaborative": fitted.collaborative, **joint}
@@ -171,9 +192,9 @@ class Run:
     def trend(self) -> Tensor | None:
         """What each item gets for being popular, and of late; None where validation chose nothing. `[I]`"""
         choice = self.info.prior
-        if choice is None or not (choice.popularity or choice.lately):
+        if choice is None or not (choice.popularity or choice.recent_popularity):
             return None
-        return trend_scores(self.training, self.interactions.n_items, choice.popularity, choice.lately)
+        return trend_scores(self.training, self.interactions.n_items, choice.popularity, choice.recent_popularity)
 
 
 @contextmanager

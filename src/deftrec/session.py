@@ -12,7 +12,7 @@ from deftrec.recommendation import Recommendation
 from deftrec.recommender import Recommender
 
 
-class ReturningUser:
+class Session:
     """A history that has been read, and goes on.
 
     Recommends what `Recommender.recommend` does after the same history. What it keeps are keys and values of the

@@ -44,6 +44,7 @@ def ablate(
                     load_variants,
                     write_ablation,
                 )
+
                 from deftrec.data import Interactions
 
                 chosen = choose_variants(load_variants(), variants)

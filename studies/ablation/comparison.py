@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict
-
 from studies.ablation.study import Measured
 from studies.ablation.variants import BASE
+
 from deftrec.benchmark.scoring import COMPARED
 from deftrec.benchmark.slices import Members
 from deftrec.data.split import Part

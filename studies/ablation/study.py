@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from studies.ablation.variants import BASE, Variant, plain
 from torch import Tensor
 
-from studies.ablation.variants import BASE, Variant, plain
 from deftrec.benchmark.machine import versions
 from deftrec.benchmark.slices import Members, slices
 from deftrec.config import Config

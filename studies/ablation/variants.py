@@ -46,7 +46,7 @@ def plain(config: Config) -> Config:
     return config.model_copy(
         update={
             "retrieval": config.retrieval.model_copy(update={"prior": prior}),
-            "training": config.training.model_copy(update={"members": 1}),
+            "training": config.training.model_copy(update={"ensemble_size": 1}),
         }
     )
 

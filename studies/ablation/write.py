@@ -8,16 +8,17 @@ from typing import Any, TypeAlias
 from studies.ablation.comparison import Comparison, SliceComparison
 from studies.ablation.study import SPLITS, Measured
 from studies.ablation.variants import BASE, Variant
+
 from deftrec.benchmark.machine import machine
 from deftrec.benchmark.verdict import CLEAR
 from deftrec.data.split import Part
 from deftrec.files import write_json, write_text
+from deftrec.formatting import duration, meaning
 from deftrec.report.benchmark.facts import machine_facts
 from deftrec.report.forest import forest
 from deftrec.report.html import document, facts_list, failed, grid, header, note, section
 from deftrec.report.markdown import plain, table_lines
 from deftrec.run import git_revision
-from deftrec.formatting import duration, meaning
 
 MAIN = "ndcg@10"
 COLUMNS = ("variant", "what changes", "NDCG@10", "difference (95 %)", "p", "HR@10", "training")

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from deftrec.data import Cases, Interactions, Sequences
-from deftrec.evaluation import accuracy, target_ranks
+from deftrec.evaluation import accuracy
 from deftrec.recommender import Recommender
 from deftrec.retrieval import Retriever, ScorePart
+from deftrec.retrieval.ranks import target_ranks
 
 CUTOFFS = (10, 50)
 SAMPLES = 2000
@@ -104,7 +105,7 @@ def ratio(
     return Ratio(mean, under, mean / under if under else 0.0, (float(low), float(high)), len(one))
 
 
-def of_equal_length(unseen: Cases, seen: Cases, window: int) -> tuple[Tensor, Tensor]:
+def of_equal_length(unseen: Cases, seen: Cases, max_history: int) -> tuple[Tensor, Tensor]:
     """Which unseen cases have seen ones of the same length of history, and weights that make those as long as these.
 
     Lengths past the window are one to the model.
@@ -113,7 +114,7 @@ def of_equal_length(unseen: Cases, seen: Cases, window: int) -> tuple[Tensor, Te
         `[N]` bool of the unseen, `[M]` float64 of the seen: the number of unseen cases of its length, shared among the
         seen ones of that length.
     """
-    lengths = [np.minimum(cases.histories.lengths, window) for cases in (unseen, seen)]
-    counts = [np.bincount(one, minlength=window + 1) for one in lengths]
+    lengths = [np.minimum(cases.histories.lengths, max_history) for cases in (unseen, seen)]
+    counts = [np.bincount(one, minlength=max_history + 1) for one in lengths]
     weights = np.where(counts[1] > 0, counts[0] / np.maximum(counts[1], 1), 0.0)
     return torch.from_numpy(counts[1][lengths[0]] > 0), torch.from_numpy(weights[lengths[1]])

@@ -56,8 +56,9 @@ def unseen(
     try:
         with listening() as progress:
             with working(progress, f"reading {data}"):
-                from deftrec.data import Interactions
                 from studies.cold_start import ROWS, UnseenStudy, hold_out
+
+                from deftrec.data import Interactions
 
                 holdout = hold_out(Interactions.load(data), seed)
             study = UnseenStudy(holdout, config, asked or list(ROWS), out, progress)

@@ -9,6 +9,9 @@ from typing import Any
 
 import polars as pl
 import torch
+from studies.cold_start.asking import ask, ask_parts, content_neighbours, of_equal_length, ratio
+from studies.cold_start.holdout import Holdout
+from studies.cold_start.result import Baseline, Compared, Row, UnseenResult, verdicts
 from torch import Tensor
 
 from deftrec.benchmark.machine import machine, versions
@@ -18,17 +21,14 @@ from deftrec.data.words import texts_of
 from deftrec.errors import ConfigError, DataError
 from deftrec.evaluation import bootstrap_interval
 from deftrec.files import write_json
+from deftrec.incremental import Overlay
 from deftrec.language.sentences import sentence_vectors
 from deftrec.language.weights import MINILM, model_folder
-from deftrec.incremental import Overlay
 from deftrec.progress import Progress
 from deftrec.recommender import Recommender
 from deftrec.run import git_revision
 from deftrec.training.build import resolve
 from deftrec.training.checkpoint import load_tensors, save_tensors
-from studies.cold_start.asking import ask, ask_parts, content_neighbours, of_equal_length, ratio
-from studies.cold_start.holdout import Holdout
-from studies.cold_start.result import Baseline, Compared, Row, UnseenResult, verdicts
 
 RECIPE = "recipe"
 FULL = {"mask_features": 0.0, "drop_collaborative": 0.0, "drop_text": 0.0}
@@ -121,8 +121,8 @@ class UnseenStudy:
     def _check_lengths(self) -> None:
         """Refuse, before anything is trained, data in which nobody can be compared."""
         training, asked = self.holdout.training, self.holdout.questions
-        window = int(resolve(self.config, training, make_split(training, self.config.data.split)).data.window)
-        kept, _ = of_equal_length(asked.unseen_users, asked.seen_users, window)
+        max_history = int(resolve(self.config, training, make_split(training, self.config.data.split)).data.max_history)
+        kept, _ = of_equal_length(asked.unseen_users, asked.seen_users, max_history)
         if not kept.any():
             raise DataError(
                 f"{self.holdout.whole.meta.name}: too small for this protocol: no unseen user has a history as long as "
@@ -145,7 +145,7 @@ class UnseenStudy:
         held, asked = self.holdout, self.holdout.questions
         # The users are asked of the catalogue of training: unseen items are no matter to them.
         unseen, seen = (ask(alone, held.whole, cases)["ndcg@10"] for cases in (asked.unseen_users, asked.seen_users))
-        kept, weights = of_equal_length(asked.unseen_users, asked.seen_users, alone.model.window)
+        kept, weights = of_equal_length(asked.unseen_users, asked.seen_users, alone.model.max_history)
         everything = with_items(alone, held, texts)
         items, latent = ask_parts(everything, held.whole, asked.unseen_items, ("hybrid", "latent"))
         of_seen = ask(everything, held.whole, asked.seen_items)["ndcg@10"]

@@ -1,12 +1,12 @@
 """The generative retrieval that DeftRec is compared with: the next item's semantic id, one code after the other."""
 
 import torch
+from studies.semantic_ids.codes import CodeTree, semantic_ids
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deftrec.config import DiffusionOptions
 from deftrec.diffusion.base import Head, ItemScorer, Sampling
-from studies.semantic_ids.codes import CodeTree, semantic_ids
 from deftrec.diffusion.objective import NextItems, Objective
 from deftrec.diffusion.sampler import Sample
 

@@ -41,9 +41,10 @@ def speed(
     config = load_recipe(recipe, overrides)
     with listening() as progress:
         with working(progress, f"reading {data}"):
+            from studies.speed import measure_speed
+
             from deftrec.data import Interactions
             from deftrec.hardware import default_device
-            from studies.speed import measure_speed
 
             interactions = Interactions.load(data)
         table = measure_speed(

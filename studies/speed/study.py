@@ -7,19 +7,19 @@ from typing import Any
 
 import numpy as np
 import torch
+from studies.speed.machine import Rates, measure_rates, seconds
+from studies.speed.systems import Authors, DreamRec, OneStep, Plain, SasRec, Setting, System
+from studies.speed.tiger import Tiger
 
 from deftrec.benchmark.machine import machine
 from deftrec.config import Config, PretrainedOptions
 from deftrec.data import Interactions, Sequences, make_split
 from deftrec.errors import ConfigError
+from deftrec.flops import counting
 from deftrec.hardware import Precision, inference_dtype
 from deftrec.language.skeleton import hidden_size
 from deftrec.language.weights import MINILM
-from deftrec.flops import counting
 from deftrec.progress import Progress
-from studies.speed.machine import Rates, measure_rates, seconds
-from studies.speed.systems import Authors, DreamRec, OneStep, Plain, SasRec, Setting, System
-from studies.speed.tiger import Tiger
 from deftrec.tokenizer import ItemFeatures
 from deftrec.training.build import resolve
 
@@ -112,7 +112,7 @@ def measure_speed(
     kinds = _chosen(systems)
     split = make_split(interactions, config.data.split)
     config = resolve(config, interactions, split)
-    config = config.model_copy(update={"training": config.training.model_copy(update={"members": 1})})
+    config = config.model_copy(update={"training": config.training.model_copy(update={"ensemble_size": 1})})
     if config.diffusion.head == "semantic-ids":
         raise ConfigError("diffusion.head semantic-ids has a row of its own here: leave it at diffusion or direct")
     torch.manual_seed(config.seed)
@@ -148,7 +148,7 @@ def measure_speed(
         dataset=interactions.meta.name,
         items=interactions.n_items,
         users=len(histories),
-        history=float(np.minimum(histories.lengths, int(config.data.window)).mean()),
+        history=float(np.minimum(histories.lengths, int(config.data.max_history)).mean()),
         language_model=options.model if isinstance(options, PretrainedOptions) else f"nano, width {options.width}",
         precision="bf16" if dtype == torch.bfloat16 else "fp32",
         rates=rates,

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from deftrec.config import Config, DiffusionOptions, NanoOptions, PretrainedOptions, ReasoningOptions
-from deftrec.data import NOTHING, Interactions, Sequences
+from deftrec.data import PADDING, Interactions, Sequences
 from deftrec.diffusion import Sampling
-from deftrec.inference import FastModel, reader_of
+from deftrec.inference import InferenceModel, reader_of
 from deftrec.language import LanguageModel, build_language_model
 from deftrec.model import DeftRec
-from deftrec.retrieval import Found, Retriever, fast_queries, generate_queries, hide, top
+from deftrec.retrieval import Found, Retriever, generate_queries, hide, inference_queries, top
 from deftrec.retrieval.queries import batches
 from deftrec.tokenizer import ItemFeatures
 from deftrec.training.build import build_member
@@ -55,10 +55,10 @@ class Setting:
         model = build_member(self.features, config, self.interactions.meta.domain)
         return model.to(self.device).requires_grad_(False).eval()
 
-    def language(self, config: Config, ways: int, window: int) -> LanguageModel:
+    def language(self, config: Config, ways: int, max_history: int) -> LanguageModel:
         """An untrained language model, or the pre-trained one as it is."""
         domain = self.interactions.meta.domain
-        language = build_language_model(config.language, domain=domain, ways=ways, window=window)
+        language = build_language_model(config.language, domain=domain, ways=ways, max_history=max_history)
         return language.to(self.device).requires_grad_(False).eval()
 
 
@@ -90,7 +90,7 @@ class OneStep(System):
         self.k, self.sampling = setting.k, Sampling.of(setting.config.diffusion)
         model = setting.model(self.configured(setting.config))
         catalogue = model.encode_catalogue()
-        self.fast = FastModel(model, catalogue, setting.dtype)
+        self.fast = InferenceModel(model, catalogue, setting.dtype)
         self.retriever = Retriever.of(model, catalogue, setting.config)
 
     def configured(self, config: Config) -> Config:
@@ -99,7 +99,7 @@ class OneStep(System):
 
     def recommend(self, histories: Sequences) -> Found:
         """See `System.recommend`."""
-        queries = fast_queries(self.fast, histories, sampling=self.sampling, seed=0)
+        queries = inference_queries(self.fast, histories, sampling=self.sampling, seed=0)
         return self.retriever.search(queries, histories, self.k, exclude_seen=True)
 
 
@@ -126,17 +126,17 @@ class SasRec(System):
     name, says = "sasrec", f"{SASREC_BLOCKS} blocks of the same width over item embeddings, no prompt, no denoising"
 
     def __init__(self, setting: Setting) -> None:
-        self.k, self.window, self.device = setting.k, int(setting.config.data.window), setting.device
+        self.k, self.max_history, self.device = setting.k, int(setting.config.data.max_history), setting.device
         width = setting.language(setting.config, 1, 1).width
         options = NanoOptions(width=width, layers=SASREC_BLOCKS, heads=2, dropout=0.0)
-        language = setting.language(setting.config.model_copy(update={"language": options}), 1, self.window)
+        language = setting.language(setting.config.model_copy(update={"language": options}), 1, self.max_history)
         self.reader = reader_of(language, setting.dtype)
         self.items = torch.randn(setting.interactions.n_items, width, device=self.device)
 
     @torch.no_grad()
     def recommend(self, histories: Sequences) -> Found:
         """See `System.recommend`."""
-        return by_batch(self.window, histories, self.device, self._list)
+        return by_batch(self.max_history, histories, self.device, self._list)
 
     def _list(self, items: Tensor, lengths: Tensor, histories: Sequences) -> Found:
         past = self.reader.begin(len(items))
@@ -196,7 +196,7 @@ def guided(config: Config) -> DiffusionOptions:
 
 
 def by_batch(
-    window: int,
+    max_history: int,
     histories: Sequences,
     device: torch.device,
     answer: Callable[[Tensor, Tensor, Sequences], Found],
@@ -204,8 +204,8 @@ def by_batch(
 ) -> Found:
     """What `answer` finds for batches of items, lengths and histories, in the order of `histories`."""
     order, parts = [], []
-    for which, items, layout in batches(window, histories, device, places):
+    for which, items, layout in batches(max_history, histories, device, places):
         order.append(torch.from_numpy(which).to(device))
-        parts.append(answer(items, (layout.segments != NOTHING).sum(1), histories.select(which)))
+        parts.append(answer(items, (layout.segments != PADDING).sum(1), histories.select(which)))
     found, back = Found.concatenate(parts), torch.cat(order).argsort()
     return Found(found.items[back], found.scores[back])

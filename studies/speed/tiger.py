@@ -1,14 +1,14 @@
 """Generation of semantic ids by the language model itself (after TIGER, Rajput et al. 2023, arXiv 2305.05065)."""
 
 import torch
+from studies.semantic_ids.codes import CodeTree, semantic_ids
+from studies.speed.systems import Setting, System, by_batch
 from torch import Tensor
 
 from deftrec.data import Sequences
-from studies.semantic_ids.codes import CodeTree, semantic_ids
 from deftrec.inference import reader_of
 from deftrec.retrieval import Found, hide, top
 from deftrec.retrieval.queries import places_of
-from studies.speed.systems import Setting, System, by_batch
 
 BEAM = 20
 
@@ -28,15 +28,15 @@ class Tiger(System):
         self.codes = semantic_ids(setting.features.values, options.code_levels, options.code_size).to(self.device)
         self.tree, self.levels = CodeTree.of(self.codes), self.codes.shape[1]
         # The last codes are read too, where there is no item yet.
-        language = setting.language(setting.config, self.levels, int(setting.config.data.window) + 1)
-        self.window, self.reader = language.window - 1, reader_of(language, setting.dtype)
+        language = setting.language(setting.config, self.levels, int(setting.config.data.max_history) + 1)
+        self.max_history, self.reader = language.max_history - 1, reader_of(language, setting.dtype)
         shape = (self.levels, options.code_size, language.width)
         self.embeddings, self.leave = (torch.randn(shape, device=self.device) for _ in range(2))
 
     @torch.no_grad()
     def recommend(self, histories: Sequences) -> Found:
         """See `System.recommend`."""
-        return by_batch(self.window, histories, self.device, self._list, places_of(self.device) // self.levels)
+        return by_batch(self.max_history, histories, self.device, self._list, places_of(self.device) // self.levels)
 
     def _list(self, items: Tensor, lengths: Tensor, histories: Sequences) -> Found:
         B, L = items.shape

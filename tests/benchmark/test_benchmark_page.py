@@ -12,11 +12,11 @@ from benchmark_fakes import FakeSystem, oracle
 from deftrec.benchmark import Request, Table, run_benchmark
 from deftrec.data import Interactions, leave_one_out
 from deftrec.errors import MissingExtraError
+from deftrec.formatting import count
 from deftrec.report.benchmark import write_benchmark
 from deftrec.report.benchmark.plots import cost, slices
 from deftrec.report.benchmark.write import differences
 from deftrec.report.theme import ROLES, stand_in
-from deftrec.formatting import count
 
 HOSTILE = "<i>mine</i> | $x$"
 

@@ -12,9 +12,9 @@ import pytest
 import torch
 from circle import circle
 
+from deftrec.benchmark.peers import export_split, peers_folder
 from deftrec.data.split import leave_one_out
 from deftrec.evaluation.metrics import accuracy, ranks_from_scores
-from deftrec.benchmark.peers import export_split, peers_folder
 
 
 @pytest.fixture

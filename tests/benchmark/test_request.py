@@ -6,10 +6,10 @@ import pytest
 from benchmark_fakes import FakeSystem, oracle
 
 from deftrec.benchmark import Failure, Request, all_systems, choose_models, run_benchmark, table_file
+from deftrec.benchmark.peers import PEERS
 from deftrec.benchmark.verdict import by_reason, failures_line, how_measured, p_value, verdict
 from deftrec.data import Interactions
 from deftrec.errors import ConfigError
-from deftrec.benchmark.peers import PEERS
 
 
 def test_an_unknown_model_names_the_nearest() -> None:

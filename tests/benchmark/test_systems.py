@@ -8,6 +8,7 @@ import pytest
 
 from deftrec import Recommender
 from deftrec.benchmark import systems
+from deftrec.benchmark.peers import PeerRun
 from deftrec.benchmark.scoring import Scorer
 from deftrec.benchmark.systems import DeftRecSystem, LightGCNSystem, PeerSystem, Task, out_of_time
 from deftrec.benchmark.work import Lists, Run, Work
@@ -15,7 +16,6 @@ from deftrec.config import TrainingOptions
 from deftrec.data import Fit, Interactions, make_split
 from deftrec.errors import ConfigError, DeftRecError
 from deftrec.evaluation import Seen
-from deftrec.benchmark.peers import PeerRun
 from deftrec.progress import Silent
 from deftrec.run import RunInfo
 from toy import ring, tiny_config

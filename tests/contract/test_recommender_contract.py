@@ -50,7 +50,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "folded-users": {"tokenizer": {"users": "folded"}},
     "averaged": {"training": {"average": 0.9}},
     "bf16": {"training": {"precision": "bf16"}},
-    "ensemble": {"training": {"members": 2}},
+    "ensemble": {"training": {"ensemble_size": 2}},
     "slit-prior": {"retrieval": {"prior": {"kind": "slit"}}},
     "graph-prior": {"retrieval": {"prior": {"kind": "graph"}}},
     "no-prior": {"retrieval": {"prior": {"kind": "none"}}},
@@ -75,7 +75,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     },
     "euclidean": {"diffusion": {"space": "euclidean"}, "retrieval": {"similarity": "l2"}},
     "last-targets": {"training": {"targets": "last"}},
-    "temporal": {"data": {"split": "temporal", "window": 20}},
+    "temporal": {"data": {"split": "temporal", "max_history": 20}},
 }
 
 
@@ -101,7 +101,7 @@ def variant(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module")
 def fitted(variant: str, bert: Path) -> Recommender:
     options = with_model(VARIANTS[variant], bert)
-    config = tiny_config(**{"data": {"window": 20}, **options})
+    config = tiny_config(**{"data": {"max_history": 20}, **options})
     return Recommender.fit(ring(strings=variant in {"default", "text-alone"}), config)
 
 
@@ -300,7 +300,7 @@ def test_all_users_are_ranked_as_each_alone(fitted: Recommender) -> None:
 def test_items_before_the_window_are_still_seen(fitted: Recommender) -> None:
     everything = fitted.interactions.item_ids(range(24))
     long = [*everything[:3], *everything[3:5] * 12]  # 27 places, a window of 20
-    assert int(fitted.config.data.window) == 20
+    assert int(fitted.config.data.max_history) == 20
     assert set(items(fitted.recommend(history=long, k=100))) == set(everything[5:])
 
 

@@ -99,7 +99,7 @@ def test_equal_times_are_ordered_by_the_seed_alone() -> None:
 
 def test_a_moment_is_of_one_user_and_one_time() -> None:
     events = pl.DataFrame({"user": [1, 1, 1, 2, 2, 3], "item": [1, 2, 3, 1, 2, 1], "time": [7, 7, 1, 7, 9, 9]})
-    assert Interactions.from_frame(events).moments.tolist() == [1, 2, 2, 3, 4, 5]
+    assert Interactions.from_frame(events).tie_groups.tolist() == [1, 2, 2, 3, 4, 5]
 
 
 def test_ties_do_not_cross_users_or_times() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deftrec.data import NOTHING, Packed, Sequences
+from deftrec.data import PADDING, Packed, Sequences
 from deftrec.data.sequences import pack_for_training, pack_last_targets, pad_histories
 
 LISTS = st.lists(st.lists(st.integers(0, 10_000), max_size=30), min_size=1, max_size=12)
@@ -23,13 +23,13 @@ def check_shape(packed: Packed, row: int) -> None:
     """What holds of every packing."""
     assert packed.items.shape == packed.targets.shape == packed.segments.shape == packed.positions.shape
     assert packed.items.shape[1] == row
-    filled = packed.items != NOTHING
-    assert ((packed.segments != NOTHING) == filled).all()
-    assert (packed.targets[~filled] == NOTHING).all()
+    filled = packed.items != PADDING
+    assert ((packed.segments != PADDING) == filled).all()
+    assert (packed.targets[~filled] == PADDING).all()
     for items, segments, positions in zip(packed.items, packed.segments, packed.positions, strict=True):
-        used = int((items != NOTHING).sum())
+        used = int((items != PADDING).sum())
         assert used > 0
-        assert (items[:used] != NOTHING).all()
+        assert (items[:used] != PADDING).all()
         for segment in range(segments.max() + 1):
             places = np.flatnonzero(segments == segment)
             assert (np.diff(places) == 1).all()
@@ -41,11 +41,11 @@ def check_shape(packed: Packed, row: int) -> None:
 def test_every_pair_once(lists: list[list[int]], row: int, seed: int) -> None:
     packed = pack_for_training(Sequences.from_lists(lists), row, np.random.default_rng(seed))
     check_shape(packed, row)
-    filled = packed.items != NOTHING
+    filled = packed.items != PADDING
     pairs = zip(packed.items[filled].tolist(), packed.targets[filled].tolist(), strict=True)
     assert Counter(pairs) == pairs_of(lists)
     for items, targets, segments in zip(packed.items, packed.targets, packed.segments, strict=True):
-        same = (segments[1:] == segments[:-1]) & (segments[1:] != NOTHING)
+        same = (segments[1:] == segments[:-1]) & (segments[1:] != PADDING)
         assert (targets[:-1][same] == items[1:][same]).all()  # a target is the next input of its own history
 
 
@@ -59,7 +59,7 @@ def test_last_targets_only(lists: list[list[int]], row: int, seed: int) -> None:
     for items, targets, segments in zip(packed.items, packed.targets, packed.segments, strict=True):
         for segment in range(segments.max() + 1):
             places = np.flatnonzero(segments == segment)
-            assert (targets[places[:-1]] == NOTHING).all()
+            assert (targets[places[:-1]] == PADDING).all()
             found[(tuple(items[places].tolist()), int(targets[places[-1]]))] += 1
     assert found == expected
 
@@ -69,7 +69,7 @@ def test_windows_of_a_long_history_start_anywhere() -> None:
     first: set[int] = set()
     for seed in range(200):
         packed = pack_for_training(sequences, 10, np.random.default_rng(seed))
-        starts = np.sort(packed.items[(packed.positions == 0) & (packed.items != NOTHING)])
+        starts = np.sort(packed.items[(packed.positions == 0) & (packed.items != PADDING)])
         windows = np.diff([*starts, 100])
         assert starts[0] == 0
         assert windows.max() <= 10
@@ -95,10 +95,10 @@ def test_padding_keeps_the_newest(lists: list[list[int]], row: int) -> None:
     for items, segments, positions, n in zip(padded.items, padded.segments, padded.positions, which, strict=True):
         kept = lists[n][-row:]
         assert items[: len(kept)].tolist() == kept
-        assert (items[len(kept) :] == NOTHING).all()
+        assert (items[len(kept) :] == PADDING).all()
         assert segments[: len(kept)].tolist() == [0] * len(kept)
         assert positions[: len(kept)].tolist() == list(range(len(kept)))
-    assert (padded.targets == NOTHING).all()
+    assert (padded.targets == PADDING).all()
 
 
 @QUICK

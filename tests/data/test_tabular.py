@@ -272,8 +272,8 @@ def test_frames_of_another_library() -> None:
 
 def test_what_pandas_says_in_its_own_way() -> None:
     pandas = pytest.importorskip("pandas")
-    moments = pandas.to_datetime(["2020-01-02", "2020-01-01", "2020-01-03"]).tz_localize("Europe/Berlin")
-    events = pandas.DataFrame({"user": [1, 1, 2], "item": pandas.Categorical(["a", "b", "c"]), "time": moments})
+    tie_groups = pandas.to_datetime(["2020-01-02", "2020-01-01", "2020-01-03"]).tz_localize("Europe/Berlin")
+    events = pandas.DataFrame({"user": [1, 1, 2], "item": pandas.Categorical(["a", "b", "c"]), "time": tie_groups})
     items = pandas.DataFrame({"item": ["a", "b", "c"], "title": ["x", float("nan"), None]})
     found = prepare(read_frame(events, items=items), name="x")
     assert found.history(1) == ["b", "a"]

@@ -32,7 +32,7 @@ def subject(config: Config, items: int = ITEMS, text: int = 0) -> Subject:
 
 
 def toy(**groups: Any) -> Config:
-    return tiny_config(**{"data": {"window": 12}, **groups})
+    return tiny_config(**{"data": {"max_history": 12}, **groups})
 
 
 def language(folder: Path, **options: Any) -> dict[str, Any]:
@@ -48,7 +48,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "nano": {},
     "ways": {"tokenizer": {"ways": 3}},
     "folded": {"tokenizer": {"users": "folded"}},
-    "members": {"training": {"members": 2}},
+    "members": {"training": {"ensemble_size": 2}},
     "steps": {"diffusion": {"steps": 5, "samples": 2}},
     "guided": {"diffusion": {"condition_dropout": 0.1, "guidance_scale": 1.0}},
     "frozen-features": {"tokenizer": {"trainable_features": False}},
@@ -133,7 +133,7 @@ def test_checkpointing_is_counted(folders: dict[str, Path]) -> None:
 
 
 def test_a_longer_history_and_a_larger_catalogue_cost_more() -> None:
-    small, long = (examine(subject(toy(data={"window": window}))) for window in (12, 24))
+    small, long = (examine(subject(toy(data={"max_history": max_history}))) for max_history in (12, 24))
     assert long.flops_per_user["language model"] > 2 * small.flops_per_user["language model"]
     assert long.flops_per_user["denoising"] == small.flops_per_user["denoising"]
     large = examine(subject(toy(), items=10 * ITEMS))
@@ -240,7 +240,7 @@ def test_a_recipe_with_data_is_resolved_for_them(tmp_path: Path) -> None:
     assert with_data.assumed == ()
     without = subject_of("default", items=500)
     assert without.items == 500
-    assert "auto" not in {without.config.data.window, without.config.training.members}
+    assert "auto" not in {without.config.data.max_history, without.config.training.ensemble_size}
     assert "500 users of 20 interactions" in without.assumed[0]
     assert without.text_width == 384
 

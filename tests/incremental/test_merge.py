@@ -15,7 +15,7 @@ from worded import NEW
 BERT = "(the tiny BERT)"
 PROMPT = "next : {history}"
 KINDS: dict[str, dict[str, Any]] = {
-    "members": {"training": {"epochs": 1, "members": 2}},
+    "members": {"training": {"epochs": 1, "ensemble_size": 2}},
     "titles": {"language": {"kind": "pretrained", "model": BERT, "prompts": (PROMPT,), "titles": 2}},
     "words": {
         "language": {"kind": "pretrained", "model": BERT, "prompts": (PROMPT,), "titles": 2}
@@ -32,7 +32,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "folded-users": {"tokenizer": {"users": "folded", "drop_collaborative": 0.5}},
     "euclidean": {"diffusion": {"space": "euclidean"}, "retrieval": {"similarity": "l2"}},
     "direct": {"diffusion": {"head": "direct"}, "objective": {"error_weight": 0.0}},
-    "temporal": {"data": {"split": "temporal", "window": 20}},
+    "temporal": {"data": {"split": "temporal", "max_history": 20}},
 }
 
 
@@ -54,7 +54,7 @@ def test_every_kind_of_run_takes_new_items(kind: str, bert: Path) -> None:
         "text": {"encoder": "minilm", "model": str(bert)},
         "training": {"epochs": 1},
         "tokenizer": {"drop_collaborative": 0.5},
-        "data": {"window": 20},
+        "data": {"max_history": 20},
         **with_model(KINDS[kind], bert),
     }
     recommender = Recommender.fit(ring(users=40), tiny_config(**groups))

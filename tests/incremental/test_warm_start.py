@@ -29,7 +29,7 @@ def options(bert: Path, **groups: object) -> dict[str, object]:
     return {
         "text": {"encoder": "minilm", "model": str(bert)},
         "tokenizer": {"drop_collaborative": 0.5},
-        "training": {"epochs": 2, "members": 2},
+        "training": {"epochs": 2, "ensemble_size": 2},
         **groups,
     }
 
@@ -150,8 +150,8 @@ def test_who_takes_the_last_item_again_is_still_a_test(bert: Path) -> None:
 
 
 def test_more_members_than_there_are_is_refused(bert: Path) -> None:
-    before = Recommender.fit(ring(users=60), tiny_config(**options(bert, training={"epochs": 1, "members": 1})))
-    more = tiny_config(**options(bert, training={"epochs": 1, "members": 2}))
+    before = Recommender.fit(ring(users=60), tiny_config(**options(bert, training={"epochs": 1, "ensemble_size": 1})))
+    more = tiny_config(**options(bert, training={"epochs": 1, "ensemble_size": 2}))
     with pytest.raises(ConfigError, match=r"training\.members is 2 and the run to start from has 1"):
         Recommender.fit(ring(users=60), more, start=before)
 

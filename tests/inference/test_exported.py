@@ -10,9 +10,9 @@ from test_fast import ITEMS, SAMPLING, WINDOW, build, histories, reads
 
 from deftrec import Recommender
 from deftrec.errors import ConfigError, MissingExtraError
-from deftrec.inference import FastModel, Reading, exported
 from deftrec.incremental import Overlay
-from deftrec.retrieval import fast_queries, generate_queries
+from deftrec.inference import InferenceModel, Reading, exported
+from deftrec.retrieval import generate_queries, inference_queries
 from deftrec.serving.engine import Engine
 from toy import ring, tiny_config, tiny_model
 
@@ -26,7 +26,9 @@ def test_batches(family: str, prompts: tuple[str, ...], tmp_path: Path) -> None:
     model = build(language=language, tokenizer={"users": "folded", "ways": 2})
     catalogue = model.encode_catalogue()
     plain = generate_queries(model, catalogue, histories(), sampling=SAMPLING, seed=3)
-    fast = fast_queries(FastModel(model, catalogue, runtime="openvino"), histories(), sampling=SAMPLING, seed=3)
+    fast = inference_queries(
+        InferenceModel(model, catalogue, runtime="openvino"), histories(), sampling=SAMPLING, seed=3
+    )
     torch.testing.assert_close(fast, plain, atol=1e-5, rtol=1e-4)
     assert not torch.equal(fast, plain)  # another library has multiplied
 
@@ -37,7 +39,7 @@ def test_a_history_is_read_on_as_before(tmp_path: Path) -> None:
     events = np.random.default_rng(1).integers(ITEMS, size=WINDOW - 2).tolist()
     latents = []
     for runtime in ("torch", "openvino"):
-        reading = Reading(FastModel(model, catalogue, runtime=runtime), events[:3])
+        reading = Reading(InferenceModel(model, catalogue, runtime=runtime), events[:3])
         for event in events[3:]:
             reading.take(event)
         latents.append(reading.latent(SAMPLING, torch.Generator().manual_seed(3)))
@@ -72,7 +74,7 @@ def test_a_run_is_exported_once_whatever_comes_to_it(tmp_path: Path, monkeypatch
 def test_what_cannot_be_exported_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nano = build()
     with pytest.raises(ConfigError, match="runtime openvino runs pre-trained models, and this run's is nano"):
-        FastModel(nano, nano.encode_catalogue(), runtime="openvino")
+        InferenceModel(nano, nano.encode_catalogue(), runtime="openvino")
     Recommender.fit(ring(), tiny_config(training={"epochs": 1}), out=tmp_path / "nano")
     with pytest.raises(ConfigError, match="leave runtime at torch"):
         Recommender.load(tmp_path / "nano", runtime="openvino").evaluate()
@@ -80,13 +82,13 @@ def test_what_cannot_be_exported_is_refused(tmp_path: Path, monkeypatch: pytest.
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "openvino", None)
         with pytest.raises(MissingExtraError, match=r"deftrec\[openvino\]"):
-            FastModel(model, model.encode_catalogue(), runtime="openvino")
+            InferenceModel(model, model.encode_catalogue(), runtime="openvino")
     with monkeypatch.context() as patch:
         patch.setattr(exported.ExportedReader, "answer", lambda *_: torch.randn(5, 32))
         with pytest.raises(ConfigError, match="answers otherwise as a graph"):
-            FastModel(model, model.encode_catalogue(), runtime="openvino")
+            InferenceModel(model, model.encode_catalogue(), runtime="openvino")
     exported._GRAPHS.clear()
     with monkeypatch.context() as patch:
         patch.setattr(torch.export, "export", lambda *_, **__: 1 / 0)
         with pytest.raises(ConfigError, match=r"cannot be exported \(division by zero\): leave runtime at torch"):
-            FastModel(model, model.encode_catalogue(), runtime="openvino")
+            InferenceModel(model, model.encode_catalogue(), runtime="openvino")

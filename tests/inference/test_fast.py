@@ -12,11 +12,11 @@ from deftrec.data import Sequences
 from deftrec.diffusion import Sampling
 from deftrec.ensemble import Ensemble, Model
 from deftrec.errors import ConfigError, DataError
-from deftrec.inference import FastModel, Reading
+from deftrec.inference import InferenceModel, Reading
 from deftrec.model import DeftRec
 from deftrec.recipe import adapt
-from deftrec.retrieval import fast_queries, generate_queries, queries
-from deftrec.session import ReturningUser
+from deftrec.retrieval import generate_queries, inference_queries, queries
+from deftrec.session import Session
 from deftrec.tokenizer import ItemFeatures
 from deftrec.training.build import build_model
 from toy import ring, tiny_config, tiny_model
@@ -37,7 +37,7 @@ FAMILIES = ["bert", "roberta", "llama", "qwen3", "gemma3_text"]
 
 def build(seed: int = 0, **options: Any) -> DeftRec:
     config = adapt(
-        tiny_config(**{"data": {"window": WINDOW}, **options}), positions=1, interactions=1, users=1, items=ITEMS
+        tiny_config(**{"data": {"max_history": WINDOW}, **options}), positions=1, interactions=1, users=1, items=ITEMS
     )
     torch.manual_seed(seed)
     features = ItemFeatures.build(torch.randn(ITEMS, 8), torch.randn(ITEMS, 5))
@@ -62,7 +62,7 @@ def both(model: Model, dtype: torch.dtype = torch.float32) -> tuple[torch.Tensor
     """What the fast path gives, and the plain one."""
     catalogue = model.encode_catalogue()
     plain = generate_queries(model, catalogue, histories(), sampling=SAMPLING, seed=3)
-    return fast_queries(FastModel(model, catalogue, dtype), histories(), sampling=SAMPLING, seed=3), plain
+    return inference_queries(InferenceModel(model, catalogue, dtype), histories(), sampling=SAMPLING, seed=3), plain
 
 
 @pytest.mark.parametrize("places", [10, 100])
@@ -70,7 +70,7 @@ def both(model: Model, dtype: torch.dtype = torch.float32) -> tuple[torch.Tensor
 def test_batches_of_nano(options: dict[str, Any], places: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queries, "CPU_PLACES", places)
     model = build(**options)
-    assert FastModel.suits(model)
+    assert InferenceModel.suits(model)
     torch.testing.assert_close(*both(model), atol=1e-5, rtol=1e-4)
 
 
@@ -81,7 +81,7 @@ def test_batches_of_pretrained_models(family: str, attention: str, tmp_path: Pat
         language=reads(tiny_model(family, tmp_path / family), attention=attention),
         tokenizer={"users": "folded", "ways": 2},
     )
-    assert FastModel.suits(model)
+    assert InferenceModel.suits(model)
     torch.testing.assert_close(*both(model), atol=1e-5, rtol=1e-4)
 
 
@@ -113,7 +113,7 @@ def test_a_history_that_grows_past_the_window(kind: str, tmp_path: Path) -> None
         model = build(**NANO.get(kind, {}))
     catalogue = model.encode_catalogue()
     events = np.random.default_rng(1).integers(ITEMS, size=WINDOW + 4).tolist()
-    reading = Reading(FastModel(model, catalogue), events[:3])
+    reading = Reading(InferenceModel(model, catalogue), events[:3])
     for taken in range(3, len(events) + 1):
         if taken > 3:
             reading.take(events[taken - 1])
@@ -124,7 +124,7 @@ def test_a_history_that_grows_past_the_window(kind: str, tmp_path: Path) -> None
 
 def test_a_further_item_is_one_step_up_to_the_window(monkeypatch: pytest.MonkeyPatch) -> None:
     model = build()
-    fast = FastModel(model, model.encode_catalogue())
+    fast = InferenceModel(model, model.encode_catalogue())
     reading, read = Reading(fast, [1, 2, 3]), []
     plain = fast.members[0].reader.read
     monkeypatch.setattr(
@@ -139,11 +139,11 @@ def test_a_further_item_is_one_step_up_to_the_window(monkeypatch: pytest.MonkeyP
     "options", [{"titles": 2}, {"reasoning": {"weight": 0.1, "max_tokens": 4}, "condition": "reasoning"}]
 )
 def test_what_the_fast_path_does_not_know_is_left_to_the_plain_one(options: dict[str, Any], tmp_path: Path) -> None:
-    assert not FastModel.suits(build(language=reads(tiny_model("llama", tmp_path), **options)))
+    assert not InferenceModel.suits(build(language=reads(tiny_model("llama", tmp_path), **options)))
 
 
 def test_models_without_a_cache_are_left_to_the_plain_path(tmp_path: Path) -> None:
-    assert not FastModel.suits(build(language=reads(tiny_model("t5", tmp_path))))
+    assert not InferenceModel.suits(build(language=reads(tiny_model("t5", tmp_path))))
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +153,7 @@ def fitted() -> Recommender:
 
 def test_who_returns_gets_what_the_whole_history_gets(fitted: Recommender) -> None:
     history = fitted.interactions.history(1000)
-    user = ReturningUser(fitted, history[:2])
+    user = Session(fitted, history[:2])
     for item in history[2:]:
         user.take(item)
     for asked in ({"k": 5}, {"k": 3, "exclude_seen": False}):
@@ -164,9 +164,9 @@ def test_who_returns_gets_what_the_whole_history_gets(fitted: Recommender) -> No
 
 def test_nobody_returns_from_nowhere(fitted: Recommender) -> None:
     with pytest.raises(ConfigError, match="empty history"):
-        ReturningUser(fitted, [])
+        Session(fitted, [])
     with pytest.raises(DataError):
-        ReturningUser(fitted, fitted.interactions.history(1000)).take(-5)
+        Session(fitted, fitted.interactions.history(1000)).take(-5)
 
 
 def test_precision_is_kept_and_the_scores_stay_close(fitted: Recommender) -> None:

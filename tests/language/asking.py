@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from deftrec.config import PretrainedOptions
-from deftrec.data import NOTHING
+from deftrec.data import PADDING
 from deftrec.language import Layout, build_language_model
 from deftrec.language.pretrained import PretrainedLanguageModel
 
@@ -17,7 +17,9 @@ PROMPT = "what comes next : {history}"
 def pretrained(folder: Path, **options: Any) -> PretrainedLanguageModel:
     """The model of `folder` for histories of up to `LENGTH` tokens, in evaluation mode."""
     arguments = {"model": str(folder), "prompts": (PROMPT,), **options}
-    model = build_language_model(PretrainedOptions(**arguments), domain="old red items", ways=3, window=LENGTH // 3)
+    model = build_language_model(
+        PretrainedOptions(**arguments), domain="old red items", ways=3, max_history=LENGTH // 3
+    )
     assert isinstance(model, PretrainedLanguageModel)
     return model.eval()
 
@@ -25,7 +27,7 @@ def pretrained(folder: Path, **options: Any) -> PretrainedLanguageModel:
 def lay(*rows: list[int], width: int | None = None, left: bool = False) -> Layout:
     """Rows of histories of these lengths, one after the other, and empty places behind them, or before them."""
     width = width or max(map(sum, rows))
-    segments = torch.full((len(rows), width), NOTHING)
+    segments = torch.full((len(rows), width), PADDING)
     positions = torch.zeros(len(rows), width, dtype=torch.int64)
     for row, lengths in enumerate(rows):
         start = width - sum(lengths) if left else 0

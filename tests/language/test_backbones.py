@@ -85,8 +85,8 @@ def test_how_long_a_model_reads(kind: str, positions: int, reads: int, tmp_path:
     folder = tiny_model(kind, tmp_path, positions=positions)
     words = len(pretrained(tiny_model(kind, tmp_path / "long")).prompts.before[0])
     options = PretrainedOptions(model=str(folder), prompts=("what comes next : {history}",))
-    model = build_language_model(options, domain="", ways=1, window=positions).eval()
-    assert model.window == reads - words
+    model = build_language_model(options, domain="", ways=1, max_history=positions).eval()
+    assert model.max_history == reads - words
     assert model(torch.randn(1, reads - words, 1, D), lay([reads - words])).isfinite().all()
 
 

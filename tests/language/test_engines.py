@@ -43,7 +43,7 @@ def test_the_model_generates_what_the_library_would(tied: bool, tmp_path: Path) 
     words = ReasoningOptions(weight=0.1, max_tokens=6)
     options = PretrainedOptions(model=str(folder), prompts=("next : {history}",), titles=2, reasoning=words)
     titles = ["red", "old new", "", "blue"]
-    language = build_language_model(options, domain="", ways=2, window=4, titles=titles).eval()
+    language = build_language_model(options, domain="", ways=2, max_history=4, titles=titles).eval()
     assert isinstance(language, PretrainedLanguageModel)
     assert language.speaks
     assert (language.output is None) == tied

@@ -23,7 +23,7 @@ VARIANTS = [f"{kind}-{attention}" for kind in KINDS for attention in ("eager", "
 def language(request: pytest.FixtureRequest, folders: dict[str, Path]) -> LanguageModel:
     if request.param == "nano":
         options = NanoOptions(width=D, layers=2, heads=2, dropout=0.3)
-        return build_language_model(options, domain="items", ways=3, window=6).eval()
+        return build_language_model(options, domain="items", ways=3, max_history=6).eval()
     name, variant = request.param.split("-")
     if variant == "lora":
         return with_a_moved_adapter(pretrained(folders[name], tuning="lora"))
@@ -45,8 +45,8 @@ def ways(request: pytest.FixtureRequest) -> int:
 
 
 def test_who_sees_whom() -> None:
-    visible = lay([2, 1], width=4).visible()[0]
-    assert visible.int().tolist() == [[1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
+    attention_mask = lay([2, 1], width=4).attention_mask()[0]
+    assert attention_mask.int().tolist() == [[1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
 
 
 @torch.no_grad()
@@ -209,7 +209,7 @@ def test_dropout_is_for_training_only(name: str, folders: dict[str, Path]) -> No
     tokens = torch.randn(1, 4, 1, D)
     if name == "nano":
         options = NanoOptions(width=D, dropout=0.5)
-        model: LanguageModel = build_language_model(options, domain="", ways=3, window=6)
+        model: LanguageModel = build_language_model(options, domain="", ways=3, max_history=6)
     else:
         model = pretrained(folders[name], dropout=0.5)
     model.eval()
@@ -228,7 +228,7 @@ def test_tokens_get_the_size_of_words(name: str, folders: dict[str, Path]) -> No
 
 
 @pytest.mark.parametrize(
-    ("options", "ways", "window"),
+    ("options", "ways", "max_history"),
     [
         ({}, 1, 11),  # 16 tokens, of which the prompt has 5
         ({"max_tokens": 12}, 1, 7),
@@ -238,16 +238,16 @@ def test_tokens_get_the_size_of_words(name: str, folders: dict[str, Path]) -> No
     ],
 )
 def test_the_oldest_items_are_left_out_where_not_all_fit(
-    options: dict[str, Any], ways: int, window: int, tmp_path: Path
+    options: dict[str, Any], ways: int, max_history: int, tmp_path: Path
 ) -> None:
     torch.manual_seed(0)
     asked = PretrainedOptions(model=str(tiny_bert(tmp_path, positions=16)), prompts=(PROMPT,), **options)
-    model = build_language_model(asked, domain="", ways=ways, window=12, titles=["red old"] * 3).eval()
-    assert model.window == window
-    items = torch.zeros(1, window, dtype=torch.int64)
-    assert model(torch.randn(1, window, ways, D), lay([window]), items).isfinite().all()
-    few = build_language_model(asked, domain="", ways=ways, window=2, titles=["red old"] * 3)
-    assert few.window == 2
+    model = build_language_model(asked, domain="", ways=ways, max_history=12, titles=["red old"] * 3).eval()
+    assert model.max_history == max_history
+    items = torch.zeros(1, max_history, dtype=torch.int64)
+    assert model(torch.randn(1, max_history, ways, D), lay([max_history]), items).isfinite().all()
+    few = build_language_model(asked, domain="", ways=ways, max_history=2, titles=["red old"] * 3)
+    assert few.max_history == 2
 
 
 def test_a_model_that_reads_no_item_says_why(tmp_path: Path) -> None:
@@ -256,16 +256,20 @@ def test_a_model_that_reads_no_item_says_why(tmp_path: Path) -> None:
     with pytest.raises(
         ConfigError, match=r"16 tokens hold no item beside 5 words; .*language.titles \(9\).*ways \(3\)"
     ):
-        build_language_model(options, domain="", ways=3, window=12, titles=["red"])
+        build_language_model(options, domain="", ways=3, max_history=12, titles=["red"])
 
 
 def test_a_folder_that_is_no_model_is_said_to_be_none(tmp_path: Path, folders: dict[str, Path]) -> None:
     (tmp_path / "config.json").write_text((folders["bert"] / "config.json").read_text())
     with pytest.raises(ConfigError, match="cannot be read as a language model"):
-        build_language_model(PretrainedOptions(model=str(tmp_path), prompts=(PROMPT,)), domain="", ways=1, window=4)
+        build_language_model(
+            PretrainedOptions(model=str(tmp_path), prompts=(PROMPT,)), domain="", ways=1, max_history=4
+        )
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(ConfigError, match="cannot be read as a language model"):
-        build_language_model(PretrainedOptions(model=str(tmp_path), prompts=(PROMPT,)), domain="", ways=1, window=4)
+        build_language_model(
+            PretrainedOptions(model=str(tmp_path), prompts=(PROMPT,)), domain="", ways=1, max_history=4
+        )
 
 
 @pytest.mark.parametrize("name", ["bert", "llama", "t5"])

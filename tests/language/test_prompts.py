@@ -81,7 +81,7 @@ def test_training_draws_paraphrases_and_evaluation_asks_the_first(tmp_path: Path
     torch.manual_seed(0)
     prompts = ("likes {history}", "a person took {history}", "next items {history}")
     options = PretrainedOptions(model=str(tiny_bert(tmp_path)), prompts=prompts)
-    model = build_language_model(options, domain="", ways=1, window=4)
+    model = build_language_model(options, domain="", ways=1, max_history=4)
     assert isinstance(model, PretrainedLanguageModel)
 
     def lengths(seed: int) -> list[int]:

@@ -10,12 +10,12 @@ import torch
 from asking import D, lay
 
 from deftrec.config import PretrainedOptions, ReasoningOptions
-from deftrec.data import NOTHING
+from deftrec.data import PADDING
 from deftrec.language import (
     Preferences,
     PretrainedLanguageModel,
+    RationaleBatch,
     Reasoner,
-    Worded,
     build_language_model,
     guessed_category,
 )
@@ -36,20 +36,22 @@ def language(request: pytest.FixtureRequest, tmp_path: Path) -> PretrainedLangua
         dropout=0.0,
         reasoning=ReasoningOptions(weight=0.1, max_tokens=8),
     )
-    model = build_language_model(options, domain="", ways=2, window=5, titles=["red", "old", "", "a", "new", "red"])
+    model = build_language_model(
+        options, domain="", ways=2, max_history=5, titles=["red", "old", "", "a", "new", "red"]
+    )
     assert isinstance(model, PretrainedLanguageModel)
     return model
 
 
-def worded(language: PretrainedLanguageModel, histories: list[list[int]], targets: list[int]) -> Worded:
+def rationale(language: PretrainedLanguageModel, histories: list[list[int]], targets: list[int]) -> RationaleBatch:
     preferences = Preferences(CATEGORIES, language, ReasoningOptions(weight=0.1, max_tokens=24))
     said = [preferences.wording(np.array(one), target) for one, target in zip(histories, targets, strict=True)]
     width = max(map(len, histories))
-    items = torch.tensor([one + [NOTHING] * (width - len(one)) for one in histories])
-    text = torch.full((len(said), max(map(len, said))), NOTHING)
+    items = torch.tensor([one + [PADDING] * (width - len(one)) for one in histories])
+    text = torch.full((len(said), max(map(len, said))), PADDING)
     for row, ids in zip(text, said, strict=True):
         row[: len(ids)] = torch.tensor(ids)
-    return Worded(items, lay(*([len(one)] for one in histories)), torch.tensor(targets), text)
+    return RationaleBatch(items, lay(*([len(one)] for one in histories)), torch.tensor(targets), text)
 
 
 def test_what_is_said_of_a_history(language: PretrainedLanguageModel) -> None:
@@ -72,7 +74,7 @@ def test_marks_stand_close_to_the_word_before(language: PretrainedLanguageModel)
 
     spaced = copy(language)
     spaced.tokenizer = Spaced()
-    assert spaced.spell([[1, 2, NOTHING], [3]]) == ["drama, h & r; next: 2", "drama, h & r; next: 1"]
+    assert spaced.spell([[1, 2, PADDING], [3]]) == ["drama, h & r; next: 2", "drama, h & r; next: 1"]
 
 
 def spelt(language: PretrainedLanguageModel, ids: Sequence[int]) -> str:
@@ -99,7 +101,7 @@ def test_generation_with_a_cache_equals_without(language: PretrainedLanguageMode
     language.eval()
     reasoner = Reasoner(D, ReasoningOptions(weight=0.1, max_tokens=6))
     torch.nn.init.normal_(reasoner.speak.weight)  # so that not all rows say the same
-    asked = worded(language, [[0, 1, 2], [4], [5, 3, 2, 1, 0]], [1, 2, 3])
+    asked = rationale(language, [[0, 1, 2], [4], [5, 3, 2, 1, 0]], [1, 2, 3])
     ways, numbers = torch.randn(3, 5, 2, D), asked.items.clamp_min(0)
     fast = reasoner.generate(language, ways, asked.layout, numbers)
     plain = reasoner.generate(language, ways, asked.layout, numbers, cached=False)
@@ -107,7 +109,7 @@ def test_generation_with_a_cache_equals_without(language: PretrainedLanguageMode
     for one, other in ((fast.hidden, plain.hidden), (fast.history, plain.history)):
         torch.testing.assert_close(one, other, atol=2e-5, rtol=1e-4)
     for row in range(3):  # nor does it matter who shares the batch, or how wide it is
-        length = int((asked.items[row] != NOTHING).sum())
+        length = int((asked.items[row] != PADDING).sum())
         alone = reasoner.generate(
             language, ways[row : row + 1, :length], lay([length]), numbers[row : row + 1, :length]
         )
@@ -120,7 +122,7 @@ def test_generation_with_a_cache_equals_without(language: PretrainedLanguageMode
 def test_the_state_after_a_history_is_the_models_own(language: PretrainedLanguageModel) -> None:
     language.eval()
     reasoner = Reasoner(D, ReasoningOptions(weight=0.1))
-    asked = worded(language, [[0, 1, 2], [4, 3, 1]], [1, 2])
+    asked = rationale(language, [[0, 1, 2], [4, 3, 1]], [1, 2])
     ways = torch.randn(2, 3, 2, D)
     plain = language(ways, asked.layout, asked.items)[:, -1]
     reasoning = reasoner.generate(language, ways, asked.layout, asked.items)
@@ -132,7 +134,7 @@ def test_the_state_after_a_history_is_the_models_own(language: PretrainedLanguag
 def test_words_are_learnt_and_the_condition_is_made_of_them(language: PretrainedLanguageModel, source: str) -> None:
     """Two histories, two texts: after some steps the model says each of its own accord."""
     reasoner = Reasoner(D, ReasoningOptions(weight=0.1, max_tokens=24, source=source))  # type: ignore[arg-type]
-    asked = worded(language, [[0, 0], [4, 2]], [1, 5])
+    asked = rationale(language, [[0, 0], [4, 2]], [1, 5])
     ways = torch.randn(2, 2, 2, D)
     parameters = [p for p in [*language.parameters(), *reasoner.parameters()] if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=1e-2)
@@ -144,7 +146,7 @@ def test_words_are_learnt_and_the_condition_is_made_of_them(language: Pretrained
     assert float(loss) < 0.1
     said = reasoner.generate(language.eval(), ways, asked.layout, asked.items)
     filled = asked.text[:, : said.text.shape[1]]
-    assert torch.equal(said.text[filled != NOTHING], filled[filled != NOTHING])
+    assert torch.equal(said.text[filled != PADDING], filled[filled != PADDING])
     torch.nn.init.normal_(reasoner.pooled.weight)
     torch.nn.init.normal_(reasoner.query)
     with torch.no_grad():  # what is a condition in training is one in use: no gap is left once the words are right
@@ -152,7 +154,7 @@ def test_words_are_learnt_and_the_condition_is_made_of_them(language: Pretrained
         torch.testing.assert_close(reasoner.condition(reasoning), reasoner.condition(said), atol=1e-3, rtol=1e-3)
     known = ("red", "blue, old")  # and the rest is a guess
     past = torch.tensor([len(language.tokenizer(text, add_special_tokens=False)["input_ids"]) for text in known])
-    assert torch.equal(said.counts.sum(1), past if source == "history" else (asked.text != NOTHING).sum(1))
+    assert torch.equal(said.counts.sum(1), past if source == "history" else (asked.text != PADDING).sum(1))
 
 
 def test_no_word_depends_on_what_comes_after_it(language: PretrainedLanguageModel) -> None:
@@ -161,7 +163,7 @@ def test_no_word_depends_on_what_comes_after_it(language: PretrainedLanguageMode
     reasoner = Reasoner(D, ReasoningOptions(weight=0.1, source="history"))
     torch.nn.init.normal_(reasoner.pooled.weight)
     ways = torch.randn(1, 2, 2, D)
-    one, other = (worded(language, [[0, 4]], [target]) for target in (1, 5))
+    one, other = (rationale(language, [[0, 4]], [target]) for target in (1, 5))
     assert not torch.equal(one.text, other.text)
     conditions = [reasoner.condition(reasoner.teach(language, ways, asked.items, asked)[1]) for asked in (one, other)]
     torch.testing.assert_close(conditions[0], conditions[1])

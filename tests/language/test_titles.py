@@ -18,7 +18,7 @@ def model(request: pytest.FixtureRequest, tmp_path: Path) -> LanguageModel:
     torch.manual_seed(0)
     folder = tiny_model(request.param, tmp_path)
     options = PretrainedOptions(model=str(folder), prompts=("likes {history}",), titles=3)
-    return build_language_model(options, domain="", ways=2, window=6, titles=TITLES).eval()
+    return build_language_model(options, domain="", ways=2, max_history=6, titles=TITLES).eval()
 
 
 @torch.no_grad()

@@ -16,10 +16,10 @@ from deftrec import Interactions, Recommender
 from deftrec.data import Meta
 from deftrec.errors import MissingExtraError
 from deftrec.evaluation import Result
-from deftrec.report import pick_examples, write_report
-from deftrec.report.plots import Plane, bars, curve
-from deftrec.report.theme import ROLES, fill_in, stand_in
 from deftrec.formatting import duration, groups, meaning, metric_name, peer_said
+from deftrec.report import pick_examples, write_report
+from deftrec.report.plots import Projection, bars, curve
+from deftrec.report.theme import ROLES, fill_in, stand_in
 from toy import ring, tiny_config
 
 TITLE = "<script>alert({0})</script> & \"{0}\" | $x_{0}$ <img src='https://example.org/{0}.png'>"
@@ -155,7 +155,7 @@ def test_there_are_fewer_examples_than_users_asked(recommender: Recommender) -> 
 def test_the_plane_is_that_of_the_largest_variances() -> None:
     rng = np.random.default_rng(0)
     points = torch.from_numpy(rng.normal(size=(500, 4)) * [1.0, 9.0, 3.0, 0.1] + 5)
-    plane = Plane.of(points)
+    plane = Projection.of(points)
     placed = plane(points)
     assert placed.mean(0) == pytest.approx([0, 0], abs=1e-9)
     expected = (points - points.mean(0))[:, [1, 2]].numpy()
@@ -166,7 +166,7 @@ def test_the_plane_is_that_of_the_largest_variances() -> None:
 
 
 def test_points_that_are_all_the_same_are_no_trouble() -> None:
-    assert not Plane.of(torch.ones(5, 3))(torch.ones(2, 3)).any()
+    assert not Projection.of(torch.ones(5, 3))(torch.ones(2, 3)).any()
 
 
 def test_plots_carry_their_numbers(results: list[Result]) -> None:

@@ -9,11 +9,12 @@ import torch
 
 from deftrec.config import PriorOptions
 from deftrec.data import Cases, Sequences
-from deftrec.evaluation import accuracy, target_ranks
+from deftrec.evaluation import accuracy
 from deftrec.progress import Silent
 from deftrec.retrieval import LinearPrior, Retriever, exact, trend_scores
-from deftrec.training import fusion
 from deftrec.retrieval.choose import PriorChoice, choose_again, choose_prior, choose_trend
+from deftrec.retrieval.ranks import target_ranks
+from deftrec.training import fusion
 
 ITEMS, D = 20, 6
 OPTIONS = PriorOptions(kind="ease", regularisation=(1.0, 50.0), recency=(0.0, 1.0), weights=(3.0, 50.0), neighbours=9)
@@ -122,8 +123,8 @@ def test_what_is_taken_lately_is_raised_where_people_move_on() -> None:
     cases = Cases(np.arange(300), training, np.array([one[-1] for one in lists]))
     queries, plain = torch.randn(300, D), retriever()
     chosen = choose_trend(PriorOptions(), NO_PRIOR, training, plain, queries, cases, True)
-    assert chosen.lately > 0 >= chosen.popularity
-    trend = trend_scores(training, ITEMS, chosen.popularity, chosen.lately)
+    assert chosen.recent_popularity > 0 >= chosen.popularity
+    trend = trend_scores(training, ITEMS, chosen.popularity, chosen.recent_popularity)
     values = accuracy(target_ranks(replace(plain, trend=trend), queries, cases, True), (10,))["ndcg@10"]
     without = accuracy(target_ranks(plain, queries, cases, True), (10,))["ndcg@10"]
     assert chosen.ndcg == pytest.approx(float(values.mean()))
@@ -136,7 +137,7 @@ def test_a_trend_that_says_nothing_is_left_out() -> None:
     training = Sequences.from_lists([rng.permutation(ITEMS)[:5] for _ in range(300)])
     cases = Cases(np.arange(300), training, rng.integers(0, ITEMS, 300))
     chosen = choose_trend(PriorOptions(), NO_PRIOR, training, retriever(), torch.randn(300, D), cases, True)
-    assert (chosen.popularity, chosen.lately) == (0, 0)
+    assert (chosen.popularity, chosen.recent_popularity) == (0, 0)
 
 
 def test_the_trend_in_figures() -> None:

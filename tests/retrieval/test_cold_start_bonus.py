@@ -10,13 +10,14 @@ import torch
 from deftrec import Recommender
 from deftrec.data import Cases, Sequences, make_split
 from deftrec.data.words import item_titles
-from deftrec.evaluation import accuracy, target_ranks
+from deftrec.evaluation import accuracy
 from deftrec.incremental.changes import add_events, add_items
 from deftrec.retrieval import LinearPrior, Retriever
+from deftrec.retrieval.ranks import target_ranks
+from deftrec.retrieval.terms.cold_start_bonus import BONUSES, ColdStartSimulation, Exposure
 from deftrec.serving.index import Approximate, build_index
 from deftrec.tokenizer import ItemFeatures
 from deftrec.training import exposure
-from deftrec.retrieval.terms.cold_start_bonus import BONUSES, Exposure, Rehearsal
 from worded import NEW, events, fitted
 
 ITEMS, NEWCOMERS, D = 30, 5, 6
@@ -29,13 +30,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
-def rehearsal(recommender: Recommender) -> Rehearsal:
+def rehearsal(recommender: Recommender) -> ColdStartSimulation:
     """On a trained run; a third of its items come a second time."""
     info, values = recommender.info, recommender.catalogue.features
     width = info.collaborative_width
     features = ItemFeatures(values, slice(0, width), slice(width, values.shape[1]))
     cases = make_split(recommender.fitted_on, "leave-one-out").cases("validation")
-    found = Rehearsal.of(
+    found = ColdStartSimulation.of(
         recommender.model, features, item_titles(recommender.fitted_on), recommender.retriever, cases, 0
     )
     assert found is not None
@@ -54,7 +55,7 @@ def test_the_largest_bonus_within_the_price_is_chosen(allowed: float) -> None:
     twins = np.full(ITEMS, -1)
     twins[:NEWCOMERS] = ITEMS + np.arange(NEWCOMERS)
     plain = Retriever(latents, "cosine", 1.0, removed=torch.arange(NEWCOMERS))
-    chosen = Rehearsal(plain, cases, twins).choose(queries, True, allowed)
+    chosen = ColdStartSimulation(plain, cases, twins).choose(queries, True, allowed)
     # Who had an item has its twin too.
     both = [np.concatenate([history, twins[history][twins[history] >= 0]]) for history in cases.histories]
     cases = replace(cases, histories=Sequences.from_lists(both))
@@ -82,7 +83,9 @@ def test_where_nothing_is_found_nothing_is_raised() -> None:
     twins[:NEWCOMERS] = ITEMS + np.arange(NEWCOMERS)
     cases = replace(cases, targets=np.where(twins[cases.targets] >= 0, twins[cases.targets], cases.targets))
     plain = Retriever(latents, "cosine", 1.0, removed=torch.arange(NEWCOMERS))
-    assert Rehearsal(plain, cases, twins).choose(torch.randn(60, D), True, 0.005) == Exposure(0.0, 0.0, 0.0, 0.0, 0.0)
+    assert ColdStartSimulation(plain, cases, twins).choose(torch.randn(60, D), True, 0.005) == Exposure(
+        0.0, 0.0, 0.0, 0.0, 0.0
+    )
 
 
 def test_items_of_the_rehearsal_stand_there_as_new_ones(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,7 +116,7 @@ def test_items_of_the_rehearsal_stand_there_as_new_ones(run: Path, monkeypatch: 
 
 def test_a_silenced_item_speaks_for_nothing_and_lends_nothing() -> None:
     prior = LinearPrior(torch.tensor([[1], [2], [0]]), torch.tensor([[0.5], [0.25], [2.0]]))
-    quiet = prior.silenced(torch.tensor([1]))
+    quiet = prior.without_items(torch.tensor([1]))
     assert quiet.scores(Sequences.from_lists([[1]]), 0.0).tolist() == [[0, 0, 0]]
     assert quiet.scores(Sequences.from_lists([[2]]), 0.0).tolist() == [[2, 0, 0]]
     assert prior.scores(Sequences.from_lists([[1]]), 0.0).tolist() == [[0, 0, 0.25]]

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from deftrec.data import NOTHING, Sequences
+from deftrec.data import PADDING, Sequences
 from deftrec.retrieval import LAST, LinearPrior, Retriever, exact, hide, row_chunks, top
 from deftrec.retrieval.exact import Comparison, Similarity
 
@@ -32,7 +32,7 @@ def naive(queries: Tensor, latents: Tensor, similarity: str, k: int, seen: list[
     for query, history in zip(queries, seen, strict=True):
         scores = [(one_score(query, latent, similarity), n) for n, latent in enumerate(latents) if n not in history]
         best = [n for _, n in sorted(scores, reverse=True)[:k]]
-        lists.append(best + [NOTHING] * (k - len(best)))
+        lists.append(best + [PADDING] * (k - len(best)))
     return lists
 
 
@@ -48,10 +48,10 @@ def test_search_is_the_naive_loop(similarity: Similarity, k: int, exclude: bool,
     seen = [history.tolist() if exclude else [] for history in HISTORIES]
     assert found.items.tolist() == naive(queries, retriever().latents, similarity, k, seen)
     assert found.items.shape == found.scores.shape == (len(HISTORIES), k)
-    assert torch.equal(found.scores == -torch.inf, found.items == NOTHING)
+    assert torch.equal(found.scores == -torch.inf, found.items == PADDING)
     for query, items, scores in zip(queries, found.items.tolist(), found.scores.tolist(), strict=True):
         for item, score in zip(items, scores, strict=True):
-            if item != NOTHING:
+            if item != PADDING:
                 expected = one_score(query, retriever().latents[item], similarity) / 0.5
                 assert score == pytest.approx(expected, abs=1e-4)
 
@@ -84,7 +84,7 @@ def test_chunks_change_nothing(size: int, monkeypatch: pytest.MonkeyPatch) -> No
 def test_hide_and_top() -> None:
     scores = torch.arange(24, dtype=torch.float32).view(2, ITEMS)
     found = top(hide(scores, Sequences.from_lists([[11, 10], list(range(1, 12))])), 3)
-    assert found.items.tolist() == [[9, 8, 7], [0, NOTHING, NOTHING]]
+    assert found.items.tolist() == [[9, 8, 7], [0, PADDING, PADDING]]
     assert found.scores.tolist() == [[9, 8, 7], [12, -torch.inf, -torch.inf]]
 
 
@@ -108,7 +108,7 @@ def test_seen_items_come_last_in_their_own_order(alone: bool) -> None:
     others, everything = both.search(queries, HISTORIES, ITEMS, True), both.search(queries, HISTORIES, ITEMS, False)
     for row, history in enumerate(HISTORIES):
         behind = [item for item in everything.items[row].tolist() if item in history]
-        expected = [item for item in others.items[row].tolist() if item != NOTHING] + behind
+        expected = [item for item in others.items[row].tolist() if item != PADDING] + behind
         assert asked.search(queries, HISTORIES, ITEMS, False).items[row].tolist() == expected
         assert asked.search(queries, HISTORIES, ITEMS, True).items[row].tolist() == others.items[row].tolist()
 

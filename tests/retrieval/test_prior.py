@@ -101,13 +101,13 @@ def test_scores_weigh_the_history_by_age(recency: float, cells: int, monkeypatch
         torch.testing.assert_close(row, expected, atol=1e-5, rtol=1e-4)
 
 
-def dense_slit(lists: list[list[int]], items: int, regularisation: float, recency: float, window: int) -> Tensor:
+def dense_slit(lists: list[list[int]], items: int, regularisation: float, recency: float, max_history: int) -> Tensor:
     """(X^T X + lambda)^-1 X^T Y in float64, one row of X and Y for every place that has a history."""
     x, y = [], []
     for taken in lists:
         for place in range(1, len(taken)):
             row = torch.zeros(items, dtype=torch.float64)
-            for age, item in enumerate(reversed(taken[max(0, place - window) : place])):
+            for age, item in enumerate(reversed(taken[max(0, place - max_history) : place])):
                 row[item] += (1 + age) ** -recency
             x.append(row)
             y.append(torch.nn.functional.one_hot(torch.tensor(taken[place]), items).double())
@@ -115,13 +115,15 @@ def dense_slit(lists: list[list[int]], items: int, regularisation: float, recenc
     return torch.linalg.solve(X.T @ X + regularisation * torch.eye(items, dtype=torch.float64), X.T @ Y).float()
 
 
-@pytest.mark.parametrize("window", [3, 50])
+@pytest.mark.parametrize("max_history", [3, 50])
 @pytest.mark.parametrize("recency", [0.0, 0.5])
-def test_slit_is_the_closed_form(recency: float, window: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prior, "SLIT_WINDOW", window)
+def test_slit_is_the_closed_form(recency: float, max_history: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prior, "SLIT_WINDOW", max_history)
     lists = [*many(), [3, 3, 5, 3], [4], []]
     fitted = LinearPrior.slit(Sequences.from_lists(lists), 30, 7.0, recency, neighbours=30, max_items=30)
-    torch.testing.assert_close(as_matrix(fitted), dense_slit(lists, 30, 7.0, recency, window), atol=1e-5, rtol=1e-3)
+    torch.testing.assert_close(
+        as_matrix(fitted), dense_slit(lists, 30, 7.0, recency, max_history), atol=1e-5, rtol=1e-3
+    )
 
 
 def test_slit_of_the_most_popular_skips_the_others() -> None:

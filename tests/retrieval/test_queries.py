@@ -4,26 +4,26 @@ import numpy as np
 import pytest
 import torch
 
-from deftrec.data import NOTHING, Sequences
+from deftrec.data import PADDING, Sequences
 from deftrec.retrieval import queries
 from deftrec.retrieval.queries import batches
 
 CPU = torch.device("cpu")
 
 
-@pytest.mark.parametrize("window", [20, 100])
-def test_everybody_is_in_one_batch_and_little_of_it_is_empty(window: int) -> None:
+@pytest.mark.parametrize("max_history", [20, 100])
+def test_everybody_is_in_one_batch_and_little_of_it_is_empty(max_history: int) -> None:
     rng = np.random.default_rng(0)
     histories = Sequences.from_lists([rng.integers(50, size=n) for n in rng.integers(1, 100, size=200)])
     seen: list[int] = []
-    for which, items, layout in batches(window, histories, CPU, 400):
+    for which, items, layout in batches(max_history, histories, CPU, 400):
         B, L = items.shape
-        filled = int((items != NOTHING).sum())
+        filled = int((items != PADDING).sum())
         assert B * L <= 400 or B == 1
         assert (1 + queries.PADDING) * filled >= B * L or B * L <= queries.SMALL * 400
-        assert torch.equal(layout.segments != NOTHING, items != NOTHING)
+        assert torch.equal(layout.segments != PADDING, items != PADDING)
         for n, row in zip(which, items, strict=True):
-            assert row[row != NOTHING].tolist() == histories[n][-window:].tolist()
+            assert row[row != PADDING].tolist() == histories[n][-max_history:].tolist()
         seen += which.tolist()
     assert sorted(seen) == list(range(200))
 

@@ -18,7 +18,7 @@ from deftrec import Recommender
 from deftrec.incremental import changes
 from deftrec.incremental.changes import add_items
 from deftrec.incremental.overlay import FILE
-from deftrec.serving.engine import Ask, Engine
+from deftrec.serving.engine import Engine, RecommendationRequest
 from deftrec.serving.index import Index
 from deftrec.serving.index.faiss_index import FaissIndex
 
@@ -290,7 +290,9 @@ def test_an_index_of_the_trained_items_finds_the_new_ones_too(worded_run: Path) 
     assert not renewed.outdated()
     assert renewed.index is indexed.index
     for history in ([1, 2, 3], [len(expected.items) - 2]):
-        [one], [other] = (each.answer([Ask(each, np.array(history), k=30)]) for each in (renewed, expected))
+        [one], [other] = (
+            each.answer([RecommendationRequest(each, np.array(history), k=30)]) for each in (renewed, expected)
+        )
         assert not isinstance(one, Exception)
         assert not isinstance(other, Exception)
         assert [found.item for found in one.found] == [found.item for found in other.found]
@@ -309,7 +311,7 @@ def test_what_is_renewed_keeps_its_index_open(
     before = service.engine
     history = before.items[:1]
     assert put(client, 900).status_code == 201
-    client.portal.call(service.answer, Ask(before, np.array([0])))  # type: ignore[union-attr]
+    client.portal.call(service.answer, RecommendationRequest(before, np.array([0])))  # type: ignore[union-attr]
     assert ids(client, history=history)
     assert service.engine is not before
     assert not closed

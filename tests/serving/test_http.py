@@ -13,7 +13,7 @@ from answering import Opened
 from fastapi.testclient import TestClient
 
 from deftrec import Recommender
-from deftrec.serving.engine import Ask, Engine, Job
+from deftrec.serving.engine import Engine, Job, RecommendationRequest
 from deftrec.serving.index import Index
 from deftrec.serving.store import StoreUnavailableError
 
@@ -321,7 +321,7 @@ def test_a_run_that_nobody_asks_is_closed_when_it_is_switched_out(
     ask(client, history=engine.items[:2])
     assert index.times == 1
     service = client.app.state.service  # type: ignore[attr-defined]
-    late = client.portal.call(service.answer, Ask(engine, np.zeros(1, np.int64)))  # type: ignore[union-attr]
+    late = client.portal.call(service.answer, RecommendationRequest(engine, np.zeros(1, np.int64)))  # type: ignore[union-attr]
     assert len(late.found) == 10, "who began with it before the switch is answered still"
     ask(client, history=engine.items[:2])
     assert index.times == 2, "what that opened again"

@@ -13,7 +13,7 @@ import torch
 from deftrec.data import Sequences
 from deftrec.errors import ConfigError
 from deftrec.retrieval import LAST, LinearPrior, OverlapMatch, Retriever
-from deftrec.serving.engine import Ask, Engine
+from deftrec.serving.engine import Engine, RecommendationRequest
 from deftrec.serving.index import Approximate, Index, Kind, Metric, build_index, choice, faiss_index
 from deftrec.serving.index.faiss_index import IvfPqIndex
 from deftrec.serving.service import load_engine
@@ -111,7 +111,7 @@ def test_candidates_are_scored_as_the_exact_score_does(similarity: str, trend: b
 def answers(engine: Engine, **more: object) -> list[object]:
     user = engine.own_history(str(engine.interactions.users[0]))
     history = np.array([engine.numbers[item] for item in user])
-    [answer] = engine.answer([Ask(engine, history, **more)])  # type: ignore[arg-type]
+    [answer] = engine.answer([RecommendationRequest(engine, history, **more)])  # type: ignore[arg-type]
     assert not isinstance(answer, Exception), answer
     return [one.item for one in answer.found]
 
@@ -148,7 +148,9 @@ def test_seen_items_that_come_last_cost_no_place(again: float, runs: Path, monke
     monkeypatch.setattr(recommender, "retriever", retriever)
     monkeypatch.setattr(engine.approximate, "_retriever", retriever)
     history = np.argsort(-engine.popularity.numpy())[:6]
-    [kept, excluded] = engine.answer([Ask(engine, history, k=5, exclude_seen=exclude) for exclude in (False, True)])
+    [kept, excluded] = engine.answer(
+        [RecommendationRequest(engine, history, k=5, exclude_seen=exclude) for exclude in (False, True)]
+    )
     assert not isinstance(kept, Exception)
     assert not isinstance(excluded, Exception)
     assert [one.item for one in kept.found] == [one.item for one in excluded.found]

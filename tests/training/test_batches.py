@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from deftrec.config import ObjectiveOptions, PretrainedOptions, ReasoningOptions
-from deftrec.data import NOTHING, Sequences
+from deftrec.data import PADDING, Sequences
 from deftrec.language import Preferences, PretrainedLanguageModel, build_language_model
 from deftrec.model import Batch
 from deftrec.training.batches import PackedBatches, batch_to
@@ -30,24 +30,24 @@ def batches(
     seed: int = 0,
     positions: int = 40,
     of: Sequences | None = None,
-    moments: np.ndarray | None = None,
+    tie_groups: np.ndarray | None = None,
 ) -> PackedBatches:
     objective = ObjectiveOptions(full_softmax_items=ITEMS if sampled is None else 1, sampled_items=sampled or 1)
     return PackedBatches(
         sequences() if of is None else of,
         ITEMS,
-        window=10,
+        max_history=10,
         batch_positions=positions,
         targets=targets,
         objective=objective,
         seed=seed,
-        moments=moments,
+        tie_groups=tie_groups,
     )
 
 
 def pairs(batch: Batch) -> list[tuple[int, int]]:
     """The (item, next item) pairs of a batch, as item numbers."""
-    asked = batch.targets != NOTHING
+    asked = batch.targets != PADDING
     return list(
         zip(batch.candidates[batch.items[asked]].tolist(), batch.candidates[batch.targets[asked]].tolist(), strict=True)
     )
@@ -64,15 +64,15 @@ def test_every_pair_is_a_target_once_an_epoch(sampled: int | None) -> None:
 
 
 def test_what_shares_a_moment_is_packed_in_another_order_every_epoch() -> None:
-    whole = Sequences.from_lists([list(range(8)), list(range(10, 18))])
-    moments = np.array([0, 1, 1, 1, 1, 1, 1, 2, 3, 3, 3, 4, 5, 6, 7, 8])
-    source = batches(of=whole, moments=moments)
+    gather = Sequences.from_lists([list(range(8)), list(range(10, 18))])
+    tie_groups = np.array([0, 1, 1, 1, 1, 1, 1, 2, 3, 3, 3, 4, 5, 6, 7, 8])
+    source = batches(of=gather, tie_groups=tie_groups)
     orders = set()
     for epoch in range(5):
         for batch in source.epoch(epoch)[1]:
             for items, targets in zip(batch.items.tolist(), batch.targets.tolist(), strict=True):
-                taken = [item for item in items if item != NOTHING]
-                last = [target for target in targets if target != NOTHING][-1]
+                taken = [item for item in items if item != PADDING]
+                last = [target for target in targets if target != PADDING][-1]
                 order = (*taken, last)
                 assert sorted(order) in (list(range(8)), list(range(10, 18)))
                 assert (order[0], order[-1]) == (0, 7) or order[3:] == tuple(range(13, 18))
@@ -94,17 +94,17 @@ def test_sampled_candidates_hold_what_the_batch_holds(sampled: int) -> None:
     _, exact = batches().epoch(3)
     _, epoch = batches(sampled=sampled).epoch(3)
     sizes = []
-    for batch, whole in zip(epoch, exact, strict=True):
+    for batch, gather in zip(epoch, exact, strict=True):
         assert batch.candidates.tolist() == sorted(set(batch.candidates.tolist()))
-        assert torch.equal(whole.candidates, torch.arange(ITEMS))
-        for places, numbers in ((batch.items, whole.items), (batch.targets, whole.targets)):
-            filled = numbers != NOTHING
-            assert torch.equal(filled, places != NOTHING)
+        assert torch.equal(gather.candidates, torch.arange(ITEMS))
+        for places, numbers in ((batch.items, gather.items), (batch.targets, gather.targets)):
+            filled = numbers != PADDING
+            assert torch.equal(filled, places != PADDING)
             assert torch.equal(batch.candidates[places[filled]], numbers[filled])
         assert batch.log_q is not None
         assert batch.log_q.shape == batch.candidates.shape
         assert (batch.log_q <= 0).all()
-        assert whole.log_q is None
+        assert gather.log_q is None
         sizes.append(len(batch.candidates))
     assert min(sizes) >= 1
     assert max(sizes) <= ITEMS
@@ -160,7 +160,7 @@ def test_some_histories_of_a_batch_are_worded(sampled: int | None, tmp_path: Pat
         PretrainedOptions(model=str(tiny_bert(tmp_path)), prompts=("next : {history}",), reasoning=options),
         domain="",
         ways=1,
-        window=10,
+        max_history=10,
     )
     assert isinstance(language, PretrainedLanguageModel)
     names = ["red", "green", "blue", "old", "new"]
@@ -169,7 +169,7 @@ def test_some_histories_of_a_batch_are_worded(sampled: int | None, tmp_path: Pat
     source = PackedBatches(
         sequences(),
         ITEMS,
-        window=10,
+        max_history=10,
         batch_positions=40,
         targets="every",
         objective=objective,
@@ -183,13 +183,13 @@ def test_some_histories_of_a_batch_are_worded(sampled: int | None, tmp_path: Pat
         assert 1 <= len(worded.targets) <= 6
         items, targets = batch.numbers(worded.items), batch.numbers(worded.targets)
         for row in range(len(targets)):
-            length = int((worded.items[row] != NOTHING).sum())
+            length = int((worded.items[row] != PADDING).sum())
             assert 1 <= length <= 4
             history, target = items[row, :length].tolist(), int(targets[row])
             found = [one for one in training for n in range(len(one)) if one[n : n + length + 1] == [*history, target]]
             assert found, "no user took this item after these"
             text = worded.text[row]
-            assert tuple(text[text != NOTHING].tolist()) == preferences.wording(np.array(history), target)
+            assert tuple(text[text != PADDING].tolist()) == preferences.wording(np.array(history), target)
         moved = batch_to(batch, torch.device("meta")).worded
         assert moved is not None
         assert {one.device.type for one in (moved.items, moved.targets, moved.text)} == {"meta"}

@@ -59,7 +59,9 @@ def batches(sampled: bool) -> tuple[PackedBatches, int]:
     if sampled:
         objective = objective.model_copy(update={"full_softmax_items": 1, "sampled_items": 6})
     sequences = make_split(interactions, "leave-one-out").training("train")
-    made = PackedBatches(sequences, 24, window=11, batch_positions=77, targets="every", objective=objective, seed=0)
+    made = PackedBatches(
+        sequences, 24, max_history=11, batch_positions=77, targets="every", objective=objective, seed=0
+    )
     return made, interactions.n_items
 
 

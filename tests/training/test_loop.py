@@ -116,9 +116,9 @@ def test_a_refit_runs_for_the_chosen_epochs_and_asks_nobody() -> None:
     assert (trained.epochs, trained.value, len(trained.history)) == (3, None, 3)
     run(other, patience=1)  # the same learning rates: the horizon is that of the whole plan
     assert not equal(stage.module.state_dict(), Toy().module.state_dict())
-    whole = Toy([0.0, 0.0, 1.0, 0.0, 0.0, 0.0])
-    run(whole)
-    assert equal(stage.module.state_dict(), whole.module.state_dict())
+    gather = Toy([0.0, 0.0, 1.0, 0.0, 0.0, 0.0])
+    run(gather)
+    assert equal(stage.module.state_dict(), gather.module.state_dict())
 
 
 def test_time_is_up_after_an_epoch_and_counts_what_came_before_a_resumption(
@@ -243,22 +243,22 @@ def test_a_finished_stage_tells_a_refit_the_horizon_that_it_had(tmp_path: Path) 
 
 
 def test_progress_and_log_tell_every_epoch(tmp_path: Path) -> None:
-    told: list[tuple[str, object]] = []
+    broadcast: list[tuple[str, object]] = []
 
     class Listener(Silent):
         def begin(self, task: str, total: int) -> None:
-            told.append(("begin", total))
+            broadcast.append(("begin", total))
 
         def advance(self, task: str, units: int = 1, values: Mapping[str, float] | None = None) -> None:
-            told.append(("advance", units))
+            broadcast.append(("advance", units))
 
         def end(self, task: str) -> None:
-            told.append(("end", task))
+            broadcast.append(("end", task))
 
     log = TrainingLog(tmp_path / "logs")
     train(Toy(), plan(epochs=2), checkpoints=None, resume=False, log=log, progress=Listener())
     log.close()
-    assert told == [("begin", 2), ("advance", 0), ("advance", 1), ("advance", 1), ("end", "toy")]
+    assert broadcast == [("begin", 2), ("advance", 0), ("advance", 1), ("advance", 1), ("end", "toy")]
     rows = [json.loads(line) for line in (tmp_path / "logs" / "metrics.jsonl").read_text().splitlines()]
     assert [(row["stage"], row["epoch"]) for row in rows] == [("toy", 1), ("toy", 2)]
     assert {"loss", "error", "seconds", "validation ndcg@10"} <= set(rows[0])
@@ -337,8 +337,8 @@ def test_a_checkpoint_brings_everything_back(tmp_path: Path) -> None:
 
 def test_resumed_equals_uninterrupted(tmp_path: Path) -> None:
     values = [0.1, 0.3, 0.2, 0.6, 0.5, 0.4]
-    whole, cut = Toy(values), Toy(values)
-    expected = run(whole, average=0.3)
+    gather, cut = Toy(values), Toy(values)
+    expected = run(gather, average=0.3)
 
     def stop() -> None:
         if len(cut.seen) == 4:
@@ -352,7 +352,7 @@ def test_resumed_equals_uninterrupted(tmp_path: Path) -> None:
     assert len(rest.seen) == 3
     assert (found.epochs, found.value) == (expected.epochs, expected.value)
     assert [row["loss"] for row in found.history] == [row["loss"] for row in expected.history]
-    assert equal(rest.module.state_dict(), whole.module.state_dict())
+    assert equal(rest.module.state_dict(), gather.module.state_dict())
     again = Toy(values)  # a finished stage is not trained again
     assert run(again, checkpoints=tmp_path, resume=True, average=0.3) == found
     assert again.seen == []

@@ -9,7 +9,7 @@ import torch
 
 from deftrec import Recommender
 from deftrec.config import Config
-from deftrec.data import NOTHING, Sequences
+from deftrec.data import PADDING, Sequences
 from deftrec.language import Preferences, PretrainedLanguageModel
 from deftrec.model import DeftRec
 from deftrec.progress import Silent
@@ -18,7 +18,7 @@ from deftrec.tokenizer import ItemFeatures
 from deftrec.training.build import build_member
 from deftrec.training.log import TrainingLog
 from deftrec.training.loop import Plan, train
-from deftrec.training.rationale import ROWS, WordsStage
+from deftrec.training.rationale import ROWS, RationaleStage
 from toy import ring, tiny_bert, tiny_config
 
 ITEMS = 30
@@ -31,7 +31,7 @@ def sequences(users: int = 150) -> Sequences:
     return Sequences.from_lists([rng.choice(np.arange(n % 3, ITEMS, 3), n % 8) for n in range(users)])
 
 
-def asked(folder: Path) -> tuple[DeftRec, WordsStage]:
+def asked(folder: Path) -> tuple[DeftRec, RationaleStage]:
     language = {
         "kind": "pretrained",
         "model": str(tiny_bert(folder)),
@@ -46,7 +46,7 @@ def asked(folder: Path) -> tuple[DeftRec, WordsStage]:
     assert isinstance(model.language, PretrainedLanguageModel)
     categories = [[NAMES[item % 3]] for item in range(ITEMS)]
     preferences = Preferences(categories, model.language, model.reasoner.options)
-    return model, WordsStage(model, sequences(), preferences, seed=0, name="words")
+    return model, RationaleStage(model, sequences(), preferences, seed=0, name="words")
 
 
 def test_a_pass_asks_every_user_once_with_the_words_of_a_beginning(tmp_path: Path) -> None:
@@ -58,11 +58,11 @@ def test_a_pass_asks_every_user_once_with_the_words_of_a_beginning(tmp_path: Pat
     assert sum(len(batch.targets) for batch in made) == len(able)
     for batch in made:
         for items, target, text in zip(batch.items, batch.targets, batch.text, strict=True):
-            history = items[items != NOTHING].tolist()
+            history = items[items != PADDING].tolist()
             assert 1 <= len(history) <= 4
             wanted = [*history, int(target)]
             assert any(one[n : n + len(wanted)] == wanted for one in able for n in range(len(one)))
-            assert tuple(text[text != NOTHING].tolist()) == stage.preferences.wording(np.array(history), int(target))
+            assert tuple(text[text != PADDING].tolist()) == stage.preferences.wording(np.array(history), int(target))
 
 
 def test_passes_differ_and_can_be_repeated(tmp_path: Path) -> None:

@@ -132,7 +132,7 @@ for name, (model, result) in {"alone": (alone, one), "apart": (apart, two), "res
     tensors |= {"values": torch.tensor([row["validation ndcg@10"] for row in result.history])}
     tensors |= {"held": torch.tensor([all_held, held])}
     save_file(tensors, folder / f"{name}-{team.index}.safetensors")
-team.part()
+team.shutdown()
 """
 
 
@@ -173,16 +173,16 @@ def test_it_goes_on_where_it_was_interrupted(left: dict[str, dict[str, torch.Ten
 
 
 def test_a_process_holds_its_share_alone(left: dict[str, dict[str, torch.Tensor]]) -> None:
-    whole, first = left["apart-0"]["held"].tolist()
+    gather, first = left["apart-0"]["held"].tolist()
     _, second = left["apart-1"]["held"].tolist()
-    assert first + second == whole
-    assert max(first, second) < 0.7 * whole
+    assert first + second == gather
+    assert max(first, second) < 0.7 * gather
 
 
 def test_blocks_of_a_pretrained_model_are_put_together_one_by_one(tmp_path: Path) -> None:
     options = load_recipe("minilm", [f"language.model={tiny_bert(tmp_path / 'bert')}"]).language
     assert options.kind == "pretrained"
-    language = PretrainedLanguageModel(tmp_path / "bert", options, "items", window=8, ways=1, titles=["a"])
+    language = PretrainedLanguageModel(tmp_path / "bert", options, "items", max_history=8, ways=1, titles=["a"])
     found = blocks(language)
     assert found
     assert {type(block).__name__ for block in found} == {"BertLayer"}

@@ -6,6 +6,7 @@ from itertools import product
 from pathlib import Path
 
 from deftrec.benchmark.machine import deftrec_version, machine
+from deftrec.benchmark.peers import DEPTH
 from deftrec.benchmark.request import Request, claim
 from deftrec.benchmark.scoring import Scored, Scorer, compare, slice_up, summarise
 from deftrec.benchmark.systems import System, Task
@@ -13,11 +14,10 @@ from deftrec.benchmark.tables import DEFTREC, Data, Failure, Table, table_file
 from deftrec.benchmark.work import Run, Work
 from deftrec.data import Interactions, Split, make_split
 from deftrec.errors import ConfigError, DataError, DeftRecError, in_a_line
-from deftrec.benchmark.peers import DEPTH
 from deftrec.files import write_text
+from deftrec.formatting import duration
 from deftrec.progress import Labelled, Progress, Silent
 from deftrec.run import git_revision
-from deftrec.formatting import duration
 
 
 def run_benchmark(

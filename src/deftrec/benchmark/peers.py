@@ -16,11 +16,11 @@ import numpy as np
 import polars as pl
 import torch
 
+from deftrec.benchmark.environments import environment_python
 from deftrec.data.interactions import CATALOGUE_COLUMNS, Interactions
 from deftrec.data.sequences import Sequences
 from deftrec.data.split import Fit, Part, Split
 from deftrec.errors import ConfigError, DataError, DeftRecError
-from deftrec.benchmark.environments import environment_python
 from deftrec.evaluation.protocol import Result, Seen, evaluate
 from deftrec.evaluation.rankings import read_rankings
 from deftrec.files import atomic_directory, write_json

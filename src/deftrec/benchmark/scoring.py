@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from deftrec.benchmark.peers import DEPTH
 from deftrec.benchmark.slices import slices
 from deftrec.benchmark.tables import DEFTREC, Comparison, Row, Slice, Summary, role_of
 from deftrec.benchmark.work import Run
@@ -25,7 +26,6 @@ from deftrec.evaluation import (
     read_rankings,
 )
 from deftrec.evaluation.metrics import MISSED
-from deftrec.benchmark.peers import DEPTH
 from deftrec.progress import Progress
 
 COMPARED = ("ndcg@10", "hr@10")

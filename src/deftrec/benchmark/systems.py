@@ -8,13 +8,14 @@ from pathlib import Path
 import torch
 
 from deftrec.benchmark.machine import library, threads
+from deftrec.benchmark.peers import DEPTH, PEERS, run_peer
 from deftrec.benchmark.tables import DEFTREC
 from deftrec.benchmark.work import Lists, Run
 from deftrec.config import Config, TrainingOptions
 from deftrec.data import Cases, Fit, Interactions, Split
 from deftrec.errors import ConfigError
 from deftrec.evaluation import Seen, ranking_frame, write_rankings
-from deftrec.benchmark.peers import DEPTH, PEERS, run_peer
+from deftrec.formatting import peer_said
 from deftrec.hardware import default_device
 from deftrec.progress import Progress
 from deftrec.recommender import Recommender
@@ -22,7 +23,6 @@ from deftrec.retrieval import Found, Retriever, ScorePart
 from deftrec.run import RunInfo, git_revision
 from deftrec.training.log import TrainingLog
 from deftrec.training.pipeline import Pipeline
-from deftrec.formatting import peer_said
 
 LIGHTGCN = "lightgcn"
 DETERMINISTIC = "classic"

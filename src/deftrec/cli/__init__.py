@@ -10,7 +10,6 @@ from typing import Annotated
 
 import typer
 
-from studies.ablation.cli import ablate
 from deftrec.cli.all_options import all_options
 from deftrec.cli.api_key import api_key
 from deftrec.cli.benchmark import app as benchmark_app
@@ -23,9 +22,7 @@ from deftrec.cli.items import app as items_app
 from deftrec.cli.recommend import recommend
 from deftrec.cli.serve import serve
 from deftrec.cli.similar import similar
-from studies.speed.cli import speed
 from deftrec.cli.train import train
-from studies.cold_start.cli import unseen
 from deftrec.cli.update import update
 from deftrec.errors import DeftRecError
 
@@ -33,7 +30,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 app.add_typer(data_app, name="data")
 app.add_typer(items_app, name="items")
 app.add_typer(benchmark_app, name="benchmark")
-for verb in (train, update, evaluate, recommend, similar, unseen, speed, ablate, doctor, serve, api_key, demo):
+for verb in (train, update, evaluate, recommend, similar, doctor, serve, api_key, demo):
     app.command(verb.__name__.replace("_", "-"))(verb)
 app.command("options")(all_options)
 

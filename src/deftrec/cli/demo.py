@@ -108,8 +108,8 @@ def _measured(recommender: "Recommender", out: Path, progress: Listener) -> list
     results = read_results(out) or measure(recommender, out, progress)
     missing = [name for name in PEERS if not (out / "peers" / name / "result.json").is_file()]
     if missing:
-        from deftrec.data import make_split
         from deftrec.benchmark.peers import run_peers
+        from deftrec.data import make_split
 
         split = make_split(recommender.fitted_on, recommender.config.data.split)
         run_peers(

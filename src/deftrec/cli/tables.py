@@ -38,8 +38,8 @@ def metrics_table(results: Sequence["Result"], width: int = ROOM) -> RenderableT
         cells = [Text(one.name)]
         for key in keys:
             value, interval = with_interval(one, key)
-            leads = len(results) > 1 and one.metrics[key] == best[key]
-            cells.append(Text(f"{value} ({interval})" if interval else value, style="bold" if leads else ""))
+            is_main = len(results) > 1 and one.metrics[key] == best[key]
+            cells.append(Text(f"{value} ({interval})" if interval else value, style="bold" if is_main else ""))
         table.add_row(*cells)
     return Group(Text(meaning(results[0]), style="bold"), table)
 
@@ -64,8 +64,8 @@ def benchmark_table(table: "BenchmarkTable", width: int = ROOM) -> RenderableTyp
         cells = [Text(one.name)]
         for key in WITH_INTERVAL:
             value, interval = with_interval(one, key)
-            leads = one.metrics[key] == max(other.metrics[key] for other in table.summaries)
-            cells.append(Text(f"{value} ({interval})", style="bold" if leads else ""))
+            is_main = one.metrics[key] == max(other.metrics[key] for other in table.summaries)
+            cells.append(Text(f"{value} ({interval})", style="bold" if is_main else ""))
         cells.append(Text(f"{len(one.seeds)}" + (f", ±{one.spread['ndcg@10']:.4f}" if one.spread else "")))
         if wide:
             cells.append(Text(training_time(one)))

@@ -56,8 +56,8 @@ def train(
                 interactions, config, out=out, refit=refit, resume=resume, progress=progress, start=before
             )
             team = Team.on(default_device())
-            team.part()
-            if not team.leads:
+            team.shutdown()
+            if not team.is_main:
                 return  # the first process measures what they made together
             results = measure(recommender, out, progress)
             tested = any(result.split == "test" for result in results)

@@ -63,7 +63,7 @@ class FoldIn:
         )
 
     @property
-    def trust(self) -> Tensor:
+    def confidence(self) -> Tensor:
         """How much of a whole vector the users of each new item make, from 0, nobody, towards 1. `[N]`"""
         return self.users / (self.users + DOUBT)
 
@@ -74,4 +74,4 @@ class FoldIn:
             return trained.new_zeros(len(self.users), trained.shape[1])
         mean = self.taken_by @ (self.took @ trained)
         length = trained.square().sum(1).mean().sqrt()
-        return torch.nn.functional.normalize(mean, dim=-1) * length * self.trust[:, None]
+        return torch.nn.functional.normalize(mean, dim=-1) * length * self.confidence[:, None]

@@ -1,11 +1,11 @@
 """What happened: who took what, when; and the catalogue."""
 
 from deftrec.data.interactions import Id, Interactions, Meta
-from deftrec.data.sequences import NOTHING, Packed, Sequences
+from deftrec.data.sequences import PADDING, Packed, Sequences
 from deftrec.data.split import Cases, Fit, Part, Split, SplitName, leave_one_out, make_split, temporal
 
 __all__ = [
-    "NOTHING",
+    "PADDING",
     "Cases",
     "Fit",
     "Id",

@@ -86,14 +86,14 @@ def conformed_events(events: pl.DataFrame, interactions: Interactions, source: s
     Raises:
         DataError: an id or a time is of another kind, or the times are in another unit.
     """
-    moments = times(events["time"], Place(source))
+    tie_groups = times(events["time"], Place(source))
     events = events.with_columns(
         conform(events["user"], interactions.users, source, "user").alias("user"),
         conform(events["item"], interactions.catalogue["item"], source, "item").alias("item"),
-        as_times(moments, source).alias("time"),
+        as_times(tie_groups, source).alias("time"),
     )
     last, newest = np.abs(interactions.times).max(initial=0), events["time"].abs().max()
-    if moments.dtype.is_temporal() and (interactions.meta.times == "position" or last <= CLOCK):
+    if tie_groups.dtype.is_temporal() and (interactions.meta.times == "position" or last <= CLOCK):
         raise DataError(
             f"{source}: its times are dates, and those of this run's data are numbers up to {last:g}: give numbers "
             "that go on from them"

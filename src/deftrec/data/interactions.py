@@ -114,14 +114,14 @@ class Interactions:
         if events.height == 0:
             raise DataError(f"{meta.source}: no interactions; check the file and the filters {meta.filters or 'none'}")
         place = Place(meta.source)
-        moments = times(events[time], place)
+        tie_groups = times(events[time], place)
         events = events.select(
             typed_ids(events[user], place).alias("user"),
             typed_ids(events[item], place).alias("item"),
-            as_times(moments, meta.source).alias("time"),
+            as_times(tie_groups, meta.source).alias("time"),
         )
         # Dates are kept in milliseconds, and ordered by all that they say.
-        finest = moments.cast(pl.Datetime("us")) if moments.dtype.is_temporal() else events["time"]
+        finest = tie_groups.cast(pl.Datetime("us")) if tie_groups.dtype.is_temporal() else events["time"]
         ordered, duplicates = _ordered(events, finest, meta.tie_seed)
         users = ordered["user"].unique(maintain_order=True)
         catalogue = _catalogue(ordered["item"], items, meta.source)
@@ -227,7 +227,7 @@ class Interactions:
         return digest.hexdigest()
 
     @cached_property
-    def moments(self) -> np.ndarray:
+    def tie_groups(self) -> np.ndarray:
         """The moment of each entry of `sequences.items`: a number for each time of each user. `[E]` int64
 
         Among entries of one moment the order says nothing.
@@ -311,14 +311,14 @@ def check_target(directory: str | Path) -> Path:
     return directory
 
 
-def _ordered(events: pl.DataFrame, moments: pl.Series, tie_seed: int) -> tuple[pl.DataFrame, int]:
+def _ordered(events: pl.DataFrame, tie_groups: pl.Series, tie_seed: int) -> tuple[pl.DataFrame, int]:
     """Events by user and moment, ties in drawn order, without exact duplicates; and how many of those there were.
 
     Sorting by everything first makes the draw independent of file order. Ids are ranked once: millions of strings are
     slow to sort.
     """
     ranks = pl.DataFrame(
-        {"user": _ranks(events["user"]), "item": _ranks(events["item"]), "time": moments}
+        {"user": _ranks(events["user"]), "item": _ranks(events["item"]), "time": tie_groups}
     ).with_row_index("row")
     ranks = ranks.sort("user", "time", "item")
     user, time, item = (ranks[name].to_numpy() for name in ("user", "time", "item"))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-NOTHING = -1
+PADDING = -1
 """Marks a place of a row that holds no item, or an input without a target."""
 
 
@@ -64,13 +64,13 @@ class Sequences:
         offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
         return Sequences(self.items[kept < np.repeat(lengths, self.lengths)], offsets)
 
-    def redrawn(self, moments: np.ndarray, rng: np.random.Generator) -> "Sequences":
+    def redrawn(self, tie_groups: np.ndarray, rng: np.random.Generator) -> "Sequences":
         """The same with what belongs to one moment in an order drawn by `rng`.
 
         Args:
-            moments: the moment of each entry, as `Interactions.moments` numbers them. `[E]` int64
+            tie_groups: the moment of each entry, as `Interactions.tie_groups` numbers them. `[E]` int64
         """
-        return Sequences(self.items[np.lexsort((rng.random(len(moments)), moments))], self.offsets)
+        return Sequences(self.items[np.lexsort((rng.random(len(tie_groups)), tie_groups))], self.offsets)
 
     def select(self, which: Iterable[int]) -> "Sequences":
         """The sequences `which`, in that order."""
@@ -87,9 +87,9 @@ class Packed:
     """Histories laid side by side in rows of constant length; a place attends only within its own segment.
 
     Attributes:
-        items: item numbers, `NOTHING` where the row is empty. `[B, L]` int64
-        targets: the item that follows each place, `NOTHING` where none does. `[B, L]` int64
-        segments: which history of the row a place belongs to; empty places are segment `NOTHING`. `[B, L]` int64
+        items: item numbers, `PADDING` where the row is empty. `[B, L]` int64
+        targets: the item that follows each place, `PADDING` where none does. `[B, L]` int64
+        segments: which history of the row a place belongs to; empty places are segment `PADDING`. `[B, L]` int64
         positions: place within its history, from 0. `[B, L]` int64
     """
 
@@ -126,7 +126,7 @@ def pack_last_targets(sequences: Sequences, row: int, rng: np.random.Generator) 
     lists = [sequence[-(row + 1) :] for sequence in sequences if len(sequence) > 1]
     order = rng.permutation(len(lists))
     inputs = [lists[n][:-1] for n in order]
-    targets = [np.full(len(one), NOTHING, np.int32) for one in inputs]
+    targets = [np.full(len(one), PADDING, np.int32) for one in inputs]
     for n, target in zip(order, targets, strict=True):
         target[-1] = lists[n][-1]
     return _pack(inputs, targets, row)
@@ -162,7 +162,7 @@ def _pack(inputs: list[np.ndarray], targets: list[np.ndarray], row: int) -> Pack
 
 
 def _empty(shape: tuple[int, int]) -> Packed:
-    items, targets, segments = (np.full(shape, NOTHING, np.int64) for _ in range(3))
+    items, targets, segments = (np.full(shape, PADDING, np.int64) for _ in range(3))
     return Packed(items, targets, segments, np.zeros(shape, np.int64))
 
 

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from deftrec.data.interactions import Interactions
-from deftrec.data.sequences import NOTHING, Sequences
+from deftrec.data.sequences import PADDING, Sequences
 from deftrec.errors import DataError
 
 SplitName: TypeAlias = Literal["leave-one-out", "temporal"]
@@ -59,7 +59,7 @@ class Split:
         sequences: the complete sequences. `U` of them
         train_end: how many items of each sequence belong to train. `[U]`
         refit_end: how many belong to train + validation. `[U]`
-        validation, test: place of the target within the sequence, `NOTHING` where a user has none. `[U]`
+        validation, test: place of the target within the sequence, `PADDING` where a user has none. `[U]`
     """
 
     name: SplitName
@@ -97,8 +97,8 @@ def leave_one_out(interactions: Interactions) -> Split:
         sequences,
         np.where(asked, lengths - 2, lengths),
         np.where(asked, lengths - 1, lengths),
-        np.where(asked, lengths - 2, NOTHING),
-        np.where(asked, lengths - 1, NOTHING),
+        np.where(asked, lengths - 2, PADDING),
+        np.where(asked, lengths - 1, PADDING),
     )
 
 
@@ -128,8 +128,8 @@ def temporal(interactions: Interactions, validation_share: float = 0.1, test_sha
         sequences,
         train_end,
         refit_end,
-        np.where(refit_end > train_end, train_end, NOTHING),
-        np.where(lengths > refit_end, refit_end, NOTHING),
+        np.where(refit_end > train_end, train_end, PADDING),
+        np.where(lengths > refit_end, refit_end, PADDING),
     )
 
 

@@ -65,7 +65,7 @@ def examine(subject: Subject) -> Examination:
     """
     skeleton = build_skeleton(subject)
     config, options = subject.config, subject.config.language
-    members = int(config.training.members)
+    members = int(config.training.ensemble_size)
     trained = sum(parameter.numel() for parameter in skeleton.model.parameters() if parameter.requires_grad)
     return Examination(
         name=subject.name,
@@ -75,7 +75,7 @@ def examine(subject: Subject) -> Examination:
         architecture=skeleton.architecture.source if skeleton.architecture is not None else "its options",
         tuning=options.tuning if isinstance(options, PretrainedOptions) else "full",
         prompt_tokens=skeleton.prompt,
-        history_tokens=skeleton.model.window * tokens_per_item(config),
+        history_tokens=skeleton.model.max_history * tokens_per_item(config),
         parameters={part: members * count for part, count in parameters_of(skeleton).items()},
         trained=members * trained,
         training_bytes=training_memory(skeleton, subject),

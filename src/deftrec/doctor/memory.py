@@ -26,7 +26,7 @@ def training_memory(skeleton: Skeleton, subject: Subject) -> dict[str, int]:
     model, config = skeleton.model.train(), subject.config
     trained = sum(_bytes(parameter) for parameter in model.parameters() if parameter.requires_grad)
     parts = {
-        "weights": int(config.training.members) * weight_bytes(model, config),
+        "weights": int(config.training.ensemble_size) * weight_bytes(model, config),
         "gradients": trained,
         "AdamW states": 2 * trained,
     }
@@ -39,7 +39,7 @@ def training_memory(skeleton: Skeleton, subject: Subject) -> dict[str, int]:
 
 def serving_memory(skeleton: Skeleton, subject: Subject) -> dict[str, int]:
     """What answering one user after the other holds, by part."""
-    config, members = subject.config, int(subject.config.training.members)
+    config, members = subject.config, int(subject.config.training.ensemble_size)
     catalogue = skeleton.catalogue()
     parts = {
         "weights": members * weight_bytes(skeleton.model, config),
@@ -72,14 +72,14 @@ def weight_bytes(model: nn.Module, config: Config) -> int:
 def activations(skeleton: Skeleton, subject: Subject) -> int:
     """Bytes that autograd keeps of one batch: of the item tokens, the language model and the denoiser."""
     model, config = skeleton.model, subject.config
-    window = model.window
-    rows = max(1, int(config.training.batch_positions) // window)
-    candidates = min(subject.items, config.objective.sampled_items + 2 * rows * window)
+    max_history = model.max_history
+    rows = max(1, int(config.training.batch_positions) // max_history)
+    candidates = min(subject.items, config.objective.sampled_items + 2 * rows * max_history)
     if subject.items <= config.objective.full_softmax_items:
         candidates = subject.items
-    targets = rows * window if config.training.targets == "every" else rows
-    layout, tokenizer = one_layout(rows, window), model.item_tokenizer
-    items = torch.zeros(rows, window, dtype=torch.int64, device=META)
+    targets = rows * max_history if config.training.targets == "every" else rows
+    layout, tokenizer = one_layout(rows, max_history), model.item_tokenizer
+    items = torch.zeros(rows, max_history, dtype=torch.int64, device=META)
     with META, _Kept(model) as tokens:
         features = model.features[:candidates]
         masked = tokenizer.masking(features)
@@ -90,7 +90,7 @@ def activations(skeleton: Skeleton, subject: Subject) -> int:
         model.diffusion.generate(condition.flatten(0, 1)[:targets].float(), ONE_PASS)
     reading = language.bytes
     if isinstance(config.language, PretrainedOptions) and config.language.gradient_checkpointing:
-        reading = _with_checkpoints(reading, skeleton, rows * (skeleton.prompt + window * tokens_per_item(config)))
+        reading = _with_checkpoints(reading, skeleton, rows * (skeleton.prompt + max_history * tokens_per_item(config)))
     return tokens.bytes + reading + (1 + config.diffusion.unrolled) * head.bytes
 
 

@@ -50,7 +50,7 @@ def build_skeleton(subject: Subject) -> Skeleton:
     """
     config = subject.config
     width = subject.collaborative_width + subject.text_width
-    ways, window = config.tokenizer.ways, int(config.data.window)
+    ways, max_history = config.tokenizer.ways, int(config.data.max_history)
     options, architecture = config.language, None
     with META:
         features = ItemFeatures(
@@ -59,11 +59,13 @@ def build_skeleton(subject: Subject) -> Skeleton:
             slice(subject.collaborative_width, width),
         )
         if isinstance(options, NanoOptions):
-            language: LanguageModel = build_language_model(options, domain=subject.domain, ways=ways, window=window)
+            language: LanguageModel = build_language_model(
+                options, domain=subject.domain, ways=ways, max_history=max_history
+            )
         else:
             architecture = architecture_of(options.model, options.revision)
             language = PretrainedLanguageModel(
-                architecture.folder, _plain(options), subject.domain, ways, window, (), skeleton=True
+                architecture.folder, _plain(options), subject.domain, ways, max_history, (), skeleton=True
             )
         model = DeftRec(features, language, config)
         prompt = len(language.eval().words())  # training draws another one every time
@@ -77,9 +79,9 @@ def _plain(options: PretrainedOptions) -> PretrainedOptions:
     return options.model_copy(update={"tuning": tuning, "attention": "eager", "gradient_checkpointing": False})
 
 
-def one_layout(rows: int, window: int) -> Layout:
+def one_layout(rows: int, max_history: int) -> Layout:
     """`rows` histories that fill the window."""
-    positions = torch.arange(window, device=META).expand(rows, window)
+    positions = torch.arange(max_history, device=META).expand(rows, max_history)
     return Layout(torch.zeros_like(positions), positions)
 
 

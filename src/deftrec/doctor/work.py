@@ -16,9 +16,9 @@ def work_per_user(skeleton: Skeleton, subject: Subject) -> dict[str, int]:
     does not depend on the size of the catalogue.
     """
     config, model = subject.config, skeleton.model.eval()
-    members, window = int(config.training.members), model.window
-    catalogue, layout = skeleton.catalogue(), one_layout(1, window)
-    items = torch.zeros(1, window, dtype=torch.int64, device=META)
+    members, max_history = int(config.training.ensemble_size), model.max_history
+    catalogue, layout = skeleton.catalogue(), one_layout(1, max_history)
+    items = torch.zeros(1, max_history, dtype=torch.int64, device=META)
     with META, counting() as reading:
         condition = model.condition(catalogue.ways, catalogue.features, items, layout)
     with META, counting() as denoising:
@@ -28,5 +28,5 @@ def work_per_user(skeleton: Skeleton, subject: Subject) -> dict[str, int]:
         work["scoring"] = 2 * catalogue.latents.numel() * members
     prior = config.retrieval.prior
     if prior.kind != "none":
-        work["prior"] = 2 * window * min(prior.neighbours, prior.max_items, subject.items)
+        work["prior"] = 2 * max_history * min(prior.neighbours, prior.max_items, subject.items)
     return work

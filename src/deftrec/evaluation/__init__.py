@@ -19,7 +19,6 @@ from deftrec.evaluation.metrics import (
 )
 from deftrec.evaluation.protocol import Result, Seen, evaluate
 from deftrec.evaluation.rankings import Rankings, ranking_frame, read_rankings, write_rankings
-from deftrec.retrieval.ranks import rank_targets, target_ranks
 
 __all__ = [
     "CUTOFFS",
@@ -38,10 +37,8 @@ __all__ = [
     "novelty",
     "paired_bootstrap",
     "paired_over_seeds",
-    "rank_targets",
     "ranking_frame",
     "ranks_from_scores",
     "read_rankings",
-    "target_ranks",
     "write_rankings",
 ]

@@ -1,17 +1,17 @@
 """What becomes known after training: users, items and events that a run has never seen."""
 
 from deftrec.incremental.capabilities import Capabilities, Capability
-from deftrec.incremental.merge import Known, merge
-from deftrec.incremental.overlay import Overlay, Stamp, overlay_stamp, read_overlay, write_overlay
+from deftrec.incremental.current_state import CurrentState, current_state
 from deftrec.incremental.from_run import start_of
+from deftrec.incremental.overlay import Overlay, Stamp, overlay_stamp, read_overlay, write_overlay
 
 __all__ = [
     "Capabilities",
     "Capability",
-    "Known",
+    "CurrentState",
     "Overlay",
     "Stamp",
-    "merge",
+    "current_state",
     "overlay_stamp",
     "read_overlay",
     "start_of",

@@ -20,11 +20,11 @@ from deftrec.data.interactions import CATALOGUE_COLUMNS
 from deftrec.data.sources.columns import as_row
 from deftrec.data.words import texts_of
 from deftrec.errors import DataError
+from deftrec.incremental.capabilities import Capabilities
+from deftrec.incremental.overlay import Overlay, changing, read_overlay, write_overlay
 from deftrec.language.origin import check_origin, origin_in
 from deftrec.language.sentences import kept_sentence_model
 from deftrec.language.weights import MINILM, model_folder
-from deftrec.incremental.capabilities import Capabilities
-from deftrec.incremental.overlay import Overlay, changing, read_overlay, write_overlay
 from deftrec.run import RunInfo, read_run
 
 Describe = Callable[[int], str]

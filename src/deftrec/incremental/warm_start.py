@@ -6,43 +6,23 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 import torch
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from deftrec.collaborative import FoldIn
-from deftrec.data import Cases, Fit, Interactions, Sequences, Split
+from deftrec.data import Cases, Interactions, Sequences, Split
 from deftrec.errors import ConfigError
 from deftrec.language.origin import Origin
 from deftrec.language.stored import load_stored_state, stored_state
 from deftrec.model import DeftRec
+from deftrec.run import Provenance
 from deftrec.tokenizer import ItemFeatures, Scaling
 
 MOST_KNOWN = 0.01
 """Share of the test targets that a run to start from may have been fitted on: events deleted since make a few."""
 
 
-class Provenance(BaseModel):
-    """The run whose weights training went on from.
-
-    Attributes:
-        dataset: its name.
-        fingerprint: of its interactions.
-        weights: SHA-256 over its weights.
-        fit: what they were fitted on.
-        epochs: of its weights, by stage.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    dataset: str
-    fingerprint: str
-    weights: str
-    fit: Fit
-    epochs: dict[str, int]
-
-
 @dataclass(frozen=True, eq=False)
-class Start:
+class WarmStart:
     """A run to go on from.
 
     Attributes:

@@ -10,12 +10,12 @@ from transformers.cache_utils import Cache
 from deftrec.diffusion import Sample, Sampling
 from deftrec.ensemble import Ensemble, Model, side_by_side
 from deftrec.errors import ConfigError
+from deftrec.hardware import Runtime
 from deftrec.inference.exported import ExportedReader
 from deftrec.inference.nano import NanoReader
 from deftrec.inference.pretrained import PretrainedReader
 from deftrec.inference.reader import Reader
 from deftrec.inference.tokens import HistoryTokens
-from deftrec.hardware import Runtime
 from deftrec.language import LanguageModel, PretrainedLanguageModel
 from deftrec.language.nano import NanoLanguageModel
 from deftrec.model import DeftRec, ItemLatents
@@ -36,11 +36,11 @@ class State:
     count: int = 0
 
 
-class FastMember:
+class InferenceMember:
     """One DeftRec: `DeftRec.generate`, the condition and the rest, for one history a row.
 
     Args:
-        model: in evaluation mode, one of those that `FastModel.suits`.
+        model: in evaluation mode, one of those that `InferenceModel.suits`.
         catalogue: its own.
         dtype: in which histories are read; float32 gives what the plain path gives, to rounding.
         runtime: what runs the language model.
@@ -74,13 +74,13 @@ class FastMember:
         return self.reader.answer(read.flatten(1, 2), lengths * read.shape[2] - 1)
 
 
-class FastModel:
+class InferenceModel:
     """All members of a model, for inference: words of the prompt read once, items projected once, last places alone.
 
     Args:
         model: in evaluation mode, one that `suits`.
         catalogue: of `model.encode_catalogue`.
-        dtype, runtime: see `FastMember`.
+        dtype, runtime: see `InferenceMember`.
     """
 
     def __init__(
@@ -90,14 +90,14 @@ class FastModel:
         dtype: torch.dtype = torch.float32,
         runtime: Runtime = "torch",
     ) -> None:
-        self.window, self.device = model.window, catalogue.latents.device
+        self.max_history, self.device = model.max_history, catalogue.latents.device
         members = (
             zip(model.members, model.own(catalogue), strict=True)
             if isinstance(model, Ensemble)
             else [(model, catalogue)]
         )
         with torch.no_grad():
-            self.members = [FastMember(member, own, dtype, runtime) for member, own in members]
+            self.members = [InferenceMember(member, own, dtype, runtime) for member, own in members]
 
     @staticmethod
     def suits(model: Model) -> bool:
@@ -135,7 +135,7 @@ class FastModel:
 
 
 def reader_of(language: LanguageModel, dtype: torch.dtype, runtime: Runtime = "torch") -> Reader:
-    """A reader of a model of one of the kinds that `FastModel` suits.
+    """A reader of a model of one of the kinds that `InferenceModel` suits.
 
     Raises:
         MissingExtraError, ConfigError: the runtime is not installed, or cannot run this model.

@@ -4,39 +4,39 @@ import torch
 from torch import Tensor
 
 from deftrec.diffusion import Sampling
-from deftrec.inference.model import FastModel
+from deftrec.inference.model import InferenceModel
 
 
 class Reading:
     """A history as far as it has been read.
 
     Up to the model's window an item is one step over kept keys and values. Past it every item moves the positions of
-    all others, and the newest `window` items are read anew: leave room in `data.window` for those who come back.
+    all others, and the newest `max_history` items are read anew: leave room in `data.max_history` for those who come back.
 
     Args:
         model: reads.
         history: item numbers, oldest first, one or more.
     """
 
-    def __init__(self, model: FastModel, history: list[int]) -> None:
+    def __init__(self, model: InferenceModel, history: list[int]) -> None:
         self.model, self.history = model, list(history)
         self._read_anew()
 
     def take(self, item: int) -> None:
         """Read one more item."""
         self.history.append(item)
-        if len(self.history) > self.model.window:
+        if len(self.history) > self.model.max_history:
             self._read_anew()
         else:
             self._read([item])
 
     def latent(self, sampling: Sampling, generator: torch.Generator | None = None) -> Tensor:
-        """The latent of the next item, as `FastModel.generate`. `[1, D]`"""
+        """The latent of the next item, as `InferenceModel.generate`. `[1, D]`"""
         return self.model.latents(self.conditions, sampling, generator)
 
     def _read_anew(self) -> None:
         self.states = [member.begin(1) for member in self.model.members]
-        self._read(self.history[-self.model.window :])
+        self._read(self.history[-self.model.max_history :])
 
     @torch.no_grad()
     def _read(self, items: list[int]) -> None:

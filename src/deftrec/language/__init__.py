@@ -8,7 +8,7 @@ from deftrec.language.engines import TextEngine, VllmEngine
 from deftrec.language.nano import NanoLanguageModel
 from deftrec.language.preferences import Preferences, guessed_category
 from deftrec.language.pretrained import PretrainedLanguageModel
-from deftrec.language.reasoning import Reasoner, Reasoning, Worded
+from deftrec.language.reasoning import RationaleBatch, Reasoner, Reasoning
 from deftrec.language.weights import model_folder
 
 __all__ = [
@@ -17,30 +17,30 @@ __all__ = [
     "NanoLanguageModel",
     "Preferences",
     "PretrainedLanguageModel",
+    "RationaleBatch",
     "Reasoner",
     "Reasoning",
     "TextEngine",
     "VllmEngine",
-    "Worded",
     "build_language_model",
     "guessed_category",
 ]
 
 
 def build_language_model(
-    options: LanguageOptions, *, domain: str, ways: int, window: int, titles: Sequence[str] = ()
+    options: LanguageOptions, *, domain: str, ways: int, max_history: int, titles: Sequence[str] = ()
 ) -> LanguageModel:
     """The language model that `options` describe. A pre-trained model's files are fetched if they are not there.
 
     Args:
         domain: what the items are, for prompts.
         ways: K, continuous tokens of one item.
-        window: items of one history.
+        max_history: items of one history.
         titles: of every item, for models that read them.
     """
     if isinstance(options, NanoOptions):
         return NanoLanguageModel(
-            int(options.width), options.layers, options.heads, float(options.dropout), window, ways
+            int(options.width), options.layers, options.heads, float(options.dropout), max_history, ways
         )
     folder = model_folder(options.model, options.revision)
-    return PretrainedLanguageModel(folder, options, domain, ways, window, titles)
+    return PretrainedLanguageModel(folder, options, domain, ways, max_history, titles)

@@ -141,9 +141,9 @@ def longest_of(config: Any, positions: Positions) -> int | None:
     places = getattr(config, "max_position_embeddings", None)
     if places is not None:
         limits.append(int(places) - (positions.offset if isinstance(positions, PositionIds) else 0))
-    window, kinds = getattr(config, "sliding_window", None), getattr(config, "layer_types", None)
-    if window is not None and (kinds is None or "sliding_attention" in kinds):
-        limits.append(int(window))
+    max_history, kinds = getattr(config, "sliding_window", None), getattr(config, "layer_types", None)
+    if max_history is not None and (kinds is None or "sliding_attention" in kinds):
+        limits.append(int(max_history))
     return min(limits, default=None)
 
 

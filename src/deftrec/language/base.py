@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from deftrec.data import NOTHING, Packed
+from deftrec.data import PADDING, Packed
 
 
 @dataclass(frozen=True, eq=False)
@@ -15,7 +15,7 @@ class Layout:
     """Where the histories of a batch lie.
 
     Attributes:
-        segments: which history of its row a place belongs to, `NOTHING` for an empty place. `[B, L]` int64
+        segments: which history of its row a place belongs to, `PADDING` for an empty place. `[B, L]` int64
         positions: place within its history, from 0. `[B, L]` int64
     """
 
@@ -35,7 +35,7 @@ class Layout:
         """The layout of some rows. `[n]` int64"""
         return Layout(self.segments[rows], self.positions[rows])
 
-    def visible(self) -> Tensor:
+    def attention_mask(self) -> Tensor:
         """Whether a place (second axis) may read another (third): the same history, not later. `[B, L, L]` bool
 
         An empty place reads itself alone, so that no softmax runs over nothing.
@@ -43,7 +43,7 @@ class Layout:
         same = self.segments[:, :, None] == self.segments[:, None, :]
         L = self.segments.shape[1]
         causal = torch.ones(L, L, dtype=torch.bool, device=same.device).tril()
-        filled = (self.segments != NOTHING)[:, :, None]
+        filled = (self.segments != PADDING)[:, :, None]
         alone = torch.eye(L, dtype=torch.bool, device=same.device)
         return (same & causal & filled) | alone
 
@@ -78,12 +78,12 @@ class LanguageModel(nn.Module, ABC):
 
     Attributes:
         width: D, of the tokens read and of the condition.
-        window: most items of one history that are read.
+        max_history: most items of one history that are read.
         in_files: whether weights that are not trained can be read again from where they came from.
     """
 
     width: int
-    window: int
+    max_history: int
     in_files: bool = True
 
     def forward(self, ways: Tensor, layout: Layout, items: Tensor | None = None) -> Tensor:
@@ -114,15 +114,15 @@ class LanguageModel(nn.Module, ABC):
             present = torch.cat([titles[1], present], 2)
         S = tokens.shape[2]
         present = present.flatten(1)  # [B, L S]
-        visible = layout.visible().repeat_interleave(S, 1).repeat_interleave(S, 2)
+        attention_mask = layout.attention_mask().repeat_interleave(S, 1).repeat_interleave(S, 2)
         if S > 1:  # the tokens of one item follow one another, and what is not there is not read
-            visible = visible & torch.ones_like(visible[0]).tril()
+            attention_mask = attention_mask & torch.ones_like(attention_mask[0]).tril()
             alone = torch.eye(L * S, dtype=torch.bool, device=ways.device)
-            visible = (visible & present[:, None, :]) | alone
+            attention_mask = (attention_mask & present[:, None, :]) | alone
         mask = torch.zeros(B, P + L * S, P + L * S, dtype=torch.bool, device=ways.device)
         mask[:, :P, :P] = torch.ones(P, P, dtype=torch.bool, device=ways.device).tril()
         mask[:, P:, :P] = True
-        mask[:, P:, P:] = visible
+        mask[:, P:, P:] = attention_mask
         embeddings = torch.cat([words.to(tokens.dtype).expand(B, P, D), tokens.reshape(B, L * S, D)], 1)
         # A token's position counts the tokens of its own history before it that are there.
         before = present.long().cumsum(1) - 1
@@ -130,7 +130,7 @@ class LanguageModel(nn.Module, ABC):
         first = torch.where(starts > 0, before.gather(1, (starts - 1).clamp_min(0)) + 1, 0)
         places = (before - first.repeat_interleave(S, 1)).clamp_min(0) + P
         positions = torch.cat([torch.arange(P, device=ways.device).expand(B, P), places], 1)
-        there = present & (layout.segments != NOTHING).repeat_interleave(S, 1)
+        there = present & (layout.segments != PADDING).repeat_interleave(S, 1)
         there = torch.cat([torch.ones(B, P, dtype=torch.bool, device=ways.device), there], 1)
         return Prompt(embeddings, mask, positions, there, P, S)
 

@@ -14,14 +14,14 @@ class NanoLanguageModel(LanguageModel):
         width: D.
         layers, heads: of the transformer.
         dropout: on the input and both branches of every block.
-        window: items of one history.
+        max_history: items of one history.
         ways: K, tokens of one item.
     """
 
-    def __init__(self, width: int, layers: int, heads: int, dropout: float, window: int, ways: int) -> None:
+    def __init__(self, width: int, layers: int, heads: int, dropout: float, max_history: int, ways: int) -> None:
         super().__init__()
-        self.width, self.window = width, window
-        self.places = nn.Embedding(window * ways, width)
+        self.width, self.max_history = width, max_history
+        self.places = nn.Embedding(max_history * ways, width)
         self.dropout = nn.Dropout(dropout)
         self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(layers))
         self.norm = nn.LayerNorm(width)

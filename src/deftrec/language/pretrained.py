@@ -39,12 +39,12 @@ class PretrainedLanguageModel(LanguageModel):
         options: tuning and prompt.
         domain: what the items are, for the prompt.
         ways: K, continuous tokens of one item.
-        window: items of history that are wanted.
+        max_history: items of history that are wanted.
         titles: of every item, read where `options.titles` says so.
         skeleton: no weights and no check of them, and an estimate where there is no tokenizer: for the `meta` device.
 
     Attributes:
-        window: items of history that are read, those that fit beside the words.
+        max_history: items of history that are read, those that fit beside the words.
         prompts: word pieces around a history.
         tokenizer: of the model.
         end: the word piece that ends a text.
@@ -64,7 +64,7 @@ class PretrainedLanguageModel(LanguageModel):
         options: PretrainedOptions,
         domain: str,
         ways: int,
-        window: int,
+        max_history: int,
         titles: Sequence[str],
         *,
         skeleton: bool = False,
@@ -84,15 +84,15 @@ class PretrainedLanguageModel(LanguageModel):
         self.end = next(int(one) for one in (tokenizer.sep_token_id, tokenizer.eos_token_id, 0) if one is not None)
         self.prompts = prompt_words(options.prompts or PARAPHRASES, domain, tokenizer, chat)
         self.register_buffer("title_ids", title_words(list(titles), tokenizer, options.titles), persistent=False)
-        self.window = self._window(options, backbone.longest, ways, window)
+        self.max_history = self._window(options, backbone.longest, ways, max_history)
         self.model: nn.Module = tune(backbone.model, options)
         embeddings = backbone.model.get_input_embeddings()  # type: ignore[operator]
         norms = torch.linalg.vector_norm(embeddings.weight.detach(), dim=-1, dtype=torch.float32)
         # Gemma and BART multiply what they look up.
         self.scale = nn.Parameter(norms.mean() * getattr(embeddings, "embed_scale", 1.0))
 
-    def _window(self, options: PretrainedOptions, longest: int | None, ways: int, window: int) -> int:
-        """Items of history that fit beside the words into `longest` tokens, at most `window`."""
+    def _window(self, options: PretrainedOptions, longest: int | None, ways: int, max_history: int) -> int:
+        """Items of history that fit beside the words into `longest` tokens, at most `max_history`."""
         most = min(one for one in (longest, options.max_tokens, sys.maxsize) if one is not None)
         words = max(map(len, self.prompts.before))
         if options.reasoning.weight:
@@ -103,7 +103,7 @@ class PretrainedLanguageModel(LanguageModel):
                 f"{options.model}: {most} tokens hold no item beside {words} words; raise language.max_tokens, shorten "
                 f"language.prompts, or lower language.titles ({options.titles}) or tokenizer.ways ({ways})"
             )
-        return min(window, room)
+        return min(max_history, room)
 
     def words(self) -> Tensor:
         """Embeddings of the prompt's words: in training of a paraphrase drawn anew, else the first. `[P, D]`"""

@@ -8,21 +8,21 @@ from torch.nn import functional as F
 from transformers.cache_utils import Cache, DynamicCache
 
 from deftrec.config import ReasoningOptions
-from deftrec.data import NOTHING
+from deftrec.data import PADDING
 from deftrec.language.base import Layout, Prompt
 from deftrec.language.preferences import SEPARATOR
 from deftrec.language.pretrained import PretrainedLanguageModel
 
 
 @dataclass(frozen=True, eq=False)
-class Worded:
+class RationaleBatch:
     """Histories, one a row, and the preference of each in words.
 
     Attributes:
-        items: places in the batch's candidates, `NOTHING` behind the end. `[R, L]` int64
+        items: places in the batch's candidates, `PADDING` behind the end. `[R, L]` int64
         layout: of `items`.
         targets: what came next, as places in the candidates. `[R]` int64
-        text: word pieces, `NOTHING` behind the end. `[R, S]` int64
+        text: word pieces, `PADDING` behind the end. `[R, S]` int64
     """
 
     items: Tensor
@@ -30,13 +30,15 @@ class Worded:
     targets: Tensor
     text: Tensor
 
-    def to(self, device: torch.device) -> "Worded":
+    def to(self, device: torch.device) -> "RationaleBatch":
         """The same on `device`."""
-        return Worded(self.items.to(device), self.layout.to(device), self.targets.to(device), self.text.to(device))
+        return RationaleBatch(
+            self.items.to(device), self.layout.to(device), self.targets.to(device), self.text.to(device)
+        )
 
     def seen_pairs(self) -> Tensor:
         """(row, place in the candidates) of every item of a history that is not what came next. `[M, 2]` int64"""
-        other = (self.items != NOTHING) & (self.items != self.targets[:, None])
+        other = (self.items != PADDING) & (self.items != self.targets[:, None])
         rows, places = other.nonzero(as_tuple=True)
         return torch.stack([rows, self.items[rows, places]], 1)
 
@@ -46,7 +48,7 @@ class Reasoning:
     """What a model thinks of N histories.
 
     Attributes:
-        text: word pieces, `NOTHING` behind the end. `[N, S]` int64
+        text: word pieces, `PADDING` behind the end. `[N, S]` int64
         hidden: the state at each of them. `[N, S, D]`
         counts: which states are part of the condition. `[N, S]` bool
         history: the state after the history, before any words. `[N, D]`
@@ -89,32 +91,32 @@ class Reasoner(nn.Module):
         language: PretrainedLanguageModel,
         ways: Tensor,
         items: Tensor,
-        worded: Worded,
+        rationale: RationaleBatch,
         conditioning: bool = True,
     ) -> tuple[Tensor, Reasoning | None]:
         """The loss of the right words, and the reasoning that training conditions on.
 
         Args:
-            ways: continuous tokens at the places of `worded`. `[R, L, K, D]`
+            ways: continuous tokens at the places of `rationale`. `[R, L, K, D]`
             items: item numbers of these places. `[R, L]` int64
-            worded: histories and words.
+            rationale: histories and words.
             conditioning: whether a reasoning is wanted.
 
         Returns:
             mean cross-entropy of a word piece, scalar; reasoning with the text that `options.source` says, None where
             none is wanted or words are no condition.
         """
-        reading = _Reading(language, ways, worded.layout, items)
-        read = reading.read(worded.text)
-        asked = worded.text != NOTHING
+        reading = _Reading(language, ways, rationale.layout, items)
+        read = reading.read(rationale.text)
+        asked = rationale.text != PADDING
         before = torch.cat([read.question[:, None], read.words[:, :-1]], 1)
-        loss = F.cross_entropy(self._logits(language, before[asked]).float(), worded.text[asked])
+        loss = F.cross_entropy(self._logits(language, before[asked]).float(), rationale.text[asked])
         if not (self.conditions and conditioning):
             return loss, None
-        text = worded.text
+        text = rationale.text
         if self.options.source == "generated":
             was_training = language.training
-            text = self.generate(language.eval(), ways.detach(), worded.layout, items).text
+            text = self.generate(language.eval(), ways.detach(), rationale.layout, items).text
             language.train(was_training)
             read = reading.read(text)
         return loss, self._reasoning(language, text, read.words, read.history)
@@ -144,7 +146,7 @@ class Reasoner(nn.Module):
         read = reading.read(text)
         state, hidden = read.question, []
         while text.shape[1] < self.options.max_tokens and not over.all():
-            word = self._logits(language, state).argmax(-1).masked_fill(over, NOTHING)
+            word = self._logits(language, state).argmax(-1).masked_fill(over, PADDING)
             text = torch.cat([text, word[:, None]], 1)
             state = reading.read_last(text)
             hidden.append(state)
@@ -167,7 +169,7 @@ class Reasoner(nn.Module):
         return reasoning.history + self.pooled(pooled.to(reasoning.history.dtype))  # type: ignore[no-any-return]
 
     def _reasoning(self, language: PretrainedLanguageModel, text: Tensor, hidden: Tensor, history: Tensor) -> Reasoning:
-        counts = text != NOTHING
+        counts = text != PADDING
         if self.options.source == "history":  # what is known of the past counts, and no guess
             separator = language.tokenizer(SEPARATOR, add_special_tokens=False)["input_ids"][-1]
             counts = counts & ((text == separator) | (text == language.end)).cumsum(1).eq(0)
@@ -210,7 +212,7 @@ class _Reading:
         self.language, self.cache = language, cache
         self.prompt: Prompt = language.lay_out(ways, layout, items)
         self.after = torch.tensor(language.prompts.after, device=ways.device)
-        length = (layout.segments != NOTHING).sum(1)
+        length = (layout.segments != PADDING).sum(1)
         self.last = self.prompt.words + length.clamp_min(1) * self.prompt.step - 1
 
     def read(self, text: Tensor) -> _Read:

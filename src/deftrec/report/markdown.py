@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from deftrec.evaluation import Result
+from deftrec.formatting import COLUMNS, duration, groups, meaning, metric_name, with_interval
 from deftrec.report.examples import Example
 from deftrec.run import RunInfo
-from deftrec.formatting import COLUMNS, duration, groups, meaning, metric_name, with_interval
 
 SHOWN = 5
 _SPECIAL = str.maketrans({character: "\\" + character for character in "\\`*_[]<>#|~"})

@@ -6,11 +6,11 @@ from html import escape
 
 from deftrec.config import Config
 from deftrec.evaluation import Result
+from deftrec.formatting import COLUMNS, duration, groups, meaning, metric_name, with_interval
 from deftrec.report.examples import Example
 from deftrec.report.html import details, document, facts_list, grid, header, note, section
 from deftrec.report.plots import DRAWS, STEPS
 from deftrec.run import RunInfo
-from deftrec.formatting import COLUMNS, duration, groups, meaning, metric_name, with_interval
 
 SHOWN_HISTORY = 6
 PRIORS = {"ease": "EASE", "slit": "SLIT", "graph": "linear graph filter"}
@@ -157,7 +157,7 @@ def _run(info: RunInfo, config: Config) -> str:
     if info.prior is not None:
         facts["collaborative prior"] = (
             f"{PRIORS[info.prior.kind]}, weight {info.prior.weight:g}, regularisation {info.prior.regularisation:g}, "
-            f"recency {info.prior.recency:g}; popularity {info.prior.popularity:g}, lately {info.prior.lately:g}; "
+            f"recency {info.prior.recency:g}; popularity {info.prior.popularity:g}, recent {info.prior.recent_popularity:g}; "
             f"validation NDCG@10 {info.prior.ndcg_without:.4f} without, {info.prior.ndcg:.4f} with it"
         )
     if info.again is not None:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from deftrec.evaluation import Result
-from deftrec.projection import Plane
+from deftrec.projection import Projection
 from deftrec.recommender import Recommender
 from deftrec.report.examples import Example
 from deftrec.report.svg import as_svg, empty_plot
@@ -64,12 +64,12 @@ def curve(rows: Sequence[dict[str, float]], key: str, title: str, best_epoch: in
 def denoising_path(recommender: Recommender, example: Example) -> str:
     """What the denoiser makes of noise, step by step, in the plane of the catalogue's two main axes."""
     latents = recommender.catalogue.latents.cpu()
-    plane = Plane.of(latents)
+    plane = Projection.of(latents)
     interactions = recommender.interactions
     items = np.random.default_rng(0).permutation(len(latents))[:DOTS]
     paths = [plane(recommender.denoising_path(example.history, STEPS, seed)) for seed in range(DRAWS)]
-    window = recommender.model.window
-    past = plane(latents[interactions.item_numbers(example.history[-window:])])
+    max_history = recommender.model.max_history
+    past = plane(latents[interactions.item_numbers(example.history[-max_history:])])
     found = plane(latents[interactions.item_numbers([one.item for one in example.recommendations])])
     target = plane(latents[interactions.item_numbers([example.target_item])])
 

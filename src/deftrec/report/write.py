@@ -5,12 +5,12 @@ from pathlib import Path
 
 from deftrec.evaluation import Result
 from deftrec.files import atomic_directory, write_json, write_text
+from deftrec.formatting import groups
 from deftrec.recommender import Recommender
 from deftrec.report.examples import Example, pick_examples
 from deftrec.report.markdown import markdown
 from deftrec.report.page import Figures, page
 from deftrec.report.plots import bars, curve, denoising_path
-from deftrec.formatting import groups
 
 PAGE = "index.html"
 RESULTS = "results.json"

@@ -2,10 +2,10 @@
 
 from deftrec.retrieval.exact import LAST, Found, hide, raised, row_chunks, top
 from deftrec.retrieval.linear import LinearPrior
-from deftrec.retrieval.queries import fast_queries, generate_queries, generate_texts
+from deftrec.retrieval.queries import generate_queries, generate_texts, inference_queries
 from deftrec.retrieval.retriever import Retriever, ScorePart, fused
-from deftrec.retrieval.terms.text_match import OverlapMatch, SentenceMatch, TextMatch
 from deftrec.retrieval.terms.popularity_trend import trend_scores
+from deftrec.retrieval.terms.text_match import OverlapMatch, SentenceMatch, TextMatch
 
 __all__ = [
     "LAST",
@@ -16,11 +16,11 @@ __all__ = [
     "ScorePart",
     "SentenceMatch",
     "TextMatch",
-    "fast_queries",
     "fused",
     "generate_queries",
     "generate_texts",
     "hide",
+    "inference_queries",
     "raised",
     "row_chunks",
     "top",

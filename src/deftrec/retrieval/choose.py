@@ -10,9 +10,10 @@ import torch
 from deftrec.config import PriorOptions
 from deftrec.data import Cases
 from deftrec.data import Sequences as Histories
-from deftrec.evaluation import TargetRanks, accuracy, ranks_from_scores, target_ranks
+from deftrec.evaluation import TargetRanks, accuracy, ranks_from_scores
 from deftrec.progress import Progress
 from deftrec.retrieval import LinearPrior, Retriever, fused, hide, raised, row_chunks, trend_scores
+from deftrec.retrieval.ranks import target_ranks
 
 USERS = 10_000
 """Validation users that are asked; each of them is scored once for every setting."""
@@ -51,7 +52,7 @@ class PriorChoice(PriorSettings):
         weight: of the prior in the score; 0 where it does not clearly help.
         ndcg: validation NDCG@10 with these settings, on the users that were asked.
         ndcg_without: the same with weight 0, and without a trend.
-        popularity, lately: weights of the trend (`trend_scores`), chosen after the prior in the same way; both 0 where
+        popularity, recent_popularity: weights of the trend (`trend_scores`), chosen after the prior in the same way; both 0 where
             it does not clearly help.
     """
 
@@ -59,7 +60,7 @@ class PriorChoice(PriorSettings):
     ndcg: float
     ndcg_without: float
     popularity: float = 0.0
-    lately: float = 0.0
+    recent_popularity: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ def choose_text(
     for weight in sorted({0.0, *weights}):
         ranks = target_ranks(replace(retriever, text_weight=weight), queries, cases, exclude_seen, texts)
         values[weight] = accuracy(ranks, cutoffs=(10,))["ndcg@10"]
-    weight = sufficient(values, size=abs)
+    weight = one_standard_error_rule(values, size=abs)
     return TextChoice(weight, float(values[weight].mean()), float(values[0.0].mean()))
 
 
@@ -143,11 +144,11 @@ def choose_again(
     found = {
         value: accuracy(TargetRanks.concatenate(ranks), cutoffs=(10,))["ndcg@10"] for value, ranks in parts.items()
     }
-    value = sufficient(found, size=abs)
+    value = one_standard_error_rule(found, size=abs)
     return AgainChoice(value, float(found[value].mean()), float(found[0.0].mean()))
 
 
-def sufficient(values: Mapping[W, torch.Tensor], size: Callable[[W], float]) -> W:
+def one_standard_error_rule(values: Mapping[W, torch.Tensor], size: Callable[[W], float]) -> W:
     """The smallest weight that loses less than a standard error of the paired difference to the best one.
 
     Args:
@@ -223,7 +224,7 @@ def choose_prior(
         progress.advance(task)
     progress.end(task)
     settings, _ = max(values, key=lambda setting: float(values[setting].mean()))
-    weight = sufficient({weight: values[settings, weight] for weight in weights}, size=abs)
+    weight = one_standard_error_rule({weight: values[settings, weight] for weight in weights}, size=abs)
     return PriorChoice(
         settings.kind,
         settings.regularisation,
@@ -253,7 +254,7 @@ def choose_trend(
         queries, cases, exclude_seen, texts: see `choose_prior`.
     """
     n_items, cases = len(retriever.latents), cases.head(USERS)
-    weights = list(itertools.product(sorted({0.0, *options.popularity}), sorted({0.0, *options.lately})))
+    weights = list(itertools.product(sorted({0.0, *options.popularity}), sorted({0.0, *options.recent_popularity})))
     trends = {pair: trend_scores(training, n_items, *pair).to(queries.device) for pair in weights}
     targets = torch.from_numpy(cases.targets).to(queries.device)
     parts: dict[tuple[float, float], list[TargetRanks]] = {pair: [] for pair in weights}
@@ -263,8 +264,8 @@ def choose_trend(
             for pair, trend in trends.items():
                 parts[pair].append(ranks_from_scores(scores[few] + trend, targets[rows][few]))
     values = {pair: accuracy(TargetRanks.concatenate(ranks), cutoffs=(10,))["ndcg@10"] for pair, ranks in parts.items()}
-    pair = sufficient(values, size=lambda pair: abs(pair[0]) + abs(pair[1]))
-    return replace(choice, popularity=pair[0], lately=pair[1], ndcg=float(values[pair].mean()))
+    pair = one_standard_error_rule(values, size=lambda pair: abs(pair[0]) + abs(pair[1]))
+    return replace(choice, popularity=pair[0], recent_popularity=pair[1], ndcg=float(values[pair].mean()))
 
 
 def _weighed(scores: torch.Tensor) -> Iterator[slice]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from deftrec.data import NOTHING, Sequences
+from deftrec.data import PADDING, Sequences
 
 Similarity: TypeAlias = Literal["cosine", "inner", "l2"]
 
@@ -25,7 +25,7 @@ class Found:
     """The best items of `N` queries.
 
     Attributes:
-        items: item numbers, best first, `NOTHING` where fewer than K could be recommended. `[N, K]` int64
+        items: item numbers, best first, `PADDING` where fewer than K could be recommended. `[N, K]` int64
         scores: `-inf` where there is no item. `[N, K]` float32
     """
 
@@ -34,7 +34,7 @@ class Found:
 
     def among(self, some: Tensor) -> "Found":
         """The same, found among `some` items: places in them become item numbers. `[c]` int64"""
-        return Found(torch.where(self.items == NOTHING, NOTHING, some[self.items]), self.scores)
+        return Found(torch.where(self.items == PADDING, PADDING, some[self.items]), self.scores)
 
     @classmethod
     def concatenate(cls, parts: list["Found"]) -> "Found":
@@ -87,11 +87,11 @@ def _own(scores: Tensor, histories: Sequences) -> tuple[Tensor, Tensor]:
 
 
 def top(scores: Tensor, k: int) -> Found:
-    """The `k` best of each row, `NOTHING` in place of items that are no candidates. `[N, I]` -> `Found` of N x k"""
+    """The `k` best of each row, `PADDING` in place of items that are no candidates. `[N, I]` -> `Found` of N x k"""
     best = scores.topk(min(k, scores.shape[1]), dim=1)
-    items = best.indices.masked_fill(best.values == float("-inf"), NOTHING)
+    items = best.indices.masked_fill(best.values == float("-inf"), PADDING)
     missing = k - items.shape[1]
     if missing > 0:
-        items = torch.nn.functional.pad(items, (0, missing), value=NOTHING)
+        items = torch.nn.functional.pad(items, (0, missing), value=PADDING)
     values = torch.nn.functional.pad(best.values, (0, max(0, missing)), value=float("-inf"))
     return Found(items, values)

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from deftrec.data import Sequences
-from deftrec.retrieval.exact import row_chunks
 from deftrec.data.sparse import csr_matrix, distinct_pairs
+from deftrec.retrieval.exact import row_chunks
 
 SLICE_CELLS = 16 << 20
 """Weights that are added at a time: M of them for every item of every history would not fit at once."""
@@ -124,7 +124,7 @@ class LinearPrior:
         all_weights[numbers] = weights.gather(1, chosen).cpu()
         return cls(all_neighbours, all_weights)
 
-    def silenced(self, items: Tensor) -> "LinearPrior":
+    def without_items(self, items: Tensor) -> "LinearPrior":
         """The same prior, but that `items` speak for nothing and lend nothing. `[N]` int64"""
         return LinearPrior(self.neighbours, self.weights.index_fill(0, items, 0.0), self.lenders)
 

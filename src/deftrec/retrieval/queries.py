@@ -7,17 +7,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deftrec.data import NOTHING, Sequences
+from deftrec.data import PADDING, Sequences
 from deftrec.data.sequences import pad_histories
 from deftrec.diffusion import Sampling
 from deftrec.ensemble import Model
-from deftrec.inference import FastModel
+from deftrec.inference import InferenceModel
 from deftrec.language import Layout, TextEngine
 from deftrec.model import ItemLatents
 
 PLACES = 8192
 """History places of one batch; histories of like length share a batch, so that little padding is computed."""
-PADDING, SMALL = 0.1, 0.1
+WASTE, SMALL = 0.1, 0.1
 """Empty places for each that is filled, at most, where a batch has more than that share of its places."""
 CPU_PLACES = 2048
 """The same on a CPU: what one layer hands to the next stays in its caches."""
@@ -47,7 +47,7 @@ def generate_queries(
     device = catalogue.latents.device
     queries = torch.empty(len(histories), catalogue.latents.shape[1], device=device)
     with evaluating(model):
-        for which, items, layout in batches(model.window, histories, device):
+        for which, items, layout in batches(model.max_history, histories, device):
             generator = torch.Generator(device).manual_seed(seed)
             with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
                 sample = model.generate(catalogue, items, layout, sampling, generator)
@@ -57,12 +57,12 @@ def generate_queries(
     return queries
 
 
-def fast_queries(model: FastModel, histories: Sequences, *, sampling: Sampling, seed: int) -> Tensor:
+def inference_queries(model: InferenceModel, histories: Sequences, *, sampling: Sampling, seed: int) -> Tensor:
     """What `generate_queries` gives, sooner; arguments as there. `[N, D]` float32"""
     order, parts = [], []
-    for which, items, layout in batches(model.window, histories, model.device):
+    for which, items, layout in batches(model.max_history, histories, model.device):
         generator = torch.Generator(model.device).manual_seed(seed)
-        lengths = (layout.segments != NOTHING).sum(1)
+        lengths = (layout.segments != PADDING).sum(1)
         order.append(torch.from_numpy(which).to(model.device))
         parts.append(model.generate(items, lengths, sampling, generator))
     latents = torch.cat(parts)
@@ -88,7 +88,7 @@ def generate_texts(
     """
     device, texts = catalogue.latents.device, [""] * len(histories)
     with evaluating(model):
-        for which, items, layout in batches(model.window, histories, device):
+        for which, items, layout in batches(model.max_history, histories, device):
             with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
                 said = model.say(catalogue, items, layout, engine)
             for n, text in zip(which, said, strict=True):
@@ -115,22 +115,22 @@ def places_of(device: torch.device) -> int:
 
 
 def batches(
-    window: int, histories: Sequences, device: torch.device, most: int | None = None
+    max_history: int, histories: Sequences, device: torch.device, most: int | None = None
 ) -> Iterator[tuple[np.ndarray, Tensor, Layout]]:
-    """Which histories share a batch, their newest `window` items and their layout; `most` places, or as suits."""
+    """Which histories share a batch, their newest `max_history` items and their layout; `most` places, or as suits."""
     if most is None:
         most = places_of(device)
-    lengths = np.minimum(histories.lengths, window)
+    lengths = np.minimum(histories.lengths, max_history)
     order = np.argsort(lengths, kind="stable")
     start = 0
     while start < len(order):
         # Lengths rise, so the last history of a batch is its width.
         rising = lengths[order[start : start + most]]
         places = rising * np.arange(1, len(rising) + 1)
-        padded = (places > (1 + PADDING) * rising.cumsum()) & (places > SMALL * most)
+        padded = (places > (1 + WASTE) * rising.cumsum()) & (places > SMALL * most)
         size = max(1, int(np.argmax(np.append((places > most) | padded, True))))
         which = order[start : start + size]
-        packed = pad_histories(histories, which, window)
+        packed = pad_histories(histories, which, max_history)
         layout = Layout.of(packed).to(device)
         yield which, torch.from_numpy(packed.items).to(device), layout
         start += size

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from deftrec.data import Id
 from deftrec.data.words import item_categories
-from deftrec.projection import Plane
+from deftrec.projection import Projection
 from deftrec.recommendation import Recommendation
 from deftrec.recommender import Recommender
 
@@ -51,9 +51,9 @@ class Catalogue:
         return self.recommender.popularity.float()
 
     @cached_property
-    def plane(self) -> Plane:
+    def plane(self) -> Projection:
         """The sheet of the map: of the items of training, so that nothing on it moves when others come."""
-        return Plane.of(self.recommender.catalogue.latents[: self.recommender.fitted_on.n_items].cpu())
+        return Projection.of(self.recommender.catalogue.latents[: self.recommender.fitted_on.n_items].cpu())
 
     @cached_property
     def places(self) -> np.ndarray:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from deftrec.data import Sequences
-from deftrec.explanation import Asked
+from deftrec.explanation import Queries
 from deftrec.hardware import Runtime
 from deftrec.incremental import Stamp, overlay_stamp, read_overlay
 from deftrec.recommendation import Recommendation, Source
@@ -28,12 +28,12 @@ P = ParamSpec("P")
 
 STEPS = 20
 """Of a denoising path."""
-NOTHING = float("-inf")
+PADDING = float("-inf")
 NO_ITEMS = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True, eq=False)
-class Ask:
+class RecommendationRequest:
     """What is asked of an engine.
 
     Attributes:
@@ -91,7 +91,7 @@ class Answer:
     paths: list[list[list[float]]] = field(default_factory=list)
 
 
-Job: TypeAlias = Ask | Trace
+Job: TypeAlias = RecommendationRequest | Trace
 
 
 class Engine(Catalogue):
@@ -173,7 +173,7 @@ class Engine(Catalogue):
     def warm(self) -> None:
         """Compute what is kept, and answer once, so that the first request is no slower than others."""
         _ = self.categories, self.popularity, self.places, self.folded
-        for answer in self.answer([Ask(self, np.zeros(1, np.int64))]):
+        for answer in self.answer([RecommendationRequest(self, np.zeros(1, np.int64))]):
             if isinstance(answer, Exception):
                 raise answer
 
@@ -190,14 +190,14 @@ class Engine(Catalogue):
             else:
                 groups.setdefault((job.seed, job.samples), []).append(n)
         for places in groups.values():
-            asks = [job for job in (jobs[n] for n in places) if isinstance(job, Ask)]
+            asks = [job for job in (jobs[n] for n in places) if isinstance(job, RecommendationRequest)]
             try:
                 answers.update(zip(places, self._together(asks), strict=True))
             except Exception as error:
                 answers.update(dict.fromkeys(places, error))
         return [answers[n] for n in range(len(jobs))]
 
-    def _together(self, asks: Sequence[Ask]) -> list[Answer | Exception]:
+    def _together(self, asks: Sequence[RecommendationRequest]) -> list[Answer | Exception]:
         """Requests that share their noise."""
         histories = Sequences.from_lists([ask.history for ask in asks])
         began = time.perf_counter()
@@ -208,12 +208,12 @@ class Engine(Catalogue):
         seconds = {"generate": generated - began, "retrieve": time.perf_counter() - generated}
         return [_attempt(self._explained, ask, found, seconds) for ask, found in zip(asks, lists, strict=True)]
 
-    def _all_scores(self, asked: Asked) -> Iterator[tuple[None, Tensor]]:
+    def _all_scores(self, asked: Queries) -> Iterator[tuple[None, Tensor]]:
         """The exact score of every item `[I]` for each request."""
         chunks = self.recommender.retriever.chunks(asked.queries, asked.histories, False, asked.texts)
         return ((None, row) for _, scores in chunks for row in scores)
 
-    def _some_scores(self, asked: Asked, asks: Sequence[Ask]) -> Iterator[tuple[Tensor, Tensor]]:
+    def _some_scores(self, asked: Queries, asks: Sequence[RecommendationRequest]) -> Iterator[tuple[Tensor, Tensor]]:
         """Candidates and their scores `[c]` for each request: more are fetched by what it could hide or lower."""
         assert self.approximate is not None
         gone, lowered = len(self.removed), self.recommender.retriever.again < 0
@@ -226,24 +226,26 @@ class Engine(Catalogue):
             items, whole = (near, False) if named is None else (named, True)
             yield self.approximate.score(query, ask.history, items, also_prior=not whole)
 
-    def _named(self, ask: Ask) -> np.ndarray | None:
+    def _named(self, ask: RecommendationRequest) -> np.ndarray | None:
         """The items that a request names itself, by list or category; None where it names none."""
         if ask.allow is not None:
             return ask.allow
         return None if ask.category is None else self.categories.get(ask.category, NO_ITEMS)
 
-    def _explained(self, ask: Ask, found: list[Recommendation], seconds: dict[str, float]) -> Answer:
+    def _explained(self, ask: RecommendationRequest, found: list[Recommendation], seconds: dict[str, float]) -> Answer:
         if not ask.explain or not found:
             return Answer(found, seconds)
         began = time.perf_counter()
         explained = self.recommender.explained(found, ask.history, ask.seed)
         return Answer(explained, {**seconds, "explain": time.perf_counter() - began})
 
-    def _popular(self, ask: Ask) -> Answer:
+    def _popular(self, ask: RecommendationRequest) -> Answer:
         began = time.perf_counter()
         return Answer(self._best(None, self.popularity, ask, "popularity"), {"retrieve": time.perf_counter() - began})
 
-    def _best(self, items: Tensor | None, scores: Tensor, ask: Ask, source: Source) -> list[Recommendation]:
+    def _best(
+        self, items: Tensor | None, scores: Tensor, ask: RecommendationRequest, source: Source
+    ) -> list[Recommendation]:
         """The best that may be recommended of `items` by their scores `[c]`; None: of all, in their order."""
         keep = torch.ones(len(self.items), dtype=torch.bool)
         keep[list(self.removed)] = False
@@ -256,7 +258,7 @@ class Engine(Catalogue):
             keep[torch.from_numpy(ask.history)] = False
         if items is not None:
             keep = keep[items]
-        found = top(scores.cpu().masked_fill(~keep, NOTHING)[None], ask.k)
+        found = top(scores.cpu().masked_fill(~keep, PADDING)[None], ask.k)
         return self.recommender.describe(found if items is None else found.among(items), source)[0]
 
     def _only(self, numbers: np.ndarray) -> Tensor:

@@ -6,8 +6,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from studies.discrete_tokens.quantiser import Quantiser
-
 
 @dataclass(frozen=True, eq=False)
 class Tokens:
@@ -87,9 +85,7 @@ class RobustTokenizer(nn.Module):
         dropout: inside the perceptron.
         masking: what is hidden in training.
         noise: C of the sigma-VAE (LatentLM, arXiv 2412.08635): each sample's noise has its own scale |N(0, C)|.
-        losses: which auxiliary losses are computed, a subset of `reconstruction`, `mean`, `redundancy`. That of a
-            quantiser, `commitment`, is always among them.
-        quantiser: what stands for the tokens.
+        losses: which auxiliary losses are computed, a subset of `reconstruction`, `mean`, `redundancy`.
     """
 
     def __init__(
@@ -103,22 +99,17 @@ class RobustTokenizer(nn.Module):
         masking: Masking,
         noise: float,
         losses: frozenset[str],
-        quantiser: Quantiser,
     ) -> None:
         super().__init__()
         self.masking, self.noise, self.wanted = masking, noise, losses
         self.encoders = nn.ModuleList(Way(features, hidden, width, dropout) for _ in range(ways))
         self.decoder = nn.Linear(width, features) if "reconstruction" in losses else None
-        self.quantiser = quantiser
 
     def forward(self, x: Tensor) -> Tokens:
         """`[N, F]` -> `Tokens` of N. Deterministic in evaluation."""
         masked = self.masking(x)
         ways = torch.stack([encoder(masked) for encoder in self.encoders], dim=1)  # [N, K, D]
-        ways, commitment = self.quantiser(ways)
         losses = self._losses(x, ways) if self.training else {}
-        if self.training and commitment is not None:
-            losses["commitment"] = commitment
         if self.training and self.noise:
             scale = self.noise * torch.randn(len(ways), 1, 1, device=ways.device, dtype=ways.dtype).abs()
             ways = ways + scale * torch.randn_like(ways)

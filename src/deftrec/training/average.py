@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from deftrec.training.sharding import apart
+from deftrec.training.sharding import shard_like
 
 
 class AveragedWeights:
@@ -47,7 +47,7 @@ class AveragedWeights:
         """Go on from a checkpoint."""
         self.steps = steps
         for name, value in self.values.items():
-            value.copy_(apart(values[name], value))
+            value.copy_(shard_like(values[name], value))
 
     @torch.no_grad()
     def _swap(self) -> None:

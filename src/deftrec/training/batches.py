@@ -7,12 +7,12 @@ import numpy as np
 import torch
 
 from deftrec.config import ObjectiveOptions
-from deftrec.data import NOTHING, Packed, Sequences
+from deftrec.data import PADDING, Packed, Sequences
 from deftrec.data.sequences import pack_for_training, pack_last_targets
-from deftrec.language import Layout, Preferences, Worded
+from deftrec.language import Layout, Preferences, RationaleBatch
 from deftrec.model import Batch
 from deftrec.training.distributed import Team
-from deftrec.training.rationale import worded
+from deftrec.training.rationale import rationale
 
 
 class PackedBatches:
@@ -21,13 +21,13 @@ class PackedBatches:
     Args:
         sequences: training interactions.
         n_items: size of the catalogue.
-        window: places of a row.
+        max_history: places of a row.
         batch_positions: places of a batch.
         targets: `every` position, or the `last` of each sequence.
         objective: whether a batch knows all items or a sample of them.
         seed: of packing and sampling.
         preferences: words for what histories show, learnt beside the next item; None where none are learnt.
-        moments: of each interaction (`Interactions.moments`): what shares one is packed in an order drawn anew every
+        tie_groups: of each interaction (`Interactions.tie_groups`): what shares one is packed in an order drawn anew every
             epoch; None: no two do. `[E]` int64
     """
 
@@ -36,17 +36,17 @@ class PackedBatches:
         sequences: Sequences,
         n_items: int,
         *,
-        window: int,
+        max_history: int,
         batch_positions: int,
         targets: str,
         objective: ObjectiveOptions,
         seed: int,
         preferences: Preferences | None = None,
-        moments: np.ndarray | None = None,
+        tie_groups: np.ndarray | None = None,
     ) -> None:
-        self.preferences, self.moments = preferences, moments
-        self.sequences, self.n_items, self.window, self.seed = sequences, n_items, window, seed
-        self.rows = max(1, batch_positions // window)
+        self.preferences, self.tie_groups = preferences, tie_groups
+        self.sequences, self.n_items, self.max_history, self.seed = sequences, n_items, max_history, seed
+        self.rows = max(1, batch_positions // max_history)
         self.pack = pack_for_training if targets == "every" else pack_last_targets
         self.sampled = objective.sampled_items if n_items > objective.full_softmax_items else None
         counts = sequences.counts(n_items)
@@ -55,8 +55,8 @@ class PackedBatches:
     def epoch(self, number: int) -> tuple[int, Iterator[Batch]]:
         """How many batches epoch `number` has, and they themselves; the last one may be smaller."""
         rng = np.random.default_rng([self.seed, number])
-        sequences = self.sequences if self.moments is None else self.sequences.redrawn(self.moments, rng)
-        packed = self.pack(sequences, self.window, rng)
+        sequences = self.sequences if self.tie_groups is None else self.sequences.redrawn(self.tie_groups, rng)
+        packed = self.pack(sequences, self.max_history, rng)
         order = rng.permutation(len(packed.items))
         starts = range(0, len(order), self.rows)
         return len(starts), (self._build(packed, order[start : start + self.rows], rng) for start in starts)
@@ -71,31 +71,33 @@ class PackedBatches:
             return Batch(candidates, torch.from_numpy(items), torch.from_numpy(targets), layout, None, words)
         # A sample: what the batch holds, and uniform draws beside it.
         drawn = rng.integers(0, self.n_items, self.sampled)
-        present = np.concatenate([items[items != NOTHING], targets[targets != NOTHING]])
+        present = np.concatenate([items[items != PADDING], targets[targets != PADDING]])
         chosen = np.unique(np.concatenate([present, drawn]))
         # An item within a history is an input and a target, yet one interaction: only the last target is one more.
-        filled = packed.segments[which] != NOTHING
+        filled = packed.segments[which] != PADDING
         interactions = filled.sum() + (filled & (packed.positions[which] == 0)).sum()
         absent = np.exp(-self.popularity[chosen] * interactions - self.sampled / self.n_items)
         log_q = torch.from_numpy(np.log(np.maximum(1 - absent, 1e-12))).float()
 
         def place(numbers: np.ndarray) -> torch.Tensor:
-            return torch.from_numpy(np.where(numbers == NOTHING, NOTHING, np.searchsorted(chosen, numbers)))
+            return torch.from_numpy(np.where(numbers == PADDING, PADDING, np.searchsorted(chosen, numbers)))
 
         if words is not None:  # their items are among those of the batch
             words = replace(words, items=place(words.items.numpy()), targets=place(words.targets.numpy()))
         return Batch(torch.from_numpy(chosen), place(items), place(targets), layout, log_q, words)
 
-    def _worded(self, preferences: Preferences, packed: Packed, which: np.ndarray, rng: np.random.Generator) -> Worded:
+    def _worded(
+        self, preferences: Preferences, packed: Packed, which: np.ndarray, rng: np.random.Generator
+    ) -> RationaleBatch:
         """Some places of some rows: the history up to there, what came next, and both in words."""
-        rows, places = (packed.targets[which] != NOTHING).nonzero()
+        rows, places = (packed.targets[which] != PADDING).nonzero()
         drawn = rng.permutation(len(rows))[: preferences.options.rows]
         histories, targets = [], []
         for row, place in zip(which[rows[drawn]], places[drawn], strict=True):
             start = place - int(packed.positions[row, place])
             histories.append(packed.items[row, start : place + 1])
             targets.append(int(packed.targets[row, place]))
-        return worded(preferences, histories, targets, self.window)
+        return rationale(preferences, histories, targets, self.max_history)
 
 
 def batch_to(batch: Batch, device: torch.device) -> Batch:
@@ -106,7 +108,7 @@ def batch_to(batch: Batch, device: torch.device) -> Batch:
         batch.targets.to(device),
         batch.layout.to(device),
         None if batch.log_q is None else batch.log_q.to(device),
-        None if batch.worded is None else batch.worded.to(device),
+        None if batch.rationale is None else batch.rationale.to(device),
     )
 
 
@@ -119,12 +121,18 @@ def batch_share(batch: Batch, team: Team) -> tuple[Batch, float]:
     def rows(count: int) -> torch.Tensor:
         return torch.from_numpy(team.rows(count)).to(batch.items.device)
 
-    mine, worded = rows(len(batch.items)), batch.worded
-    if worded is not None:
-        some = rows(len(worded.items))
-        worded = Worded(worded.items[some], worded.layout.select(some), worded.targets[some], worded.text[some])
+    mine, rationale = rows(len(batch.items)), batch.rationale
+    if rationale is not None:
+        some = rows(len(rationale.items))
+        rationale = RationaleBatch(
+            rationale.items[some], rationale.layout.select(some), rationale.targets[some], rationale.text[some]
+        )
     share = replace(
-        batch, items=batch.items[mine], targets=batch.targets[mine], layout=batch.layout.select(mine), worded=worded
+        batch,
+        items=batch.items[mine],
+        targets=batch.targets[mine],
+        layout=batch.layout.select(mine),
+        rationale=rationale,
     )
-    asked = float((share.targets != NOTHING).sum() / (batch.targets != NOTHING).sum())
+    asked = float((share.targets != PADDING).sum() / (batch.targets != PADDING).sum())
     return share, team.size * asked if team.index < len(batch.items) else 0.0

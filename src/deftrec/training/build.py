@@ -34,14 +34,14 @@ def resolve(config: Config, interactions: Interactions, split: Split) -> Config:
 
 def build_model(features: ItemFeatures, config: Config, domain: str, titles: Sequence[str] = ()) -> Model:
     """All members, untrained, for a catalogue."""
-    members = [build_member(features, config, domain, titles) for _ in range(int(config.training.members))]
+    members = [build_member(features, config, domain, titles) for _ in range(int(config.training.ensemble_size))]
     return Ensemble(members) if len(members) > 1 else members[0]
 
 
 def build_member(features: ItemFeatures, config: Config, domain: str, titles: Sequence[str] = ()) -> DeftRec:
     """An untrained DeftRec for a catalogue."""
-    ways, window = config.tokenizer.ways, int(config.data.window)
-    language = build_language_model(config.language, domain=domain, ways=ways, window=window, titles=titles)
+    ways, max_history = config.tokenizer.ways, int(config.data.max_history)
+    language = build_language_model(config.language, domain=domain, ways=ways, max_history=max_history, titles=titles)
     return DeftRec(features, language, config)
 
 

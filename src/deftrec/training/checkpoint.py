@@ -14,8 +14,8 @@ from deftrec.errors import DeftRecError
 from deftrec.files import atomic_directory, atomic_path
 from deftrec.language.stored import load_stored_state, stored_state
 from deftrec.training.average import AveragedWeights
-from deftrec.training.sharding import apart, whole
 from deftrec.training.distributed import ALONE, Team
+from deftrec.training.sharding import gather, shard_like
 
 TENSORS, STATE = "state.safetensors", "state.json"
 
@@ -63,10 +63,10 @@ def save_checkpoint(
         shared |= {f"optimizer.{number}.{key}": torch.as_tensor(value) for key, value in values.items()}
     tensors = {}
     for name, tensor in shared.items():  # one after the other: a process has no room for all of them
-        together = whole(tensor.detach())
-        if team.leads:
-            tensors[name] = together.cpu()
-    if not team.leads:
+        unsharded = gather(tensor.detach())
+        if team.is_main:
+            tensors[name] = unsharded.cpu()
+    if not team.is_main:
         return
     tensors["steps"] = torch.tensor(average.steps)
     tensors["random.cpu"] = torch.get_rng_state()
@@ -99,7 +99,7 @@ def load_checkpoint(
         optimizer_state: dict[int, dict[str, Tensor]] = {}
         for name, tensor in _under(tensors, "optimizer.").items():
             number, key = name.split(".")
-            value = tensor if key == "step" else apart(tensor, parameters[int(number)])
+            value = tensor if key == "step" else shard_like(tensor, parameters[int(number)])
             optimizer_state.setdefault(int(number), {})[key] = value
         optimizer.load_state_dict({"state": optimizer_state, "param_groups": optimizer.state_dict()["param_groups"]})
         average.restore(_under(tensors, "average."), int(tensors["steps"]))
@@ -134,7 +134,7 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
 
 def _as(tensors: dict[str, Tensor], like: dict[str, Tensor]) -> dict[str, Tensor]:
     """Tensors taken apart where those of the same name are; what has no such name stays, to be complained of."""
-    return {name: apart(tensor, like[name]) if name in like else tensor for name, tensor in tensors.items()}
+    return {name: shard_like(tensor, like[name]) if name in like else tensor for name, tensor in tensors.items()}
 
 
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -45,13 +45,13 @@ class Team:
         state = PartialState(cpu=device.type == "cpu", timeout=PATIENCE)
         return cls(state.process_index, state.num_processes)
 
-    def part(self) -> None:
+    def shutdown(self) -> None:
         """Go separate ways for good: a process that just ends may take the others with it."""
         if self.size > 1:
             PartialState().destroy_process_group()
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this process writes, logs and does what is not shared."""
         return self.index == 0
 
@@ -75,17 +75,17 @@ class Team:
         """Which of `count` rows are this process's: one or more, the same as another's where there are too few."""
         return np.arange(self.index, max(count, self.size), self.size) % count
 
-    def told(self, make: Callable[[], T]) -> T:
+    def broadcast(self, make: Callable[[], T]) -> T:
         """What the first process makes; the others wait to be told."""
         if self.size == 1:
             return make()
-        said = [make() if self.leads else None]
+        said = [make() if self.is_main else None]
         broadcast_object_list(said)
         return said[0]  # type: ignore[return-value]
 
-    def agreed(self, value: T) -> T:
+    def main_value(self, value: T) -> T:
         """What the first process has for it: clocks differ, and decisions must not."""
-        return self.told(lambda: value)
+        return self.broadcast(lambda: value)
 
     def mean(self, values: Tensor) -> Tensor:
         """The mean over all processes of each of some values."""
@@ -95,10 +95,10 @@ class Team:
         """The values of all `count` rows, each once, from those of every process's `rows`."""
         if self.size == 1:
             return values
-        whole = torch.empty(count, dtype=values.dtype)
+        gather = torch.empty(count, dtype=values.dtype)
         for index, part in enumerate(gather_object([values.cpu()])):
-            whole[Team(index, self.size).rows(count)] = part
-        return whole
+            gather[Team(index, self.size).rows(count)] = part
+        return gather
 
 
 ALONE = Team()

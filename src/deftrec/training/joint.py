@@ -12,19 +12,19 @@ from deftrec.data import Cases, Fit, Interactions, Sequences, Split
 from deftrec.data.words import item_categories, item_titles
 from deftrec.ensemble import Ensemble, Model
 from deftrec.errors import DataError
+from deftrec.incremental.warm_start import WarmStart
 from deftrec.language import Preferences, PretrainedLanguageModel
 from deftrec.language.stored import load_stored_state, stored_state
 from deftrec.model import DeftRec
 from deftrec.tokenizer import ItemFeatures
 from deftrec.training.batches import PackedBatches
 from deftrec.training.build import build_member
+from deftrec.training.distributed import Team
 from deftrec.training.loop import Plan, Stage, Trained
+from deftrec.training.rationale import RationaleStage
 from deftrec.training.sharding import filled, skeleton
 from deftrec.training.stages import JointStage, TokenizerStage
-from deftrec.incremental.warm_start import Start
-from deftrec.training.distributed import Team
 from deftrec.training.trainer import Trainer
-from deftrec.training.rationale import WordsStage
 
 MEMBER_SEEDS = 1_000_003
 """Between the seeds of two members: far from those that anyone gives to two runs."""
@@ -49,7 +49,7 @@ class JointTraining:
     split: Split
     config: Config
     validation: Cases
-    start: Start | None
+    start: WarmStart | None
     device: torch.device
     dtype: torch.dtype
     team: Team
@@ -77,7 +77,7 @@ class JointTraining:
                 f"{self.interactions.meta.name}: its items have no text and collaborative.encoder is none, so nothing "
                 "tells one item from another; set collaborative.encoder to lightgcn"
             )
-        members = int(self.config.training.members)
+        members = int(self.config.training.ensemble_size)
         if self.start is None:
             features = [ItemFeatures.build(None if vectors is None else vectors.items, text)] * members
         else:
@@ -109,17 +109,17 @@ class JointTraining:
         if preferences is not None and preferences.options.alone_epochs and self.start is None:
             sequences, name = self.split.training(fit), prefix + "words" + suffix
             plan = self._words_plan(preferences.options.alone_epochs)
-            self._alone(WordsStage(model, sequences, preferences, seed, name), plan)
+            self._alone(RationaleStage(model, sequences, preferences, seed, name), plan)
         batches = PackedBatches(
             self.split.training(fit),
             self.interactions.n_items,
-            window=model.window,
+            max_history=model.max_history,
             batch_positions=int(options.batch_positions),
             targets=options.targets,
             objective=config.objective,
             seed=seed,
             preferences=preferences,
-            moments=self._moments(fit) if options.redraw_ties else None,
+            tie_groups=self._tie_groups(fit) if options.redraw_ties else None,
         )
         plan = self._plan(chosen)
         empty = skeleton(model) if plan.sharded else None
@@ -127,10 +127,10 @@ class JointTraining:
         trained = self.trainer.train(stage, plan, self.team)
         return model if empty is None else filled(empty, model), trained
 
-    def _moments(self, fit: Fit) -> np.ndarray | None:
+    def _tie_groups(self, fit: Fit) -> np.ndarray | None:
         """The moment of each interaction that is fitted; None where no two of a user share one. `[E]` int64"""
-        whole, lengths = self.interactions.sequences, self.split.training(fit).lengths
-        kept = Sequences(self.interactions.moments, whole.offsets).heads(lengths).items
+        gather, lengths = self.interactions.sequences, self.split.training(fit).lengths
+        kept = Sequences(self.interactions.tie_groups, gather.offsets).heads(lengths).items
         return kept if (kept[1:] == kept[:-1]).any() else None
 
     def _plan(self, chosen: Trained | None) -> Plan:
@@ -153,7 +153,7 @@ class JointTraining:
         )
         if chosen is not None:
             return replace(plan, stop_after=chosen.epochs, horizon=chosen.horizon)
-        minutes = math.inf if options.minutes is None else options.minutes / int(options.members)
+        minutes = math.inf if options.minutes is None else options.minutes / int(options.ensemble_size)
         return replace(plan, seconds=60 * minutes)
 
     def _preferences(self, model: DeftRec) -> Preferences | None:
@@ -195,4 +195,4 @@ class JointTraining:
             self.trainer.train(stage, plan)
             return stored_state(stage.module)
 
-        load_stored_state(stage.module, self.team.told(trained))
+        load_stored_state(stage.module, self.team.broadcast(trained))

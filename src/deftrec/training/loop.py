@@ -18,9 +18,9 @@ from deftrec.language.stored import load_stored_state, stored_state
 from deftrec.progress import Progress
 from deftrec.training.average import AveragedWeights
 from deftrec.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
-from deftrec.training.log import TrainingLog
-from deftrec.training.sharding import shard, together
 from deftrec.training.distributed import ALONE, Team
+from deftrec.training.log import TrainingLog
+from deftrec.training.sharding import shard, unsharded
 from deftrec.training.throughput import Throughput
 
 
@@ -160,17 +160,17 @@ def train(
     while not state.finished:
         started = time.monotonic()
         state.horizon = _horizon(plan, state)
-        if not team.leads:  # noise of its own, that of the first process stays what it is alone
+        if not team.is_main:  # noise of its own, that of the first process stays what it is alone
             torch.manual_seed(seed + state.epoch * team.size + team.index)
         row = _train_epoch(stage, plan, state, module, optimizer, average, accelerator, throughput, team)
-        row["seconds"] = team.agreed(time.monotonic() - started)
+        row["seconds"] = team.main_value(time.monotonic() - started)
         state.epoch += 1
         state.finished = state.epoch >= last or state.seconds + row["seconds"] >= plan.seconds
         with average.applied():
             if plan.stop_after is not None:
                 better = state.finished
             elif state.epoch % plan.validate_every == 0 or state.finished:
-                with together(stage.module):
+                with unsharded(stage.module):
                     metrics = stage.validate()
                 row |= {f"validation {name}": value for name, value in metrics.items()}
                 better = metrics["ndcg@10"] > state.best_value
@@ -182,12 +182,12 @@ def train(
                 best = _copied(stage.module)
         if plan.stop_after is None and state.epoch - state.best_epoch >= plan.patience * plan.validate_every:
             state.finished = True
-        state.seconds += team.agreed(time.monotonic() - started)
+        state.seconds += team.main_value(time.monotonic() - started)
         state.history.append({"epoch": float(state.epoch), **row})
         log.write(stage.name, state.epoch, row)
         progress.advance(stage.name, 1, row)
         overdue = time.monotonic() - saved > plan.checkpoint_seconds
-        if folder is not None and (state.finished or team.agreed(overdue)):
+        if folder is not None and (state.finished or team.main_value(overdue)):
             save_checkpoint(folder, stage.module, best, optimizer, average, state, team)
             saved = time.monotonic()
     progress.end(stage.name)
@@ -218,8 +218,8 @@ def _train_epoch(
     sums: dict[str, Tensor] = {}
     device_type = accelerator.device.type
     started = time.perf_counter()
-    for number, whole in enumerate(batches):
-        batch, weight = stage.share(whole, team) if team.size > 1 else (whole, 1.0)
+    for number, gather in enumerate(batches):
+        batch, weight = stage.share(gather, team) if team.size > 1 else (gather, 1.0)
         if stage.dense:
             throughput.count(batch)
         rate = _rate(plan, state.epoch, number, steps, state.horizon)

@@ -15,8 +15,9 @@ from deftrec.data.words import item_texts, item_titles
 from deftrec.diffusion import Sampling
 from deftrec.ensemble import Model
 from deftrec.errors import ConfigError, DataError
-from deftrec.evaluation import mean_accuracy, target_ranks
+from deftrec.evaluation import mean_accuracy
 from deftrec.hardware import training_dtype
+from deftrec.incremental.warm_start import WarmStart
 from deftrec.language.origin import Origin, check_origin, origin_in
 from deftrec.language.sentences import sentence_vectors
 from deftrec.language.weights import MINILM, model_folder, weights_identity
@@ -29,10 +30,6 @@ from deftrec.retrieval import (
     generate_texts,
     trend_scores,
 )
-from deftrec.tokenizer import ItemFeatures
-from deftrec.training.pretrained import settle_base
-from deftrec.training.build import build_match, resolve
-from deftrec.retrieval.terms.cold_start_bonus import Exposure, Rehearsal
 from deftrec.retrieval.choose import (
     USERS,
     AgainChoice,
@@ -44,13 +41,18 @@ from deftrec.retrieval.choose import (
     choose_trend,
     fit_prior,
 )
+from deftrec.retrieval.ranks import target_ranks
+from deftrec.retrieval.terms.cold_start_bonus import ColdStartSimulation, Exposure
+from deftrec.run import Provenance
+from deftrec.tokenizer import ItemFeatures
+from deftrec.training.build import build_match, resolve
+from deftrec.training.cache import SharedStages, StageResult
+from deftrec.training.distributed import ALONE, Team
 from deftrec.training.joint import JointTraining
 from deftrec.training.log import TrainingLog
 from deftrec.training.loop import Plan, Trained
-from deftrec.training.cache import SharedStages, StageResult
+from deftrec.training.pretrained import settle_base
 from deftrec.training.stages import CollaborativeStage
-from deftrec.incremental.warm_start import Provenance, Start
-from deftrec.training.distributed import ALONE, Team
 from deftrec.training.trainer import Trainer
 
 VALIDATION_SCORES = 2_000_000_000
@@ -152,20 +154,20 @@ class Pipeline:
         device: torch.device,
         progress: Progress,
         shared: Path | None = None,
-        start: Start | None = None,
+        start: WarmStart | None = None,
         team: Team = ALONE,
     ) -> None:
         self.interactions, self.start, self.team = interactions, start, team
         self.shared = SharedStages(work / "stages" if shared is None and work is not None else shared)
         self.split: Split = make_split(interactions, config.data.split)
         resolved = resolve(config, interactions, self.split)
-        self.config, self.base = team.told(lambda: settle_base(resolved, work, resume))
+        self.config, self.base = team.broadcast(lambda: settle_base(resolved, work, resume))
         if start is not None:
             check_origin(start.base, self.base, "the run to start from")
             start.refuse_known_targets(interactions, self.split)
-            if int(self.config.training.members) > len(start.members):
+            if int(self.config.training.ensemble_size) > len(start.members):
                 raise ConfigError(
-                    f"training.members is {self.config.training.members} and the run to start from has "
+                    f"training.ensemble_size is {self.config.training.ensemble_size} and the run to start from has "
                     f"{len(start.members)}: leave it, or train anew without --from"
                 )
         self.device, self.progress, self.trainer = device, progress, Trainer(work, log, resume, progress)
@@ -212,12 +214,12 @@ class Pipeline:
             refit: whether to go on.
             on_train: called with what was fitted on train alone, before a refit takes its place.
         """
-        timed, told, members = self.trainer.timed, self.team.told, self.joint.members
+        timed, broadcast, members = self.trainer.timed, self.team.broadcast, self.joint.members
         text = self._text_vectors()
         match = self._match(text)
         collaborative, vectors = self.collaborative("train", None)
         model, features, joint = timed("joint", lambda: members("train", vectors, text, None))
-        settled = timed("prior", lambda: told(lambda: self._settle(model, features, match)))
+        settled = timed("prior", lambda: broadcast(lambda: self._settle(model, features, match)))
         match = match if settled.text is not None and settled.text.weight else None
 
         def fitted(fit: Fit, prior: LinearPrior | None) -> Fitted:
@@ -248,7 +250,7 @@ class Pipeline:
         _, vectors = self.collaborative("train+validation", collaborative)
         model, features, _ = timed("refit joint", lambda: members("train+validation", vectors, text, joint))
         fit: Fit = "train+validation"
-        return fitted(fit, timed("final prior", lambda: told(lambda: self._final_prior(settled.choice, fit))))
+        return fitted(fit, timed("final prior", lambda: broadcast(lambda: self._final_prior(settled.choice, fit))))
 
     # -- stages ------------------------------------------------------------------------------------------------
 
@@ -365,7 +367,7 @@ class Pipeline:
             prior = self._final_prior(choice, "train")
             retriever = replace(retriever, prior=prior, weight=choice.weight, recency=choice.recency)
             choice = choose_trend(options, choice, training, retriever, queries, cases, exclude_seen, texts)
-            trend = trend_scores(training, self.interactions.n_items, choice.popularity, choice.lately)
+            trend = trend_scores(training, self.interactions.n_items, choice.popularity, choice.recent_popularity)
             retriever = replace(retriever, trend=trend)
         again = None
         if config.repeats:
@@ -381,7 +383,9 @@ class Pipeline:
         config, cases = self.config, self.validation.head(USERS)
         if not config.retrieval.exposure:
             return None
-        rehearsal = Rehearsal.of(model, features, item_titles(self.interactions), retriever, cases, config.seed)
+        rehearsal = ColdStartSimulation.of(
+            model, features, item_titles(self.interactions), retriever, cases, config.seed
+        )
         if rehearsal is None:
             return None
         return rehearsal.choose(queries[: len(cases)], not config.repeats, config.retrieval.exposure)
@@ -396,7 +400,7 @@ class Pipeline:
         """The result of a stage that other runs may have made."""
         where = {"data": self.interactions.fingerprint, "device": self.device.type}
         key = name.replace(" ", "-")
-        result = self.team.told(lambda: self.shared.get(key, {**where, **deciding}, make))
+        result = self.team.broadcast(lambda: self.shared.get(key, {**where, **deciding}, make))
         self.seconds[name] = result.seconds
         return result
 

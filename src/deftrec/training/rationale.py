@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from deftrec.data import NOTHING, Sequences
+from deftrec.data import PADDING, Sequences
 from deftrec.data.sequences import pad_histories
-from deftrec.language import Layout, Preferences, Worded
+from deftrec.language import Layout, Preferences, RationaleBatch
 from deftrec.model import DeftRec
 from deftrec.training.loop import Stage
 
@@ -16,20 +16,22 @@ ROWS = 32
 """Histories of a batch of which nothing but words is learnt."""
 
 
-def worded(preferences: Preferences, histories: Sequence[np.ndarray], targets: Sequence[int], window: int) -> Worded:
+def rationale(
+    preferences: Preferences, histories: Sequence[np.ndarray], targets: Sequence[int], max_history: int
+) -> RationaleBatch:
     """Histories, of each no more items than are read, and what is to be said when `targets` came next."""
     histories = [history[-preferences.options.history :] for history in histories]
-    padded = pad_histories(Sequences.from_lists(histories), np.arange(len(histories)), window)
+    padded = pad_histories(Sequences.from_lists(histories), np.arange(len(histories)), max_history)
     wordings = [preferences.wording(history, target) for history, target in zip(histories, targets, strict=True)]
-    text = np.full((len(wordings), max(map(len, wordings))), NOTHING)
+    text = np.full((len(wordings), max(map(len, wordings))), PADDING)
     for row, ids in zip(text, wordings, strict=True):
         row[: len(ids)] = ids
-    return Worded(
+    return RationaleBatch(
         torch.from_numpy(padded.items), Layout.of(padded), torch.tensor(np.asarray(targets)), torch.from_numpy(text)
     )
 
 
-class WordsAlone(nn.Module):
+class RationaleOnly(nn.Module):
     """The loss of the words of a batch, and nothing else.
 
     Args:
@@ -40,12 +42,12 @@ class WordsAlone(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, batch: Worded) -> dict[str, Tensor]:
+    def forward(self, batch: RationaleBatch) -> dict[str, Tensor]:
         """`loss`, scalar."""
-        return {"loss": self.model.words_loss(batch)}
+        return {"loss": self.model.rationale_loss(batch)}
 
 
-class WordsStage(Stage):
+class RationaleStage(Stage):
     """Every user's history, cut at a place drawn anew in each pass, and the preference it shows.
 
     A pre-trained model reads continuous tokens that mean nothing to it yet, and small data have few batches: here it
@@ -60,11 +62,11 @@ class WordsStage(Stage):
     """
 
     def __init__(self, model: DeftRec, sequences: Sequences, preferences: Preferences, seed: int, name: str) -> None:
-        self.name, self.module, self.model = name, WordsAlone(model), model
+        self.name, self.module, self.model = name, RationaleOnly(model), model
         self.sequences, self.preferences, self.seed = sequences, preferences, seed
         self.users = (sequences.lengths > 1).nonzero()[0]
 
-    def epoch(self, number: int) -> tuple[int, Iterator[Worded]]:
+    def epoch(self, number: int) -> tuple[int, Iterator[RationaleBatch]]:
         """See `Stage.epoch`."""
         rng = np.random.default_rng([self.seed, number])
         order = rng.permutation(self.users)
@@ -72,13 +74,13 @@ class WordsStage(Stage):
         read = np.minimum(places, self.preferences.options.history)
         alike = np.split(np.argsort(read, kind="stable"), range(ROWS, len(order), ROWS))  # a batch pads to its longest
 
-        def build(part: np.ndarray) -> Worded:
+        def build(part: np.ndarray) -> RationaleBatch:
             lists = [(self.sequences[user], place) for user, place in zip(order[part], places[part], strict=True)]
-            return worded(
+            return rationale(
                 self.preferences,
                 [items[:place] for items, place in lists],
                 [int(items[place]) for items, place in lists],
-                self.model.window,
+                self.model.max_history,
             ).to(self.model.features.device)
 
         return len(alike), (build(alike[n]) for n in rng.permutation(len(alike)))

@@ -39,7 +39,7 @@ def blocks(module: nn.Module) -> list[nn.Module]:
 
 
 @contextmanager
-def together(module: nn.Module) -> Iterator[None]:
+def unsharded(module: nn.Module) -> Iterator[None]:
     """Inside the block every process holds all weights and waits for no other; they are not to be changed there."""
     parts = [inner for inner in module.modules() if isinstance(inner, FSDPModule)]
     for part in parts:
@@ -53,12 +53,12 @@ def together(module: nn.Module) -> Iterator[None]:
             part.reshard()
 
 
-def whole(tensor: Tensor) -> Tensor:
+def gather(tensor: Tensor) -> Tensor:
     """A tensor, put together by all processes where it was taken apart."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
-def apart(tensor: Tensor, like: Tensor) -> Tensor:
+def shard_like(tensor: Tensor, like: Tensor) -> Tensor:
     """A whole tensor taken apart as `like` is, which it is the value of."""
     if like.numel() == 1:
         tensor = tensor.view(like.shape)
@@ -80,7 +80,7 @@ def filled(empty: M, module: M) -> M:
     """`empty`, the skeleton of `module` from before it was taken apart, with all that it holds now."""
     for name, parameter in module.named_parameters():
         blank = empty.get_parameter(name)
-        blank.data = whole(parameter.detach()).view(blank.shape)
+        blank.data = gather(parameter.detach()).view(blank.shape)
     for name, buffer in module.named_buffers():
         empty.get_buffer(name).copy_(buffer)
     return empty

@@ -10,13 +10,14 @@ from deftrec.collaborative import LightGCN, Triples, draw_triples
 from deftrec.config import Config
 from deftrec.data import Cases, Sequences
 from deftrec.diffusion import Sampling
-from deftrec.evaluation import TargetRanks, mean_accuracy, target_ranks
+from deftrec.evaluation import TargetRanks, mean_accuracy
 from deftrec.model import Batch, DeftRec
 from deftrec.retrieval import Retriever, generate_queries
+from deftrec.retrieval.ranks import target_ranks
 from deftrec.tokenizer import RobustTokenizer
 from deftrec.training.batches import PackedBatches, batch_share, batch_to
-from deftrec.training.loop import Stage
 from deftrec.training.distributed import ALONE, Team
+from deftrec.training.loop import Stage
 
 
 class CollaborativeStage(Stage):

@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from deftrec.hardware import matrix_rate
 from deftrec.flops import counting
+from deftrec.hardware import matrix_rate
 
 
 class Throughput:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from deftrec.progress import Progress
+from deftrec.training.distributed import ALONE, Team
 from deftrec.training.log import TrainingLog
 from deftrec.training.loop import Plan, Stage, Trained, train
-from deftrec.training.distributed import ALONE, Team
 
 T = TypeVar("T")
 

@@ -10,8 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-
-from deftrec import Recommender
 from studies.ablation import (
     BASE,
     Comparison,
@@ -23,6 +21,8 @@ from studies.ablation import (
     compare_slices,
     write_ablation,
 )
+
+from deftrec import Recommender
 from deftrec.errors import DeftRecError, MissingExtraError
 from deftrec.evaluation import paired_bootstrap
 from deftrec.progress import Silent

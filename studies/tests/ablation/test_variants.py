@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-
 from studies.ablation import choose_variants, load_variants
+
 from deftrec.config import PretrainedOptions
 from deftrec.errors import ConfigError
 from deftrec.recipe import adapt, load_recipe, shipped_recipes
@@ -21,7 +21,7 @@ def test_every_variant_is_a_change_of_every_recipe(name: str, recipe: str) -> No
     config = SHIPPED[name].config(base)
     assert config.seed == 3
     assert config.retrieval.prior.kind == "none"
-    assert config.training.members == (4 if name == "deftrec/members" else 1)
+    assert config.training.ensemble_size == (4 if name == "deftrec/members" else 1)
     if SHIPPED[name].recipe is None and name not in {"deftrec/mask-0", "deftrec/minilm"}:
         assert adapt(config, **SIZES) != base  # mask-0 is the default, minilm one recipe's
 
@@ -45,7 +45,7 @@ def test_a_change_of_kind_leaves_nothing_of_the_old_one() -> None:
 
 def test_another_recipe_takes_the_place_of_the_one_asked_for() -> None:
     config = SHIPPED["deftrec/authors"].config(load_recipe("default", ["seed=5", "training.epochs=3"]))
-    assert config == load_recipe("authors", ["seed=5", "training.members=1"])
+    assert config == load_recipe("authors", ["seed=5", "training.ensemble_size=1"])
 
 
 def test_choosing() -> None:

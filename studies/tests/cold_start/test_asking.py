@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from studies.cold_start import hold_out
+from studies.cold_start.asking import ask, content_neighbours, of_equal_length, ratio, translated
 
 from deftrec import Recommender
 from deftrec.data import Cases, Sequences
-from studies.cold_start import hold_out
-from studies.cold_start.asking import ask, content_neighbours, of_equal_length, ratio, translated
 from toy import ring, tiny_config
 
 
@@ -47,10 +47,10 @@ def test_content_neighbours_find_the_nearest_words() -> None:
 def test_groups_of_equal_length() -> None:
     unseen = cases([[0], [0, 1], [0, 1], [0] * 9, [0] * 30], [2] * 5)
     seen = cases([[0], [0], [0, 1], [0] * 10], [2] * 4)
-    kept, weights = of_equal_length(unseen, seen, window=8)
+    kept, weights = of_equal_length(unseen, seen, max_history=8)
     assert kept.tolist() == [True] * 5  # nine, ten and thirty are eight to the model
     assert weights.tolist() == [0.5, 0.5, 2.0, 2.0]
-    kept, weights = of_equal_length(unseen, seen, window=40)
+    kept, weights = of_equal_length(unseen, seen, max_history=40)
     assert kept.tolist() == [True, True, True, False, False]
     assert weights.tolist() == [0.5, 0.5, 2.0, 0.0]
 

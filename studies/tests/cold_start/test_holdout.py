@@ -3,11 +3,11 @@
 import numpy as np
 import polars as pl
 import pytest
+from studies.cold_start import hold_out
 
 from deftrec.data import Interactions
 from deftrec.data.subset import subset
 from deftrec.errors import DataError
-from studies.cold_start import hold_out
 from toy import checkerboard, ring
 
 

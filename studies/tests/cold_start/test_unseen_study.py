@@ -6,15 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from studies.cold_start import ROWS, UnseenStudy, hold_out
+from studies.cold_start.cli import _table
+from studies.cold_start.result import Baseline, Compared, Row, UnseenResult, verdicts
 from worded_ring import worded_ring
 
 from deftrec.cli import main
-from studies.cold_start.cli import _table
 from deftrec.data import Cases, Sequences
 from deftrec.errors import ConfigError, DataError
 from deftrec.progress import Silent
-from studies.cold_start import ROWS, UnseenStudy, hold_out
-from studies.cold_start.result import Baseline, Compared, Row, UnseenResult, verdicts
 from toy import tiny_bert, tiny_config
 
 SETTINGS = """

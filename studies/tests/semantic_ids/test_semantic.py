@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 import torch
+from studies.semantic_ids.codes import CodeTree, kmeans, semantic_ids
+from studies.semantic_ids.head import SemanticIdHead
 from torch import Tensor
 
 from deftrec.config import DiffusionOptions, ObjectiveOptions
 from deftrec.diffusion import NextItems, Objective, Sampling
-from studies.semantic_ids.codes import CodeTree, kmeans, semantic_ids
-from studies.semantic_ids.head import SemanticIdHead
 from deftrec.errors import ConfigError
 
 D, ITEMS = 6, 20

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 import torch
+from studies.speed import Rates, SpeedTable, measure_rates, measure_speed, study, systems, tiger
+from studies.speed.systems import OneStep, Plain, Setting
+from studies.speed.tiger import Tiger
 
 from deftrec.data import Sequences, make_split
 from deftrec.errors import ConfigError
 from deftrec.flops import counting
 from deftrec.progress import Silent
 from deftrec.retrieval import Found
-from studies.speed import Rates, SpeedTable, measure_rates, measure_speed, study, systems, tiger
-from studies.speed.systems import OneStep, Plain, Setting
-from studies.speed.tiger import Tiger
 from deftrec.training.build import resolve
 from toy import ring, tiny_bert, tiny_config
 

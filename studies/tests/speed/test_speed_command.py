@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 from calling import Call
-
 from studies.speed import Rates, SpeedRow, SpeedTable
+
 from toy import ring
 
 ROWS = (

@@ -159,10 +159,10 @@ def times(column: pl.Series, place: Place, records: pl.Series | None = None) -> 
     numbers = numbers.set(~numbers.is_finite().fill_null(True), None)
     if not numbers.null_count():
         return numbers
-    dates, moments = _dates(text)
-    no_time = numbers.is_null() & dates.is_null() & moments.is_null()
+    dates, tie_groups = _dates(text)
+    no_time = numbers.is_null() & dates.is_null() & tie_groups.is_null()
     _refuse(no_time, column, place, records, "is not a time (a number, or an ISO date)")
-    best = min(numbers, dates, moments, key=pl.Series.null_count)
+    best = min(numbers, dates, tie_groups, key=pl.Series.null_count)
     what = "is written unlike the others: all numbers, all dates with a zone, or all dates without one"
     _refuse(best.is_null(), column, place, records, what)
     return best
@@ -176,8 +176,8 @@ def _dates(text: pl.Series) -> tuple[pl.Series, pl.Series]:
     digits = zone.str.replace_all("[^0-9]", "").str.pad_end(4, "0")
     ahead = digits.str.head(2).cast(pl.Int64) * 60 + digits.str.tail(2).cast(pl.Int64)
     ahead *= 1 - 2 * zone.str.starts_with("-").cast(pl.Int64)
-    moments = dates.cast(pl.Int64) - ahead * 60_000_000
-    return dates.set(zone.is_not_null(), None), moments.cast(pl.Datetime("us"))
+    tie_groups = dates.cast(pl.Int64) - ahead * 60_000_000
+    return dates.set(zone.is_not_null(), None), tie_groups.cast(pl.Datetime("us"))
 
 
 def numbers(column: pl.Series, place: Place, records: pl.Series | None = None) -> pl.Series:

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from deftrec.benchmark.tables import Summary, Table
 from deftrec.benchmark.verdict import asked, by_reason, how_measured, p_value, ratio, training_time, verdict
+from deftrec.formatting import count, metric_name, with_interval
 from deftrec.report.benchmark.facts import facts, table_title
 from deftrec.report.markdown import plain, table_lines
-from deftrec.formatting import count, metric_name, with_interval
 
 COLUMNS = ("ndcg@10", "hr@10", "mrr", "coverage@10")
 

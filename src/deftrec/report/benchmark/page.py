@@ -7,9 +7,9 @@ from itertools import groupby
 
 from deftrec.benchmark.tables import Row, Slice, Summary, Table
 from deftrec.benchmark.verdict import asked, by_reason, how_measured, p_value, ratio, training_time, verdict
+from deftrec.formatting import count, metric_name, with_interval
 from deftrec.report.benchmark.facts import facts, table_title
 from deftrec.report.html import details, document, facts_list, failed, grid, header, note, section
-from deftrec.formatting import count, metric_name, with_interval
 
 SLICES = {
     "history": "Quarters of the users by the length of their history; fewer where lengths tie.",

@@ -7,11 +7,11 @@ from pathlib import Path
 from deftrec.benchmark.scoring import COMPARED
 from deftrec.benchmark.tables import Comparison, Table
 from deftrec.files import write_text
+from deftrec.formatting import metric_name
 from deftrec.report.benchmark.markdown import markdown
 from deftrec.report.benchmark.page import page
 from deftrec.report.benchmark.plots import cost, slices
 from deftrec.report.forest import forest
-from deftrec.formatting import metric_name
 
 PAGE = "index.html"
 

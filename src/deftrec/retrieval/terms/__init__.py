@@ -1,0 +1,1 @@
+"""The terms of the retrieval score, one file each."""

@@ -41,7 +41,7 @@ class Exposure:
 
 
 @dataclass(frozen=True, eq=False)
-class Rehearsal:
+class ColdStartSimulation:
     """A catalogue of which some items stand a second time behind the others, as new ones, and may not be found as old.
 
     Attributes:
@@ -57,7 +57,7 @@ class Rehearsal:
     @classmethod
     def of(
         cls, model: Model, features: ItemFeatures, titles: list[str], retriever: Retriever, cases: Cases, seed: int
-    ) -> "Rehearsal | None":
+    ) -> "ColdStartSimulation | None":
         """Draw the items; None where nothing could be learnt: no words, or nobody asks for an item of the draw.
 
         Args:
@@ -86,7 +86,7 @@ class Rehearsal:
             replace(
                 retriever,
                 latents=latents,
-                prior=None if prior is None else prior.silenced(numbers).with_items(latents),
+                prior=None if prior is None else prior.without_items(numbers).with_items(latents),
                 removed=numbers,
             ),
             replace(cases, targets=np.where(new, twins[cases.targets], cases.targets)),

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deftrec.language.sentences import SentenceModel
 from deftrec.data.sparse import csr_matrix
+from deftrec.language.sentences import SentenceModel
 
 WORD = re.compile(r"\w+")
 

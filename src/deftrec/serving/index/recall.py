@@ -29,7 +29,7 @@ PART = 65_536
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
+class Queries:
     """Queries and what they are compared with.
 
     Attributes:
@@ -41,7 +41,7 @@ class Asked:
     queries: Tensor
 
     @classmethod
-    def of(cls, recommender: Recommender, users: int, items: int | None = None) -> "Asked":
+    def of(cls, recommender: Recommender, users: int, items: int | None = None) -> "Queries":
         """What the first `users` of a run ask for, of its own items or of `items` drawn around them."""
         histories = recommender.interactions.sequences
         chosen = [histories[user] for user in range(min(users, len(histories)))]
@@ -92,7 +92,7 @@ def measure(
     Raises:
         ConfigError, MissingExtraError: an index does not suit the run, the store or this installation.
     """
-    asked = Asked.of(recommender, users, items)
+    asked = Queries.of(recommender, users, items)
     retriever, queries = asked.retriever, asked.queries
     vectors, metric = Approximate.vectors(retriever), Approximate.metric(retriever)
     nothing = Sequences.from_lists([np.zeros(0, np.int32)])

@@ -4,7 +4,7 @@ import time
 
 from fastapi import APIRouter, Depends
 
-from deftrec.serving.engine import Ask, Engine, Trace
+from deftrec.serving.engine import Engine, RecommendationRequest, Trace
 from deftrec.serving.problems import ProblemError
 from deftrec.serving.routes.asking import known_items, model_of
 from deftrec.serving.schemas import PathQuestion, Paths, Question, Recommendations, Recommended
@@ -31,7 +31,7 @@ async def recommend(question: Question, service: TheService) -> Recommendations:
     else:
         numbers = known_items(engine, question.history or [], "history", service.settings.history)
     room = service.settings.filter_items
-    ask = Ask(
+    ask = RecommendationRequest(
         engine,
         numbers,
         k=question.k,

@@ -19,7 +19,7 @@ from deftrec.training.build import build_match
 
 
 @dataclass(frozen=True, eq=False)
-class Known:
+class CurrentState:
     """What a run knows now.
 
     Attributes:
@@ -27,33 +27,33 @@ class Known:
         model: with features of all items, every weight that of the run.
         match: with the new items' texts.
         removed: numbers of items that are not recommended. `[R]` int64
-        trust: how much is known of each new item by who took it, from 0, nothing, towards 1. `[N]`
+        confidence: how much is known of each new item by who took it, from 0, nothing, towards 1. `[N]`
     """
 
     interactions: Interactions
     model: Model
     match: TextMatch | None
     removed: Tensor
-    trust: Tensor
+    confidence: Tensor
 
 
-def merge(run: Run, overlay: Overlay | None) -> Known:
+def current_state(run: Run, overlay: Overlay | None) -> CurrentState:
     """What `run` knows with `overlay`; the run itself stays as it is.
 
     A new item's features are its text vector, scaled by what training saw, beside a collaborative half that is zero
     (the masked half of training) until users who took trained items take it too (`FoldIn`).
     """
     if overlay is None or not overlay.version:
-        return Known(run.interactions, run.model, run.match, torch.zeros(0, dtype=torch.int64), torch.zeros(0))
+        return CurrentState(run.interactions, run.model, run.match, torch.zeros(0, dtype=torch.int64), torch.zeros(0))
     interactions = extended(run.interactions, overlay.items, overlay.events)
-    model, match, trust = run.model, run.match, torch.zeros(0)
+    model, match, confidence = run.model, run.match, torch.zeros(0)
     if overlay.items.height:
         features = NewFeatures.of(run, interactions, overlay.vectors)
         model = model.with_items(features, overlay.items["title"].to_list()).eval()
         match = None if match is None else _wider(run, match, interactions, overlay)
-        trust = features.fold.trust
+        confidence = features.fold.confidence
     removed = interactions.item_numbers(overlay.removed["item"])
-    return Known(interactions, model, match, torch.from_numpy(removed), trust)
+    return CurrentState(interactions, model, match, torch.from_numpy(removed), confidence)
 
 
 @dataclass(frozen=True, eq=False)

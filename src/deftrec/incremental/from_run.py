@@ -2,11 +2,11 @@
 
 from deftrec.ensemble import Ensemble
 from deftrec.errors import ConfigError
-from deftrec.run import Run
-from deftrec.incremental.warm_start import Provenance, Start, weights_digest
+from deftrec.incremental.warm_start import WarmStart, weights_digest
+from deftrec.run import Provenance, Run
 
 
-def start_of(run: Run) -> Start:
+def start_of(run: Run) -> WarmStart:
     """What a training that goes on from `run` needs of it.
 
     Raises:
@@ -28,7 +28,7 @@ def start_of(run: Run) -> Start:
     fitted = run.training
     trained = fitted.counts(run.interactions.n_items) > 0
     items = run.interactions.catalogue["item"]
-    return Start(
+    return WarmStart(
         members=members,
         items=items,
         trained=trained,
