@@ -105,9 +105,7 @@ def tiny_config(**groups: Any) -> Config:
             "precision": "fp32",
             "ensemble_size": 1,
         },
-        "retrieval": {
-            "prior": {"kind": "ease", "regularisation": [10.0], "recency": [0.0, 1.0], "weights": [5.0, 50.0]}
-        },
+        "retrieval": {"prior": "ease"},
     }
     for group, options in groups.items():
         same_kind = isinstance(options, dict) and "kind" not in options

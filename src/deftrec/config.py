@@ -332,73 +332,28 @@ class FineTuningOptions(Options):
     learning_rate_factor: Positive = Field(0.2, description="of training.learning_rate, at its peak")
 
 
-class PriorOptions(Options):
-    """A linear collaborative prior added to the retrieval score, on a recency-weighted history.
-
-    EASE (Steck 2019) knows what is taken together, SLIT (Choi et al. 2021) what is taken next, the graph (GF-CF, Shen
-    et al. 2021) what is taken by those who took the same; validation chooses.
-    """
-
-    kind: Literal["any", "ease", "slit", "graph", "none"] = Field(
-        "any", description="any: whichever validation prefers"
-    )
-    regularisation: tuple[Positive, ...] = Field((50.0, 300.0), min_length=1, description="of EASE; validation chooses")
-    recency: tuple[Weight, ...] = Field(
-        (0.0, 0.25, 0.5, 1.0), min_length=1, description="p of (1 + age)^-p, of EASE and the graph; validation chooses"
-    )
-    slit_regularisation: tuple[Positive, ...] = Field(
-        (100.0, 1000.0), min_length=1, description="of SLIT; validation chooses"
-    )
-    slit_recency: tuple[Weight, ...] = Field(
-        (0.5,), min_length=1, description="the same p for SLIT, which is fitted with it"
-    )
-    weights: tuple[Weight, ...] = Field(
-        (0.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0), description="tried; validation chooses"
-    )
-    neighbours: Count = Field(512, description="largest entries kept for each item")
-    max_items: Count = Field(20_000, description="the most popular items that take part; bounds memory and time")
-    popularity: tuple[float, ...] = Field(
-        (-1.2, -0.9, -0.6, -0.3), description="weights of an item's log popularity beside 0, tried; validation chooses"
-    )
-    recent_popularity: tuple[Weight, ...] = Field(
-        (0.3, 0.6, 0.9, 1.2), description="the same of how many histories end with it"
-    )
-
-
-class TextMatchOptions(Options):
-    """The model's words against each item's text, in the retrieval score: similarity x (1 + weight x match)."""
-
-    match: Literal["none", "sentence", "overlap"] = Field(
-        "none", description="cosine of sentence vectors, or the share of the words that the item's text has too"
-    )
-    weights: tuple[Weight, ...] = Field((0.0, 0.05, 0.1, 0.2, 0.4, 0.8), description="tried; validation chooses")
-
-
 class RetrievalOptions(Options):
-    """How the generated latent is matched with the catalogue."""
+    """Retrieval score: which terms are fitted on validation, and which items are candidates."""
 
-    similarity: Literal["cosine", "inner", "l2"] = "cosine"
     seen: Literal["exclude", "keep"] = Field(
-        "exclude", description="whether the model is to recommend items of the history: trained and validated for that"
+        "exclude",
+        description="Whether items of the history are recommended. The model is trained and validated for it.",
     )
-    again: tuple[float, ...] = Field(
-        (-4.0, -3.0, -2.0, -1.0, 1.0, 2.0),
-        description="what seen items get on top beside 0, where they are to be recommended and are taken again, tried; "
-        "validation chooses",
+    prior: Literal["any", "ease", "slit", "graph", "none"] = Field(
+        "any",
+        description="Linear collaborative model added to the score: EASE (co-occurrence), SLIT (next item) or graph "
+        "(GF-CF); any: the kind that validation prefers.",
     )
-    text: TextMatchOptions = TextMatchOptions()
-    prior: PriorOptions = PriorOptions()
-    exposure: Annotated[float, Field(ge=0, lt=1)] = Field(
+    prior_max_items: Count = Field(
+        20_000,
+        description="Largest number of items in the linear model, the most popular ones; bounds memory and time.",
+    )
+    trend: bool = Field(True, description="Add popularity and recent popularity to the score, weighted on validation.")
+    cold_start_cost: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.005,
-        description="share of validation's NDCG@10 that raising items which come after training may cost; 0: they are "
-        "not raised",
+        description="Largest share of validation NDCG@10 that the bonus for items added after training may cost; 0: no "
+        "bonus.",
     )
-
-    @model_validator(mode="after")
-    def _bounded_similarity(self) -> "RetrievalOptions":
-        if self.text.match != "none" and self.similarity != "cosine":
-            raise ValueError("text.match multiplies a similarity that cannot be negative: set similarity to cosine")
-        return self
 
 
 class Config(Options):
@@ -431,26 +386,6 @@ class Config(Options):
         if self.diffusion.head == "semantic-ids" and self.training.ensemble_size not in {1, "auto"}:
             raise ValueError(
                 "training.ensemble_size average latents, and diffusion.head semantic-ids has none: set it to 1"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _matches_every_item(self) -> "Config":
-        if self.diffusion.head == "semantic-ids" and self.retrieval.text.match != "none":
-            raise ValueError(
-                "diffusion.head semantic-ids scores no item that its beam does not reach, and retrieval.text.match "
-                "multiplies every score: set it to none"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _has_words(self) -> "Config":
-        language = self.language
-        words = isinstance(language, PretrainedOptions) and language.reasoning.weight > 0
-        if self.retrieval.text.match != "none" and not words:
-            raise ValueError(
-                "retrieval.text.match needs a model that learns words: set language.reasoning.weight above 0 "
-                "(language.kind pretrained)"
             )
         return self
 

@@ -6,9 +6,11 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
+from deftrec.config import Config
 from deftrec.diffusion import Sample, Sampling
-from deftrec.language import Layout, TextEngine
+from deftrec.language import Layout, TextEngine, build_language_model
 from deftrec.model import DeftRec, ItemLatents
+from deftrec.tokenizer import ItemFeatures
 
 
 class Ensemble(nn.Module):
@@ -85,3 +87,16 @@ Model: TypeAlias = DeftRec | Ensemble
 def side_by_side(parts: list[Tensor]) -> Tensor:
     """Latents of M members, so that the similarity of two such rows is the mean of the members'. `[..., M D]`"""
     return torch.cat(parts, -1).div_(len(parts) ** 0.5)
+
+
+def build_model(features: ItemFeatures, config: Config, domain: str, titles: Sequence[str] = ()) -> Model:
+    """All members, untrained, for a catalogue."""
+    members = [build_member(features, config, domain, titles) for _ in range(int(config.training.ensemble_size))]
+    return Ensemble(members) if len(members) > 1 else members[0]
+
+
+def build_member(features: ItemFeatures, config: Config, domain: str, titles: Sequence[str] = ()) -> DeftRec:
+    """One untrained DeftRec for a catalogue; no option is `auto` any more."""
+    ways, max_history = config.tokenizer.ways, int(config.data.max_history)
+    language = build_language_model(config.language, domain=domain, ways=ways, max_history=max_history, titles=titles)
+    return DeftRec(features, language, config)

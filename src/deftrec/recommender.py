@@ -1,6 +1,7 @@
 """Fit, recommend, similar, evaluate, save, load: what users of the library import."""
 
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -17,16 +18,29 @@ from deftrec.diffusion import Sampling
 from deftrec.errors import ConfigError, DataError
 from deftrec.evaluation import Result, Seen, ranking_frame
 from deftrec.evaluation_cases import EvaluationCases
-from deftrec.explanation import Queries, reasons
-from deftrec.fitting import fit_run
+from deftrec.explanation import reasons
 from deftrec.hardware import Precision, Runtime, default_device, inference_dtype
 from deftrec.incremental import Capabilities, Overlay, current_state, read_overlay, write_overlay
 from deftrec.inference import InferenceModel
 from deftrec.language import Layout, TextEngine
 from deftrec.progress import Progress
 from deftrec.recommendation import Explanation, Mover, Recommendation, Source
-from deftrec.retrieval import Found, Retriever, ScorePart, generate_queries, generate_texts, inference_queries, top
+from deftrec.retrieval import (
+    Deny,
+    ExcludeHistory,
+    ExtendedCatalogue,
+    Found,
+    Queries,
+    Rule,
+    ScorePart,
+    ScoreTerm,
+    generate_queries,
+    generate_texts,
+    inference_queries,
+    top,
+)
 from deftrec.run import Request, Run, begin_run, load_run, save_run
+from deftrec.training.fit import fit_run
 
 USERS_AT_ONCE = 4096
 MOVERS = 3
@@ -57,25 +71,20 @@ class Recommender:
         self.precision: Precision = precision
         self.runtime: Runtime = runtime
         self.run, self.overlay, self.config, self.info = run, overlay, run.config, run.info
-        known = current_state(run, overlay)
-        self.interactions, self.model = known.interactions, known.model
-        self.catalogue = self.model.encode_catalogue()
-        prior, choice, text, exposure = run.prior, run.info.prior, run.info.text, run.info.exposure
-        new = self.interactions.n_items > run.interactions.n_items
-        self.prior = prior.with_items(self.catalogue.latents) if prior is not None and new else prior
-        latent = Retriever.of(self.model, self.catalogue, self.config)
-        self.retriever = replace(
-            latent,
-            prior=self.prior,
-            weight=choice.weight if choice and prior else 0.0,
-            recency=choice.recency if choice else 0.0,
-            trend=run.trend,
-            again=run.info.again.value if run.info.again else latent.again,
-            match=known.match,
-            text_weight=text.weight if text and run.match else 0.0,
-            removed=known.removed,
-            bonus=exposure.bonus * (1 - known.confidence) if exposure and exposure.bonus and new else None,
-        )
+        state = current_state(run, overlay)
+        self.interactions, self.model, self.removed = state.interactions, state.model, state.removed
+        self.catalogue, self.ranker = run.catalogue, run.ranker
+        if self.interactions.n_items > run.interactions.n_items:
+            self.catalogue = self.model.encode_catalogue()
+            self.ranker = self.ranker.extended(ExtendedCatalogue(self.catalogue.latents, state.confidence))
+        if len(self.removed):
+            self.ranker = self.ranker.with_rules(Deny(self.removed))
+
+    def with_term(self, term: ScoreTerm) -> "Recommender":
+        """The same recommender with one more score term behind the others; nothing is saved."""
+        other = copy(self)
+        other.ranker = self.ranker.with_term(term)
+        return other
 
     def with_overlay(self, overlay: Overlay | None) -> "Recommender":
         """The same run with what came after its training, instead of what came so far; every weight is shared."""
@@ -89,7 +98,7 @@ class Recommender:
     @cached_property
     def capabilities(self) -> Capabilities:
         """What this run can do with users, items and words that it has never seen."""
-        return Capabilities.of(self.config, self.info, self.run.scaling is not None)
+        return Capabilities.of(self.config, self.info)
 
     @cached_property
     def fast(self) -> InferenceModel | None:
@@ -268,22 +277,13 @@ class Recommender:
         """The same recommendations with their explanations.
 
         Args:
-            found: one or more, of this recommender.
+            found: one or more recommendations of this recommender.
             history: item numbers, oldest first, one or more.
-            seed: of the sampling noise; None: the configuration's.
-
-        Raises:
-            ConfigError: the run's head has no score that could be explained.
+            seed: seed of the sampling noise; None: the configuration's.
         """
 
-        if self.retriever.scorer is not None:
-            raise ConfigError(
-                f"diffusion.head {self.config.diffusion.head} scores no item that its beam does not reach, so nothing "
-                "can be explained by differences of scores"
-            )
-
-        def ask(histories: Sequences) -> Queries:
-            return self.ask(histories, seed)
+        def generate(histories: Sequences) -> Queries:
+            return self.queries(histories, seed)
 
         ids = self.interactions.catalogue["item"]
         numbers = self.interactions.item_numbers([one.item for one in found])
@@ -302,7 +302,7 @@ class Recommender:
                     why.shares,
                 ),
             )
-            for one, why in zip(found, reasons(self.retriever, ask, history, numbers.tolist()), strict=True)
+            for one, why in zip(found, reasons(self.ranker, generate, history, numbers.tolist()), strict=True)
         ]
 
     def preferences(self, histories: Sequence[Sequence[Id]], engine: TextEngine | None = None) -> list[str]:
@@ -332,7 +332,7 @@ class Recommender:
         unit = torch.nn.functional.normalize(self.catalogue.latents, dim=-1)
         scores = unit @ unit[number]
         scores[number] = float("-inf")
-        scores[self.retriever.removed] = float("-inf")
+        scores[self.removed] = float("-inf")
         return self.describe(top(scores[None], k), "deftrec")[0]
 
     def denoising_path(self, history: Sequence[Id], steps: int = 20, seed: int = 0) -> Tensor:
@@ -374,16 +374,23 @@ class Recommender:
         if not len(cases):
             raise DataError(f"{self.interactions.meta.name}: no user has a {split} target, so nothing can be measured")
         if parts == "prior":
-            nothing = self.catalogue.latents.new_zeros(len(cases), self.catalogue.latents.shape[1])
-            asked = Queries(cases.histories, nothing, None)
+            queries = Queries(
+                cases.histories, self.catalogue.latents.new_zeros(len(cases), self.catalogue.latents.shape[1])
+            )
         else:
-            texts = self._texts(cases.histories) if parts == "hybrid" else None
-            asked = Queries(cases.histories, self._queries(cases.histories, None), texts)
-        return EvaluationCases(self.run, split, cases, asked, self.retriever, self.popularity)
+            queries = self.queries(cases.histories)
+        return EvaluationCases(self.run, split, cases, queries, self.ranker, self.popularity)
 
     # -- inside ------------------------------------------------------------------------------------------------
 
-    def _queries(self, histories: Sequences, seed: int | None, samples: int | None = None) -> Tensor:
+    def queries(self, histories: Sequences, seed: int | None = None, samples: int | None = None) -> Queries:
+        """Generate latents of the next item for histories of item numbers, none of them empty.
+
+        Args:
+            histories: item numbers, oldest first.
+            seed: seed of the sampling noise; None: the configuration's.
+            samples: number of noise draws whose mean is returned; None: as configured.
+        """
         sampling = Sampling.of(self.config.diffusion)
         if samples is not None:
             sampling = replace(sampling, start="noise", samples=samples)
@@ -393,23 +400,8 @@ class Recommender:
         return generate_queries(self.model, self.catalogue, histories, sampling=sampling, seed=seed)
 
     def _search(self, histories: Sequences, k: int, exclude_seen: bool, seed: int | None) -> Found:
-        asked = self.ask(histories, seed)
-        return self.retriever.search(asked.queries, histories, k, exclude_seen, asked.texts)
-
-    def ask(self, histories: Sequences, seed: int | None = None, samples: int | None = None) -> Queries:
-        """What the model generates for histories of item numbers, none of them empty.
-
-        Args:
-            histories: item numbers.
-            seed: of the sampling noise; None: the configuration's.
-            samples: start at so many draws of noise and take their mean; None: sample as configured.
-        """
-        return Queries(histories, self._queries(histories, seed, samples), self._texts(histories))
-
-    def _texts(self, histories: Sequences) -> Tensor | None:
-        """What the model says of each history, encoded; None where words do not enter the score."""
-        match = self.retriever.match
-        return None if match is None else match.encode(generate_texts(self.model, self.catalogue, histories))
+        rules: tuple[Rule, ...] = (ExcludeHistory(),) if exclude_seen else ()
+        return self.ranker.search(self.queries(histories, seed), k, rules)
 
     def _lists(self, histories: Sequences, k: int, exclude_seen: bool, seed: int | None) -> list[list[Recommendation]]:
         _check_k(k)
@@ -421,7 +413,7 @@ class Recommender:
                 lists[n] = one
         if len(known) < len(histories):
             scores = self.popularity.float()
-            scores[self.retriever.removed] = float("-inf")
+            scores[self.removed] = float("-inf")
             popular = self.describe(top(scores[None], k), "popularity")[0]
             for n in np.flatnonzero(histories.lengths == 0):
                 lists[n] = popular

@@ -10,6 +10,7 @@ from deftrec.errors import ConfigError
 from deftrec.inference import Reading
 from deftrec.recommendation import Recommendation
 from deftrec.recommender import Recommender
+from deftrec.retrieval import ExcludeHistory, Queries
 
 
 class Session:
@@ -30,7 +31,7 @@ class Session:
     def __init__(self, recommender: Recommender, history: Sequence[Id]) -> None:
         if not history:
             raise ConfigError("nobody returns from an empty history; give one item or more")
-        if recommender.fast is None or recommender.retriever.match is not None:
+        if recommender.fast is None:
             raise ConfigError(
                 "this run reads every history as a whole: its model keeps no keys and values, reads titles, or words "
                 "what it reads; ask Recommender.recommend"
@@ -53,6 +54,6 @@ class Session:
         generator = torch.Generator(recommender.catalogue.latents.device)
         generator.manual_seed(recommender.config.seed if seed is None else seed)
         latent = self.reading.latent(Sampling.of(recommender.config.diffusion), generator)
-        histories = Sequences.from_lists([self.reading.history])
-        found = recommender.retriever.search(latent, histories, k, exclude_seen)
+        queries = Queries(Sequences.from_lists([self.reading.history]), latent)
+        found = recommender.ranker.search(queries, k, (ExcludeHistory(),) if exclude_seen else ())
         return recommender.describe(found, "deftrec")[0]

@@ -2,7 +2,7 @@
 
 import time
 from abc import ABC, abstractmethod
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -19,10 +19,21 @@ from deftrec.formatting import peer_said
 from deftrec.hardware import default_device
 from deftrec.progress import Progress
 from deftrec.recommender import Recommender
-from deftrec.retrieval import Found, Retriever, ScorePart
+from deftrec.retrieval import (
+    CollaborativePrior,
+    ExcludeHistory,
+    Found,
+    Queries,
+    Ranker,
+    ScorePart,
+    inner_products,
+)
 from deftrec.run import RunInfo, git_revision
+from deftrec.training.cache import StageCache
+from deftrec.training.fit import Training
+from deftrec.training.joint import patience
 from deftrec.training.log import TrainingLog
-from deftrec.training.pipeline import Pipeline
+from deftrec.training.workspace import Workspace
 
 LIGHTGCN = "lightgcn"
 DETERMINISTIC = "classic"
@@ -160,7 +171,7 @@ class _Parts:
         self.seconds[fit] = sum(recommender.info.seconds.values())
         cases = self.task.split.cases("test")
         parts: tuple[ScorePart, ...] = ("hybrid", "latent", "prior")
-        for part in parts if recommender.prior is not None else parts[:2]:
+        for part in parts if recommender.ranker.term("collaborative_prior") is not None else parts[:2]:
             started = time.monotonic()
             _, found = recommender.examine("test", part).rank(self.seen, part, DEPTH)
             self.speed.setdefault(part, len(cases) / (time.monotonic() - started))
@@ -169,14 +180,10 @@ class _Parts:
 
     def runs(self, seed: int, recommender: Recommender) -> tuple[Run, ...]:
         """A record of each part."""
-        info, prior = recommender.info, recommender.prior
-        of_prior = 0 if prior is None else prior.weights.numel()
+        info, prior = recommender.info, recommender.ranker.term_of(CollaborativePrior)
+        of_prior = 0 if prior is None else prior.linear.weights.numel()
         parameters = {"hybrid": info.parameters + of_prior, "latent": info.parameters, "prior": of_prior}
-        chosen = {
-            "epochs": info.epochs,
-            "prior": info.prior and asdict(info.prior),
-            "again": info.again and asdict(info.again),
-        }
+        chosen = {"epochs": info.epochs, "terms": info.terms}
         settings = {**chosen, **recommender.config.model_dump(mode="json")}
         return tuple(
             Run(
@@ -202,16 +209,9 @@ class LightGCNSystem(System):
 
     def run(self, task: Task, seed: int, folder: Path, progress: Progress) -> tuple[Run, ...]:
         """See `System.run`."""
-        pipeline = Pipeline(
-            task.interactions,
-            task.config_of(seed, "exclude" if "exclude" in task.seens else "keep"),
-            work=None,
-            log=TrainingLog(None),
-            resume=False,
-            device=default_device(),
-            progress=progress,
-            shared=task.shared,
-        )
+        space = Workspace(None, StageCache(task.shared), TrainingLog(None), False, progress)
+        config = task.config_of(seed, "exclude" if "exclude" in task.seens else "keep")
+        training = Training(task.interactions, config, default_device(), space)
         cases = task.split.cases("test")
         lists: list[Lists] = []
         seconds: dict[Fit, float] = {}
@@ -219,18 +219,17 @@ class LightGCNSystem(System):
         # Validation chooses the epochs on train, and a refit needs them whether or not train itself is asked for.
         fits: tuple[Fit, ...] = ("train", "train+validation") if "train+validation" in task.fits else ("train",)
         for fit in fits:
-            chosen, vectors = pipeline.collaborative(fit, chosen)
+            chosen, vectors = training.collaborative_vectors(fit, chosen)
             if chosen is None or vectors is None:
                 raise ConfigError("collaborative.encoder is none in this recipe, so there is no LightGCN to measure")
             if fit not in task.fits:
                 continue
-            seconds[fit] = sum(pipeline.seconds.values())
+            seconds[fit] = sum(space.seconds.values())
             for seen in task.seens:
                 started = time.monotonic()
-                queries = vectors.users[torch.from_numpy(cases.users)]
-                found = Retriever(vectors.items, "inner", 1.0).search(
-                    queries, cases.histories, DEPTH, seen == "exclude"
-                )
+                queries = Queries(cases.histories, vectors.users[torch.from_numpy(cases.users)])
+                ranker = Ranker(len(vectors.items), (inner_products(vectors.items),))
+                found = ranker.search(queries, DEPTH, (ExcludeHistory(),) if seen == "exclude" else ())
                 speed = speed or len(cases) / (time.monotonic() - started)
                 lists.append(_write(folder, "", fit, seen, task.interactions, cases, found))
         assert chosen is not None
@@ -239,7 +238,7 @@ class LightGCNSystem(System):
             name=self.name,
             seed=seed,
             lists=tuple(lists),
-            settings={"epochs_kept": chosen.epochs, **pipeline.config.collaborative.model_dump(mode="json")},
+            settings={"epochs_kept": chosen.epochs, **training.config.collaborative.model_dump(mode="json")},
             parameters=vectors.users.numel() + vectors.items.numel(),
             library=library(),
             train_seconds=seconds,
@@ -261,7 +260,7 @@ def out_of_time(info: RunInfo, options: TrainingOptions) -> bool:
         return False
     joint = {name: len(rows) for name, rows in info.history.items() if name.startswith("joint")}
     return any(
-        trained < int(options.epochs) and trained - info.epochs[name] < int(options.patience)
+        trained < int(options.epochs) and trained - info.epochs[name] < patience(int(options.epochs))
         for name, trained in joint.items()
     )
 

@@ -9,6 +9,7 @@ from deftrec.doctor.skeleton import META, Skeleton, one_layout, tokens_per_item
 from deftrec.doctor.subject import Subject
 from deftrec.language.pretrained import PretrainedLanguageModel
 from deftrec.language.stored import stored_state
+from deftrec.retrieval.terms.collaborative_prior import NEIGHBOURS
 
 NF4_BITS = 4 + 8 / 64 + 32 / (64 * 256)
 """Of one weight: its own, an 8-bit constant for 64 of them, and a 32-bit one for 256 of those (QLoRA, section 3)."""
@@ -50,9 +51,10 @@ def serving_memory(skeleton: Skeleton, subject: Subject) -> dict[str, int]:
     if users is not None:  # as `deftrec.inference` keeps them
         numbers = len(users.encoders) * (skeleton.model.language.width + config.tokenizer.hidden)
         parts["projections for folded users"] = 4 * members * subject.items * numbers
-    prior = config.retrieval.prior
-    if prior.kind != "none":  # an item number and a weight for each neighbour
-        parts["prior"] = min(prior.max_items, subject.items) * min(prior.neighbours, subject.items) * (8 + 4)
+    if config.retrieval.prior != "none":
+        participating = min(config.retrieval.prior_max_items, subject.items)
+        # An item number and a weight for each neighbour (int32, float32), and an index of the catalogue (int32).
+        parts["collaborative prior"] = participating * min(NEIGHBOURS, participating) * (4 + 4) + 4 * subject.items
     return parts
 
 

@@ -11,7 +11,7 @@ from deftrec.language.skeleton import hidden_size
 from deftrec.language.weights import MINILM
 from deftrec.recipe import adapt, load_recipe
 from deftrec.run import RunInfo, read_model
-from deftrec.training.build import resolve
+from deftrec.training.fit import resolve
 
 ITEMS = 10_000
 HISTORY = 20

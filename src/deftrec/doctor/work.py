@@ -6,6 +6,7 @@ from deftrec.diffusion import Sampling
 from deftrec.doctor.skeleton import META, Skeleton, one_layout
 from deftrec.doctor.subject import Subject
 from deftrec.flops import counting
+from deftrec.retrieval.terms.collaborative_prior import NEIGHBOURS
 
 
 def work_per_user(skeleton: Skeleton, subject: Subject) -> dict[str, int]:
@@ -24,9 +25,7 @@ def work_per_user(skeleton: Skeleton, subject: Subject) -> dict[str, int]:
     with META, counting() as denoising:
         model.diffusion.generate(condition[:, -1].float(), Sampling.of(config.diffusion))
     work = {"language model": members * reading.get_total_flops(), "denoising": members * denoising.get_total_flops()}
-    if model.scorer is None:
-        work["scoring"] = 2 * catalogue.latents.numel() * members
-    prior = config.retrieval.prior
-    if prior.kind != "none":
-        work["prior"] = 2 * max_history * min(prior.neighbours, prior.max_items, subject.items)
+    work["scoring"] = 2 * catalogue.latents.numel() * members
+    if config.retrieval.prior != "none":
+        work["prior"] = 2 * max_history * min(NEIGHBOURS, config.retrieval.prior_max_items, subject.items)
     return work

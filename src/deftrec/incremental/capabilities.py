@@ -47,16 +47,15 @@ class Capabilities:
     text: Capability
 
     @classmethod
-    def of(cls, config: Config, info: RunInfo, scaled: bool) -> "Capabilities":
+    def of(cls, config: Config, info: RunInfo) -> "Capabilities":
         """Those of a run.
 
         Args:
             config: its options, resolved.
             info: where its weights come from.
-            scaled: whether it knows how its features were scaled.
         """
         users = Capability(True, "a user's tokens come from the history alone; no table of users is read")
-        return cls(users, _items(config, info, scaled), _text(info))
+        return cls(users, _items(config, info), _text(info))
 
 
 def _text(info: RunInfo) -> Capability:
@@ -69,18 +68,10 @@ def _text(info: RunInfo) -> Capability:
     )
 
 
-def _items(config: Config, info: RunInfo, scaled: bool) -> Capability:
+def _items(config: Config, info: RunInfo) -> Capability:
     text = _text(info)
     if not text:
         return Capability(False, f"{text.reason}; nothing else tells a new item from another")
-    if config.diffusion.head == "semantic-ids":
-        return Capability(
-            False, "diffusion.head semantic-ids gives codes to the items of training alone; train with head diffusion"
-        )
-    if not scaled:
-        return Capability(
-            False, "it was written before runs kept how their features were scaled; train it again (deftrec train)"
-        )
     if info.collaborative_width and not config.tokenizer.drop_collaborative:
         return Capability(
             False,

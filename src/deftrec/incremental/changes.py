@@ -103,8 +103,7 @@ def add_items(
     """
     folder = Path(folder)
     interactions, config, info = read_run(folder)
-    scaled = (folder / "scaling.safetensors").is_file()
-    Capabilities.of(config, info, scaled).unseen_items.require("recommend items that it was not trained on")
+    Capabilities.of(config, info).unseen_items.require("recommend items that it was not trained on")
     given = _catalogue(items, interactions, source)
     with changing(folder):
         overlay = read_overlay(folder, interactions)

@@ -9,13 +9,10 @@ from torch import Tensor
 from deftrec.collaborative import FoldIn
 from deftrec.data import Interactions
 from deftrec.data.extend import extended
-from deftrec.data.words import item_texts
 from deftrec.ensemble import Model
 from deftrec.errors import DeftRecError
 from deftrec.incremental.overlay import Overlay
-from deftrec.retrieval import SentenceMatch, TextMatch
 from deftrec.run import Run
-from deftrec.training.build import build_match
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,14 +22,12 @@ class CurrentState:
     Attributes:
         interactions: of training and after it; numbers of training stay, new ones follow.
         model: with features of all items, every weight that of the run.
-        match: with the new items' texts.
         removed: numbers of items that are not recommended. `[R]` int64
         confidence: how much is known of each new item by who took it, from 0, nothing, towards 1. `[N]`
     """
 
     interactions: Interactions
     model: Model
-    match: TextMatch | None
     removed: Tensor
     confidence: Tensor
 
@@ -44,16 +39,15 @@ def current_state(run: Run, overlay: Overlay | None) -> CurrentState:
     (the masked half of training) until users who took trained items take it too (`FoldIn`).
     """
     if overlay is None or not overlay.version:
-        return CurrentState(run.interactions, run.model, run.match, torch.zeros(0, dtype=torch.int64), torch.zeros(0))
+        return CurrentState(run.interactions, run.model, torch.zeros(0, dtype=torch.int64), torch.zeros(0))
     interactions = extended(run.interactions, overlay.items, overlay.events)
-    model, match, confidence = run.model, run.match, torch.zeros(0)
+    model, confidence = run.model, torch.zeros(0)
     if overlay.items.height:
         features = NewFeatures.of(run, interactions, overlay.vectors)
         model = model.with_items(features, overlay.items["title"].to_list()).eval()
-        match = None if match is None else _wider(run, match, interactions, overlay)
         confidence = features.fold.confidence
     removed = interactions.item_numbers(overlay.removed["item"])
-    return CurrentState(interactions, model, match, torch.from_numpy(removed), confidence)
+    return CurrentState(interactions, model, torch.from_numpy(removed), confidence)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,8 +73,6 @@ class NewFeatures:
         Raises:
             DeftRecError: nothing tells how features are scaled, or the vectors are of another width.
         """
-        if run.scaling is None:
-            raise DeftRecError("items were added to this run, and scaling.safetensors, which they need, is gone")
         if vectors.shape[1] != run.info.text_width:
             raise DeftRecError(
                 f"items were added with vectors of {vectors.shape[1]} numbers, and this run reads {run.info.text_width}"
@@ -95,9 +87,3 @@ class NewFeatures:
         """`[I, F]` -> `[N, F]`"""
         trained = features[torch.from_numpy(self.trained).to(features.device), : self.collaborative_width]
         return torch.cat([self.fold.vectors(trained), self.text], 1)
-
-
-def _wider(run: Run, match: TextMatch, interactions: Interactions, overlay: Overlay) -> TextMatch:
-    if isinstance(match, SentenceMatch):
-        return match.with_items(overlay.vectors)
-    return build_match(run.config, item_texts(interactions), None)

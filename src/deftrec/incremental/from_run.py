@@ -1,7 +1,6 @@
 """A finished run as something that training goes on from."""
 
 from deftrec.ensemble import Ensemble
-from deftrec.errors import ConfigError
 from deftrec.incremental.warm_start import WarmStart, weights_digest
 from deftrec.run import Provenance, Run
 
@@ -12,10 +11,6 @@ def start_of(run: Run) -> WarmStart:
     Raises:
         ConfigError: its head cannot go on to other items, or it is too old to know how its features were scaled.
     """
-    if run.model.scorer is not None:
-        raise ConfigError("diffusion.head semantic-ids learns a code for each item: train anew, without --from")
-    if run.scaling is None:
-        raise ConfigError("this run was written before runs kept how their features were scaled: train it again")
     members = tuple(run.model.members) if isinstance(run.model, Ensemble) else (run.model,)
     info = run.info
     provenance = Provenance(

@@ -94,6 +94,18 @@ class WarmStart:
                 "without --from"
             )
 
+    def check_members(self, wanted: int) -> None:
+        """Refuse an ensemble with more members than the run has.
+
+        Raises:
+            ConfigError: the run has fewer members.
+        """
+        if wanted > len(self.members):
+            raise ConfigError(
+                f"training.ensemble_size is {wanted} and the run to start from has {len(self.members)}: leave it, or "
+                "train from scratch without --from"
+            )
+
     def features(
         self, member: int, interactions: Interactions, sequences: Sequences, text: Tensor | None
     ) -> ItemFeatures:

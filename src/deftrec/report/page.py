@@ -154,16 +154,22 @@ def _run(info: RunInfo, config: Config) -> str:
         ),
         "git revision": info.revision or "not from a checkout",
     }
-    if info.prior is not None:
-        facts["collaborative prior"] = (
-            f"{PRIORS[info.prior.kind]}, weight {info.prior.weight:g}, regularisation {info.prior.regularisation:g}, "
-            f"recency {info.prior.recency:g}; popularity {info.prior.popularity:g}, recent {info.prior.recent_popularity:g}; "
-            f"validation NDCG@10 {info.prior.ndcg_without:.4f} without, {info.prior.ndcg:.4f} with it"
-        )
-    if info.again is not None:
-        facts["seen items"] = (
-            f"{info.again.value:+g} on top; validation NDCG@10 {info.again.ndcg_without:.4f} without, "
-            f"{info.again.ndcg:.4f} with it"
-        )
+    facts |= dict(term_facts(info))
     settings = details("All settings", f"<pre>{escape(config.model_dump_json(indent=2))}</pre>")
     return f"<div class=card>{facts_list(facts)}{settings}</div>"
+
+
+def term_facts(info: RunInfo) -> list[tuple[str, str]]:
+    """The score terms that validation gave a weight, with their settings and worth."""
+    facts = []
+    for name, values in info.terms.items():
+        if values["active"]:
+            settings = ", ".join(
+                f"{key.replace('_', ' ')} {value:.4g}"
+                if isinstance(value, float)
+                else f"{key.replace('_', ' ')} {value}"
+                for key, value in values.items()
+                if key not in {"active", "n_items"}
+            )
+            facts.append((name.replace("_", " "), settings))
+    return facts

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,6 +15,33 @@ from deftrec.ensemble import Model
 from deftrec.inference import InferenceModel
 from deftrec.language import Layout, TextEngine
 from deftrec.model import ItemLatents
+
+
+@dataclass(frozen=True, eq=False)
+class Queries:
+    """Histories with the latents that the model generated for them.
+
+    Attributes:
+        histories: N histories, oldest item first.
+        latents: generated latents of the next item. `[N, D]`
+    """
+
+    histories: Sequences
+    latents: Tensor
+
+    def __len__(self) -> int:
+        return len(self.latents)
+
+    def select(self, rows: slice) -> "Queries":
+        """Consecutive queries."""
+        if rows == slice(0, len(self)):
+            return self
+        return Queries(self.histories.select(range(rows.start, rows.stop)), self.latents[rows])
+
+    def head(self, n: int) -> "Queries":
+        """The first `n` queries."""
+        return self.select(slice(0, min(n, len(self))))
+
 
 PLACES = 8192
 """History places of one batch; histories of like length share a batch, so that little padding is computed."""
@@ -32,7 +60,7 @@ def generate_queries(
     seed: int,
     dtype: torch.dtype = torch.float32,
     on_batch: Callable[[int], None] | None = None,
-) -> Tensor:
+) -> Queries:
     """The latent of the next item after every history, none of them empty.
 
     Every batch draws the same noise from `seed`: a history's result does not depend on the others.
@@ -42,23 +70,23 @@ def generate_queries(
         on_batch: called with the number of histories done since the last call.
 
     Returns:
-        `[N, D]` float32, on the device of the catalogue.
+        the histories with latents `[N, D]` float32 on the device of the catalogue.
     """
     device = catalogue.latents.device
-    queries = torch.empty(len(histories), catalogue.latents.shape[1], device=device)
+    latents = torch.empty(len(histories), catalogue.latents.shape[1], device=device)
     with evaluating(model):
         for which, items, layout in batches(model.max_history, histories, device):
             generator = torch.Generator(device).manual_seed(seed)
             with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
                 sample = model.generate(catalogue, items, layout, sampling, generator)
-            queries[torch.from_numpy(which).to(device)] = sample.x0
+            latents[torch.from_numpy(which).to(device)] = sample.x0
             if on_batch:
                 on_batch(len(which))
-    return queries
+    return Queries(histories, latents)
 
 
-def inference_queries(model: InferenceModel, histories: Sequences, *, sampling: Sampling, seed: int) -> Tensor:
-    """What `generate_queries` gives, sooner; arguments as there. `[N, D]` float32"""
+def inference_queries(model: InferenceModel, histories: Sequences, *, sampling: Sampling, seed: int) -> Queries:
+    """The result of `generate_queries`, faster; arguments as there."""
     order, parts = [], []
     for which, items, layout in batches(model.max_history, histories, model.device):
         generator = torch.Generator(model.device).manual_seed(seed)
@@ -66,7 +94,7 @@ def inference_queries(model: InferenceModel, histories: Sequences, *, sampling: 
         order.append(torch.from_numpy(which).to(model.device))
         parts.append(model.generate(items, lengths, sampling, generator))
     latents = torch.cat(parts)
-    return torch.empty_like(latents).index_copy_(0, torch.cat(order), latents)
+    return Queries(histories, torch.empty_like(latents).index_copy_(0, torch.cat(order), latents))
 
 
 def generate_texts(

@@ -8,7 +8,7 @@ import torch
 
 from deftrec.config import ObjectiveOptions
 from deftrec.data import PADDING, Packed, Sequences
-from deftrec.data.sequences import pack_for_training, pack_last_targets
+from deftrec.data.sequences import pack_for_training
 from deftrec.language import Layout, Preferences, RationaleBatch
 from deftrec.model import Batch
 from deftrec.training.distributed import Team
@@ -23,7 +23,6 @@ class PackedBatches:
         n_items: size of the catalogue.
         max_history: places of a row.
         batch_positions: places of a batch.
-        targets: `every` position, or the `last` of each sequence.
         objective: whether a batch knows all items or a sample of them.
         seed: of packing and sampling.
         preferences: words for what histories show, learnt beside the next item; None where none are learnt.
@@ -38,7 +37,6 @@ class PackedBatches:
         *,
         max_history: int,
         batch_positions: int,
-        targets: str,
         objective: ObjectiveOptions,
         seed: int,
         preferences: Preferences | None = None,
@@ -47,7 +45,6 @@ class PackedBatches:
         self.preferences, self.tie_groups = preferences, tie_groups
         self.sequences, self.n_items, self.max_history, self.seed = sequences, n_items, max_history, seed
         self.rows = max(1, batch_positions // max_history)
-        self.pack = pack_for_training if targets == "every" else pack_last_targets
         self.sampled = objective.sampled_items if n_items > objective.full_softmax_items else None
         counts = sequences.counts(n_items)
         self.popularity = counts / max(1, counts.sum())
@@ -56,7 +53,7 @@ class PackedBatches:
         """How many batches epoch `number` has, and they themselves; the last one may be smaller."""
         rng = np.random.default_rng([self.seed, number])
         sequences = self.sequences if self.tie_groups is None else self.sequences.redrawn(self.tie_groups, rng)
-        packed = self.pack(sequences, self.max_history, rng)
+        packed = pack_for_training(sequences, self.max_history, rng)
         order = rng.permutation(len(packed.items))
         starts = range(0, len(order), self.rows)
         return len(starts), (self._build(packed, order[start : start + self.rows], rng) for start in starts)

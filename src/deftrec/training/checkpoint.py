@@ -7,15 +7,16 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from deftrec.errors import DeftRecError
-from deftrec.files import atomic_directory, atomic_path
+from deftrec.files import atomic_directory
 from deftrec.language.stored import load_stored_state, stored_state
+from deftrec.tensors import save_tensors
 from deftrec.training.average import AveragedWeights
 from deftrec.training.distributed import ALONE, Team
-from deftrec.training.sharding import gather, shard_like
+from deftrec.training.sharding import gather, shard
 
 TENSORS, STATE = "state.safetensors", "state.json"
 
@@ -63,9 +64,9 @@ def save_checkpoint(
         shared |= {f"optimizer.{number}.{key}": torch.as_tensor(value) for key, value in values.items()}
     tensors = {}
     for name, tensor in shared.items():  # one after the other: a process has no room for all of them
-        unsharded = gather(tensor.detach())
+        complete = gather(tensor.detach())
         if team.is_main:
-            tensors[name] = unsharded.cpu()
+            tensors[name] = complete.cpu()
     if not team.is_main:
         return
     tensors["steps"] = torch.tensor(average.steps)
@@ -99,7 +100,7 @@ def load_checkpoint(
         optimizer_state: dict[int, dict[str, Tensor]] = {}
         for name, tensor in _under(tensors, "optimizer.").items():
             number, key = name.split(".")
-            value = tensor if key == "step" else shard_like(tensor, parameters[int(number)])
+            value = tensor if key == "step" else shard(tensor, parameters[int(number)])
             optimizer_state.setdefault(int(number), {})[key] = value
         optimizer.load_state_dict({"state": optimizer_state, "param_groups": optimizer.state_dict()["param_groups"]})
         average.restore(_under(tensors, "average."), int(tensors["steps"]))
@@ -113,28 +114,9 @@ def load_checkpoint(
         raise DeftRecError(f"{folder}: cannot resume from it ({reason}); train again without --resume") from error
 
 
-def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
-    """Write named tensors atomically; tensors that share memory are written apart."""
-    with atomic_path(path) as temporary:
-        save_file({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}, temporary)
-
-
-def load_tensors(path: Path) -> dict[str, Tensor]:
-    """Read what `save_tensors` wrote.
-
-    Raises:
-        DeftRecError: the file is missing or damaged.
-    """
-    try:
-        tensors: dict[str, Tensor] = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise DeftRecError(f"{path}: missing or damaged ({error}); train the run again") from error
-    return tensors
-
-
 def _as(tensors: dict[str, Tensor], like: dict[str, Tensor]) -> dict[str, Tensor]:
     """Tensors taken apart where those of the same name are; what has no such name stays, to be complained of."""
-    return {name: shard_like(tensor, like[name]) if name in like else tensor for name, tensor in tensors.items()}
+    return {name: shard(tensor, like[name]) if name in like else tensor for name, tensor in tensors.items()}
 
 
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -95,10 +95,10 @@ class Team:
         """The values of all `count` rows, each once, from those of every process's `rows`."""
         if self.size == 1:
             return values
-        gather = torch.empty(count, dtype=values.dtype)
+        everything = torch.empty(count, dtype=values.dtype)
         for index, part in enumerate(gather_object([values.cpu()])):
-            gather[Team(index, self.size).rows(count)] = part
-        return gather
+            everything[Team(index, self.size).rows(count)] = part
+        return everything
 
 
 ALONE = Team()

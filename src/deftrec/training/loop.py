@@ -20,7 +20,7 @@ from deftrec.training.average import AveragedWeights
 from deftrec.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
 from deftrec.training.distributed import ALONE, Team
 from deftrec.training.log import TrainingLog
-from deftrec.training.sharding import shard, unsharded
+from deftrec.training.sharding import shard_module, unsharded
 from deftrec.training.throughput import Throughput
 
 
@@ -141,7 +141,7 @@ def train(
     accelerator = team.accelerator(next(stage.module.parameters()).device)
     sharded = plan.sharded and team.size > 1
     if sharded:
-        shard(stage.module, team.size)
+        shard_module(stage.module, team.size)
     optimizer = _optimizer(stage, plan)
     folder = None if checkpoints is None else checkpoints / stage.name
     state, best = TrainingState(), _copied(stage.module)
@@ -218,8 +218,8 @@ def _train_epoch(
     sums: dict[str, Tensor] = {}
     device_type = accelerator.device.type
     started = time.perf_counter()
-    for number, gather in enumerate(batches):
-        batch, weight = stage.share(gather, team) if team.size > 1 else (gather, 1.0)
+    for number, shared in enumerate(batches):
+        batch, weight = stage.share(shared, team) if team.size > 1 else (shared, 1.0)
         if stage.dense:
             throughput.count(batch)
         rate = _rate(plan, state.epoch, number, steps, state.horizon)

@@ -27,7 +27,7 @@ async def about(service: TheService) -> About:
         items=engine.interactions.n_items - len(engine.removed),
         categories=list(engine.categories),
         capabilities=Capabilities(
-            explain=engine.explains,
+            explain=True,
             words=engine.recommender.model.words,
             new_items=able.able,
             new_items_reason=able.reason,
