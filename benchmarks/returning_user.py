@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def read_on(reading: Reading, item: int, sampling: Sampling) -> None:
-    reading.take(item)
+    reading.add(item)
     reading.latent(sampling)
 
 

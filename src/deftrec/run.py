@@ -318,8 +318,8 @@ def _check_format(folder: Path) -> None:
         return  # damaged, which reading it reports
     if found != FORMAT:
         raise DeftRecError(
-            f"{folder}: a run of format {found}, and this version reads format {FORMAT}; its data are kept, so train it "
-            f"again: deftrec train --data {folder / 'data'} --recipe default --out NEW"
+            f"{folder}: a run of format {found}, and this version reads format {FORMAT}; train it again on the data in it: "
+            f"deftrec train --data {folder / 'data'} --recipe default --out NEW"
         )
 
 

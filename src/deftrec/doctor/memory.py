@@ -1,4 +1,4 @@
-"""Bytes that training and serving hold, from shapes alone."""
+"""Memory of training and serving in bytes, from shapes alone."""
 
 import torch
 from torch import Tensor, nn
@@ -12,17 +12,17 @@ from deftrec.language.stored import stored_state
 from deftrec.retrieval.terms.collaborative_prior import NEIGHBOURS
 
 NF4_BITS = 4 + 8 / 64 + 32 / (64 * 256)
-"""Of one weight: its own, an 8-bit constant for 64 of them, and a 32-bit one for 256 of those (QLoRA, section 3)."""
+"""Bits of one weight: 4, an 8-bit constant for 64 weights, and a 32-bit one for 256 constants (QLoRA, section 3)."""
 
 ONE_PASS = Sampling("mean", 1, "zero", 1, 0.0)
 """The denoiser asked once, as for a target in training."""
 
 
 def training_memory(skeleton: Skeleton, subject: Subject) -> dict[str, int]:
-    """What the joint stage holds at its peak, by part.
+    """Peak memory of the joint stage, by part.
 
-    All but the activations is exact. Those are what autograd keeps of one batch, with attention written out and without
-    autocast, both of which can only be less; what a kernel uses in passing is not counted.
+    All parts but the activations are exact. Activations are the tensors that autograd keeps for one batch, with
+    attention written out and without autocast, so they are an upper estimate; workspace of kernels is not counted.
     """
     model, config = skeleton.model.train(), subject.config
     trained = sum(_bytes(parameter) for parameter in model.parameters() if parameter.requires_grad)
@@ -39,7 +39,7 @@ def training_memory(skeleton: Skeleton, subject: Subject) -> dict[str, int]:
 
 
 def serving_memory(skeleton: Skeleton, subject: Subject) -> dict[str, int]:
-    """What answering one user after the other holds, by part."""
+    """Memory of serving one user after the other, by part."""
     config, members = subject.config, int(subject.config.training.ensemble_size)
     catalogue = skeleton.catalogue()
     parts = {
@@ -59,7 +59,7 @@ def serving_memory(skeleton: Skeleton, subject: Subject) -> dict[str, int]:
 
 
 def weight_bytes(model: nn.Module, config: Config) -> int:
-    """Bytes of parameters and buffers; linear layers of a model in 4 bits count as such."""
+    """Bytes of parameters and buffers; frozen linear layers of a 4-bit model count 4 bits per weight."""
     whole = sum(_bytes(tensor) for tensor in [*model.parameters(), *model.buffers()])
     if not (isinstance(config.language, PretrainedOptions) and config.language.tuning == "nf4"):
         return whole
@@ -72,7 +72,7 @@ def weight_bytes(model: nn.Module, config: Config) -> int:
 
 
 def activations(skeleton: Skeleton, subject: Subject) -> int:
-    """Bytes that autograd keeps of one batch: of the item tokens, the language model and the denoiser."""
+    """Bytes that autograd keeps for one batch in item tokenizer, language model and denoiser."""
     model, config = skeleton.model, subject.config
     max_history = model.max_history
     rows = max(1, int(config.training.batch_positions) // max_history)
@@ -105,10 +105,10 @@ def _with_checkpoints(whole: int, skeleton: Skeleton, tokens: int) -> int:
 
 
 class _Kept:
-    """Counts what autograd keeps inside the block, each storage once, without the model's own tensors.
+    """Counts the tensors that autograd keeps inside the block, each storage once, without the model's own.
 
     Attributes:
-        bytes: so far.
+        bytes: number of bytes so far.
     """
 
     def __init__(self, model: nn.Module) -> None:

@@ -10,8 +10,8 @@ from deftrec.inference.model import InferenceModel
 class Reading:
     """A history as far as it has been read.
 
-    Up to the model's window an item is one step over kept keys and values. Past it every item moves the positions of
-    all others, and the newest `max_history` items are read anew: leave room in `data.max_history` for those who come back.
+    Up to `data.max_history` items, a further item is one step over kept keys and values. Past that, every item moves the
+    positions of all others, and the newest `max_history` items are read again.
 
     Args:
         model: reads.
@@ -22,7 +22,7 @@ class Reading:
         self.model, self.history = model, list(history)
         self._read_anew()
 
-    def take(self, item: int) -> None:
+    def add(self, item: int) -> None:
         """Read one more item."""
         self.history.append(item)
         if len(self.history) > self.model.max_history:

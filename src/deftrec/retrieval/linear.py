@@ -99,8 +99,8 @@ class LinearPrior:
         """The next item by ridge regression (SLIT; Choi et al. 2021, arXiv 2103.16104).
 
         B = (X^T X + lambda)^-1 X^T Y: a row of X is a history as `scores` weights it, the row of Y its next item.
-        Unlike EASE it knows the order of two items and how common the next one is. Past `SLIT_ROWS` pairs a sample of them is
-        used. Arguments as for `ease`; `recency` is p of `scores`.
+        Unlike EASE it knows the order of two items and how common the next one is. Past `SLIT_ROWS` pairs, a sample of
+        them is used. Arguments as for `ease`; `recency` is p of `scores`.
         """
         popular, sequences = _popular(sequences, n_items, max_items)
         rows, items, strength, targets = _histories(sequences, len(popular), recency)
