@@ -318,7 +318,7 @@ def _check_format(folder: Path) -> None:
         return  # damaged, which reading it reports
     if found != FORMAT:
         raise DeftRecError(
-            f"{folder}: a run of format {found}, and this version reads format {FORMAT}; train it again on the data in it: "
+            f"{folder}: a run of format {found}, and this version reads format {FORMAT}; train it again on its data: "
             f"deftrec train --data {folder / 'data'} --recipe default --out NEW"
         )
 

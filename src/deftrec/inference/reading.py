@@ -10,8 +10,8 @@ from deftrec.inference.model import InferenceModel
 class Reading:
     """A history as far as it has been read.
 
-    Up to `data.max_history` items, a further item is one step over kept keys and values. Past that, every item moves the
-    positions of all others, and the newest `max_history` items are read again.
+    Up to `data.max_history` items, a further item is one step over kept keys and values. Past that, every item
+    moves the positions of all others, and the newest `max_history` items are read again.
 
     Args:
         model: reads.
