@@ -1,6 +1,9 @@
 """Every relative link and every anchor of the pages resolves, and every page can be reached from the README."""
 
+import ast
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -76,6 +79,34 @@ def test_a_page_has_one_title(page: Path) -> None:
     text = FENCE.sub("", page.read_text(encoding="utf-8"))
     assert text.startswith("# ")
     assert len(re.findall(r"^# ", text, re.MULTILINE)) == 1
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_named_test_and_script_exists(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    sources = [path for folder in ("tests", "studies/tests") for path in (ROOT / folder).rglob("test_*.py")]
+    files = {path.name for path in sources}
+    functions = {name for path in sources for name in re.findall(r"def (test_\w+)", path.read_text(encoding="utf-8"))}
+    assert {name for name in re.findall(r"\btest_\w+\.py\b", text)} <= files
+    assert {name for name in re.findall(r"`(test_\w+)`", text)} <= functions
+    modules = [ROOT / "studies" / name for name in re.findall(r"python -m studies\.(\w+)", text)]
+    assert not [path for path in modules if not (path.is_dir() or path.with_suffix(".py").is_file())]
+    scripts = re.findall(r"python (?:\n)?(\w+/\w+\.py)", text)
+    assert not [script for script in scripts if not (ROOT / script).is_file()]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_code_blocks_are_well_formed(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    shell = shutil.which("bash")
+    assert shell is not None
+    assert len(re.findall(r"^```", text, re.MULTILINE)) % 2 == 0
+    for language, block in re.findall(r"^```(bash|python)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        if language == "python":
+            ast.parse(block)
+        else:
+            checked = subprocess.run([shell, "-n", "-c", block], capture_output=True, text=True, timeout=20)
+            assert checked.returncode == 0, checked.stderr
 
 
 def test_anchors_are_those_of_github(tmp_path: Path) -> None:
