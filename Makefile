@@ -51,7 +51,7 @@ tables: | $(BIN)/python  ## rewrite the tables of README.md and docs/ from studi
 
 clean:  ## remove the environment and what tools left behind; runs and data stay
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src tests benchmarks studies -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp is newer than what it was installed from; an install that broke off leaves none.
 $(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python

@@ -87,8 +87,8 @@ def test_every_named_test_and_script_exists(page: Path) -> None:
     sources = [path for folder in ("tests", "studies/tests") for path in (ROOT / folder).rglob("test_*.py")]
     files = {path.name for path in sources}
     functions = {name for path in sources for name in re.findall(r"def (test_\w+)", path.read_text(encoding="utf-8"))}
-    assert {name for name in re.findall(r"\btest_\w+\.py\b", text)} <= files
-    assert {name for name in re.findall(r"`(test_\w+)`", text)} <= functions
+    assert set(re.findall(r"\btest_\w+\.py\b", text)) <= files
+    assert set(re.findall(r"`(test_\w+)`", text)) <= functions
     modules = [ROOT / "studies" / name for name in re.findall(r"python -m studies\.(\w+)", text)]
     assert not [path for path in modules if not (path.is_dir() or path.with_suffix(".py").is_file())]
     scripts = re.findall(r"python (?:\n)?(\w+/\w+\.py)", text)
