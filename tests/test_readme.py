@@ -39,6 +39,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
         "DEFTREC_HOME": str(tmp_path_factory.mktemp("home")),
         "OMP_NUM_THREADS": "1",
+        "GIT_CEILING_DIRECTORIES": str(ROOT),  # a benchmark refuses a checkout with uncommitted changes
     }
 
 
