@@ -13,7 +13,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -408,7 +408,7 @@ def stream() -> str:
 TABLES: dict[str, Callable[[], str]] = {
     "overview": overview,
     "summary": summary,
-    **{f"peers-{dataset}": (lambda dataset=dataset: peers(dataset)) for dataset in RUNS},
+    **{f"peers-{dataset}": partial(peers, dataset) for dataset in RUNS},
     "seen-kept": seen_kept,
     "without-clones": systems("software/without-clones"),
     "four-minutes": systems("lastfm/four-minutes"),
