@@ -22,8 +22,8 @@ class Units:
     """Measured on one core of the shared machine; nano on ml-100k where it says so.
 
     Attributes:
-        request: milliseconds of a saturated service for a recommendation: HTTP, history, model (docs/reference/serving.md,
-            nano).
+        request: milliseconds of a saturated service for a recommendation: HTTP, history, model
+            (docs/reference/serving.md, nano).
         event: the same for one event, sent alone.
         ranked: milliseconds of `recommend --all-users` for a user, scoring aside (nano).
         exact: milliseconds of scoring a million items for a request in a batch of 32.
