@@ -6,7 +6,7 @@
 Weights are random, and so are histories and catalogue, which does not alter what is computed. `plain` is the reference,
 `whole` the fast path over the whole history. Lengths must fit the model: all-MiniLM-L6-v2 reads 512 tokens.
 
-Expected before measuring: docs/performance.md.
+Expected before measuring: docs/reference/performance.md.
 """
 
 import argparse
