@@ -1,6 +1,6 @@
 """Linear item-to-item models in closed form: EASE, SLIT and the filter of the interaction graph."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -153,7 +153,7 @@ class LinearPrior:
         """The same model without the weights that `items` `[n]` give to others."""
         silent = torch.isin(self.items.long(), items)
         weights = self.weights.masked_fill(silent[:, None], 0.0)
-        return LinearPrior(self.n_items, self.items, self.neighbours, weights, self.stand_ins)
+        return replace(self, weights=weights)
 
     def with_items(self, latents: Tensor) -> "LinearPrior":
         """The same model for a catalogue with N items more behind its own.
@@ -168,14 +168,14 @@ class LinearPrior:
         fitted, added = self.n_items, len(latents) - self.n_items
         speaking = self.items[(self.weights != 0).any(1)].long()
         if not added or not len(speaking):
-            return LinearPrior(len(latents), self.items, self.neighbours, self.weights)
+            return replace(self, n_items=len(latents))
         unit = nn.functional.normalize(latents.float().cpu(), dim=-1)
         kept = min(NEIGHBOURS_OF_ADDED, len(speaking))
         nearest = [
             (unit[fitted:][rows] @ unit[speaking].T).topk(kept, dim=1).indices for rows in row_chunks(added, fitted)
         ]
         stand_ins = speaking[torch.cat(nearest)]
-        return LinearPrior(len(latents), self.items, self.neighbours, self.weights, stand_ins)
+        return replace(self, n_items=len(latents), stand_ins=stand_ins)
 
     def scores(self, histories: Sequences, recency: float) -> Tensor:
         """Sum of the weights of each history; an item of age a (0 = newest) counts (1 + a)^-recency. `[N, I]`"""
