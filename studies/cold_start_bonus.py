@@ -17,10 +17,10 @@ from studies.cold_start.study import with_items
 
 from deftrec import Interactions, Recommender
 from deftrec.data.words import texts_of
-from deftrec.language.sentences import sentence_vectors
-from deftrec.language.weights import MINILM, model_folder
+from deftrec.pretrained_files.locate import MINILM, model_folder
 from deftrec.recipe import load_recipe
 from deftrec.retrieval.terms.cold_start_bonus import Exposure
+from deftrec.text.sentences import sentence_vectors
 
 BONUSES = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 

@@ -17,11 +17,11 @@ from deftrec import Recommender
 from deftrec.data import Cases, Part, make_split
 from deftrec.data.words import item_texts
 from deftrec.evaluation import accuracy, paired_bootstrap
-from deftrec.language.sentences import sentence_vectors
-from deftrec.language.weights import MINILM, model_folder
+from deftrec.pretrained_files.locate import MINILM, model_folder
 from deftrec.retrieval import OverlapMatch, Retriever, SentenceMatch, TextMatch, generate_texts
 from deftrec.retrieval.choose import one_standard_error_rule
 from deftrec.retrieval.ranks import target_ranks
+from deftrec.text.sentences import sentence_vectors
 
 
 @dataclass(frozen=True, eq=False)

@@ -47,7 +47,9 @@ def fit_run(
     if folder is None and resume:
         raise ConfigError("resume needs the run directory: give out")
     if start is not None:
-        before = start.config.text.model_copy(update={"model": config.text.model})  # may lie elsewhere now
+        before = start.config.text
+        if before.model is not None and config.text.model is not None:  # the same model may lie elsewhere now
+            before = before.model_copy(update={"model": config.text.model})
         for key, value in config.text:
             if value != getattr(before, key):
                 raise ConfigError(
@@ -65,7 +67,7 @@ def fit_run(
 
     def run_of(fitted: Fitted) -> Run:
         info, scaling = RunInfo.of(fitted, interactions), fitted.features.scaling
-        return Run(interactions, fitted.config, info, fitted.model, fitted.prior, fitted.match, scaling)
+        return Run(interactions, fitted.config, info, fitted.model, fitted.prior, None, scaling)
 
     with ExitStack() as block:
         if folder is not None:

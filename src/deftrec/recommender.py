@@ -271,16 +271,7 @@ class Recommender:
             found: one or more, of this recommender.
             history: item numbers, oldest first, one or more.
             seed: of the sampling noise; None: the configuration's.
-
-        Raises:
-            ConfigError: the run's head has no score that could be explained.
         """
-
-        if self.retriever.scorer is not None:
-            raise ConfigError(
-                f"diffusion.head {self.config.diffusion.head} scores no item that its beam does not reach, so nothing "
-                "can be explained by differences of scores"
-            )
 
         def ask(histories: Sequences) -> Queries:
             return self.ask(histories, seed)
@@ -288,7 +279,7 @@ class Recommender:
         ids = self.interactions.catalogue["item"]
         numbers = self.interactions.item_numbers([one.item for one in found])
         text = None
-        if self.model.words:
+        if self.model.has_rationale:
             [text] = generate_texts(self.model, self.catalogue, Sequences.from_lists([history]))
         return [
             replace(
@@ -341,7 +332,7 @@ class Recommender:
         packed = pad_histories(numbers, np.zeros(1, np.int64), self.model.max_history)
         device = self.catalogue.latents.device
         layout = Layout.of(packed).to(device)
-        sampling = replace(Sampling.of(self.config.diffusion), steps=steps, start="noise", samples=1)
+        sampling = replace(Sampling.of(self.config.diffusion), steps=steps, samples=1)
         generator = torch.Generator(device).manual_seed(seed)
         items = torch.from_numpy(packed.items).to(device)
         sample = self.model.generate(self.catalogue, items, layout, sampling, generator, keep_path=True)
@@ -386,7 +377,7 @@ class Recommender:
     def _queries(self, histories: Sequences, seed: int | None, samples: int | None = None) -> Tensor:
         sampling = Sampling.of(self.config.diffusion)
         if samples is not None:
-            sampling = replace(sampling, start="noise", samples=samples)
+            sampling = replace(sampling, samples=samples)
         seed = self.config.seed if seed is None else seed
         if self.fast is not None:
             return inference_queries(self.fast, histories, sampling=sampling, seed=seed)

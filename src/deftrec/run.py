@@ -33,17 +33,16 @@ from torch import Tensor
 from deftrec.config import Config
 from deftrec.data import Fit, Interactions, Sequences, make_split
 from deftrec.data.download import sha256_of
-from deftrec.data.words import item_texts, item_titles
-from deftrec.ensemble import Model
+from deftrec.data.words import item_titles
+from deftrec.ensemble import Model, build_model
 from deftrec.errors import DataError, DeftRecError
 from deftrec.files import locked, write_text
-from deftrec.language.origin import Origin, check_origin, origin_of
 from deftrec.language.stored import load_stored_state, stored_state
+from deftrec.pretrained_files.origin import Origin, check_origin, origin_of
 from deftrec.retrieval import LinearPrior, SentenceMatch, TextMatch, trend_scores
 from deftrec.retrieval.choose import AgainChoice, PriorChoice, TextChoice
 from deftrec.retrieval.terms.cold_start_bonus import Exposure
 from deftrec.tokenizer import ItemFeatures, Scaling
-from deftrec.training.build import build_match, build_model
 from deftrec.training.checkpoint import load_tensors, save_tensors
 
 if TYPE_CHECKING:
@@ -145,7 +144,6 @@ class RunInfo(BaseModel):
             collaborative_width=features.collaborative.stop - features.collaborative.start,
             text_width=features.text.stop - features.text.start,
             prior=fitted.choice,
-            text=fitted.text,
             again=fitted.again,
             exposure=fitted.exposure,
             epochs={name: stage.epochs for name, stage in present.items()},
@@ -328,15 +326,10 @@ def load_run(folder: Path, device: torch.device) -> Run:
     if info.prior is not None and info.prior.weight:
         tensors = load_tensors(folder / "prior.safetensors")
         prior = LinearPrior(tensors["neighbours"].long(), tensors["weights"])
-    match = None
-    if info.text is not None and info.text.weight:
-        file = folder / "text.safetensors"
-        vectors = load_tensors(file)["items"] if config.retrieval.text.match == "sentence" else None
-        match = build_match(config, item_texts(interactions), vectors)
     scaling = None
     if (folder / "scaling.safetensors").is_file():
         scaling = Scaling(**load_tensors(folder / "scaling.safetensors"))
-    return Run(interactions, config, info, model.eval().to(device), prior, match, scaling)
+    return Run(interactions, config, info, model.eval().to(device), prior, None, scaling)
 
 
 def read_run(folder: Path) -> tuple[Interactions, Config, RunInfo]:

@@ -22,11 +22,11 @@ from deftrec.errors import ConfigError, DataError
 from deftrec.evaluation import bootstrap_interval
 from deftrec.files import write_json
 from deftrec.incremental import Overlay
-from deftrec.language.sentences import sentence_vectors
-from deftrec.language.weights import MINILM, model_folder
+from deftrec.pretrained_files.locate import MINILM, model_folder
 from deftrec.progress import Progress
 from deftrec.recommender import Recommender
 from deftrec.run import git_revision
+from deftrec.text.sentences import sentence_vectors
 from deftrec.training.build import resolve
 from deftrec.training.checkpoint import load_tensors, save_tensors
 

@@ -17,8 +17,8 @@ from deftrec.data import Interactions, Sequences, make_split
 from deftrec.errors import ConfigError
 from deftrec.flops import counting
 from deftrec.hardware import Precision, inference_dtype
-from deftrec.language.skeleton import hidden_size
-from deftrec.language.weights import MINILM
+from deftrec.pretrained_files.architecture import hidden_size
+from deftrec.pretrained_files.locate import MINILM
 from deftrec.progress import Progress
 from deftrec.tokenizer import ItemFeatures
 from deftrec.training.build import resolve

@@ -13,8 +13,8 @@ from deftrec import Recommender
 from deftrec.errors import ConfigError, DataError, DeftRecError
 from deftrec.incremental.changes import add_events, add_items, remove_items
 from deftrec.incremental.overlay import FILE
-from deftrec.language.sentences import sentence_vectors
-from deftrec.language.weights import model_folder
+from deftrec.pretrained_files.locate import model_folder
+from deftrec.text.sentences import sentence_vectors
 from worded import NEW, events, fitted
 
 CPU = torch.device("cpu")

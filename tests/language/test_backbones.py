@@ -15,9 +15,9 @@ from asking import D, lay, pretrained
 from deftrec.config import PretrainedOptions
 from deftrec.errors import ConfigError, MissingExtraError
 from deftrec.language import Layout, build_language_model
-from deftrec.language.sentences import sentence_vectors
 from deftrec.language.stored import load_stored_state, stored_state
 from deftrec.recipe import build_config
+from deftrec.text.sentences import sentence_vectors
 from toy import tiny_model
 
 

@@ -261,7 +261,7 @@ def out_of_time(info: RunInfo, options: TrainingOptions) -> bool:
         return False
     joint = {name: len(rows) for name, rows in info.history.items() if name.startswith("joint")}
     return any(
-        trained < int(options.epochs) and trained - info.epochs[name] < int(options.patience)
+        trained < int(options.epochs) and trained - info.epochs[name] < options.patience
         for name, trained in joint.items()
     )
 

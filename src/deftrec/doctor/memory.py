@@ -9,11 +9,12 @@ from deftrec.doctor.skeleton import META, Skeleton, one_layout, tokens_per_item
 from deftrec.doctor.subject import Subject
 from deftrec.language.pretrained import PretrainedLanguageModel
 from deftrec.language.stored import stored_state
+from deftrec.retrieval.choose import NEIGHBOURS
 
 NF4_BITS = 4 + 8 / 64 + 32 / (64 * 256)
 """Of one weight: its own, an 8-bit constant for 64 of them, and a 32-bit one for 256 of those (QLoRA, section 3)."""
 
-ONE_PASS = Sampling("mean", 1, "zero", 1, 0.0)
+ONE_PASS = Sampling("ddim", 1, 0, 0.0)
 """The denoiser asked once, as for a target in training."""
 
 
@@ -50,9 +51,9 @@ def serving_memory(skeleton: Skeleton, subject: Subject) -> dict[str, int]:
     if users is not None:  # as `deftrec.inference` keeps them
         numbers = len(users.encoders) * (skeleton.model.language.width + config.tokenizer.hidden)
         parts["projections for folded users"] = 4 * members * subject.items * numbers
-    prior = config.retrieval.prior
-    if prior.kind != "none":  # an item number and a weight for each neighbour
-        parts["prior"] = min(prior.max_items, subject.items) * min(prior.neighbours, subject.items) * (8 + 4)
+    if config.retrieval.prior != "none":  # an item number and a weight for each neighbour
+        covered = min(config.retrieval.prior_max_items, subject.items)
+        parts["prior"] = covered * min(NEIGHBOURS, subject.items) * (8 + 4)
     return parts
 
 
@@ -75,23 +76,22 @@ def activations(skeleton: Skeleton, subject: Subject) -> int:
     max_history = model.max_history
     rows = max(1, int(config.training.batch_positions) // max_history)
     candidates = min(subject.items, config.objective.sampled_items + 2 * rows * max_history)
-    if subject.items <= config.objective.full_softmax_items:
+    if subject.items <= config.objective.full_softmax_limit:
         candidates = subject.items
-    targets = rows * max_history if config.training.targets == "every" else rows
     layout, tokenizer = one_layout(rows, max_history), model.item_tokenizer
     items = torch.zeros(rows, max_history, dtype=torch.int64, device=META)
     with META, _Kept(model) as tokens:
-        features = model.features[:candidates]
+        features = model.features.values[:candidates]
         masked = tokenizer.masking(features)
         ways = torch.stack([encoder(masked) for encoder in tokenizer.encoders], 1)
     with META, _Kept(model) as language:
         condition = model.condition(ways, features, items, layout)
     with META, _Kept(model) as head:
-        model.diffusion.generate(condition.flatten(0, 1)[:targets].float(), ONE_PASS)
+        model.diffusion.generate(condition.flatten(0, 1).float(), ONE_PASS)
     reading = language.bytes
     if isinstance(config.language, PretrainedOptions) and config.language.gradient_checkpointing:
         reading = _with_checkpoints(reading, skeleton, rows * (skeleton.prompt + max_history * tokens_per_item(config)))
-    return tokens.bytes + reading + (1 + config.diffusion.unrolled) * head.bytes
+    return tokens.bytes + reading + head.bytes
 
 
 def _with_checkpoints(whole: int, skeleton: Skeleton, tokens: int) -> int:

@@ -6,14 +6,14 @@ from deftrec.diffusion import Sampling
 from deftrec.doctor.skeleton import META, Skeleton, one_layout
 from deftrec.doctor.subject import Subject
 from deftrec.flops import counting
+from deftrec.retrieval.choose import NEIGHBOURS
 
 
 def work_per_user(skeleton: Skeleton, subject: Subject) -> dict[str, int]:
     """What recommending to one user whose history fills the window costs, by part; a product of two numbers is 2.
 
     `language model` reads prompt and history, `denoising` is all steps, `scoring` compares with every item, `prior` is
-    the linear one where there may be one. A head of semantic ids has no scoring that could be counted: its beam search
-    does not depend on the size of the catalogue.
+    the linear one where there may be one.
     """
     config, model = subject.config, skeleton.model.eval()
     members, max_history = int(config.training.ensemble_size), model.max_history
@@ -24,9 +24,7 @@ def work_per_user(skeleton: Skeleton, subject: Subject) -> dict[str, int]:
     with META, counting() as denoising:
         model.diffusion.generate(condition[:, -1].float(), Sampling.of(config.diffusion))
     work = {"language model": members * reading.get_total_flops(), "denoising": members * denoising.get_total_flops()}
-    if model.scorer is None:
-        work["scoring"] = 2 * catalogue.latents.numel() * members
-    prior = config.retrieval.prior
-    if prior.kind != "none":
-        work["prior"] = 2 * max_history * min(prior.neighbours, prior.max_items, subject.items)
+    work["scoring"] = 2 * catalogue.latents.numel() * members
+    if config.retrieval.prior != "none":
+        work["prior"] = 2 * max_history * min(NEIGHBOURS, config.retrieval.prior_max_items, subject.items)
     return work

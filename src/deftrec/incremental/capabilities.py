@@ -65,7 +65,7 @@ def _text(info: RunInfo) -> Capability:
     return Capability(
         False,
         "its items have no text vectors; give them a title, category or text ('deftrec data import --items FILE') and "
-        "train with text.encoder minilm",
+        "train with text.model minilm",
     )
 
 
@@ -73,10 +73,6 @@ def _items(config: Config, info: RunInfo, scaled: bool) -> Capability:
     text = _text(info)
     if not text:
         return Capability(False, f"{text.reason}; nothing else tells a new item from another")
-    if config.diffusion.head == "semantic-ids":
-        return Capability(
-            False, "diffusion.head semantic-ids gives codes to the items of training alone; train with head diffusion"
-        )
     if not scaled:
         return Capability(
             False, "it was written before runs kept how their features were scaled; train it again (deftrec train)"

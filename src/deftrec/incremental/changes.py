@@ -22,10 +22,10 @@ from deftrec.data.words import texts_of
 from deftrec.errors import DataError
 from deftrec.incremental.capabilities import Capabilities
 from deftrec.incremental.overlay import Overlay, changing, read_overlay, write_overlay
-from deftrec.language.origin import check_origin, origin_in
-from deftrec.language.sentences import kept_sentence_model
-from deftrec.language.weights import MINILM, model_folder
+from deftrec.pretrained_files.locate import model_folder
+from deftrec.pretrained_files.origin import check_origin, origin_in
 from deftrec.run import RunInfo, read_run
+from deftrec.text.sentences import kept_sentence_model
 
 Describe = Callable[[int], str]
 """Names a record of a file: "row 3"."""
@@ -236,9 +236,9 @@ def _vectors(
     device: torch.device,
 ) -> Tensor:
     """Sentence vectors by the very model that read the items of training."""
-    if not items.height:
-        return torch.zeros(0, info.text_width)
-    model = config.text.model or MINILM
+    model = config.text.model
+    if model is None or not items.height:
+        return torch.zeros(items.height, info.text_width)
     where = model_folder(model)
     check_origin(info.sentences, origin_in(where, model), str(folder), "text.model")
     return kept_sentence_model(where, device).vectors(

@@ -13,9 +13,8 @@ from deftrec.data.words import item_texts
 from deftrec.ensemble import Model
 from deftrec.errors import DeftRecError
 from deftrec.incremental.overlay import Overlay
-from deftrec.retrieval import SentenceMatch, TextMatch
+from deftrec.retrieval import OverlapMatch, SentenceMatch, TextMatch
 from deftrec.run import Run
-from deftrec.training.build import build_match
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +49,7 @@ def current_state(run: Run, overlay: Overlay | None) -> CurrentState:
     if overlay.items.height:
         features = NewFeatures.of(run, interactions, overlay.vectors)
         model = model.with_items(features, overlay.items["title"].to_list()).eval()
-        match = None if match is None else _wider(run, match, interactions, overlay)
+        match = None if match is None else _wider(match, interactions, overlay)
         confidence = features.fold.confidence
     removed = interactions.item_numbers(overlay.removed["item"])
     return CurrentState(interactions, model, match, torch.from_numpy(removed), confidence)
@@ -97,7 +96,7 @@ class NewFeatures:
         return torch.cat([self.fold.vectors(trained), self.text], 1)
 
 
-def _wider(run: Run, match: TextMatch, interactions: Interactions, overlay: Overlay) -> TextMatch:
+def _wider(match: TextMatch, interactions: Interactions, overlay: Overlay) -> TextMatch:
     if isinstance(match, SentenceMatch):
         return match.with_items(overlay.vectors)
-    return build_match(run.config, item_texts(interactions), None)
+    return OverlapMatch(item_texts(interactions))

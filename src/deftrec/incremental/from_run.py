@@ -10,10 +10,8 @@ def start_of(run: Run) -> WarmStart:
     """What a training that goes on from `run` needs of it.
 
     Raises:
-        ConfigError: its head cannot go on to other items, or it is too old to know how its features were scaled.
+        ConfigError: it is too old to know how its features were scaled.
     """
-    if run.model.scorer is not None:
-        raise ConfigError("diffusion.head semantic-ids learns a code for each item: train anew, without --from")
     if run.scaling is None:
         raise ConfigError("this run was written before runs kept how their features were scaled: train it again")
     members = tuple(run.model.members) if isinstance(run.model, Ensemble) else (run.model,)

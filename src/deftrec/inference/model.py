@@ -104,8 +104,8 @@ class InferenceModel:
         """Whether there is a fast path: not where words are the condition or titles are read, nor without a cache."""
         first = model.members[0] if isinstance(model, Ensemble) else model
         if isinstance(first.language, PretrainedLanguageModel):
-            worded = first.reasoner is not None and first.reasoner.conditions
-            return first.language.caches and not worded and not first.language.title_ids.shape[1]
+            plain = not first.strategy.reads_rationale and not first.language.title_ids.shape[1]
+            return plain and first.language.caches
         return isinstance(first.language, NanoLanguageModel)
 
     @torch.no_grad()

@@ -1,6 +1,6 @@
 """A pre-trained model, read on from kept keys and values, its weights in half the width where that is asked for."""
 
-from copy import copy, deepcopy
+from copy import deepcopy
 
 import torch
 from torch import Tensor
@@ -16,8 +16,8 @@ class PretrainedReader(Reader):
     def __init__(self, language: PretrainedLanguageModel, dtype: torch.dtype) -> None:
         self.language = language
         if dtype not in (torch.float32, language.dtype):  # float32: as they are
-            self.language = copy(language)
-            self.language._modules = {"model": deepcopy(language.model).to(dtype)}
+            self.language = deepcopy(language)
+            self.language.model.to(dtype)
             self.language.dtype = dtype
         self.prompt = DynamicCache()
         with torch.no_grad():

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias, TypeVar
 
 import torch
 
-from deftrec.config import PriorOptions
+from deftrec.config import RetrievalOptions
 from deftrec.data import Cases
 from deftrec.data import Sequences as Histories
 from deftrec.evaluation import TargetRanks, accuracy, ranks_from_scores
@@ -20,6 +20,13 @@ USERS = 10_000
 
 CACHED_BYTES = 4 << 20
 """Scores that are weighed at a time: a processor's cache holds them while every weight is tried."""
+
+REGULARISATION, RECENCY = (50.0, 300.0), (0.0, 0.25, 0.5, 1.0)
+SLIT_REGULARISATION, SLIT_RECENCY = (100.0, 1000.0), (0.5,)
+WEIGHTS = (0.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0)
+NEIGHBOURS = 512
+POPULARITY, RECENT_POPULARITY = (-1.2, -0.9, -0.6, -0.3), (0.3, 0.6, 0.9, 1.2)
+AGAIN = (-4.0, -3.0, -2.0, -1.0, 1.0, 2.0)
 
 W = TypeVar("W")
 Kind: TypeAlias = Literal["ease", "slit", "graph"]
@@ -164,10 +171,10 @@ def one_standard_error_rule(values: Mapping[W, torch.Tensor], size: Callable[[W]
 
 
 def fit_prior(
-    options: PriorOptions, settings: PriorSettings, training: Histories, n_items: int, device: torch.device
+    options: RetrievalOptions, settings: PriorSettings, training: Histories, n_items: int, device: torch.device
 ) -> LinearPrior:
     """The prior with these settings, on the CPU; what is dense of it is computed on `device`."""
-    rest = options.neighbours, options.max_items, device
+    rest = NEIGHBOURS, options.prior_max_items, device
     if settings.kind == "ease":
         return LinearPrior.ease(training, n_items, settings.regularisation, *rest)
     if settings.kind == "graph":
@@ -176,7 +183,7 @@ def fit_prior(
 
 
 def choose_prior(
-    options: PriorOptions,
+    options: RetrievalOptions,
     training: Histories,
     retriever: Retriever,
     queries: torch.Tensor,
@@ -198,7 +205,7 @@ def choose_prior(
     n_items, device = len(retriever.latents), queries.device
     cases = cases.head(USERS)
     targets = torch.from_numpy(cases.targets).to(device)
-    weights = sorted({0.0, *options.weights})
+    weights = sorted({0.0, *WEIGHTS})
     fits = list(_fits(options))
     task = "collaborative prior"
     progress.begin(task, len(fits))
@@ -236,7 +243,6 @@ def choose_prior(
 
 
 def choose_trend(
-    options: PriorOptions,
     choice: PriorChoice,
     training: Histories,
     retriever: Retriever,
@@ -254,7 +260,7 @@ def choose_trend(
         queries, cases, exclude_seen, texts: see `choose_prior`.
     """
     n_items, cases = len(retriever.latents), cases.head(USERS)
-    weights = list(itertools.product(sorted({0.0, *options.popularity}), sorted({0.0, *options.recent_popularity})))
+    weights = list(itertools.product(sorted({0.0, *POPULARITY}), sorted({0.0, *RECENT_POPULARITY})))
     trends = {pair: trend_scores(training, n_items, *pair).to(queries.device) for pair in weights}
     targets = torch.from_numpy(cases.targets).to(queries.device)
     parts: dict[tuple[float, float], list[TargetRanks]] = {pair: [] for pair in weights}
@@ -273,13 +279,13 @@ def _weighed(scores: torch.Tensor) -> Iterator[slice]:
     return row_chunks(len(scores), scores.shape[1], CACHED_BYTES if scores.device.type == "cpu" else None)
 
 
-def _fits(options: PriorOptions) -> Iterator[list[PriorSettings]]:
+def _fits(options: RetrievalOptions) -> Iterator[list[PriorSettings]]:
     """Settings to try, in groups that one fit serves: SLIT alone is fitted to how the history is weighed."""
-    if options.kind in {"any", "graph"}:
-        yield [PriorSettings("graph", 0.0, recency) for recency in options.recency]
-    if options.kind in {"any", "ease"}:
-        for regularisation in options.regularisation:
-            yield [PriorSettings("ease", regularisation, recency) for recency in options.recency]
-    if options.kind in {"any", "slit"}:
-        for regularisation, recency in itertools.product(options.slit_regularisation, options.slit_recency):
+    if options.prior in {"any", "graph"}:
+        yield [PriorSettings("graph", 0.0, recency) for recency in RECENCY]
+    if options.prior in {"any", "ease"}:
+        for regularisation in REGULARISATION:
+            yield [PriorSettings("ease", regularisation, recency) for recency in RECENCY]
+    if options.prior in {"any", "slit"}:
+        for regularisation, recency in itertools.product(SLIT_REGULARISATION, SLIT_RECENCY):
             yield [PriorSettings("slit", regularisation, recency)]

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from deftrec.config import Config
 from deftrec.data import Sequences
-from deftrec.diffusion import ItemScorer
 from deftrec.ensemble import Model
 from deftrec.errors import ConfigError
 from deftrec.model import ItemLatents
@@ -42,7 +41,6 @@ class Retriever:
         trend: of each item but the last ones, which came after training (`trend_scores`); None: nothing. `[<= I]`
         repeats: the model was trained to recommend seen items too, as they are taken again.
         again: what seen items get on top; `LAST` puts them after all others.
-        scorer: scores items itself, in place of the first term; for heads that have no latent to compare.
         match: compares what the model says of a history with each item's text; None: no words in the score.
         text_weight: pi.
         removed: numbers of items that are no candidates for anybody. `[R]` int64
@@ -64,18 +62,16 @@ class Retriever:
     removed: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
     bonus: Tensor | None = None
     prior_alone: bool = False
-    scorer: ItemScorer | None = None
 
     @classmethod
     def of(cls, model: Model, catalogue: ItemLatents, config: Config) -> "Retriever":
         """The latent score of a model, without a prior."""
         return cls(
             catalogue.latents,
-            config.retrieval.similarity,
+            "cosine",
             config.objective.temperature,
             repeats=config.repeats,
             again=LAST if config.seen_last else 0.0,
-            scorer=model.scorer,
         )
 
     def part(self, part: ScorePart) -> "Retriever":
@@ -128,7 +124,7 @@ class Retriever:
         """All parts of the score together; see `scores`."""
         if self.prior_alone and self.prior is not None:
             return self.prior.scores(histories, self.recency).to(queries.device)
-        scores = self.scorer(queries) if self.scorer is not None else self.comparison(queries).div_(self.temperature)
+        scores = self.comparison(queries).div_(self.temperature)
         if self.match is not None and texts is not None and self.text_weight:
             fits = self.match.scores(texts).to(scores.device)
             scores += (1 / self.temperature + scores) * fits * self.text_weight

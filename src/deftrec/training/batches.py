@@ -6,11 +6,12 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from deftrec.batch import Batch
 from deftrec.config import ObjectiveOptions
 from deftrec.data import PADDING, Packed, Sequences
-from deftrec.data.sequences import pack_for_training, pack_last_targets
+from deftrec.data.sequences import pack_for_training
 from deftrec.language import Layout, Preferences, RationaleBatch
-from deftrec.model import Batch
+from deftrec.language.preferences import ROWS
 from deftrec.training.distributed import Team
 from deftrec.training.rationale import rationale
 
@@ -23,7 +24,6 @@ class PackedBatches:
         n_items: size of the catalogue.
         max_history: places of a row.
         batch_positions: places of a batch.
-        targets: `every` position, or the `last` of each sequence.
         objective: whether a batch knows all items or a sample of them.
         seed: of packing and sampling.
         preferences: words for what histories show, learnt beside the next item; None where none are learnt.
@@ -38,7 +38,6 @@ class PackedBatches:
         *,
         max_history: int,
         batch_positions: int,
-        targets: str,
         objective: ObjectiveOptions,
         seed: int,
         preferences: Preferences | None = None,
@@ -47,8 +46,7 @@ class PackedBatches:
         self.preferences, self.tie_groups = preferences, tie_groups
         self.sequences, self.n_items, self.max_history, self.seed = sequences, n_items, max_history, seed
         self.rows = max(1, batch_positions // max_history)
-        self.pack = pack_for_training if targets == "every" else pack_last_targets
-        self.sampled = objective.sampled_items if n_items > objective.full_softmax_items else None
+        self.sampled = objective.sampled_items if n_items > objective.full_softmax_limit else None
         counts = sequences.counts(n_items)
         self.popularity = counts / max(1, counts.sum())
 
@@ -56,7 +54,7 @@ class PackedBatches:
         """How many batches epoch `number` has, and they themselves; the last one may be smaller."""
         rng = np.random.default_rng([self.seed, number])
         sequences = self.sequences if self.tie_groups is None else self.sequences.redrawn(self.tie_groups, rng)
-        packed = self.pack(sequences, self.max_history, rng)
+        packed = pack_for_training(sequences, self.max_history, rng)
         order = rng.permutation(len(packed.items))
         starts = range(0, len(order), self.rows)
         return len(starts), (self._build(packed, order[start : start + self.rows], rng) for start in starts)
@@ -65,7 +63,7 @@ class PackedBatches:
         """The batch of some rows."""
         items, targets = packed.items[which], packed.targets[which]
         layout = Layout(torch.from_numpy(packed.segments[which]), torch.from_numpy(packed.positions[which]))
-        words = None if self.preferences is None else self._worded(self.preferences, packed, which, rng)
+        words = None if self.preferences is None else self._rationales(self.preferences, packed, which, rng)
         if self.sampled is None:
             candidates = torch.arange(self.n_items)
             return Batch(candidates, torch.from_numpy(items), torch.from_numpy(targets), layout, None, words)
@@ -86,12 +84,12 @@ class PackedBatches:
             words = replace(words, items=place(words.items.numpy()), targets=place(words.targets.numpy()))
         return Batch(torch.from_numpy(chosen), place(items), place(targets), layout, log_q, words)
 
-    def _worded(
+    def _rationales(
         self, preferences: Preferences, packed: Packed, which: np.ndarray, rng: np.random.Generator
     ) -> RationaleBatch:
         """Some places of some rows: the history up to there, what came next, and both in words."""
         rows, places = (packed.targets[which] != PADDING).nonzero()
-        drawn = rng.permutation(len(rows))[: preferences.options.rows]
+        drawn = rng.permutation(len(rows))[:ROWS]
         histories, targets = [], []
         for row, place in zip(which[rows[drawn]], places[drawn], strict=True):
             start = place - int(packed.positions[row, place])

@@ -10,7 +10,7 @@ from deftrec.collaborative import CollaborativeVectors
 from deftrec.config import Config
 from deftrec.data import Cases, Fit, Interactions, Sequences, Split
 from deftrec.data.words import item_categories, item_titles
-from deftrec.ensemble import Ensemble, Model
+from deftrec.ensemble import Ensemble, Model, build_member
 from deftrec.errors import DataError
 from deftrec.incremental.warm_start import WarmStart
 from deftrec.language import Preferences, PretrainedLanguageModel
@@ -18,13 +18,21 @@ from deftrec.language.stored import load_stored_state, stored_state
 from deftrec.model import DeftRec
 from deftrec.tokenizer import ItemFeatures
 from deftrec.training.batches import PackedBatches
-from deftrec.training.build import build_member
 from deftrec.training.distributed import Team
 from deftrec.training.loop import Plan, Stage, Trained
 from deftrec.training.rationale import RationaleStage
 from deftrec.training.sharding import filled, skeleton
-from deftrec.training.stages import JointStage, TokenizerStage
+from deftrec.training.stages import JointStage
 from deftrec.training.trainer import Trainer
+
+WARMUP_STEPS = 100
+"""Number of steps of linear learning-rate warm-up."""
+
+FINAL_RATE = 0.1
+"""Learning rate at the end of the cosine as a share of its peak."""
+
+CLIP = 5.0
+"""Largest norm of the gradient."""
 
 MEMBER_SEEDS = 1_000_003
 """Between the seeds of two members: far from those that anyone gives to two runs."""
@@ -97,14 +105,8 @@ class JointTraining:
         torch.manual_seed(seed)
         titles = item_titles(self.interactions)
         model = build_member(features, config, self.interactions.meta.domain, titles).to(self.device)
-        model.diffusion.prepare(model.features)
         if self.start is not None:
             self.start.load_into(model, member)
-            if config.tokenizer.training == "frozen":
-                model.freeze_tokenizer()
-        elif config.tokenizer.training == "frozen":
-            self._alone(TokenizerStage(model, seed, prefix + "tokenizer" + suffix), self._tokenizer_plan())
-            model.freeze_tokenizer()
         preferences = self._preferences(model)
         if preferences is not None and preferences.options.alone_epochs and self.start is None:
             sequences, name = self.split.training(fit), prefix + "words" + suffix
@@ -115,11 +117,10 @@ class JointTraining:
             self.interactions.n_items,
             max_history=model.max_history,
             batch_positions=int(options.batch_positions),
-            targets=options.targets,
             objective=config.objective,
             seed=seed,
             preferences=preferences,
-            tie_groups=self._tie_groups(fit) if options.redraw_ties else None,
+            tie_groups=self._tie_groups(fit),
         )
         plan = self._plan(chosen)
         empty = skeleton(model) if plan.sharded else None
@@ -140,12 +141,12 @@ class JointTraining:
             epochs=int(options.epochs) if self.start is None else fine.epochs,
             learning_rate=float(options.learning_rate) * (1.0 if self.start is None else fine.learning_rate_factor),
             slow_factor=options.language_learning_rate_factor,
-            patience=int(options.patience),
+            patience=options.patience,
             dtype=self.dtype,
-            warmup_steps=options.warmup_steps,
-            final_rate=options.final_rate,
+            warmup_steps=WARMUP_STEPS,
+            final_rate=FINAL_RATE,
             weight_decay=options.weight_decay,
-            clip=options.clip,
+            clip=CLIP,
             average=options.average,
             accumulation=options.accumulation,
             checkpoint_seconds=options.checkpoint_seconds,
@@ -159,7 +160,8 @@ class JointTraining:
     def _preferences(self, model: DeftRec) -> Preferences | None:
         """What the model learns to say; None where it learns no words."""
         language = model.language
-        if model.reasoner is None or not isinstance(language, PretrainedLanguageModel):
+        writer = model.strategy.writer
+        if writer is None or not isinstance(language, PretrainedLanguageModel):
             return None
         categories = item_categories(self.interactions)
         if not any(categories):
@@ -167,21 +169,7 @@ class JointTraining:
                 f"{self.interactions.meta.name}: no item has a category, so there is no preference to put into words; "
                 "set language.reasoning.weight to 0"
             )
-        return Preferences(categories, language, model.reasoner.options)
-
-    def _tokenizer_plan(self) -> Plan:
-        """Of the tokenizer by its own losses alone."""
-        options, training = self.config.tokenizer, self.config.training
-        return Plan(
-            epochs=options.alone_epochs,
-            learning_rate=options.alone_learning_rate,
-            patience=options.alone_epochs,
-            dtype=self.dtype,
-            stop_after=options.alone_epochs,
-            final_rate=training.final_rate,
-            clip=training.clip,
-            checkpoint_seconds=training.checkpoint_seconds,
-        )
+        return Preferences(categories, language, writer.options)
 
     def _words_plan(self, epochs: int) -> Plan:
         """Of what tokens are called, before what comes next."""

@@ -18,34 +18,31 @@ from deftrec.errors import ConfigError, DataError
 from deftrec.evaluation import mean_accuracy
 from deftrec.hardware import training_dtype
 from deftrec.incremental.warm_start import WarmStart
-from deftrec.language.origin import Origin, check_origin, origin_in
-from deftrec.language.sentences import sentence_vectors
-from deftrec.language.weights import MINILM, model_folder, weights_identity
+from deftrec.pretrained_files.locate import model_folder, weights_identity
+from deftrec.pretrained_files.origin import Origin, check_origin, origin_in
 from deftrec.progress import Progress
 from deftrec.retrieval import (
     LinearPrior,
     Retriever,
-    TextMatch,
     generate_queries,
-    generate_texts,
     trend_scores,
 )
 from deftrec.retrieval.choose import (
+    AGAIN,
     USERS,
     AgainChoice,
     PriorChoice,
-    TextChoice,
     choose_again,
     choose_prior,
-    choose_text,
     choose_trend,
     fit_prior,
 )
 from deftrec.retrieval.ranks import target_ranks
 from deftrec.retrieval.terms.cold_start_bonus import ColdStartSimulation, Exposure
 from deftrec.run import Provenance
+from deftrec.text.sentences import sentence_vectors
 from deftrec.tokenizer import ItemFeatures
-from deftrec.training.build import build_match, resolve
+from deftrec.training.build import resolve
 from deftrec.training.cache import SharedStages, StageResult
 from deftrec.training.distributed import ALONE, Team
 from deftrec.training.joint import JointTraining
@@ -54,6 +51,12 @@ from deftrec.training.loop import Plan, Trained
 from deftrec.training.pretrained import settle_base
 from deftrec.training.stages import CollaborativeStage
 from deftrec.training.trainer import Trainer
+
+COLLABORATIVE_RATE, COLLABORATIVE_PATIENCE = 5e-3, 3
+"""Learning rate of LightGCN, and number of validations without a better NDCG@10 before it stops."""
+
+VALIDATION_USERS = 50_000
+"""Largest number of users in one validation."""
 
 VALIDATION_SCORES = 2_000_000_000
 """Scores of one validation, users x items, at most: a minute of one core. Past it, a sample of the users is asked."""
@@ -81,8 +84,6 @@ class Fitted:
         features: what the tokenizer started from.
         prior: None where there is none or validation chose weight 0.
         choice: settings of the prior; None where none was asked for.
-        match: compares the model's words with each item's text; None where none was asked for or its weight is 0.
-        text: the weight of that match; None where none was asked for.
         again: what seen items get on top; None where they are not taken again, or not to be recommended.
         exposure: how far items that come later are raised; None where that was not asked for, or items have no words.
         fit: what the weights were fitted on.
@@ -100,8 +101,6 @@ class Fitted:
     features: ItemFeatures
     prior: LinearPrior | None
     choice: PriorChoice | None
-    match: TextMatch | None
-    text: TextChoice | None
     again: AgainChoice | None
     exposure: Exposure | None
     fit: Fit
@@ -119,7 +118,6 @@ class Settled:
     """What validation says of a model fitted on train, and chose for it: see `Fitted`."""
 
     validation: float
-    text: TextChoice | None
     again: AgainChoice | None
     choice: PriorChoice | None
     prior: LinearPrior | None
@@ -186,7 +184,7 @@ class Pipeline:
                     "from was fitted on them"
                 )
         self.validation = shuffled(cases, self.config.seed)
-        asked = min(config.training.validation_users, VALIDATION_SCORES // interactions.n_items)
+        asked = min(VALIDATION_USERS, VALIDATION_SCORES // interactions.n_items)
         self.validation = self.validation.head(max(1, asked))
         if not len(self.validation):
             raise DataError(
@@ -216,11 +214,9 @@ class Pipeline:
         """
         timed, broadcast, members = self.trainer.timed, self.team.broadcast, self.joint.members
         text = self._text_vectors()
-        match = self._match(text)
         collaborative, vectors = self.collaborative("train", None)
         model, features, joint = timed("joint", lambda: members("train", vectors, text, None))
-        settled = timed("prior", lambda: broadcast(lambda: self._settle(model, features, match)))
-        match = match if settled.text is not None and settled.text.weight else None
+        settled = timed("prior", lambda: broadcast(lambda: self._settle(model, features)))
 
         def fitted(fit: Fit, prior: LinearPrior | None) -> Fitted:
             return Fitted(
@@ -229,8 +225,6 @@ class Pipeline:
                 features=features,
                 prior=prior,
                 choice=settled.choice,
-                match=match,
-                text=settled.text,
                 again=settled.again,
                 exposure=settled.exposure,
                 fit=fit,
@@ -257,13 +251,13 @@ class Pipeline:
     def _text_vectors(self) -> torch.Tensor | None:
         options = self.config.text
         texts = item_texts(self.interactions)
-        if options.encoder == "none" or not any(texts):
+        if options.model is None or not any(texts):
             return None
-        folder = model_folder(options.model or MINILM)
-        self.sentences = origin_in(folder, options.model or MINILM)
+        folder = model_folder(options.model)
+        self.sentences = origin_in(folder, options.model)
         if self.start is not None:
             check_origin(self.start.sentences, self.sentences, "the run to start from", "text.model")
-        if self.start is not None and self.config.retrieval.text.match != "sentence":  # items of the run keep theirs
+        if self.start is not None:  # items of the run keep theirs
             new = self.start.places(self.interactions) < 0
             texts = [text if wanted else "" for text, wanted in zip(texts, new, strict=True)]
 
@@ -282,7 +276,7 @@ class Pipeline:
 
         started = {}
         if self.start is not None:
-            started = {"start": self.start.provenance.weights, "match": self.config.retrieval.text.match}
+            started = {"start": self.start.provenance.weights}
         deciding = {**started, "weights": weights_identity(folder), "dtype": str(self.dtype), **options.model_dump()}
         return self._stage("text", deciding, make).tensors["text"]
 
@@ -313,8 +307,8 @@ class Pipeline:
         stage = CollaborativeStage(module, sequences, self.validation, n_items, self.config, name)
         plan = Plan(
             epochs=int(options.epochs),
-            learning_rate=options.learning_rate,
-            patience=options.patience,
+            learning_rate=COLLABORATIVE_RATE,
+            patience=COLLABORATIVE_PATIENCE,
             validate_every=5,
             dtype=torch.float32,
             stop_after=None if chosen is None else chosen.epochs,
@@ -329,24 +323,8 @@ class Pipeline:
         items = vectors.items.cpu() * torch.from_numpy(taken)[:, None]
         return StageResult({"users": vectors.users.cpu(), "items": items}, vars(trained), self.trainer.before - before)
 
-    def _match(self, text: torch.Tensor | None) -> TextMatch | None:
-        """What compares the model's words with the items' texts.
-
-        Raises:
-            DataError: the items have no text.
-        """
-        kind = self.config.retrieval.text.match
-        if kind == "none":
-            return None
-        texts = item_texts(self.interactions)
-        if not any(texts):
-            raise DataError(
-                f"{self.interactions.meta.name}: its items have no text to match; set retrieval.text.match to none"
-            )
-        return build_match(self.config, texts, text)
-
-    def _settle(self, model: Model, features: ItemFeatures, match: TextMatch | None) -> Settled:
-        """NDCG@10 of the latent score on validation, how much words and a prior are added, and what later items get."""
+    def _settle(self, model: Model, features: ItemFeatures) -> Settled:
+        """NDCG@10 of the latent score on validation, the prior's weight, and the bonus of later items."""
         config, cases = self.config, self.validation
         exclude_seen = not config.repeats
         catalogue = model.encode_catalogue()
@@ -354,46 +332,40 @@ class Pipeline:
         sampling = Sampling.of(config.diffusion)
         queries = generate_queries(model, catalogue, cases.histories, sampling=sampling, seed=config.seed)
         value = mean_accuracy(target_ranks(retriever, queries, cases, exclude_seen))["ndcg@10"]
-        words = texts = None
-        if match is not None:
-            texts = match.encode(generate_texts(model, catalogue, cases.histories))
-            retriever = replace(retriever, match=match)
-            words = choose_text(config.retrieval.text.weights, retriever, queries, texts, cases, exclude_seen)
-            retriever = replace(retriever, text_weight=words.weight)
-        options, training = config.retrieval.prior, self.split.training("train")
+        options, training = config.retrieval, self.split.training("train")
         choice = prior = None
-        if options.kind != "none":
-            choice = choose_prior(options, training, retriever, queries, cases, exclude_seen, self.progress, texts)
+        if options.prior != "none":
+            choice = choose_prior(options, training, retriever, queries, cases, exclude_seen, self.progress)
             prior = self._final_prior(choice, "train")
             retriever = replace(retriever, prior=prior, weight=choice.weight, recency=choice.recency)
-            choice = choose_trend(options, choice, training, retriever, queries, cases, exclude_seen, texts)
+            if options.trend:
+                choice = choose_trend(choice, training, retriever, queries, cases, exclude_seen)
             trend = trend_scores(training, self.interactions.n_items, choice.popularity, choice.recent_popularity)
             retriever = replace(retriever, trend=trend)
         again = None
         if config.repeats:
-            again = choose_again(config.retrieval.again, retriever, queries, cases, texts)
+            again = choose_again(AGAIN, retriever, queries, cases)
             retriever = replace(retriever, again=again.value)
-        wordless = replace(retriever, match=None, text_weight=0.0)
-        return Settled(value, words, again, choice, prior, self._exposure(model, features, wordless, queries))
+        return Settled(value, again, choice, prior, self._exposure(model, features, retriever, queries))
 
     def _exposure(
         self, model: Model, features: ItemFeatures, retriever: Retriever, queries: torch.Tensor
     ) -> Exposure | None:
-        """How far items that come later are raised; without the model's words, which the score may hold too."""
+        """How far items that come later are raised."""
         config, cases = self.config, self.validation.head(USERS)
-        if not config.retrieval.exposure:
+        if not config.retrieval.cold_start_cost:
             return None
         rehearsal = ColdStartSimulation.of(
             model, features, item_titles(self.interactions), retriever, cases, config.seed
         )
         if rehearsal is None:
             return None
-        return rehearsal.choose(queries[: len(cases)], not config.repeats, config.retrieval.exposure)
+        return rehearsal.choose(queries[: len(cases)], not config.repeats, config.retrieval.cold_start_cost)
 
     def _final_prior(self, choice: PriorChoice | None, fit: Fit) -> LinearPrior | None:
         if choice is None or not choice.weight:
             return None
-        options, training = self.config.retrieval.prior, self.split.training(fit)
+        options, training = self.config.retrieval, self.split.training(fit)
         return fit_prior(options, choice, training, self.interactions.n_items, self.device)
 
     def _stage(self, name: str, deciding: Mapping[str, Any], make: Callable[[], StageResult]) -> StageResult:

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from deftrec.config import Config
 from deftrec.errors import DeftRecError
 from deftrec.files import write_text
-from deftrec.language.origin import Origin, check_origin, origin_of, pinned
+from deftrec.pretrained_files.origin import Origin, check_origin, origin_of, pinned
 
 FILE = "base.json"
 

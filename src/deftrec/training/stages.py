@@ -4,17 +4,17 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from deftrec.batch import Batch
 from deftrec.collaborative import LightGCN, Triples, draw_triples
 from deftrec.config import Config
 from deftrec.data import Cases, Sequences
 from deftrec.diffusion import Sampling
 from deftrec.evaluation import TargetRanks, mean_accuracy
-from deftrec.model import Batch, DeftRec
+from deftrec.model import DeftRec
 from deftrec.retrieval import Retriever, generate_queries
 from deftrec.retrieval.ranks import target_ranks
-from deftrec.tokenizer import RobustTokenizer
 from deftrec.training.batches import PackedBatches, batch_share, batch_to
 from deftrec.training.distributed import ALONE, Team
 from deftrec.training.loop import Stage
@@ -50,43 +50,6 @@ class CollaborativeStage(Stage):
         retriever = Retriever(vectors.items, "inner", 1.0)
         queries = vectors.users[torch.from_numpy(self.cases.users).to(self.device)]
         return mean_accuracy(target_ranks(retriever, queries, self.cases, self.exclude_seen))
-
-
-class TokenizerAlone(nn.Module):
-    """The auxiliary losses of a tokenizer, weighted, of a batch of features.
-
-    Args:
-        tokenizer: what is trained.
-        weights: of its losses.
-    """
-
-    def __init__(self, tokenizer: RobustTokenizer, weights: dict[str, float]) -> None:
-        super().__init__()
-        self.tokenizer, self.weights = tokenizer, weights
-
-    def forward(self, features: Tensor) -> dict[str, Tensor]:
-        """`[N, F]` -> `loss` and its parts, scalars."""
-        losses = self.tokenizer(features).losses
-        total = torch.stack([self.weights[name] * value for name, value in losses.items()]).sum()
-        return {"loss": total, **losses}
-
-
-class TokenizerStage(Stage):
-    """The item tokenizer alone, to reconstruct the features of the catalogue (the authors' way)."""
-
-    def __init__(self, model: DeftRec, seed: int, name: str, batch_size: int = 1024) -> None:
-        self.name, self.module = name, TokenizerAlone(model.item_tokenizer, model.weights)
-        self.features, self.seed, self.batch_size = model.features.detach(), seed, batch_size
-
-    def epoch(self, number: int) -> tuple[int, Iterator[Tensor]]:
-        """See `Stage.epoch`."""
-        order = torch.from_numpy(np.random.default_rng([self.seed, number]).permutation(len(self.features)))
-        parts = torch.split(order.to(self.features.device), self.batch_size)
-        return len(parts), (self.features[part] for part in parts)
-
-    def validate(self) -> dict[str, float]:
-        """Nothing: it runs for a fixed number of epochs."""
-        return {}
 
 
 class JointStage(Stage):

@@ -69,7 +69,7 @@ class ColdStartSimulation:
             seed: of the draw.
         """
         worded = features.values[:, features.text].abs().sum(1).nonzero()[:, 0].numpy()
-        if model.scorer is not None or not len(worded):
+        if not len(worded):
             return None
         n_items = len(features.values)
         drawn = np.random.default_rng([seed, 7]).choice(worded, max(1, round(SHARE * len(worded))), replace=False)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from deftrec.data.sparse import csr_matrix
-from deftrec.language.sentences import SentenceModel
+from deftrec.text.sentences import SentenceModel
 
 WORD = re.compile(r"\w+")
 

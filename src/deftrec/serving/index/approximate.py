@@ -51,7 +51,7 @@ class Approximate:
         are not in the history (`retrieval.fused`).
         """
         shared = retriever.repeats and retriever.prior is not None and retriever.weight > 0
-        return retriever.scorer is None and not shared and (retriever.match is None or not retriever.text_weight)
+        return not shared and (retriever.match is None or not retriever.text_weight)
 
     @classmethod
     def check(cls, retriever: Retriever) -> None:

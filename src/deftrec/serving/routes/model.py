@@ -28,7 +28,7 @@ async def about(service: TheService) -> About:
         categories=list(engine.categories),
         capabilities=Capabilities(
             explain=engine.explains,
-            words=engine.recommender.model.words,
+            words=engine.recommender.model.has_rationale,
             new_items=able.able,
             new_items_reason=able.reason,
         ),

@@ -5,8 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from deftrec.language.folder import reading
-from deftrec.language.weights import MINILM, architecture_on_hub, cached_architecture, installed_minilm, local_folder
+from deftrec.pretrained_files.locate import (
+    MINILM,
+    architecture_on_hub,
+    cached_architecture,
+    installed_minilm,
+    local_folder,
+)
+from deftrec.pretrained_files.reading import reading
 
 PACKAGED = Path(__file__).parent / "architectures"
 """`config.json` of well-known models, under their hub ids."""

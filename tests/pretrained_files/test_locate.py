@@ -9,7 +9,7 @@ from huggingface_hub import constants
 
 from deftrec.errors import ConfigError, DownloadError
 from deftrec.language import weights
-from deftrec.language.weights import MINILM_PACKAGE, model_folder
+from deftrec.pretrained_files.locate import MINILM_PACKAGE, model_folder
 from hub import COMMIT, Hub
 
 WEIGHTS = b"weights"

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 from deftrec.config import LanguageOptions, PretrainedOptions
 from deftrec.data.download import sha256_of
 from deftrec.errors import ConfigError, DeftRecError
-from deftrec.language.weights import commit_of, model_folder
+from deftrec.pretrained_files.locate import commit_of, model_folder
 
 
 class Origin(BaseModel):
@@ -28,12 +28,12 @@ class Origin(BaseModel):
 
 
 def origin_of(options: LanguageOptions) -> Origin | None:
-    """What `options` read; fetched if it is not there. None for a model that starts from random weights.
+    """What `options` read; fetched if it is not there. None for a model trained from scratch.
 
     Raises:
         ConfigError, DownloadError: see `model_folder`.
     """
-    if not isinstance(options, PretrainedOptions) or options.initial == "random":
+    if not isinstance(options, PretrainedOptions):
         return None
     return origin_in(model_folder(options.model, options.revision), options.model)
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from deftrec.language.folder import reading
+from deftrec.pretrained_files.reading import reading
 
 
 class SentenceModel:
