@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_fast import ITEMS, SAMPLING, WINDOW, build, histories, reads
+from test_inference import ITEMS, SAMPLING, WINDOW, build, histories, reads
 
 from deftrec import Recommender
 from deftrec.errors import ConfigError, MissingExtraError
