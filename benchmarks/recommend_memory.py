@@ -26,7 +26,8 @@ def measure(users: int, items: int) -> None:
     from deftrec.evaluation import write_rankings
     from deftrec.run import Run, RunInfo
     from deftrec.tokenizer import ItemFeatures
-    from deftrec.training.build import build_model, resolve
+    from deftrec.ensemble import build_model
+from deftrec.training.build import resolve
 
     rng = np.random.default_rng(0)
     length = -(-items // users) + 5  # every item occurs, so that the catalogue has the wanted size

@@ -1,4 +1,4 @@
-"""What raising the scores of unseen items buys and costs: the trade that `retrieval.exposure` settles on validation.
+"""What raising the scores of unseen items buys and costs: the trade that `retrieval.cold_start_cost` settles on validation.
 
     python benchmarks/exposure.py --data data/software --set training.ensemble_size=1
 
@@ -35,7 +35,7 @@ def main() -> None:
     held = hold_out(Interactions.load(options.data))
     trained = Recommender.fit(held.training, config)
     info = trained.info
-    assert info.text_width, "unseen items are read by their words: set text.encoder to minilm"
+    assert info.text_width, "unseen items are read by their words: set text.model to minilm"
     texts = sentence_vectors(
         texts_of(held.whole.catalogue),
         model_folder(config.text.model or MINILM),

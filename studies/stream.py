@@ -228,8 +228,8 @@ def _pairs(cases: Cases) -> zip:  # type: ignore[type-arg]
 
 
 def _texts(whole: Interactions, config: Config) -> Tensor:
-    if config.text.encoder == "none":
-        raise SystemExit("new items are read by their words: --set text.encoder=minilm")
+    if config.text.model is None:
+        raise SystemExit("new items are read by their words: --set text.model=minilm")
     return sentence_vectors(
         texts_of(whole.catalogue),
         model_folder(config.text.model or MINILM),

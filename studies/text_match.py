@@ -65,7 +65,7 @@ def main() -> None:
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN")
     for run in parser.parse_args().runs:
         recommender = Recommender.load(run)
-        if not recommender.model.words:
+        if not recommender.model.has_rationale:
             raise SystemExit(f"{run}: it has learnt no words; train it with language.reasoning.weight above 0")
         if recommender.info.fit != "train":
             raise SystemExit(

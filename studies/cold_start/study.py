@@ -72,8 +72,8 @@ class UnseenStudy:
         unknown = [name for name in rows if name not in ROWS]
         if unknown:
             raise ConfigError(f"no row {unknown[0]!r}; there are: {', '.join(ROWS)}")
-        if config.text.encoder == "none":
-            raise ConfigError("unseen items are read by their words: set text.encoder to minilm")
+        if config.text.model is None:
+            raise ConfigError("unseen items are read by their words: set text.model to minilm")
         if config.collaborative.encoder == "none" and set(rows) - {RECIPE}:
             raise ConfigError("without a collaborative encoder there is nothing to mask: leave --rows at 'recipe'")
         if config.data.split != "leave-one-out":

@@ -193,7 +193,7 @@ def _measure(system: System, histories: Sequences, matrix_rate: float, device: t
 def _features(config: Config, items: int) -> ItemFeatures:
     """Vectors of the recipe's width, drawn at random."""
     text = None
-    if config.text.encoder != "none":
+    if config.text.model is not None:
         text = torch.randn(items, hidden_size(config.text.model or MINILM))
     collaborative = 0 if config.collaborative.encoder == "none" else config.collaborative.dim
     return ItemFeatures.build(torch.randn(items, collaborative), text)
