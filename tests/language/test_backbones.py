@@ -24,10 +24,10 @@ from toy import tiny_model
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        ("fnet", "ignores the attention mask, so that a history would see what comes after it"),
-        ("umt5", "ignores the attention mask or the positions, so that histories side by side would disturb"),
-        ("mamba", r"does not read embeddings under a mask of one's own \(.+\)"),
-        ("electra", "reads embeddings of width 16 but answers in 32"),
+        ("fnet", "ignores the attention mask, so that a history would read later items"),
+        ("umt5", "ignores the attention mask or the positions, so that histories in one row would influence"),
+        ("mamba", r"does not read embeddings under a custom mask \(.+\)"),
+        ("electra", "reads embeddings of width 16 but returns states of width 32"),
     ],
 )
 def test_a_model_that_cannot_be_used_is_refused(kind: str, message: str, tmp_path: Path) -> None:

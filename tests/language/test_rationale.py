@@ -152,7 +152,7 @@ def test_words_are_learnt_and_the_condition_is_made_of_them(language: Pretrained
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-    assert float(loss) < 0.1
+    assert loss.item() < 0.1
     said = writer.generate(language.eval(), ways, asked.layout, asked.items)
     filled = asked.text[:, : said.text.shape[1]]
     assert torch.equal(said.text[filled != PADDING], filled[filled != PADDING])

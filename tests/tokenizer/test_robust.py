@@ -14,9 +14,7 @@ N, WIDTH, LEFT, RIGHT = 4000, 6, slice(0, 3), slice(3, 10)
 def tokenizer(ways: int = 3, rate: float = 0.0, noise: float = 0.0, **options: Any) -> RobustTokenizer:
     masking = Masking(10, rate, LEFT, options.pop("left", 0.0))
     arguments = {"hidden": 16, "dropout": 0.0, **options}
-    return RobustTokenizer(
-        10, WIDTH, ways=ways, masking=masking, noise=noise, **{"hidden": 16, "dropout": 0.0, **options}
-    )
+    return RobustTokenizer(10, WIDTH, ways=ways, masking=masking, noise=noise, **arguments)
 
 
 @pytest.mark.parametrize("ways", [1, 2, 5])
