@@ -18,12 +18,12 @@ from studies.speed.machine import seconds
 
 from deftrec.data import Sequences
 from deftrec.diffusion import Sampling
+from deftrec.ensemble import build_member
 from deftrec.hardware import default_device, inference_dtype
 from deftrec.inference import InferenceModel, Reading
 from deftrec.recipe import adapt, load_recipe
 from deftrec.retrieval import generate_queries, inference_queries
 from deftrec.tokenizer import ItemFeatures
-from deftrec.training.build import build_member
 
 ITEMS = 1682
 

@@ -14,11 +14,12 @@ import torch
 
 from deftrec.config import Config
 from deftrec.data import Interactions, make_split
+from deftrec.ensemble import build_model
 from deftrec.hardware import default_device, training_dtype
 from deftrec.recipe import load_recipe
 from deftrec.tokenizer import ItemFeatures
 from deftrec.training.batches import PackedBatches, batch_to
-from deftrec.training.build import build_model, resolve
+from deftrec.training.build import resolve
 
 
 def rate(interactions: Interactions, config: Config, targets: str, batches: int, repeats: int) -> float:

@@ -45,12 +45,12 @@ def measure(items: int) -> tuple[int, int, int, int]:
     """Candidates of a batch, whether features learn, bytes of the features, and all that two steps hold at most."""
     from deftrec.config import Config
     from deftrec.data import Sequences
+    from deftrec.ensemble import build_model
     from deftrec.hardware import training_dtype
     from deftrec.recipe import adapt
     from deftrec.tokenizer import ItemFeatures
     from deftrec.training.average import AveragedWeights
     from deftrec.training.batches import PackedBatches
-    from deftrec.training.build import build_model
 
     config = adapt(Config(), positions=(EACH - 1) * items, interactions=EACH * items, users=items, items=items)
     config = config.model_copy(update={"training": config.training.model_copy(update={"ensemble_size": 1})})
@@ -60,7 +60,6 @@ def measure(items: int) -> tuple[int, int, int, int]:
         items,
         max_history=int(config.data.max_history),
         batch_positions=int(config.training.batch_positions),
-        targets="every",
         objective=config.objective,
         seed=0,
     )

@@ -1,4 +1,4 @@
-"""What raising the scores of unseen items buys and costs: the trade that `retrieval.exposure` settles on validation.
+"""What raising the scores of unseen items buys and costs: the trade that `retrieval.cold_start_cost` settles on validation.
 
     python benchmarks/exposure.py --data data/software --set training.ensemble_size=1
 
@@ -17,10 +17,10 @@ from studies.cold_start.study import with_items
 
 from deftrec import Interactions, Recommender
 from deftrec.data.words import texts_of
-from deftrec.language.sentences import sentence_vectors
-from deftrec.language.weights import MINILM, model_folder
+from deftrec.pretrained_files.locate import MINILM, model_folder
 from deftrec.recipe import load_recipe
 from deftrec.retrieval.terms.cold_start_bonus import Exposure
+from deftrec.text.sentences import sentence_vectors
 
 BONUSES = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 
@@ -35,7 +35,7 @@ def main() -> None:
     held = hold_out(Interactions.load(options.data))
     trained = Recommender.fit(held.training, config)
     info = trained.info
-    assert info.text_width, "unseen items are read by their words: set text.encoder to minilm"
+    assert info.text_width, "unseen items are read by their words: set text.model to minilm"
     texts = sentence_vectors(
         texts_of(held.whole.catalogue),
         model_folder(config.text.model or MINILM),

@@ -120,7 +120,7 @@ def main() -> None:
             for part, one, two in zip(("whole score", "latent"), [whole, own], values, strict=True):
                 pair = paired_bootstrap(one, two)
                 print(f"  {part} against {other}: {pair.first - pair.second:+.4f}, p {pair.p:.3f}")
-        if recommender.model.words:
+        if recommender.model.has_rationale:
             for part in PARTS:
                 asked = make_split(interactions, config.data.split).cases(part)
                 texts = generate_texts(recommender.model, recommender.catalogue, asked.histories)

@@ -105,7 +105,7 @@ def validation(
     interactions: Interactions, recipe: str, chosen: dict[str, Any], seed: int, shared: Path
 ) -> tuple[float, int]:
     """NDCG@10 on validation of one member trained with these options, and its epochs."""
-    fixed = {"seed": seed, "training.ensemble_size": 1, "retrieval.prior.kind": "none"}
+    fixed = {"seed": seed, "training.ensemble_size": 1, "retrieval.prior": "none"}
     config = load_recipe(recipe, [f"{key}={value}" for key, value in {**chosen, **fixed}.items()])
     pipeline = Pipeline(
         interactions,

@@ -42,9 +42,9 @@ from deftrec.data.words import texts_of
 from deftrec.evaluation import accuracy, ranks_from_scores
 from deftrec.files import write_json
 from deftrec.incremental import Overlay
-from deftrec.language.sentences import sentence_vectors
-from deftrec.language.weights import MINILM, model_folder
+from deftrec.pretrained_files.locate import MINILM, model_folder
 from deftrec.run import git_revision
+from deftrec.text.sentences import sentence_vectors
 
 POLICIES = ("keep", "update", "fine-tune", "retrain")
 
@@ -228,8 +228,8 @@ def _pairs(cases: Cases) -> zip:  # type: ignore[type-arg]
 
 
 def _texts(whole: Interactions, config: Config) -> Tensor:
-    if config.text.encoder == "none":
-        raise SystemExit("new items are read by their words: --set text.encoder=minilm")
+    if config.text.model is None:
+        raise SystemExit("new items are read by their words: --set text.model=minilm")
     return sentence_vectors(
         texts_of(whole.catalogue),
         model_folder(config.text.model or MINILM),

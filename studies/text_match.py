@@ -17,11 +17,11 @@ from deftrec import Recommender
 from deftrec.data import Cases, Part, make_split
 from deftrec.data.words import item_texts
 from deftrec.evaluation import accuracy, paired_bootstrap
-from deftrec.language.sentences import sentence_vectors
-from deftrec.language.weights import MINILM, model_folder
+from deftrec.pretrained_files.locate import MINILM, model_folder
 from deftrec.retrieval import OverlapMatch, Retriever, SentenceMatch, TextMatch, generate_texts
 from deftrec.retrieval.choose import one_standard_error_rule
 from deftrec.retrieval.ranks import target_ranks
+from deftrec.text.sentences import sentence_vectors
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +65,7 @@ def main() -> None:
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN")
     for run in parser.parse_args().runs:
         recommender = Recommender.load(run)
-        if not recommender.model.words:
+        if not recommender.model.has_rationale:
             raise SystemExit(f"{run}: it has learnt no words; train it with language.reasoning.weight above 0")
         if recommender.info.fit != "train":
             raise SystemExit(

@@ -15,11 +15,9 @@ ORDER = [
     "data",
     *("config", "recipe"),
     "sparse",
-    "collaborative",
-    "tokenizer",
-    "language",
-    "diffusion",
-    *("model", "ensemble", "fast"),
+    "pretrained_files",
+    *("collaborative", "text", "tokenizer", "language", "diffusion"),
+    *("batch", "model", "ensemble", "inference"),
     "retrieval",
     *("evaluation", "wording"),
     "training",
@@ -49,7 +47,7 @@ ORDER = [
 # Torch modules know nothing of files, users' ids, the command line or progress bars.
 PURE = ["collaborative", "tokenizer", "diffusion", "language", "model"]
 FOREIGN = {"polars", "rich", "typer", "deftrec.files", "deftrec.data.interactions", "deftrec.progress", "deftrec.cli"}
-FETCHES = PACKAGE / "language" / "weights.py"
+FETCHES = PACKAGE / "pretrained_files" / "locate.py"
 
 
 def files() -> Iterator[tuple[str, Path]]:

@@ -15,6 +15,7 @@ from deftrec import Interactions, Recommender
 from deftrec import run as module
 from deftrec.errors import DataError, DeftRecError
 from deftrec.run import Request, begin_run, training_in
+from deftrec.training import pipeline
 from toy import ring, tiny_bert, tiny_config
 
 
@@ -204,13 +205,14 @@ def test_weights_that_a_model_came_with_are_not_saved_again(tuning: str, tmp_pat
     assert Recommender.load(tmp_path / "run").evaluate("test") == recommender.evaluate("test")
 
 
-def test_what_seen_items_get_is_part_of_a_run(tmp_path: Path) -> None:
+def test_what_seen_items_get_is_part_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In training everything is taken twice in a row, of late nothing is: validation moves seen items down."""
     walks = ring().events()
     place = pl.int_range(pl.len()).over("user")
     again = walks.filter(place < 5).with_columns(pl.col("time") + 30)
     data = Interactions.from_frame(pl.concat([walks, again]), ring().catalogue, meta=ring().meta)
-    config = tiny_config(retrieval={"seen": "keep", "again": [-30.0]})
+    monkeypatch.setattr(pipeline, "AGAIN", (-30.0,))
+    config = tiny_config(retrieval={"seen": "keep"})
     fitted = Recommender.fit(data, config, out=tmp_path / "run")
     assert fitted.config.repeats
     assert fitted.info.again is not None

@@ -85,7 +85,7 @@ def tiny_config(**groups: Any) -> Config:
     """Options for toy data; `groups` are merged into them, key by key."""
     values: dict[str, Any] = {
         "collaborative": {"dim": 16, "epochs": 10, "batch_size": 128},
-        "text": {"encoder": "none"},
+        "text": {"model": None},
         "tokenizer": {
             "hidden": 32,
             "dropout": 0.0,
@@ -93,14 +93,12 @@ def tiny_config(**groups: Any) -> Config:
             "trainable_features": True,
             "users": "none",
         },
-        "language": {"kind": "nano", "width": 32, "layers": 1, "heads": 2, "dropout": 0.0},
+        "language": {"kind": "nano", "width": 32, "layers": 1, "dropout": 0.0},
         "diffusion": {"width": 32, "depth": 1},
         "training": {
             "learning_rate": 1e-2,
             "batch_positions": 256,
             "epochs": 12,
-            "patience": 12,
-            "warmup_steps": 5,
             "average": 0.0,
             "precision": "fp32",
             "ensemble_size": 1,

@@ -350,7 +350,7 @@ class Recommender:
         ids = self.interactions.catalogue["item"]
         numbers = self.interactions.item_numbers([one.item for one in found])
         text = None
-        if self.model.words:
+        if self.model.has_rationale:
             [text] = generate_texts(self.model, self.catalogue, Sequences.from_lists([history]))
         return [
             replace(
@@ -403,7 +403,7 @@ class Recommender:
         packed = pad_histories(numbers, np.zeros(1, np.int64), self.model.max_history)
         device = self.catalogue.latents.device
         layout = Layout.of(packed).to(device)
-        sampling = replace(Sampling.of(self.config.diffusion), steps=steps, start="noise", samples=1)
+        sampling = replace(Sampling.of(self.config.diffusion), steps=steps, samples=1)
         generator = torch.Generator(device).manual_seed(seed)
         items = torch.from_numpy(packed.items).to(device)
         sample = self.model.generate(self.catalogue, items, layout, sampling, generator, keep_path=True)
@@ -455,7 +455,7 @@ class Recommender:
         """
         sampling = Sampling.of(self.config.diffusion)
         if samples is not None:
-            sampling = replace(sampling, start="noise", samples=samples)
+            sampling = replace(sampling, samples=samples)
         seed = self.config.seed if seed is None else seed
         if self.fast is not None:
             return inference_queries(self.fast, histories, sampling=sampling, seed=seed)

@@ -34,9 +34,9 @@ from deftrec.data.words import item_titles
 from deftrec.ensemble import Model, build_model
 from deftrec.errors import DataError, DeftRecError
 from deftrec.files import locked, write_text
-from deftrec.language.origin import Origin, check_origin, origin_of
 from deftrec.language.stored import load_stored_state, stored_state
 from deftrec.model import ItemLatents
+from deftrec.pretrained_files.origin import Origin, check_origin, origin_of
 from deftrec.retrieval import Ranker, latent_ranker
 from deftrec.tensors import load_tensors, save_tensors
 from deftrec.tokenizer import ItemFeatures, Scaling

@@ -22,11 +22,11 @@ from deftrec.errors import ConfigError, DataError
 from deftrec.evaluation import bootstrap_interval
 from deftrec.files import write_json
 from deftrec.incremental import Overlay
-from deftrec.language.sentences import sentence_vectors
-from deftrec.language.weights import MINILM, model_folder
+from deftrec.pretrained_files.locate import MINILM, model_folder
 from deftrec.progress import Progress
 from deftrec.recommender import Recommender
 from deftrec.run import git_revision
+from deftrec.text.sentences import sentence_vectors
 from deftrec.training.build import resolve
 from deftrec.training.checkpoint import load_tensors, save_tensors
 
@@ -72,8 +72,8 @@ class UnseenStudy:
         unknown = [name for name in rows if name not in ROWS]
         if unknown:
             raise ConfigError(f"no row {unknown[0]!r}; there are: {', '.join(ROWS)}")
-        if config.text.encoder == "none":
-            raise ConfigError("unseen items are read by their words: set text.encoder to minilm")
+        if config.text.model is None:
+            raise ConfigError("unseen items are read by their words: set text.model to minilm")
         if config.collaborative.encoder == "none" and set(rows) - {RECIPE}:
             raise ConfigError("without a collaborative encoder there is nothing to mask: leave --rows at 'recipe'")
         if config.data.split != "leave-one-out":

@@ -17,8 +17,8 @@ from deftrec.data import Interactions, Sequences, make_split
 from deftrec.errors import ConfigError
 from deftrec.flops import counting
 from deftrec.hardware import Precision, inference_dtype
-from deftrec.language.skeleton import hidden_size
-from deftrec.language.weights import MINILM
+from deftrec.pretrained_files.architecture import hidden_size
+from deftrec.pretrained_files.locate import MINILM
 from deftrec.progress import Progress
 from deftrec.tokenizer import ItemFeatures
 from deftrec.training.build import resolve
@@ -193,7 +193,7 @@ def _measure(system: System, histories: Sequences, matrix_rate: float, device: t
 def _features(config: Config, items: int) -> ItemFeatures:
     """Vectors of the recipe's width, drawn at random."""
     text = None
-    if config.text.encoder != "none":
+    if config.text.model is not None:
         text = torch.randn(items, hidden_size(config.text.model or MINILM))
     collaborative = 0 if config.collaborative.encoder == "none" else config.collaborative.dim
     return ItemFeatures.build(torch.randn(items, collaborative), text)

@@ -14,13 +14,13 @@ from torch import Tensor
 from deftrec.config import Config, DiffusionOptions, NanoOptions, PretrainedOptions, ReasoningOptions
 from deftrec.data import PADDING, Interactions, Sequences
 from deftrec.diffusion import Sampling
+from deftrec.ensemble import build_member
 from deftrec.inference import InferenceModel, reader_of
 from deftrec.language import LanguageModel, build_language_model
 from deftrec.model import DeftRec
 from deftrec.retrieval import Found, Retriever, generate_queries, hide, inference_queries, top
 from deftrec.retrieval.queries import batches
 from deftrec.tokenizer import ItemFeatures
-from deftrec.training.build import build_member
 
 SASREC_BLOCKS = 2
 DREAMREC = Sampling("ddpm", steps=500, start="noise", samples=1, guidance_scale=2.0)

@@ -67,7 +67,7 @@ def test_deftrec_leaves_what_a_recommender_would_measure(task: Task, tmp_path: P
 
 
 def test_deftrec_under_one_fit(data: Interactions, tmp_path: Path) -> None:
-    task = task_of(data, ("train+validation",), ("exclude",), retrieval={"prior": {"kind": "none"}})
+    task = task_of(data, ("train+validation",), ("exclude",), retrieval={"prior": "none"})
     runs = DeftRecSystem().run(task, 0, tmp_path, Silent())
     assert [run.name for run in runs] == ["deftrec", "deftrec/latent"]
     assert [(one.fit, one.seen) for one in runs[0].lists] == [("train+validation", "exclude")]
@@ -85,7 +85,7 @@ def test_lightgcn_alone(task: Task, tmp_path: Path) -> None:
 
 
 def test_without_an_encoder_there_is_no_lightgcn(data: Interactions, tmp_path: Path) -> None:
-    task = task_of(data, ("train",), ("exclude",), collaborative={"encoder": "none"}, text={"encoder": "minilm"})
+    task = task_of(data, ("train",), ("exclude",), collaborative={"encoder": "none"}, text={"model": "minilm"})
     with pytest.raises(ConfigError, match="there is no LightGCN to measure"):
         LightGCNSystem().run(task, 0, tmp_path, Silent())
 

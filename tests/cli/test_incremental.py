@@ -16,7 +16,7 @@ from toy import tiny_bert
 def worded(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that reads its items' words."""
     folder = tmp_path_factory.mktemp("worded")
-    words = ["--set", "text.encoder=minilm", "--set", f"text.model={tiny_bert(folder / 'bert')}"]
+    words = ["--set", "text.model=minilm", "--set", f"text.model={tiny_bert(folder / 'bert')}"]
     assert main(["train", "--data", str(data), "--out", str(folder / "run"), *TINY, *words]) == 0
     return folder / "run"
 
@@ -67,7 +67,7 @@ def test_an_update_counts_at_once(deftrec: Call, copy: Path, tmp_path: Path) -> 
         (["update", "{run}", "--events", "{tmp}/events.csv"], "events.csv: line 4, column 'item': 'strange' is not in"),
         (["update", "{run}", "--events", "{tmp}/items.csv"], "no column 'user'"),
         (["update", "{tmp}", "--events", "{tmp}/events.csv"], "no run.json"),
-        (["items", "add", "{run}", "--items", "{tmp}/items.csv"], "train with text.encoder minilm"),
+        (["items", "add", "{run}", "--items", "{tmp}/items.csv"], "train with text.model minilm"),
         (["items", "remove", "{run}", "--items", "strange"], "error: --items: item 'strange' is not in the catalogue"),
         (
             ["items", "remove", "{run}", "--items", "{tmp}/items.csv"],

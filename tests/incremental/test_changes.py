@@ -13,8 +13,8 @@ from deftrec import Recommender
 from deftrec.errors import ConfigError, DataError, DeftRecError
 from deftrec.incremental.changes import add_events, add_items, remove_items
 from deftrec.incremental.overlay import FILE
-from deftrec.language.sentences import sentence_vectors
-from deftrec.language.weights import model_folder
+from deftrec.pretrained_files.locate import model_folder
+from deftrec.text.sentences import sentence_vectors
 from worded import NEW, events, fitted
 
 CPU = torch.device("cpu")
@@ -222,7 +222,7 @@ def test_a_run_says_what_it_can_do(trained: Path, tmp_path: Path) -> None:
         "drop_collaborative above 0": lambda folder: _edit(
             folder, '"drop_collaborative": 0.5', '"drop_collaborative": 0.0'
         ),
-        "text.encoder minilm": lambda folder: _edit(folder, '"text_width": 32', '"text_width": 0', "run.json"),
+        "text.model minilm": lambda folder: _edit(folder, '"text_width": 32', '"text_width": 0', "run.json"),
     }
     for n, (mend, change) in enumerate(refusals.items()):
         folder = tmp_path / str(n)

@@ -27,7 +27,7 @@ def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def options(bert: Path, **groups: object) -> dict[str, object]:
     return {
-        "text": {"encoder": "minilm", "model": str(bert)},
+        "text": {"model": str(bert)},
         "tokenizer": {"drop_collaborative": 0.5},
         "training": {"epochs": 2, "ensemble_size": 2},
         **groups,
@@ -71,14 +71,14 @@ def test_new_items_are_folded_in_from_what_is_fitted_alone(bert: Path) -> None:
     width = start.collaborative_width
     assert float(features[-2, :width].norm()) > 0
     assert torch.equal(features[-1, :width], torch.zeros(width)), "901 is a target of test"
-    assert torch.equal(features[:-2], before.run.model.features.detach())  # type: ignore[union-attr, operator]
+    assert torch.equal(features[:-2], before.run.model.features.values.detach())  # type: ignore[union-attr, operator]
 
 
 def test_it_learns_what_is_new(bert: Path, tmp_path: Path) -> None:
     """The ring turned round: the run knows nothing of it, and a few epochs from its weights do."""
     config = tiny_config(
         **options(bert, training={"epochs": 12}, fine_tuning={"epochs": 8, "learning_rate_factor": 1.0}),
-        retrieval={"prior": {"kind": "none"}},
+        retrieval={"prior": "none"},
     )
     before = Recommender.fit(ring(), config, out=tmp_path / "run")
     forth = before.interactions.events()
@@ -112,14 +112,9 @@ def test_other_sentence_models_are_refused(bert: Path, tmp_path: Path) -> None:
         Recommender.fit(ring(users=30), other, start=before)
 
 
-def test_what_cannot_go_on(bert: Path) -> None:
-    head = {"head": "semantic-ids", "code_levels": 2, "code_size": 6, "beam": 24}
-    codes = Recommender.fit(ring(users=30), tiny_config(diffusion=head, training={"epochs": 1}))
-    with pytest.raises(ConfigError, match="train anew"):
-        Recommender.fit(ring(users=30), start=codes)
-    assert not codes.capabilities.unseen_items
+def test_what_a_run_without_text_can_do() -> None:
     plain = Recommender.fit(ring(users=30), tiny_config(training={"epochs": 1}))
-    assert "text.encoder minilm" in plain.capabilities.unseen_items.reason
+    assert "text.model minilm" in plain.capabilities.unseen_items.reason
     assert not plain.capabilities.text
     assert plain.capabilities.unseen_users
 

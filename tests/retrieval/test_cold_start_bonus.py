@@ -130,8 +130,8 @@ def test_a_run_says_what_it_chose_and_may_be_told_not_to(run: Path, tmp_path: Pa
     assert chosen is not None
     assert chosen.bonus in BONUSES
     assert chosen.ndcg >= 0.995 * chosen.ndcg_without
-    assert fitted(tmp_path / "off", retrieval={"exposure": 0.0}).info.exposure is None
-    assert fitted(tmp_path / "wordless", text={"encoder": "none"}).info.exposure is None
+    assert fitted(tmp_path / "off", retrieval={"cold_start_cost": 0.0}).info.exposure is None
+    assert fitted(tmp_path / "wordless", text={"model": None}).info.exposure is None
 
 
 def with_bonus(run: Path, bonus: float) -> Recommender:

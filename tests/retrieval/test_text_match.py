@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from deftrec.data import Sequences
-from deftrec.language.sentences import sentence_vectors
-from deftrec.language.weights import MINILM, model_folder
+from deftrec.pretrained_files.locate import MINILM, model_folder
 from deftrec.retrieval import OverlapMatch, Retriever, SentenceMatch
+from deftrec.text.sentences import sentence_vectors
 
 TEXTS = ["Drama, War. The long march", "Comedy. A day out", "", "drama"]
 

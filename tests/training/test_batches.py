@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from deftrec.batch import Batch
 from deftrec.config import ObjectiveOptions, PretrainedOptions, ReasoningOptions
 from deftrec.data import PADDING, Sequences
 from deftrec.language import Preferences, PretrainedLanguageModel, build_language_model
-from deftrec.model import Batch
 from deftrec.training.batches import PackedBatches, batch_to
 from toy import tiny_bert
 
@@ -25,20 +25,18 @@ def sequences(users: int = 60) -> Sequences:
 
 
 def batches(
-    targets: str = "every",
     sampled: int | None = None,
     seed: int = 0,
     positions: int = 40,
     of: Sequences | None = None,
     tie_groups: np.ndarray | None = None,
 ) -> PackedBatches:
-    objective = ObjectiveOptions(full_softmax_items=ITEMS if sampled is None else 1, sampled_items=sampled or 1)
+    objective = ObjectiveOptions(sampled_items=sampled or ITEMS)
     return PackedBatches(
         sequences() if of is None else of,
         ITEMS,
         max_history=10,
         batch_positions=positions,
-        targets=targets,
         objective=objective,
         seed=seed,
         tie_groups=tie_groups,
@@ -80,13 +78,6 @@ def test_what_shares_a_moment_is_packed_in_another_order_every_epoch() -> None:
     assert len(orders) > 6
     first, again = (next(source.epoch(3)[1]).items.tolist() for _ in range(2))
     assert first == again
-
-
-@pytest.mark.parametrize("sampled", [None, 5])
-def test_the_last_item_alone_where_asked(sampled: int | None) -> None:
-    _, epoch = batches("last", sampled).epoch(0)
-    expected = Counter((int(one[-2]), int(one[-1])) for one in sequences() if len(one) > 1)
-    assert Counter(pair for batch in epoch for pair in pairs(batch)) == expected
 
 
 @pytest.mark.parametrize("sampled", [1, 5, 100])
@@ -165,20 +156,19 @@ def test_some_histories_of_a_batch_are_worded(sampled: int | None, tmp_path: Pat
     assert isinstance(language, PretrainedLanguageModel)
     names = ["red", "green", "blue", "old", "new"]
     preferences = Preferences([[names[item % 5]] for item in range(ITEMS)], language, options)
-    objective = ObjectiveOptions(full_softmax_items=1 if sampled else ITEMS, sampled_items=sampled or 1)
+    objective = ObjectiveOptions(sampled_items=sampled or ITEMS)
     source = PackedBatches(
         sequences(),
         ITEMS,
         max_history=10,
         batch_positions=40,
-        targets="every",
         objective=objective,
         seed=0,
         preferences=preferences,
     )
     training = [one.tolist() for one in sequences()]
     for batch in source.epoch(0)[1]:
-        worded = batch.worded
+        worded = batch.rationale
         assert worded is not None
         assert 1 <= len(worded.targets) <= 6
         items, targets = batch.numbers(worded.items), batch.numbers(worded.targets)
@@ -189,7 +179,7 @@ def test_some_histories_of_a_batch_are_worded(sampled: int | None, tmp_path: Pat
             found = [one for one in training for n in range(len(one)) if one[n : n + length + 1] == [*history, target]]
             assert found, "no user took this item after these"
             text = worded.text[row]
-            assert tuple(text[text != PADDING].tolist()) == preferences.wording(np.array(history), target)
-        moved = batch_to(batch, torch.device("meta")).worded
+            assert tuple(text[text != PADDING].tolist()) == preferences.rationale(np.array(history), target)
+        moved = batch_to(batch, torch.device("meta")).rationale
         assert moved is not None
         assert {one.device.type for one in (moved.items, moved.targets, moved.text)} == {"meta"}

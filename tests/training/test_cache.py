@@ -60,7 +60,7 @@ def test_a_damaged_result_is_named(tmp_path: Path) -> None:
 
 def test_runs_share_what_is_the_same_and_end_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     options: dict[str, Any] = {
-        "text": {"encoder": "minilm", "model": str(tiny_bert(tmp_path / "bert"))},
+        "text": {"model": str(tiny_bert(tmp_path / "bert"))},
         "training": {"epochs": 2},
     }
     alone = Recommender.fit(ring(), tiny_config(**options), refit=True)

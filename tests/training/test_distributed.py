@@ -15,14 +15,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
+from deftrec.batch import Batch
 from deftrec.cli import main
 from deftrec.data import make_split
+from deftrec.ensemble import build_member
 from deftrec.errors import ConfigError
-from deftrec.model import Batch
 from deftrec.tokenizer import ItemFeatures
 from deftrec.training import team
 from deftrec.training.batches import PackedBatches, batch_share
-from deftrec.training.build import build_member, resolve
+from deftrec.training.build import resolve
 from deftrec.training.distributed import Team
 from toy import ring, tiny_bert, tiny_config
 
@@ -31,16 +32,13 @@ CLOCKED = {"seconds", "matrix share"}
 
 # Nothing is drawn: no noise, no masks, no diffusion time.
 DETERMINED = tiny_config(
-    diffusion={"head": "direct"},
+    diffusion={"pure_noise_share": 1.0},
     tokenizer={
         "noise": 0.0,
         "mask_features": 0.0,
-        "training": "frozen",
-        "alone_epochs": 2,
-        "reconstruction_weight": 1.0,
         "trainable_features": False,
     },
-    training={"epochs": 4, "patience": 2, "batch_positions": 300, "accumulation": 2, "average": 0.5},
+    training={"epochs": 4, "batch_positions": 300, "accumulation": 2, "average": 0.5},
 )
 
 
@@ -57,11 +55,9 @@ def batches(sampled: bool) -> tuple[PackedBatches, int]:
     config = resolve(DETERMINED, interactions, make_split(interactions, "leave-one-out"))
     objective = config.objective
     if sampled:
-        objective = objective.model_copy(update={"full_softmax_items": 1, "sampled_items": 6})
+        objective = objective.model_copy(update={"sampled_items": 6})
     sequences = make_split(interactions, "leave-one-out").training("train")
-    made = PackedBatches(
-        sequences, 24, max_history=11, batch_positions=77, targets="every", objective=objective, seed=0
-    )
+    made = PackedBatches(sequences, 24, max_history=11, batch_positions=77, objective=objective, seed=0)
     return made, interactions.n_items
 
 

@@ -31,7 +31,6 @@ from deftrec.retrieval import (
 from deftrec.run import RunInfo, git_revision
 from deftrec.training.cache import StageCache
 from deftrec.training.fit import Training
-from deftrec.training.joint import patience
 from deftrec.training.log import TrainingLog
 from deftrec.training.workspace import Workspace
 
@@ -260,7 +259,7 @@ def out_of_time(info: RunInfo, options: TrainingOptions) -> bool:
         return False
     joint = {name: len(rows) for name, rows in info.history.items() if name.startswith("joint")}
     return any(
-        trained < int(options.epochs) and trained - info.epochs[name] < patience(int(options.epochs))
+        trained < int(options.epochs) and trained - info.epochs[name] < options.patience
         for name, trained in joint.items()
     )
 

@@ -97,8 +97,8 @@ def parameters_of(skeleton: Skeleton) -> dict[str, int]:
         "adapter": adapter,
         "tokenizer": sum(p.numel() for one in tokenizers for p in one.parameters()) + scale,
         "head": sum(p.numel() for p in model.diffusion.parameters()),
-        "words": 0 if model.reasoner is None else sum(p.numel() for p in model.reasoner.parameters()),
-        "item features": model.features.numel(),
+        "rationale": sum(p.numel() for p in model.strategy.parameters()),
+        "item features": model.features.values.numel(),
     }
     return {part: count for part, count in parts.items() if count}
 
@@ -119,10 +119,6 @@ def _notes(subject: Subject, skeleton: Skeleton) -> list[str]:
             "training.sharded: each of N processes holds an Nth of all but the activations, which are its own, and "
             "the weights whole while it validates"
         )
-    if skeleton.model.reasoner is not None:
+    if skeleton.model.has_rationale:
         notes.append("the preference in words, its loss and its generation, is not among activations and work")
-    if subject.config.tokenizer.tokens != "continuous":
-        notes.append("what the codebooks hold and compute is not among activations and work")
-    if subject.config.diffusion.head == "semantic-ids":
-        notes.append("the decoder of the semantic ids and its beam search are not among activations and work")
     return notes

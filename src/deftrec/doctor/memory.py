@@ -14,7 +14,7 @@ from deftrec.retrieval.terms.collaborative_prior import NEIGHBOURS
 NF4_BITS = 4 + 8 / 64 + 32 / (64 * 256)
 """Bits of one weight: 4, an 8-bit constant for 64 weights, and a 32-bit one for 256 constants (QLoRA, section 3)."""
 
-ONE_PASS = Sampling("mean", 1, "zero", 1, 0.0)
+ONE_PASS = Sampling("ddim", 1, 0, 0.0)
 """The denoiser asked once, as for a target in training."""
 
 
@@ -77,23 +77,22 @@ def activations(skeleton: Skeleton, subject: Subject) -> int:
     max_history = model.max_history
     rows = max(1, int(config.training.batch_positions) // max_history)
     candidates = min(subject.items, config.objective.sampled_items + 2 * rows * max_history)
-    if subject.items <= config.objective.full_softmax_items:
+    if subject.items <= config.objective.full_softmax_limit:
         candidates = subject.items
-    targets = rows * max_history if config.training.targets == "every" else rows
     layout, tokenizer = one_layout(rows, max_history), model.item_tokenizer
     items = torch.zeros(rows, max_history, dtype=torch.int64, device=META)
     with META, _Kept(model) as tokens:
-        features = model.features[:candidates]
+        features = model.features.values[:candidates]
         masked = tokenizer.masking(features)
         ways = torch.stack([encoder(masked) for encoder in tokenizer.encoders], 1)
     with META, _Kept(model) as language:
         condition = model.condition(ways, features, items, layout)
     with META, _Kept(model) as head:
-        model.diffusion.generate(condition.flatten(0, 1)[:targets].float(), ONE_PASS)
+        model.diffusion.generate(condition.flatten(0, 1).float(), ONE_PASS)
     reading = language.bytes
     if isinstance(config.language, PretrainedOptions) and config.language.gradient_checkpointing:
         reading = _with_checkpoints(reading, skeleton, rows * (skeleton.prompt + max_history * tokens_per_item(config)))
-    return tokens.bytes + reading + (1 + config.diffusion.unrolled) * head.bytes
+    return tokens.bytes + reading + head.bytes
 
 
 def _with_checkpoints(whole: int, skeleton: Skeleton, tokens: int) -> int:

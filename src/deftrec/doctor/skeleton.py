@@ -8,8 +8,8 @@ from deftrec.config import Config, NanoOptions, PretrainedOptions
 from deftrec.doctor.subject import Subject
 from deftrec.language import LanguageModel, Layout, build_language_model
 from deftrec.language.pretrained import PretrainedLanguageModel
-from deftrec.language.skeleton import Architecture, architecture_of, has_tokenizer
 from deftrec.model import DeftRec, ItemLatents
+from deftrec.pretrained_files.architecture import Architecture, architecture_of, has_tokenizer
 from deftrec.tokenizer import ItemFeatures
 
 META = torch.device("meta")
@@ -37,7 +37,7 @@ class Skeleton:
         items, ways, width = len(model.features), len(model.item_tokenizer.encoders), model.language.width
         with META:
             latents = torch.empty(items, width)
-            return ItemLatents(torch.empty(items, ways, width), latents, model.features.detach())
+            return ItemLatents(torch.empty(items, ways, width), latents, model.features.values.detach())
 
 
 def build_skeleton(subject: Subject) -> Skeleton:
@@ -67,7 +67,7 @@ def build_skeleton(subject: Subject) -> Skeleton:
             language = PretrainedLanguageModel(
                 architecture.folder, _plain(options), subject.domain, ways, max_history, (), skeleton=True
             )
-        model = DeftRec(features, language, config)
+        model = DeftRec.build(features, language, config)
         prompt = len(language.eval().words())  # training draws another one every time
         language.train()
     estimated = architecture is not None and not has_tokenizer(architecture.folder)
@@ -76,7 +76,7 @@ def build_skeleton(subject: Subject) -> Skeleton:
 
 def _plain(options: PretrainedOptions) -> PretrainedOptions:
     tuning = "lora" if options.tuning == "nf4" else options.tuning
-    return options.model_copy(update={"tuning": tuning, "attention": "eager", "gradient_checkpointing": False})
+    return options.model_copy(update={"tuning": tuning, "gradient_checkpointing": False})
 
 
 def one_layout(rows: int, max_history: int) -> Layout:

@@ -7,8 +7,7 @@ from deftrec.config import Config
 from deftrec.data import Interactions, make_split
 from deftrec.data.words import item_texts
 from deftrec.errors import ConfigError
-from deftrec.language.skeleton import hidden_size
-from deftrec.language.weights import MINILM
+from deftrec.pretrained_files.architecture import hidden_size
 from deftrec.recipe import adapt, load_recipe
 from deftrec.run import RunInfo, read_model
 from deftrec.training.fit import resolve
@@ -94,7 +93,7 @@ def _recipe(name: str, items: int | None, data: Path | None, overrides: list[str
         config,
         items or count,
         0 if config.collaborative.encoder == "none" else config.collaborative.dim,
-        hidden_size(config.text.model or MINILM) if text and config.text.encoder != "none" else 0,
+        hidden_size(config.text.model) if text and config.text.model is not None else 0,
         domain,
         assumed,
     )

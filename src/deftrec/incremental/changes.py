@@ -21,10 +21,10 @@ from deftrec.data.words import texts_of
 from deftrec.errors import DataError
 from deftrec.incremental.capabilities import Capabilities
 from deftrec.incremental.overlay import Overlay, changing, read_overlay, write_overlay
-from deftrec.language.origin import check_origin, origin_in
-from deftrec.language.sentences import kept_sentence_model
-from deftrec.language.weights import MINILM, model_folder
+from deftrec.pretrained_files.locate import model_folder
+from deftrec.pretrained_files.origin import check_origin, origin_in
 from deftrec.run import RunInfo, read_run
+from deftrec.text import kept_sentence_model
 
 Describe = Callable[[int], str]
 """Name of a record of a file, such as "row 3"."""
@@ -234,7 +234,8 @@ def _vectors(
     """Sentence vectors from the model that read the items of training."""
     if not items.height:
         return torch.zeros(0, info.text_width)
-    model = config.text.model or MINILM
+    model = config.text.model
+    assert model is not None, "the run can recommend items that it was not trained on"
     where = model_folder(model)
     check_origin(info.sentences, origin_in(where, model), str(folder), "text.model")
     return kept_sentence_model(where, device).vectors(

@@ -11,9 +11,9 @@ from torch import Tensor
 from deftrec.collaborative import FoldIn
 from deftrec.data import Cases, Interactions, Sequences, Split
 from deftrec.errors import ConfigError
-from deftrec.language.origin import Origin
 from deftrec.language.stored import load_stored_state, stored_state
 from deftrec.model import DeftRec
+from deftrec.pretrained_files.origin import Origin
 from deftrec.run import Provenance
 from deftrec.tokenizer import ItemFeatures, Scaling
 
@@ -118,7 +118,7 @@ class WarmStart:
             text: sentence vectors, not scaled, of the new items at least. `[I', E]`
         """
         old, places, d = (
-            self.members[member].features.detach().cpu(),
+            self.members[member].features.values.detach().cpu(),
             self.places(interactions),
             self.collaborative_width,
         )
@@ -140,7 +140,7 @@ class WarmStart:
         Raises:
             ConfigError: the model has another shape.
         """
-        state = {**stored_state(self.members[member]), "features": model.features.detach()}
+        state = {**stored_state(self.members[member]), "features.values": model.features.values.detach()}
         try:
             load_stored_state(model, state)
         except (RuntimeError, ValueError) as error:

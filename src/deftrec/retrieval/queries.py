@@ -118,7 +118,7 @@ def generate_texts(
     with evaluating(model):
         for which, items, layout in batches(model.max_history, histories, device):
             with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-                said = model.say(catalogue, items, layout, engine)
+                said = model.rationales(catalogue, items, layout, engine)
             for n, text in zip(which, said, strict=True):
                 texts[n] = text
             if on_batch:

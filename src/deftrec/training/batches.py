@@ -6,11 +6,12 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from deftrec.batch import Batch
 from deftrec.config import ObjectiveOptions
 from deftrec.data import PADDING, Packed, Sequences
 from deftrec.data.sequences import pack_for_training
 from deftrec.language import Layout, Preferences, RationaleBatch
-from deftrec.model import Batch
+from deftrec.language.preferences import ROWS
 from deftrec.training.distributed import Team
 from deftrec.training.rationale import rationale
 
@@ -45,7 +46,7 @@ class PackedBatches:
         self.preferences, self.tie_groups = preferences, tie_groups
         self.sequences, self.n_items, self.max_history, self.seed = sequences, n_items, max_history, seed
         self.rows = max(1, batch_positions // max_history)
-        self.sampled = objective.sampled_items if n_items > objective.full_softmax_items else None
+        self.sampled = objective.sampled_items if n_items > objective.full_softmax_limit else None
         counts = sequences.counts(n_items)
         self.popularity = counts / max(1, counts.sum())
 
@@ -62,7 +63,7 @@ class PackedBatches:
         """The batch of the rows `which`."""
         items, targets = packed.items[which], packed.targets[which]
         layout = Layout(torch.from_numpy(packed.segments[which]), torch.from_numpy(packed.positions[which]))
-        words = None if self.preferences is None else self._worded(self.preferences, packed, which, rng)
+        words = None if self.preferences is None else self._rationales(self.preferences, packed, which, rng)
         if self.sampled is None:
             candidates = torch.arange(self.n_items)
             return Batch(candidates, torch.from_numpy(items), torch.from_numpy(targets), layout, None, words)
@@ -83,12 +84,12 @@ class PackedBatches:
             words = replace(words, items=place(words.items.numpy()), targets=place(words.targets.numpy()))
         return Batch(torch.from_numpy(chosen), place(items), place(targets), layout, log_q, words)
 
-    def _worded(
+    def _rationales(
         self, preferences: Preferences, packed: Packed, which: np.ndarray, rng: np.random.Generator
     ) -> RationaleBatch:
         """Histories up to some positions of some rows, their next items, and rationales."""
         rows, places = (packed.targets[which] != PADDING).nonzero()
-        drawn = rng.permutation(len(rows))[: preferences.options.rows]
+        drawn = rng.permutation(len(rows))[:ROWS]
         histories, targets = [], []
         for row, place in zip(which[rows[drawn]], places[drawn], strict=True):
             start = place - int(packed.positions[row, place])

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from deftrec.data import PADDING, Sequences
 from deftrec.data.sequences import pad_histories
 from deftrec.language import Layout, Preferences, RationaleBatch
+from deftrec.language.preferences import HISTORY
 from deftrec.model import DeftRec
 from deftrec.training.loop import Stage
 
@@ -20,11 +21,11 @@ def rationale(
     preferences: Preferences, histories: Sequence[np.ndarray], targets: Sequence[int], max_history: int
 ) -> RationaleBatch:
     """Histories, cut to the items that are read, with the rationales of their `targets`."""
-    histories = [history[-preferences.options.history :] for history in histories]
+    histories = [history[-HISTORY:] for history in histories]
     padded = pad_histories(Sequences.from_lists(histories), np.arange(len(histories)), max_history)
-    wordings = [preferences.wording(history, target) for history, target in zip(histories, targets, strict=True)]
-    text = np.full((len(wordings), max(map(len, wordings))), PADDING)
-    for row, ids in zip(text, wordings, strict=True):
+    texts = [preferences.rationale(history, target) for history, target in zip(histories, targets, strict=True)]
+    text = np.full((len(texts), max(map(len, texts))), PADDING)
+    for row, ids in zip(text, texts, strict=True):
         row[: len(ids)] = ids
     return RationaleBatch(
         torch.from_numpy(padded.items), Layout.of(padded), torch.tensor(np.asarray(targets)), torch.from_numpy(text)
@@ -71,7 +72,7 @@ class RationaleStage(Stage):
         rng = np.random.default_rng([self.seed, number])
         order = rng.permutation(self.users)
         places = rng.integers(1, self.sequences.lengths[order])  # of the target; one item at least lies before it
-        read = np.minimum(places, self.preferences.options.history)
+        read = np.minimum(places, HISTORY)
         alike = np.split(np.argsort(read, kind="stable"), range(ROWS, len(order), ROWS))  # a batch pads to its longest
 
         def build(part: np.ndarray) -> RationaleBatch:

@@ -17,10 +17,10 @@ SIZES = {"positions": 5000, "interactions": 6000, "users": 1000, "items": 900}
 @pytest.mark.parametrize("recipe", ["default", "ml-100k", "nano"])
 @pytest.mark.parametrize("name", SHIPPED)
 def test_every_variant_is_a_change_of_every_recipe(name: str, recipe: str) -> None:
-    base = load_recipe(recipe, ["seed=3"] if recipe != "nano" else ["seed=3", "text.encoder=minilm"])
+    base = load_recipe(recipe, ["seed=3"] if recipe != "nano" else ["seed=3", "text.model=minilm"])
     config = SHIPPED[name].config(base)
     assert config.seed == 3
-    assert config.retrieval.prior.kind == "none"
+    assert config.retrieval.prior == "none"
     assert config.training.ensemble_size == (4 if name == "deftrec/members" else 1)
     if SHIPPED[name].recipe is None and name not in {"deftrec/mask-0", "deftrec/minilm"}:
         assert adapt(config, **SIZES) != base  # mask-0 is the default, minilm one recipe's

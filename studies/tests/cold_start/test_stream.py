@@ -20,7 +20,7 @@ text: {{encoder: minilm, model: {bert}}}
 tokenizer: {{hidden: 32, dropout: 0.0, drop_collaborative: 0.5, trainable_features: false, users: none}}
 language: {{kind: nano, width: 32, layers: 1, heads: 2, dropout: 0.0}}
 diffusion: {{width: 32, depth: 1}}
-training: {{learning_rate: 0.01, batch_positions: 256, epochs: 8, warmup_steps: 5, average: 0.0, precision: fp32,
+training: {{learning_rate: 0.01, batch_positions: 256, epochs: 8, average: 0.0, precision: fp32,
   members: 1}}
 retrieval: {{prior: {{kind: none}}}}
 """

@@ -1,29 +1,35 @@
-"""A language model without its weights, to be counted and measured on the `meta` device, where nothing has values."""
+"""Architecture of a pre-trained model without its weights, for cost estimates on the `meta` device."""
 
 import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from deftrec.language.folder import reading
-from deftrec.language.weights import MINILM, architecture_on_hub, cached_architecture, installed_minilm, local_folder
+from deftrec.pretrained_files.locate import (
+    MINILM,
+    architecture_on_hub,
+    cached_architecture,
+    installed_minilm,
+    local_folder,
+)
+from deftrec.pretrained_files.reading import reading
 
 PACKAGED = Path(__file__).parent / "architectures"
-"""`config.json` of well-known models, under their hub ids."""
+"""Packaged `config.json` of well-known models, by hub id."""
 
 LETTERS_PER_TOKEN = 4
-"""Of English prose, roughly, for any tokenizer of tens of thousands of words."""
+"""Approximate number of letters per token of English text."""
 
 Source: TypeAlias = Literal["local folder", "hub cache", "packaged copy", "hub"]
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """Where the shape of a model was read.
+    """Folder from which an architecture was read.
 
     Attributes:
-        folder: holds `config.json`; a tokenizer perhaps.
-        source: what that folder is.
+        folder: folder with `config.json` and possibly a tokenizer.
+        source: kind of folder.
     """
 
     folder: Path
@@ -31,11 +37,11 @@ class Architecture:
 
 
 def architecture_of(model: str, revision: str | None = None) -> Architecture:
-    """The shape of a model, by the nearest way: what lies here, what is packaged, and only then the hub.
+    """The architecture of a model, from a local folder, the hub's cache, the packaged copy, or the hub, in this order.
 
     Raises:
-        ConfigError: the path is no model folder.
-        DownloadError: the hub gave no `config.json`.
+        ConfigError: the path is not a model folder.
+        DownloadError: `config.json` could not be downloaded.
     """
     folder = installed_minilm() if model == MINILM else local_folder(model)
     if folder is not None:
@@ -50,8 +56,8 @@ def architecture_of(model: str, revision: str | None = None) -> Architecture:
 
 
 def hidden_size(model: str) -> int:
-    """Width of a model's hidden states, from its configuration alone."""
-    from transformers import AutoConfig  # seconds that nobody else should wait for
+    """Width of a model's hidden states, from its `config.json`."""
+    from transformers import AutoConfig  # a slow import, only where needed
 
     folder = architecture_of(model).folder
     with reading(folder):
@@ -59,7 +65,7 @@ def hidden_size(model: str) -> int:
 
 
 class EstimatedTokens:
-    """Stands for a tokenizer that is not at hand: counts letters, and knows no token by its name."""
+    """Replaces a missing tokenizer: estimates numbers of tokens from numbers of letters."""
 
     cls_token_id = None
     bos_token_id = None
@@ -67,7 +73,7 @@ class EstimatedTokens:
     eos_token_id = None
 
     def __call__(self, text: str | list[str], **_: object) -> dict[str, Any]:
-        """As many tokens as texts of this length have, all of them the first of the vocabulary."""
+        """The estimated number of tokens, all of them id 0."""
         if isinstance(text, list):
             return {"input_ids": [self(one)["input_ids"] for one in text]}
         return {"input_ids": [0] * math.ceil(len(text) / LETTERS_PER_TOKEN)}
@@ -77,12 +83,12 @@ def tokenizer_of(folder: Path, *, estimate: bool) -> Any:
     """The tokenizer of `folder`.
 
     Args:
-        estimate: where there is none, give an estimate of what it would say.
+        estimate: whether a missing tokenizer is replaced by `EstimatedTokens`.
 
     Raises:
-        ConfigError: there is none that can be read.
+        ConfigError: the tokenizer cannot be read.
     """
-    from transformers import AutoTokenizer  # seconds that nobody else should wait for
+    from transformers import AutoTokenizer  # a slow import, only where needed
 
     if estimate and not has_tokenizer(folder):
         return EstimatedTokens()
@@ -91,5 +97,5 @@ def tokenizer_of(folder: Path, *, estimate: bool) -> Any:
 
 
 def has_tokenizer(folder: Path) -> bool:
-    """Whether a tokenizer lies in `folder`."""
+    """Whether `folder` contains a tokenizer."""
     return any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json"))

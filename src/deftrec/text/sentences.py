@@ -1,4 +1,4 @@
-"""Sentence vectors of the catalogue's text, by a pre-trained sentence model."""
+"""Sentence vectors of item texts, computed by a pre-trained sentence model."""
 
 from collections.abc import Callable
 from functools import lru_cache
@@ -8,22 +8,22 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from deftrec.language.folder import reading
+from deftrec.pretrained_files.reading import reading
 
 
 class SentenceModel:
     """A pre-trained sentence model: mean-pooled, normalised vectors (Sentence-BERT, Reimers and Gurevych 2019).
 
     Args:
-        folder: the model's files.
-        device: where it reads.
+        folder: folder with the model's files.
+        device: device of the computation.
 
     Raises:
         ConfigError: the folder cannot be read.
     """
 
     def __init__(self, folder: Path, device: torch.device) -> None:
-        from transformers import AutoModel, AutoTokenizer  # seconds that nobody else should wait for
+        from transformers import AutoModel, AutoTokenizer  # a slow import, only where needed
 
         self.device = device
         with reading(folder):
@@ -46,19 +46,19 @@ class SentenceModel:
         batch_size: int = 64,
         on_batch: Callable[[int], None] | None = None,
     ) -> Tensor:
-        """One vector a text; an empty one gives zeros.
+        """One vector per text; zeros for an empty text.
 
         Args:
-            texts: N of them.
-            max_tokens: longer texts are cut.
-            dtype: of the matrix products, by autocast.
+            texts: N texts.
+            max_tokens: largest number of tokens per text; the rest is cut.
+            dtype: type of the matrix products, by autocast.
             on_batch: called with the number of texts done since the last call.
 
         Returns:
             `[N, e]` float32, on the CPU.
         """
         vectors = torch.zeros(len(texts), int(self.model.config.hidden_size))
-        # Texts of like length share a batch: hardly any padding is computed.
+        # Texts of similar length share a batch, which saves padding.
         order = sorted((n for n, text in enumerate(texts) if text.strip()), key=lambda n: len(texts[n]))
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
@@ -77,7 +77,7 @@ class SentenceModel:
 
 @lru_cache(maxsize=1)
 def kept_sentence_model(folder: Path, device: torch.device) -> SentenceModel:
-    """The model in `folder`, kept for whoever asks next: a service is given one item after the other."""
+    """The model in `folder`, cached: a service receives one new item after another."""
     return SentenceModel(folder, device)
 
 
@@ -91,6 +91,6 @@ def sentence_vectors(
     batch_size: int = 64,
     on_batch: Callable[[int], None] | None = None,
 ) -> Tensor:
-    """`SentenceModel.vectors` of a model that is read for these texts alone."""
+    """`SentenceModel.vectors` of a model loaded for these texts only."""
     model = SentenceModel(folder, device)
     return model.vectors(texts, max_tokens=max_tokens, dtype=dtype, batch_size=batch_size, on_batch=on_batch)

@@ -1,4 +1,4 @@
-"""A model's folder is read: quietly, and if it cannot be read, one line says why."""
+"""Quiet reading of model folders by `transformers`, with one error type."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,15 +11,14 @@ from deftrec.errors import ConfigError
 
 @contextmanager
 def reading(folder: Path) -> Iterator[None]:
-    """Inside the block, `transformers` reads `folder` without bars and reports of its own.
+    """Suppress progress bars and messages of `transformers` inside the block.
 
-    Every call in it says `trust_remote_code=False`: left out, `transformers` asks on the terminal, and runs what lies
-    there.
+    Calls in the block must pass `trust_remote_code=False`. Without it, `transformers` offers to run code from `folder`.
 
     Raises:
-        ConfigError: there is no configuration, tokenizer or safetensors weights that fit together.
+        ConfigError: configuration, tokenizer or safetensors weights are missing or do not fit together.
     """
-    from transformers.utils import logging  # seconds that nobody else should wait for
+    from transformers.utils import logging  # a slow import, only where needed
 
     bars, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()

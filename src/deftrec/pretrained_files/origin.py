@@ -1,4 +1,4 @@
-"""Which weights a run was trained on: without them, what it keeps is worth nothing."""
+"""Identity of the pre-trained weights that a run depends on."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -8,16 +8,16 @@ from pydantic import BaseModel, ConfigDict
 from deftrec.config import LanguageOptions, PretrainedOptions
 from deftrec.data.download import sha256_of
 from deftrec.errors import ConfigError, DeftRecError
-from deftrec.language.weights import commit_of, model_folder
+from deftrec.pretrained_files.locate import commit_of, model_folder
 
 
 class Origin(BaseModel):
-    """Where the weights of a pre-trained language model come from.
+    """Source and checksums of pre-trained weights.
 
     Attributes:
-        model: as it was asked for: a hub id, a local path, or `minilm`.
-        revision: the hub's commit that was read; None for anything else.
-        sha256: of each file of weights, by name.
+        model: configured name: a hub id, a local path, or `minilm`.
+        revision: hub commit; None for other sources.
+        sha256: SHA-256 of each file of weights, by name.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -28,21 +28,21 @@ class Origin(BaseModel):
 
 
 def origin_of(options: LanguageOptions) -> Origin | None:
-    """What `options` read; fetched if it is not there. None for a model that starts from random weights.
+    """The weights that `options` name, downloaded if missing; None for a model trained from scratch.
 
     Raises:
         ConfigError, DownloadError: see `model_folder`.
     """
-    if not isinstance(options, PretrainedOptions) or options.initial == "random":
+    if not isinstance(options, PretrainedOptions):
         return None
     return origin_in(model_folder(options.model, options.revision), options.model)
 
 
 def origin_in(folder: Path, model: str) -> Origin:
-    """What lies in `folder`, which `model` asked for.
+    """The weights in `folder`, which `model` named.
 
     Raises:
-        ConfigError: there are no weights.
+        ConfigError: the folder contains no safetensors weights.
     """
     files = sorted(folder.glob("*.safetensors"))
     if not files:
@@ -53,25 +53,23 @@ def origin_in(folder: Path, model: str) -> Origin:
 
 
 def pinned(options: LanguageOptions, origin: Origin | None) -> LanguageOptions:
-    """`options` that read the commit of `origin`, whatever the hub has by then."""
+    """`options` with the hub commit of `origin` as revision."""
     if not isinstance(options, PretrainedOptions) or origin is None or origin.revision is None:
         return options
     return options.model_copy(update={"revision": origin.revision})
 
 
 def check_origin(expected: Origin | None, found: Origin | None, trained: str, option: str = "language.model") -> None:
-    """Refuse other weights than the ones something was trained on.
-
-    Weights decide: the same ones under another name or in another place are the same.
+    """Refuse weights other than those of the training. Only checksums count, not names or places.
 
     Args:
-        expected: what was recorded; None, where nothing was, is no reason to refuse.
-        found: what is there now.
-        trained: what was trained, for the message.
-        option: that names the model.
+        expected: recorded weights; None: nothing was recorded, so nothing is refused.
+        found: present weights.
+        trained: name of the trained run, for the message.
+        option: option that names the model, for the message.
 
     Raises:
-        DeftRecError: names the first file that differs, what was expected and what was found.
+        DeftRecError: a file differs; the message names it with both checksums.
     """
     if expected is None or found is None or expected.sha256 == found.sha256:
         return
@@ -95,5 +93,5 @@ def _called(origin: Origin) -> str:
 
 @lru_cache(maxsize=64)
 def _digest(file: Path, size: int, changed: int) -> str:
-    """SHA-256 of a file, computed once while its size and time of change stay as they are."""
+    """SHA-256 of a file, cached until its size or modification time changes."""
     return sha256_of(file)
