@@ -273,7 +273,11 @@ def load_run(folder: Path, device: torch.device) -> Run:
     load_weights(model, folder / "model.safetensors")
     model = model.eval().to(device)
     catalogue = model.encode_catalogue()
-    active = {name: values for name, values in info.terms.items() if values["active"]}
+    active = {
+        name: {key: value for key, value in settings.items() if key != "active"}
+        for name, settings in info.terms.items()
+        if settings["active"]
+    }
     tensors = load_tensors(folder / "ranker.safetensors")
     try:
         ranker = latent_ranker(catalogue, config).with_state(active, tensors)
