@@ -10,12 +10,12 @@ import torch
 from deftrec import Recommender
 from deftrec.config import Config
 from deftrec.data import PADDING, Sequences
+from deftrec.ensemble import build_member
 from deftrec.language import Preferences, PretrainedLanguageModel
 from deftrec.model import DeftRec
 from deftrec.progress import Silent
 from deftrec.recipe import adapt
 from deftrec.tokenizer import ItemFeatures
-from deftrec.training.build import build_member
 from deftrec.training.log import TrainingLog
 from deftrec.training.loop import Plan, train
 from deftrec.training.rationale import ROWS, RationaleStage

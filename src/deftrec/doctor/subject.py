@@ -10,7 +10,7 @@ from deftrec.errors import ConfigError
 from deftrec.language.skeleton import hidden_size
 from deftrec.language.weights import MINILM
 from deftrec.recipe import adapt, load_recipe
-from deftrec.run import RunInfo, read_model
+from deftrec.run import read_records
 from deftrec.training.fit import resolve
 
 ITEMS = 10_000
@@ -65,7 +65,7 @@ def subject_of(
 
 
 def _run(folder: Path, items: int | None) -> Subject:
-    config, info = read_model(folder / "config.json", Config), read_model(folder / "run.json", RunInfo)
+    config, info = read_records(folder)
     interactions = Interactions.load(folder / "data")
     return Subject(
         str(folder),
