@@ -210,3 +210,13 @@ def no_text() -> dict[str, Any]:
 def sampled_softmax(items: int) -> dict[str, Any]:
     """Options of the group `objective`: a softmax over what a batch holds and `items` drawn ones."""
     return {"full_softmax_items": 1, "sampled_items": items}
+
+
+def predicts_noise() -> dict[str, Any]:
+    """Options of the group `diffusion`: the denoiser's output is the noise."""
+    return {"prediction": "eps", "skip": False}
+
+
+def drawn_samples(samples: int) -> dict[str, Any]:
+    """Options of the group `diffusion`: the mean of `samples` draws of noise is the start of sampling."""
+    return {"start": "noise", "samples": samples}
