@@ -297,9 +297,7 @@ def read_run(folder: Path) -> tuple[Interactions, Config, RunInfo]:
         if (folder / "request.json").is_file():
             raise DeftRecError(f"{folder}: training was not finished; run 'deftrec train ... --resume' first")
         raise DeftRecError(f"{folder}: no run.json; give the directory that 'deftrec train --out' wrote")
-    _check_format(folder)
-    info = read_model(folder / "run.json", RunInfo)
-    config = read_model(folder / "config.json", Config)
+    config, info = read_records(folder)
     try:
         interactions = Interactions.load(folder / "data")
     except DataError as error:
@@ -308,6 +306,17 @@ def read_run(folder: Path) -> tuple[Interactions, Config, RunInfo]:
     if interactions.fingerprint != info.fingerprint:
         raise DeftRecError(f"{folder / 'data'}: not the data this run was trained on; restore it or train again")
     return interactions, config, info
+
+
+def read_records(folder: Path) -> tuple[Config, RunInfo]:
+    """Read the options and the record of a complete run.
+
+    Raises:
+        DeftRecError: the run has another format, or a file is missing or damaged.
+    """
+    _check_format(folder)
+    info = read_model(folder / "run.json", RunInfo)
+    return read_model(folder / "config.json", Config), info
 
 
 def _check_format(folder: Path) -> None:

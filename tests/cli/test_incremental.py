@@ -9,15 +9,15 @@ from calling import COMMA, TINY, Call
 
 from deftrec import Recommender
 from deftrec.cli import main
-from toy import tiny_bert
+from toy import reads_text, tiny_bert
 
 
 @pytest.fixture(scope="module")
 def worded(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that reads its items' words."""
     folder = tmp_path_factory.mktemp("worded")
-    words = ["--set", "text.model=minilm", "--set", f"text.model={tiny_bert(folder / 'bert')}"]
-    assert main(["train", "--data", str(data), "--out", str(folder / "run"), *TINY, *words]) == 0
+    text = [f"--set=text.{key}={value}" for key, value in reads_text(tiny_bert(folder / "bert")).items()]
+    assert main(["train", "--data", str(data), "--out", str(folder / "run"), *TINY, *text]) == 0
     return folder / "run"
 
 
@@ -67,7 +67,10 @@ def test_an_update_counts_at_once(deftrec: Call, copy: Path, tmp_path: Path) -> 
         (["update", "{run}", "--events", "{tmp}/events.csv"], "events.csv: line 4, column 'item': 'strange' is not in"),
         (["update", "{run}", "--events", "{tmp}/items.csv"], "no column 'user'"),
         (["update", "{tmp}", "--events", "{tmp}/events.csv"], "no run.json"),
-        (["items", "add", "{run}", "--items", "{tmp}/items.csv"], "train with text.model minilm"),
+        (
+            ["items", "add", "{run}", "--items", "{tmp}/items.csv"],
+            "its items have no text vectors; give them a title, category or text",
+        ),
         (["items", "remove", "{run}", "--items", "strange"], "error: --items: item 'strange' is not in the catalogue"),
         (
             ["items", "remove", "{run}", "--items", "{tmp}/items.csv"],
@@ -76,7 +79,7 @@ def test_an_update_counts_at_once(deftrec: Call, copy: Path, tmp_path: Path) -> 
         (["items", "remove", "{run}", "--items", "{tmp}/gone.csv"], "no such file"),
         (
             ["train", "--from", "{run}", "--data", "{data}", "--out", "{tmp}/r", "--set", "text.max_tokens=8"],
-            "text.max_tokens is another than in the run to start from",
+            "text.max_tokens differs from the run to start from",
         ),
         (["update", "{run}", "--events", "{tmp}/dated.csv"], "dated.csv: its times are dates, and those of this run's"),
         (["items", "add", "{worded}", "--items", "{tmp}/empty.csv"], "empty.csv: no items; the file is empty"),
@@ -132,7 +135,7 @@ def test_an_interrupted_fine_tuning_says_how_to_go_on(
 
     out = tmp_path / "fine"
     with monkeypatch.context() as patched:
-        patched.setattr("deftrec.training.trainer.train", stop)
+        patched.setattr("deftrec.training.workspace.train", stop)
         said = deftrec("train", "--from", run, "--data", data, "--out", out)
     assert f"--from {run} --resume" in said.err
     assert deftrec("train", "--data", data, "--out", out, *TINY, "--resume").code == 1  # another request

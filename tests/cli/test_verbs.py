@@ -6,6 +6,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from calling import TINY, Call
+from safetensors.torch import load_file
 
 from deftrec import Interactions
 from deftrec.cli.options import split_ids
@@ -68,7 +69,7 @@ def test_evaluate_writes_json(deftrec: Call, run: Path, tmp_path: Path) -> None:
 
 
 def test_evaluate_shows_both_parts_of_a_hybrid(deftrec: Call, run: Path) -> None:
-    assert (run / "prior.safetensors").is_file()
+    assert any(name.startswith("collaborative_prior/") for name in load_file(run / "ranker.safetensors"))
     said = deftrec("evaluate", run, "--json", "-")
     result = json.loads(said.out)
     assert set(result["parts"]) == {"latent", "prior"}
@@ -123,11 +124,15 @@ def test_a_recommendation_is_explained(deftrec: Call, run: Path) -> None:
     assert said.count("moved by [bold]number") == 2, "a title is no markup here either"
     assert "latent " in said
     whole = json.loads(deftrec("recommend", run, "--user", user, "-k", 2, "--explain", "--json").out)
+    terms = json.loads((run / "run.json").read_text())["terms"]
+    explained = {name for name in ("collaborative_prior", "popularity_trend") if terms[name]["active"]}
+    assert "collaborative_prior" in explained
     for one in whole["recommendations"]:
         why = one["explanation"]
         assert why["text"] is None
         assert {mover["item"] for mover in why["movers"]} <= set(whole["history"])
-        assert set(why["shares"]) == {"latent", "text", "prior", "trend"}
+        assert set(why["shares"]) == {"latent", *explained}
+        assert 0.99 < sum(why["shares"].values()) < 1.01
     refused = deftrec("recommend", run, "--all-users", "--out", run / "x.parquet", "--explain")
     assert refused.code == 1
     assert "give --user or --history" in refused.err

@@ -53,8 +53,10 @@ def serving_memory(skeleton: Skeleton, subject: Subject) -> dict[str, int]:
         parts["projections for folded users"] = 4 * members * subject.items * numbers
     if config.retrieval.prior != "none":
         participating = min(config.retrieval.prior_max_items, subject.items)
-        # An item number and a weight for each neighbour (int32, float32), and an index of the catalogue (int32).
-        parts["collaborative prior"] = participating * min(NEIGHBOURS, participating) * (4 + 4) + 4 * subject.items
+        # An item number and a weight for each neighbour (int32, float32), the number of each item that takes part and
+        # an index of the catalogue (both int32).
+        row = min(NEIGHBOURS, participating) * (4 + 4) + 4
+        parts["collaborative prior"] = participating * row + 4 * subject.items
     return parts
 
 

@@ -9,7 +9,7 @@ from deftrec.data.words import item_texts
 from deftrec.errors import ConfigError
 from deftrec.pretrained_files.architecture import hidden_size
 from deftrec.recipe import adapt, load_recipe
-from deftrec.run import RunInfo, read_model
+from deftrec.run import read_records
 from deftrec.training.fit import resolve
 
 ITEMS = 10_000
@@ -64,7 +64,7 @@ def subject_of(
 
 
 def _run(folder: Path, items: int | None) -> Subject:
-    config, info = read_model(folder / "config.json", Config), read_model(folder / "run.json", RunInfo)
+    config, info = read_records(folder)
     interactions = Interactions.load(folder / "data")
     return Subject(
         str(folder),

@@ -30,7 +30,7 @@ NEIGHBOURS_OF_ADDED = 5
 class LinearPrior:
     """Item-to-item weights, the largest M of each item that takes part.
 
-    Memory: 8 M bytes for each of the P items that take part, and 4 bytes for each item of the catalogue.
+    Memory: 8 M + 4 bytes for each of the P items that take part, and 4 bytes for each item of the catalogue.
 
     Attributes:
         n_items: size of the catalogue.

@@ -1,4 +1,4 @@
-"""A run of every kind takes new items: members, titles in the prompt, words in the score, quantised tokens."""
+"""Runs of every kind take new items: ensembles, titles in the prompt, rationales, repeated items."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +9,7 @@ import torch
 
 from deftrec import Recommender
 from deftrec.incremental import Overlay
-from toy import ring, tiny_bert, tiny_config
+from toy import reads_text, ring, tiny_bert, tiny_config
 from worded import NEW
 
 BERT = "(the tiny BERT)"
@@ -17,7 +17,15 @@ PROMPT = "next : {history}"
 KINDS: dict[str, dict[str, Any]] = {
     "members": {"training": {"epochs": 1, "ensemble_size": 2}},
     "titles": {"language": {"kind": "pretrained", "model": BERT, "prompts": (PROMPT,), "titles": 2}},
+    "rationale": {
+        "language": {"kind": "pretrained", "model": BERT, "prompts": (PROMPT,), "titles": 2}
+        | {"reasoning": {"weight": 0.1, "max_tokens": 4}},
+    },
+    "no-prior": {"retrieval": {"prior": "none", "trend": False}},
+    "repeats": {"retrieval": {"seen": "keep"}, "objective": {"mask_seen": False}},
+    "history-last": {"retrieval": {"seen": "keep"}, "objective": {"mask_seen": True}},
     "text-alone": {"collaborative": {"encoder": "none"}},
+    "ways": {"tokenizer": {"ways": 2, "drop_collaborative": 0.5}},
     "folded-users": {"tokenizer": {"users": "folded", "drop_collaborative": 0.5}},
     "temporal": {"data": {"split": "temporal", "max_history": 20}},
 }
@@ -38,7 +46,7 @@ def with_model(value: Any, folder: Path) -> Any:
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_run_takes_new_items(kind: str, bert: Path) -> None:
     groups = {
-        "text": {"model": str(bert)},
+        "text": reads_text(bert),
         "training": {"epochs": 1},
         "tokenizer": {"drop_collaborative": 0.5},
         "data": {"max_history": 20},

@@ -1,6 +1,4 @@
-"""EASE, SLIT and the graph's filter against their closed forms."""
-
-from dataclasses import replace
+"""EASE, SLIT and the filter of the interaction graph against their closed forms, and the memory they take."""
 
 import numpy as np
 import pytest
@@ -10,8 +8,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from deftrec.data import Sequences
-from deftrec.retrieval import LinearPrior, Retriever, fused, prior
-from deftrec.serving.index import Approximate
+from deftrec.doctor import Subject, examine
+from deftrec.recipe import adapt
+from deftrec.retrieval import LinearPrior, linear
+from deftrec.retrieval.terms.collaborative_prior import NEIGHBOURS
+from toy import tiny_config
 
 
 def dense_weights(lists: list[list[int]], items: int, regularisation: float) -> Tensor:
@@ -25,14 +26,16 @@ def dense_weights(lists: list[list[int]], items: int, regularisation: float) -> 
 
 
 def as_matrix(fitted: LinearPrior) -> Tensor:
-    items = len(fitted.neighbours)
-    return torch.zeros(items, items).scatter_add(1, fitted.neighbours, fitted.weights)
+    """The weights as one matrix; rows of items that do not take part are zero. `[I, I]`"""
+    rows = torch.zeros(len(fitted.items), fitted.n_items)
+    rows.scatter_add_(1, fitted.neighbours.long(), fitted.weights)
+    return torch.zeros(fitted.n_items, fitted.n_items).index_copy_(0, fitted.items.long(), rows)
 
 
 histories = st.lists(st.lists(st.integers(0, 6), max_size=8), min_size=1, max_size=12)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(lists=histories, regularisation=st.sampled_from([0.5, 10.0, 300.0]))
 def test_weights_are_the_closed_form(lists: list[list[int]], regularisation: float) -> None:
     fitted = LinearPrior.ease(Sequences.from_lists(lists), 7, regularisation, neighbours=7, max_items=7)
@@ -88,7 +91,7 @@ def test_only_the_most_popular_take_part() -> None:
 @pytest.mark.parametrize("recency", [0.0, 0.5, 2.0])
 @pytest.mark.parametrize("cells", [1, 7, 1 << 24])
 def test_scores_weigh_the_history_by_age(recency: float, cells: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prior, "SLICE_CELLS", cells)
+    monkeypatch.setattr(linear, "SLICE_CELLS", cells)
     lists = many()
     fitted = LinearPrior.ease(Sequences.from_lists(lists), 30, 20.0, 30, 30)
     weights = as_matrix(fitted)
@@ -118,7 +121,7 @@ def dense_slit(lists: list[list[int]], items: int, regularisation: float, recenc
 @pytest.mark.parametrize("max_history", [3, 50])
 @pytest.mark.parametrize("recency", [0.0, 0.5])
 def test_slit_is_the_closed_form(recency: float, max_history: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prior, "SLIT_WINDOW", max_history)
+    monkeypatch.setattr(linear, "SLIT_MAX_HISTORY", max_history)
     lists = [*many(), [3, 3, 5, 3], [4], []]
     fitted = LinearPrior.slit(Sequences.from_lists(lists), 30, 7.0, recency, neighbours=30, max_items=30)
     torch.testing.assert_close(
@@ -139,7 +142,7 @@ def test_slit_of_the_most_popular_skips_the_others() -> None:
 
 def test_slit_is_fitted_on_a_sample_where_there_are_too_many_places(monkeypatch: pytest.MonkeyPatch) -> None:
     ring = [[(start + step) % 30 for step in range(12)] for start in range(30)] * 4
-    monkeypatch.setattr(prior, "SLIT_ROWS", 600)  # of 1,320
+    monkeypatch.setattr(linear, "SLIT_ROWS", 600)  # of 1,320
     fitted = as_matrix(LinearPrior.slit(Sequences.from_lists(ring), 30, 1.0, 1.0, neighbours=30, max_items=30))
     assert fitted.argmax(1).tolist() == [(item + 1) % 30 for item in range(30)]
 
@@ -160,10 +163,10 @@ def test_the_graphs_filter_is_a_step_there_and_back(most: int) -> None:
     torch.testing.assert_close(fitted, expected.float(), atol=1e-6, rtol=1e-5)
 
 
-def test_later_items_borrow_the_score_of_their_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("deftrec.retrieval.linear.LENDERS", 2)
+def test_added_items_get_the_mean_score_of_their_nearest_items(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linear, "NEIGHBOURS_OF_ADDED", 2)
     sequences = Sequences.from_lists([[0, 1], [0, 1, 2], [2, 3], [3, 0], [1, 3]])
-    prior = LinearPrior.ease(sequences, 5, 1.0, 4, 5)  # nobody took item 4, so nothing is lent by it
+    prior = LinearPrior.ease(sequences, 5, 1.0, 4, 5)  # item 4 has no interactions, so it stands in for nothing
     angles = torch.tensor([0.0, 0.5, 1.0, 1.5, 0.26, 0.25, 1.4])
     longer = prior.with_items(torch.stack([angles.cos(), angles.sin()], 1))
     histories = Sequences.from_lists([[0], [2, 1], [5], [0, 5]])
@@ -173,37 +176,46 @@ def test_later_items_borrow_the_score_of_their_nearest(monkeypatch: pytest.Monke
     torch.testing.assert_close(found[:3, :5], known)
     torch.testing.assert_close(found[:, 5], found[:, [0, 1]].mean(1))
     torch.testing.assert_close(found[:, 6], found[:, [2, 3]].mean(1))
-    assert torch.equal(found[2], torch.zeros(7)), "a later item speaks for nothing"
+    assert torch.equal(found[2], torch.zeros(7)), "an added item gives no score"
     same = prior.with_items(torch.randn(5, 2))
     assert torch.equal(same.scores(histories.select([0, 1]), 0.5), prior.scores(histories.select([0, 1]), 0.5))
 
 
-def test_where_items_may_be_taken_again_the_prior_leaves_their_probability_alone() -> None:
-    histories = Sequences.from_lists([[0, 3], [4], [5, 5, 0]])
-    latent, linear, weight = torch.randn(3, 6), torch.randn(3, 6), 2.5
-    shared = fused(latent.clone(), linear, weight, histories)
-    plainly = fused(latent.clone(), linear, weight, None)
-    torch.testing.assert_close(plainly, latent + weight * linear)
-    for row, history in enumerate(histories):
-        seen = torch.zeros(6, dtype=torch.bool)
-        seen[torch.from_numpy(history.astype(np.int64))] = True
-        before, after = latent[row].softmax(0), shared[row].softmax(0)
-        torch.testing.assert_close(after[seen], before[seen])
-        # Among the others, what the plain sum makes of them.
-        torch.testing.assert_close(after[~seen] / after[~seen].sum(), plainly[row, ~seen].softmax(0))
-        assert not torch.allclose(after[~seen], before[~seen])
-    whole = Sequences.from_lists([range(6)])
-    assert torch.equal(fused(latent[:1].clone(), linear[:1], weight, whole), latent[:1])
+def test_items_without_interactions_need_no_fit() -> None:
+    """A catalogue in which no item takes part, and one where all added items stand alone."""
+    empty = LinearPrior.empty(5)
+    assert torch.equal(empty.scores(Sequences.from_lists([[0, 4], []]), 0.5), torch.zeros(2, 5))
+    assert empty.neighbours_of(torch.tensor([0, 4])).tolist() == []
+    longer = empty.with_items(torch.randn(7, 3))
+    assert torch.equal(longer.scores(Sequences.from_lists([[0, 6]]), 0.5), torch.zeros(1, 7))
 
 
-def test_a_run_that_recommends_seen_items_scores_so() -> None:
-    histories, queries = Sequences.from_lists([[0, 3], [4]]), torch.randn(2, 4)
-    fitted = LinearPrior(torch.tensor([[1, 2]] * 6), torch.rand(6, 2))
-    plain = Retriever(torch.randn(6, 4), "cosine", 0.1)
-    both = replace(plain, prior=fitted, weight=3.0, recency=0.5, repeats=True)
-    expected = fused(plain.scores(queries, histories), fitted.scores(histories, 0.5), 3.0, histories)
-    torch.testing.assert_close(both.scores(queries, histories), expected)
-    assert not torch.allclose(replace(both, repeats=False).scores(queries, histories), expected)
-    assert not Approximate.suits(both)
-    assert Approximate.suits(replace(both, repeats=False))
-    assert Approximate.suits(replace(both, weight=0.0))
+def test_neighbours_of_items_are_those_they_score() -> None:
+    fitted = LinearPrior.graph(Sequences.from_lists([[0, 1], [1, 2], [3, 4]]), 6, neighbours=2, max_items=4)
+    assert fitted.items.tolist() == [0, 1, 2, 3]
+    everything = as_matrix(fitted)
+    for item in range(6):
+        expected = set(everything[item].nonzero()[:, 0].tolist())
+        assert expected <= set(fitted.neighbours_of(torch.tensor([item])).tolist())
+    assert fitted.neighbours_of(torch.tensor([5])).tolist() == []
+
+
+def test_memory_does_not_grow_with_the_items_that_take_no_part() -> None:
+    n_items, max_items = 20_000, 200
+    rng = np.random.default_rng(0)
+    lists = [rng.integers(0, n_items, 20) for _ in range(3000)]
+    config = adapt(
+        tiny_config(retrieval={"prior_max_items": max_items}), positions=1, interactions=1, users=1, items=n_items
+    )
+    estimate = examine(Subject("test", config, n_items, 16, 0)).serving_bytes["collaborative prior"]
+    for fitted in (
+        LinearPrior.ease(Sequences.from_lists(lists), n_items, 50.0, NEIGHBOURS, max_items),
+        LinearPrior.slit(Sequences.from_lists(lists), n_items, 50.0, 0.5, NEIGHBOURS, max_items),
+        LinearPrior.graph(Sequences.from_lists(lists), n_items, NEIGHBOURS, max_items),
+    ):
+        fitted.scores(Sequences.from_lists(lists[:5]), 0.5)  # makes the index of the catalogue
+        tensors = [value for value in vars(fitted).values() if isinstance(value, Tensor)]
+        held = sum(tensor.untyped_storage().nbytes() for tensor in tensors)
+        assert len(tensors) == 4
+        assert held <= max_items * NEIGHBOURS * 8 + 4 * n_items
+        assert held == estimate, "what deftrec doctor says"
