@@ -1,7 +1,6 @@
 """Downloads against a server that fails, truncates, corrupts, cannot resume, and changes its mind."""
 
 import errno
-import fcntl
 import hashlib
 import http.client
 import socket
@@ -17,6 +16,7 @@ from deftrec.data import download as module
 from deftrec.data.archive import unpack
 from deftrec.data.download import UnreachableError, default_home, download, fetch_from_wheel, sha256_of
 from deftrec.errors import DownloadError
+from deftrec.files import locked
 
 BODY = bytes(range(256)) * 5000
 
@@ -257,10 +257,8 @@ def test_a_redirect_cannot_leave_https(served: Served, tmp_path: Path) -> None:
 
 def test_two_processes_do_not_write_one_file(served: Served, tmp_path: Path) -> None:
     served.body = BODY
-    with (tmp_path / "f.part").open("ab") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        with pytest.raises(DownloadError, match="another process"):
-            download(served.url, tmp_path / "f")
+    with locked(tmp_path / "f.part", wait=False), pytest.raises(DownloadError, match="another process"):
+        download(served.url, tmp_path / "f")
     assert download(served.url, tmp_path / "f").read_bytes() == BODY
 
 
