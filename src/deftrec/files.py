@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, SoftFileLock, Timeout
+from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from deftrec.errors import UnwritableError
 
@@ -160,7 +160,7 @@ def locked(path: str | Path, *, wait: bool, needed: bool = True) -> Iterator[Non
             lock.release()
 
 
-def _acquire(lock: FileLock, wait: bool) -> None:
+def _acquire(lock: BaseFileLock, wait: bool) -> None:
     with warnings.catch_warnings():  # about the fallback that is undone here
         warnings.simplefilter("ignore", UserWarning)
         busy = False
