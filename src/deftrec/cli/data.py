@@ -17,9 +17,10 @@ from deftrec.cli.console import listening, output, working
 from deftrec.cli.options import Json
 from deftrec.data.describe import describe as describe_interactions
 from deftrec.data.draw import draw
-from deftrec.data.interactions import CATALOGUE_COLUMNS, Interactions, check_target, same_ids
+from deftrec.data.interactions import CATALOGUE_COLUMNS, Interactions, check_target
 from deftrec.data.prepare import Raw, prepare
 from deftrec.data.sources.base import About
+from deftrec.data.sources.columns import same_ids
 from deftrec.data.sources.recbole import read_recbole
 from deftrec.data.sources.reference import TEST, read_reference
 from deftrec.data.sources.registry import abouts, source_named

@@ -126,6 +126,14 @@ def check_id_type(name: str, dtype: pl.DataType, file: str) -> None:
         raise DataError(f"{file}: column {name!r} holds {dtype}, which cannot be an id")
 
 
+def same_ids(ids: pl.Series, dtype: pl.DataType) -> pl.Series:
+    """Cast ids to `dtype`, with null for an id that changes: `"17"` is 17, but `"007"`, `"+7"` and 7.5 are not 7."""
+    if not ids.dtype.is_float():
+        ids = ids.cast(pl.String)
+    found = ids.cast(dtype, strict=False)
+    return found.set((found.cast(ids.dtype) != ids).fill_null(False), None)
+
+
 def whole_numbers(text: pl.Series) -> pl.Series:
     """The integers a column of strings spells, where every one of them does so in its plain form; else the strings."""
     for dtype in (pl.Int64, pl.UInt64):
@@ -166,6 +174,24 @@ def times(column: pl.Series, place: Place, records: pl.Series | None = None) -> 
     what = "is written unlike the others: all numbers, all dates with a zone, or all dates without one"
     _refuse(best.is_null(), column, place, records, what)
     return best
+
+
+def as_times(column: pl.Series, source: str) -> pl.Series:
+    """Convert times to numbers: integers stay integers, dates become milliseconds since 1970.
+
+    Raises:
+        DataError: a value is missing, infinite or not a time; the message names its row.
+    """
+    found = times(column, Place(source))
+    if found.dtype.is_temporal():
+        found = found.cast(pl.Datetime("ms")).cast(pl.Int64)
+    if not found.dtype.is_integer():
+        return found.cast(pl.Float64)
+    whole = found.cast(pl.Int64, strict=False)
+    if whole.null_count():
+        row = int(whole.is_null().arg_max() or 0)
+        raise Place(source).error(row, column.name, f"{found[row]} is too large for a time; give a coarser unit")
+    return whole
 
 
 def _dates(text: pl.Series) -> tuple[pl.Series, pl.Series]:
