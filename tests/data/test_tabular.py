@@ -208,7 +208,7 @@ def test_updates_are_not_told_of_an_option_they_lack(name: str, content: str, tm
         pl.DataFrame({"user": ["a"], "item": ["b"], "ts": [1]}).write_parquet(path)
     with pytest.raises(DataError, match=r"no column 'time' for the time; .*name the right one with --time COL$"):
         read_events(path)
-    with pytest.raises(DataError, match=r"or take the order of the rows with --order-as-given$"):
+    with pytest.raises(DataError, match=r"or keep the order of the rows with --order-as-given$"):
         read_tabular(path)
 
 

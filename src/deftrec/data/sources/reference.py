@@ -1,9 +1,9 @@
-"""The format of the DeftRec authors: sequences of remapped numbers, and the lists that say what the numbers mean.
+"""The format of the DeftRec authors: sequences of numbers, and lists of the ids behind the numbers.
 
-`train.txt` and `test.txt` hold one user a line, `user item item ...` in time order. A line of `test.txt` is the
-complete sequence, the last test item included; the same line of `train.txt` lacks that last item. `item_list.txt` has
-the columns `org_id remap_id title category` in any order, separated by spaces and quoted as in CSV; `user_list.txt`
-has `org_id remap_id`.
+`train.txt` and `test.txt` hold one user per line, `user item item ...` in time order. A line of `test.txt` is the
+complete sequence with the test item last; the same line of `train.txt` lacks that item. `item_list.txt` has the
+columns `org_id remap_id title category` in any order, separated by spaces and quoted as in CSV; `user_list.txt` has
+`org_id remap_id`.
 """
 
 import csv
@@ -25,10 +25,9 @@ TRAIN, TEST, ITEMS, USERS = "train.txt", "test.txt", "item_list.txt", "user_list
 
 
 def read_reference(directory: str | Path) -> Raw:
-    """Read a directory in the authors' format; the time of an interaction is its place in the sequence.
+    """Read a directory in the authors' format; the time of an interaction is its position in the sequence.
 
-    Users and items get the ids they had before the authors numbered them (`org_id`), or the number itself where there
-    is no list. Repeated items are kept: somebody did take the same thing twice.
+    Users and items get their original ids (`org_id`), or their number if there is no list. Repeated items are kept.
 
     Raises:
         DataError: a file is missing or malformed, or `train.txt` is not a prefix of `test.txt` line by line.
@@ -69,7 +68,7 @@ class _Line(NamedTuple):
 
 @contextmanager
 def _readable(file: Path) -> Iterator[None]:
-    """Names the file in what may go wrong in it."""
+    """Name the file in errors of the block."""
     try:
         yield
     except UnicodeDecodeError as error:
@@ -79,7 +78,7 @@ def _readable(file: Path) -> Iterator[None]:
 
 
 def _lines(file: Path, *, empty: bool = False) -> list[_Line]:
-    """Every line's user and items, in the order of the file; `empty`: a user may have none."""
+    """The user and the items of every line. With `empty`, a user may have no items."""
     read: list[_Line] = []
     seen: dict[int, int] = {}
     with _readable(file), open_text(file) as lines:
@@ -89,12 +88,12 @@ def _lines(file: Path, *, empty: bool = False) -> list[_Line]:
                 continue
             bad = next((word for word in words if not (word.isascii() and word.isdigit() and len(word) < 19)), None)
             if bad is not None:
-                raise DataError(f"{file}: line {number}: {bad!r} is not a number of a user or an item")
+                raise DataError(f"{file}: line {number}: {bad!r} is not a number; a line holds the numbers of a user and of items")
             user, *items = map(int, words)
             if not items and not empty:
                 raise DataError(f"{file}: line {number}: user {user} has no items")
             if user in seen:
-                raise DataError(f"{file}: line {number}: user {user} is on line {seen[user]} already")
+                raise DataError(f"{file}: line {number}: user {user} is on line {seen[user]} already; join both lines")
             seen[user] = number
             read.append(_Line(number, user, items))
     if not read:
@@ -103,7 +102,7 @@ def _lines(file: Path, *, empty: bool = False) -> list[_Line]:
 
 
 def _check_prefix(train: Path, complete: list[_Line], test: Path) -> None:
-    """A mismatch means that the two files are not of one data set, or that the test item is not the last."""
+    """Check that the two files are of one data set, with the test item last."""
     sequences = {line.user: line.items for line in complete}
     for number, user, items in _lines(train, empty=True):
         whole = sequences.get(user)
@@ -117,7 +116,7 @@ def _check_prefix(train: Path, complete: list[_Line], test: Path) -> None:
 
 
 def _listing(file: Path) -> pl.DataFrame | None:
-    """Columns `remap_id`, `org_id` (integers where all are) and, where the file has them, `title` and `category`."""
+    """Columns `remap_id`, `org_id` (integers if all are) and, if the file has them, `title` and `category`."""
     if not file.is_file():
         return None
     rows: list[list[str]] = []
@@ -147,16 +146,18 @@ def _listing(file: Path) -> pl.DataFrame | None:
     for column in ("remap_id", "org_id"):
         twice = frame[column].is_duplicated()
         if twice.any():
-            raise DataError(f"{file}: {column} {frame[column][int(twice.arg_max() or 0)]!r} occurs twice")
+            raise DataError(
+                f"{file}: {column} {frame[column][int(twice.arg_max() or 0)]!r} occurs twice; leave one row"
+            )
     return frame
 
 
 def _rename(events: pl.DataFrame, column: str, listing: pl.DataFrame, list_file: Path, file: Path) -> pl.DataFrame:
-    """Put the original ids in place of the numbers."""
+    """Replace numbers by the original ids."""
     names = listing.select(pl.col("remap_id").alias(column), "org_id")
     named = events.join(names, on=column, how="left", maintain_order="left")
     missing = named["org_id"].is_null()
     if missing.any():
         number = named[column][int(missing.arg_max() or 0)]
-        raise DataError(f"{list_file}: {column} {number} of {file.name} is not listed")
+        raise DataError(f"{list_file}: {column} {number} of {file.name} is not listed; add a row with this remap_id")
     return named.with_columns(pl.col("org_id").alias(column)).drop("org_id")
