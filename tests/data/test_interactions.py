@@ -1,6 +1,7 @@
 """The border between the owner's ids and ours: what goes in comes out."""
 
 import json
+import os
 from datetime import timedelta
 from pathlib import Path
 
@@ -259,3 +260,19 @@ def test_nothing_is_written_where_nothing_can_be(tmp_path: Path) -> None:
     for write in (write_text, lambda path, _: ring(users=4).save(path)):
         with pytest.raises(UnwritableError, match=r"file/inside: cannot be written \((file exists|not a directory)\)"):
             write(tmp_path / "file" / "inside", "words")
+
+
+def test_data_whose_replacement_was_killed_are_put_back(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, rename = Interactions.load(saved), os.rename
+
+    def killed(old: Path, new: Path) -> None:
+        if Path(new) == saved:
+            raise KeyboardInterrupt
+        rename(old, new)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "rename", killed)
+        with pytest.raises(KeyboardInterrupt):
+            Interactions.from_frame(pl.DataFrame({"user": ["z"], "item": [1], "time": [0]})).save(saved)
+    assert not saved.exists()
+    assert Interactions.load(saved).fingerprint == before.fingerprint

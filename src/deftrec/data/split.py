@@ -115,8 +115,8 @@ def temporal(interactions: Interactions, validation_share: float = 0.1, test_sha
     """
     if interactions.meta.times == "position":
         raise DataError(
-            f"{interactions.meta.name}: the data holds the order of each user's interactions, not their times; use the "
-            "leave-one-out split"
+            f"{interactions.meta.name}: has the order of each user's interactions, not their times, so there is no "
+            "temporal split; use leave-one-out"
         )
     sequences, times = interactions.sequences, interactions.times
     first, second = np.quantile(times, [1 - validation_share - test_share, 1 - test_share], method="lower")
