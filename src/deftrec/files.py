@@ -96,8 +96,8 @@ def writable(path: Path, mend: str = "name another place, or make room there") -
     """Turn an `OSError` of the block into one that names `path`, not a temporary file beside it.
 
     Args:
-        path: the file or directory that the user asked for.
-        mend: what the user can do about it; the end of the message.
+        path: file or directory that the user named.
+        mend: remedy for the user; the end of the message.
 
     Raises:
         UnwritableError: in place of an `OSError`.
@@ -126,7 +126,7 @@ def locked(path: str | Path, *, wait: bool, needed: bool = True) -> Iterator[Non
     The lock is on a file `.NAME.lock` beside `path`, which is removed afterwards. `path` itself may be missing.
 
     Args:
-        path: the file or directory to protect; it is not touched.
+        path: file or directory to protect; it is not touched.
         wait: wait until another process releases the lock, instead of failing at once.
         needed: fail where the file system has no locks; if false, warn and go on without one.
 
@@ -190,7 +190,7 @@ def _temporary(path: Path) -> Path:
 
 
 def _replace_directory(path: Path, new: Path) -> None:
-    """Give `new` the name `path`, and what stood there the name `new`."""
+    """Rename `new` to `path`, and the previous directory to the name of `new`."""
     aside = new.with_suffix(".old")
     for attempt in range(SWAP_ATTEMPTS):
         try:
@@ -206,7 +206,7 @@ def _replace_directory(path: Path, new: Path) -> None:
                 shutil.rmtree(aside, ignore_errors=True)
     _flush(path.parent)
     if aside.exists():
-        aside.rename(new)  # from here on nobody takes it for a directory to recover
+        aside.rename(new)  # so that `recover` does not find it
 
 
 def _flush(path: Path) -> None:

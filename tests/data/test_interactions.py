@@ -168,7 +168,7 @@ def test_numbers_and_strings_of_numbers_are_one_id() -> None:
         ({"user": ["a", ""], "item": [1, 1], "time": [1, 2]}, "row 2, column 'user': an empty value is not an id"),
         ({"user": [1, 1], "item": [1, 1], "time": [1.0, float("inf")]}, "row 2, column 'time': inf is not a time"),
         ({"user": [1, 1], "item": [1, 1], "time": ["1", "x"]}, "row 2, column 'time': 'x' is not a time"),
-        ({"user": [1], "item": [1], "time": [timedelta(1)]}, "which is no moment in time"),
+        ({"user": [1], "item": [1], "time": [timedelta(1)]}, "which are no times; give numbers or dates"),
         ({"user": [[1]], "item": [1], "time": [1]}, "cannot be an id"),
         ({"user": [], "item": [], "time": []}, "no interactions"),
     ],

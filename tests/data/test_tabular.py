@@ -248,7 +248,7 @@ def test_items_come_with_their_words(tmp_path: Path) -> None:
     ("content", "columns", "message"),
     [
         ("sku,title\ni1,A\n", Columns(), r"items\.csv: no column 'item' .*--items-id COL"),
-        ("item,title\ni1,A\ni1,B\n", Columns(), r"items\.csv: line 3, column 'item': 'i1' again"),
+        ("item,title\ni1,A\ni1,B\n", Columns(), r"items\.csv: line 3, column 'item': 'i1' occurs again; leave one row"),
         ("item,title\ni1,A\n,B\n", Columns(), r"items\.csv: line 3, column 'item'"),
         ("item,name\ni1,A\n", Columns(title="label"), r"no column 'label' for the title"),
         ("", Columns(), r"items\.csv: no items; the file is empty"),

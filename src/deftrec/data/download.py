@@ -42,7 +42,7 @@ class UnreachableError(DownloadError):
 
 
 class _TryAgainError(Exception):
-    """A failed attempt that another one may mend; `wait` is the pause in seconds that the server requested."""
+    """A failed attempt that may succeed when repeated; `wait` is the pause in seconds that the server requested."""
 
     def __init__(self, reason: str, wait: float | None = None) -> None:
         super().__init__(reason)
@@ -195,7 +195,7 @@ def _network() -> Iterator[None]:
 
 
 def _explain_status(url: str, error: urllib.error.HTTPError, part: Path) -> None:
-    """Raise the error that an HTTP status stands for."""
+    """Raise the error for an HTTP status."""
     with error:
         if error.code == 416:  # the file on the server is now shorter than the part
             _forget(part)
@@ -207,7 +207,7 @@ def _explain_status(url: str, error: urllib.error.HTTPError, part: Path) -> None
 
 
 def _explain_failure(url: str, error: Exception) -> None:
-    """Raise the error that a failed connection stands for: an unreachable host, or an interrupted transfer."""
+    """Raise the error for a failed connection: an unreachable host, or an interrupted transfer."""
     cause = error.reason if isinstance(error, urllib.error.URLError) else error
     if isinstance(cause, ssl.SSLCertVerificationError):
         raise UnreachableError(f"{url}: its certificate is not valid ({cause.verify_message})") from error

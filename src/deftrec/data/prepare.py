@@ -80,7 +80,7 @@ def prepare(
         filters["k_core"] = k_core
     if events.height == 0:
         applied = ", ".join(f"{key} {value}" for key, value in filters.items()) or "no filter"
-        raise DataError(f"{raw.source}: no interactions are left of {raw.events.height} ({applied})")
+        raise DataError(f"{raw.source}: no interactions are left of {raw.events.height} ({applied}); relax the filters")
     meta = Meta(
         name=name,
         source=raw.source,
@@ -103,7 +103,7 @@ def prepare(
 def tag_categories(interactions: Interactions, tags: pl.DataFrame) -> pl.DataFrame:
     """Replace the category of each item by its most frequent tags, at most `TAGS_AN_ITEM`; ties go by name.
 
-    A user's tags of his two leave-one-out targets are left out. Otherwise the text of an item that nobody else has
+    A user's tags of the two leave-one-out targets are left out. Otherwise the text of an item that nobody else has
     tagged would give the answer away.
 
     Args:
@@ -142,7 +142,7 @@ def keep_core(events: pl.DataFrame, k: int) -> pl.DataFrame:
         DataError: `k` is not positive.
     """
     if k < 1:
-        raise DataError(f"k-core needs a positive number, not {k}")
+        raise DataError(f"k-core needs a positive number, not {k}; give at least 1")
     while True:
         kept = events.filter((pl.len().over("item") >= k) & (pl.len().over("user") >= k))
         if kept.height == events.height:

@@ -140,8 +140,8 @@ def make_split(interactions: Interactions, name: SplitName) -> Split:
     return leave_one_out(interactions) if name == "leave-one-out" else temporal(interactions)
 
 
-def _count_before(sequences: Sequences, times: np.ndarray, moment: float) -> np.ndarray:
-    """The number of items of each sequence before `moment`. `[U]` int64"""
-    before = np.concatenate([np.zeros(1, np.int64), np.cumsum(times < moment)])
+def _count_before(sequences: Sequences, times: np.ndarray, time: float) -> np.ndarray:
+    """The number of items of each sequence before `time`. `[U]` int64"""
+    before = np.concatenate([np.zeros(1, np.int64), np.cumsum(times < time)])
     counts: np.ndarray = before[sequences.offsets[1:]] - before[sequences.offsets[:-1]]
     return counts

@@ -264,7 +264,9 @@ def _parse(line: str, where: str) -> dict[str, Any]:
         try:
             record = ast.literal_eval(line.strip())
         except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
-            raise DataError(f"{where}: neither JSON nor a Python literal") from error
+            raise DataError(
+                f"{where}: neither JSON nor a Python literal; delete the file and fetch it again"
+            ) from error
     if not isinstance(record, dict):
-        raise DataError(f"{where}: not a record with names")
+        raise DataError(f"{where}: not a record with names; delete the file and fetch it again")
     return record

@@ -25,7 +25,7 @@ ISO_DATE = (
 
 
 def as_row(record: int) -> str:
-    """The words for a row of a table, counted from 1."""
+    """The name of a row of a table, counted from 1."""
     return f"row {record + 1}"
 
 
@@ -35,7 +35,7 @@ class Place:
 
     Attributes:
         file: path or name of the file, as the user gave it.
-        describe: function from the number of a record, from 0, to words such as "line 17" or "row 16".
+        describe: function from the number of a record, from 0, to its name, such as "line 17" or "row 16".
     """
 
     file: str
@@ -122,7 +122,7 @@ def check_id_type(name: str, dtype: pl.DataType, file: str) -> None:
         DataError: the column holds lists, records or Booleans.
     """
     if dtype.is_nested() or dtype == pl.Boolean:
-        raise DataError(f"{file}: column {name!r} holds {dtype}, which cannot be an id")
+        raise DataError(f"{file}: column {name!r} holds {dtype}, which cannot be an id; give strings or integers")
 
 
 def same_ids(ids: pl.Series, dtype: pl.DataType) -> pl.Series:
@@ -151,7 +151,9 @@ def times(column: pl.Series, place: Place, records: pl.Series | None = None) -> 
         DataError: a value is missing, NaN, infinite, neither a number nor a date, or of another kind than most.
     """
     if column.dtype in (pl.Duration, pl.Time) or column.dtype.is_nested():
-        raise DataError(f"{place.file}: column {column.name!r} holds {column.dtype}, which is no moment in time")
+        raise DataError(
+            f"{place.file}: column {column.name!r} holds {column.dtype}, which are no times; give numbers or dates"
+        )
     if column.dtype.is_temporal() or column.dtype.is_integer():
         _refuse(column.is_null(), column, place, records, "is not a time")
         return column
@@ -226,7 +228,7 @@ def words(column: pl.Series) -> pl.Series:
         inner = column.list.eval(pl.element().cast(pl.String, strict=False).drop_nulls())
         column = inner.list.join(CATEGORY_SEPARATOR)
     elif column.dtype.is_nested():
-        raise DataError(f"column {column.name!r} holds {column.dtype}; it must be text or a list of texts")
+        raise DataError(f"column {column.name!r} holds {column.dtype}; give text or a list of texts")
     text = column.cast(pl.String).fill_null("").str.strip_chars()
     text = text.set(text.is_in(NOT_A_TEXT), "")
     return pl.Series(column.name, [html.unescape(one) if "&" in one else one for one in text], dtype=pl.String)
@@ -238,4 +240,4 @@ def _refuse(bad: pl.Series, column: pl.Series, place: Place, records: pl.Series 
         record = entry if records is None else int(records[entry])
         value = column[entry]
         shown = "an empty value" if value is None or value == "" else repr(value)
-        raise place.error(record, column.name, f"{shown} {what}")
+        raise place.error(record, column.name, f"{shown} {what}; correct the value or remove the row")

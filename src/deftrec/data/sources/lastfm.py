@@ -24,7 +24,7 @@ EARLIEST = 1_009_843_200_000
 class LastFM(Source):
     """Last.fm 2K. An interaction is a user's first tag of an artist; the archive's listening counts have no times.
 
-    The tags are the artists' categories. A user's tags of his last two artists, the leave-one-out targets, are left
+    The tags are the artists' categories. A user's tags of the last two artists, the leave-one-out targets, are left
     out: they belong to the interactions to predict. With the temporal split, some tags can be later than a target.
     """
 

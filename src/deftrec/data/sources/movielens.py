@@ -3,8 +3,6 @@
 F. M. Harper and J. A. Konstan, "The MovieLens Datasets: History and Context", ACM TiiS 5(4), 2015.
 """
 
-import csv
-import io
 import zipfile
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -137,9 +135,9 @@ class _WithHeaders(_MovieLens):
         schema = {"userId": pl.Int64, "movieId": pl.Int64, "rating": pl.Float64, "timestamp": pl.Int64}
         frame = pl.read_csv(content.read(f"{folder}/ratings.csv"), schema_overrides=schema)
         events = frame.rename({"userId": "user", "movieId": "item", "timestamp": "time"})
-        reader = csv.DictReader(io.StringIO(content.read(f"{folder}/movies.csv").decode("utf-8")))
-        rows = [(int(row["movieId"]), row["title"], row["genres"].replace(NO_GENRES, "")) for row in reader]
-        return events, _items(rows)
+        movies = pl.read_csv(content.read(f"{folder}/movies.csv"), schema_overrides={"movieId": pl.Int64})
+        genres = pl.col("genres").str.replace(NO_GENRES, "", literal=True)
+        return events, _items(movies.select("movieId", "title", genres).rows())
 
 
 class MovieLensLatestSmall(_WithHeaders):

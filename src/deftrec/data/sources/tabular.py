@@ -175,7 +175,7 @@ def _read(
     except pl.exceptions.PolarsError as error:
         raise DataError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from error
     if frame.height == 0:
-        raise DataError(f"{path}: the file has no rows")
+        raise DataError(f"{path}: the file has no rows; give a file with interactions")
     return frame, Place(str(path))
 
 
@@ -186,7 +186,9 @@ def _scan_parquet(path: Path) -> pl.LazyFrame:
         scan = pl.scan_parquet(path)
         scan.collect_schema()
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"{path}: not a Parquet file ({str(error).splitlines()[0]})") from error
+        raise DataError(
+            f"{path}: not a Parquet file ({str(error).splitlines()[0]}); check the file and --format"
+        ) from error
     return scan
 
 
@@ -226,7 +228,7 @@ def _object(path: Path, number: int, line: str) -> dict[str, object]:
     try:
         parsed = None if line.lstrip().startswith("[") else json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: line {number}: not JSON ({error})") from error
+        raise DataError(f"{path}: line {number}: not JSON ({error}); write one object a line") from error
     if not isinstance(parsed, dict):
         raise DataError(f"{path}: line {number}: not a JSON object; write one object a line; an array is not read")
     return parsed
@@ -276,10 +278,10 @@ def _catalogue(frame: pl.DataFrame, place: Place, columns: Columns, option: str)
         )
     record = frame["record"] if "record" in frame.columns else None
     parts = {"item": ids(frame[key], place, record)}
-    for role, asked in (("title", columns.title), ("category", columns.category), ("text", columns.text)):
-        if asked is not None and asked not in frame.columns:
-            raise DataError(f"{place.file}: no column {asked!r} for the {role}; name the right one with --{role} COL")
-        name = asked or role
+    for role, named in (("title", columns.title), ("category", columns.category), ("text", columns.text)):
+        if named is not None and named not in frame.columns:
+            raise DataError(f"{place.file}: no column {named!r} for the {role}; name the right one with --{role} COL")
+        name = named or role
         if name in frame.columns and name != key:
             try:
                 parts[role] = words(frame[name])
@@ -289,5 +291,5 @@ def _catalogue(frame: pl.DataFrame, place: Place, columns: Columns, option: str)
     if again.any():
         entry = int(again.arg_max() or 0)
         where = int(record[entry]) if record is not None else entry
-        raise place.error(where, key, f"{parts['item'][entry]!r} again")
+        raise place.error(where, key, f"{parts['item'][entry]!r} occurs again; leave one row")
     return pl.DataFrame({name: part.alias(name) for name, part in parts.items()})
