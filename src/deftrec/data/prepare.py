@@ -92,9 +92,6 @@ def prepare(
         times=raw.times,
     )
     interactions = Interactions.from_frame(events.select(columns), raw.items, meta=meta)
-    if counts.get("duplicates"):  # `from_frame` did not see them
-        total = {**interactions.meta.counts, "duplicates": counts["duplicates"]}
-        interactions = replace(interactions, meta=interactions.meta.model_copy(update={"counts": total}))
     if raw.tags is not None:
         interactions = replace(interactions, catalogue=tag_categories(interactions, raw.tags))
     return interactions

@@ -21,8 +21,8 @@ import polars as pl
 from deftrec.data.download import sha256_of
 from deftrec.data.prepare import Raw
 from deftrec.data.sources.base import About, RemoteFile, Source
-from deftrec.data.sources.columns import CATEGORY_SEPARATOR, ids, numbers, times, words
-from deftrec.data.sources.tabular import Columns, read_tabular
+from deftrec.data.sources.columns import CATEGORY_SEPARATOR, words
+from deftrec.data.sources.tabular import Columns, events_of, read_tabular
 from deftrec.data.sources.textfile import TextFile, open_text
 from deftrec.errors import DataError
 
@@ -182,16 +182,7 @@ class Amazon(Source):
         columns = Columns(user=release.user, item=release.item, time=release.time, rating=release.rating)
         if self.core == "raw" and release.ratings_header:
             file = TextFile(reviews, separator=",", header=list(release.ratings_header))
-            frame = file.read(file.columns)
-            record = frame["record"]
-            events = pl.DataFrame(
-                {
-                    "user": ids(frame[release.user], file.place, record),
-                    "item": ids(frame[release.item], file.place, record),
-                    "time": times(frame[release.time], file.place, record),
-                    "rating": numbers(frame[release.rating], file.place, record),
-                }
-            )
+            events = events_of(file.read(file.columns), file.place, columns)
         else:
             form: Literal["csv", "jsonl"] = "csv" if ".csv" in reviews.suffixes else "jsonl"
             events = read_tabular(reviews, columns, form=form).events

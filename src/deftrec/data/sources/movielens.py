@@ -11,11 +11,12 @@ from typing import ClassVar
 
 import polars as pl
 
-from deftrec.data.download import Progress, default_home, fetch_from_wheel, sha256_of
+from deftrec.data.download import Progress, default_home, sha256_of
 from deftrec.data.prepare import Raw
 from deftrec.data.sources.base import About, RemoteFile, Say, Source
 from deftrec.data.sources.columns import CATEGORY_SEPARATOR
 from deftrec.data.sources.recbole import read_recbole
+from deftrec.data.wheel import fetch_from_wheel
 from deftrec.errors import DataError, DownloadError
 
 HOST = "https://files.grouplens.org/datasets/movielens/"

@@ -1,12 +1,14 @@
 """Atomic files of RecBole: tab-separated, with the type of each column in the header (`user_id:token`)."""
 
 from pathlib import Path
+from typing import Literal
 
 import polars as pl
 
 from deftrec.data.download import sha256_of
 from deftrec.data.prepare import Raw
-from deftrec.data.sources.columns import CATEGORY_SEPARATOR, ids, numbers, require, times, words
+from deftrec.data.sources.columns import CATEGORY_SEPARATOR, ids, require, words
+from deftrec.data.sources.tabular import Columns, events_of
 from deftrec.data.sources.textfile import TextFile
 from deftrec.errors import DataError
 
@@ -42,28 +44,17 @@ def read_recbole(
     inter = _inter_file(Path(path))
     file = TextFile(inter, separator="\t", quote=None)
     names = _names(file)
+    columns = Columns(user, item, None if as_given else time, rating if rating in names else None)
     wanted = {"user": user, "item": item} | ({} if as_given else {"time": time})
     require(names, wanted, str(inter))
-    has_rating = rating in names
-    kept = [*wanted.values(), *([rating] if has_rating else [])]
-    frame = file.read([names[name] for name in kept])
-    record = frame["record"]
-
-    def column(name: str) -> pl.Series:
-        return frame[names[name]].alias(name)
-
-    columns = {
-        "user": ids(column(user), file.place, record),
-        "item": ids(column(item), file.place, record),
-        "time": record.cast(pl.Int64) if as_given else times(column(time), file.place, record),
-    }
-    if has_rating:
-        columns["rating"] = numbers(column(rating), file.place, record)
+    kept = [*wanted.values(), *([rating] if columns.rating else [])]
+    frame = file.read([names[name] for name in kept]).rename({names[name]: name for name in kept})
     item_file = inter.with_suffix(".item")
     items = _read_items(item_file, item) if item_file.is_file() else None
     files = [inter, item_file] if items is not None else [inter]
     sha256 = {one.name: sha256_of(one) for one in files}
-    return Raw(pl.DataFrame(columns), items, f"recbole:{inter.stem}", sha256, times="position" if as_given else "clock")
+    kind: Literal["clock", "position"] = "position" if as_given else "clock"
+    return Raw(events_of(frame, file.place, columns), items, f"recbole:{inter.stem}", sha256, times=kind)
 
 
 def _inter_file(path: Path) -> Path:

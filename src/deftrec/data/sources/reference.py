@@ -116,15 +116,15 @@ def _listing(path: Path) -> pl.DataFrame | None:
     for column in ("org_id", "remap_id"):
         if column not in file.columns:
             raise DataError(f"{path}: line 1: no column {column!r}; it has {' '.join(file.columns)!r}")
-    kept = [column for column in ("remap_id", "org_id", "title", "category") if column in file.columns]
+    kept: list[str] = [column for column in ("remap_id", "org_id", "title", "category") if column in file.columns]
     frame = file.read(kept)
     numbers = [ids(frame[column], file.place, frame["record"]) for column in kept[:2]]
     if numbers[0].dtype != pl.Int64:
         raise DataError(f"{path}: column 'remap_id' must hold numbers only")
-    for column in numbers:
-        twice = column.is_duplicated()
+    for number in numbers:
+        twice = number.is_duplicated()
         if twice.any():
-            raise DataError(f"{path}: {column.name} {column[int(twice.arg_max() or 0)]!r} occurs twice; leave one row")
+            raise DataError(f"{path}: {number.name} {number[int(twice.arg_max() or 0)]!r} occurs twice; leave one row")
     return pl.DataFrame([*numbers, *(words(frame[column]) for column in kept[2:])])
 
 

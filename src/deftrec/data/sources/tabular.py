@@ -96,7 +96,7 @@ def read_tabular(
         catalogue = read_items(items, columns)
         sha256[Path(items).name] = sha256_of(items)
     kind: Literal["clock", "position"] = "position" if columns.time is None else "clock"
-    return Raw(_events(frame, place, columns), catalogue, path.name, sha256, times=kind)
+    return Raw(events_of(frame, place, columns), catalogue, path.name, sha256, times=kind)
 
 
 def read_events(path: str | Path, columns: Columns = Columns()) -> tuple[pl.DataFrame, Place]:
@@ -111,7 +111,7 @@ def read_events(path: str | Path, columns: Columns = Columns()) -> tuple[pl.Data
     path = Path(path)
     wanted = {"user": columns.user, "item": columns.item, "time": columns.time or "time"}
     frame, place = _read(path, format_of(path), wanted, columns.separator, in_order=None)
-    return _events(frame, place, columns).select(frame["record"], "user", "item", "time"), place
+    return events_of(frame, place, columns).select(frame["record"], "user", "item", "time"), place
 
 
 def read_items(path: str | Path, columns: Columns, *, option: str = "--items-id") -> pl.DataFrame:
@@ -137,7 +137,14 @@ def read_items(path: str | Path, columns: Columns, *, option: str = "--items-id"
     return _catalogue(_read_jsonl(path, None), _jsonl_place(path), columns, option)
 
 
-def _events(frame: pl.DataFrame, place: Place, columns: Columns) -> pl.DataFrame:
+def events_of(frame: pl.DataFrame, place: Place, columns: Columns) -> pl.DataFrame:
+    """Convert a table read as strings to interactions: columns `user`, `item`, `time` and perhaps `rating`.
+
+    Args:
+        frame: the wanted columns, and `record`, the number of each row in the file.
+        place: names of the records.
+        columns: names of the columns.
+    """
     record = frame["record"]
     parts = {
         "user": ids(frame[columns.user], place, record),
