@@ -19,7 +19,7 @@ from deftrec.config import Config
 from deftrec.data import Interactions, Part, make_split
 from deftrec.errors import DataError, DeftRecError, in_a_line
 from deftrec.evaluation import Result, accuracy
-from deftrec.files import atomic_directory
+from deftrec.files import atomic_directory, recover
 from deftrec.progress import Progress
 from deftrec.recommender import Recommender
 from deftrec.training.build import resolve
@@ -137,7 +137,7 @@ class Study:
         # Costs are kept too, so that another machine measures anew.
         content = [resolved.model_dump(mode="json"), self.interactions.fingerprint, versions()]
         kept = self.work / hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
-        if not kept.is_dir():
+        if not recover(kept).is_dir():
             self._train(config, kept)
         return _read(kept, name, seed, resolved)
 

@@ -89,11 +89,10 @@ class Work:
         Raises:
             BlockingIOError: another process works on it, and `wait` is false.
         """
-        lock = self.folder / system / f".seed-{seed}.lock"
-        with writable(lock):
-            lock.parent.mkdir(parents=True, exist_ok=True)
-            lock.touch()
-        with locked(lock, wait=wait, needed=False):
+        place = self.place(system, seed)
+        with writable(place):
+            place.parent.mkdir(parents=True, exist_ok=True)
+        with locked(place, wait=wait, needed=False):
             yield
 
     def place(self, system: str, seed: int) -> Path:

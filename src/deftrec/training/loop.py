@@ -14,6 +14,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from deftrec.errors import DeftRecError
+from deftrec.files import recover
 from deftrec.language.stored import load_stored_state, stored_state
 from deftrec.progress import Progress
 from deftrec.training.average import AveragedWeights
@@ -146,7 +147,7 @@ def train(
     folder = None if checkpoints is None else checkpoints / stage.name
     state, best = TrainingState(), _copied(stage.module)
     average = AveragedWeights(stage.module, plan.average)
-    if resume and folder is not None and folder.is_dir():
+    if resume and folder is not None and recover(folder).is_dir():
         state, best = load_checkpoint(folder, stage.module, optimizer, average)
     module: nn.Module = stage.module
     if team.size > 1 and not sharded:
