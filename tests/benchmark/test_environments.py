@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from deftrec.errors import DeftRecError
-from deftrec.evaluation import environments
+from deftrec.benchmark import environments
 
 
 def test_pip_without_a_registry_is_a_clear_error_and_leaves_nothing(

@@ -65,7 +65,7 @@ def test_the_schema_of_results_json(
     for row in written["models"]:
         keys = {"name", "seed", "metrics", "ci95", "train_seconds", "users_per_second", "parameters", "settings"}
         assert keys <= set(row)
-        assert {"hr@10", "ndcg@10", "mrr"} <= set(row["metrics"])
+        assert {"hr@10", "ndcg@10", "mrr@100"} <= set(row["metrics"])
         low, high = row["ci95"]["ndcg@10"]
         assert low <= row["metrics"]["ndcg@10"] <= high
     assert Table.model_validate(written) == tables[0]
@@ -306,7 +306,7 @@ def test_rankings_that_were_brought_stand_in_every_table(
 
 def test_longer_lists_than_those_of_systems_win_nothing() -> None:
     ranks = TargetRanks(torch.tensor([0, 99, 100, 250, MISSED]), torch.tensor([0, 0, 3, 0, 0]))
-    mrr = accuracy(cut(ranks, 100))["mrr"]
+    mrr = accuracy(cut(ranks, 100))["mrr@100"]
     assert mrr.tolist() == pytest.approx([1, 1 / 100, 0, 0, 0])
 
 

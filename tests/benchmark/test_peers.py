@@ -14,7 +14,7 @@ from deftrec.benchmark.peers import PEERS, export_split, peers_folder, run_peer,
 from deftrec.data.interactions import Interactions
 from deftrec.data.split import Fit, Split, SplitName, leave_one_out, make_split
 from deftrec.errors import ConfigError, DataError, DeftRecError
-from deftrec.evaluation import peers
+from deftrec.benchmark import peers
 
 
 @pytest.fixture(scope="module")

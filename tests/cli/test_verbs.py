@@ -63,7 +63,7 @@ def test_evaluate_writes_json(deftrec: Call, run: Path, tmp_path: Path) -> None:
     result = json.loads((tmp_path / "result.json").read_text())
     assert set(result) >= RESULT_KEYS
     assert (result["dataset"], result["split"], result["seen"], result["fit"]) == ("ring", "test", "keep", "train")
-    assert {"hr@10", "ndcg@10", "mrr"} <= set(result["metrics"])
+    assert {"hr@10", "ndcg@10", "mrr@100"} <= set(result["metrics"])
     assert all(low <= result["metrics"][key] <= high for key, (low, high) in result["ci95"].items())
 
 
