@@ -9,9 +9,9 @@ import pytest
 from deftrec import Recommender
 from deftrec.benchmark import systems
 from deftrec.benchmark.peers import PeerRun
-from deftrec.benchmark.scoring import Scorer
-from deftrec.benchmark.systems import DeftRecSystem, LightGCNSystem, PeerSystem, Task, out_of_time
-from deftrec.benchmark.work import Lists, Run, Work
+from deftrec.benchmark.scoring import TableScorer
+from deftrec.benchmark.systems import BenchmarkTask, DeftRecSystem, LightGCNSystem, PeerSystem, out_of_time
+from deftrec.benchmark.work import RankingFile, SystemRun, WorkFolder
 from deftrec.config import TrainingOptions
 from deftrec.data import Fit, Interactions, make_split
 from deftrec.errors import ConfigError, DeftRecError
@@ -26,23 +26,23 @@ def data() -> Interactions:
     return ring(users=60)
 
 
-def task_of(data: Interactions, fits: tuple[Fit, ...], seens: tuple[Seen, ...], **groups: Any) -> Task:
+def task_of(data: Interactions, fits: tuple[Fit, ...], seens: tuple[Seen, ...], **groups: Any) -> BenchmarkTask:
     options = {"training": {"epochs": 3}, "collaborative": {"epochs": 10}, **groups}
-    return Task(data, make_split(data, "leave-one-out"), fits, seens, 90.0, tiny_config(**options))
+    return BenchmarkTask(data, make_split(data, "leave-one-out"), fits, seens, 90.0, tiny_config(**options))
 
 
 @pytest.fixture(scope="module")
-def task(data: Interactions) -> Task:
+def task(data: Interactions) -> BenchmarkTask:
     return task_of(data, ("train", "train+validation"), ("exclude", "keep"))
 
 
-def metrics(task: Task, run: Run, place: Path, fit: Fit, seen: Seen) -> dict[str, float]:
-    scored = Scorer(task.interactions, task.split, fit, seen).of_run(run, place)
+def metrics(task: BenchmarkTask, run: SystemRun, place: Path, fit: Fit, seen: Seen) -> dict[str, float]:
+    scored = TableScorer(task.interactions, task.split, fit, seen).of_run(run, place)
     assert scored is not None
     return scored.row.metrics
 
 
-def test_deftrec_leaves_what_a_recommender_would_measure(task: Task, tmp_path: Path) -> None:
+def test_deftrec_leaves_what_a_recommender_would_measure(task: BenchmarkTask, tmp_path: Path) -> None:
     runs = DeftRecSystem().run(task, 1, tmp_path, Silent())
     for seen in task.seens:  # each rule for seen items has a training of its own
         of_rule = {run.name: run for run in runs if run.lists[0].seen == seen}
@@ -74,7 +74,7 @@ def test_deftrec_under_one_fit(data: Interactions, tmp_path: Path) -> None:
     assert set(runs[0].train_seconds) == {"train+validation"}
 
 
-def test_lightgcn_alone(task: Task, tmp_path: Path) -> None:
+def test_lightgcn_alone(task: BenchmarkTask, tmp_path: Path) -> None:
     [run] = LightGCNSystem().run(task, 0, tmp_path, Silent())
     assert len(run.lists) == 4
     assert run.parameters == 16 * (60 + 24)
@@ -90,7 +90,7 @@ def test_without_an_encoder_there_is_no_lightgcn(data: Interactions, tmp_path: P
         LightGCNSystem().run(task, 0, tmp_path, Silent())
 
 
-def test_a_peers_run_becomes_a_row(task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_peers_run_becomes_a_row(task: BenchmarkTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: dict[str, Any] = {}
 
     def run_peer(interactions: Interactions, split: object, name: str, out: Path, **options: Any) -> PeerRun:
@@ -119,7 +119,7 @@ def test_a_peers_run_becomes_a_row(task: Task, tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(systems, "run_peer", run_peer)
     [run] = PeerSystem("bpr").run(task, 2, tmp_path, Ear())
     assert (asked["seed"], asked["budget_seconds"], asked["fits"], asked["seens"]) == (2, 90.0, task.fits, task.seens)
-    assert run.lists[0] == Lists(fit="train", seen="exclude", file="bpr/rankings.parquet")
+    assert run.lists[0] == RankingFile(fit="train", seen="exclude", file="bpr/rankings.parquet")
     assert (run.library, run.train_seconds["train+validation"]) == ("implicit 0.7", 2.0)
     assert run.budget_cut
     assert said == ["factors 8, validation NDCG@10 0.5000"]
@@ -142,11 +142,11 @@ def test_what_time_ended_is_told_from_what_patience_or_the_last_epoch_did(traine
 
 
 def test_work_is_finished_only_with_its_record(tmp_path: Path) -> None:
-    work = Work(tmp_path)
+    work = WorkFolder(tmp_path)
     assert work.finished("ease", 0) is None
     work.place("ease", 0).mkdir(parents=True)
     assert work.finished("ease", 0) is None
-    run = Run(
+    run = SystemRun(
         name="ease",
         seed=0,
         lists=(),

@@ -82,7 +82,7 @@ def test_a_row_of_ones_own(deftrec: Call, data: Path, tmp_path: Path, peers_fail
     one = ["--fit", "train+validation", "--seen", "keep", "--rankings", f"mine={tmp_path / 'mine.parquet'}"]
     said = deftrec("benchmark", "--data", data, "--out", tmp_path / "r", "--models", "deftrec", *one, *TINY)
     assert said.code == 0, said.err
-    assert "best peer, mine (a file that was brought: what it was fitted on is unknown)" in " ".join(said.out.split())
+    assert "best peer, mine (rankings from a file, with an unknown fit)" in " ".join(said.out.split())
     result = json.loads((tmp_path / "r" / "results.json").read_text())
     assert (result["fit"], result["seen"]) == ("train+validation", "keep")
     assert next(row for row in result["models"] if row["name"] == "mine")["metrics"]["hr@10"] == 1
@@ -123,15 +123,15 @@ def test_ctrl_c_says_how_to_go_on(deftrec: Call, data: Path, tmp_path: Path, mon
     [
         (["--models", "popularity,itemknn"], "no model is called 'itemknn'; did you mean 'item-knn'?"),
         (["--seeds", "0"], "0 seeds: a benchmark needs 1 or more"),
-        (["--budget", "0"], "a budget of 0 minutes is none"),
+        (["--budget", "0"], "a budget of 0 minutes is not positive"),
         (["--rankings", "mine"], "write NAME=FILE"),
         (["--rankings", "mine=absent.parquet"], "no such file"),
         (["--rankings", "mine=x", "--rankings", "mine=y"], "there is a file of that name already"),
-        (["--rankings", "ease=x.parquet"], "there is a system of that name"),
+        (["--rankings", "ease=x.parquet"], "a system has that name"),
         (["--recipe", "nanoo"], "no recipe 'nanoo'"),
         (["--set", "training.epoch=1"], "did you mean 'training.epochs'?"),
         (["--data", "{tmp}/absent"], "no interactions.parquet; make a data directory with"),
-        (["--out", "{data}"], "not empty, and no benchmark that could go on"),
+        (["--out", "{data}"], "not empty, and not a benchmark that could continue"),
         (["--split", "temporal"], "no temporal split"),
     ],
 )
