@@ -1,19 +1,24 @@
 """The real systems on toy data: DeftRec with its parts, LightGCN, and a peer's run as a row."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
+import torch
 
 from deftrec import Recommender
 from deftrec.benchmark import systems
+from deftrec.benchmark.lightgcn import users_after
 from deftrec.benchmark.peers import PeerRun
 from deftrec.benchmark.scoring import TableScorer
 from deftrec.benchmark.systems import BenchmarkTask, DeftRecSystem, LightGCNSystem, PeerSystem, out_of_time
 from deftrec.benchmark.work import RankingFile, SystemRun, WorkFolder
+from deftrec.collaborative import CollaborativeVectors
 from deftrec.config import TrainingOptions
-from deftrec.data import Fit, Interactions, make_split
+from deftrec.data import Fit, Interactions, Sequences, make_split
 from deftrec.errors import ConfigError, DeftRecError
 from deftrec.evaluation import Seen
 from deftrec.progress import Silent
@@ -44,26 +49,40 @@ def metrics(task: BenchmarkTask, run: SystemRun, place: Path, fit: Fit, seen: Se
 
 def test_deftrec_leaves_what_a_recommender_would_measure(task: BenchmarkTask, tmp_path: Path) -> None:
     runs = DeftRecSystem().run(task, 1, tmp_path, Silent())
-    for seen in task.seens:  # each rule for seen items has a training of its own
-        of_rule = {run.name: run for run in runs if run.lists[0].seen == seen}
-        assert set(of_rule) == {"deftrec", "deftrec/latent", "deftrec/prior"}
-        refitted = Recommender.load(tmp_path / f"run-{seen}")
-        assert (refitted.info.fit, refitted.config.seed) == ("train+validation", 1)
-        assert refitted.config.seen_last is (seen == "keep")  # nobody takes an item twice
-        trained = Recommender.fit(task.interactions, task.config_of(1, seen))
-        for recommender in (trained, refitted):
+    of_rule = {run.name: run for run in runs}
+    assert len(runs) == len(of_rule) == 3, "no user repeats an item, so one training serves both rules"
+    assert set(of_rule) == {"deftrec", "deftrec/latent", "deftrec/prior"}
+    assert [path.name for path in tmp_path.glob("run-*")] == ["run-keep"]
+    refitted = Recommender.load(tmp_path / "run-keep")
+    assert (refitted.info.fit, refitted.config.seed) == ("train+validation", 1)
+    for seen in task.seens:
+        config = task.config_of(1, seen)
+        trained = Recommender.fit(task.interactions, config)
+        again = Recommender.fit(task.interactions, config, refit=True)
+        for recommender in (trained, again):
             for result in recommender.evaluate_parts("test", seen).values():
                 ours = metrics(task, of_rule[result.name], tmp_path, recommender.info.fit, seen)
                 for key in ("hr@10", "ndcg@10", "mrr@100", "coverage@10"):  # 24 items: no list is cut
                     assert ours[key] == pytest.approx(result.metrics[key], abs=1e-9), (result.name, seen, key)
-        run = of_rule["deftrec"]
-        assert [(one.fit, one.seen) for one in run.lists] == [("train", seen), ("train+validation", seen)]
-        assert 0 < run.train_seconds["train"] < run.train_seconds["train+validation"]
-        assert run.settings["training"]["epochs"] == 3
-        assert of_rule["deftrec/latent"].parameters == refitted.info.parameters
-        assert refitted.prior is not None
-        assert of_rule["deftrec/prior"].parameters == refitted.prior.weights.numel()
-        assert run.parameters == refitted.info.parameters + refitted.prior.weights.numel()
+    run = of_rule["deftrec"]
+    assert [(one.fit, one.seen) for one in run.lists] == [
+        ("train", "exclude"), ("train", "keep"), ("train+validation", "exclude"), ("train+validation", "keep"),
+    ]  # fmt: skip
+    assert 0 < run.train_seconds["train"] < run.train_seconds["train+validation"]
+    assert run.settings["training"]["epochs"] == 3
+    assert of_rule["deftrec/latent"].parameters == refitted.info.parameters
+    assert refitted.prior is not None
+    assert of_rule["deftrec/prior"].parameters == refitted.prior.weights.numel()
+    assert run.parameters == refitted.info.parameters + refitted.prior.weights.numel()
+
+
+def test_where_users_repeat_items_each_rule_has_a_training(data: Interactions, tmp_path: Path) -> None:
+    rows = [(user, item, time) for user in range(40) for time, item in enumerate([user % 5, (user + 1) % 5] * 4)]
+    repeating = Interactions.from_frame(pl.DataFrame(rows, schema=["user", "item", "time"], orient="row"))
+    task = task_of(repeating, ("train",), ("exclude", "keep"))
+    assert task.trainings(0) == {"exclude": ("exclude",), "keep": ("keep",)}
+    assert task_of(data, ("train",), ("exclude", "keep")).trainings(0) == {"keep": ("exclude", "keep")}
+    assert task_of(data, ("train",), ("exclude",)).trainings(0) == {"exclude": ("exclude",)}
 
 
 def test_deftrec_under_one_fit(data: Interactions, tmp_path: Path) -> None:
@@ -82,6 +101,30 @@ def test_lightgcn_alone(task: BenchmarkTask, tmp_path: Path) -> None:
     chance = 10 / 17  # items that are no part of a history of seven
     assert metrics(task, run, tmp_path, "train", "exclude")["hr@10"] > chance
     assert run.train_seconds["train"] < run.train_seconds["train+validation"]
+
+
+def test_lightgcn_ranks_from_the_whole_history(data: Interactions, tmp_path: Path) -> None:
+    """Fitted on train, it still ranks from train + validation, like every other system."""
+    whole = task_of(data, ("train",), ("keep",))
+    without_validation = replace(whole, split=replace(whole.split, test=whole.split.validation))
+    first = {}
+    for name, task in (("whole", whole), ("without validation", without_validation)):
+        (tmp_path / name).mkdir()
+        [run] = LightGCNSystem().run(task, 0, tmp_path / name, Silent())
+        best = pl.read_parquet(tmp_path / name / run.lists[0].file).filter(rank=1)
+        first[name] = dict(best.select("user", "score").iter_rows())
+    assert len(first["whole"]) == 60
+    assert not set(first["whole"].items()) & set(first["without validation"].items()), "the last item moves every user"
+
+
+def test_newer_items_are_folded_in_by_one_propagation_step() -> None:
+    vectors = CollaborativeVectors(torch.eye(3, 2), torch.tensor([[1.0, 0], [0, 1], [2, 2], [0, 0]]))
+    training = Sequences.from_lists([[0, 1], [1, 1], [2]])
+    histories = Sequences.from_lists([[2], [1, 1, 2, 3, 2]])
+    found = users_after(vectors, training, np.array([2, 1]), histories)
+    assert found[0].tolist() == vectors.users[2].tolist(), "no newer item"
+    expected = vectors.users[1] + vectors.items[2] / np.sqrt(3 * 1)  # three distinct items; one user of item 2
+    assert found[1].tolist() == pytest.approx(expected.tolist())
 
 
 def test_without_an_encoder_there_is_no_lightgcn(data: Interactions, tmp_path: Path) -> None:

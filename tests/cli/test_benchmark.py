@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
@@ -10,9 +11,19 @@ from calling import TINY, Call
 
 from deftrec import Interactions
 from deftrec.benchmark import systems
+from deftrec.benchmark.checkout import UncommittedChanges
 from deftrec.cli.benchmark import DEFAULTS
 from deftrec.cli.options import command_line
 from deftrec.errors import DeftRecError
+
+
+@pytest.fixture(autouse=True)
+def _clean_checkout() -> Iterator[None]:
+    """Tests run from any checkout, also from one with uncommitted changes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("deftrec.benchmark.harness.uncommitted_changes", lambda: None)
+        yield
+
 
 CLASSIC = ["--models", "popularity,item-knn", "--seeds", "1"]
 
@@ -108,6 +119,23 @@ def test_clones_are_dropped_on_demand(deftrec: Call, data: Path, tmp_path: Path,
     assert "holds another benchmark (it is of other data)" in said.err
 
 
+def test_uncommitted_changes_need_consent(
+    deftrec: Call, data: Path, tmp_path: Path, peers_fail: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes = UncommittedChanges(tmp_path, "+a = 2\n", ())
+    monkeypatch.setattr("deftrec.benchmark.harness.uncommitted_changes", lambda: changes)
+    words = ["benchmark", "--data", data, "--out", tmp_path / "r", "--models", "lightgcn"]
+    words += ["--fit", "train", "--seen", "exclude", *TINY]
+    said = deftrec(*words)
+    assert said.code == 1
+    assert "has uncommitted changes" in said.err.splitlines()[-1]
+    said = deftrec(*words, "--allow-dirty")
+    assert said.code == 0, said.err
+    result = json.loads((tmp_path / "r" / "results.json").read_text())
+    assert (tmp_path / "r" / result["uncommitted"]).read_text() == "+a = 2\n"
+    assert result["command"].endswith("--allow-dirty")
+
+
 def test_ctrl_c_says_how_to_go_on(deftrec: Call, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
@@ -115,7 +143,7 @@ def test_ctrl_c_says_how_to_go_on(deftrec: Call, data: Path, tmp_path: Path, mon
     monkeypatch.setattr(systems.DeftRecSystem, "run", interrupted)
     said = deftrec("benchmark", "--data", data, "--out", tmp_path / "r", *TINY)
     assert said.code == 130
-    assert said.err.splitlines()[-1] == "interrupted; the same command goes on with what is not finished"
+    assert said.err.splitlines()[-1] == "interrupted; the same command continues with the unfinished work"
 
 
 @pytest.mark.parametrize(
@@ -126,7 +154,7 @@ def test_ctrl_c_says_how_to_go_on(deftrec: Call, data: Path, tmp_path: Path, mon
         (["--budget", "0"], "a budget of 0 minutes is not positive"),
         (["--rankings", "mine"], "write NAME=FILE"),
         (["--rankings", "mine=absent.parquet"], "no such file"),
-        (["--rankings", "mine=x", "--rankings", "mine=y"], "there is a file of that name already"),
+        (["--rankings", "mine=x", "--rankings", "mine=y"], "another file has that name"),
         (["--rankings", "ease=x.parquet"], "a system has that name"),
         (["--recipe", "nanoo"], "no recipe 'nanoo'"),
         (["--set", "training.epoch=1"], "did you mean 'training.epochs'?"),
