@@ -14,7 +14,7 @@ from studies.ablation.variants import BASE, Variant, plain
 from torch import Tensor
 
 from deftrec.benchmark.machine import versions
-from deftrec.benchmark.slices import Members, slices
+from deftrec.benchmark.slices import UserSlice, slices
 from deftrec.config import Config
 from deftrec.data import Interactions, Part, make_split
 from deftrec.errors import DataError, DeftRecError, in_a_line
@@ -121,7 +121,7 @@ class Study:
                 runs.setdefault(name, []).append(measured)
         return runs
 
-    def sliced_users(self) -> list[Members]:
+    def sliced_users(self) -> list[UserSlice]:
         """The users of test by history, popularity of the target and its novelty, for `compare_slices`."""
         split = make_split(self.interactions, self.configs[BASE].data.split)
         return slices(split.cases("test"), split.training("train"), self.interactions.n_items)
