@@ -34,7 +34,11 @@ class DataOptions(Options):
 class CollaborativeOptions(Options):
     """LightGCN on the training interactions (He et al. 2020)."""
 
-    encoder: Literal["lightgcn", "none"] = "lightgcn"
+    encoder: Literal["lightgcn", "spectral", "none", "auto"] = Field(
+        "auto",
+        description="lightgcn is trained, spectral is a truncated SVD in closed form; auto: spectral at size small, "
+        "else lightgcn",
+    )
     dim: Count = 64
     layers: Annotated[int, Field(ge=0, le=8)] = 3
     learning_rate: Positive = 5e-3

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from deftrec.collaborative import CollaborativeVectors, LightGCN
+from deftrec.collaborative import CollaborativeVectors, LightGCN, spectral_vectors
 from deftrec.config import Config
 from deftrec.data import Cases, Fit, Interactions, Split, SplitName, make_split
 from deftrec.data.words import item_texts, item_titles
@@ -308,6 +308,9 @@ class Pipeline:
         options = self.config.collaborative
         torch.manual_seed(self.config.seed)
         sequences, n_items = self.split.training(fit), self.interactions.n_items
+        if options.encoder == "spectral":
+            closed = spectral_vectors(sequences, n_items, options.dim, self.config.seed, self.device)
+            return StageResult({"users": closed.users, "items": closed.items}, vars(Trained(0, None, [])))
         module = LightGCN(sequences, n_items, options.dim, options.layers, options.l2).to(self.device)
         name = "collaborative" if fit == "train" else "refit-collaborative"
         stage = CollaborativeStage(module, sequences, self.validation, n_items, self.config, name)
