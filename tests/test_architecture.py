@@ -13,7 +13,7 @@ PACKAGE = Path(deftrec.__file__).parent
 ORDER = [
     *("errors", "files", "progress", "hardware", "operations"),
     "data",
-    *("config", "recipe"),
+    *("sizes", "config", "recipe"),
     "sparse",
     "collaborative",
     "tokenizer",

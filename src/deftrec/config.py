@@ -1,6 +1,6 @@
 """Every option once: typed, documented, frozen. YAML or `--set a.b=c` in, JSON in the run directory out.
 
-An option that says `auto` is resolved from the size of the data by `deftrec.recipe.adapt` before anything is built;
+An option that says `auto` is resolved from the size of the data by `deftrec.recipe.resolve` before anything is built;
 the run directory holds the resolved values.
 """
 
@@ -9,6 +9,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from deftrec.data.split import SplitName
+from deftrec.sizes import Size
 
 Auto: TypeAlias = Literal["auto"]
 Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
@@ -114,7 +115,7 @@ class NanoOptions(Options):
 
     kind: Literal["nano"] = "nano"
     width: Count | Auto = "auto"
-    layers: Count = 2
+    layers: Count | Auto = "auto"
     heads: Count = 2
     dropout: Rate | Auto = "auto"
 
@@ -409,6 +410,11 @@ class Config(Options):
     """All options of one run."""
 
     seed: Annotated[int, Field(ge=0)] = 0
+    size: Size = Field(
+        "auto",
+        description="dial that derives width, layers, epochs and members where they say auto; small: first results in "
+        "minutes; auto: values measured at this size of the data, kept as medium in a run",
+    )
     data: DataOptions = DataOptions()
     collaborative: CollaborativeOptions = CollaborativeOptions()
     text: TextOptions = TextOptions()

@@ -40,7 +40,7 @@ def build_language_model(
     """
     if isinstance(options, NanoOptions):
         return NanoLanguageModel(
-            int(options.width), options.layers, options.heads, float(options.dropout), max_history, ways
+            int(options.width), int(options.layers), options.heads, float(options.dropout), max_history, ways
         )
     folder = model_folder(options.model, options.revision)
     return PretrainedLanguageModel(folder, options, domain, ways, max_history, titles)
