@@ -153,6 +153,7 @@ class PretrainedOptions(Options):
     tuning: Literal["frozen", "full", "lora", "nf4"] = Field(
         "full", description="nf4: LoRA on weights of 4 bits, which needs a GPU and the extra of that name"
     )
+    layers: Count | None = Field(None, description="lowest blocks that are kept, for speed; null: all")
     frozen_layers: Annotated[int, Field(ge=0)] = Field(
         0, description="lowest blocks that tuning full leaves as they are, and all that lies below them"
     )

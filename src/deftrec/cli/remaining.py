@@ -32,7 +32,16 @@ class Remaining:
         self._expected |= seconds
 
     def begin(self, task: str, total: int) -> None:
-        """Start the clock of a task of `total` units, 0 if they cannot be counted."""
+        """Start the clock of a task of `total` units, 0 if they cannot be counted.
+
+        Tasks that were expected before it and have not begun are expected no longer: another run had done them.
+        """
+        if task in self._expected:
+            for earlier in list(self._expected):
+                if earlier == task:
+                    break
+                if earlier not in self._began:
+                    del self._expected[earlier]
         self._began[task], self._reports[task] = (self._clock(), total), []
 
     def done(self, task: str, units: float) -> None:
@@ -82,6 +91,12 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min" + (f" {whole % 60} s" if whole < 600 and whole % 60 else "")
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def plan(seconds: Mapping[str, float]) -> str:
+    """Tasks with their expected seconds, and the sum, in one line."""
+    tasks = ", ".join(f"{task} {duration(value)}" for task, value in seconds.items())
+    return f"{tasks}; about {duration(sum(seconds.values()))}"
 
 
 def _kind(task: str) -> str:
