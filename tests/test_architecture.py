@@ -142,7 +142,7 @@ def test_the_service_is_imported_on_demand() -> None:
 
 
 def test_torch_stays_in_the_engine_and_its_index() -> None:
-    """HTTP, store and queue know item numbers, never tensors; `run` only says how many threads there are."""
+    """HTTP, store and queue know item numbers, never tensors; `server` only says how many threads there are."""
     users = {
         path.name
         for part, path in files()
@@ -150,4 +150,4 @@ def test_torch_stays_in_the_engine_and_its_index() -> None:
         for _, name in imports(path)
         if name.split(".")[0] == "torch"
     }
-    assert users == {"catalogue.py", "engine.py", "approximate.py", "recall.py", "run.py"}
+    assert users == {"catalogue.py", "engine.py", "approximate.py", "recall.py", "rules.py", "server.py"}

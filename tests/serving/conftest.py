@@ -18,8 +18,8 @@ from fastapi.testclient import TestClient
 from deftrec import Interactions, Recommender
 from deftrec.data import Meta
 from deftrec.serving.app import create_app
-from deftrec.serving.engine import Engine
-from deftrec.serving.keys import Keys
+from deftrec.serving.engine import InferenceEngine
+from deftrec.serving.keys import ApiKeys
 from deftrec.serving.service import Service
 from deftrec.serving.settings import Settings
 from deftrec.serving.store import SqlStore
@@ -63,8 +63,8 @@ def worded_run(_worded: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def engine(runs: Path) -> Engine:
-    return Engine.load(runs / "first")
+def engine(runs: Path) -> InferenceEngine:
+    return InferenceEngine.load(runs / "first")
 
 
 @pytest.fixture
@@ -73,12 +73,12 @@ def settings(runs: Path, tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def build(engine: Engine, settings: Settings) -> Callable[..., FastAPI]:
+def build(engine: InferenceEngine, settings: Settings) -> Callable[..., FastAPI]:
     """Make an app: `build(keys=..., run=..., **settings)`."""
 
-    def make(keys: Keys | None = None, run: Path | None = None, **changes: object) -> FastAPI:
+    def make(keys: ApiKeys | None = None, run: Path | None = None, **changes: object) -> FastAPI:
         chosen = settings.model_copy(update={**changes, "run": run or settings.run})
-        served = Engine.load(run, chosen.index, chosen.store_url) if run else engine
+        served = InferenceEngine.load(run, chosen.index, chosen.store_url) if run else engine
         return create_app(Service(chosen, served, SqlStore(chosen.store_url), keys))
 
     return make

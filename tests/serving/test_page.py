@@ -12,8 +12,8 @@ from answering import Start
 
 from deftrec.report.theme import variables
 from deftrec.serving.app import STATIC
-from deftrec.serving.engine import Engine
-from deftrec.serving.keys import Keys, add_key
+from deftrec.serving.engine import InferenceEngine
+from deftrec.serving.keys import ApiKeys, add_key
 from deftrec.serving.store import StoreUnavailableError
 from serving_faults import send
 
@@ -59,7 +59,7 @@ def settle(page: "Page") -> None:
     page.wait_for_selector("#results[aria-busy=false] .name")
 
 
-def test_a_visit(page: "Page", served: Start, engine: Engine) -> None:
+def test_a_visit(page: "Page", served: Start, engine: InferenceEngine) -> None:
     page.goto(served().address)
     settle(page)
     assert page.inner_text("#results-title") == "What most people take"
@@ -137,7 +137,7 @@ def test_a_visit(page: "Page", served: Start, engine: Engine) -> None:
     assert page.is_visible("#nothing")
 
 
-def test_somebody_elses_history_is_a_start(page: "Page", served: Start, engine: Engine) -> None:
+def test_somebody_elses_history_is_a_start(page: "Page", served: Start, engine: InferenceEngine) -> None:
     page.goto(served().address)
     settle(page)
     page.click("#user")
@@ -194,7 +194,7 @@ def test_what_is_shown_of_a_history_before_is_faint(page: "Page", served: Start)
     expect(page.locator("#results")).not_to_have_class(re.compile("stale"))
 
 
-def test_the_bars_of_what_is_popular_begin_at_zero(page: "Page", served: Start, engine: Engine) -> None:
+def test_the_bars_of_what_is_popular_begin_at_zero(page: "Page", served: Start, engine: InferenceEngine) -> None:
     page.goto(served().address)
     settle(page)
     widths = page.locator("#found .bar i").evaluate_all("bars => bars.map(bar => bar.getBoundingClientRect().width)")
@@ -231,7 +231,7 @@ def test_empty_and_failed_are_said(page: "Page", served: Start) -> None:
 
 def test_a_guarded_service_asks_for_the_key(page: "Page", served: Start, tmp_path: Path) -> None:
     key = add_key(tmp_path / "keys.json", "visitor", "read")
-    page.goto(served(keys=Keys.load(tmp_path / "keys.json")).address)
+    page.goto(served(keys=ApiKeys.load(tmp_path / "keys.json")).address)
     page.wait_for_selector("#door[open]")
     page.fill("#key", "wrong")
     page.keyboard.press("Enter")

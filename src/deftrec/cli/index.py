@@ -14,7 +14,7 @@ from deftrec.cli.loading import load_recommender
 from deftrec.cli.options import Json, RunFolder
 
 if TYPE_CHECKING:
-    from deftrec.serving.index.recall import Measured
+    from deftrec.serving.index.recall import IndexMeasurement
 
 
 def index(
@@ -35,15 +35,15 @@ def index(
     """
     with listening() as progress:
         recommender = load_recommender(run, progress)
-        from deftrec.serving.index.base import Kind
-        from deftrec.serving.index.recall import measure
+        from deftrec.serving.index.base import IndexKind
+        from deftrec.serving.index.recall import measure_indexes
 
-        kinds: list[Kind] = ["faiss", "faiss-ivfpq"]
+        kinds: list[IndexKind] = ["faiss", "faiss-ivfpq"]
         if store.startswith("postgresql"):
             kinds.append("pgvector")
         found = []
         progress.begin("indexes", 1 + len(kinds))
-        for one in measure(recommender, kinds, items=items, users=users, store=store):
+        for one in measure_indexes(recommender, kinds, items=items, users=users, store=store):
             found.append(one)
             progress.advance("indexes", 1)
         progress.end("indexes")
@@ -53,7 +53,7 @@ def index(
     output().print(_table(found))
 
 
-def _table(found: "Sequence[Measured]") -> Table:
+def _table(found: "Sequence[IndexMeasurement]") -> Table:
     table = Table(box=box.SIMPLE_HEAD, title=f"{found[0].items:,} items", title_justify="left")
     table.add_column("index", no_wrap=True)
     for heading in ("recall@10", "ms a query", "built in"):

@@ -45,7 +45,7 @@ def serve(
     Example: deftrec serve runs/ml-100k --port 8000
     """
     with listening() as progress, working(progress, f"loading {run}"):
-        from deftrec.serving.run import open_service, serve_until_stopped
+        from deftrec.serving.server import open_service, serve_until_stopped
         from deftrec.serving.settings import Settings
 
         settings = Settings(

@@ -9,7 +9,7 @@ from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 
 from deftrec.serving import problems
-from deftrec.serving.middleware import BodyLimit, Watch
+from deftrec.serving.middleware import BodyLimit, RequestMonitor
 from deftrec.serving.routes import events, health, items, model, recommendations, users
 from deftrec.serving.service import Service
 
@@ -44,5 +44,5 @@ def create_app(service: Service) -> FastAPI:
 
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.add_middleware(BodyLimit, size=service.settings.body_bytes, seconds=service.settings.body_seconds)
-    app.add_middleware(Watch, metrics=lambda: service.metrics)
+    app.add_middleware(RequestMonitor, metrics=lambda: service.metrics)
     return app

@@ -17,8 +17,8 @@ from deftrec.data.extend import conform
 from deftrec.errors import DataError, DeftRecError
 from deftrec.incremental import Capability
 from deftrec.incremental.changes import add_items, remove_items
-from deftrec.serving.engine import Engine
-from deftrec.serving.holder import ModelHolder
+from deftrec.serving.engine import InferenceEngine
+from deftrec.serving.model_manager import ModelManager
 
 Reason: TypeAlias = Literal["fixed_catalogue", "trained_item", "last_item", "invalid"]
 """The run or its directory; words that were trained; the only one that is left; no such id, or no words."""
@@ -41,7 +41,7 @@ class RunUnwritableError(DeftRecError):
 
 
 @dataclass(frozen=True)
-class Words:
+class ItemDescription:
     """What tells an item from others; all empty: what is known of it already."""
 
     title: str = ""
@@ -52,13 +52,13 @@ class Words:
         return any(word.strip() for word in asdict(self).values())
 
 
-def new_items(engine: Engine) -> Capability:
+def new_items(engine: InferenceEngine) -> Capability:
     """Whether items may come to the run of `engine`, and why; where not, with the mend."""
     able, writable = engine.recommender.capabilities.unseen_items, _writable(engine.folder)
     return able if writable else writable
 
 
-async def put_item(holder: ModelHolder, item: str, words: Words) -> tuple[Engine, int, bool]:
+async def put_item(holder: ModelManager, item: str, words: ItemDescription) -> tuple[InferenceEngine, int, bool]:
     """Recommend an item from now on, by its words.
 
     Returns:
@@ -74,7 +74,7 @@ async def put_item(holder: ModelHolder, item: str, words: Words) -> tuple[Engine
     return engine, engine.numbers[_known_as(engine, item)], added
 
 
-async def remove_item(holder: ModelHolder, item: str) -> Engine:
+async def remove_item(holder: ModelManager, item: str) -> InferenceEngine:
     """Recommend an item no more; it stays in histories.
 
     Raises:
@@ -86,7 +86,7 @@ async def remove_item(holder: ModelHolder, item: str) -> Engine:
     return engine
 
 
-def _put(engine: Engine, item: str, words: Words) -> bool:
+def _put(engine: InferenceEngine, item: str, words: ItemDescription) -> bool:
     """Whether it is new."""
     _require(new_items(engine))
     known_as = _known_as(engine, item)
@@ -109,7 +109,7 @@ def _put(engine: Engine, item: str, words: Words) -> bool:
         raise RunUnwritableError(f"{engine.folder}: not written ({error})") from error
 
 
-def _remove(engine: Engine, item: str) -> None:
+def _remove(engine: InferenceEngine, item: str) -> None:
     _require(_writable(engine.folder))
     known_as = _known_as(engine, item)
     if engine.removed | {engine.numbers.get(known_as)} == set(range(len(engine.items))):
@@ -120,7 +120,7 @@ def _remove(engine: Engine, item: str) -> None:
         raise RunUnwritableError(f"{engine.folder}: not written ({error})") from error
 
 
-def _known_as(engine: Engine, item: str) -> str:
+def _known_as(engine: InferenceEngine, item: str) -> str:
     """The id in the run's form, as text; `007` is refused where ids are numbers."""
     try:
         return str(conform(pl.Series([item]), engine.interactions.catalogue["item"], "the path", "item")[0])
@@ -128,7 +128,7 @@ def _known_as(engine: Engine, item: str) -> str:
         raise ItemRefusedError("invalid", str(error)) from error
 
 
-def _differ(present: pl.DataFrame, words: Words) -> bool:
+def _differ(present: pl.DataFrame, words: ItemDescription) -> bool:
     return any(present[name][0] != word.strip() for name, word in asdict(words).items())
 
 

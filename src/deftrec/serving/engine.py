@@ -22,14 +22,13 @@ from deftrec.recommender import Recommender
 from deftrec.retrieval import top
 from deftrec.run import run_digest
 from deftrec.serving.catalogue import Catalogue
-from deftrec.serving.index import OVERFETCH, Approximate, Choice, Index, build_index, settled
+from deftrec.serving.index import OVERFETCH, Approximate, IndexChoice, VectorIndex, build_index, choose_index
+from deftrec.serving.rules import NO_ITEMS, allowed_items, named_items
 
 P = ParamSpec("P")
 
 STEPS = 20
 """Of a denoising path."""
-PADDING = float("-inf")
-NO_ITEMS = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +48,7 @@ class RecommendationRequest:
         explain: say why.
     """
 
-    engine: "Engine"
+    engine: "InferenceEngine"
     history: np.ndarray
     k: int = 10
     exclude_seen: bool = True
@@ -62,7 +61,7 @@ class RecommendationRequest:
 
 
 @dataclass(frozen=True, eq=False)
-class Trace:
+class PathRequest:
     """Asks for denoising paths.
 
     Attributes:
@@ -71,13 +70,13 @@ class Trace:
         seeds: a path is drawn for each.
     """
 
-    engine: "Engine"
+    engine: "InferenceEngine"
     history: np.ndarray
     seeds: tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Answer:
+class EngineResponse:
     """What an engine answers.
 
     Attributes:
@@ -91,10 +90,10 @@ class Answer:
     paths: list[list[list[float]]] = field(default_factory=list)
 
 
-Job: TypeAlias = RecommendationRequest | Trace
+EngineRequest: TypeAlias = RecommendationRequest | PathRequest
 
 
-class Engine(Catalogue):
+class InferenceEngine(Catalogue):
     """A loaded run.
 
     Args:
@@ -112,7 +111,7 @@ class Engine(Catalogue):
     """
 
     def __init__(
-        self, recommender: Recommender, folder: Path, weights: str, stamp: Stamp, index: Index | None = None
+        self, recommender: Recommender, folder: Path, weights: str, stamp: Stamp, index: VectorIndex | None = None
     ) -> None:
         super().__init__(recommender)
         self.folder, self.weights, self.stamp, self.index = folder, weights, stamp, index
@@ -122,7 +121,9 @@ class Engine(Catalogue):
         self.approximate = None if index is None else Approximate(recommender.retriever, index, trained)
 
     @classmethod
-    def load(cls, folder: Path, index: Choice = "exact", store_url: str = "", runtime: Runtime = "torch") -> "Engine":
+    def load(
+        cls, folder: Path, index: IndexChoice = "exact", store_url: str = "", runtime: Runtime = "torch"
+    ) -> "InferenceEngine":
         """Read a run directory.
 
         Args:
@@ -138,7 +139,7 @@ class Engine(Catalogue):
         recommender = Recommender.load(folder, runtime=runtime)
         version, retriever = run_digest(folder)[:12], recommender.retriever
         vectors = Approximate.vectors(retriever)[: recommender.fitted_on.n_items]
-        kind = settled(index, retriever)
+        kind = choose_index(index, retriever)
         if kind != "exact":
             Approximate.check(retriever)  # before minutes of building
         built = build_index(kind, vectors, Approximate.metric(retriever), version, store_url)
@@ -148,7 +149,7 @@ class Engine(Catalogue):
         """Whether something came to the run since it was read."""
         return overlay_stamp(self.folder) != self.stamp
 
-    def renewed(self) -> "Engine":
+    def renewed(self) -> "InferenceEngine":
         """The same run, weights and index, with what came to it meanwhile.
 
         Raises:
@@ -156,7 +157,7 @@ class Engine(Catalogue):
         """
         stamp = overlay_stamp(self.folder)
         recommender = self.recommender.with_overlay(read_overlay(self.folder, self.recommender.fitted_on))
-        engine = Engine(recommender, self.folder, self.weights, stamp, self.index)
+        engine = InferenceEngine(recommender, self.folder, self.weights, stamp, self.index)
         engine.warm()
         return engine
 
@@ -178,12 +179,12 @@ class Engine(Catalogue):
                 raise answer
 
     @torch.inference_mode()
-    def answer(self, jobs: Sequence[Job]) -> list[Answer | Exception]:
+    def answer(self, jobs: Sequence[EngineRequest]) -> list[EngineResponse | Exception]:
         """One answer a job, in order; what goes wrong with one of them is its answer."""
-        answers: dict[int, Answer | Exception] = {}
+        answers: dict[int, EngineResponse | Exception] = {}
         groups: dict[tuple[int | None, int | None], list[int]] = {}
         for n, job in enumerate(jobs):
-            if isinstance(job, Trace):
+            if isinstance(job, PathRequest):
                 answers[n] = _attempt(self._trace, job)
             elif not len(job.history):
                 answers[n] = _attempt(self._popular, job)
@@ -197,7 +198,7 @@ class Engine(Catalogue):
                 answers.update(dict.fromkeys(places, error))
         return [answers[n] for n in range(len(jobs))]
 
-    def _together(self, asks: Sequence[RecommendationRequest]) -> list[Answer | Exception]:
+    def _together(self, asks: Sequence[RecommendationRequest]) -> list[EngineResponse | Exception]:
         """Requests that share their noise."""
         histories = Sequences.from_lists([ask.history for ask in asks])
         began = time.perf_counter()
@@ -222,58 +223,45 @@ class Engine(Catalogue):
         for query, ask, near in zip(
             asked.queries, asks, self.approximate.candidates(asked.queries, counts), strict=True
         ):
-            named = self._named(ask)
+            named = named_items(self, ask.allow, ask.category)
             items, whole = (near, False) if named is None else (named, True)
             yield self.approximate.score(query, ask.history, items, also_prior=not whole)
 
-    def _named(self, ask: RecommendationRequest) -> np.ndarray | None:
-        """The items that a request names itself, by list or category; None where it names none."""
-        if ask.allow is not None:
-            return ask.allow
-        return None if ask.category is None else self.categories.get(ask.category, NO_ITEMS)
-
-    def _explained(self, ask: RecommendationRequest, found: list[Recommendation], seconds: dict[str, float]) -> Answer:
+    def _explained(
+        self, ask: RecommendationRequest, found: list[Recommendation], seconds: dict[str, float]
+    ) -> EngineResponse:
         if not ask.explain or not found:
-            return Answer(found, seconds)
+            return EngineResponse(found, seconds)
         began = time.perf_counter()
         explained = self.recommender.explained(found, ask.history, ask.seed)
-        return Answer(explained, {**seconds, "explain": time.perf_counter() - began})
+        return EngineResponse(explained, {**seconds, "explain": time.perf_counter() - began})
 
-    def _popular(self, ask: RecommendationRequest) -> Answer:
+    def _popular(self, ask: RecommendationRequest) -> EngineResponse:
         began = time.perf_counter()
-        return Answer(self._best(None, self.popularity, ask, "popularity"), {"retrieve": time.perf_counter() - began})
+        return EngineResponse(
+            self._best(None, self.popularity, ask, "popularity"), {"retrieve": time.perf_counter() - began}
+        )
 
     def _best(
         self, items: Tensor | None, scores: Tensor, ask: RecommendationRequest, source: Source
     ) -> list[Recommendation]:
         """The best that may be recommended of `items` by their scores `[c]`; None: of all, in their order."""
-        keep = torch.ones(len(self.items), dtype=torch.bool)
-        keep[list(self.removed)] = False
-        if ask.category is not None:
-            keep &= self._only(self.categories.get(ask.category, NO_ITEMS))
-        if ask.allow is not None:
-            keep &= self._only(ask.allow)
-        keep[torch.from_numpy(ask.deny)] = False
+        keep = allowed_items(self, ask.allow, ask.deny, ask.category)
         if ask.exclude_seen:
             keep[torch.from_numpy(ask.history)] = False
         if items is not None:
             keep = keep[items]
-        found = top(scores.cpu().masked_fill(~keep, PADDING)[None], ask.k)
+        found = top(scores.cpu().masked_fill(~keep, float("-inf"))[None], ask.k)
         return self.recommender.describe(found if items is None else found.among(items), source)[0]
 
-    def _only(self, numbers: np.ndarray) -> Tensor:
-        keep = torch.zeros(len(self.items), dtype=torch.bool)
-        keep[torch.from_numpy(numbers)] = True
-        return keep
-
-    def _trace(self, trace: Trace) -> Answer:
+    def _trace(self, trace: PathRequest) -> EngineResponse:
         history = [self.items[number] for number in trace.history]
         began = time.perf_counter()
         paths = [self.plane(self.recommender.denoising_path(history, STEPS, seed)).tolist() for seed in trace.seeds]
-        return Answer(paths=paths, seconds={"generate": time.perf_counter() - began})
+        return EngineResponse(paths=paths, seconds={"generate": time.perf_counter() - began})
 
 
-def _attempt(work: Callable[P, Answer], *args: P.args, **kwargs: P.kwargs) -> Answer | Exception:
+def _attempt(work: Callable[P, EngineResponse], *args: P.args, **kwargs: P.kwargs) -> EngineResponse | Exception:
     """What goes wrong with one job is its answer, and nobody else's."""
     try:
         return work(*args, **kwargs)
@@ -281,9 +269,9 @@ def _attempt(work: Callable[P, Answer], *args: P.args, **kwargs: P.kwargs) -> An
         return error
 
 
-def answer_all(jobs: Sequence[Job]) -> list[Answer | Exception]:
+def answer_all(jobs: Sequence[EngineRequest]) -> list[EngineResponse | Exception]:
     """Answers of a batch that may span a switch: each job is answered by the engine that it was meant for."""
-    answers: dict[int, Answer | Exception] = {}
+    answers: dict[int, EngineResponse | Exception] = {}
     for engine in dict.fromkeys(job.engine for job in jobs):
         places = [n for n, job in enumerate(jobs) if job.engine is engine]
         answers.update(zip(places, engine.answer([jobs[n] for n in places]), strict=True))

@@ -23,7 +23,7 @@ ALLOWS: dict[Scope, frozenset[Scope]] = {
 """What a key of each scope may do: ask; send events too; and erase users, switch models and change items."""
 
 
-class Key(BaseModel):
+class ApiKey(BaseModel):
     """A key as it is kept.
 
     Attributes:
@@ -39,15 +39,15 @@ class Key(BaseModel):
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
-class Keys(BaseModel):
+class ApiKeys(BaseModel):
     """The keys of a service, and the file they lie in."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    keys: tuple[Key, ...]
+    keys: tuple[ApiKey, ...]
 
     @classmethod
-    def load(cls, path: Path) -> "Keys":
+    def load(cls, path: Path) -> "ApiKeys":
         """Read a file that `add_key` wrote.
 
         Raises:
@@ -62,7 +62,7 @@ class Keys(BaseModel):
             raise ConfigError(f"{path}: holds no key, so nobody could ask; make one with 'deftrec api-key'")
         return keys
 
-    def find(self, secret: str) -> Key | None:
+    def find(self, secret: str) -> ApiKey | None:
         """The key that `secret` is, or None. Every key is compared, so that the time tells nothing."""
         digest = _digest(secret)
         found = None
@@ -78,15 +78,15 @@ def add_key(path: Path, name: str, scope: Scope) -> str:
     Raises:
         ConfigError: the name is taken or no name, or `path` holds something else.
     """
-    kept = Keys.load(path).keys if path.exists() else ()
+    kept = ApiKeys.load(path).keys if path.exists() else ()
     if any(key.name == name for key in kept):
         raise ConfigError(f"{path}: there is a key {name!r}; choose another name, or take that one out of the file")
     secret = secrets.token_urlsafe(32)
     try:
-        key = Key(name=name, scope=scope, sha256=_digest(secret))
+        key = ApiKey(name=name, scope=scope, sha256=_digest(secret))
     except ValidationError as error:
         raise ConfigError(f"name {name!r}: use letters, digits, '.', '_' and '-', 64 of them at most") from error
-    write_text(path, Keys(keys=(*kept, key)).model_dump_json(indent=2) + "\n")
+    write_text(path, ApiKeys(keys=(*kept, key)).model_dump_json(indent=2) + "\n")
     path.chmod(0o600)
     return secret
 

@@ -10,7 +10,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deftrec.serving.logs import log
-from deftrec.serving.metrics import Metrics
+from deftrec.serving.metrics import ServiceMetrics
 from deftrec.serving.problems import Problem, response
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -29,10 +29,10 @@ HEADERS = {
 }
 
 
-class Watch:
+class RequestMonitor:
     """Gives every request an id, measures and logs it, and answers what nobody foresaw with a bare 500."""
 
-    def __init__(self, app: ASGIApp, metrics: Callable[[], Metrics]) -> None:
+    def __init__(self, app: ASGIApp, metrics: Callable[[], ServiceMetrics]) -> None:
         self.app, self.metrics = app, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -6,7 +6,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from deftrec.recommendation import Explanation as Why
 from deftrec.recommendation import Recommendation, Source
-from deftrec.serving.engine import Engine
+from deftrec.serving.engine import InferenceEngine
 
 ID_LENGTH = 256
 INTEGERS = 2**63
@@ -107,7 +107,7 @@ class Item(BaseModel):
     removed: bool = Field(description="not recommended any more; it stands in histories alone")
 
     @classmethod
-    def of(cls, engine: Engine, number: int) -> "Item":
+    def of(cls, engine: InferenceEngine, number: int) -> "Item":
         """The item of a number."""
         x, y = engine.places[number]
         return cls(
@@ -150,7 +150,7 @@ class Recommended(Item):
     explanation: Explanation | None = None
 
     @classmethod
-    def found(cls, engine: Engine, one: Recommendation) -> "Recommended":
+    def found(cls, engine: InferenceEngine, one: Recommendation) -> "Recommended":
         """The library's recommendation."""
         item = Item.of(engine, engine.numbers[str(one.item)])
         why = None if one.explanation is None else Explanation.of(one.explanation)

@@ -11,15 +11,15 @@ import numpy as np
 
 from deftrec.errors import DeftRecError, in_a_line
 from deftrec.serving.batching import Batcher
-from deftrec.serving.engine import Answer, Engine, Job, answer_all
-from deftrec.serving.holder import ModelHolder
-from deftrec.serving.keys import Keys
+from deftrec.serving.engine import EngineRequest, EngineResponse, InferenceEngine, answer_all
+from deftrec.serving.keys import ApiKeys
 from deftrec.serving.logs import log
-from deftrec.serving.metrics import Metrics
+from deftrec.serving.metrics import ServiceMetrics
+from deftrec.serving.model_manager import ModelManager
 from deftrec.serving.rates import RateLimit
 from deftrec.serving.settings import Settings
 from deftrec.serving.store import EventStore
-from deftrec.serving.threads import Threads
+from deftrec.serving.threads import BoundedExecutor
 
 STORE_THREADS = 8
 """Calls of the store that are under way at once."""
@@ -48,18 +48,20 @@ class Service:
         keys: None: everybody may do everything.
     """
 
-    def __init__(self, settings: Settings, engine: Engine, store: EventStore, keys: Keys | None = None) -> None:
+    def __init__(
+        self, settings: Settings, engine: InferenceEngine, store: EventStore, keys: ApiKeys | None = None
+    ) -> None:
         self.settings, self.store, self.keys = settings, store, keys
-        self.threads = Threads(STORE_THREADS, settings.queue, settings.deadline)
-        self.holder = ModelHolder(
+        self.threads = BoundedExecutor(STORE_THREADS, settings.queue, settings.deadline)
+        self.holder = ModelManager(
             engine,
             settings.run.resolve().parent,
             load=lambda folder: load_engine(folder, settings),
             close=lambda old: self.batcher.between(old.close),
         )
         self.limit = RateLimit(settings.rate, settings.burst)
-        self.metrics = Metrics(lambda: len(self.batcher))
-        self.batcher: Batcher[Job, Answer] = Batcher(
+        self.metrics = ServiceMetrics(lambda: len(self.batcher))
+        self.batcher: Batcher[EngineRequest, EngineResponse] = Batcher(
             answer_all,
             size=settings.batch,
             queue=settings.queue,
@@ -68,11 +70,11 @@ class Service:
         )
 
     @property
-    def engine(self) -> Engine:
+    def engine(self) -> InferenceEngine:
         """The run that new requests are given to."""
         return self.holder.current
 
-    async def knowing(self, items: Iterable[str]) -> Engine:
+    async def knowing(self, items: Iterable[str]) -> InferenceEngine:
         """The run that new requests are given to; where it lacks one of `items`, first what came to it from others."""
         if any(item not in self.engine.numbers for item in items):
             await self._renew()
@@ -108,7 +110,7 @@ class Service:
             self.metrics.renewals.labels("failed").inc()
             log("renewal failed", 30, run=self.engine.name, reason=in_a_line(error))
 
-    async def history(self, engine: Engine, user: str) -> tuple[History, float]:
+    async def history(self, engine: InferenceEngine, user: str) -> tuple[History, float]:
         """What a user took as far as `engine` knows it, and the seconds that the store took.
 
         Raises:
@@ -122,7 +124,7 @@ class Service:
         known = [item for item in stored.items if item in engine.numbers]
         return History(own + known, len(stored.items) - len(known)), seconds
 
-    async def answer(self, job: Job, seconds: float | None = None) -> Answer:
+    async def answer(self, job: EngineRequest, seconds: float | None = None) -> EngineResponse:
         """The model's answer; its `seconds` name the time in the queue too.
 
         Args:
@@ -141,13 +143,13 @@ class Service:
         return replace(answer, seconds=times)
 
 
-def load_engine(folder: Path, settings: Settings) -> Engine:
+def load_engine(folder: Path, settings: Settings) -> InferenceEngine:
     """A run whose first request is no slower than others.
 
     Raises:
         DeftRecError: it is missing, unfinished or damaged, or does not suit the settings' index.
     """
-    engine = Engine.load(folder, settings.index, settings.store_url, settings.runtime)
+    engine = InferenceEngine.load(folder, settings.index, settings.store_url, settings.runtime)
     try:
         engine.warm()
     except BaseException:
@@ -156,6 +158,6 @@ def load_engine(folder: Path, settings: Settings) -> Engine:
     return engine
 
 
-def numbers_of(engine: Engine, items: Sequence[str]) -> np.ndarray:
+def numbers_of(engine: InferenceEngine, items: Sequence[str]) -> np.ndarray:
     """Numbers of items that `engine` knows. `[n]` int64"""
     return np.array([engine.numbers[item] for item in items], np.int64)

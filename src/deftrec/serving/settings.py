@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
 from deftrec.hardware import Runtime
-from deftrec.serving.index.base import Choice
+from deftrec.serving.index.base import IndexChoice
 
 
 class Settings(BaseModel):
@@ -44,7 +44,7 @@ class Settings(BaseModel):
     port: int = Field(8000, ge=0, le=65535)
     api_keys: Path | None = None
     runtime: Runtime = "torch"
-    index: Choice = "auto"
+    index: IndexChoice = "auto"
     body_bytes: PositiveInt = 1 << 20
     body_seconds: PositiveFloat = 10.0
     events: PositiveInt = 1000

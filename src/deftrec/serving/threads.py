@@ -11,7 +11,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Threads:
+class BoundedExecutor:
     """A bounded number of threads with a bounded queue.
 
     Args:

@@ -19,7 +19,7 @@ from torch.nn.functional import normalize, pad
 from deftrec.data import Sequences
 from deftrec.errors import ConfigError
 from deftrec.retrieval import Retriever
-from deftrec.serving.index.base import Index, Metric
+from deftrec.serving.index.base import IndexMetric, VectorIndex
 
 OVERFETCH = 4
 """Candidates for each item of the list."""
@@ -37,7 +37,7 @@ class Approximate:
         ConfigError: the score does not suit (`suits`).
     """
 
-    def __init__(self, retriever: Retriever, index: Index, indexed: int | None = None) -> None:
+    def __init__(self, retriever: Retriever, index: VectorIndex, indexed: int | None = None) -> None:
         self.check(retriever)
         self._retriever, self._index = retriever, index
         self._indexed = len(retriever.latents) if indexed is None else indexed
@@ -72,7 +72,7 @@ class Approximate:
         return np.ascontiguousarray(latents.numpy())
 
     @staticmethod
-    def metric(retriever: Retriever) -> Metric:
+    def metric(retriever: Retriever) -> IndexMetric:
         """What is near in an index of these vectors."""
         return "inner" if retriever.similarity == "inner" else "l2"
 

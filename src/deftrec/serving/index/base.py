@@ -5,14 +5,14 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-Kind: TypeAlias = Literal["exact", "faiss", "faiss-ivfpq", "pgvector"]
-Choice: TypeAlias = Literal["auto", "exact", "faiss", "faiss-ivfpq", "pgvector"]
+IndexKind: TypeAlias = Literal["exact", "faiss", "faiss-ivfpq", "pgvector"]
+IndexChoice: TypeAlias = Literal["auto", "exact", "faiss", "faiss-ivfpq", "pgvector"]
 """A kind, or the one that suits the catalogue."""
-Metric: TypeAlias = Literal["inner", "l2"]
+IndexMetric: TypeAlias = Literal["inner", "l2"]
 """What is near: a large inner product, or a small distance."""
 
 
-class Index(ABC):
+class VectorIndex(ABC):
     """Finds near vectors, by the metric it was made for. Safe to be called from several threads at once."""
 
     @abstractmethod

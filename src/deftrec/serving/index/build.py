@@ -2,12 +2,14 @@
 
 import numpy as np
 
-from deftrec.serving.index.base import Index, Kind, Metric
+from deftrec.serving.index.base import IndexKind, IndexMetric, VectorIndex
 from deftrec.serving.index.faiss_index import FaissIndex, IvfPqIndex
 from deftrec.serving.index.pgvector import PgvectorIndex
 
 
-def build_index(kind: Kind, vectors: np.ndarray, metric: Metric, version: str, store_url: str) -> Index | None:
+def build_index(
+    kind: IndexKind, vectors: np.ndarray, metric: IndexMetric, version: str, store_url: str
+) -> VectorIndex | None:
     """An index of `vectors` `[I, D]`; None for `exact`, which needs none.
 
     Args:

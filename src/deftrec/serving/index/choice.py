@@ -4,19 +4,19 @@ from importlib.util import find_spec
 
 from deftrec.retrieval import Retriever
 from deftrec.serving.index.approximate import Approximate
-from deftrec.serving.index.base import Choice, Kind
+from deftrec.serving.index.base import IndexChoice, IndexKind
 from deftrec.serving.logs import log
 
 EXACT_ITEMS = 100_000
 """Up to here all are looked at (measured: docs/scale.md)."""
 
 
-def settled(choice: Choice, retriever: Retriever) -> Kind:
+def choose_index(choice: IndexChoice, retriever: Retriever) -> IndexKind:
     """The kind itself, or the one that suits what `retriever` scores where the choice is `auto`; the log says why."""
     if choice != "auto":
         return choice
     items = len(retriever.latents)
-    kind: Kind = "exact"
+    kind: IndexKind = "exact"
     if items <= EXACT_ITEMS:
         why = f"up to {EXACT_ITEMS:,} items are all looked at"
     elif not Approximate.suits(retriever):

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from deftrec.errors import MissingExtraError
-from deftrec.serving.index.base import Index, Metric
+from deftrec.serving.index.base import IndexMetric, VectorIndex
 
 LINKS, BUILD_BREADTH, BREADTH = 32, 200, 256
 """Of the graph: neighbours of a vector; candidates while it is built, and at least while it is searched."""
@@ -29,11 +29,11 @@ def _faiss() -> Any:
     return faiss
 
 
-def _metric(faiss: Any, metric: Metric) -> Any:
+def _metric(faiss: Any, metric: IndexMetric) -> Any:
     return faiss.METRIC_INNER_PRODUCT if metric == "inner" else faiss.METRIC_L2
 
 
-class FaissIndex(Index):
+class FaissIndex(VectorIndex):
     """HNSW: fast and accurate, as large as the vectors and half as much again.
 
     Args:
@@ -41,7 +41,7 @@ class FaissIndex(Index):
         metric: what is near.
     """
 
-    def __init__(self, vectors: np.ndarray, metric: Metric) -> None:
+    def __init__(self, vectors: np.ndarray, metric: IndexMetric) -> None:
         faiss = _faiss()
         self._size = len(vectors)
         self._parameters = faiss.SearchParametersHNSW
@@ -50,13 +50,13 @@ class FaissIndex(Index):
         self._index.add(np.ascontiguousarray(vectors, np.float32))
 
     def nearest(self, queries: np.ndarray, count: int) -> np.ndarray:
-        """See `Index.nearest`."""
+        """See `VectorIndex.nearest`."""
         breadth = self._parameters(efSearch=max(BREADTH, 2 * count))
         _, found = self._index.search(np.ascontiguousarray(queries, np.float32), count, params=breadth)
         return np.asarray(found, np.int64)
 
 
-class IvfPqIndex(Index):
+class IvfPqIndex(VectorIndex):
     """IVF-PQ: a byte for every four components; a few of the lists are read, and the vectors themselves decide.
 
     Args:
@@ -64,7 +64,7 @@ class IvfPqIndex(Index):
         metric: what is near.
     """
 
-    def __init__(self, vectors: np.ndarray, metric: Metric) -> None:
+    def __init__(self, vectors: np.ndarray, metric: IndexMetric) -> None:
         faiss = _faiss()
         count, width = vectors.shape
         padded = np.zeros((count, -(-width // PART) * PART), np.float32)
@@ -80,7 +80,7 @@ class IvfPqIndex(Index):
         self._index.add(padded)
 
     def nearest(self, queries: np.ndarray, count: int) -> np.ndarray:
-        """See `Index.nearest`."""
+        """See `VectorIndex.nearest`."""
         padded = np.zeros((len(queries), self._width), np.float32)
         padded[:, : queries.shape[1]] = queries
         _, proposed = self._index.search(padded, min(PROPOSED * count, len(self._vectors)))

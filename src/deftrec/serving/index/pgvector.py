@@ -4,18 +4,18 @@ import numpy as np
 import sqlalchemy as sa
 
 from deftrec.errors import ConfigError
-from deftrec.serving.index.base import Index, Metric
-from deftrec.serving.store.sql import connect, translated
+from deftrec.serving.index.base import IndexMetric, VectorIndex
+from deftrec.serving.store.sql import connect, store_errors
 
 WIDEST = 2000
 """Components that pgvector's HNSW takes."""
 MOST = 1000
 """Its largest breadth of a search, and so the most that it finds."""
 LOCK = 0x0DEF8
-OPERATORS: dict[Metric, tuple[str, str]] = {"inner": ("vector_ip_ops", "<#>"), "l2": ("vector_l2_ops", "<->")}
+OPERATORS: dict[IndexMetric, tuple[str, str]] = {"inner": ("vector_ip_ops", "<#>"), "l2": ("vector_l2_ops", "<->")}
 
 
-class PgvectorIndex(Index):
+class PgvectorIndex(VectorIndex):
     """A table of vectors, made once for every version of a model.
 
     Args:
@@ -29,7 +29,7 @@ class PgvectorIndex(Index):
         StoreUnavailableError: it does not answer.
     """
 
-    def __init__(self, vectors: np.ndarray, metric: Metric, version: str, url: str) -> None:
+    def __init__(self, vectors: np.ndarray, metric: IndexMetric, version: str, url: str) -> None:
         if not version.isalnum():
             raise ValueError(f"version {version!r} is no part of a table's name")
         if vectors.shape[1] > WIDEST:
@@ -38,7 +38,7 @@ class PgvectorIndex(Index):
         if self._engine.dialect.name != "postgresql":
             raise ConfigError("--index pgvector lives in the store: give --store postgresql://USER:PASSWORD@HOST/NAME")
         self._table, (self._operators, self._operator) = f"latents_{version}", OPERATORS[metric]
-        with translated(), self._engine.begin() as connection:
+        with store_errors(), self._engine.begin() as connection:
             self._fill(connection, vectors)
 
     def _fill(self, connection: sa.Connection, vectors: np.ndarray) -> None:
@@ -60,13 +60,13 @@ class PgvectorIndex(Index):
         connection.exec_driver_sql(f"CREATE INDEX ON {self._table} USING hnsw (latent {self._operators})")
 
     def nearest(self, queries: np.ndarray, count: int) -> np.ndarray:
-        """See `Index.nearest`; it finds `MOST` at most."""
+        """See `VectorIndex.nearest`; it finds `MOST` at most."""
         wanted = min(count, MOST)
         search = sa.text(
             f"SELECT number FROM {self._table} ORDER BY latent {self._operator} CAST(:query AS vector) LIMIT :count"  # noqa: S608
         )
         found = np.full((len(queries), count), -1, np.int64)
-        with translated(), self._engine.begin() as connection:
+        with store_errors(), self._engine.begin() as connection:
             connection.exec_driver_sql(f"SET LOCAL hnsw.ef_search = {min(MOST, max(100, 2 * wanted))}")
             for row, query in zip(found, queries, strict=True):
                 numbers = connection.execute(search, {"query": _literal(query), "count": wanted}).scalars().all()
@@ -74,7 +74,7 @@ class PgvectorIndex(Index):
         return found
 
     def close(self) -> None:
-        """See `Index.close`."""
+        """See `VectorIndex.close`."""
         self._engine.dispose()
 
 

@@ -18,7 +18,7 @@ from deftrec.data import Sequences
 from deftrec.recommender import Recommender
 from deftrec.retrieval import Retriever
 from deftrec.serving.index.approximate import OVERFETCH, Approximate
-from deftrec.serving.index.base import Kind
+from deftrec.serving.index.base import IndexKind
 from deftrec.serving.index.build import build_index
 
 K = 10
@@ -29,7 +29,7 @@ PART = 65_536
 
 
 @dataclass(frozen=True, eq=False)
-class Queries:
+class RecallQueries:
     """Queries and what they are compared with.
 
     Attributes:
@@ -41,7 +41,7 @@ class Queries:
     queries: Tensor
 
     @classmethod
-    def of(cls, recommender: Recommender, users: int, items: int | None = None) -> "Queries":
+    def of(cls, recommender: Recommender, users: int, items: int | None = None) -> "RecallQueries":
         """What the first `users` of a run ask for, of its own items or of `items` drawn around them."""
         histories = recommender.interactions.sequences
         chosen = [histories[user] for user in range(min(users, len(histories)))]
@@ -59,7 +59,7 @@ class Queries:
 
 
 @dataclass(frozen=True)
-class Measured:
+class IndexMeasurement:
     """What one index is worth.
 
     Attributes:
@@ -70,16 +70,16 @@ class Measured:
         query: seconds of a query, one after the other.
     """
 
-    index: Kind
+    index: IndexKind
     items: int
     built: float
     recall: float
     query: float
 
 
-def measure(
-    recommender: Recommender, kinds: Sequence[Kind], *, items: int | None = None, users: int = 200, store: str = ""
-) -> Iterator[Measured]:
+def measure_indexes(
+    recommender: Recommender, kinds: Sequence[IndexKind], *, items: int | None = None, users: int = 200, store: str = ""
+) -> Iterator[IndexMeasurement]:
     """Measure `exact`, then each of `kinds`, with the histories of a run's users as queries.
 
     Args:
@@ -92,12 +92,12 @@ def measure(
     Raises:
         ConfigError, MissingExtraError: an index does not suit the run, the store or this installation.
     """
-    asked = Queries.of(recommender, users, items)
+    asked = RecallQueries.of(recommender, users, items)
     retriever, queries = asked.retriever, asked.queries
     vectors, metric = Approximate.vectors(retriever), Approximate.metric(retriever)
     nothing = Sequences.from_lists([np.zeros(0, np.int32)])
     exact, took = _each(queries, lambda query: retriever.scores(query, nothing)[0].topk(K).indices)
-    yield Measured("exact", len(vectors), 0.0, 1.0, took)
+    yield IndexMeasurement("exact", len(vectors), 0.0, 1.0, took)
     for kind in kinds:
         began = time.perf_counter()
         index = build_index(kind, vectors, metric, f"benchmark{metric}{len(vectors)}", store)
@@ -107,7 +107,7 @@ def measure(
         found, took = _each(queries, lambda query, by=approximate: by.candidates(query, [OVERFETCH * K])[0])  # type: ignore[misc]
         recall = np.mean([len(set(one) & set(other)) / K for one, other in zip(exact, found, strict=True)])
         index.close()
-        yield Measured(kind, len(vectors), built, float(recall), took)
+        yield IndexMeasurement(kind, len(vectors), built, float(recall), took)
 
 
 def drawn_around(vectors: np.ndarray, count: int, unit: bool) -> np.ndarray:

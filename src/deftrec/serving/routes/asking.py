@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from deftrec.serving.engine import Engine
+from deftrec.serving.engine import InferenceEngine
 from deftrec.serving.problems import ProblemError
 from deftrec.serving.schemas import Model
 from deftrec.serving.service import numbers_of
 
 
-def known_items(engine: Engine, items: Sequence[str], name: str, limit: int) -> np.ndarray:
+def known_items(engine: InferenceEngine, items: Sequence[str], name: str, limit: int) -> np.ndarray:
     """Numbers of items that a client names. `[n]` int64
 
     Raises:
@@ -24,7 +24,7 @@ def known_items(engine: Engine, items: Sequence[str], name: str, limit: int) -> 
     return numbers_of(engine, items)
 
 
-def known_item(engine: Engine, item: str) -> int:
+def known_item(engine: InferenceEngine, item: str) -> int:
     """The number of an item of the path.
 
     Raises:
@@ -35,6 +35,6 @@ def known_item(engine: Engine, item: str) -> int:
     return engine.numbers[item]
 
 
-def model_of(engine: Engine) -> Model:
+def model_of(engine: InferenceEngine) -> Model:
     """The run that answers."""
     return Model(run=engine.name, version=engine.version)

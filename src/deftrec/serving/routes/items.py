@@ -9,9 +9,9 @@ from fastapi import APIRouter, Depends, Query, Response
 
 from deftrec.errors import DeftRecError, in_a_line
 from deftrec.serving.batching import OverloadedError
-from deftrec.serving.editing import ItemRefusedError, RunUnwritableError, Words, put_item, remove_item
-from deftrec.serving.holder import RETRY
+from deftrec.serving.editing import ItemDescription, ItemRefusedError, RunUnwritableError, put_item, remove_item
 from deftrec.serving.logs import log
+from deftrec.serving.model_manager import RETRY
 from deftrec.serving.problems import ProblemError
 from deftrec.serving.routes.asking import known_item, model_of
 from deftrec.serving.schemas import ID_LENGTH, Item, Items, Map, NewItem, PathId, Recommended, Similar
@@ -70,7 +70,7 @@ async def put(item_id: PathId, words: NewItem, service: TheService, response: Re
     of it within a second, or when they are asked for it. Runs that cannot answer 409 with the mend.
     """
     with _told():
-        engine, number, new = await put_item(service.holder, item_id, Words(**words.model_dump()))
+        engine, number, new = await put_item(service.holder, item_id, ItemDescription(**words.model_dump()))
     service.metrics.items.labels("added" if new else "put again").inc()
     log("item put", item=engine.items[number], new=new)
     response.status_code = 201 if new else 200

@@ -4,8 +4,8 @@ from fastapi import APIRouter, Depends
 
 from deftrec.errors import DeftRecError, in_a_line
 from deftrec.serving.editing import new_items
-from deftrec.serving.holder import NoSuchRunError, SwitchingError
 from deftrec.serving.logs import log
+from deftrec.serving.model_manager import NoSuchRunError, SwitchInProgressError
 from deftrec.serving.problems import ProblemError
 from deftrec.serving.routes.asking import model_of
 from deftrec.serving.schemas import About, Capabilities, Model, Switch
@@ -43,7 +43,7 @@ async def switch(wanted: Switch, service: TheService) -> Model:
         engine = await service.holder.switch(wanted.run)
     except NoSuchRunError as error:
         raise ProblemError(404, "unknown_run", str(error)) from error
-    except SwitchingError as error:
+    except SwitchInProgressError as error:
         raise ProblemError(409, "switching", str(error)) from error
     except (DeftRecError, OSError) as error:
         service.metrics.switches.labels("failed").inc()

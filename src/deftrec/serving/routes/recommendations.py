@@ -4,7 +4,7 @@ import time
 
 from fastapi import APIRouter, Depends
 
-from deftrec.serving.engine import Engine, RecommendationRequest, Trace
+from deftrec.serving.engine import InferenceEngine, PathRequest, RecommendationRequest
 from deftrec.serving.problems import ProblemError
 from deftrec.serving.routes.asking import known_items, model_of
 from deftrec.serving.schemas import PathQuestion, Paths, Question, Recommendations, Recommended
@@ -56,11 +56,11 @@ async def denoise(question: PathQuestion, service: TheService) -> Paths:
     """What the denoiser makes of noise after a history, step by step, on the map of `/v1/map`."""
     engine = await service.knowing(question.history)
     numbers = known_items(engine, question.history, "history", service.settings.history)
-    answer = await service.answer(Trace(engine, numbers, tuple(question.seeds)))
+    answer = await service.answer(PathRequest(engine, numbers, tuple(question.seeds)))
     return Paths(paths=answer.paths)
 
 
-def _check(question: Question, engine: Engine, service: Service) -> None:
+def _check(question: Question, engine: InferenceEngine, service: Service) -> None:
     """What the schema cannot say.
 
     Raises:

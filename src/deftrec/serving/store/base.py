@@ -41,7 +41,7 @@ class Event:
 
 
 @dataclass(frozen=True)
-class Appended:
+class AppendResult:
     """What became of a batch: how many events are new, and how many were known already."""
 
     stored: int
@@ -68,7 +68,7 @@ class EventStore(ABC):
     """
 
     @abstractmethod
-    def append(self, events: Sequence[Event]) -> Appended:
+    def append(self, events: Sequence[Event]) -> AppendResult:
         """Keep a batch, all of it or nothing; it is on disk when this returns.
 
         Raises:

@@ -15,7 +15,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from deftrec.errors import ConfigError, MissingExtraError
 from deftrec.serving.store.base import (
-    Appended,
+    AppendResult,
     Event,
     EventConflictError,
     EventStore,
@@ -55,7 +55,7 @@ class SqlStore(EventStore):
         with self._writing() as connection:
             migrate(connection)
 
-    def append(self, events_: Sequence[Event]) -> Appended:
+    def append(self, events_: Sequence[Event]) -> AppendResult:
         """See `EventStore.append`."""
         received = self._now()
         rows: list[dict[str, object]] = [
@@ -76,7 +76,7 @@ class SqlStore(EventStore):
             new = set(connection.execute(statement.values(rows).returning(events.c.event_id)).scalars())
             if len(new) < len(rows):
                 _check_same(connection, events_)
-        return Appended(len(new), len(rows) - len(new))
+        return AppendResult(len(new), len(rows) - len(new))
 
     def history(self, user: str, limit: int) -> StoredHistory:
         """See `EventStore.history`."""
@@ -98,7 +98,7 @@ class SqlStore(EventStore):
             gone = connection.execute(sa.delete(events).where(events.c.user_id == user)).rowcount
             connection.execute(mark.on_conflict_do_nothing(index_elements=["user_sha256"]))
         if self._engine.dialect.name == "sqlite":
-            with translated(), self._engine.connect() as connection:
+            with store_errors(), self._engine.connect() as connection:
                 connection.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return gone
 
@@ -120,13 +120,13 @@ class SqlStore(EventStore):
 
     @contextmanager
     def _reading(self) -> Iterator[sa.Connection]:
-        with translated(), self._engine.begin() as connection:
+        with store_errors(), self._engine.begin() as connection:
             yield connection
 
     @contextmanager
     def _writing(self) -> Iterator[sa.Connection]:
         """A transaction that takes SQLite's lock at its beginning: one that took it later could not wait for it."""
-        with self._turn, translated(), self._engine.connect() as plain:
+        with self._turn, store_errors(), self._engine.connect() as plain:
             connection = plain.execution_options(immediate=True)
             with connection.begin():
                 yield connection
@@ -155,7 +155,7 @@ def _digest(user: str) -> str:
 
 
 @contextmanager
-def translated() -> Iterator[None]:
+def store_errors() -> Iterator[None]:
     """What goes wrong with the connection or for want of room becomes a `StoreUnavailableError`."""
     try:
         yield

@@ -15,8 +15,8 @@ from typing import TypeVar
 from deftrec.errors import DeftRecError
 from deftrec.incremental import Stamp, overlay_stamp
 from deftrec.serving.batching import OverloadedError
-from deftrec.serving.engine import Engine
-from deftrec.serving.index import Index
+from deftrec.serving.engine import InferenceEngine
+from deftrec.serving.index import VectorIndex
 
 R = TypeVar("R")
 
@@ -31,11 +31,11 @@ class NoSuchRunError(DeftRecError):
     """There is no run of that name beside the one that is served."""
 
 
-class SwitchingError(DeftRecError):
+class SwitchInProgressError(DeftRecError):
     """Another switch is under way."""
 
 
-class ModelHolder:
+class ModelManager:
     """Holds the engine that new requests are given to.
 
     Args:
@@ -46,27 +46,31 @@ class ModelHolder:
     """
 
     def __init__(
-        self, engine: Engine, folder: Path, load: Callable[[Path], Engine], close: Callable[[Engine], None]
+        self,
+        engine: InferenceEngine,
+        folder: Path,
+        load: Callable[[Path], InferenceEngine],
+        close: Callable[[InferenceEngine], None],
     ) -> None:
         self.current, self.folder, self._load, self._close = engine, folder, load, close
-        self._jobs: Counter[Index | None] = Counter()
+        self._jobs: Counter[VectorIndex | None] = Counter()
         self._turn = asyncio.Lock()
         self._switching, self._changes = False, 0
         self._damaged: Stamp = None
 
-    async def switch(self, name: str) -> Engine:
+    async def switch(self, name: str) -> InferenceEngine:
         """Load the run `name` beside the present one, then serve it; until then the present one goes on.
 
         Raises:
             NoSuchRunError: no directory of that name lies there.
-            SwitchingError: another switch is under way.
+            SwitchInProgressError: another switch is under way.
             DeftRecError: it is no complete run; the present one stays.
         """
         folder = self.folder / name
         if not NAME.fullmatch(name) or not folder.is_dir() or folder.resolve().parent != self.folder.resolve():
             raise NoSuchRunError(f"no run {name!r} beside the one that is served; give the name of its directory")
         if self._switching:
-            raise SwitchingError("another run is being loaded; wait for it")
+            raise SwitchInProgressError("another run is being loaded; wait for it")
         self._switching = True
         try:
             async with self._turn:
@@ -77,7 +81,7 @@ class ModelHolder:
             self._switching = False
 
     @contextmanager
-    def working(self, engine: Engine) -> Iterator[None]:
+    def working(self, engine: InferenceEngine) -> Iterator[None]:
         """Inside the block a job of `engine` is under way; what it searches stays open, whatever is switched to."""
         self._jobs[engine.index] += 1
         try:
@@ -86,7 +90,7 @@ class ModelHolder:
             self._jobs[engine.index] -= 1
             self._close_unused(engine)
 
-    def _close_unused(self, engine: Engine) -> None:
+    def _close_unused(self, engine: InferenceEngine) -> None:
         """Close what was switched out and has no job left; a renewed engine has the index of the one before it."""
         if not self._jobs[engine.index]:
             del self._jobs[engine.index]
@@ -112,7 +116,7 @@ class ModelHolder:
                 raise
             return True
 
-    async def change(self, work: Callable[[Engine], R]) -> tuple[R, Engine]:
+    async def change(self, work: Callable[[InferenceEngine], R]) -> tuple[R, InferenceEngine]:
         """Let `work` change the present run on disk, then serve it so.
 
         Returns:

@@ -7,7 +7,7 @@ import uvicorn
 
 from deftrec.errors import ConfigError, DeftRecError
 from deftrec.serving.app import create_app
-from deftrec.serving.keys import Keys
+from deftrec.serving.keys import ApiKeys
 from deftrec.serving.logs import log, log_to
 from deftrec.serving.service import Service, load_engine
 from deftrec.serving.settings import Settings
@@ -22,7 +22,7 @@ def open_service(settings: Settings) -> Service:
         DeftRecError: no run lies there, or the store does not answer.
     """
     log_to()
-    keys = None if settings.api_keys is None else Keys.load(settings.api_keys)
+    keys = None if settings.api_keys is None else ApiKeys.load(settings.api_keys)
     if keys is None and not settings.loopback:
         raise ConfigError(
             f"--host {settings.host}: others could do everything; give --api-keys FILE ('deftrec api-key' makes one)"
