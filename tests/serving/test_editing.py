@@ -126,7 +126,7 @@ def test_nothing_on_the_map_moves_when_items_come(editable: TestClient) -> None:
         ("900", {}, 422, "invalid", "give it a title, category or text"),
         ("900", {"title": "  "}, 422, "invalid", "give it a title, category or text"),
         ("lamp", LAMP, 422, "invalid", "'lamp' is no whole number"),
-        ("{first}", {"title": "other"}, 409, "trained_item", "trained with its words"),
+        ("{first}", {"title": "other"}, 409, "trained_item", "trained with its description"),
         ("900", {"name": "x"}, 422, "invalid", "name: "),
         ("900", {"title": "x" * 1001}, 422, "invalid", "title: "),
     ],

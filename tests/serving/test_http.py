@@ -148,7 +148,7 @@ def test_an_explanation_is_the_librarys(client: TestClient, engine: InferenceEng
         ({"history": [], "k": 201}, "k is 200 at most"),
         ({"history": [], "samples": 65}, "samples is 64 at most"),
         ({"history": [], "seed": -1}, "seed: "),
-        ({"history": [], "category": "nonsense"}, "no item is of this category"),
+        ({"history": [], "category": "nonsense"}, "no item has this category"),
         ({"history": [], "explain": True, "samples": 2}, "leave out samples"),
         ({"history": ["nothing"]}, "history: this item is not in the run's catalogue"),
         ({"history": [], "allow": ["nothing"]}, "allow: this item is not"),

@@ -19,7 +19,7 @@ from deftrec.serving.engine import InferenceEngine
 from deftrec.serving.keys import ApiKeys, add_key
 from deftrec.serving.logs import JsonLines, log
 from deftrec.serving.middleware import HEADERS
-from deftrec.serving.rates import CALLERS, RateLimit
+from deftrec.serving.security import CALLERS, RateLimit
 from deftrec.serving.server import open_service
 from deftrec.serving.settings import Settings
 
@@ -66,14 +66,14 @@ def test_every_key_is_compared_in_constant_time(
 def test_keys_are_refused_by_name_and_shape(tmp_path: Path) -> None:
     file = tmp_path / "keys.json"
     add_key(file, "shop", "read")
-    with pytest.raises(ConfigError, match="there is a key 'shop'"):
+    with pytest.raises(ConfigError, match="there is already a key 'shop'"):
         add_key(file, "shop", "admin")
-    with pytest.raises(ConfigError, match="use letters"):
+    with pytest.raises(ConfigError, match="use at most 64 letters"):
         add_key(file, "a b", "read")
     file.write_text('{"keys": []}')
     with pytest.raises(ConfigError, match="holds no key"):
         ApiKeys.load(file)
-    with pytest.raises(ConfigError, match="no file of keys"):
+    with pytest.raises(ConfigError, match="not a file of API keys"):
         ApiKeys.load(tmp_path / "absent.json")
 
 

@@ -1,7 +1,7 @@
-"""Which run is served, and what is served next: another run, or the same one with what came to it.
+"""The run that is served, its replacement by another run, and its reload after changes.
 
-Whatever comes next is made ready beside the present engine; requests that are under way keep the one they began with,
-which is closed after the last of them.
+A new engine is loaded beside the present one. Requests in progress keep the engine they began with; it is closed after
+the last of them.
 """
 
 import asyncio
@@ -14,35 +14,46 @@ from typing import TypeVar
 
 from deftrec.errors import DeftRecError
 from deftrec.incremental import Stamp, overlay_stamp
-from deftrec.serving.batching import OverloadedError
 from deftrec.serving.engine import InferenceEngine
 from deftrec.serving.index import VectorIndex
+from deftrec.serving.problems import ProblemError
+from deftrec.serving.queues import OverloadedError
 
 R = TypeVar("R")
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 CHANGES = 16
-"""Changes of the run that wait for one another, at most."""
+"""Largest number of changes of the run that may wait."""
 RETRY = 5
-"""Seconds after which one more may be tried."""
+"""Seconds that a client should wait before it tries a change again."""
 
 
-class NoSuchRunError(DeftRecError):
-    """There is no run of that name beside the one that is served."""
+class DamagedRunError(ProblemError):
+    """A run cannot be read or changed; the present state is kept."""
+
+    def __init__(self, error: Exception) -> None:
+        message = "the run cannot be read or changed, so the present state stays; the service's log has the reason"
+        super().__init__(409, "damaged_run", message, internal=str(error))
 
 
-class SwitchInProgressError(DeftRecError):
-    """Another switch is under way."""
+@contextmanager
+def _damaged_run() -> Iterator[None]:
+    try:
+        yield
+    except ProblemError:
+        raise
+    except (DeftRecError, OSError) as error:
+        raise DamagedRunError(error) from error
 
 
 class ModelManager:
-    """Holds the engine that new requests are given to.
+    """Holds the engine for new requests.
 
     Args:
-        engine: the first one.
-        folder: whose directories are the runs that may be switched to.
-        load: reads one of them.
-        close: closes an engine that no job needs any more, when the model is at rest.
+        engine: The first engine.
+        folder: Directory of the runs that may be switched to.
+        load: Loads a run.
+        close: Closes an engine that is no longer used; must wait until the model is idle.
     """
 
     def __init__(
@@ -54,35 +65,36 @@ class ModelManager:
     ) -> None:
         self.current, self.folder, self._load, self._close = engine, folder, load, close
         self._jobs: Counter[VectorIndex | None] = Counter()
-        self._turn = asyncio.Lock()
+        self._lock = asyncio.Lock()
         self._switching, self._changes = False, 0
         self._damaged: Stamp = None
 
     async def switch(self, name: str) -> InferenceEngine:
-        """Load the run `name` beside the present one, then serve it; until then the present one goes on.
+        """Load the run `name`, then serve it; the present run is served meanwhile.
 
         Raises:
-            NoSuchRunError: no directory of that name lies there.
-            SwitchInProgressError: another switch is under way.
-            DeftRecError: it is no complete run; the present one stays.
+            ProblemError: There is no directory of that name, another switch is in progress, or the run is damaged.
         """
         folder = self.folder / name
         if not NAME.fullmatch(name) or not folder.is_dir() or folder.resolve().parent != self.folder.resolve():
-            raise NoSuchRunError(f"no run {name!r} beside the one that is served; give the name of its directory")
+            message = f"there is no run {name!r} beside the present one; give the name of its directory"
+            raise ProblemError(404, "unknown_run", message)
         if self._switching:
-            raise SwitchInProgressError("another run is being loaded; wait for it")
+            raise ProblemError(409, "switching", "another run is being loaded; try again when it is served")
         self._switching = True
         try:
-            async with self._turn:
-                before, self.current = self.current, await asyncio.to_thread(self._load, folder)
+            async with self._lock:
+                with _damaged_run():
+                    loaded = await asyncio.to_thread(self._load, folder)
+                before, self.current = self.current, loaded
                 self._close_unused(before)
                 return self.current
         finally:
             self._switching = False
 
     @contextmanager
-    def working(self, engine: InferenceEngine) -> Iterator[None]:
-        """Inside the block a job of `engine` is under way; what it searches stays open, whatever is switched to."""
+    def in_use(self, engine: InferenceEngine) -> Iterator[None]:
+        """Keep the index of `engine` open inside the block, whichever run is switched to."""
         self._jobs[engine.index] += 1
         try:
             yield
@@ -91,23 +103,23 @@ class ModelManager:
             self._close_unused(engine)
 
     def _close_unused(self, engine: InferenceEngine) -> None:
-        """Close what was switched out and has no job left; a renewed engine has the index of the one before it."""
+        """Close a replaced engine without requests in progress, unless the current engine shares its index."""
         if not self._jobs[engine.index]:
             del self._jobs[engine.index]
             if engine.index is not self.current.index:
                 self._close(engine)
 
-    async def renew(self) -> bool:
-        """Serve what came to the present run since it was read, from whomever; whether anything did.
+    async def reload(self) -> bool:
+        """Reload what changed in the present run since it was read; returns whether anything changed.
 
         Raises:
-            DeftRecError: what came is damaged; what was known stays.
+            DeftRecError: The changes are damaged; the present state stays.
         """
         if not self.current.outdated():
             return False
-        async with self._turn:
+        async with self._lock:
             stamp = overlay_stamp(self.current.folder)
-            if stamp in (self.current.stamp, self._damaged):  # whoever had the turn before has seen to it
+            if stamp in (self.current.stamp, self._damaged):  # handled while this call waited for the lock
                 return False
             try:
                 self.current = await asyncio.to_thread(self.current.renewed)
@@ -117,23 +129,25 @@ class ModelManager:
             return True
 
     async def change(self, work: Callable[[InferenceEngine], R]) -> tuple[R, InferenceEngine]:
-        """Let `work` change the present run on disk, then serve it so.
+        """Let `work` change the present run on disk, then reload it.
 
         Returns:
-            What `work` returned, and the engine that knows of it.
+            Result of `work`, and the engine with the change.
 
         Raises:
-            OverloadedError: too many changes wait.
-            Exception: whatever `work` raises; what was known stays.
+            OverloadedError: Too many changes wait.
+            DamagedRunError: The run cannot be read or changed.
+            ProblemError: A problem that `work` raised.
         """
         if self._changes > CHANGES:
             raise OverloadedError("too many changes of the run wait", RETRY)
         self._changes += 1
         try:
-            async with self._turn:
-                done = await asyncio.to_thread(work, self.current)
-                if self.current.outdated():
-                    self.current = await asyncio.to_thread(self.current.renewed)
+            async with self._lock:
+                with _damaged_run():
+                    done = await asyncio.to_thread(work, self.current)
+                    if self.current.outdated():
+                        self.current = await asyncio.to_thread(self.current.renewed)
                 return done, self.current
         finally:
             self._changes -= 1

@@ -1,4 +1,4 @@
-"""What the service keeps: events and erasures, in SQLite or PostgreSQL."""
+"""Event store: interactions and erasures, in SQLite or PostgreSQL."""
 
 from deftrec.serving.store.base import (
     AppendResult,

@@ -1,4 +1,4 @@
-"""Concurrent requests share the model's time: who comes while it works is answered together, in one batch."""
+"""Bounded queues: one batches requests for the model, the other runs blocking calls of the store in threads."""
 
 import asyncio
 import time
@@ -6,26 +6,23 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Generic, ParamSpec, TypeVar
 
-from deftrec.errors import DeftRecError
+from deftrec.serving.problems import ProblemError
 
 J = TypeVar("J")
 A = TypeVar("A")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 LONGEST_RETRY = 30
 
 
-class OverloadedError(DeftRecError):
-    """The request was not worked on; the same one may succeed later.
-
-    Attributes:
-        retry_after: whole seconds, from 1.
-    """
+class OverloadedError(ProblemError):
+    """The request was not processed; the same request may succeed after `retry_after` seconds."""
 
     def __init__(self, message: str, retry_after: int) -> None:
-        super().__init__(f"{message}; try again in {retry_after} s")
-        self.retry_after = retry_after
+        super().__init__(503, "overloaded", message, retry_after=retry_after)
 
 
 def _future() -> "asyncio.Future[tuple[A, float]]":
@@ -41,14 +38,14 @@ class _Waiting(Generic[J, A]):
 
 
 class Batcher(Generic[J, A]):
-    """Gathers jobs and works them off in one thread of its own.
+    """Collects concurrent jobs into batches and processes the batches in one thread.
 
     Args:
-        work: answers a batch, one answer or exception a job, in order. Called from the thread.
-        size: jobs of one batch, at most.
-        queue: jobs that may wait, at most.
-        wait: seconds that the first job of a batch waits for others when nothing is being worked on.
-        observe: told of the size of every batch.
+        work: Processes a batch in the thread; returns one result or exception per job, in order.
+        size: Largest number of jobs in a batch.
+        queue: Largest number of waiting jobs.
+        wait: Seconds that the first job of a batch waits for others while the thread is idle.
+        observe: Called with the size of every batch.
     """
 
     def __init__(
@@ -72,33 +69,33 @@ class Batcher(Generic[J, A]):
         return len(self._waiting)
 
     def start(self) -> None:
-        """Begin to work; called inside the event loop."""
+        """Start processing; must be called inside the event loop."""
         self._task = asyncio.create_task(self._run())
 
     async def close(self) -> None:
-        """Answer everybody who waits, then stop; whoever comes now is refused."""
+        """Process all waiting jobs, then stop; later jobs are refused."""
         self._closing = True
         self._arrived.set()
         if self._task is not None:
             await self._task
         self._thread.shutdown()
 
-    def between(self, work: Callable[[], object]) -> None:
-        """Have `work` called from the thread, after the batch that is worked on; at once where this is closed."""
+    def run_between_batches(self, work: Callable[[], object]) -> None:
+        """Call `work` in the thread after the present batch; immediately if the batcher is closed."""
         if self._closing:
             work()
         else:
             self._thread.submit(work)
 
     async def submit(self, job: J, seconds: float) -> tuple[A, float]:
-        """The answer to `job`, and for how many seconds it waited to be worked on.
+        """Wait for the result of a job; also return the seconds that it waited in the queue.
 
         Raises:
-            OverloadedError: the queue is full or closed, or `seconds` went by before it was worked on.
-            Exception: whatever `work` answered for this job.
+            OverloadedError: The queue is full or closed, or `seconds` passed without a result.
+            Exception: The exception that `work` returned for this job.
         """
         if self._closing:
-            raise OverloadedError("the service stops", LONGEST_RETRY)
+            raise OverloadedError("the service is shutting down", LONGEST_RETRY)
         if len(self._waiting) >= self._room:
             raise OverloadedError("too many requests wait", self._retry_after())
         one = _Waiting[J, A](job, time.monotonic() + seconds)
@@ -117,14 +114,14 @@ class Batcher(Generic[J, A]):
             await self._arrived.wait()
             if self._wait and len(self._waiting) < self._size:
                 await asyncio.sleep(self._wait)
-            batch = self._take()
+            batch = self._next_batch()
             if not self._waiting and not self._closing:
                 self._arrived.clear()
             if batch:
-                await self._answer(batch)
+                await self._process(batch)
 
-    def _take(self) -> list[_Waiting[J, A]]:
-        """The oldest jobs that somebody still waits for."""
+    def _next_batch(self) -> list[_Waiting[J, A]]:
+        """Remove the oldest jobs from the queue; skip those whose caller has given up."""
         batch: list[_Waiting[J, A]] = []
         now = time.monotonic()
         while self._waiting and len(batch) < self._size:
@@ -133,14 +130,14 @@ class Batcher(Generic[J, A]):
                 batch.append(one)
         return batch
 
-    async def _answer(self, batch: list[_Waiting[J, A]]) -> None:
+    async def _process(self, batch: list[_Waiting[J, A]]) -> None:
         self._observe(len(batch))
         began = time.monotonic()
         loop = asyncio.get_running_loop()
         answers: Sequence[A | Exception]
         try:
             answers = await loop.run_in_executor(self._thread, self._work, [one.job for one in batch])
-        except Exception as error:  # `work` itself failed: everybody is told, and the next batch goes on
+        except Exception as error:  # `work` itself failed: every caller gets the error, and the next batch goes on
             answers = [error] * len(batch)
         self._seconds_a_job = 0.8 * self._seconds_a_job + 0.2 * (time.monotonic() - began) / len(batch)
         for one, answer in zip(batch, answers, strict=True):
@@ -150,3 +147,43 @@ class Batcher(Generic[J, A]):
                 one.answer.set_exception(answer)
             else:
                 one.answer.set_result((answer, began - one.since))
+
+
+class BoundedExecutor:
+    """Runs blocking calls in a bounded number of threads with a bounded queue.
+
+    Args:
+        size: Number of threads.
+        queue: Number of calls that may wait for a thread.
+        seconds: Seconds until the caller gives up; the call itself goes on.
+    """
+
+    def __init__(self, size: int, queue: int, seconds: float) -> None:
+        self._room, self._seconds, self._pending = size + queue, seconds, 0
+        self._pool = ThreadPoolExecutor(size, "store")
+
+    async def call(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call `work` in a thread and return its result.
+
+        Raises:
+            OverloadedError: Too many calls wait, or the time is up.
+            Exception: The exception that `work` raised.
+        """
+        if self._pending >= self._room:
+            raise OverloadedError("too many requests wait for the store", 1)
+        self._pending += 1
+        call = self._pool.submit(work, *args, **kwargs)
+        loop = asyncio.get_running_loop()
+        # The place is released when the thread is free again, not when its caller has given up.
+        call.add_done_callback(lambda _: loop.call_soon_threadsafe(self._release))
+        try:
+            return await asyncio.wait_for(asyncio.wrap_future(call), self._seconds)
+        except TimeoutError:
+            raise OverloadedError(f"the store took longer than {self._seconds:g} s", 1) from None
+
+    def _release(self) -> None:
+        self._pending -= 1
+
+    def close(self) -> None:
+        """Wait for the calls in progress."""
+        self._pool.shutdown()
