@@ -62,12 +62,12 @@ def settle(page: "Page") -> None:
 def test_a_visit(page: "Page", served: Start, engine: InferenceEngine) -> None:
     page.goto(served().address)
     settle(page)
-    assert page.inner_text("#results-title") == "What most people take"
+    assert page.inner_text("#results-title") == "Most popular"
     assert page.is_visible("#nothing")
     assert "ring: 24 items, 60 users" in page.inner_text("#about")
     assert page.locator("#map .found-dot").count() == 10
 
-    # A title is searched and taken by keyboard alone.
+    # A title is searched and added by keyboard alone.
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
     page.focus("#title")
@@ -75,30 +75,37 @@ def test_a_visit(page: "Page", served: Start, engine: InferenceEngine) -> None:
     page.wait_for_selector("#title-options li")
     assert page.get_attribute("#title", "aria-expanded") == "true"
     page.keyboard.press("Enter")
-    page.wait_for_selector("#taken li")
+    page.wait_for_selector("#history-items li")
     expect(page.locator("#results-title")).to_have_text("Recommended next")
     settle(page)
     item = next(item for item, title in zip(engine.items, engine.titles, strict=True) if title == "number 17")
     expected = [one.title for one in engine.recommender.recommend(history=[item])]
     assert titles(page) == expected
     assert "10 recommendations" in page.inner_text("#said")
-    assert page.locator("#map .taken-dot").count() == 1
+    assert page.locator("#map .history-dot").count() == 1
     assert page.inner_text("#step-said") == "20 of 20"
     assert page.locator("#map .station").count() == 20
 
-    # Every take changes the answer, and whoever goes on by keyboard goes on from the new list.
-    page.locator("#found button", has_text="Take").first.focus()
+    # Adding an item changes the result, and keyboard focus moves to the new list.
+    page.locator("#found button", has_text="Add").first.focus()
     page.keyboard.press("Enter")
     expect(page.locator("#found .name").first).not_to_have_text(expected[0])
     assert page.evaluate("document.activeElement.id") == "results"
     settle(page)
-    assert page.locator("#taken li").count() == 2
+    assert page.locator("#history-items li").count() == 2
     assert expected[0] not in titles(page)
 
     # Why, and more like this.
     page.locator("#found button", has_text="Why?").first.click()
     page.wait_for_selector(".why .shares")
-    expect(page.locator("#found .why").first).to_contain_text("the history moved it")
+    expect(page.locator("#found .why").first).to_contain_text("of the history")
+    shown = page.locator("#found .why .parts li").all_inner_texts()
+    assert {text.rsplit(" ", 1)[0] for text in shown} <= {
+        "history (generated token)",
+        "co-occurrence",
+        "popularity trend",
+    }
+    assert shown
     first = titles(page)[0]
     page.locator("#found button", has_text="More like this").first.click()
     page.wait_for_selector("#alike .name")
@@ -130,10 +137,10 @@ def test_a_visit(page: "Page", served: Start, engine: InferenceEngine) -> None:
     # A category, a removal, the end.
     page.select_option("#category", "blue")
     expect(page.locator("#found .kinds")).to_have_text(["blue"] * 10)
-    page.locator("#taken button").first.click()
-    expect(page.locator("#taken li")).to_have_count(1)
+    page.locator("#history-items button").first.click()
+    expect(page.locator("#history-items li")).to_have_count(1)
     page.click("#clear")
-    expect(page.locator("#results-title")).to_have_text("What most people take")
+    expect(page.locator("#results-title")).to_have_text("Most popular")
     assert page.is_visible("#nothing")
 
 
@@ -160,13 +167,13 @@ def test_titles_are_text(page: "Page", served: Start) -> None:
     page.wait_for_selector("#title-options li >> nth=2")
     assert page.inner_text("#title-options li >> nth=0").startswith("<script>alert(")
     page.keyboard.press("Enter")
-    page.wait_for_selector("#taken li")
-    assert page.inner_text("#taken li >> nth=0").startswith("<script>alert(")
+    page.wait_for_selector("#history-items li")
+    assert page.inner_text("#history-items li >> nth=0").startswith("<script>alert(")
     settle(page)
     assert page.locator("script").count() == 1, "its own"
 
 
-def test_an_item_that_was_put_is_found_and_taken(page: "Page", served: Start, worded_run: Path) -> None:
+def test_an_item_that_was_put_is_found_and_added(page: "Page", served: Start, worded_run: Path) -> None:
     server = served(run=worded_run)
     page.goto(server.address)
     settle(page)
@@ -176,17 +183,17 @@ def test_an_item_that_was_put_is_found_and_taken(page: "Page", served: Start, wo
     page.wait_for_selector("#title-options li[role=option]")
     assert page.inner_text("#title-options li >> nth=0").startswith("Brass lantern")
     page.keyboard.press("Enter")
-    expect(page.locator("#taken li")).to_have_text(re.compile("Brass lantern"))
+    expect(page.locator("#history-items li")).to_have_text(re.compile("Brass lantern"))
     expect(page.locator("#results-title")).to_have_text("Recommended next")
     settle(page)
-    assert page.locator("#map .taken-dot").count() == 1
+    assert page.locator("#map .history-dot").count() == 1
 
 
 def test_what_is_shown_of_a_history_before_is_faint(page: "Page", served: Start) -> None:
     page.goto(served().address)
     settle(page)
     page.route("**/v1/recommendations", lambda asked: asked.fulfill(status=503, body="{}"))
-    page.locator("#found button", has_text="Take").first.click()
+    page.locator("#found button", has_text="Add").first.click()
     expect(page.locator("#results")).to_have_class(re.compile("stale"))
     page.unroute("**/v1/recommendations")
     page.click("#failure button")
@@ -207,8 +214,8 @@ def test_empty_and_failed_are_said(page: "Page", served: Start) -> None:
     page.goto(server.address)
     settle(page)
     page.fill("#title", "nowhere to be found")
-    page.wait_for_selector("#title-options .said")
-    assert page.inner_text("#title-options") == "No title holds these words."
+    page.wait_for_selector("#title-options .empty")
+    assert page.inner_text("#title-options") == "No title contains these words."
     page.keyboard.press("Escape")
 
     store = server.service.store
@@ -252,8 +259,8 @@ def test_every_width_and_both_schemes(page: "Page", served: Start, width: int, s
     page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
     page.goto(served().address)
     settle(page)
-    page.locator("#found button", has_text="Take").first.click()
-    page.wait_for_selector("#taken li")
+    page.locator("#found button", has_text="Add").first.click()
+    page.wait_for_selector("#history-items li")
     settle(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     background = page.evaluate("getComputedStyle(document.body).backgroundColor")
@@ -264,8 +271,8 @@ def test_every_width_and_both_schemes(page: "Page", served: Start, width: int, s
 def test_everything_that_is_used_has_a_name(page: "Page", served: Start) -> None:
     page.goto(served().address)
     settle(page)
-    page.locator("#found button", has_text="Take").first.click()
-    page.wait_for_selector("#taken li")
+    page.locator("#found button", has_text="Add").first.click()
+    page.wait_for_selector("#history-items li")
     settle(page)
     nameless = page.evaluate(
         """() => [...document.querySelectorAll('button, input, select, svg, dialog')].filter(one => !(
