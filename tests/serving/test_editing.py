@@ -1,4 +1,4 @@
-"""Items that come and go while their run is served: at once, on disk, known to every worker, and no request is lost."""
+"""Adding and removing items while the run is served: changes are on disk, reach every worker, and lose no request."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""Servers that are killed and databases that go away: what was acknowledged is there, once and whole.
+"""Killed servers and unavailable databases: acknowledged events are stored exactly once.
 
 `benchmarks/serving_faults.py` does more of the same, with a run of real size.
 """

@@ -1,4 +1,4 @@
-"""The HTTP interface on a tiny trained run: what goes in, what comes out, what is refused."""
+"""HTTP interface on a tiny run: requests, responses and errors."""
 
 import json
 import threading

@@ -1,4 +1,4 @@
-"""Every index: it finds nearly what looking at everything finds, and what it finds is scored exactly."""
+"""Indexes: high recall against exact search, and exact scores of the candidates."""
 
 import logging
 import tracemalloc
@@ -167,7 +167,7 @@ def test_pgvector_keeps_its_table_between_workers(runs: Path, postgresql_server)
 
 
 def test_what_does_not_suit_is_refused(runs: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="lives in the store"):
+    with pytest.raises(ConfigError, match="is kept in the event store"):
         InferenceEngine.load(runs / "first", "pgvector", f"sqlite:///{tmp_path / 'e.sqlite'}")
     with pytest.raises(ConfigError, match="2,000 components"):
         build_index("pgvector", np.zeros((3, 2001), np.float32), "l2", "wide", "postgresql://127.0.0.1:1/x")
@@ -178,7 +178,7 @@ def test_what_does_not_suit_is_refused(runs: Path, tmp_path: Path) -> None:
     [
         ({}, True, "faiss-ivfpq", "more than 20 items"),
         ({}, False, "exact", 'pip install "deftrec[faiss]"'),
-        ({"match": OverlapMatch(["red"] * 21), "text_weight": 1.0}, True, "exact", "by more than its latent"),
+        ({"match": OverlapMatch(["red"] * 21), "text_weight": 1.0}, True, "exact", "by more than their latents"),
     ],
 )
 def test_a_large_catalogue_gets_an_index_and_the_log_says_so(

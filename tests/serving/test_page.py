@@ -1,4 +1,4 @@
-"""A whole visit of the page, in a real browser."""
+"""The page in a real browser."""
 
 import os
 import re
@@ -38,7 +38,7 @@ def browser() -> "Iterator[Browser]":
 
 @pytest.fixture
 def page(browser: "Browser") -> "Iterator[Page]":
-    """A page that must ask nobody else, break no policy and throw nothing."""
+    """A page that fails the test on requests to other hosts, policy violations, dialogs and exceptions."""
     opened = browser.new_page(viewport={"width": 1400, "height": 960}, reduced_motion="reduce")
     opened.set_default_timeout(10_000)
     wrong: list[str] = []

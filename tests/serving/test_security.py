@@ -1,4 +1,4 @@
-"""What the threat model in docs/serving.md says is held, held."""
+"""Protections of the threat model in docs/serving.md."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""The contract of every store, held to SQLite and to a real PostgreSQL."""
+"""Contract of event stores, tested on SQLite and on a real PostgreSQL."""
 
 import threading
 from collections.abc import Iterator

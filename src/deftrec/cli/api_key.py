@@ -1,4 +1,4 @@
-"""`deftrec api-key`: a key for a service, shown once."""
+"""`deftrec api-key`: makes an API key for the service and shows it once."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -7,16 +7,18 @@ import typer
 
 
 def api_key(
-    name: Annotated[str, typer.Argument(help="Who will use it; it stands in the logs.", metavar="NAME")],
+    name: Annotated[str, typer.Argument(help="Owner of the key; appears in the logs.", metavar="NAME")],
     scope: Annotated[
         Literal["read", "write", "admin"],
         typer.Option(
-            help="read asks; write sends events too; admin erases users, switches models and changes items too."
+            help="read: queries; write: also events; admin: also erasing users, switching models and changing items."
         ),
     ],
-    file: Annotated[Path, typer.Option(help="Where its hash is kept, for 'deftrec serve --api-keys'.", metavar="FILE")],
+    file: Annotated[
+        Path, typer.Option(help="File for the key's hash, given to 'deftrec serve --api-keys'.", metavar="FILE")
+    ],
 ) -> None:
-    """Make an API key and print it; the file keeps its hash alone, so nobody can show it again.
+    """Make an API key and print it. The file stores only its hash, so the key cannot be shown again.
 
     Example: deftrec api-key shop --scope write --file keys.json
     """

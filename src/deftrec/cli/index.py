@@ -1,4 +1,4 @@
-"""`deftrec benchmark index`: what the indexes of the service miss, and what they save."""
+"""`deftrec benchmark index`: recall and latency of the service's indexes."""
 
 import json
 from collections.abc import Sequence
@@ -20,16 +20,21 @@ if TYPE_CHECKING:
 def index(
     run: RunFolder,
     items: Annotated[
-        int | None, typer.Option(help="Latents to draw around the run's; its own unless said.", min=10, metavar="N")
+        int | None,
+        typer.Option(
+            help="Number of latents to draw around the run's [default: the run's own latents].", min=10, metavar="N"
+        ),
     ] = None,
-    users: Annotated[int, typer.Option(help="Whose histories are the queries, at most.", min=1, metavar="N")] = 200,
+    users: Annotated[
+        int, typer.Option(help="Largest number of users whose histories serve as queries.", min=1, metavar="N")
+    ] = 200,
     store: Annotated[
         str,
-        typer.Option(help="A PostgreSQL with pgvector, to measure that too.", envvar="DEFTREC_STORE", metavar="URL"),
+        typer.Option(help="PostgreSQL with pgvector, to measure pgvector too.", envvar="DEFTREC_STORE", metavar="URL"),
     ] = "",
     as_json: Json = False,
 ) -> None:
-    """Measure recall and time of every index of 'deftrec serve' beside looking at everything.
+    """Measure recall and latency of every index of 'deftrec serve' against exact search.
 
     Example: deftrec benchmark index runs/ml-100k --items 100000
     """

@@ -1,6 +1,6 @@
-"""One run, ready to answer.
+"""Engine of the service: a loaded run that processes batches of requests.
 
-Requests come as jobs of item numbers and are answered in batches; everything that a batch shares is computed once.
+Requests hold item numbers. Whatever the requests of a batch share is computed once.
 """
 
 import time
@@ -28,24 +28,24 @@ from deftrec.serving.rules import NO_ITEMS, allowed_items, named_items
 P = ParamSpec("P")
 
 STEPS = 20
-"""Of a denoising path."""
+"""Number of steps of a denoising path."""
 
 
 @dataclass(frozen=True, eq=False)
 class RecommendationRequest:
-    """What is asked of an engine.
+    """Request for recommendations.
 
     Attributes:
-        engine: whose item numbers these are.
-        history: oldest first. `[n]` int64
-        k: length of the list.
-        exclude_seen: leave out items of the history.
-        category: only items that are of it; None: of any.
-        allow: only these items; None: all. `[n]` int64
-        deny: none of these. `[n]` int64
-        samples: draws of noise that are averaged; None: as the run samples.
-        seed: of the noise; None: the run's.
-        explain: say why.
+        engine: Engine that the item numbers refer to.
+        history: Item numbers, oldest first. `[n]` int64
+        k: Number of items to recommend.
+        exclude_seen: Leave out items of the history.
+        category: Recommend only items of this category; None permits all.
+        allow: Numbers of the only permitted items; None permits all. `[n]` int64
+        deny: Numbers of forbidden items. `[n]` int64
+        samples: Number of noise draws to average; None uses the run's setting.
+        seed: Random seed of the noise; None uses the run's seed.
+        explain: Add explanations.
     """
 
     engine: "InferenceEngine"
@@ -62,12 +62,12 @@ class RecommendationRequest:
 
 @dataclass(frozen=True, eq=False)
 class PathRequest:
-    """Asks for denoising paths.
+    """Request for denoising paths.
 
     Attributes:
-        engine: whose item numbers these are.
-        history: oldest first, one or more. `[n]` int64
-        seeds: a path is drawn for each.
+        engine: Engine that the item numbers refer to.
+        history: Item numbers, oldest first, at least one. `[n]` int64
+        seeds: Random seeds of the noise; one path per seed.
     """
 
     engine: "InferenceEngine"
@@ -77,12 +77,12 @@ class PathRequest:
 
 @dataclass(frozen=True)
 class EngineResponse:
-    """What an engine answers.
+    """Response to a request.
 
     Attributes:
-        found: best first.
-        seconds: by stage: `generate`, `retrieve`, `explain`; those of the whole batch, which everybody waited for.
-        paths: points of the map, step by step, one path a seed. Each `[steps][2]`
+        found: Recommended items, best first.
+        seconds: Seconds of the stages `generate`, `retrieve` (both of the whole batch) and `explain`.
+        paths: Points on the map, one path per seed. Each `[steps][2]`
     """
 
     found: list[Recommendation] = field(default_factory=list)
@@ -97,17 +97,17 @@ class InferenceEngine(Catalogue):
     """A loaded run.
 
     Args:
-        recommender: the run.
-        folder: where it lies; its name is what it is switched to by.
-        weights: what tells its weights from others.
-        stamp: of the overlay, when it was read.
-        index: of the items of training; None: all items are looked at.
+        recommender: The run.
+        folder: Run directory; its name is the name of the run.
+        weights: Identifier of the weights.
+        stamp: State of the overlay file when it was read.
+        index: Index of the items of the training data; None searches exactly.
 
     Attributes:
-        version: another one for other weights, and for other items or histories.
+        version: Identifier of weights, catalogue and histories.
 
     Raises:
-        ConfigError: the run does not suit the index.
+        ConfigError: The run does not suit the index.
     """
 
     def __init__(
@@ -127,33 +127,33 @@ class InferenceEngine(Catalogue):
         """Read a run directory.
 
         Args:
-            folder: the directory.
-            index: how items are found; `exact` looks at all of them, `auto` decides by their number.
-            store_url: where an index in a database lives.
-            runtime: what runs a pre-trained language model.
+            folder: Run directory.
+            index: Kind of index; `auto` chooses by the size of the catalogue.
+            store_url: URL of the event store, where pgvector keeps its table.
+            runtime: Library that runs a pre-trained language model.
 
         Raises:
-            DeftRecError: it is missing, unfinished or damaged, or it or this installation does not suit the index.
+            DeftRecError: The run is missing, incomplete or damaged, or the index does not suit the run or installation.
         """
-        stamp = overlay_stamp(folder)  # before it is read: what comes in between is news
+        stamp = overlay_stamp(folder)  # taken before the run is read, so that a change in between is noticed
         recommender = Recommender.load(folder, runtime=runtime)
         version, retriever = run_digest(folder)[:12], recommender.retriever
         vectors = Approximate.vectors(retriever)[: recommender.fitted_on.n_items]
         kind = choose_index(index, retriever)
         if kind != "exact":
-            Approximate.check(retriever)  # before minutes of building
+            Approximate.check(retriever)  # before the index is built, which may take minutes
         built = build_index(kind, vectors, Approximate.metric(retriever), version, store_url)
         return cls(recommender, folder, version, stamp, built)
 
     def outdated(self) -> bool:
-        """Whether something came to the run since it was read."""
+        """Whether the overlay was changed since it was read."""
         return overlay_stamp(self.folder) != self.stamp
 
     def renewed(self) -> "InferenceEngine":
-        """The same run, weights and index, with what came to it meanwhile.
+        """Engine with the same weights and index, and the present overlay.
 
         Raises:
-            DeftRecError: what came is damaged.
+            DeftRecError: The overlay is damaged.
         """
         stamp = overlay_stamp(self.folder)
         recommender = self.recommender.with_overlay(read_overlay(self.folder, self.recommender.fitted_on))
@@ -162,17 +162,17 @@ class InferenceEngine(Catalogue):
         return engine
 
     def close(self) -> None:
-        """Let go of what the index holds."""
+        """Close the connections of the index."""
         if self.index is not None:
             self.index.close()
 
     @property
     def explains(self) -> bool:
-        """Whether the run's score can be taken apart."""
+        """Whether the run's score can be explained by its parts."""
         return self.recommender.retriever.scorer is None
 
     def warm(self) -> None:
-        """Compute what is kept, and answer once, so that the first request is no slower than others."""
+        """Fill the caches and process one request, so that the first request is as fast as later ones."""
         _ = self.categories, self.popularity, self.places, self.folded
         for answer in self.answer([RecommendationRequest(self, np.zeros(1, np.int64))]):
             if isinstance(answer, Exception):
@@ -180,7 +180,7 @@ class InferenceEngine(Catalogue):
 
     @torch.inference_mode()
     def answer(self, jobs: Sequence[EngineRequest]) -> list[EngineResponse | Exception]:
-        """One answer a job, in order; what goes wrong with one of them is its answer."""
+        """Process a batch; returns one response or exception per request, in order."""
         answers: dict[int, EngineResponse | Exception] = {}
         groups: dict[tuple[int | None, int | None], list[int]] = {}
         for n, job in enumerate(jobs):
@@ -199,7 +199,7 @@ class InferenceEngine(Catalogue):
         return [answers[n] for n in range(len(jobs))]
 
     def _together(self, asks: Sequence[RecommendationRequest]) -> list[EngineResponse | Exception]:
-        """Requests that share their noise."""
+        """Process requests with the same seed and number of samples."""
         histories = Sequences.from_lists([ask.history for ask in asks])
         began = time.perf_counter()
         asked = self.recommender.ask(histories, asks[0].seed, asks[0].samples)
@@ -210,12 +210,12 @@ class InferenceEngine(Catalogue):
         return [_attempt(self._explained, ask, found, seconds) for ask, found in zip(asks, lists, strict=True)]
 
     def _all_scores(self, asked: Queries) -> Iterator[tuple[None, Tensor]]:
-        """The exact score of every item `[I]` for each request."""
+        """Exact scores of all items for each request. Each `[I]`"""
         chunks = self.recommender.retriever.chunks(asked.queries, asked.histories, False, asked.texts)
         return ((None, row) for _, scores in chunks for row in scores)
 
     def _some_scores(self, asked: Queries, asks: Sequence[RecommendationRequest]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Candidates and their scores `[c]` for each request: more are fetched by what it could hide or lower."""
+        """Candidates of the index and their scores for each request; more if some may be left out. Each `[c]`"""
         assert self.approximate is not None
         gone, lowered = len(self.removed), self.recommender.retriever.again < 0
         hidden = [gone + (len(ask.history) if ask.exclude_seen or lowered else 0) + len(ask.deny) for ask in asks]
@@ -245,7 +245,7 @@ class InferenceEngine(Catalogue):
     def _best(
         self, items: Tensor | None, scores: Tensor, ask: RecommendationRequest, source: Source
     ) -> list[Recommendation]:
-        """The best that may be recommended of `items` by their scores `[c]`; None: of all, in their order."""
+        """Best permitted items of the candidates `items` by their scores; None stands for all items. Both `[c]`"""
         keep = allowed_items(self, ask.allow, ask.deny, ask.category)
         if ask.exclude_seen:
             keep[torch.from_numpy(ask.history)] = False
@@ -262,7 +262,7 @@ class InferenceEngine(Catalogue):
 
 
 def _attempt(work: Callable[P, EngineResponse], *args: P.args, **kwargs: P.kwargs) -> EngineResponse | Exception:
-    """What goes wrong with one job is its answer, and nobody else's."""
+    """Return an exception instead of raising it, so that one request cannot fail the others."""
     try:
         return work(*args, **kwargs)
     except Exception as error:
@@ -270,7 +270,7 @@ def _attempt(work: Callable[P, EngineResponse], *args: P.args, **kwargs: P.kwarg
 
 
 def answer_all(jobs: Sequence[EngineRequest]) -> list[EngineResponse | Exception]:
-    """Answers of a batch that may span a switch: each job is answered by the engine that it was meant for."""
+    """Process a batch whose requests may belong to different engines, each by its own engine."""
     answers: dict[int, EngineResponse | Exception] = {}
     for engine in dict.fromkeys(job.engine for job in jobs):
         places = [n for n, job in enumerate(jobs) if job.engine is engine]

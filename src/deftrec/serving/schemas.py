@@ -71,13 +71,6 @@ class NewEvents(RequestBody):
     events: list[NewEvent] = Field(min_length=1)
 
 
-class EventsStored(BaseModel):
-    """Outcome of a batch that was written to disk."""
-
-    stored: int = Field(description="number of new events")
-    duplicates: int = Field(description="number of events that were stored before")
-
-
 class RecommendationQuery(RequestBody):
     """A user or a history, and the restrictions on the recommended items."""
 

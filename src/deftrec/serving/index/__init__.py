@@ -1,4 +1,4 @@
-"""Faster ways to the nearest latents than to look at all of them; what they find is scored exactly."""
+"""Approximate search for candidate items, which are then scored exactly."""
 
 from deftrec.serving.index.approximate import OVERFETCH, Approximate
 from deftrec.serving.index.base import IndexChoice, IndexKind, IndexMetric, VectorIndex

@@ -57,7 +57,7 @@ class Approximate:
     def check(cls, retriever: Retriever) -> None:
         """Raise a `ConfigError` if the score does not suit."""
         if not cls.suits(retriever):
-            raise ConfigError("this run scores every item by more than its latent; serve it with --index exact")
+            raise ConfigError("this run scores items by more than their latents; serve it with --index exact")
 
     @staticmethod
     def vectors(retriever: Retriever) -> np.ndarray:

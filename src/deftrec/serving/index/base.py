@@ -1,4 +1,4 @@
-"""The contract of every index: the nearest vectors."""
+"""Interface of indexes for nearest-neighbour search."""
 
 from abc import ABC, abstractmethod
 from typing import Literal, TypeAlias
@@ -7,28 +7,28 @@ import numpy as np
 
 IndexKind: TypeAlias = Literal["exact", "faiss", "faiss-ivfpq", "pgvector"]
 IndexChoice: TypeAlias = Literal["auto", "exact", "faiss", "faiss-ivfpq", "pgvector"]
-"""A kind, or the one that suits the catalogue."""
+"""Kind of index; `auto` chooses by the size of the catalogue."""
 IndexMetric: TypeAlias = Literal["inner", "l2"]
-"""What is near: a large inner product, or a small distance."""
+"""Order of the neighbours: by largest inner product, or by smallest Euclidean distance."""
 
 
 class VectorIndex(ABC):
-    """Finds near vectors, by the metric it was made for. Safe to be called from several threads at once."""
+    """Finds the nearest vectors by the metric it was built for. Several threads may use an index at the same time."""
 
     @abstractmethod
     def nearest(self, queries: np.ndarray, count: int) -> np.ndarray:
-        """Numbers of about the `count` nearest vectors, best first.
+        """Numbers of (approximately) the `count` nearest vectors, nearest first.
 
         Args:
             queries: `[N, D]` float32
-            count: from 1 to the number of vectors.
+            count: Number of neighbours, from 1 to the number of vectors.
 
         Returns:
             `[N, count]` int64, -1 where fewer were found.
 
         Raises:
-            StoreUnavailableError: the database that holds the index does not answer.
+            StoreUnavailableError: The database that holds the index does not answer.
         """
 
-    def close(self) -> None:  # noqa: B027 - most hold nothing
-        """Let go of all connections; whoever searches afterwards opens others."""
+    def close(self) -> None:  # noqa: B027 - most indexes hold no connection
+        """Close all connections; a later search opens new ones."""

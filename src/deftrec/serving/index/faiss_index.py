@@ -1,4 +1,4 @@
-"""FAISS in memory: a graph of neighbours (HNSW), or lists of compressed vectors (IVF-PQ) for very large catalogues."""
+"""FAISS indexes in memory: HNSW (a graph of neighbours), and IVF-PQ (compressed vectors) for very large catalogues."""
 
 from typing import Any
 
@@ -8,17 +8,17 @@ from deftrec.errors import MissingExtraError
 from deftrec.serving.index.base import IndexMetric, VectorIndex
 
 LINKS, BUILD_BREADTH, BREADTH = 32, 200, 256
-"""Of the graph: neighbours of a vector; candidates while it is built, and at least while it is searched."""
+"""HNSW: neighbours per vector (M), efConstruction, and the smallest efSearch."""
 PART = 4
-"""Components that IVF-PQ keeps in one byte."""
+"""Vector components per byte of the product quantiser."""
 PROPOSED = 50
-"""Compressed vectors that are looked at again for each that is asked for: the nearest of many near ones look alike."""
+"""Compressed candidates per requested neighbour that are ranked again by their vectors, as near codes are alike."""
 GATHERED = 16 << 20
-"""Bytes of vectors that are looked at again at a time, however many a request hides."""
+"""Bytes of vectors that are ranked again at a time; bounds the memory of a search."""
 LISTS, SHARE = 64, 16
-"""Lists that are read at least, and the share of all where there are many: one in so many."""
+"""Lists that a search reads: at least `LISTS`, and one in `SHARE`."""
 TRAINING = 39
-"""Vectors that k-means wants for a centre."""
+"""Training vectors per k-means centre that FAISS asks for."""
 
 
 def _faiss() -> Any:
@@ -34,11 +34,11 @@ def _metric(faiss: Any, metric: IndexMetric) -> Any:
 
 
 class FaissIndex(VectorIndex):
-    """HNSW: fast and accurate, as large as the vectors and half as much again.
+    """HNSW index: fast and accurate; needs about 1.5 times the memory of the vectors.
 
     Args:
         vectors: `[I, D]` float32
-        metric: what is near.
+        metric: Order of the neighbours.
     """
 
     def __init__(self, vectors: np.ndarray, metric: IndexMetric) -> None:
@@ -57,11 +57,11 @@ class FaissIndex(VectorIndex):
 
 
 class IvfPqIndex(VectorIndex):
-    """IVF-PQ: a byte for every four components; a few of the lists are read, and the vectors themselves decide.
+    """IVF-PQ index: finds candidates by compressed vectors, a byte per four components, and ranks them exactly.
 
     Args:
-        vectors: kept, not copied. `[I, D]` float32
-        metric: what is near.
+        vectors: Kept without a copy. `[I, D]` float32
+        metric: Order of the neighbours.
     """
 
     def __init__(self, vectors: np.ndarray, metric: IndexMetric) -> None:
@@ -75,7 +75,7 @@ class IvfPqIndex(VectorIndex):
         kind = f"IVF{lists},PQ{self._width // PART}x{bits}"
         self._index = faiss.index_factory(self._width, kind, _metric(faiss, metric))
         self._index.nprobe = min(lists, max(LISTS, lists // SHARE))
-        self._index.do_polysemous_training = False  # a minute or more, for a way of searching that is not used
+        self._index.do_polysemous_training = False  # takes a minute or more and is only needed for polysemous search
         self._index.train(padded)
         self._index.add(padded)
 
@@ -92,7 +92,7 @@ class IvfPqIndex(VectorIndex):
         return found
 
     def _near(self, query: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-        """How near the vectors `numbers` `[m]` are to `query` `[D]`, a part of them at a time. `[m]`"""
+        """Similarity of the vectors `numbers` `[m]` to `query` `[D]`, computed in parts. `[m]`"""
         near = np.empty(len(numbers), np.float32)
         part = max(1, GATHERED // self._vectors[0].nbytes)
         for start in range(0, len(numbers), part):

@@ -1,8 +1,7 @@
-"""Recall and time of every index beside looking at everything, on the latents of a run or on more that lie like them.
+"""Recall and latency of every index against exact search, on the latents of a run or on latents drawn around them.
 
-Candidates are fetched as the service does, `OVERFETCH` for each item of the list; recall is that of the latent score,
-with the trend where the run has one and its own items are searched. Expected before measuring: HNSW finds 95 % of the
-exact ten or more, IVF-PQ less; exact is fastest on small catalogues.
+Candidates are fetched like in the service, `OVERFETCH` per recommended item. Recall refers to the latent score, with
+the popularity trend if the run has one and its own items are searched.
 """
 
 import time
@@ -23,18 +22,18 @@ from deftrec.serving.index.build import build_index
 
 K = 10
 SPREAD = 0.1
-"""Of drawn latents about those of the run, as a share of the spread of these."""
+"""Standard deviation of drawn latents around the run's, relative to the standard deviation of the run's."""
 PART = 65_536
-"""Latents that are drawn at a time."""
+"""Number of latents drawn at a time."""
 
 
 @dataclass(frozen=True, eq=False)
 class RecallQueries:
-    """Queries and what they are compared with.
+    """Queries and the score of the items.
 
     Attributes:
-        retriever: the latent score, and the run's trend on its own items.
-        queries: as the model generates them, of unit length where that is what counts. `[N, D]`
+        retriever: Latent score, with the popularity trend for the run's own items.
+        queries: Generated latents, normalised if the similarity is cosine. `[N, D]`
     """
 
     retriever: Retriever
@@ -42,7 +41,7 @@ class RecallQueries:
 
     @classmethod
     def of(cls, recommender: Recommender, users: int, items: int | None = None) -> "RecallQueries":
-        """What the first `users` of a run ask for, of its own items or of `items` drawn around them."""
+        """Queries of the first `users` of a run, for its own items or for `items` latents drawn around them."""
         histories = recommender.interactions.sequences
         chosen = [histories[user] for user in range(min(users, len(histories)))]
         queries = recommender.ask(Sequences.from_lists(chosen)).queries.cpu()
@@ -60,14 +59,14 @@ class RecallQueries:
 
 @dataclass(frozen=True)
 class IndexMeasurement:
-    """What one index is worth.
+    """Measurements of one index.
 
     Attributes:
-        index: its kind.
-        items: that it holds.
-        built: seconds.
-        recall: share of the exact first `K` that are among its candidates.
-        query: seconds of a query, one after the other.
+        index: Kind of index.
+        items: Number of indexed items.
+        built: Seconds to build the index.
+        recall: Share of the exact top `K` among the candidates.
+        query: Seconds per query, one query at a time.
     """
 
     index: IndexKind
@@ -83,14 +82,14 @@ def measure_indexes(
     """Measure `exact`, then each of `kinds`, with the histories of a run's users as queries.
 
     Args:
-        recommender: the run.
-        kinds: of index, without `exact`.
-        items: latents to draw around the run's; None: its own.
-        users: at most.
-        store: where pgvector keeps them.
+        recommender: The run.
+        kinds: Kinds of index, without `exact`.
+        items: Number of latents to draw around the run's; None uses the run's own.
+        users: Largest number of users.
+        store: URL of the PostgreSQL for pgvector.
 
     Raises:
-        ConfigError, MissingExtraError: an index does not suit the run, the store or this installation.
+        ConfigError, MissingExtraError: An index does not suit the run, the store or this installation.
     """
     asked = RecallQueries.of(recommender, users, items)
     retriever, queries = asked.retriever, asked.queries
@@ -111,12 +110,12 @@ def measure_indexes(
 
 
 def drawn_around(vectors: np.ndarray, count: int, unit: bool) -> np.ndarray:
-    """Latents of a larger catalogue: each near one of the run's, at a tenth of their spread.
+    """Draw latents of a larger catalogue, each near one of the run's.
 
     Args:
         vectors: `[I, D]`
-        count: how many to draw.
-        unit: whether they are of length 1.
+        count: Number of latents to draw.
+        unit: Whether to normalise them to length 1.
 
     Returns:
         `[count, D]` float32
@@ -134,7 +133,7 @@ def drawn_around(vectors: np.ndarray, count: int, unit: bool) -> np.ndarray:
 
 
 def _each(queries: Tensor, find: Callable[[Tensor], object]) -> tuple[list[list[int]], float]:
-    """What is found for each query, and the seconds of one."""
+    """Results for each query, and the seconds per query."""
     began = time.perf_counter()
     found = [find(query[None]) for query in queries]
     took = (time.perf_counter() - began) / len(queries)

@@ -9,7 +9,6 @@ from deftrec.serving.logs import log
 from deftrec.serving.problems import ProblemError
 from deftrec.serving.schemas import (
     ID_LENGTH,
-    EventsStored,
     Item,
     NewEvents,
     PathId,
@@ -19,13 +18,13 @@ from deftrec.serving.schemas import (
     Users,
 )
 from deftrec.serving.security import TheService, needs
-from deftrec.serving.store import Event
+from deftrec.serving.store import AppendResult, Event
 
 router = APIRouter()
 
 
 @router.post("/v1/events", tags=["events"], dependencies=[Depends(needs("write"))])
-async def send_events(batch: NewEvents, service: TheService) -> EventsStored:
+async def send_events(batch: NewEvents, service: TheService) -> AppendResult:
     """Store a batch of events; the response means that they are on disk.
 
     An event whose `event_id` is stored already changes nothing. If an item is unknown, or an `event_id` belongs to
@@ -44,7 +43,7 @@ async def send_events(batch: NewEvents, service: TheService) -> EventsStored:
     result = await service.threads.call(service.store.append, events)
     service.metrics.events.labels("stored").inc(result.stored)
     service.metrics.events.labels("duplicate").inc(result.duplicates)
-    return EventsStored(stored=result.stored, duplicates=result.duplicates)
+    return result
 
 
 @router.get("/v1/users", tags=["users"], dependencies=[Depends(needs("read"))])

@@ -43,7 +43,7 @@ class Event:
 
 @dataclass(frozen=True)
 class AppendResult:
-    """Numbers of events of a batch that were new, and that were stored before."""
+    """Outcome of a batch: numbers of events that are new, and of those that were stored before."""
 
     stored: int
     duplicates: int
