@@ -77,7 +77,7 @@ class Catalogue:
         return [(user, int(lengths[number])) for _, (user, number) in zip(range(limit), found, strict=False)]
 
     def search(self, words: str, limit: int) -> list[int]:
-        """Items whose title contains all the words, ignoring case; titles that begin with them first, then by popularity.
+        """Items whose title contains all the words, ignoring case; titles that begin with them come first.
 
         Removed items are left out.
         """

@@ -2,10 +2,8 @@
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import Generic, ParamSpec, TypeVar
 
 from deftrec.serving.problems import ProblemError
@@ -23,18 +21,6 @@ class OverloadedError(ProblemError):
 
     def __init__(self, message: str, retry_after: int) -> None:
         super().__init__(503, "overloaded", message, retry_after=retry_after)
-
-
-def _future() -> "asyncio.Future[tuple[A, float]]":
-    return asyncio.get_running_loop().create_future()
-
-
-@dataclass(eq=False)
-class _Waiting(Generic[J, A]):
-    job: J
-    until: float
-    since: float = field(default_factory=time.monotonic)
-    answer: "asyncio.Future[tuple[A, float]]" = field(default_factory=_future)
 
 
 class Batcher(Generic[J, A]):
@@ -58,15 +44,14 @@ class Batcher(Generic[J, A]):
         observe: Callable[[int], None] = lambda size: None,
     ) -> None:
         self._work, self._size, self._room, self._wait, self._observe = work, size, queue, wait, observe
-        self._waiting: deque[_Waiting[J, A]] = deque()
-        self._arrived = asyncio.Event()
+        self._waiting: asyncio.Queue[tuple[J, float, asyncio.Future[tuple[A, float]]] | None] = asyncio.Queue()
         self._thread = ThreadPoolExecutor(1, "model")
         self._seconds_a_job = 0.01
         self._task: asyncio.Task[None] | None = None
         self._closing = False
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return self._waiting.qsize()
 
     def start(self) -> None:
         """Start processing; must be called inside the event loop."""
@@ -75,7 +60,7 @@ class Batcher(Generic[J, A]):
     async def close(self) -> None:
         """Process all waiting jobs, then stop; later jobs are refused."""
         self._closing = True
-        self._arrived.set()
+        self._waiting.put_nowait(None)
         if self._task is not None:
             await self._task
         self._thread.shutdown()
@@ -96,57 +81,51 @@ class Batcher(Generic[J, A]):
         """
         if self._closing:
             raise OverloadedError("the service is shutting down", LONGEST_RETRY)
-        if len(self._waiting) >= self._room:
+        if len(self) >= self._room:
             raise OverloadedError("too many requests wait", self._retry_after())
-        one = _Waiting[J, A](job, time.monotonic() + seconds)
-        self._waiting.append(one)
-        self._arrived.set()
+        answer: asyncio.Future[tuple[A, float]] = asyncio.get_running_loop().create_future()
+        self._waiting.put_nowait((job, time.monotonic(), answer))
         try:
-            return await asyncio.wait_for(one.answer, seconds)
+            return await asyncio.wait_for(answer, seconds)  # cancels the future when the time is up
         except TimeoutError:
             raise OverloadedError(f"no answer within {seconds:g} s", self._retry_after()) from None
 
     def _retry_after(self) -> int:
-        return min(LONGEST_RETRY, 1 + int(len(self._waiting) * self._seconds_a_job))
+        return min(LONGEST_RETRY, 1 + int(len(self) * self._seconds_a_job))
 
     async def _run(self) -> None:
-        while self._waiting or not self._closing:
-            await self._arrived.wait()
-            if self._wait and len(self._waiting) < self._size:
+        while (waiting := await self._waiting.get()) is not None:
+            if self._wait and len(self) + 1 < self._size:
                 await asyncio.sleep(self._wait)
-            batch = self._next_batch()
-            if not self._waiting and not self._closing:
-                self._arrived.clear()
+            batch = []
+            while waiting is not None:
+                if not waiting[2].done():  # otherwise the caller has given up
+                    batch.append(waiting)
+                if len(batch) == self._size or self._waiting.empty():
+                    break
+                waiting = self._waiting.get_nowait()
             if batch:
                 await self._process(batch)
+            if waiting is None:  # closed
+                return
 
-    def _next_batch(self) -> list[_Waiting[J, A]]:
-        """Remove the oldest jobs from the queue; skip those whose caller has given up."""
-        batch: list[_Waiting[J, A]] = []
-        now = time.monotonic()
-        while self._waiting and len(batch) < self._size:
-            one = self._waiting.popleft()
-            if not one.answer.done() and one.until > now:
-                batch.append(one)
-        return batch
-
-    async def _process(self, batch: list[_Waiting[J, A]]) -> None:
+    async def _process(self, batch: list[tuple[J, float, "asyncio.Future[tuple[A, float]]"]]) -> None:
         self._observe(len(batch))
         began = time.monotonic()
         loop = asyncio.get_running_loop()
-        answers: Sequence[A | Exception]
+        results: Sequence[A | Exception]
         try:
-            answers = await loop.run_in_executor(self._thread, self._work, [one.job for one in batch])
+            results = await loop.run_in_executor(self._thread, self._work, [job for job, _, _ in batch])
         except Exception as error:  # `work` itself failed: every caller gets the error, and the next batch goes on
-            answers = [error] * len(batch)
+            results = [error] * len(batch)
         self._seconds_a_job = 0.8 * self._seconds_a_job + 0.2 * (time.monotonic() - began) / len(batch)
-        for one, answer in zip(batch, answers, strict=True):
-            if one.answer.done():
+        for (_, since, answer), result in zip(batch, results, strict=True):
+            if answer.done():
                 continue
-            if isinstance(answer, Exception):
-                one.answer.set_exception(answer)
+            if isinstance(result, Exception):
+                answer.set_exception(result)
             else:
-                one.answer.set_result((answer, began - one.since))
+                answer.set_result((result, began - since))
 
 
 class BoundedExecutor:

@@ -94,11 +94,7 @@ async def remove(item_id: PathId, service: TheService) -> Item:
 
 
 def _known_item(engine: InferenceEngine, item: str) -> int:
-    """Number of an item in the path of a request.
-
-    Raises:
-        ProblemError: 404 if the item is unknown.
-    """
+    """Number of the item in the path of a request; 404 if it is unknown."""
     if item not in engine.numbers:
         raise ProblemError(404, "unknown_item", "this item is not in the run's catalogue; /v1/items?q= searches titles")
     return engine.numbers[item]

@@ -66,11 +66,7 @@ async def denoise(query: PathQuery, service: TheService) -> DenoisingPaths:
 
 
 def _item_numbers(engine: InferenceEngine, items: Sequence[str], name: str, limit: int) -> np.ndarray:
-    """Numbers of items that a query contains. `[n]` int64
-
-    Raises:
-        ProblemError: 422 if there are too many items or one is unknown.
-    """
+    """Numbers of the items in a query; 422 if there are too many or one is unknown. `[n]` int64"""
     if len(items) > limit:
         raise ProblemError(422, "too_many_items", f"{name} holds {limit:,} items at most", index=limit)
     for index, item in enumerate(items):
@@ -80,11 +76,7 @@ def _item_numbers(engine: InferenceEngine, items: Sequence[str], name: str, limi
 
 
 def _check(query: RecommendationQuery, engine: InferenceEngine, settings: Settings) -> None:
-    """Check what the schema cannot express.
-
-    Raises:
-        ProblemError: 422.
-    """
+    """Refuse with 422 what the schema cannot express."""
     problems = {
         "give either user_id or history": (query.user_id is None) == (query.history is None),
         f"k is {settings.k:,} at most": query.k > settings.k,

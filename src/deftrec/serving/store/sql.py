@@ -134,11 +134,7 @@ class SqlStore(EventStore):
 
 
 def _check_same(connection: sa.Connection, wanted: Sequence[Event]) -> None:
-    """Check that every event equals the stored event with its id.
-
-    Raises:
-        EventConflictError: An event differs.
-    """
+    """Raise an `EventConflictError` if an event differs from the stored event with its id."""
     kept: dict[str, tuple[str, str, float]] = {}
     ids = list({event.event_id for event in wanted})
     for start in range(0, len(ids), IDS_AT_ONCE):
