@@ -1,4 +1,4 @@
-"""`deftrec benchmark`: DeftRec beside its peers on the same data; `deftrec benchmark index` is in `deftrec.cli.index`."""
+"""`deftrec benchmark`: DeftRec beside its peers on the same data. `deftrec.cli.index` has its subcommand `index`."""
 
 import sys
 from pathlib import Path
@@ -41,9 +41,7 @@ app.command()(index)
 def benchmark(
     data: DataFolder,
     out: Annotated[Path, typer.Option(help="Folder of the report; finished work in it is kept.", metavar="REPORT")],
-    models: Annotated[
-        str | None, typer.Option(help="Systems to compare with, default all.", metavar="A,B,...")
-    ] = None,
+    models: Annotated[str | None, typer.Option(help="Systems to compare with, default all.", metavar="A,B,...")] = None,
     seeds: Annotated[int, typer.Option(help="Number of seeds.", metavar="N")] = 1,
     peer_seeds: Annotated[
         int | None, typer.Option(help="Number of seeds of the peers, default that of --seeds.", metavar="N")
@@ -51,21 +49,22 @@ def benchmark(
     budget: Annotated[
         float | None,
         typer.Option(
-            help="Longest search for settings of a peer, and longest joint training of DeftRec, per seed.", metavar="MINUTES"
+            help="Longest search for settings of a peer, and longest joint training of DeftRec, per seed.",
+            metavar="MINUTES",
         ),
     ] = None,
     recipe: Annotated[
         str | None,
-        typer.Option(help="Recipe of DeftRec, default the one with the name of the data, else 'default'.", metavar="NAME"),
+        typer.Option(help="Recipe of DeftRec, default the one named like the data, else 'default'.", metavar="NAME"),
     ] = None,
     overrides: Overrides = None,
     split: Annotated[SplitName, typer.Option(help="Split that holds out the targets.")] = "leave-one-out",
-    fit: Annotated[Literal["train", "train+validation", "both"], typer.Option(help="Part of the data to fit on.")] = BOTH,
+    fit: Annotated[Literal["train", "train+validation", "both"], typer.Option(help="Part of the data to fit.")] = BOTH,
     seen: Annotated[
         Literal["exclude", "keep", "both"], typer.Option(help="Whether items of the history may be recommended.")
     ] = BOTH,
     without_clones: Annotated[
-        bool, typer.Option("--without-clones", help="Drop users whose complete sequence is shared by ten or more users.")
+        bool, typer.Option("--without-clones", help="Drop users whose complete sequence ten or more users share.")
     ] = False,
     rankings: Annotated[
         list[str] | None,

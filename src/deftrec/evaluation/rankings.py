@@ -19,7 +19,7 @@ from torch import Tensor
 
 from deftrec.data.interactions import Id, Interactions
 from deftrec.data.sources.columns import Place, typed_ids
-from deftrec.data.split import Fit, Part, Cases, Split, SplitName
+from deftrec.data.split import Cases, Fit, Part, Split, SplitName
 from deftrec.errors import DataError
 from deftrec.evaluation.metrics import CUTOFFS, MISSED, TargetRanks
 from deftrec.evaluation.protocol import Result, Seen, evaluate
