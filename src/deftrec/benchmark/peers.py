@@ -118,7 +118,7 @@ def run_peer(
         library=settings["library"],
         train_seconds={fit: seconds["tune"] + (seconds["refit"] if fit != "train" else 0.0) for fit in fits},
         users_per_second=settings["users_ranked_per_second"],
-        budget_cut=settings["cut"],
+        budget_cut=bool(settings.get("cut", False)),
         revision=git_revision(),
     )
 
