@@ -3,7 +3,7 @@
     python run.py --inputs DIR --outputs DIR --model sasrec
 
 Training is the library's own, an epoch at a time, until NDCG@10 on validation stops rising. An item without
-interactions in the fit is unknown to the library and never recommended; users of only such items get the most popular ones.
+interactions in the fit is unknown to the library and never recommended; users of such items alone get popular ones.
 """
 
 import copy
