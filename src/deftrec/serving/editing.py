@@ -28,15 +28,9 @@ def new_items(engine: InferenceEngine) -> Capability:
 
 
 def put_item(engine: InferenceEngine, item: str, description: Mapping[str, str]) -> bool:
-    """Add an item to the run on disk, change its description or restore it.
+    """Add an item to the run on disk, change its description or restore it; returns whether the item is new.
 
-    Args:
-        engine: Present state of the run.
-        item: External id.
-        description: Values of `title`, `category` and `text`; if all are empty, the stored description is used.
-
-    Returns:
-        Whether the item is new.
+    The description holds `title`, `category` and `text`; if all are empty, the stored description is used.
 
     Raises:
         ProblemError: The catalogue is fixed, the item is invalid or contradicts the training data, or the run directory
@@ -53,12 +47,11 @@ def put_item(engine: InferenceEngine, item: str, description: Mapping[str, str])
         present = engine.interactions.catalogue[number]
         changed = any(present[name][0] != value.strip() for name, value in description.items())
         if described and changed and number < engine.recommender.fitted_on.n_items:
-            raise ProblemError(
-                409,
-                "trained_item",
+            message = (
                 "this item was trained with its description, which cannot change; send {} to restore the item, or "
-                "train again with the new description",
+                "train again with the new description"
             )
+            raise ProblemError(409, "trained_item", message)
         frame = frame if described else present
     with _writing(engine.folder):
         return add_items(engine.folder, frame, source="the item").added == 1
@@ -101,8 +94,7 @@ def _writing(folder: Path) -> Iterator[None]:
 
 def _require(able: Capability) -> None:
     if not able:
-        message = f"the catalogue of this run cannot be changed: {able.reason}"
-        raise ProblemError(409, "fixed_catalogue", message)
+        raise ProblemError(409, "fixed_catalogue", f"the catalogue of this run cannot be changed: {able.reason}")
 
 
 def _writable(folder: Path) -> Capability:

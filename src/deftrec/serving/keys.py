@@ -24,13 +24,7 @@ ALLOWS: dict[Scope, frozenset[Scope]] = {
 
 
 class ApiKey(BaseModel):
-    """A stored key.
-
-    Attributes:
-        name: Name of the key's owner; appears in the logs.
-        scope: Permissions of the key.
-        sha256: Hash of the key, in hexadecimal.
-    """
+    """A stored key, as its hash; the name appears in the logs."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -48,11 +42,7 @@ class ApiKeys(BaseModel):
 
     @classmethod
     def load(cls, path: Path) -> "ApiKeys":
-        """Read a file that `add_key` wrote.
-
-        Raises:
-            ConfigError: The file is missing, invalid or holds no key.
-        """
+        """Read a file that `add_key` wrote; a `ConfigError` if it is missing, invalid or holds no key."""
         try:
             keys = cls.model_validate_json(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
@@ -65,11 +55,8 @@ class ApiKeys(BaseModel):
     def find(self, secret: str) -> ApiKey | None:
         """Find the key for `secret`. All keys are compared, so that the duration reveals nothing."""
         digest = _digest(secret)
-        found = None
-        for key in self.keys:
-            if hmac.compare_digest(key.sha256, digest):
-                found = key
-        return found
+        found = [key for key in self.keys if hmac.compare_digest(key.sha256, digest)]
+        return found[0] if found else None
 
 
 def add_key(path: Path, name: str, scope: Scope) -> str:

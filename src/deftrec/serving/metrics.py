@@ -10,11 +10,7 @@ SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
 class ServiceMetrics:
-    """Metrics of one service.
-
-    Args:
-        waiting: Returns the number of requests that wait for the model.
-    """
+    """Metrics of one service; `waiting` returns the number of requests that wait for the model."""
 
     def __init__(self, waiting: Callable[[], float]) -> None:
         self.registry = CollectorRegistry()

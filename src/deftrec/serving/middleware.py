@@ -74,13 +74,7 @@ class RequestMonitor:
 
 
 class BodyLimit:
-    """Refuses bodies that are too large or too slow; a route is called only after the whole body has arrived.
-
-    Args:
-        app: The application inside.
-        size: Largest body in bytes.
-        seconds: Seconds until the whole body must have arrived.
-    """
+    """Refuses bodies of more than `size` bytes, and those that have not arrived completely after `seconds`."""
 
     def __init__(self, app: ASGIApp, size: int, seconds: float) -> None:
         self.app, self.size, self.seconds = app, size, seconds

@@ -31,39 +31,32 @@ RETRY = 5
 class DamagedRunError(ProblemError):
     """A run cannot be read or changed; the present state is kept."""
 
-    def __init__(self, error: Exception) -> None:
-        message = "the run cannot be read or changed, so the present state stays; the service's log has the reason"
-        super().__init__(409, "damaged_run", message, internal=str(error))
-
 
 @contextmanager
 def _damaged_run() -> Iterator[None]:
+    """Convert errors of a run to a `DamagedRunError`."""
     try:
         yield
     except ProblemError:
         raise
     except (DeftRecError, OSError) as error:
-        raise DamagedRunError(error) from error
+        message = "the run cannot be read or changed, so the present state stays; the service's log has the reason"
+        raise DamagedRunError(409, "damaged_run", message, internal=str(error)) from error
 
 
 class ModelManager:
-    """Holds the engine for new requests.
+    """Holds the engine for new requests; runs in the directory of its run may be switched to.
 
     Args:
         engine: The first engine.
-        folder: Directory of the runs that may be switched to.
         load: Loads a run.
         close: Closes an engine that is no longer used; must wait until the model is idle.
     """
 
     def __init__(
-        self,
-        engine: InferenceEngine,
-        folder: Path,
-        load: Callable[[Path], InferenceEngine],
-        close: Callable[[InferenceEngine], None],
+        self, engine: InferenceEngine, load: Callable[[Path], InferenceEngine], close: Callable[[InferenceEngine], None]
     ) -> None:
-        self.current, self.folder, self._load, self._close = engine, folder, load, close
+        self.current, self.folder, self._load, self._close = engine, engine.folder.resolve().parent, load, close
         self._jobs: Counter[VectorIndex | None] = Counter()
         self._lock = asyncio.Lock()
         self._switching, self._changes = False, 0
@@ -76,7 +69,7 @@ class ModelManager:
             ProblemError: There is no directory of that name, another switch is in progress, or the run is damaged.
         """
         folder = self.folder / name
-        if not NAME.fullmatch(name) or not folder.is_dir() or folder.resolve().parent != self.folder.resolve():
+        if not NAME.fullmatch(name) or not folder.is_dir() or folder.resolve().parent != self.folder:
             message = f"there is no run {name!r} beside the present one; give the name of its directory"
             raise ProblemError(404, "unknown_run", message)
         if self._switching:
@@ -129,15 +122,10 @@ class ModelManager:
             return True
 
     async def change(self, work: Callable[[InferenceEngine], R]) -> tuple[R, InferenceEngine]:
-        """Let `work` change the present run on disk, then reload it.
-
-        Returns:
-            Result of `work`, and the engine with the change.
+        """Let `work` change the present run on disk, then reload it; returns its result and the changed engine.
 
         Raises:
-            OverloadedError: Too many changes wait.
-            DamagedRunError: The run cannot be read or changed.
-            ProblemError: A problem that `work` raised.
+            ProblemError: Too many changes wait, the run cannot be read or changed, or `work` raised it.
         """
         if self._changes > CHANGES:
             raise OverloadedError("too many changes of the run wait", RETRY)

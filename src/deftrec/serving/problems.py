@@ -31,9 +31,7 @@ class ProblemError(DeftRecError):
 
     Args:
         status: HTTP status.
-        code: See `Problem`.
-        message: See `Problem`.
-        index: See `Problem`.
+        code, message, index: See `Problem`.
         retry_after: Seconds until the same request may succeed.
         headers: Further headers of the response.
         internal: Message for the log instead of the client, if the reason contains internal details.

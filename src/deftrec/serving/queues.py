@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, ParamSpec, TypeVar
@@ -44,23 +45,18 @@ class Batcher(Generic[J, A]):
         observe: Callable[[int], None] = lambda size: None,
     ) -> None:
         self._work, self._size, self._room, self._wait, self._observe = work, size, queue, wait, observe
-        self._waiting: asyncio.Queue[tuple[J, float, asyncio.Future[tuple[A, float]]] | None] = asyncio.Queue()
+        self._waiting: deque[tuple[J, float, asyncio.Future[tuple[A, float]]]] = deque()
         self._thread = ThreadPoolExecutor(1, "model")
         self._seconds_a_job = 0.01
-        self._task: asyncio.Task[None] | None = None
+        self._task: asyncio.Task[None] | None = None  # runs while jobs wait
         self._closing = False
 
     def __len__(self) -> int:
-        return self._waiting.qsize()
-
-    def start(self) -> None:
-        """Start processing; must be called inside the event loop."""
-        self._task = asyncio.create_task(self._run())
+        return len(self._waiting)
 
     async def close(self) -> None:
         """Process all waiting jobs, then stop; later jobs are refused."""
         self._closing = True
-        self._waiting.put_nowait(None)
         if self._task is not None:
             await self._task
         self._thread.shutdown()
@@ -84,7 +80,9 @@ class Batcher(Generic[J, A]):
         if len(self) >= self._room:
             raise OverloadedError("too many requests wait", self._retry_after())
         answer: asyncio.Future[tuple[A, float]] = asyncio.get_running_loop().create_future()
-        self._waiting.put_nowait((job, time.monotonic(), answer))
+        self._waiting.append((job, time.monotonic(), answer))
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run())
         try:
             return await asyncio.wait_for(answer, seconds)  # cancels the future when the time is up
         except TimeoutError:
@@ -94,37 +92,30 @@ class Batcher(Generic[J, A]):
         return min(LONGEST_RETRY, 1 + int(len(self) * self._seconds_a_job))
 
     async def _run(self) -> None:
-        while (waiting := await self._waiting.get()) is not None:
-            if self._wait and len(self) + 1 < self._size:
+        while self._waiting:
+            if self._wait and len(self) < self._size:
                 await asyncio.sleep(self._wait)
             batch = []
-            while waiting is not None:
-                if not waiting[2].done():  # otherwise the caller has given up
-                    batch.append(waiting)
-                if len(batch) == self._size or self._waiting.empty():
-                    break
-                waiting = self._waiting.get_nowait()
+            while self._waiting and len(batch) < self._size:
+                job = self._waiting.popleft()
+                if not job[2].done():  # otherwise the caller has given up
+                    batch.append(job)
             if batch:
                 await self._process(batch)
-            if waiting is None:  # closed
-                return
 
     async def _process(self, batch: list[tuple[J, float, "asyncio.Future[tuple[A, float]]"]]) -> None:
         self._observe(len(batch))
-        began = time.monotonic()
-        loop = asyncio.get_running_loop()
+        began, jobs = time.monotonic(), [job for job, _, _ in batch]
         results: Sequence[A | Exception]
         try:
-            results = await loop.run_in_executor(self._thread, self._work, [job for job, _, _ in batch])
+            results = await asyncio.get_running_loop().run_in_executor(self._thread, self._work, jobs)
         except Exception as error:  # `work` itself failed: every caller gets the error, and the next batch goes on
             results = [error] * len(batch)
         self._seconds_a_job = 0.8 * self._seconds_a_job + 0.2 * (time.monotonic() - began) / len(batch)
         for (_, since, answer), result in zip(batch, results, strict=True):
-            if answer.done():
-                continue
-            if isinstance(result, Exception):
+            if not answer.done() and isinstance(result, Exception):
                 answer.set_exception(result)
-            else:
+            elif not answer.done():
                 answer.set_result((result, began - since))
 
 
@@ -142,12 +133,7 @@ class BoundedExecutor:
         self._pool = ThreadPoolExecutor(size, "store")
 
     async def call(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call `work` in a thread and return its result.
-
-        Raises:
-            OverloadedError: Too many calls wait, or the time is up.
-            Exception: The exception that `work` raised.
-        """
+        """Call `work` in a thread and return its result; an `OverloadedError` if too many wait or the time is up."""
         if self._pending >= self._room:
             raise OverloadedError("too many requests wait for the store", 1)
         self._pending += 1

@@ -1,6 +1,6 @@
 """JSON bodies of requests and responses. Ids may be sent as strings or integers; they are returned as strings."""
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
@@ -156,20 +156,24 @@ class ModelVersion(BaseModel):
         return cls(run=engine.name, version=engine.version)
 
 
-class RecommendationList(BaseModel):
-    """Recommended items, best first."""
-
-    items: list[RecommendedItem]
-    model: ModelVersion
-    history_length: int
-    seconds: dict[str, float] = Field(description="by stage: store, queue, generate, retrieve, explain, total")
-
-
 class SimilarItems(BaseModel):
     """Items similar to another item, most similar first."""
 
     items: list[RecommendedItem]
     model: ModelVersion
+
+    @classmethod
+    def of(cls, engine: InferenceEngine, found: list[Recommendation], **more: Any) -> Self:
+        """Convert the library's recommendations; `more` holds the fields of a subclass."""
+        items = [RecommendedItem.found(engine, one) for one in found]
+        return cls(items=items, model=ModelVersion.of(engine), **more)
+
+
+class RecommendationList(SimilarItems):
+    """Recommended items, best first."""
+
+    history_length: int
+    seconds: dict[str, float] = Field(description="by stage: store, queue, generate, retrieve, explain, total")
 
 
 class UserHistory(BaseModel):

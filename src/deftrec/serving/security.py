@@ -25,13 +25,7 @@ Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 
 
 class RateLimit:
-    """Token bucket for every caller.
-
-    Args:
-        rate: Tokens per second; 0 disables the limit.
-        burst: Capacity of a bucket in tokens.
-        now: Clock in seconds, replaceable in tests.
-    """
+    """Token bucket for every caller: `rate` tokens per second (0 disables the limit), at most `burst`."""
 
     def __init__(self, rate: float, burst: int, now: Callable[[], float] = time.monotonic) -> None:
         self._rate, self._burst, self._now = rate, burst, now

@@ -33,11 +33,7 @@ def open_service(settings: Settings) -> Service:
 
 
 def serve_until_stopped(service: Service, ready: Callable[[str], None] = lambda address: None) -> None:
-    """Serve until interrupted; requests in progress are answered first.
-
-    Args:
-        service: Result of `open_service`.
-        ready: Called with the address when the server listens.
+    """Serve until interrupted; requests in progress are answered first. Calls `ready` with the address.
 
     Raises:
         DeftRecError: The address is not available.

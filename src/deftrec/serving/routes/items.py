@@ -10,17 +10,7 @@ from deftrec.serving.editing import put_item, remove_item, run_id
 from deftrec.serving.engine import InferenceEngine
 from deftrec.serving.logs import log
 from deftrec.serving.problems import ProblemError
-from deftrec.serving.schemas import (
-    ID_LENGTH,
-    Item,
-    ItemMap,
-    Items,
-    ModelVersion,
-    NewItem,
-    PathId,
-    RecommendedItem,
-    SimilarItems,
-)
+from deftrec.serving.schemas import ID_LENGTH, Item, ItemMap, Items, NewItem, PathId, SimilarItems
 from deftrec.serving.security import TheService, needs
 
 router = APIRouter(tags=["items"])
@@ -54,8 +44,8 @@ async def similar(
     """Find the items with the most similar latents, by cosine."""
     engine = await service.engine_for([item_id])
     number = _known_item(engine, item_id)
-    found = await asyncio.to_thread(engine.similar, engine.items[number], k)
-    return SimilarItems(items=[RecommendedItem.found(engine, one) for one in found], model=ModelVersion.of(engine))
+    found = await asyncio.to_thread(engine.recommender.similar, engine.items[number], k)
+    return SimilarItems.of(engine, found)
 
 
 @router.get("/v1/items/{item_id:path}", dependencies=READ)

@@ -24,12 +24,9 @@ async def about(service: TheService) -> ModelDetails:
         dataset=engine.interactions.meta.name,
         users=engine.interactions.n_users,
         items=engine.interactions.n_items - len(engine.removed),
-        categories=list(engine.categories),
+        categories=list(engine.recommender.categories),
         capabilities=ModelCapabilities(
-            explain=True,
-            words=engine.recommender.model.words,
-            new_items=able.able,
-            new_items_reason=able.reason,
+            explain=True, words=engine.recommender.model.words, new_items=able.able, new_items_reason=able.reason
         ),
         limits=settings.model_dump(include={"k", "history", "events", "samples", "filter_items"}),
     )

@@ -1,39 +1,61 @@
-"""Event store in SQLite (WAL mode, every commit is synced to disk) or PostgreSQL."""
+"""Event store in SQLite or PostgreSQL."""
 
 import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, InterfaceError, InternalError, NoSuchModuleError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from deftrec.errors import ConfigError, MissingExtraError
-from deftrec.serving.store.base import (
-    AppendResult,
-    Event,
-    EventConflictError,
-    EventStore,
-    StoredHistory,
-    StoreUnavailableError,
-)
-from deftrec.serving.store.migrate import migrate
+from deftrec.serving.problems import ProblemError
+from deftrec.serving.store.database import connect, migrate, store_errors
 from deftrec.serving.store.tables import erased, events
 
-BUSY_SECONDS = 5
-"""Seconds until a lock, a statement or a connection attempt is given up."""
-POOL = 10
 IDS_AT_ONCE = 500
-EXAMPLES = "give sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME"
 
 
-class SqlStore(EventStore):
-    """Event store at a SQLAlchemy URL; the constructor creates or migrates the tables.
+class EventConflictError(ProblemError):
+    """An event id is stored already for another event; `index` is the position in the batch, from 0."""
+
+    def __init__(self, index: int, event_id: str) -> None:
+        message = f"event_id {event_id!r} belongs to another event; give every event its own id"
+        super().__init__(409, "event_conflict", message, index=index)
+        self.index = index
+
+
+class Event(NamedTuple):
+    """Interaction of a user with an item, at a time in seconds since 1970; None stands for the time of arrival."""
+
+    event_id: str
+    user_id: str
+    item_id: str
+    time: float | None = None
+
+
+@dataclass(frozen=True)
+class AppendResult:
+    """Outcome of a batch: numbers of events that are new, and of those that were stored before."""
+
+    stored: int
+    duplicates: int
+
+
+class StoredHistory(NamedTuple):
+    """Stored items of a user, oldest first; older interactions of a user who was `erased` once must not be used."""
+
+    items: tuple[str, ...]
+    erased: bool
+
+
+class SqlStore:
+    """Events and erasures at a SQLAlchemy URL; the constructor creates or migrates the tables.
+
+    Several threads and processes may use a store at the same time. Every method raises a `StoreUnavailableError` if the
+    database does not answer.
 
     Args:
         url: Either `sqlite:///path` or `postgresql://user:password@host/database`.
@@ -57,16 +79,18 @@ class SqlStore(EventStore):
             migrate(connection)
 
     def append(self, batch: Sequence[Event]) -> AppendResult:
-        """See `EventStore.append`."""
+        """Write a batch to disk, either all of it or nothing.
+
+        Raises:
+            EventConflictError: An event id is stored already with another user, item or time.
+        """
         received = self._now()
         rows: list[dict[str, object]] = [
             {
-                "event_id": event.event_id,
-                "user_id": event.user,
-                "item_id": event.item,
-                "time": received if event.time is None else event.time,
                 "received": received,
                 "place": place,
+                **event._asdict(),
+                "time": received if event.time is None else event.time,
             }
             for place, event in enumerate(batch)
         ]
@@ -80,7 +104,7 @@ class SqlStore(EventStore):
         return AppendResult(len(new), len(rows) - len(new))
 
     def history(self, user: str, limit: int) -> StoredHistory:
-        """See `EventStore.history`."""
+        """Newest `limit` events of a user by time; events of equal time are in order of arrival."""
         newest = (
             sa.select(events.c.item_id)
             .where(events.c.user_id == user)
@@ -93,7 +117,10 @@ class SqlStore(EventStore):
             return StoredHistory(tuple(reversed(items)), bool(connection.execute(known).scalar()))
 
     def forget(self, user: str) -> int:
-        """See `EventStore.forget`. SQLite overwrites the freed pages, and its log is truncated."""
+        """Delete the stored events of a user, remember the erasure, and return the number of deleted events.
+
+        SQLite overwrites the freed pages, and its log is truncated.
+        """
         mark = self._insert(erased).values(user_sha256=_digest(user), time=self._now())
         with self._writing() as connection:
             gone = connection.execute(sa.delete(events).where(events.c.user_id == user)).rowcount
@@ -104,19 +131,19 @@ class SqlStore(EventStore):
         return gone
 
     def erased(self, users: Sequence[str]) -> frozenset[str]:
-        """See `EventStore.erased`."""
+        """Those of `users` that were erased once."""
         digests = {_digest(user): user for user in users}
         with self._reading() as connection:
             some = sa.select(erased.c.user_sha256).where(erased.c.user_sha256.in_(list(digests)))
             return frozenset(digests[one] for one in connection.execute(some).scalars())
 
     def ping(self) -> None:
-        """See `EventStore.ping`."""
+        """Return if the database answers."""
         with self._reading() as connection:
             connection.execute(sa.select(sa.exists().where(events.c.event_id == "")))
 
     def close(self) -> None:
-        """See `EventStore.close`."""
+        """Close all connections."""
         self._engine.dispose()
 
     @contextmanager
@@ -143,64 +170,9 @@ def _check_same(connection: sa.Connection, wanted: Sequence[Event]) -> None:
             kept[row.event_id] = (row.user_id, row.item_id, row.time)
     for index, event in enumerate(wanted):
         user, item, when = kept[event.event_id]
-        if (user, item) != (event.user, event.item) or event.time not in (None, when):
+        if (user, item) != (event.user_id, event.item_id) or event.time not in (None, when):
             raise EventConflictError(index, event.event_id)
 
 
 def _digest(user: str) -> str:
     return hashlib.sha256(user.encode()).hexdigest()
-
-
-@contextmanager
-def store_errors() -> Iterator[None]:
-    """Convert errors of the connection, and of a full disk, to a `StoreUnavailableError`."""
-    try:
-        yield
-    except (OperationalError, InterfaceError, InternalError, PoolTimeoutError) as error:
-        reason = str(getattr(error, "orig", None) or error).splitlines()[0]
-        raise StoreUnavailableError(reason) from error
-
-
-def connect(url: str) -> sa.Engine:
-    """Make a SQLAlchemy engine for the URL of a store, without connecting; raises like `SqlStore`."""
-    try:
-        parsed = make_url(url)
-    except ArgumentError as error:
-        raise ConfigError(f"--store is not a URL; {EXAMPLES}") from error
-    if parsed.drivername == "sqlite" and parsed.database not in (None, "", ":memory:"):
-        return _sqlite_engine(parsed)
-    if parsed.drivername in ("postgresql", "postgresql+psycopg"):
-        return _postgresql_engine(parsed.set(drivername="postgresql+psycopg"))
-    raise ConfigError(f"--store: {parsed.drivername} is not supported; {EXAMPLES}")
-
-
-def _sqlite_engine(url: URL) -> sa.Engine:
-    engine = sa.create_engine(url, connect_args={"timeout": BUSY_SECONDS}, pool_size=POOL, pool_timeout=BUSY_SECONDS)
-
-    @sa.event.listens_for(engine, "connect")
-    def _prepare(connection: Any, _: Any) -> None:
-        connection.isolation_level = None  # transactions are begun by `_begin`
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON"):
-            connection.execute(f"PRAGMA {pragma}")
-
-    @sa.event.listens_for(engine, "begin")
-    def _begin(connection: sa.Connection) -> None:
-        immediate = connection.get_execution_options().get("immediate")
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
-
-    return engine
-
-
-def _postgresql_engine(url: URL) -> sa.Engine:
-    milliseconds = BUSY_SECONDS * 1000
-    options = f"-c synchronous_commit=on -c statement_timeout={milliseconds} -c lock_timeout={milliseconds}"
-    try:
-        return sa.create_engine(
-            url,
-            pool_pre_ping=True,  # reconnects after a restart of the database
-            pool_size=POOL,
-            pool_timeout=BUSY_SECONDS,
-            connect_args={"connect_timeout": BUSY_SECONDS, "options": options},
-        )
-    except (ModuleNotFoundError, NoSuchModuleError) as error:
-        raise MissingExtraError("psycopg", "serve", "a store in PostgreSQL") from error
