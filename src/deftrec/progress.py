@@ -26,35 +26,12 @@ class Progress(Protocol):
         """Show one line of text."""
 
 
-class Silent:
+class Silent(Progress):
     """Listener that ignores everything."""
-
-    def expect(self, seconds: Mapping[str, float]) -> None:
-        """See `Progress.expect`."""
-
-    def begin(self, task: str, total: int) -> None:
-        """See `Progress.begin`."""
-
-    def advance(self, task: str, units: int = 1, values: Mapping[str, float] | None = None) -> None:
-        """See `Progress.advance`."""
-
-    def batch(self, task: str, share: float) -> None:
-        """See `Progress.batch`."""
-
-    def end(self, task: str) -> None:
-        """See `Progress.end`."""
-
-    def say(self, text: str) -> None:
-        """See `Progress.say`."""
 
 
 class Labelled:
-    """Listener that puts a label before every task and line, and passes them on.
-
-    Args:
-        progress: listener that receives everything.
-        label: text before the name of every task and before every line.
-    """
+    """Listener that puts `label` before the name of every task and before every line, and passes them on."""
 
     def __init__(self, progress: Progress, label: str) -> None:
         self._progress, self._label = progress, label
