@@ -87,9 +87,6 @@ class InferenceEngine(Catalogue):
         weights: Identifier of the weights; `version` also identifies the catalogue and the histories.
         stamp: State of the overlay file when it was read.
         index: Index of the items of the training data; None searches exactly.
-
-    Raises:
-        ConfigError: The run does not suit the index.
     """
 
     def __init__(
@@ -115,7 +112,6 @@ class InferenceEngine(Catalogue):
         recommender = Recommender.load(folder, runtime=runtime)
         version, ranker, built = run_digest(folder)[:12], recommender.ranker, None
         if (kind := choose_index(index, ranker)) != "exact":
-            Approximate.check(ranker)  # before the index is built, which may take minutes
             vectors = Approximate.vectors(ranker)[: recommender.fitted_on.n_items]
             built = build_index(kind, vectors, Approximate.metric(ranker), version, store_url)
         return cls(recommender, folder, version, stamp, built)

@@ -33,13 +33,9 @@ class Approximate:
         ranker: The exact score.
         index: Index of the first `indexed` rows of `vectors`.
         indexed: Number of indexed items; None stands for all.
-
-    Raises:
-        ConfigError: The score does not suit an index (`suits`).
     """
 
     def __init__(self, ranker: Ranker, index: VectorIndex, indexed: int | None = None) -> None:
-        self.check(ranker)
         self._ranker, self._index = ranker, index
         self._indexed = ranker.n_items if indexed is None else indexed
         self._added = np.arange(self._indexed, ranker.n_items)
@@ -49,15 +45,15 @@ class Approximate:
         """Whether an item's score depends on no other item's score."""
         return not any(term.reads_total for term in ranker.terms)
 
-    @classmethod
-    def check(cls, ranker: Ranker) -> None:
-        """Raise a `ConfigError` if the score does not suit an index."""
-        if not cls.suits(ranker):
-            raise ConfigError("this run scores every item by more than its latent; serve it with --index exact")
-
     @staticmethod
     def vectors(ranker: Ranker) -> np.ndarray:
-        """Vectors of an index: latents, with the popularity trend as one more component. `[I, D or D + 1]` float32"""
+        """Vectors of an index: latents, with the popularity trend as one more component. `[I, D or D + 1]` float32
+
+        Raises:
+            ConfigError: The score does not suit an index (`suits`).
+        """
+        if not Approximate.suits(ranker):
+            raise ConfigError("this run scores every item by more than its latent; serve it with --index exact")
         latent, trend = ranker.latent, ranker.term_of(PopularityTrend)
         vectors = latent.latents.cpu().float()
         if trend is not None:

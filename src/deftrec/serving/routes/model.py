@@ -26,7 +26,10 @@ async def about(service: TheService) -> ModelDetails:
         items=engine.interactions.n_items - len(engine.removed),
         categories=list(engine.recommender.categories),
         capabilities=ModelCapabilities(
-            explain=True, words=engine.recommender.model.words, new_items=able.able, new_items_reason=able.reason
+            explain=True,
+            words=engine.recommender.model.has_rationale,
+            new_items=able.able,
+            new_items_reason=able.reason,
         ),
         limits=settings.model_dump(include={"k", "history", "events", "samples", "filter_items"}),
     )

@@ -30,8 +30,7 @@ async def send_events(batch: NewEvents, service: TheService) -> AppendResult:
         if event.item_id not in engine.numbers:
             message = "this item is not in the run's catalogue; nothing was stored"
             raise ProblemError(422, "unknown_item", message, index=index)
-    events = [Event(one.event_id, one.user_id, one.item_id, one.time) for one in batch.events]
-    result = await service.threads.call(service.store.append, events)
+    result = await service.threads.call(service.store.append, [Event(**dict(event)) for event in batch.events])
     service.metrics.events.labels("stored").inc(result.stored)
     service.metrics.events.labels("duplicate").inc(result.duplicates)
     return result

@@ -15,8 +15,6 @@ from deftrec.serving.problems import ProblemError
 from deftrec.serving.store.database import connect, migrate, store_errors
 from deftrec.serving.store.tables import erased, events
 
-IDS_AT_ONCE = 500
-
 
 class EventConflictError(ProblemError):
     """An event id is stored already for another event; `index` is the position in the batch, from 0."""
@@ -162,15 +160,11 @@ class SqlStore:
 
 def _check_same(connection: sa.Connection, wanted: Sequence[Event]) -> None:
     """Raise an `EventConflictError` if an event differs from the stored event with its id."""
-    kept: dict[str, tuple[str, str, float]] = {}
-    ids = list({event.event_id for event in wanted})
-    for start in range(0, len(ids), IDS_AT_ONCE):
-        some = events.c.event_id.in_(ids[start : start + IDS_AT_ONCE])
-        for row in connection.execute(sa.select(events).where(some)):
-            kept[row.event_id] = (row.user_id, row.item_id, row.time)
+    kept = sa.select(events).where(events.c.event_id.in_({event.event_id for event in wanted}))
+    rows = {row.event_id: row for row in connection.execute(kept)}
     for index, event in enumerate(wanted):
-        user, item, when = kept[event.event_id]
-        if (user, item) != (event.user_id, event.item_id) or event.time not in (None, when):
+        row = rows[event.event_id]
+        if (row.user_id, row.item_id) != (event.user_id, event.item_id) or event.time not in (None, row.time):
             raise EventConflictError(index, event.event_id)
 
 
