@@ -62,12 +62,9 @@ class PathRequest:
 
 @dataclass(frozen=True)
 class EngineResponse:
-    """Response to a request.
+    """Recommended items, best first, or denoising paths on the map, one per seed. Each `[steps][2]`
 
-    Attributes:
-        found: Recommended items, best first.
-        seconds: Seconds of the stages `generate`, `retrieve` (both of the whole batch) and `explain`.
-        paths: Points on the map, one path per seed. Each `[steps][2]`
+    `seconds` holds the duration of the stages `generate`, `retrieve` (both of the whole batch) and `explain`.
     """
 
     found: list[Recommendation] = field(default_factory=list)
@@ -82,8 +79,7 @@ class InferenceEngine(Catalogue):
     """A loaded run; use `load`.
 
     Args:
-        recommender: The run.
-        folder: Run directory; its name is the name of the run.
+        recommender, folder: The run and its directory, whose name is the name of the run.
         weights: Identifier of the weights; `version` also identifies the catalogue and the histories.
         stamp: State of the overlay file when it was read.
         index: Index of the items of the training data; None searches exactly.
@@ -177,19 +173,22 @@ class InferenceEngine(Catalogue):
         began = time.perf_counter()
         queries = self.recommender.queries(histories, asks[0].seed, asks[0].samples)
         generated = time.perf_counter()
-        scored = self._all_scores(queries) if self.approximate is None else self._some_scores(queries, asks)
+        scored = self._scores(queries, asks)
         lists = [self._best(*one, ask) for one, ask in zip(scored, asks, strict=True)]
         seconds = {"generate": generated - began, "retrieve": time.perf_counter() - generated}
         return [_attempt(self._explained, ask, found, seconds) for ask, found in zip(asks, lists, strict=True)]
 
-    def _all_scores(self, queries: Queries) -> Iterator[tuple[None, Tensor]]:
-        """Exact scores of all items for each request. Each `[I]`"""
-        return ((None, row) for _, scores in self.recommender.ranker.chunks(queries) for row in scores)
+    def _scores(
+        self, queries: Queries, asks: Sequence[RecommendationRequest]
+    ) -> Iterator[tuple[Tensor | None, Tensor]]:
+        """Candidates of the index and their scores for each request `[c]`; without an index None, and all scores `[I]`.
 
-    def _some_scores(self, queries: Queries, asks: Sequence[RecommendationRequest]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Candidates of the index and their scores for each request; more if some may be left out. Each `[c]`"""
+        The index is asked for more candidates than items if some may be left out.
+        """
         index = self.approximate
-        assert index is not None
+        if index is None:
+            yield from ((None, row) for _, scores in self.recommender.ranker.chunks(queries) for row in scores)
+            return
         counts = [OVERFETCH * ask.k + len(self.removed) + len(ask.deny) for ask in asks]
         for place, ask in enumerate(asks):
             if ask.exclude_seen or index.lowers_history:

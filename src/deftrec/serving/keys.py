@@ -7,36 +7,28 @@ import hashlib
 import hmac
 import secrets
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from deftrec.errors import ConfigError, in_a_line
 from deftrec.files import write_text
 
 Scope: TypeAlias = Literal["read", "write", "admin"]
-ALLOWS: dict[Scope, frozenset[Scope]] = {
-    "read": frozenset({"read"}),
-    "write": frozenset({"read", "write"}),
-    "admin": frozenset({"read", "write", "admin"}),
-}
-"""Permissions of each scope. read: queries; write: also events; admin: also erasure, model switch and item changes."""
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+"""Each scope permits more. read: queries; write: also events; admin: also erasure, model switch and item changes."""
 
 
-class ApiKey(BaseModel):
+class ApiKey(BaseModel, frozen=True, extra="forbid"):
     """A stored key, as its hash; the name appears in the logs."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")
     scope: Scope
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
-class ApiKeys(BaseModel):
+class ApiKeys(BaseModel, frozen=True, extra="forbid"):
     """Content of a file of keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     keys: tuple[ApiKey, ...]
 

@@ -15,21 +15,17 @@ class ServiceMetrics:
     def __init__(self, waiting: Callable[[], float]) -> None:
         self.registry = CollectorRegistry()
         counter = partial(Counter, registry=self.registry)
-        seconds = partial(Histogram, buckets=SECONDS, registry=self.registry)
-        self.requests = seconds("deftrec_request_seconds", "Duration of a request.", ["route", "method", "status"])
-        self.stages = seconds(
-            "deftrec_stage_seconds", "Duration of a stage: store, queue, generate, retrieve, explain.", ["stage"]
-        )
-        self.batches = Histogram(
-            "deftrec_batch_size", "Requests in a batch of the model.", buckets=SIZES, registry=self.registry
-        )
+        histogram = partial(Histogram, buckets=SECONDS, registry=self.registry)
+        self.requests = histogram("deftrec_request_seconds", "Duration of a request.", ["route", "method", "status"])
+        stages = "Duration of a stage: store, queue, generate, retrieve, explain."
+        self.stages = histogram("deftrec_stage_seconds", stages, ["stage"])
+        self.batches = histogram("deftrec_batch_size", "Requests in a batch of the model.", buckets=SIZES)
         self.events = counter("deftrec_events", "Received events, by outcome.", ["outcome"])
         self.refused = counter("deftrec_refused", "Refused requests, by reason.", ["code"])
         self.switches = counter("deftrec_model_switches", "Switches to another run, by outcome.", ["outcome"])
         self.items = counter("deftrec_item_changes", "Changes of the catalogue, by kind.", ["what"])
-        self.renewals = counter(
-            "deftrec_renewals", "Reloads of the run after changes by other processes, by outcome.", ["outcome"]
-        )
+        renewals = "Reloads of the run after changes by other processes, by outcome."
+        self.renewals = counter("deftrec_renewals", renewals, ["outcome"])
         Gauge("deftrec_queue", "Requests that wait for the model.", registry=self.registry).set_function(waiting)
 
     def page(self) -> bytes:

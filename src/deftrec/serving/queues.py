@@ -18,18 +18,17 @@ LONGEST_RETRY = 30
 
 
 class OverloadedError(ProblemError):
-    """The request was not processed; the same request may succeed after `retry_after` seconds."""
+    """The request was not processed; it may succeed after `retry_after` seconds."""
 
     def __init__(self, message: str, retry_after: int) -> None:
         super().__init__(503, "overloaded", message, retry_after=retry_after)
 
 
 class Batcher(Generic[J, A]):
-    """Collects concurrent jobs into batches and processes the batches in one thread.
+    """Collects concurrent jobs into batches of at most `size` and processes the batches in one thread.
 
     Args:
         work: Processes a batch in the thread; returns one result or exception per job, in order.
-        size: Largest number of jobs in a batch.
         queue: Largest number of waiting jobs.
         wait: Seconds that the first job of a batch waits for others while the thread is idle.
         observe: Called with the size of every batch.
@@ -69,11 +68,10 @@ class Batcher(Generic[J, A]):
             self._thread.submit(work)
 
     async def submit(self, job: J, seconds: float) -> tuple[A, float]:
-        """Wait for the result of a job; also return the seconds that it waited in the queue.
+        """Wait for the result of a job, or raise its exception; also return the seconds that it waited in the queue.
 
         Raises:
             OverloadedError: The queue is full or closed, or `seconds` passed without a result.
-            Exception: The exception that `work` returned for this job.
         """
         if self._closing:
             raise OverloadedError("the service is shutting down", LONGEST_RETRY)
@@ -120,34 +118,28 @@ class Batcher(Generic[J, A]):
 
 
 class BoundedExecutor:
-    """Runs blocking calls in a bounded number of threads with a bounded queue.
+    """Runs blocking calls in `size` threads; at most `queue` calls may wait for one.
 
-    Args:
-        size: Number of threads.
-        queue: Number of calls that may wait for a thread.
-        seconds: Seconds until the caller gives up; the call itself goes on.
+    After `seconds` the caller gives up; the call itself goes on.
     """
 
     def __init__(self, size: int, queue: int, seconds: float) -> None:
-        self._room, self._seconds, self._pending = size + queue, seconds, 0
+        self._places, self._seconds = asyncio.Semaphore(size + queue), seconds
         self._pool = ThreadPoolExecutor(size, "store")
 
     async def call(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Call `work` in a thread and return its result; an `OverloadedError` if too many wait or the time is up."""
-        if self._pending >= self._room:
+        if self._places.locked():
             raise OverloadedError("too many requests wait for the store", 1)
-        self._pending += 1
+        await self._places.acquire()
         call = self._pool.submit(work, *args, **kwargs)
         loop = asyncio.get_running_loop()
         # The place is released when the thread is free again, not when its caller has given up.
-        call.add_done_callback(lambda _: loop.call_soon_threadsafe(self._release))
+        call.add_done_callback(lambda _: loop.call_soon_threadsafe(self._places.release))
         try:
             return await asyncio.wait_for(asyncio.wrap_future(call), self._seconds)
         except TimeoutError:
             raise OverloadedError(f"the store took longer than {self._seconds:g} s", 1) from None
-
-    def _release(self) -> None:
-        self._pending -= 1
 
     def close(self) -> None:
         """Wait for the calls in progress."""

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, WithJsonSchema
 
 from deftrec.recommendation import Recommendation, Source
 from deftrec.serving.engine import InferenceEngine
@@ -40,10 +40,8 @@ Point: TypeAlias = Annotated[list[float], Field(min_length=2, max_length=2)]
 """Two coordinates; a list, because few client generators support tuples."""
 
 
-class RequestBody(BaseModel):
+class RequestBody(BaseModel, frozen=True, extra="forbid"):
     """Base of all request bodies; unknown keys are refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class NewItem(RequestBody):

@@ -10,7 +10,7 @@ from urllib.parse import SplitResult, urlsplit
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from deftrec.serving.keys import ALLOWS, Scope
+from deftrec.serving.keys import SCOPES, Scope
 from deftrec.serving.problems import ProblemError
 from deftrec.serving.service import Service
 
@@ -71,7 +71,7 @@ def needs(scope: Scope) -> Callable[..., Coroutine[Any, Any, None]]:
                 _limit(request, f"address {caller}")
                 message = "send a valid key as 'Authorization: Bearer KEY'"
                 raise ProblemError(401, "unauthorized", message, headers={"WWW-Authenticate": "Bearer"})
-            caller, allowed = f"key {key.name}", scope in ALLOWS[key.scope]
+            caller, allowed = f"key {key.name}", SCOPES.index(scope) <= SCOPES.index(key.scope)
             request.state.key = key.name
         _limit(request, caller)
         if not allowed:
@@ -90,19 +90,16 @@ def _limit(request: Request, caller: str) -> None:
 
 def _refuse_other_sites(request: Request, local: bool) -> None:
     """Refuse requests that another web site sends through a visitor's browser."""
-    host = request.headers.get("host", "")
-    named = _split(f"//{host}")
-    if local and (named is None or named.hostname not in LOCAL_NAMES):
+    host, origin = request.headers.get("host", ""), request.headers.get("origin")
+    if local and _split(f"//{host}").hostname not in LOCAL_NAMES:
         raise ProblemError(403, "other_host", "a service without keys answers only to localhost and 127.0.0.1")
-    origin = request.headers.get("origin")
-    site = None if origin is None else _split(origin)
-    if origin is not None and (site is None or site.netloc != host):
+    if origin is not None and _split(origin).netloc != host:
         raise ProblemError(403, "other_site", "requests from pages of other web sites are refused")
 
 
-def _split(address: str) -> SplitResult | None:
-    """Parse an address; None if it is malformed."""
+def _split(address: str) -> SplitResult:
+    """Parse an address; a malformed one has no host and a network location that equals no host header."""
     try:
         return urlsplit(address)
     except ValueError:
-        return None
+        return SplitResult("", " ", "", "", "")

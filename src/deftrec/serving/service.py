@@ -24,14 +24,7 @@ STORE_THREADS = 8
 
 
 class Service:
-    """Event store, model and queues.
-
-    Args:
-        settings: Settings and limits.
-        engine: The run to serve first.
-        store: Event store.
-        keys: API keys; None permits every request.
-    """
+    """Event store, model and queues; `engine` is the run to serve first, and `keys` None permits every request."""
 
     def __init__(self, settings: Settings, engine: InferenceEngine, store: SqlStore, keys: ApiKeys | None) -> None:
         self.settings, self.store, self.keys = settings, store, keys
@@ -42,10 +35,8 @@ class Service:
             close=lambda old: self.batcher.run_between_batches(old.close),
         )
         self.metrics = ServiceMetrics(lambda: len(self.batcher))
-        limits = {"size": settings.batch, "queue": settings.queue}
-        self.batcher: Batcher[EngineRequest, EngineResponse] = Batcher(
-            InferenceEngine.answer, **limits, wait=settings.wait_ms / 1000, observe=self.metrics.batches.observe
-        )
+        limits = {"size": settings.batch, "queue": settings.queue, "wait": settings.wait_ms / 1000}
+        self.batcher = Batcher(InferenceEngine.answer, **limits, observe=self.metrics.batches.observe)
 
     @property
     def engine(self) -> InferenceEngine:
@@ -90,12 +81,8 @@ class Service:
     async def history(self, engine: InferenceEngine, user: str) -> tuple[np.ndarray, int, float]:
         """Read the history of a user: the run's data, then stored events.
 
-        Returns:
-            Numbers of the items that `engine` knows, oldest first `[n]` int64; the number of stored events whose item
-            it does not know; and the seconds that the store took.
-
-        Raises:
-            StoreUnavailableError: The store does not answer.
+        Returns the numbers of the items that `engine` knows, oldest first `[n]` int64; the number of stored events whose
+        item it does not know; and the seconds that the store took.
         """
         began = time.perf_counter()
         stored = await self.threads.call(self.store.history, user, self.settings.user_history)
@@ -106,10 +93,9 @@ class Service:
         return engine.interactions.item_numbers(items), len(stored.items) - len(known), seconds
 
     async def answer(self, job: EngineRequest, seconds: float | None = None) -> EngineResponse:
-        """Process a request by its engine; the response's `seconds` also hold the time in the queue.
+        """Process a request by its engine, within `seconds` (default and maximum: the settings' deadline).
 
-        Raises:
-            OverloadedError: Too many requests wait, or `seconds` (default and maximum: the settings' deadline) are up.
+        The response's `seconds` also hold the time in the queue.
         """
         limit = self.settings.deadline if seconds is None else min(seconds, self.settings.deadline)
         with self.models.in_use(job.engine):
@@ -121,7 +107,7 @@ class Service:
 
 
 def load_engine(folder: Path, settings: Settings) -> InferenceEngine:
-    """Load a run and warm it up, so that the first request is as fast as later ones; errors as for `load`."""
+    """Load a run and warm it up, so that the first request is as fast as later ones."""
     engine = InferenceEngine.load(folder, settings.index, settings.store_url, settings.runtime)
     try:
         engine.warm()

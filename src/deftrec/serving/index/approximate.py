@@ -27,13 +27,7 @@ OVERFETCH = 4
 
 
 class Approximate:
-    """Candidates of an index, with their scores.
-
-    Args:
-        ranker: The exact score.
-        index: Index of the first `indexed` rows of `vectors`.
-        indexed: Number of indexed items; None stands for all.
-    """
+    """Candidates of an index of the first `indexed` items (None: all), with their exact scores by `ranker`."""
 
     def __init__(self, ranker: Ranker, index: VectorIndex, indexed: int | None = None) -> None:
         self._ranker, self._index = ranker, index
@@ -88,13 +82,9 @@ class Approximate:
         return [np.concatenate([one, self._added]) for one in near]
 
     def score(self, query: Tensor, history: np.ndarray, items: np.ndarray, also_prior: bool) -> tuple[Tensor, Tensor]:
-        """Item numbers of all candidates and their exact scores, both `[c]` or longer.
+        """Item numbers of all candidates and their exact scores, for a generated latent `[D]` and a history `[n]`.
 
-        Args:
-            query: Generated latent. `[D]`
-            history: Item numbers, oldest first. `[n]`
-            items: Candidates. `[c]`
-            also_prior: Whether items that the collaborative prior scores for this history are candidates too.
+        The candidates are `items` `[c]` and, if `also_prior`, those that the collaborative prior scores for the history.
         """
         ranker, prior = self._ranker, self._ranker.term_of(CollaborativePrior)
         if prior is not None and also_prior:

@@ -77,11 +77,7 @@ class SqlStore:
             migrate(connection)
 
     def append(self, batch: Sequence[Event]) -> AppendResult:
-        """Write a batch to disk, either all of it or nothing.
-
-        Raises:
-            EventConflictError: An event id is stored already with another user, item or time.
-        """
+        """Write all of a batch to disk, or nothing and raise an `EventConflictError` if an id is of another event."""
         received = self._now()
         rows: list[dict[str, object]] = [
             {
