@@ -57,15 +57,11 @@ class Catalogue:
         return [(user, int(lengths[number])) for _, (user, number) in zip(range(limit), found, strict=False)]
 
     def search(self, words: str, limit: int) -> list[int]:
-        """Items whose title contains all the words, ignoring case; titles that begin with them come first.
-
-        Removed items are left out.
-        """
+        """Items, not removed ones, whose title contains all the words in any case; titles that begin with them first."""
         wanted = words.casefold().split()
         named = (number for number, title in enumerate(self.folded) if all(word in title for word in wanted))
         hits = [number for number in named if number not in self.removed]
-        first = " ".join(wanted)
-        counts = self.recommender.popularity.tolist()
+        first, counts = " ".join(wanted), self.recommender.popularity.tolist()
         return sorted(hits, key=lambda hit: (not self.folded[hit].startswith(first), -counts[hit]))[:limit]
 
     @cached_property

@@ -101,8 +101,7 @@ class InferenceEngine(Catalogue):
     ) -> "InferenceEngine":
         """Read the run directory `folder`; the other arguments are described by `Settings`.
 
-        Raises:
-            DeftRecError: The run is missing, incomplete or damaged, or the index does not suit the run or installation.
+        Raises a `DeftRecError` if the run is missing or damaged, or if the index does not suit it or the installation.
         """
         stamp = overlay_stamp(folder)  # taken before the run is read, so that a change in between is noticed
         recommender = Recommender.load(folder, runtime=runtime)

@@ -65,8 +65,7 @@ class RequestMonitor:
                 message = f"internal error; the service's log entry {request_id} has the details"
                 await response(500, Problem(code="internal", message=message))(scope, receive, sending)
         finally:
-            took = time.perf_counter() - began
-            route = getattr(scope.get("route"), "path", "unknown")
+            took, route = time.perf_counter() - began, getattr(scope.get("route"), "path", "unknown")
             method = scope["method"] if route != "unknown" else "any"
             self.metrics().requests.labels(route, method, str(status)).observe(took)
             fields = {"method": scope["method"][:16], "route": route, "status": status, "seconds": round(took, 5)}
@@ -104,8 +103,7 @@ class BodyLimit:
 
     async def _read(self, receive: Receive) -> bytes | None:
         """Read the body; None if it is too large."""
-        body = bytearray()
-        more = True
+        body, more = bytearray(), True
         while more and (message := await receive())["type"] == "http.request":
             body += message.get("body", b"")
             if len(body) > self.size:

@@ -55,11 +55,7 @@ TheService = Annotated[Service, Depends(service_of)]
 
 
 def needs(scope: Scope) -> Callable[..., Coroutine[Any, Any, None]]:
-    """Make a dependency that admits only callers with the permissions of `scope`.
-
-    The dependency raises a `ProblemError`: 401 without a valid key, 403 if the key has another scope or the request
-    comes from another web site, 429 if the caller exceeds the rate limit.
-    """
+    """Make a dependency that admits only callers with the permissions of `scope`, at most at the limited rate."""
 
     async def check(request: Request, service: TheService, credentials: Credentials) -> None:
         _refuse_other_sites(request, local=service.keys is None)

@@ -81,8 +81,8 @@ class Service:
     async def history(self, engine: InferenceEngine, user: str) -> tuple[np.ndarray, int, float]:
         """Read the history of a user: the run's data, then stored events.
 
-        Returns the numbers of the items that `engine` knows, oldest first `[n]` int64; the number of stored events whose
-        item it does not know; and the seconds that the store took.
+        Returns the numbers of the items that `engine` knows, oldest first (`[n]` int64), the number of stored events
+        whose item it does not know, and the seconds that the store took.
         """
         began = time.perf_counter()
         stored = await self.threads.call(self.store.history, user, self.settings.user_history)

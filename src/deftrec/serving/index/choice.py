@@ -38,11 +38,8 @@ def build_index(
 ) -> VectorIndex | None:
     """Build an index of `vectors` and `metric` of `Approximate`; returns None for `exact`, which needs no index.
 
-    `version` (of the model) and `store_url` name the table of pgvector and its database.
-
-    Raises:
-        MissingExtraError: The library of the index is not installed.
-        ConfigError: The store or the vectors do not suit the index.
+    `version` (of the model) and `store_url` name the table of pgvector and its database. Raises a `ConfigError` if the
+    store or the vectors do not suit the index, and a `MissingExtraError` without its library.
     """
     if kind == "pgvector":
         return PgvectorIndex(vectors, metric, version, store_url)

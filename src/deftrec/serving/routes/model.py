@@ -19,8 +19,7 @@ async def about(service: TheService) -> ModelDetails:
     engine, settings = service.engine, service.settings
     able = new_items(engine)
     return ModelDetails(
-        run=engine.name,
-        version=engine.version,
+        **ModelVersion.of(engine).model_dump(),
         dataset=engine.interactions.meta.name,
         users=engine.interactions.n_users,
         items=engine.interactions.n_items - len(engine.removed),

@@ -18,7 +18,7 @@ from deftrec.serving.problems import ProblemError
 
 BUSY_SECONDS = 5
 """Seconds until a lock, a statement or a connection attempt is given up."""
-POOL = 10
+POOL = {"pool_size": 10, "pool_timeout": BUSY_SECONDS}
 LOCK = 0x0DEF7
 """Advisory lock of PostgreSQL: workers that start at the same time migrate one after the other."""
 EXAMPLES = "give sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME"
@@ -56,7 +56,7 @@ def connect(url: str) -> sa.Engine:
 
 
 def _sqlite_engine(url: URL) -> sa.Engine:
-    engine = sa.create_engine(url, connect_args={"timeout": BUSY_SECONDS}, pool_size=POOL, pool_timeout=BUSY_SECONDS)
+    engine = sa.create_engine(url, connect_args={"timeout": BUSY_SECONDS}, **POOL)
 
     @sa.event.listens_for(engine, "connect")
     def _prepare(connection: Any, _: Any) -> None:
@@ -75,14 +75,9 @@ def _sqlite_engine(url: URL) -> sa.Engine:
 def _postgresql_engine(url: URL) -> sa.Engine:
     milliseconds = BUSY_SECONDS * 1000
     options = f"-c synchronous_commit=on -c statement_timeout={milliseconds} -c lock_timeout={milliseconds}"
-    try:
-        return sa.create_engine(
-            url,
-            pool_pre_ping=True,  # reconnects after a restart of the database
-            pool_size=POOL,
-            pool_timeout=BUSY_SECONDS,
-            connect_args={"connect_timeout": BUSY_SECONDS, "options": options},
-        )
+    arguments = {"connect_timeout": BUSY_SECONDS, "options": options}
+    try:  # the ping reconnects after a restart of the database
+        return sa.create_engine(url, pool_pre_ping=True, connect_args=arguments, **POOL)
     except (ModuleNotFoundError, NoSuchModuleError) as error:
         raise MissingExtraError("psycopg", "serve", "a store in PostgreSQL") from error
 
