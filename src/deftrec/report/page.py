@@ -15,7 +15,7 @@ SHOWN_HISTORY = 6
 PRIORS = {"ease": "EASE", "slit": "SLIT", "graph": "linear graph filter"}
 LEGEND = (
     ("dots", "•", "items"),
-    ("past", "■", "history, the newest darkest"),
+    ("past", "■", "history, the newest strongest"),
     ("path", "━", "denoising"),
     ("main", "●", "recommended, with rank"),
     ("next", "★", "next interaction"),
