@@ -147,7 +147,7 @@ def test_who_takes_the_last_item_again_is_still_a_test(bert: Path) -> None:
 def test_more_members_than_there_are_is_refused(bert: Path) -> None:
     before = Recommender.fit(ring(users=60), tiny_config(**options(bert, training={"epochs": 1, "ensemble_size": 1})))
     more = tiny_config(**options(bert, training={"epochs": 1, "ensemble_size": 2}))
-    with pytest.raises(ConfigError, match=r"training\.members is 2 and the run to start from has 1"):
+    with pytest.raises(ConfigError, match=r"training\.ensemble_size is 2 and the run to start from has 1"):
         Recommender.fit(ring(users=60), more, start=before)
 
 

@@ -86,7 +86,7 @@ def test_words_are_learnt(tmp_path: Path) -> None:
 
 
 def test_minutes_end_the_joint_stage_alone(tmp_path: Path) -> None:
-    reasoning = {"weight": 0.1, "history": 4, "max_tokens": 8, "alone_epochs": 3}
+    reasoning = {"weight": 0.1, "max_tokens": 8, "alone_epochs": 3}
     language = {"kind": "pretrained", "model": str(tiny_bert(tmp_path / "bert")), "prompts": ["next : {history}"]}
     config = tiny_config(language=language | {"reasoning": reasoning}, training={"minutes": 1e-6})
     Recommender.fit(ring(), config, out=tmp_path / "run")
