@@ -21,13 +21,14 @@ import torch
 
 def measure(users: int, items: int) -> None:
     """Print the peak resident memory before and after ranking all users, in MiB."""
+    from deftrec.training.build import resolve
+
     from deftrec import Config, Interactions, Recommender
     from deftrec.data import Meta, make_split
     from deftrec.ensemble import build_model
     from deftrec.evaluation import write_rankings
     from deftrec.run import Run, RunInfo
     from deftrec.tokenizer import ItemFeatures
-    from deftrec.training.build import resolve
 
     rng = np.random.default_rng(0)
     length = -(-items // users) + 5  # every item occurs, so that the catalogue has the wanted size

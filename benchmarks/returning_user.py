@@ -6,7 +6,7 @@
 Weights are random, and so are histories and catalogue, which does not alter what is computed. `plain` is the reference,
 `whole` the fast path over the whole history. Lengths must fit the model: all-MiniLM-L6-v2 reads 512 tokens.
 
-Expected before measuring: docs/performance.md.
+Expected before measuring: docs/reference/performance.md.
 """
 
 import argparse
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def read_on(reading: Reading, item: int, sampling: Sampling) -> None:
-    reading.take(item)
+    reading.add(item)
     reading.latent(sampling)
 
 

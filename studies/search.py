@@ -18,6 +18,8 @@ from typing import Any
 
 import optuna
 import torch
+from deftrec.training.build import resolve
+from deftrec.training.pipeline import Pipeline
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from deftrec import Config, Interactions
@@ -25,9 +27,7 @@ from deftrec.config import NanoOptions
 from deftrec.data import make_split
 from deftrec.progress import Silent
 from deftrec.recipe import load_recipe
-from deftrec.training.build import resolve
 from deftrec.training.log import TrainingLog
-from deftrec.training.pipeline import Pipeline
 
 SPACE: dict[str, BaseDistribution] = {
     "tokenizer.drop_collaborative": FloatDistribution(0.0, 0.7),

@@ -1,4 +1,4 @@
-"""The targets of a split, asked for: where each stands in what a model generates, and what metrics say of that."""
+"""The targets of a split with the latents generated for them, ranked and measured by every part of the score."""
 
 from dataclasses import dataclass
 
@@ -6,51 +6,49 @@ from torch import Tensor
 
 from deftrec.data import Cases, Part
 from deftrec.evaluation import Result, Seen, TargetRanks, evaluate
-from deftrec.explanation import Queries
-from deftrec.retrieval import Found, Retriever, ScorePart
-from deftrec.retrieval.ranks import rank_targets
+from deftrec.retrieval import ExcludeHistory, Found, Queries, Ranker, Rule, ScorePart, rank_targets
 from deftrec.run import Run
 
 DEPTH = 50
-"""Length of the lists that metrics are taken of."""
+"""Length of the lists that metrics are computed on."""
 
 
 @dataclass(frozen=True, eq=False)
 class EvaluationCases:
-    """One part of a split with what the model generated for it; every question after that is a matter of scores.
+    """One part of a split with generated latents; everything after that is scoring.
 
     Attributes:
-        run: whose model it is.
+        run: the run.
         split: `validation` or `test`.
-        cases: its targets, and what came before each.
-        asked: what the model generated from that.
-        retriever: the whole score.
-        popularity: how often each item was taken in what the weights were fitted on. `[I]`
+        cases: targets and the histories before them.
+        queries: histories with generated latents.
+        ranker: the whole score.
+        popularity: training interactions of each item. `[I]`
     """
 
     run: Run
     split: Part
     cases: Cases
-    asked: Queries
-    retriever: Retriever
+    queries: Queries
+    ranker: Ranker
     popularity: Tensor
 
     def rank(self, seen: Seen, part: ScorePart = "hybrid", k: int = DEPTH) -> tuple[TargetRanks, Found]:
-        """Where each target stands among all items, and the best `k` of each case.
+        """Rank of each target among all items, and the best `k` items of each case.
 
         Args:
             seen: whether items of the history are candidates.
-            part: the whole retrieval score, or the latent or the prior alone.
+            part: the whole score, or the latent or the prior alone.
             k: length of the lists.
 
         Raises:
-            ConfigError: the run has no prior to be ranked by alone.
+            ConfigError: the run has no prior.
         """
-        retriever = self.retriever.part(part)
-        return rank_targets(retriever, self.asked.queries, self.cases, seen == "exclude", self.asked.texts, k=k)
+        rules: tuple[Rule, ...] = (ExcludeHistory(),) if seen == "exclude" else ()
+        return rank_targets(self.ranker.part(part), self.queries, self.cases, rules, k=k)
 
     def measure(self, ranked: tuple[TargetRanks, Found], seen: Seen, part: ScorePart = "hybrid") -> Result:
-        """Metrics of what `rank` found with the same arguments."""
+        """Metrics of the result of `rank` with the same arguments."""
         ranks, found = ranked
         return evaluate(
             ranks,
@@ -65,14 +63,14 @@ class EvaluationCases:
         )
 
     def result(self, seen: Seen, part: ScorePart = "hybrid") -> Result:
-        """`measure` of `rank`."""
+        """Metrics of one part of the score."""
         return self.measure(self.rank(seen, part), seen, part)
 
     def results(self, seen: Seen) -> dict[ScorePart, Result]:
-        """The result of the whole score and, where it has more than one part, of those that can stand alone."""
+        """Metrics of the whole score and, where it has more than one part, of those that can stand alone."""
         parts: list[ScorePart] = ["hybrid"]
-        if self.run.prior is not None or self.run.match is not None or self.run.trend is not None:
+        if {"collaborative_prior", "popularity_trend"} & {term.name for term in self.ranker.terms}:
             parts.append("latent")
-        if self.run.prior is not None:
+        if self.ranker.term("collaborative_prior") is not None:
             parts.append("prior")
         return {part: self.result(seen, part) for part in parts}

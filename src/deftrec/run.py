@@ -1,16 +1,15 @@
-"""The run directory: everything one training left behind, enough to load it, to check it and to repeat it.
+"""A finished training and its directory: what it takes to load a run, to check it and to repeat it.
 
-config.json          options, every `auto` resolved
-request.json         options as asked for, data fingerprint, whether a refit was asked for
-run.json             provenance: fit, epochs, seconds, environment, git revision; written last
-scaling.safetensors  how the item features were scaled, which those of items that come later are scaled by
-model.safetensors    trained weights; those of a pre-trained model that were not trained stay in its own files
-prior.safetensors    the collaborative prior, if validation chose one
-text.safetensors     sentence vectors of the items, if the model's words are compared with them
+config.json          options, resolved
+request.json         options as requested, data fingerprint, whether a refit was requested
+run.json             record: fit, epochs, seconds, score terms, environment, git revision; written last
+scaling.safetensors  scaling of the item features, which items added later are scaled by
+model.safetensors    trained weights; weights of a pre-trained model that were not trained stay in its own files
+ranker.safetensors   tensors of the score terms
 data/                the interactions, in the canonical form
 logs/                JSON lines and TensorBoard events
 work/                checkpoints, while training goes on
-overlay.safetensors  what came after training (`deftrec.incremental`); everything else stays as it is
+overlay.safetensors  items, events and removals after training (`deftrec.incremental`)
 """
 
 import hashlib
@@ -21,14 +20,12 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
-from torch import Tensor
 
 from deftrec.config import Config
 from deftrec.data import Fit, Interactions, Sequences, make_split
@@ -38,15 +35,14 @@ from deftrec.ensemble import Model, build_model
 from deftrec.errors import DataError, DeftRecError
 from deftrec.files import locked, write_text
 from deftrec.language.stored import load_stored_state, stored_state
+from deftrec.model import ItemLatents
 from deftrec.pretrained_files.origin import Origin, check_origin, origin_of
-from deftrec.retrieval import LinearPrior, SentenceMatch, TextMatch, trend_scores
-from deftrec.retrieval.choose import AgainChoice, PriorChoice, TextChoice
-from deftrec.retrieval.terms.cold_start_bonus import Exposure
+from deftrec.retrieval import Ranker, latent_ranker
+from deftrec.tensors import load_tensors, save_tensors
 from deftrec.tokenizer import ItemFeatures, Scaling
-from deftrec.training.checkpoint import load_tensors, save_tensors
 
-if TYPE_CHECKING:
-    from deftrec.training.pipeline import Fitted
+FORMAT: Literal[2] = 2
+"""Format of the run directory."""
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -72,7 +68,7 @@ class Provenance(BaseModel):
 
 
 class Request(BaseModel):
-    """What was asked for; an interrupted run is only resumed by the same request."""
+    """The request of a training; an interrupted run is resumed by the same request only."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -83,42 +79,36 @@ class Request(BaseModel):
 
 
 class RunInfo(BaseModel):
-    """Where a run's weights come from.
+    """Record of a finished training.
 
     Attributes:
-        format: of the directory.
-        dataset: its name.
-        fingerprint: of the interactions (`Interactions.fingerprint`).
-        fit: what the weights were fitted on.
-        collaborative_width, text_width: columns of the item features.
-        prior: settings of the prior and what it was worth on validation; None where none was asked for.
-        text: weight of the match between the model's words and an item's text; None where none was asked for.
-        again: what seen items get on top; None where they are not taken again, or not to be recommended.
-        exposure: how far items that come later are raised; None where they are not.
-        epochs: of the weights that were kept, by stage.
+        format: format of the directory.
+        dataset: name of the data.
+        fingerprint: fingerprint of the interactions (`Interactions.fingerprint`).
+        fit: interactions that the weights were fitted on.
+        collaborative_width, text_width: columns of the two blocks of item features.
+        terms: settings of every fitted score term by name, and `active`: whether validation gave it a weight.
+        epochs: epochs of the kept weights, by stage.
         validation: NDCG@10 of the joint stage on validation, latent score alone.
         history: losses and validation metrics, by stage and epoch.
-        seconds: by stage, over all resumptions.
+        seconds: seconds by stage, over all resumptions.
+        parameters: number of parameters.
         environment: versions and machine.
         revision: git revision of the code, if it ran from a checkout.
-        base: the pre-trained language model whose weights are not all kept here; None where there is none, and in runs
-            that were written before it was recorded.
-        sentences: which weights the items' text was read with; None where it was not.
-        start: the run whose weights training went on from; None where it began anew.
+        base: pre-trained language model whose unchanged weights are not in the directory; None without one.
+        sentences: sentence model that read the items' text; None where no text was read.
+        start: run whose weights training continued from; None for a training from scratch.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: Literal[1] = 1
+    format: Literal[2] = FORMAT
     dataset: str
     fingerprint: str
     fit: Fit
     collaborative_width: int
     text_width: int
-    prior: PriorChoice | None
-    text: TextChoice | None = None
-    again: AgainChoice | None = None
-    exposure: Exposure | None = None
+    terms: dict[str, dict[str, Any]]
     epochs: dict[str, int]
     validation: float
     history: dict[str, list[dict[str, float]]]
@@ -130,69 +120,33 @@ class RunInfo(BaseModel):
     sentences: Origin | None = None
     start: Provenance | None = None
 
-    @classmethod
-    def of(cls, fitted: "Fitted", interactions: Interactions) -> "RunInfo":
-        """Describe a finished training."""
-        joint = {f"joint-{n}" if n > 1 else "joint": stage for n, stage in enumerate(fitted.joint, start=1)}
-        stages = {"collaborative": fitted.collaborative, **joint}
-        present = {name: stage for name, stage in stages.items() if stage is not None}
-        features = fitted.features
-        return cls(
-            dataset=interactions.meta.name,
-            fingerprint=interactions.fingerprint,
-            fit=fitted.fit,
-            collaborative_width=features.collaborative.stop - features.collaborative.start,
-            text_width=features.text.stop - features.text.start,
-            prior=fitted.choice,
-            again=fitted.again,
-            exposure=fitted.exposure,
-            epochs={name: stage.epochs for name, stage in present.items()},
-            validation=fitted.validation,
-            history={name: stage.history for name, stage in present.items()},
-            seconds=fitted.seconds,
-            parameters=sum(parameter.numel() for parameter in fitted.model.parameters()),
-            environment=environment(),
-            revision=git_revision(),
-            base=fitted.base,
-            sentences=fitted.sentences,
-            start=fitted.start,
-        )
-
 
 @dataclass(frozen=True, eq=False)
 class Run:
     """A finished training.
 
     Attributes:
-        interactions: what it was trained on.
-        config: every option, resolved.
-        info: where the weights come from.
-        model: in evaluation mode.
-        prior: None where validation chose none.
-        match: compares the model's words with each item's text; None where none is in the score.
-        scaling: of the item features; None in runs that were written before it was kept.
+        interactions: data of the training.
+        config: options, resolved.
+        info: record of the training.
+        model: trained model, in evaluation mode.
+        catalogue: tokens and latents of its items.
+        ranker: retrieval score.
+        scaling: scaling of the item features.
     """
 
     interactions: Interactions
     config: Config
     info: RunInfo
     model: Model
-    prior: LinearPrior | None = None
-    match: TextMatch | None = None
-    scaling: Scaling | None = None
+    catalogue: ItemLatents
+    ranker: Ranker
+    scaling: Scaling
 
     @property
     def training(self) -> Sequences:
-        """What the weights were fitted on."""
+        """Interactions that the weights were fitted on."""
         return make_split(self.interactions, self.config.data.split).training(self.info.fit)
-
-    @cached_property
-    def trend(self) -> Tensor | None:
-        """What each item gets for being popular, and of late; None where validation chose nothing. `[I]`"""
-        choice = self.info.prior
-        if choice is None or not (choice.popularity or choice.recent_popularity):
-            return None
-        return trend_scores(self.training, self.interactions.n_items, choice.popularity, choice.recent_popularity)
 
 
 @contextmanager
@@ -291,15 +245,10 @@ def run_digest(folder: Path, *more: str) -> str:
 
 
 def save_run(folder: Path, run: Run) -> None:
-    """Write weights and descriptions; `run.json` comes last and says that the run is complete."""
+    """Write weights and records; `run.json` is written last and says that the run is complete."""
     save_tensors(folder / "model.safetensors", stored_state(run.model))
-    if run.prior is not None:
-        tensors = {"neighbours": run.prior.neighbours.int(), "weights": run.prior.weights}
-        save_tensors(folder / "prior.safetensors", tensors)
-    if isinstance(run.match, SentenceMatch):
-        save_tensors(folder / "text.safetensors", {"items": run.match.items})
-    if run.scaling is not None:
-        save_tensors(folder / "scaling.safetensors", {"mean": run.scaling.mean, "scale": run.scaling.scale})
+    save_tensors(folder / "ranker.safetensors", run.ranker.state()[1])
+    save_tensors(folder / "scaling.safetensors", {"mean": run.scaling.mean, "scale": run.scaling.scale})
     write_text(folder / "config.json", run.config.model_dump_json(indent=2) + "\n")
     write_text(folder / "run.json", run.info.model_dump_json(indent=2) + "\n")
 
@@ -308,8 +257,8 @@ def load_run(folder: Path, device: torch.device) -> Run:
     """Read what `save_run` wrote.
 
     Raises:
-        DeftRecError: no complete run lies there, one of its files is damaged or of other data, or the weights of its
-            language model are not the ones it was trained on.
+        DeftRecError: no complete run lies there, a file is damaged or belongs to other data, or the weights of its
+            language model are not those it was trained on.
     """
     interactions, config, info = read_run(folder)
     width = info.collaborative_width + info.text_width
@@ -322,28 +271,33 @@ def load_run(folder: Path, device: torch.device) -> Run:
         check_origin(info.base, origin_of(config.language), str(folder))
     model = build_model(features, config, interactions.meta.domain, item_titles(interactions))
     load_weights(model, folder / "model.safetensors")
-    prior = None
-    if info.prior is not None and info.prior.weight:
-        tensors = load_tensors(folder / "prior.safetensors")
-        prior = LinearPrior(tensors["neighbours"].long(), tensors["weights"])
-    scaling = None
-    if (folder / "scaling.safetensors").is_file():
-        scaling = Scaling(**load_tensors(folder / "scaling.safetensors"))
-    return Run(interactions, config, info, model.eval().to(device), prior, None, scaling)
+    model = model.eval().to(device)
+    catalogue = model.encode_catalogue()
+    active = {
+        name: {key: value for key, value in values.items() if key != "active"}
+        for name, values in info.terms.items()
+        if values["active"]
+    }
+    tensors = load_tensors(folder / "ranker.safetensors")
+    try:
+        ranker = latent_ranker(catalogue, config).with_state(active, tensors)
+    except (KeyError, TypeError) as error:
+        raise DeftRecError(f"{folder / 'ranker.safetensors'}: does not fit run.json ({error}); train again") from error
+    scaling = Scaling(**load_tensors(folder / "scaling.safetensors"))
+    return Run(interactions, config, info, model, catalogue, ranker, scaling)
 
 
 def read_run(folder: Path) -> tuple[Interactions, Config, RunInfo]:
-    """A run without its weights.
+    """Read a run without its weights.
 
     Raises:
-        DeftRecError: no complete run lies there, or one of its files is damaged or of other data.
+        DeftRecError: no complete run lies there, or a file is damaged or belongs to other data.
     """
     if not (folder / "run.json").is_file():
         if (folder / "request.json").is_file():
             raise DeftRecError(f"{folder}: training was not finished; run 'deftrec train ... --resume' first")
         raise DeftRecError(f"{folder}: no run.json; give the directory that 'deftrec train --out' wrote")
-    config = read_model(folder / "config.json", Config)
-    info = read_model(folder / "run.json", RunInfo)
+    config, info = read_records(folder)
     try:
         interactions = Interactions.load(folder / "data")
     except DataError as error:
@@ -352,6 +306,34 @@ def read_run(folder: Path) -> tuple[Interactions, Config, RunInfo]:
     if interactions.fingerprint != info.fingerprint:
         raise DeftRecError(f"{folder / 'data'}: not the data this run was trained on; restore it or train again")
     return interactions, config, info
+
+
+def read_records(folder: Path) -> tuple[Config, RunInfo]:
+    """Read the options and the record of a complete run.
+
+    Raises:
+        DeftRecError: the run has another format, or a file is missing or damaged.
+    """
+    _check_format(folder)
+    info = read_model(folder / "run.json", RunInfo)
+    return read_model(folder / "config.json", Config), info
+
+
+def _check_format(folder: Path) -> None:
+    """Refuse runs of another format.
+
+    Raises:
+        DeftRecError: the run has another format.
+    """
+    try:
+        found = json.loads((folder / "run.json").read_text(encoding="utf-8"))["format"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return  # damaged, which reading it reports
+    if found != FORMAT:
+        raise DeftRecError(
+            f"{folder}: a run of format {found}, and this version reads format {FORMAT}; train it again on its data: "
+            f"deftrec train --data {folder / 'data'} --recipe default --out NEW"
+        )
 
 
 def load_weights(model: Model, path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 import torch
+from deftrec.training.build import resolve
 from studies.cold_start.asking import ask, ask_parts, content_neighbours, of_equal_length, ratio
 from studies.cold_start.holdout import Holdout
 from studies.cold_start.result import Baseline, Compared, Row, UnseenResult, verdicts
@@ -27,7 +28,6 @@ from deftrec.progress import Progress
 from deftrec.recommender import Recommender
 from deftrec.run import git_revision
 from deftrec.text.sentences import sentence_vectors
-from deftrec.training.build import resolve
 from deftrec.training.checkpoint import load_tensors, save_tensors
 
 RECIPE = "recipe"

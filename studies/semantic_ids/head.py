@@ -112,9 +112,7 @@ class SemanticIdHead(Head):
                 hidden = flat.view(N, -1, hidden.shape[-1])
         scores = torch.full((N, self.n_items + 1), float("-inf"), device=condition.device)
         reached = total > float("-inf")
-        scores.scatter_(
-            1, torch.where(reached, node, self.n_items), total
-        )
+        scores.scatter_(1, torch.where(reached, node, self.n_items), total)
         return scores[:, : self.n_items]
 
     def _advance(self, hidden: Tensor, code: Tensor, level: int) -> Tensor:

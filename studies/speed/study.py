@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from deftrec.training.build import resolve
 from studies.speed.machine import Rates, measure_rates, seconds
 from studies.speed.systems import Authors, DreamRec, OneStep, Plain, SasRec, Setting, System
 from studies.speed.tiger import Tiger
@@ -21,7 +22,6 @@ from deftrec.pretrained_files.architecture import hidden_size
 from deftrec.pretrained_files.locate import MINILM
 from deftrec.progress import Progress
 from deftrec.tokenizer import ItemFeatures
-from deftrec.training.build import resolve
 
 SYSTEMS: tuple[type[System], ...] = (OneStep, Plain, SasRec, Tiger, DreamRec, Authors)
 """DeftRec first: it is what the others are compared with."""

@@ -41,7 +41,7 @@ def test_a_history_is_read_on_as_before(tmp_path: Path) -> None:
     for runtime in ("torch", "openvino"):
         reading = Reading(InferenceModel(model, catalogue, runtime=runtime), events[:3])
         for event in events[3:]:
-            reading.take(event)
+            reading.add(event)
         latents.append(reading.latent(SAMPLING, torch.Generator().manual_seed(3)))
     assert torch.equal(*latents)
 

@@ -112,7 +112,7 @@ def test_a_history_that_grows_past_the_window(kind: str, tmp_path: Path) -> None
     reading = Reading(InferenceModel(model, catalogue), events[:3])
     for taken in range(3, len(events) + 1):
         if taken > 3:
-            reading.take(events[taken - 1])
+            reading.add(events[taken - 1])
         generator = torch.Generator().manual_seed(3)
         plain = generate_queries(model, catalogue, Sequences.from_lists([events[:taken]]), sampling=SAMPLING, seed=3)
         torch.testing.assert_close(reading.latent(SAMPLING, generator), plain, atol=1e-5, rtol=1e-4)
@@ -127,7 +127,7 @@ def test_a_further_item_is_one_step_up_to_the_window(monkeypatch: pytest.MonkeyP
         fast.members[0].reader, "read", lambda ways, last, past: read.append(ways.shape[1]) or plain(ways, last, past)
     )
     for item in range(WINDOW):
-        reading.take(item)
+        reading.add(item)
     assert read == [1] * (WINDOW - 3) + [WINDOW] * 3
 
 
@@ -151,7 +151,7 @@ def test_who_returns_gets_what_the_whole_history_gets(fitted: Recommender) -> No
     history = fitted.interactions.history(1000)
     user = Session(fitted, history[:2])
     for item in history[2:]:
-        user.take(item)
+        user.add(item)
     for asked in ({"k": 5}, {"k": 3, "exclude_seen": False}):
         for found, whole in zip(user.recommend(**asked), fitted.recommend(history=history, **asked), strict=True):
             assert (found.item, found.rank) == (whole.item, whole.rank)
@@ -162,7 +162,7 @@ def test_nobody_returns_from_nowhere(fitted: Recommender) -> None:
     with pytest.raises(ConfigError, match="empty history"):
         Session(fitted, [])
     with pytest.raises(DataError):
-        Session(fitted, fitted.interactions.history(1000)).take(-5)
+        Session(fitted, fitted.interactions.history(1000)).add(-5)
 
 
 def test_precision_is_kept_and_the_scores_stay_close(fitted: Recommender) -> None:

@@ -1,4 +1,4 @@
-"""A killed training goes on as if nothing had happened."""
+"""A training that was killed is resumed, and ends with the weights of one that was not."""
 
 import json
 import os
@@ -14,23 +14,21 @@ import torch
 
 from deftrec import Interactions, Recommender
 from deftrec.errors import ConfigError, DeftRecError
-from toy import ring, tiny_config
+from toy import ring, sampled_softmax, tiny_config
 
 TESTS = Path(__file__).parents[1]
 
 # Everything random is on, and weights change in every stage: a random state that is not restored would show.
 OPTIONS: dict[str, Any] = {
     "collaborative": {"epochs": 10},
-    "tokenizer": {
-        **{"dropout": 0.2, "mask_features": 0.1, "noise": 0.1, "ways": 2},
-    },
-    "language": {"kind": "nano", "width": 16, "layers": 1, "dropout": 0.2},
-    "objective": {"sampled_items": 7},
+    "tokenizer": {"dropout": 0.2, "mask_features": 0.1, "noise": 0.1, "ways": 2, "drop_collaborative": 0.2},
+    "language": {"kind": "nano", "width": 16, "layers": 1, "heads": 2, "dropout": 0.2},
+    "objective": sampled_softmax(6),
     "diffusion": {"width": 16, "depth": 1, "condition_dropout": 0.1, "pure_noise_share": 0.5},
     "training": {"epochs": 5, "accumulation": 2, "checkpoint_seconds": 0, "average": 0.5},
 }
 
-# The process ends itself in the middle of an epoch, by the one signal that leaves no time to tidy up.
+# The process kills itself in the middle of an epoch, by the signal that cannot be handled.
 KILLED = """
 import os, signal, sys
 import torch
@@ -96,9 +94,9 @@ def test_a_killed_run_ends_like_one_that_was_not(
     expected = uninterrupted.model.state_dict()
     for name, tensor in resumed.model.state_dict().items():
         assert torch.equal(tensor, expected[name]), name
-    assert resumed.info.seconds[stage.replace("-", " ")] > 999, "what it took before it was killed counts too"
+    assert resumed.info.seconds[stage.replace("-", " ")] > 999, "seconds before the kill count too"
     assert resumed.info.epochs == uninterrupted.info.epochs
-    assert resumed.info.prior == uninterrupted.info.prior
+    assert resumed.info.terms == uninterrupted.info.terms
     assert [row["loss"] for row in resumed.info.history["joint"]] == [
         row["loss"] for row in uninterrupted.info.history["joint"]
     ]
@@ -145,10 +143,10 @@ def test_only_the_same_run_is_resumed(tmp_path: Path, monkeypatch: pytest.Monkey
     assert resume(ring()).evaluate("test").users == 200
 
 
-def test_a_damaged_checkpoint_is_said_to_be_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_damaged_checkpoint_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "run"
     interrupted(folder, monkeypatch)
-    shutil.rmtree(folder / "work" / "stages")  # or its result would be taken from there
+    shutil.rmtree(folder / "work" / "stages")  # else its result is read from there
     tensors = folder / "work" / "checkpoints" / "collaborative" / "state.safetensors"
     tensors.write_bytes(tensors.read_bytes()[:-100])
     with pytest.raises(DeftRecError, match=r"checkpoints/collaborative: cannot resume from it \("):
@@ -156,7 +154,7 @@ def test_a_damaged_checkpoint_is_said_to_be_damaged(tmp_path: Path, monkeypatch:
 
 
 def test_two_identical_runs_are_identical(uninterrupted: Recommender) -> None:
-    torch.manual_seed(99)  # what came before a run is of no matter to it
+    torch.manual_seed(99)  # random draws before a run do not change it
     torch.rand(7)
     again = Recommender.fit(ring(), tiny_config(**OPTIONS), refit=True)
     expected = uninterrupted.model.state_dict()

@@ -1,4 +1,4 @@
-"""Stages: how they are validated, and when they end."""
+"""The collaborative stage and the joint stage: what validates them, and what ends them."""
 
 import numpy as np
 import torch
@@ -9,12 +9,12 @@ from deftrec.data import Cases, Sequences
 from deftrec.progress import Silent
 from deftrec.training.log import TrainingLog
 from deftrec.training.loop import Plan, train
-from deftrec.training.stages import CollaborativeStage
+from deftrec.training.stages import LightGCNTraining
 from toy import ring, tiny_config
 
 
-def test_the_collaborative_encoder_is_validated_by_the_rule_of_the_run() -> None:
-    """Who takes the same item again and again is no miss where seen items are to be recommended."""
+def test_the_collaborative_encoder_is_validated_by_the_rules_of_the_run() -> None:
+    """An item that its user comes back to is no miss where history items are to be recommended."""
     sequences = Sequences.from_lists([[user % 5] * 6 for user in range(20)])
     module = LightGCN(sequences, 30, 16, 1, 0.0)
     cases = Cases(np.arange(20), sequences, np.arange(20) % 5)
@@ -25,7 +25,7 @@ def test_the_collaborative_encoder_is_validated_by_the_rule_of_the_run() -> None
             "objective": {"mask_seen": seen == "exclude"},
             "collaborative": {"batch_size": 20},
         }
-        stage = CollaborativeStage(module, sequences, cases, 30, tiny_config(**options), seen)
+        stage = LightGCNTraining(module, sequences, cases, 30, tiny_config(**options), seen)
         plan = Plan(epochs=20, learning_rate=0.05, patience=20, dtype=torch.float32)
         trained = train(stage, plan, checkpoints=None, resume=False, log=TrainingLog(None), progress=Silent())
         found[seen] = trained.value or 0.0
@@ -38,3 +38,10 @@ def test_minutes_end_the_joint_stage_and_nothing_else() -> None:
     recommender = Recommender.fit(ring(), tiny_config(**options), refit=True)
     assert len(recommender.info.history["joint"]) == recommender.info.epochs["joint"] == 1
     assert len(recommender.info.history["collaborative"]) > 1
+
+
+def test_every_stage_has_its_seconds() -> None:
+    seconds = Recommender.fit(ring(users=60), tiny_config(training={"epochs": 1}), refit=True).info.seconds
+    names = ["collaborative", "joint", "terms"]
+    assert set(seconds) == {*names, *(f"refit {name}" for name in names)}
+    assert all(value > 0 for value in seconds.values())

@@ -6,14 +6,14 @@ from deftrec.diffusion import Sampling
 from deftrec.doctor.skeleton import META, Skeleton, one_layout
 from deftrec.doctor.subject import Subject
 from deftrec.flops import counting
-from deftrec.retrieval.choose import NEIGHBOURS
+from deftrec.retrieval.terms.collaborative_prior import NEIGHBOURS
 
 
 def work_per_user(skeleton: Skeleton, subject: Subject) -> dict[str, int]:
-    """What recommending to one user whose history fills the window costs, by part; a product of two numbers is 2.
+    """Operations of one recommendation for a history of `data.max_history` items, by part; a multiply-add counts 2.
 
     `language model` reads prompt and history, `denoising` is all steps, `scoring` compares with every item, `prior` is
-    the linear one where there may be one.
+    the collaborative prior where there may be one.
     """
     config, model = subject.config, skeleton.model.eval()
     members, max_history = int(config.training.ensemble_size), model.max_history

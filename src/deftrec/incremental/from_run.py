@@ -1,19 +1,16 @@
-"""A finished run as something that training goes on from."""
+"""A finished run as a warm start."""
 
 from deftrec.ensemble import Ensemble
-from deftrec.errors import ConfigError
 from deftrec.incremental.warm_start import WarmStart, weights_digest
 from deftrec.run import Provenance, Run
 
 
 def start_of(run: Run) -> WarmStart:
-    """What a training that goes on from `run` needs of it.
+    """The warm start from `run`.
 
     Raises:
-        ConfigError: it is too old to know how its features were scaled.
+        ConfigError: its head cannot go on to other items, or it is too old to know how its features were scaled.
     """
-    if run.scaling is None:
-        raise ConfigError("this run was written before runs kept how their features were scaled: train it again")
     members = tuple(run.model.members) if isinstance(run.model, Ensemble) else (run.model,)
     info = run.info
     provenance = Provenance(

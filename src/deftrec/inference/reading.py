@@ -22,7 +22,7 @@ class Reading:
         self.model, self.history = model, list(history)
         self._read_anew()
 
-    def take(self, item: int) -> None:
+    def add(self, item: int) -> None:
         """Read a further item."""
         self.history.append(item)
         if len(self.history) > self.model.max_history:

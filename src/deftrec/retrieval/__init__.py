@@ -1,28 +1,48 @@
-"""Score the catalogue: exact, with a collaborative prior, and with what the model says."""
+"""The catalogue ranked: score terms, rules, the best k."""
 
-from deftrec.retrieval.exact import LAST, Found, hide, raised, row_chunks, top
+from deftrec.retrieval.choose import Validation, one_standard_error_rule
+from deftrec.retrieval.exact import Found, history_cells, row_chunks, top
+from deftrec.retrieval.fit import fit_ranker, latent_ranker
 from deftrec.retrieval.linear import LinearPrior
-from deftrec.retrieval.queries import generate_queries, generate_texts, inference_queries
-from deftrec.retrieval.retriever import Retriever, ScorePart, fused
-from deftrec.retrieval.terms.popularity_trend import trend_scores
-from deftrec.retrieval.terms.text_match import OverlapMatch, SentenceMatch, TextMatch
+from deftrec.retrieval.queries import Queries, generate_queries, generate_texts, inference_queries
+from deftrec.retrieval.ranker import Ranker, ScorePart
+from deftrec.retrieval.ranks import rank_targets, target_ranks
+from deftrec.retrieval.rules import Allow, Deny, ExcludeHistory, HistoryLast, Rule
+from deftrec.retrieval.terms import ExtendedCatalogue, LatentSimilarity, ScoreTerm, inner_products
+from deftrec.retrieval.terms.cold_start_bonus import ColdStartBonus
+from deftrec.retrieval.terms.collaborative_prior import CollaborativePrior
+from deftrec.retrieval.terms.popularity_trend import PopularityTrend
+from deftrec.retrieval.terms.repeat_bias import RepeatBias
 
 __all__ = [
-    "LAST",
+    "Allow",
+    "ColdStartBonus",
+    "CollaborativePrior",
+    "Deny",
+    "ExcludeHistory",
+    "ExtendedCatalogue",
     "Found",
+    "HistoryLast",
+    "LatentSimilarity",
     "LinearPrior",
-    "OverlapMatch",
-    "Retriever",
+    "PopularityTrend",
+    "Queries",
+    "Ranker",
+    "RepeatBias",
+    "Rule",
     "ScorePart",
-    "SentenceMatch",
-    "TextMatch",
-    "fused",
+    "ScoreTerm",
+    "Validation",
+    "fit_ranker",
     "generate_queries",
     "generate_texts",
-    "hide",
+    "history_cells",
     "inference_queries",
-    "raised",
+    "inner_products",
+    "latent_ranker",
+    "one_standard_error_rule",
+    "rank_targets",
     "row_chunks",
+    "target_ranks",
     "top",
-    "trend_scores",
 ]

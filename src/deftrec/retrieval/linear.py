@@ -1,6 +1,7 @@
-"""Linear collaborative priors on the recency-weighted history, each in closed form: EASE, SLIT and the graph's own."""
+"""Linear item-to-item models in closed form: EASE, SLIT and the filter of the interaction graph."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -11,35 +12,46 @@ from deftrec.data.sparse import csr_matrix, distinct_pairs
 from deftrec.retrieval.exact import row_chunks
 
 SLICE_CELLS = 16 << 20
-"""Weights that are added at a time: M of them for every item of every history would not fit at once."""
+"""Weights added at a time: M of them for every item of every history would not fit into memory at once."""
 
-SLIT_WINDOW = 50
-"""Newest items of a history that SLIT is fitted on: older ones weigh little at the recency it is used with."""
+SLIT_MAX_HISTORY = 50
+"""Newest items of a history on which SLIT is fitted: older ones weigh little at the recency it is used with."""
 
 SLIT_ROWS = 500_000
-"""(history, next item) pairs that SLIT is fitted on, at most: 25 million entries."""
-
+"""(history, next item) pairs on which SLIT is fitted, at most: 25 million entries."""
 
 CPU = torch.device("cpu")
 
-LENDERS = 5
-"""Items whose mean score an item gets that came after the prior was fitted."""
+NEIGHBOURS_OF_ADDED = 5
+"""Items whose mean score an item gets that was added after the model was fitted."""
 
 
 @dataclass(frozen=True, eq=False)
 class LinearPrior:
-    """Item-to-item weights, of which each item keeps its largest.
+    """Item-to-item weights, the largest M of each item that takes part.
+
+    Memory: 8 M + 4 bytes for each of the P items that take part, and 4 bytes for each item of the catalogue.
 
     Attributes:
-        neighbours: the items that an item speaks for. `[I, M]` int64
-        weights: how much; zero where an item has fewer than M. `[I, M]` float32
-        lenders: for each of the last N items, which it was not fitted on, those whose mean score it gets; None: there
-            are no such items. `[N, L]` int64
+        n_items: size of the catalogue.
+        items: numbers of the items that take part, ascending. `[P]` int32
+        neighbours: the items that each of them scores. `[P, M]` int32
+        weights: the scores; zero where an item has fewer than M neighbours. `[P, M]` float32
+        stand_ins: for each of the last N items of the catalogue, which were added after fitting, the items whose mean
+            score it gets; None where there are none. `[N, L]` int64
     """
 
+    n_items: int
+    items: Tensor
     neighbours: Tensor
     weights: Tensor
-    lenders: Tensor | None = None
+    stand_ins: Tensor | None = None
+
+    @classmethod
+    def empty(cls, n_items: int) -> "LinearPrior":
+        """A model in which no item takes part."""
+        nothing = torch.zeros(0, 1)
+        return cls(n_items, torch.zeros(0, dtype=torch.int32), nothing.int(), nothing)
 
     @classmethod
     def ease(
@@ -51,19 +63,24 @@ class LinearPrior:
         max_items: int,
         device: torch.device = CPU,
     ) -> "LinearPrior":
-        """What is taken together (Steck 2019, arXiv 1905.03375), in closed form.
+        """Co-occurrence in closed form (EASE; Steck 2019, arXiv 1905.03375).
 
         B = I - P / diag(P) with P = (X^T X + lambda)^-1, diagonal zero. X is users x items, a repeated interaction
-        counted once. Time is cubic in the number of items that take part, memory quadratic; items past the `max_items`
-        most popular neither speak nor are spoken for.
+        counted once. Time is cubic in the number of items that take part, memory quadratic; only the `max_items` most
+        popular items take part.
 
         Args:
-            device: where the matrices of items x items are computed; the prior lies on the CPU.
+            sequences: training interactions.
+            n_items: size of the catalogue.
+            regularisation: lambda.
+            neighbours: M.
+            max_items: largest number of items that take part.
+            device: device of the items x items matrices; the result lies on the CPU.
         """
         popular, sequences = _popular(sequences, n_items, max_items)
         users, items = distinct_pairs(sequences, len(popular))
-        taken = _with_transpose(users, items, np.ones(len(users)), (len(sequences), len(popular)))
-        inverse = _regularised_inverse(*taken, regularisation, device)
+        matrix = _with_transpose(users, items, np.ones(len(users)), (len(sequences), len(popular)))
+        inverse = _regularised_inverse(*matrix, regularisation, device)
         weights = inverse.div_(-inverse.diagonal()[None, :].clone())
         weights.fill_diagonal_(0)
         return cls._largest(weights, popular, n_items, neighbours)
@@ -79,11 +96,11 @@ class LinearPrior:
         max_items: int,
         device: torch.device = CPU,
     ) -> "LinearPrior":
-        """What is taken next (SLIT; Choi et al. 2021, arXiv 2103.16104) with the very next item as target.
+        """The next item by ridge regression (SLIT; Choi et al. 2021, arXiv 2103.16104).
 
-        B = (X^T X + lambda)^-1 X^T Y: a row of X is a history as `scores` weighs it, that of Y its next item. Unlike
-        EASE it knows which of two items comes first, and how common the next one is. Past `SLIT_ROWS` pairs a sample
-        of them is used. Cost and `device` as for `ease`.
+        B = (X^T X + lambda)^-1 X^T Y: a row of X is a history as `scores` weights it, the row of Y its next item.
+        Unlike EASE it knows the order of two items and how common the next one is. Past `SLIT_ROWS` pairs, a sample of
+        them is used. Arguments as for `ease`; `recency` is p of `scores`.
         """
         popular, sequences = _popular(sequences, n_items, max_items)
         rows, items, strength, targets = _histories(sequences, len(popular), recency)
@@ -98,11 +115,10 @@ class LinearPrior:
     def graph(
         cls, sequences: Sequences, n_items: int, neighbours: int, max_items: int, device: torch.device = CPU
     ) -> "LinearPrior":
-        """What lies one step over the graph and back: the linear filter of GF-CF (Shen et al. 2021, arXiv 2108.07567).
+        """One step over the interaction graph and back: GF-CF's linear filter (Shen et al. 2021, arXiv 2108.07567).
 
-        B = R^T R with R = D_u^-1/2 X D_i^-1/2, X as for `ease`, D the degrees of users and items: what a layer of
-        LightGCN propagates, with nothing learnt. Where nothing says more than what is popular among those who took the
-        same, it beats what fits better. Memory is quadratic in the number of items that take part; `device` as for
+        B = R^T R with R = D_u^-1/2 X D_i^-1/2, X as for `ease`, D the degrees of users and items: a propagation step of
+        LightGCN with nothing learnt. Memory is quadratic in the number of items that take part. Arguments as for
         `ease`.
         """
         popular, sequences = _popular(sequences, n_items, max_items)
@@ -114,57 +130,72 @@ class LinearPrior:
 
     @classmethod
     def _largest(cls, weights: Tensor, popular: np.ndarray, n_items: int, neighbours: int) -> "LinearPrior":
-        """Keep the largest weights of each of the `popular` items. `[P, P]` -> `LinearPrior` of all items"""
+        """Keep the largest weights of each of the items that take part. `[P, P]`"""
         kept = min(neighbours, len(popular))
         chosen = weights.abs().topk(kept, dim=1).indices
-        all_neighbours = torch.zeros(n_items, kept, dtype=torch.int64)
-        all_weights = torch.zeros(n_items, kept)
-        numbers = torch.from_numpy(popular)
-        all_neighbours[numbers] = numbers[chosen.cpu()]
-        all_weights[numbers] = weights.gather(1, chosen).cpu()
-        return cls(all_neighbours, all_weights)
+        items = torch.from_numpy(popular.astype(np.int32))
+        return cls(n_items, items, items[chosen.cpu()], weights.gather(1, chosen).cpu())
+
+    @cached_property
+    def _places(self) -> Tensor:
+        """Row of each item of the catalogue among those that take part; -1 for the others. `[I]` int32"""
+        places = torch.full((self.n_items,), -1, dtype=torch.int32)
+        places[self.items.long()] = torch.arange(len(self.items), dtype=torch.int32)
+        return places
+
+    def neighbours_of(self, items: Tensor) -> Tensor:
+        """Distinct items that any of `items` `[n]` gives a score to. `[m]` int64"""
+        places = self._places[items]
+        distinct: Tensor = torch.unique(self.neighbours[places[places >= 0].long()])
+        return distinct.long()
 
     def without_items(self, items: Tensor) -> "LinearPrior":
-        """The same prior, but that `items` speak for nothing and lend nothing. `[N]` int64"""
-        return LinearPrior(self.neighbours, self.weights.index_fill(0, items, 0.0), self.lenders)
+        """The same model without the weights that `items` `[n]` give to others."""
+        silent = torch.isin(self.items.long(), items)
+        weights = self.weights.masked_fill(silent[:, None], 0.0)
+        return replace(self, weights=weights)
 
     def with_items(self, latents: Tensor) -> "LinearPrior":
-        """The same prior for a catalogue with N items more behind its own.
+        """The same model for a catalogue with N items more behind its own.
 
-        They speak for nothing. What speaks for the `LENDERS` fitted items that are nearest to one, by the cosine of
-        their latents, speaks for it: a score of zero would put it behind everything that anything speaks for.
+        An added item gives no score to others. It gets the mean score of the `NEIGHBOURS_OF_ADDED` items that take part
+        and are nearest to it by the cosine of their latents: a score of zero would put it behind every item with any
+        score.
 
         Args:
-            latents: of all items. `[I + N, D]`
+            latents: latents of all items. `[I + N, D]`
         """
-        fitted, more = len(self.neighbours), len(latents) - len(self.neighbours)
-        speaking = (self.weights != 0).any(1).nonzero()[:, 0]
-        if not more or not len(speaking):
-            pad = (0, 0, 0, more)
-            return LinearPrior(nn.functional.pad(self.neighbours, pad), nn.functional.pad(self.weights, pad))
+        fitted, added = self.n_items, len(latents) - self.n_items
+        speaking = self.items[(self.weights != 0).any(1)].long()
+        if not added or not len(speaking):
+            return replace(self, n_items=len(latents))
         unit = nn.functional.normalize(latents.float().cpu(), dim=-1)
-        kept = min(LENDERS, len(speaking))
+        kept = min(NEIGHBOURS_OF_ADDED, len(speaking))
         nearest = [
-            (unit[fitted:][rows] @ unit[speaking].T).topk(kept, dim=1).indices for rows in row_chunks(more, fitted)
+            (unit[fitted:][rows] @ unit[speaking].T).topk(kept, dim=1).indices for rows in row_chunks(added, fitted)
         ]
-        neighbours, weights = (nn.functional.pad(one, (0, 0, 0, more)) for one in (self.neighbours, self.weights))
-        return LinearPrior(neighbours, weights, speaking[torch.cat(nearest)])
+        stand_ins = speaking[torch.cat(nearest)]
+        return replace(self, n_items=len(latents), stand_ins=stand_ins)
 
     def scores(self, histories: Sequences, recency: float) -> Tensor:
-        """Sum of the weights of each history, an item of age a (0 = newest) counted (1 + a)^-recency. `[N, I]`"""
-        N, I = len(histories), len(self.neighbours)  # noqa: E741
+        """Sum of the weights of each history; an item of age a (0 = newest) counts (1 + a)^-recency. `[N, I]`"""
+        N, I = len(histories), self.n_items  # noqa: E741
         ages = np.repeat(histories.offsets[1:], histories.lengths) - 1 - np.arange(len(histories.items))
         strength = torch.from_numpy((1.0 + ages) ** -recency).float()
         total = torch.zeros(N, I)
-        rows, items = torch.from_numpy(histories.owners()), torch.from_numpy(histories.items.astype(np.int64))
+        rows = torch.from_numpy(histories.owners())
+        places = self._places[torch.from_numpy(histories.items.astype(np.int64))]
+        present = places >= 0
+        rows, places, strength = rows[present], places[present].long(), strength[present]
         step = max(1, SLICE_CELLS // max(1, self.neighbours.shape[1]))
-        for start in range(0, len(items), step):
+        for start in range(0, len(places), step):
             part = slice(start, start + step)
-            columns = self.neighbours[items[part]] + rows[part, None] * I
-            values = self.weights[items[part]] * strength[part, None]
+            columns = self.neighbours[places[part]].long() + rows[part, None] * I
+            values = self.weights[places[part]] * strength[part, None]
             total.view(-1).scatter_add_(0, columns.view(-1), values.view(-1))
-        if self.lenders is not None:
-            total[:, -len(self.lenders) :] = sum(total[:, lender] for lender in self.lenders.T) / self.lenders.shape[1]
+        if self.stand_ins is not None:
+            added = sum(total[:, one] for one in self.stand_ins.T) / self.stand_ins.shape[1]
+            total[:, -len(self.stand_ins) :] = added
         return total
 
 
@@ -189,7 +220,7 @@ def _histories(
     if len(places) > SLIT_ROWS:
         places = np.sort(np.random.default_rng(0).choice(places, SLIT_ROWS, replace=False))
     keys, weights = [], []
-    for age in range(SLIT_WINDOW):
+    for age in range(SLIT_MAX_HISTORY):
         rows = np.flatnonzero(places - 1 - age >= starts[places])
         keys.append(rows * n_items + sequences.items[places[rows] - 1 - age])
         weights.append(np.full(len(rows), (1.0 + age) ** -recency))

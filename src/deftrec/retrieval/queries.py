@@ -1,7 +1,8 @@
-"""Histories in, generated latents out: what the catalogue is scored with."""
+"""Generated latents of histories, which the catalogue is scored with."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,12 +16,39 @@ from deftrec.inference import InferenceModel
 from deftrec.language import Layout, TextEngine
 from deftrec.model import ItemLatents
 
+
+@dataclass(frozen=True, eq=False)
+class Queries:
+    """Histories with the latents that the model generated for them.
+
+    Attributes:
+        histories: N histories, oldest item first.
+        latents: generated latents of the next item. `[N, D]`
+    """
+
+    histories: Sequences
+    latents: Tensor
+
+    def __len__(self) -> int:
+        return len(self.latents)
+
+    def select(self, rows: slice) -> "Queries":
+        """Consecutive queries."""
+        if rows == slice(0, len(self)):
+            return self
+        return Queries(self.histories.select(range(rows.start, rows.stop)), self.latents[rows])
+
+    def head(self, n: int) -> "Queries":
+        """The first `n` queries."""
+        return self.select(slice(0, min(n, len(self))))
+
+
 PLACES = 8192
-"""History places of one batch; histories of like length share a batch, so that little padding is computed."""
+"""History positions of one batch on a GPU; histories of similar length share a batch, which limits padding."""
 WASTE, SMALL = 0.1, 0.1
-"""Empty places for each that is filled, at most, where a batch has more than that share of its places."""
+"""Largest share of padding, for batches that fill more than the second share of their positions."""
 CPU_PLACES = 2048
-"""The same on a CPU: what one layer hands to the next stays in its caches."""
+"""History positions of one batch on a CPU: activations stay in its caches."""
 
 
 def generate_queries(
@@ -32,33 +60,33 @@ def generate_queries(
     seed: int,
     dtype: torch.dtype = torch.float32,
     on_batch: Callable[[int], None] | None = None,
-) -> Tensor:
-    """The latent of the next item after every history, none of them empty.
+) -> Queries:
+    """Generate the latent of the next item for every history, none of them empty.
 
-    Every batch draws the same noise from `seed`: a history's result does not depend on the others.
+    Every batch draws the same noise from `seed`, so that a history's result does not depend on the others.
 
     Args:
-        dtype: of the matrix products, by autocast; float32 is the reference.
+        dtype: type of the matrix products, by autocast; float32 (default) is the reference.
         on_batch: called with the number of histories done since the last call.
 
     Returns:
-        `[N, D]` float32, on the device of the catalogue.
+        the histories with latents `[N, D]` float32 on the device of the catalogue.
     """
     device = catalogue.latents.device
-    queries = torch.empty(len(histories), catalogue.latents.shape[1], device=device)
+    latents = torch.empty(len(histories), catalogue.latents.shape[1], device=device)
     with evaluating(model):
         for which, items, layout in batches(model.max_history, histories, device):
             generator = torch.Generator(device).manual_seed(seed)
             with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
                 sample = model.generate(catalogue, items, layout, sampling, generator)
-            queries[torch.from_numpy(which).to(device)] = sample.x0
+            latents[torch.from_numpy(which).to(device)] = sample.x0
             if on_batch:
                 on_batch(len(which))
-    return queries
+    return Queries(histories, latents)
 
 
-def inference_queries(model: InferenceModel, histories: Sequences, *, sampling: Sampling, seed: int) -> Tensor:
-    """What `generate_queries` gives, sooner; arguments as there. `[N, D]` float32"""
+def inference_queries(model: InferenceModel, histories: Sequences, *, sampling: Sampling, seed: int) -> Queries:
+    """The result of `generate_queries`, faster; arguments as there."""
     order, parts = [], []
     for which, items, layout in batches(model.max_history, histories, model.device):
         generator = torch.Generator(model.device).manual_seed(seed)
@@ -66,7 +94,7 @@ def inference_queries(model: InferenceModel, histories: Sequences, *, sampling: 
         order.append(torch.from_numpy(which).to(model.device))
         parts.append(model.generate(items, lengths, sampling, generator))
     latents = torch.cat(parts)
-    return torch.empty_like(latents).index_copy_(0, torch.cat(order), latents)
+    return Queries(histories, torch.empty_like(latents).index_copy_(0, torch.cat(order), latents))
 
 
 def generate_texts(
@@ -78,13 +106,13 @@ def generate_texts(
     on_batch: Callable[[int], None] | None = None,
     engine: TextEngine | None = None,
 ) -> list[str]:
-    """What the model says of every history, none of them empty; arguments as for `generate_queries`.
+    """Generate a rationale for every history, none of them empty; arguments as for `generate_queries`.
 
     Args:
-        engine: generates in the model's place.
+        engine: engine that generates instead of the model.
 
     Raises:
-        ConfigError: it has learnt no words.
+        ConfigError: the model has learnt no rationales.
     """
     device, texts = catalogue.latents.device, [""] * len(histories)
     with evaluating(model):
@@ -100,7 +128,7 @@ def generate_texts(
 
 @contextmanager
 def evaluating(model: Model) -> Iterator[None]:
-    """Inside the block the model is in evaluation mode; afterwards it is in the mode it was in."""
+    """Put the model into evaluation mode inside the block, and back into its mode afterwards."""
     was_training = model.training
     model.eval()
     try:
@@ -110,14 +138,21 @@ def evaluating(model: Model) -> Iterator[None]:
 
 
 def places_of(device: torch.device) -> int:
-    """History places of one batch that suit the device."""
+    """History positions of one batch for a device."""
     return CPU_PLACES if device.type == "cpu" else PLACES
 
 
 def batches(
     max_history: int, histories: Sequences, device: torch.device, most: int | None = None
 ) -> Iterator[tuple[np.ndarray, Tensor, Layout]]:
-    """Which histories share a batch, their newest `max_history` items and their layout; `most` places, or as suits."""
+    """Numbers of the histories of each batch, their newest `max_history` items and their layout.
+
+    Args:
+        max_history: newest items that are read.
+        histories: all histories.
+        device: device of the batches.
+        most: positions of a batch; None: `places_of(device)`.
+    """
     if most is None:
         most = places_of(device)
     lengths = np.minimum(histories.lengths, max_history)

@@ -1,39 +1,37 @@
-"""Where the targets stand when every item is scored."""
+"""Ranks of the targets when every item is scored."""
+
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor
 
 from deftrec.data import Cases
-from deftrec.evaluation.metrics import TargetRanks, ranks_from_scores
-from deftrec.retrieval import Found, Retriever, top
+from deftrec.evaluation import TargetRanks, ranks_from_scores
+from deftrec.retrieval.exact import Found, top
+from deftrec.retrieval.queries import Queries
+from deftrec.retrieval.ranker import Ranker
+from deftrec.retrieval.rules import Rule
 
 
 def rank_targets(
-    retriever: Retriever,
-    queries: Tensor,
-    cases: Cases,
-    exclude_seen: bool,
-    texts: Tensor | None = None,
-    *,
-    k: int = 0,
+    ranker: Ranker, queries: Queries, cases: Cases, rules: Sequence[Rule] = (), *, k: int = 0
 ) -> tuple[TargetRanks, Found]:
-    """Where each target stands among all items, and the best `k` of each case, in chunks of users.
+    """Rank of each target among all items and the best `k` items of each case, in chunks of users.
 
     Args:
-        retriever, queries, exclude_seen, texts: see `Retriever.chunks`.
-        cases: N of them.
-        k: 0: nothing but the ranks is wanted.
+        ranker: the score.
+        queries: histories and generated latents of `cases`. N of them
+        cases: N cases.
+        rules: rules of the protocol, `ExcludeHistory` for instance.
+        k: length of the lists; 0 (default) computes the ranks alone.
     """
-    targets = torch.from_numpy(cases.targets).to(queries.device)
+    targets = torch.from_numpy(cases.targets).to(queries.latents.device)
     ranks, found = [], []
-    for rows, scores in retriever.chunks(queries, cases.histories, exclude_seen, texts):
+    for rows, scores in ranker.chunks(queries, rules):
         ranks.append(ranks_from_scores(scores, targets[rows]))
         found.append(top(scores, k))
     return TargetRanks.concatenate(ranks), Found.concatenate(found)
 
 
-def target_ranks(
-    retriever: Retriever, queries: Tensor, cases: Cases, exclude_seen: bool, texts: Tensor | None = None
-) -> TargetRanks:
-    """The ranks alone of `rank_targets`."""
-    return rank_targets(retriever, queries, cases, exclude_seen, texts)[0]
+def target_ranks(ranker: Ranker, queries: Queries, cases: Cases, rules: Sequence[Rule] = ()) -> TargetRanks:
+    """The ranks of `rank_targets` alone."""
+    return rank_targets(ranker, queries, cases, rules)[0]

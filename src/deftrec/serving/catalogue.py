@@ -33,7 +33,7 @@ class Catalogue:
         self.titles = [self.interactions.title(number) for number in range(len(self.items))]
         self.kinds = item_categories(self.interactions)
         self.numbers = {item: number for number, item in enumerate(self.items)}
-        self.removed = frozenset(recommender.retriever.removed.tolist())
+        self.removed = frozenset(recommender.removed.tolist())
         self._users = {str(user): number for number, user in enumerate(self.interactions.users)}
 
     @cached_property

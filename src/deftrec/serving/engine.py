@@ -14,12 +14,11 @@ import torch
 from torch import Tensor
 
 from deftrec.data import Sequences
-from deftrec.explanation import Queries
 from deftrec.hardware import Runtime
 from deftrec.incremental import Stamp, overlay_stamp, read_overlay
 from deftrec.recommendation import Recommendation, Source
 from deftrec.recommender import Recommender
-from deftrec.retrieval import top
+from deftrec.retrieval import HistoryLast, Queries, RepeatBias, top
 from deftrec.run import run_digest
 from deftrec.serving.catalogue import Catalogue
 from deftrec.serving.index import OVERFETCH, Approximate, Choice, Index, build_index, settled
@@ -119,7 +118,7 @@ class Engine(Catalogue):
         changes = recommender.overlay.version if recommender.overlay else 0
         self.name, self.version = folder.resolve().name, f"{weights}.{changes}" if changes else weights
         trained = recommender.fitted_on.n_items
-        self.approximate = None if index is None else Approximate(recommender.retriever, index, trained)
+        self.approximate = None if index is None else Approximate(recommender.ranker, index, trained)
 
     @classmethod
     def load(cls, folder: Path, index: Choice = "exact", store_url: str = "", runtime: Runtime = "torch") -> "Engine":
@@ -136,12 +135,12 @@ class Engine(Catalogue):
         """
         stamp = overlay_stamp(folder)  # before it is read: what comes in between is news
         recommender = Recommender.load(folder, runtime=runtime)
-        version, retriever = run_digest(folder)[:12], recommender.retriever
-        vectors = Approximate.vectors(retriever)[: recommender.fitted_on.n_items]
-        kind = settled(index, retriever)
+        version, ranker = run_digest(folder)[:12], recommender.ranker
+        vectors = Approximate.vectors(ranker)[: recommender.fitted_on.n_items]
+        kind = settled(index, ranker)
         if kind != "exact":
-            Approximate.check(retriever)  # before minutes of building
-        built = build_index(kind, vectors, Approximate.metric(retriever), version, store_url)
+            Approximate.check(ranker)  # before minutes of building
+        built = build_index(kind, vectors, Approximate.metric(ranker), version, store_url)
         return cls(recommender, folder, version, stamp, built)
 
     def outdated(self) -> bool:
@@ -164,11 +163,6 @@ class Engine(Catalogue):
         """Let go of what the index holds."""
         if self.index is not None:
             self.index.close()
-
-    @property
-    def explains(self) -> bool:
-        """Whether the run's score can be taken apart."""
-        return True
 
     def warm(self) -> None:
         """Compute what is kept, and answer once, so that the first request is no slower than others."""
@@ -201,7 +195,7 @@ class Engine(Catalogue):
         """Requests that share their noise."""
         histories = Sequences.from_lists([ask.history for ask in asks])
         began = time.perf_counter()
-        asked = self.recommender.ask(histories, asks[0].seed, asks[0].samples)
+        asked = self.recommender.queries(histories, asks[0].seed, asks[0].samples)
         generated = time.perf_counter()
         scored = self._all_scores(asked) if self.approximate is None else self._some_scores(asked, asks)
         lists = [self._best(*one, ask, "deftrec") for one, ask in zip(scored, asks, strict=True)]
@@ -210,21 +204,28 @@ class Engine(Catalogue):
 
     def _all_scores(self, asked: Queries) -> Iterator[tuple[None, Tensor]]:
         """The exact score of every item `[I]` for each request."""
-        chunks = self.recommender.retriever.chunks(asked.queries, asked.histories, False, asked.texts)
+        chunks = self.recommender.ranker.chunks(asked)
         return ((None, row) for _, scores in chunks for row in scores)
 
     def _some_scores(self, asked: Queries, asks: Sequence[RecommendationRequest]) -> Iterator[tuple[Tensor, Tensor]]:
         """Candidates and their scores `[c]` for each request: more are fetched by what it could hide or lower."""
         assert self.approximate is not None
-        gone, lowered = len(self.removed), self.recommender.retriever.again < 0
+        gone, lowered = len(self.removed), self._lowers_history
         hidden = [gone + (len(ask.history) if ask.exclude_seen or lowered else 0) + len(ask.deny) for ask in asks]
         counts = [OVERFETCH * ask.k + extra for ask, extra in zip(asks, hidden, strict=True)]
         for query, ask, near in zip(
-            asked.queries, asks, self.approximate.candidates(asked.queries, counts), strict=True
+            asked.latents, asks, self.approximate.candidates(asked.latents, counts), strict=True
         ):
             named = self._named(ask)
             items, whole = (near, False) if named is None else (named, True)
             yield self.approximate.score(query, ask.history, items, also_prior=not whole)
+
+    @property
+    def _lowers_history(self) -> bool:
+        """Whether items of the history are ranked below where their latent places them."""
+        bias = self.recommender.ranker.term_of(RepeatBias)
+        last = any(isinstance(rule, HistoryLast) for rule in self.recommender.ranker.rules)
+        return last or (bias is not None and bias.value < 0)
 
     def _named(self, ask: RecommendationRequest) -> np.ndarray | None:
         """The items that a request names itself, by list or category; None where it names none."""

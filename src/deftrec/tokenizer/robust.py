@@ -1,7 +1,6 @@
 """Robust tokenizer: masking, then K additive encoders (DeftRec, arXiv 2504.12007v1)."""
 
 from dataclasses import dataclass
-from typing import Self
 
 import torch
 from torch import Tensor, nn

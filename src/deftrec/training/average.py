@@ -1,20 +1,24 @@
-"""Averaged weights: what validation sees and what is kept (Polyak and Juditsky 1992, with exponential forgetting)."""
+"""Exponentially averaged weights, which validation sees and a run keeps (Polyak and Juditsky 1992)."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from deftrec.training.sharding import shard_like
+from deftrec.training.sharding import shard
 
 
 class AveragedWeights:
     """A moving average of a module's trained parameters.
 
+    `torch.optim.swa_utils.AveragedModel` would copy frozen weights too, those of a language model included; its update
+    rule is used here on the trained ones.
+
     Args:
-        module: whose parameters.
-        decay: share of the old average that a step keeps; 0 is no averaging. Early steps forget faster.
+        module: module whose trained parameters are averaged.
+        decay: share of the old average kept at a step, in [0, 1); early steps keep less. 0 turns averaging off.
     """
 
     def __init__(self, module: nn.Module, decay: float) -> None:
@@ -24,15 +28,15 @@ class AveragedWeights:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Count the current weights in; call it after every step."""
+        """Add the current weights; call it after every step."""
         self.steps += 1
         if self.parameters:
-            weight = 1 - min(self.decay, self.steps / (self.steps + 10))
-            torch._foreach_lerp_(list(self.values.values()), list(self.parameters.values()), weight)
+            average = get_ema_multi_avg_fn(min(self.decay, self.steps / (self.steps + 10)))  # type: ignore[no-untyped-call]
+            average(list(self.values.values()), list(self.parameters.values()), self.steps)
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """The module holds the averaged weights inside the block, and its own again after it."""
+        """Inside the block the module holds the averaged weights, and its own again after it."""
         self._swap()
         try:
             yield
@@ -44,10 +48,10 @@ class AveragedWeights:
         return self.values
 
     def restore(self, values: dict[str, Tensor], steps: int) -> None:
-        """Go on from a checkpoint."""
+        """Continue from a checkpoint."""
         self.steps = steps
         for name, value in self.values.items():
-            value.copy_(shard_like(values[name], value))
+            value.copy_(shard(values[name], value))
 
     @torch.no_grad()
     def _swap(self) -> None:

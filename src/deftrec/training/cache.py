@@ -1,9 +1,9 @@
-"""Results of early stages, kept for other runs: an ablation computes text vectors and LightGCN once for each seed."""
+"""Results of stages on disk, under a key of everything that decides them: for resumption, and for other runs."""
 
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,22 +11,22 @@ from typing import Any
 from torch import Tensor
 
 from deftrec.errors import DeftRecError
-from deftrec.files import atomic_directory
-from deftrec.training.checkpoint import load_tensors, save_tensors
+from deftrec.files import atomic_directory, recover
+from deftrec.tensors import load_tensors, save_tensors
 
 TENSORS, ABOUT = "result.safetensors", "about.json"
-VERSION = 1
-"""Part of every key: raise it with any change to the numbers of a stage whose results are shared."""
+VERSION = 2
+"""Part of every key: raise it with any change to the numbers of a cached stage."""
 
 
 @dataclass(frozen=True, eq=False)
 class StageResult:
-    """What a stage hands to the next ones.
+    """Result of a stage.
 
     Attributes:
-        tensors: by name.
+        tensors: tensors by name.
         about: anything else, as JSON holds it.
-        seconds: what it took to make, whenever that was.
+        seconds: seconds it took, whenever it was computed.
     """
 
     tensors: dict[str, Tensor]
@@ -34,47 +34,59 @@ class StageResult:
     seconds: float = 0.0
 
 
-class SharedStages:
-    """A folder of stage results, each under a hash of everything that decides it.
+class CachedStage(ABC):
+    """A stage whose result depends on its key alone.
 
-    Several processes may share the folder: an entry appears whole or not at all.
+    Attributes:
+        name: name in the cache, in logs and in the run's record.
+    """
+
+    name: str
+
+    @abstractmethod
+    def key(self) -> dict[str, Any]:
+        """Everything that decides the result, as JSON holds it: data, options, seed, weights read."""
+
+    @abstractmethod
+    def run(self) -> StageResult:
+        """Compute the result; its `seconds` are those of an interrupted run, before this call."""
+
+
+class StageCache:
+    """A folder of stage results. Several processes may share it: an entry appears whole or not at all.
 
     Args:
-        folder: where; None keeps nothing.
+        folder: place of the results; None keeps nothing.
     """
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
 
-    def get(self, stage: str, deciding: Mapping[str, Any], make: Callable[[], StageResult]) -> StageResult:
-        """The result of `stage`, made if it is not there yet.
-
-        Args:
-            stage: its name.
-            deciding: data, options, seed and whatever else the result depends on, as JSON holds it.
-            make: makes the result; its `seconds`, those of an interrupted run, are added to what is measured here.
+    def get(self, stage: CachedStage) -> StageResult:
+        """The result of `stage`, computed if it is not there yet.
 
         Raises:
             DeftRecError: a kept result is damaged.
         """
-        content = {"stage": stage, "version": VERSION, **deciding}
+        name = stage.name.replace(" ", "-")
+        content = {"stage": name, "version": VERSION, **stage.key()}
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
-        entry = None if self.folder is None else self.folder / f"{stage}-{digest}"
-        if entry is not None and entry.is_dir():
+        entry = None if self.folder is None else self.folder / f"{name}-{digest}"
+        if entry is not None and recover(entry).is_dir():
             return _read(entry)
         started = time.monotonic()
-        made = make()
+        made = stage.run()
         result = StageResult(made.tensors, made.about, round(made.seconds + time.monotonic() - started, 3))
         if entry is not None:
             _write(entry, result, content)
         return result
 
 
-def _write(entry: Path, result: StageResult, content: Mapping[str, Any]) -> None:
+def _write(entry: Path, result: StageResult, content: dict[str, Any]) -> None:
     try:
         with atomic_directory(entry) as temporary:
             save_tensors(temporary / TENSORS, result.tensors)
-            about = {"about": result.about, "seconds": result.seconds, "decided_by": content}
+            about = {"about": result.about, "seconds": result.seconds, "key": content}
             (temporary / ABOUT).write_text(json.dumps(about, indent=2), encoding="utf-8")
     except OSError:
         if not entry.is_dir():  # else another process was faster, with the same result
@@ -86,4 +98,4 @@ def _read(entry: Path) -> StageResult:
         about = json.loads((entry / ABOUT).read_text(encoding="utf-8"))
         return StageResult(load_tensors(entry / TENSORS), about["about"], about["seconds"])
     except (OSError, ValueError, KeyError, DeftRecError) as error:
-        raise DeftRecError(f"{entry}: damaged; delete it, and it is made again") from error
+        raise DeftRecError(f"{entry}: damaged; delete it, and it is computed again") from error

@@ -1,4 +1,4 @@
-"""Everything that a killed run needs to go on as if nothing had happened: safetensors and JSON, never pickle."""
+"""Checkpoints from which an interrupted stage continues exactly: safetensors and JSON, never pickle."""
 
 import json
 from dataclasses import asdict, dataclass, field
@@ -7,31 +7,32 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from deftrec.errors import DeftRecError
-from deftrec.files import atomic_directory, atomic_path
+from deftrec.files import atomic_directory
 from deftrec.language.stored import load_stored_state, stored_state
+from deftrec.tensors import save_tensors
 from deftrec.training.average import AveragedWeights
 from deftrec.training.distributed import ALONE, Team
-from deftrec.training.sharding import gather, shard_like
+from deftrec.training.sharding import gather, shard
 
 TENSORS, STATE = "state.safetensors", "state.json"
 
 
 @dataclass
 class TrainingState:
-    """Where a stage stands.
+    """Progress of a stage.
 
     Attributes:
-        epoch: epochs that are complete.
-        best_epoch: the one with the best validation, 0 before the first.
-        best_value: its value.
-        history: one row an epoch: losses, validation metrics, seconds.
-        finished: whether nothing is left to do.
-        seconds: that training and validation took so far.
-        horizon: of the learning rate in the last epoch, in epochs; 0 before the first.
+        epoch: number of complete epochs.
+        best_epoch: epoch with the best validation; 0 before the first.
+        best_value: validation NDCG@10 of that epoch.
+        history: losses, validation metrics and seconds, one row per epoch.
+        finished: whether training is complete.
+        seconds: seconds of training and validation so far.
+        horizon: horizon of the learning rate in the last epoch, in epochs; 0 before the first.
     """
 
     epoch: int = 0
@@ -52,9 +53,9 @@ def save_checkpoint(
     state: TrainingState,
     team: Team = ALONE,
 ) -> None:
-    """Weights, best and averaged weights, optimiser, random state and `state` in `folder`, replaced as a whole.
+    """Write weights, best and averaged weights, optimiser, random state and `state` to `folder`, replaced as a whole.
 
-    All processes of a team call this, to put together what is taken apart; the first one writes.
+    All processes of a team call this, to gather sharded weights; the main one writes.
     """
     shared = {f"module.{name}": tensor for name, tensor in stored_state(module).items()}
     shared |= {f"best.{name}": tensor for name, tensor in best.items()}
@@ -62,10 +63,10 @@ def save_checkpoint(
     for number, values in optimizer.state_dict()["state"].items():
         shared |= {f"optimizer.{number}.{key}": torch.as_tensor(value) for key, value in values.items()}
     tensors = {}
-    for name, tensor in shared.items():  # one after the other: a process has no room for all of them
-        unsharded = gather(tensor.detach())
+    for name, tensor in shared.items():  # one after the other: gathering all at once would not fit into memory
+        complete = gather(tensor.detach())
         if team.is_main:
-            tensors[name] = unsharded.cpu()
+            tensors[name] = complete.cpu()
     if not team.is_main:
         return
     tensors["steps"] = torch.tensor(average.steps)
@@ -99,7 +100,7 @@ def load_checkpoint(
         optimizer_state: dict[int, dict[str, Tensor]] = {}
         for name, tensor in _under(tensors, "optimizer.").items():
             number, key = name.split(".")
-            value = tensor if key == "step" else shard_like(tensor, parameters[int(number)])
+            value = tensor if key == "step" else shard(tensor, parameters[int(number)])
             optimizer_state.setdefault(int(number), {})[key] = value
         optimizer.load_state_dict({"state": optimizer_state, "param_groups": optimizer.state_dict()["param_groups"]})
         average.restore(_under(tensors, "average."), int(tensors["steps"]))
@@ -113,28 +114,9 @@ def load_checkpoint(
         raise DeftRecError(f"{folder}: cannot resume from it ({reason}); train again without --resume") from error
 
 
-def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
-    """Write named tensors atomically; tensors that share memory are written apart."""
-    with atomic_path(path) as temporary:
-        save_file({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}, temporary)
-
-
-def load_tensors(path: Path) -> dict[str, Tensor]:
-    """Read what `save_tensors` wrote.
-
-    Raises:
-        DeftRecError: the file is missing or damaged.
-    """
-    try:
-        tensors: dict[str, Tensor] = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise DeftRecError(f"{path}: missing or damaged ({error}); train the run again") from error
-    return tensors
-
-
 def _as(tensors: dict[str, Tensor], like: dict[str, Tensor]) -> dict[str, Tensor]:
     """Tensors taken apart where those of the same name are; what has no such name stays, to be complained of."""
-    return {name: shard_like(tensor, like[name]) if name in like else tensor for name, tensor in tensors.items()}
+    return {name: shard(tensor, like[name]) if name in like else tensor for name, tensor in tensors.items()}
 
 
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""The joint stage of every member: tokenizer, language model and diffusion, on one part of the data."""
+"""The joint stage of every member of the ensemble: tokenizer, language model and diffusion, on one part of the data."""
 
 import math
 from dataclasses import dataclass, replace
@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from deftrec.collaborative import CollaborativeVectors
 from deftrec.config import Config
 from deftrec.data import Cases, Fit, Interactions, Sequences, Split
 from deftrec.data.words import item_categories, item_titles
@@ -18,24 +17,17 @@ from deftrec.language.stored import load_stored_state, stored_state
 from deftrec.model import DeftRec
 from deftrec.tokenizer import ItemFeatures
 from deftrec.training.batches import PackedBatches
-from deftrec.training.distributed import Team
-from deftrec.training.loop import Plan, Stage, Trained
+from deftrec.training.loop import Plan, Trained
 from deftrec.training.rationale import RationaleStage
-from deftrec.training.sharding import filled, skeleton
+from deftrec.training.sharding import refilled, without_weights
 from deftrec.training.stages import JointStage
-from deftrec.training.trainer import Trainer
-
-WARMUP_STEPS = 100
-"""Number of steps of linear learning-rate warm-up."""
-
-FINAL_RATE = 0.1
-"""Learning rate at the end of the cosine as a share of its peak."""
-
-CLIP = 5.0
-"""Largest norm of the gradient."""
+from deftrec.training.workspace import Workspace
 
 MEMBER_SEEDS = 1_000_003
-"""Between the seeds of two members: far from those that anyone gives to two runs."""
+"""Distance between the seeds of two members: far from the seeds that anyone gives to two runs."""
+
+WARMUP_STEPS, FINAL_RATE, CLIP = 100, 0.1, 5.0
+"""Batches of linear warm-up, learning rate at the end as a share of its peak, largest norm of the gradient."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,13 +36,12 @@ class JointTraining:
 
     Attributes:
         interactions, split: the data.
-        config: no option is `auto` any more.
-        validation: cases that choose the epochs.
-        start: a run to go on from, with fewer epochs at a lower rate; None: begin anew.
-        device: where to train.
-        dtype: of matrix products.
-        team: processes that share the batches; what comes before the joint stage is the first one's work.
-        trainer: trains each stage.
+        config: options, resolved.
+        validation: validation cases, which choose the epochs.
+        start: a run to continue from, with fewer epochs at a lower rate; None: train from scratch.
+        device: device of the training.
+        dtype: type of the matrix products.
+        space: where checkpoints and logs go, and the processes that share the batches.
     """
 
     interactions: Interactions
@@ -60,46 +51,52 @@ class JointTraining:
     start: WarmStart | None
     device: torch.device
     dtype: torch.dtype
-    team: Team
-    trainer: Trainer
+    space: Workspace
 
-    def members(
-        self,
-        fit: Fit,
-        vectors: CollaborativeVectors | None,
-        text: torch.Tensor | None,
-        chosen: tuple[Trained, ...] | None,
-    ) -> tuple[Model, ItemFeatures, tuple[Trained, ...]]:
+    def features(self, fit: Fit, collaborative: torch.Tensor | None, text: torch.Tensor | None) -> list[ItemFeatures]:
+        """Item features that each member starts from.
+
+        Args:
+            fit: interactions that are fitted.
+            collaborative: collaborative vectors. `[I, d]`
+            text: sentence vectors. `[I, E]`
+
+        Raises:
+            DataError: nothing distinguishes one item from another.
+        """
+        members = int(self.config.training.ensemble_size)
+        if self.start is not None:
+            sequences = self.split.training(fit)
+            return [self.start.features(n, self.interactions, sequences, text) for n in range(members)]
+        if collaborative is None and text is None:
+            raise DataError(
+                f"{self.interactions.meta.name}: its items have no text and collaborative.encoder is none, so nothing "
+                "distinguishes one item from another; set collaborative.encoder to lightgcn"
+            )
+        return [ItemFeatures.build(collaborative, text)] * members
+
+    def train(
+        self, fit: Fit, features: list[ItemFeatures], chosen: tuple[Trained, ...] | None
+    ) -> tuple[Model, tuple[Trained, ...]]:
         """Train every member.
 
         Args:
-            fit: what of the data.
-            vectors, text: what tells one item from another; None where there are none.
-            chosen: the stages on train whose epochs a refit takes over; None: validation chooses.
+            fit: interactions that are fitted.
+            features: item features of each member.
+            chosen: the stages on train whose epochs a refit repeats; None: validation chooses.
 
         Raises:
-            DataError: nothing tells one item from another, or the items have no category to put into words.
+            DataError: a rationale is to be learnt and the items have no category.
         """
-        if vectors is None and text is None and self.start is None:
-            raise DataError(
-                f"{self.interactions.meta.name}: its items have no text and collaborative.encoder is none, so nothing "
-                "tells one item from another; set collaborative.encoder to lightgcn"
-            )
-        members = int(self.config.training.ensemble_size)
-        if self.start is None:
-            features = [ItemFeatures.build(None if vectors is None else vectors.items, text)] * members
-        else:
-            sequences = self.split.training(fit)
-            features = [self.start.features(n, self.interactions, sequences, text) for n in range(members)]
         trained = [
-            self._member(fit, features[member], member, None if chosen is None else chosen[member])
-            for member in range(members)
+            self._member(fit, own, member, None if chosen is None else chosen[member])
+            for member, own in enumerate(features)
         ]
         models, stages = zip(*trained, strict=True)
-        return Ensemble(models) if members > 1 else models[0], features[0], stages
+        return Ensemble(models) if len(models) > 1 else models[0], stages
 
     def _member(self, fit: Fit, features: ItemFeatures, member: int, chosen: Trained | None) -> tuple[DeftRec, Trained]:
-        config, options = self.config, self.config.training
+        config, options, team = self.config, self.config.training, self.space.team
         seed = config.seed + MEMBER_SEEDS * member
         prefix, suffix = "" if fit == "train" else "refit-", f"-{member + 1}" if member else ""
         torch.manual_seed(seed)
@@ -109,9 +106,7 @@ class JointTraining:
             self.start.load_into(model, member)
         preferences = self._preferences(model)
         if preferences is not None and preferences.options.alone_epochs and self.start is None:
-            sequences, name = self.split.training(fit), prefix + "words" + suffix
-            plan = self._words_plan(preferences.options.alone_epochs)
-            self._alone(RationaleStage(model, sequences, preferences, seed, name), plan)
+            self._rationale_alone(model, fit, preferences, seed, prefix + "rationale" + suffix)
         batches = PackedBatches(
             self.split.training(fit),
             self.interactions.n_items,
@@ -123,19 +118,19 @@ class JointTraining:
             tie_groups=self._tie_groups(fit),
         )
         plan = self._plan(chosen)
-        empty = skeleton(model) if plan.sharded else None
-        stage = JointStage(model, batches, self.validation, config, self.dtype, prefix + "joint" + suffix, self.team)
-        trained = self.trainer.train(stage, plan, self.team)
-        return model if empty is None else filled(empty, model), trained
+        empty = without_weights(model) if plan.sharded else None
+        stage = JointStage(model, batches, self.validation, config, self.dtype, prefix + "joint" + suffix, team)
+        trained = self.space.train(stage, plan, team)
+        return model if empty is None else refilled(empty, model), trained
 
     def _tie_groups(self, fit: Fit) -> np.ndarray | None:
-        """The moment of each interaction that is fitted; None where no two of a user share one. `[E]` int64"""
-        gather, lengths = self.interactions.sequences, self.split.training(fit).lengths
-        kept = Sequences(self.interactions.tie_groups, gather.offsets).heads(lengths).items
+        """Tie group of each fitted interaction; None where no two interactions of a user have the same time. `[E]`"""
+        everything, lengths = self.interactions.sequences, self.split.training(fit).lengths
+        kept = Sequences(self.interactions.tie_groups, everything.offsets).heads(lengths).items
         return kept if (kept[1:] == kept[:-1]).any() else None
 
     def _plan(self, chosen: Trained | None) -> Plan:
-        """Of the joint stage; `chosen` is the one on train that a refit repeats."""
+        """Plan of the joint stage; `chosen` is the stage on train that a refit repeats."""
         options, fine = self.config.training, self.config.fine_tuning
         plan = Plan(
             epochs=int(options.epochs) if self.start is None else fine.epochs,
@@ -158,9 +153,8 @@ class JointTraining:
         return replace(plan, seconds=60 * minutes)
 
     def _preferences(self, model: DeftRec) -> Preferences | None:
-        """What the model learns to say; None where it learns no words."""
-        language = model.language
-        writer = model.strategy.writer
+        """Rationales that the model learns; None where it learns none."""
+        language, writer = model.language, model.strategy.writer
         if writer is None or not isinstance(language, PretrainedLanguageModel):
             return None
         categories = item_categories(self.interactions)
@@ -171,16 +165,16 @@ class JointTraining:
             )
         return Preferences(categories, language, writer.options)
 
-    def _words_plan(self, epochs: int) -> Plan:
-        """Of what tokens are called, before what comes next."""
-        joint = self._plan(None)
-        return replace(joint, epochs=epochs, stop_after=epochs, average=0.0, accumulation=1, seconds=math.inf)
-
-    def _alone(self, stage: Stage, plan: Plan) -> None:
-        """Train a stage by the first process alone; the others take over its weights."""
+    def _rationale_alone(self, model: DeftRec, fit: Fit, preferences: Preferences, seed: int, name: str) -> None:
+        """Train the rationale by itself, on the main process; the others take over its weights."""
+        epochs = preferences.options.alone_epochs
+        stage = RationaleStage(model, self.split.training(fit), preferences, seed, name)
+        plan = replace(
+            self._plan(None), epochs=epochs, stop_after=epochs, average=0.0, accumulation=1, seconds=math.inf
+        )
 
         def trained() -> dict[str, torch.Tensor]:
-            self.trainer.train(stage, plan)
+            self.space.train(stage, plan)
             return stored_state(stage.module)
 
-        load_stored_state(stage.module, self.team.broadcast(trained))
+        load_stored_state(stage.module, self.space.team.broadcast(trained))

@@ -1,4 +1,4 @@
-"""Words to be learnt of histories: beside the next item, and in passes of their own before it."""
+"""Rationales to learn: beside the next item, and in passes of their own before it."""
 
 from collections.abc import Iterator, Sequence
 
@@ -14,13 +14,13 @@ from deftrec.model import DeftRec
 from deftrec.training.loop import Stage
 
 ROWS = 32
-"""Histories of a batch of which nothing but words is learnt."""
+"""Histories of a batch from which only rationales are learnt."""
 
 
 def rationale(
     preferences: Preferences, histories: Sequence[np.ndarray], targets: Sequence[int], max_history: int
 ) -> RationaleBatch:
-    """Histories, of each no more items than are read, and what is to be said when `targets` came next."""
+    """Histories, cut to the items that are read, with the rationales of their `targets`."""
     histories = [history[-HISTORY:] for history in histories]
     padded = pad_histories(Sequences.from_lists(histories), np.arange(len(histories)), max_history)
     texts = [preferences.rationale(history, target) for history, target in zip(histories, targets, strict=True)]
@@ -33,10 +33,10 @@ def rationale(
 
 
 class RationaleOnly(nn.Module):
-    """The loss of the words of a batch, and nothing else.
+    """The rationale loss of a batch.
 
     Args:
-        model: has learnt words to say.
+        model: model with a reasoner.
     """
 
     def __init__(self, model: DeftRec) -> None:
@@ -49,17 +49,17 @@ class RationaleOnly(nn.Module):
 
 
 class RationaleStage(Stage):
-    """Every user's history, cut at a place drawn anew in each pass, and the preference it shows.
+    """Rationales of every user's history, cut at a position drawn anew in each pass.
 
-    A pre-trained model reads continuous tokens that mean nothing to it yet, and small data have few batches: here it
-    learns what they are called before it learns what comes next.
+    Continuous tokens mean nothing to a pre-trained model at first, and small data have few batches: here it learns
+    their words before it learns the next item.
 
     Args:
-        model: whose words are taught.
+        model: model whose rationales are trained.
         sequences: training interactions.
-        preferences: what is to be said.
-        seed: of order and places.
-        name: of logs and checkpoints.
+        preferences: rationales to learn.
+        seed: seed of order and positions.
+        name: name in logs and checkpoints.
     """
 
     def __init__(self, model: DeftRec, sequences: Sequences, preferences: Preferences, seed: int, name: str) -> None:
@@ -87,7 +87,7 @@ class RationaleStage(Stage):
         return len(alike), (build(alike[n]) for n in rng.permutation(len(alike)))
 
     def validate(self) -> dict[str, float]:
-        """Nothing: it runs for a fixed number of passes."""
+        """No metrics: the stage runs for a fixed number of passes."""
         return {}
 
     def slow_parameters(self) -> set[nn.Parameter]:

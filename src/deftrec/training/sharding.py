@@ -1,7 +1,7 @@
-"""Weights taken apart: a process keeps a share of every tensor, of its gradient and of what the optimiser knows of it.
+"""Sharded weights: each process keeps a share of every tensor, of its gradient and of the optimiser's state for it.
 
-FSDP (Zhao et al. 2023, arXiv 2304.11277), by torch's `fully_shard`: the blocks of a pre-trained model are put together
-one after the other as they are run, the rest at once. No process holds the whole but while it validates.
+FSDP (Zhao et al. 2023, arXiv 2304.11277) by torch's `fully_shard`: the blocks of a pre-trained model are gathered one
+after the other as they run, everything else at once. No process holds all weights except while it validates.
 """
 
 from collections.abc import Iterator
@@ -17,14 +17,14 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 M = TypeVar("M", bound=nn.Module)
 
 
-def shard(module: nn.Module, size: int) -> None:
-    """Take the weights of `module` apart, in place, over the `size` processes that all call this.
+def shard_module(module: nn.Module, size: int) -> None:
+    """Shard the weights of `module` in place over the `size` processes, all of which call this.
 
-    Its parameters are other objects afterwards: make the optimiser after that.
+    Its parameters are other objects afterwards, so create the optimiser after this call.
     """
     for parameter in module.parameters():
         if not parameter.ndim:
-            parameter.data = parameter.data.view(1)  # a scalar cannot be taken apart
+            parameter.data = parameter.data.view(1)  # a scalar cannot be sharded
     mesh = init_device_mesh(next(module.parameters()).device.type, (size,))
     for block in blocks(module):
         fully_shard(block, mesh=mesh)
@@ -32,7 +32,7 @@ def shard(module: nn.Module, size: int) -> None:
 
 
 def blocks(module: nn.Module) -> list[nn.Module]:
-    """Those of the pre-trained models within, which follow one another; parts that are asked alone are none of them."""
+    """Blocks of the pre-trained models within `module` that run one after the other."""
     names = {name for inner in module.modules() for name in getattr(inner, "_no_split_modules", None) or ()}
     rows = [inner for inner in module.modules() if isinstance(inner, nn.ModuleList)]
     return [block for row in rows for block in row if type(block).__name__ in names]
@@ -40,7 +40,7 @@ def blocks(module: nn.Module) -> list[nn.Module]:
 
 @contextmanager
 def unsharded(module: nn.Module) -> Iterator[None]:
-    """Inside the block every process holds all weights and waits for no other; they are not to be changed there."""
+    """Inside the block every process holds all weights, which must not be changed there."""
     parts = [inner for inner in module.modules() if isinstance(inner, FSDPModule)]
     for part in parts:
         part.unshard()
@@ -54,12 +54,12 @@ def unsharded(module: nn.Module) -> Iterator[None]:
 
 
 def gather(tensor: Tensor) -> Tensor:
-    """A tensor, put together by all processes where it was taken apart."""
+    """The whole tensor, gathered by all processes where it is sharded."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
-def shard_like(tensor: Tensor, like: Tensor) -> Tensor:
-    """A whole tensor taken apart as `like` is, which it is the value of."""
+def shard(tensor: Tensor, like: Tensor) -> Tensor:
+    """A whole tensor, sharded as `like` is."""
     if like.numel() == 1:
         tensor = tensor.view(like.shape)
     if not isinstance(like, DTensor):
@@ -67,8 +67,8 @@ def shard_like(tensor: Tensor, like: Tensor) -> Tensor:
     return distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements)
 
 
-def skeleton(module: M) -> M:
-    """A copy without the weights, for `filled`."""
+def without_weights(module: M) -> M:
+    """A copy of `module` without memory for its weights, for `refilled`."""
     empty = {}
     for parameter in module.parameters():
         blank = parameter.new_empty(()).expand(parameter.shape)
@@ -76,8 +76,8 @@ def skeleton(module: M) -> M:
     return deepcopy(module, empty)
 
 
-def filled(empty: M, module: M) -> M:
-    """`empty`, the skeleton of `module` from before it was taken apart, with all that it holds now."""
+def refilled(empty: M, module: M) -> M:
+    """`empty`, made by `without_weights` before `module` was sharded, with the gathered weights of `module`."""
     for name, parameter in module.named_parameters():
         blank = empty.get_parameter(name)
         blank.data = gather(parameter.detach()).view(blank.shape)

@@ -1,26 +1,177 @@
-"""What is trained: the collaborative encoder, then DeftRec itself."""
+"""The stages of a training: text vectors, collaborative vectors, the joint model."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
 from deftrec.batch import Batch
-from deftrec.collaborative import LightGCN, Triples, draw_triples
-from deftrec.config import Config
-from deftrec.data import Cases, Sequences
+from deftrec.collaborative import CollaborativeVectors, LightGCN, Triples, draw_triples, spectral_vectors
+from deftrec.config import CollaborativeOptions, Config, TextOptions
+from deftrec.data import Cases, Fit, Sequences
 from deftrec.diffusion import Sampling
 from deftrec.evaluation import TargetRanks, mean_accuracy
 from deftrec.model import DeftRec
-from deftrec.retrieval import Retriever, generate_queries
-from deftrec.retrieval.ranks import target_ranks
+from deftrec.pretrained_files.locate import weights_identity
+from deftrec.progress import Progress
+from deftrec.retrieval import (
+    ExcludeHistory,
+    Queries,
+    Ranker,
+    Rule,
+    generate_queries,
+    inner_products,
+    latent_ranker,
+    target_ranks,
+)
+from deftrec.text import sentence_vectors
 from deftrec.training.batches import PackedBatches, batch_share, batch_to
+from deftrec.training.cache import CachedStage, StageResult
 from deftrec.training.distributed import ALONE, Team
-from deftrec.training.loop import Stage
+from deftrec.training.loop import Plan, Stage, Trained
+from deftrec.training.workspace import Workspace
+
+LIGHTGCN_RATE = 5e-3
+"""Learning rate of LightGCN."""
+LIGHTGCN_PATIENCE, LIGHTGCN_VALIDATES = 3, 5
+"""Validations without a better value before LightGCN stops, and epochs between two validations."""
 
 
-class CollaborativeStage(Stage):
+def protocol(config: Config) -> tuple[Rule, ...]:
+    """Rules of validation: items of the history are candidates only where people come back to them."""
+    return () if config.repeats else (ExcludeHistory(),)
+
+
+@dataclass(eq=False)
+class TextStage(CachedStage):
+    """Sentence vectors of the items' text.
+
+    Attributes:
+        texts: text of every item, empty where there is none.
+        folder: files of the sentence model.
+        options: text options.
+        device, dtype: device and type of the matrix products.
+        about: whatever else decides the result, for its key.
+        progress: receiver of progress.
+    """
+
+    texts: list[str]
+    folder: Path
+    options: TextOptions
+    device: torch.device
+    dtype: torch.dtype
+    about: dict[str, Any]
+    progress: Progress
+    name: str = "text"
+
+    def key(self) -> dict[str, Any]:
+        """See `CachedStage.key`."""
+        weights = weights_identity(self.folder)
+        return {**self.about, "weights": weights, "dtype": str(self.dtype), **self.options.model_dump()}
+
+    def run(self) -> StageResult:
+        """See `CachedStage.run`; the tensor `text` `[I, E]`."""
+        self.progress.begin(self.name, sum(1 for text in self.texts if text))
+        vectors = sentence_vectors(
+            self.texts,
+            self.folder,
+            max_tokens=self.options.max_tokens,
+            device=self.device,
+            dtype=self.dtype,
+            on_batch=lambda n: self.progress.advance(self.name, n),
+        )
+        self.progress.end(self.name)
+        return StageResult({"text": vectors})
+
+
+@dataclass(eq=False)
+class CollaborativeVectorsStage(CachedStage):
+    """Collaborative vectors: LightGCN for as many epochs as validation or an earlier stage chose, or spectral ones.
+
+    Attributes:
+        sequences: interactions to fit.
+        fit: name of those interactions.
+        n_items: size of the catalogue.
+        validation: validation cases.
+        config: options, resolved.
+        chosen: the stage on train whose epochs a refit repeats; None: validation chooses.
+        device: device of the training.
+        about: whatever else decides the result, for its key.
+        space: where checkpoints and logs go.
+    """
+
+    sequences: Sequences
+    fit: Fit
+    n_items: int
+    validation: Cases
+    config: Config
+    chosen: Trained | None
+    device: torch.device
+    about: dict[str, Any]
+    space: Workspace
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        """See `CachedStage`."""
+        return "collaborative" if self.fit == "train" else "refit collaborative"
+
+    @property
+    def options(self) -> CollaborativeOptions:
+        """Options of the encoder."""
+        return self.config.collaborative
+
+    def key(self) -> dict[str, Any]:
+        """See `CachedStage.key`."""
+        return {
+            **self.about,
+            "split": self.config.data.split,
+            "fit": self.fit,
+            "seed": self.config.seed,
+            "validation_users": len(self.validation),
+            "epochs": None if self.chosen is None else self.chosen.epochs,
+            "repeats": self.config.repeats,
+            **self.options.model_dump(),
+        }
+
+    def run(self) -> StageResult:
+        """See `CachedStage.run`; the tensors `users` `[U, d]` and `items` `[I, d]`."""
+        options = self.options
+        torch.manual_seed(self.config.seed)
+        if options.encoder == "spectral":
+            closed = spectral_vectors(self.sequences, self.n_items, options.dim, self.config.seed, self.device)
+            return StageResult({"users": closed.users, "items": closed.items}, vars(Trained(0, None, [])))
+        module = LightGCN(self.sequences, self.n_items, options.dim, options.layers, options.l2).to(self.device)
+        name = self.name.replace(" ", "-")
+        stage = LightGCNTraining(module, self.sequences, self.validation, self.n_items, self.config, name)
+        plan = Plan(
+            epochs=int(options.epochs),
+            learning_rate=LIGHTGCN_RATE,
+            patience=LIGHTGCN_PATIENCE,
+            validate_every=LIGHTGCN_VALIDATES,
+            dtype=torch.float32,
+            stop_after=None if self.chosen is None else self.chosen.epochs,
+            checkpoint_seconds=self.config.training.checkpoint_seconds,
+        )
+        before = self.space.before
+        trained = self.space.train(stage, plan)
+        with torch.no_grad():
+            vectors = module.propagate()
+        # An item without interactions has only its random start: to the tokenizer its vector is missing.
+        present = self.sequences.counts(self.n_items) > 0
+        items = vectors.items.cpu() * torch.from_numpy(present)[:, None]
+        return StageResult({"users": vectors.users.cpu(), "items": items}, vars(trained), self.space.before - before)
+
+    @staticmethod
+    def vectors(result: StageResult) -> tuple[Trained, CollaborativeVectors]:
+        """The result as objects."""
+        return Trained(**result.about), CollaborativeVectors(result.tensors["users"], result.tensors["items"])
+
+
+class LightGCNTraining(Stage):
     """LightGCN on the training interactions, validated by its own inner products."""
 
     dense = False
@@ -30,8 +181,7 @@ class CollaborativeStage(Stage):
     ) -> None:
         self.name, self.module = name, module
         self.lightgcn, self.sequences, self.cases, self.n_items = module, sequences, cases, n_items
-        self.batch_size, self.seed = int(config.collaborative.batch_size), config.seed
-        self.exclude_seen = not config.repeats
+        self.batch_size, self.seed, self.rules = int(config.collaborative.batch_size), config.seed, protocol(config)
         self.device = module.base.device
 
     def epoch(self, number: int) -> tuple[int, Iterator[Triples]]:
@@ -47,9 +197,9 @@ class CollaborativeStage(Stage):
     def validate(self) -> dict[str, float]:
         """See `Stage.validate`."""
         vectors = self.lightgcn.propagate()
-        retriever = Retriever(vectors.items, "inner", 1.0)
-        queries = vectors.users[torch.from_numpy(self.cases.users).to(self.device)]
-        return mean_accuracy(target_ranks(retriever, queries, self.cases, self.exclude_seen))
+        ranker = Ranker(self.n_items, (inner_products(vectors.items),))
+        users = vectors.users[torch.from_numpy(self.cases.users).to(self.device)]
+        return mean_accuracy(target_ranks(ranker, Queries(self.cases.histories, users), self.cases, self.rules))
 
 
 class JointStage(Stage):
@@ -67,7 +217,7 @@ class JointStage(Stage):
     ) -> None:
         self.name, self.module, self.team = name, module, team
         self.model, self.batches, self.cases, self.config, self.dtype = module, batches, cases, config, dtype
-        self.device = module.features.device
+        self.device = next(module.parameters()).device
 
     def epoch(self, number: int) -> tuple[int, Iterator[Batch]]:
         """See `Stage.epoch`."""
@@ -84,7 +234,7 @@ class JointStage(Stage):
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        """See `Stage.validate`; every process asks for some of the users."""
+        """See `Stage.validate`; every process evaluates some of the users."""
         catalogue = self.model.encode_catalogue()
         cases = self.cases.select(self.team.rows(len(self.cases)))
         queries = generate_queries(
@@ -95,7 +245,6 @@ class JointStage(Stage):
             seed=self.config.seed,
             dtype=self.dtype,
         )
-        retriever = Retriever.of(self.model, catalogue, self.config)
-        ranks = target_ranks(retriever, queries, cases, exclude_seen=not self.config.repeats)
+        ranks = target_ranks(latent_ranker(catalogue, self.config), queries, cases, protocol(self.config))
         greater, ties = (self.team.gathered(values, len(self.cases)) for values in (ranks.greater, ranks.ties))
         return mean_accuracy(TargetRanks(greater, ties))

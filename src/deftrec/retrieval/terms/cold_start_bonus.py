@@ -1,137 +1,169 @@
-"""How far items that come after training are raised, so that people meet them: chosen on validation."""
+"""A bonus for items added after training, so that people meet them; its size is chosen on validation."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from deftrec.data import Cases, Sequences
 from deftrec.ensemble import Model
-from deftrec.evaluation.metrics import TargetRanks, accuracy, ranks_from_scores
-from deftrec.retrieval import Retriever, hide
+from deftrec.evaluation import TargetRanks, accuracy, ranks_from_scores
+from deftrec.retrieval.choose import Validation
+from deftrec.retrieval.exact import history_cells
+from deftrec.retrieval.queries import Queries
+from deftrec.retrieval.ranker import Ranker
+from deftrec.retrieval.rules import Deny
+from deftrec.retrieval.terms.base import ExtendedCatalogue, ScoreTerm
+from deftrec.retrieval.terms.collaborative_prior import CollaborativePrior
 from deftrec.tokenizer import ItemFeatures
 
 SHARE = 0.05
-"""Of the catalogue that is looked at as if it came later."""
+"""Share of the catalogue that the simulation treats as added after training."""
 
 BONUSES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
-"""To try, differences of logits: 1 multiplies the odds by e."""
+"""Bonuses tried on validation: differences of logits, 1 multiplies the odds by e."""
 
 
-@dataclass(frozen=True)
-class Exposure:
-    """What items that come after training get on top of their score.
+@dataclass(frozen=True, eq=False)
+class ColdStartBonus(ScoreTerm):
+    """bonus x (1 - confidence_i) for items added after training, 0 for items of training.
 
-    A model that was right about everything it saw still hides what it never saw: a new item's words place it among
-    items that are known to be liked, which stand before it. The bonus buys it places, and the price is known.
+    A model that ranks every training item well still hides added items: their text places them among items that are
+    known to be liked, which stand before them.
 
     Attributes:
-        bonus: a difference of logits.
-        ndcg, ndcg_without: validation NDCG@10 of questions about other items, with the bonus and without.
-        hits, hits_without: validation HR@50 of questions about items that were looked at as if they came later, which
-            training knew: for items it never saw expect less.
+        bonus: difference of logits.
+        record: validation NDCG@10 of other targets with the bonus (`ndcg`) and without (`ndcg_without`), and HR@50 of
+            targets treated as added (`hits`, `hits_without`).
+        values: the term for every item; None before items were added. `[I]`
     """
 
+    name: ClassVar[str] = "cold_start_bonus"
+    explained: ClassVar[bool] = False
+
     bonus: float
-    ndcg: float
-    ndcg_without: float
-    hits: float
-    hits_without: float
+    record: dict[str, float] = field(default_factory=dict)
+    values: Tensor | None = None
+
+    @classmethod
+    def fit(
+        cls,
+        ranker: Ranker,
+        validation: Validation,
+        model: Model,
+        features: ItemFeatures,
+        titles: list[str],
+        cost: float,
+        seed: int,
+    ) -> Self | None:
+        """Choose the bonus by a simulation on validation; None where nothing can be learnt.
+
+        Args:
+            ranker: all other terms.
+            validation: the cases.
+            model: the trained model.
+            features: the features its tokenizer started from.
+            titles: titles of the items.
+            cost: largest share of the other targets' NDCG@10 that the bonus may cost.
+            seed: seed of the draw of items.
+        """
+        simulation = ColdStartSimulation.draw(model, features, titles, ranker, validation.cases, seed)
+        return None if simulation is None else cls(**simulation.choose(validation, cost))
+
+    def scores(self, queries: Queries, total: Tensor | None = None) -> Tensor:
+        """See `ScoreTerm.scores`; `[I]`, or `[1]` before items were added."""
+        values = torch.zeros(1) if self.values is None else self.values
+        return values.to(queries.latents.device)
+
+    def extended(self, catalogue: ExtendedCatalogue) -> "ColdStartBonus":
+        """See `ScoreTerm.extended`."""
+        first = len(catalogue.latents) - len(catalogue.confidence)
+        return replace(self, values=pad(self.bonus * (1 - catalogue.confidence), (first, 0)))
 
 
 @dataclass(frozen=True, eq=False)
 class ColdStartSimulation:
-    """A catalogue of which some items stand a second time behind the others, as new ones, and may not be found as old.
+    """A catalogue in which some items stand a second time, as added ones, and are not recommended as old ones.
 
     Attributes:
-        retriever: the whole score of both.
-        cases: whose targets are the new ones where there is one.
-        twins: the new number of each item that stands twice, -1 for the others. `[I]` int64
+        ranker: ranks both.
+        cases: validation cases; the target is the added copy where there is one.
+        twins: number of the added copy of each item; -1 where there is none. `[I]` int64
     """
 
-    retriever: Retriever
+    ranker: Ranker
     cases: Cases
     twins: np.ndarray
 
     @classmethod
-    def of(
-        cls, model: Model, features: ItemFeatures, titles: list[str], retriever: Retriever, cases: Cases, seed: int
+    def draw(
+        cls, model: Model, features: ItemFeatures, titles: list[str], ranker: Ranker, cases: Cases, seed: int
     ) -> "ColdStartSimulation | None":
-        """Draw the items; None where nothing could be learnt: no words, or nobody asks for an item of the draw.
-
-        Args:
-            model: the trained one.
-            features: what its tokenizer started from.
-            titles: of the items.
-            retriever: the whole score, of its catalogue.
-            cases: validation cases.
-            seed: of the draw.
-        """
-        worded = features.values[:, features.text].abs().sum(1).nonzero()[:, 0].numpy()
-        if not len(worded):
+        """Draw the items; None where no item has text, or no target, or every target, is among them."""
+        with_text = features.values[:, features.text].abs().sum(1).nonzero()[:, 0].numpy()
+        if not len(with_text):
             return None
         n_items = len(features.values)
-        drawn = np.random.default_rng([seed, 7]).choice(worded, max(1, round(SHARE * len(worded))), replace=False)
+        size = max(1, round(SHARE * len(with_text)))
+        drawn = np.random.default_rng([seed, 7]).choice(with_text, size, replace=False)
         twins = np.full(n_items, -1)
         twins[drawn] = n_items + np.arange(len(drawn))
-        new = twins[cases.targets] >= 0
-        if not new.any() or new.all():
+        added = twins[cases.targets] >= 0
+        if not added.any() or added.all():
             return None
         rows = features.values[torch.from_numpy(drawn)].clone()
         rows[:, features.collaborative] = 0
         latents = model.with_items(lambda _: rows, [titles[item] for item in drawn]).encode_catalogue().latents
-        numbers, prior = torch.from_numpy(drawn), retriever.prior
-        return cls(
-            replace(
-                retriever,
-                latents=latents,
-                prior=None if prior is None else prior.without_items(numbers).with_items(latents),
-                removed=numbers,
+        numbers = torch.from_numpy(drawn)
+        silenced = replace(
+            ranker,
+            terms=tuple(
+                term.without_items(numbers) if isinstance(term, CollaborativePrior) else term for term in ranker.terms
             ),
-            replace(cases, targets=np.where(new, twins[cases.targets], cases.targets)),
-            twins,
         )
+        whole = silenced.extended(ExtendedCatalogue(latents, torch.zeros(len(drawn)))).with_rules(Deny(numbers))
+        return cls(whole, replace(cases, targets=np.where(added, twins[cases.targets], cases.targets)), twins)
 
     @property
-    def new(self) -> Tensor:
-        """Which cases ask for a new item. `[N]` bool"""
+    def added(self) -> Tensor:
+        """Whether each case's target is an added copy. `[N]` bool"""
         return torch.from_numpy(self.cases.targets >= len(self.twins))
 
-    def choose(self, queries: Tensor, exclude_seen: bool, allowed: float) -> Exposure:
-        """The largest bonus that takes no more than the share `allowed` of the other items' NDCG@10, if they have any.
+    def choose(self, validation: Validation, cost: float) -> dict[str, Any]:
+        """The largest bonus that costs at most the share `cost` of the other targets' NDCG@10, with its record.
 
-        Clones, who all ask the same, are asked once: a bonus that costs them nothing costs others more than it seems.
-
-        Args:
-            queries: generated latents of the cases. `[N, D]`
-            exclude_seen: whether items of the history are no candidates.
+        Cases with the same history and target count once together: a bonus that costs clones nothing would otherwise
+        seem cheaper than it is for everybody else.
         """
-        first, had = len(self.twins), self._had()
-        targets = torch.from_numpy(self.cases.targets).to(queries.device)
+        first, copies = len(self.twins), self._copies_of_histories()
+        targets = torch.from_numpy(self.cases.targets).to(validation.queries.latents.device)
         ranks: dict[float, list[TargetRanks]] = {bonus: [] for bonus in BONUSES}
-        for rows, scores in self.retriever.chunks(queries, self.cases.histories, exclude_seen):
-            if exclude_seen:
-                hide(scores, had.select(range(rows.start, rows.stop)))
+        for rows, scores in self.ranker.chunks(validation.queries, validation.rules):
+            if validation.exclude_seen:
+                scores[history_cells(scores, copies.select(range(rows.start, rows.stop)))] = float("-inf")
             before = 0.0
             for bonus in BONUSES:
                 scores[:, first:] += bonus - before
                 ranks[bonus].append(ranks_from_scores(scores, targets[rows]))
                 before = bonus
         weights = torch.from_numpy(self.cases.weights)
-        found = {bonus: self._found(TargetRanks.concatenate(parts), weights) for bonus, parts in ranks.items()}
+        found = {bonus: self._metrics(TargetRanks.concatenate(parts), weights) for bonus, parts in ranks.items()}
         without = found[0.0]
-        floor = (1 - allowed) * without[0]
-        chosen = max((bonus for bonus in BONUSES if floor and found[bonus][0] >= floor), default=0.0)
-        return Exposure(chosen, found[chosen][0], without[0], found[chosen][1], without[1])
+        floor = (1 - cost) * without[0]
+        bonus = max((bonus for bonus in BONUSES if floor and found[bonus][0] >= floor), default=0.0)
+        record = {"ndcg": found[bonus][0], "ndcg_without": without[0]}
+        return {"bonus": bonus, "record": {**record, "hits": found[bonus][1], "hits_without": without[1]}}
 
-    def _had(self) -> Sequences:
-        """The twins of the items of each history."""
+    def _copies_of_histories(self) -> Sequences:
+        """The added copies of the items of each history."""
         twins = (self.twins[history] for history in self.cases.histories)
         return Sequences.from_lists([numbers[numbers >= 0] for numbers in twins])
 
-    def _found(self, ranks: TargetRanks, weights: Tensor) -> tuple[float, float]:
-        """NDCG@10 of the other items, HR@50 of the new ones."""
+    def _metrics(self, ranks: TargetRanks, weights: Tensor) -> tuple[float, float]:
+        """NDCG@10 of the other targets, HR@50 of the added copies."""
         values = accuracy(ranks, cutoffs=(10, 50))
-        other, new = weights * ~self.new, weights * self.new
-        return float(values["ndcg@10"] @ other / other.sum()), float(values["hr@50"] @ new / new.sum())
+        other, added = weights * ~self.added, weights * self.added
+        return float(values["ndcg@10"] @ other / other.sum()), float(values["hr@50"] @ added / added.sum())

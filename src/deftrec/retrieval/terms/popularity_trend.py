@@ -1,31 +1,79 @@
-"""What everybody takes, and takes lately: a term of the score that is the same for every history."""
+"""Popularity and recent popularity: a term of the score that is the same for every history."""
+
+import itertools
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Self
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from deftrec.data import Sequences
+from deftrec.retrieval.choose import Validation, choose_weight
+from deftrec.retrieval.queries import Queries
+from deftrec.retrieval.ranker import Ranker
+from deftrec.retrieval.terms.base import ExtendedCatalogue, ScoreTerm
+
+POPULARITY = (0.0, -1.2, -0.9, -0.6, -0.3)
+"""Weights of the log popularity tried on validation."""
+RECENT_POPULARITY = (0.0, 0.3, 0.6, 0.9, 1.2)
+"""Weights of the log recent popularity tried on validation."""
+
+
+@dataclass(frozen=True, eq=False)
+class PopularityTrend(ScoreTerm):
+    """t_i = popularity x log(1 + n_i) + recent_popularity x log(1 + l_i), less its mean over items with interactions.
+
+    n_i counts the training interactions with item i, l_i the training histories that end with it. A model that learns
+    from whole histories ranks what was popular once beside what is popular now; with weights -1 and 1, t_i is the log
+    of the share of the item's interactions that are their user's newest. Items without interactions get 0.
+
+    Attributes:
+        values: t. `[I]` float32
+        popularity, recent_popularity: the two weights.
+        record: validation NDCG@10 with the term (`ndcg`) and without (`ndcg_without`), if it was chosen.
+    """
+
+    name: ClassVar[str] = "popularity_trend"
+
+    values: Tensor
+    popularity: float
+    recent_popularity: float
+    record: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def fit(cls, ranker: Ranker, validation: Validation) -> Self:
+        """Choose both weights on validation, on top of the terms of `ranker`."""
+        pairs = list(itertools.product(sorted(POPULARITY), sorted(RECENT_POPULARITY)))
+        device, training = validation.queries.latents.device, validation.training
+        trends = {pair: trend_scores(training, validation.n_items, *pair).to(device) for pair in pairs}
+
+        def added(pair: tuple[float, float], scores: Tensor, queries: Queries) -> Tensor:
+            return scores.add_(trends[pair])
+
+        chosen = choose_weight(
+            ranker, validation, pairs, added, size=lambda pair: abs(pair[0]) + abs(pair[1]), none=(0.0, 0.0)
+        )
+        return cls(trends[chosen.weight].cpu(), *chosen.weight, chosen.record)
+
+    def scores(self, queries: Queries, total: Tensor | None = None) -> Tensor:
+        """See `ScoreTerm.scores`; `[I]`."""
+        return self.values.to(queries.latents.device)
+
+    def refitted(self, training: Sequences) -> "PopularityTrend":
+        """See `ScoreTerm.refitted`."""
+        return replace(self, values=trend_scores(training, len(self.values), self.popularity, self.recent_popularity))
+
+    def extended(self, catalogue: ExtendedCatalogue) -> "PopularityTrend":
+        """See `ScoreTerm.extended`; added items get 0, the mean."""
+        return replace(self, values=pad(self.values, (0, len(catalogue.latents) - len(self.values))))
 
 
 def trend_scores(sequences: Sequences, n_items: int, popularity: float, recent_popularity: float) -> Tensor:
-    """How much each item is raised, or lowered, for being popular and for being popular of late.
-
-        t_i = popularity x log(1 + n_i) + lately x log(1 + l_i) - mean over the items that were taken
-
-    n_i counts the interactions with i, l_i the histories that end with it. A model that learns from whole histories
-    ranks what was popular once beside what is now; with weights -1 and 1, t_i is the log of the share of an item's
-    takers who took it last. Items that nobody took are average: 0.
-
-    Args:
-        sequences: of the training.
-        n_items: size of the catalogue.
-        popularity, recent_popularity: the weights; negative ones lower what is popular.
-
-    Returns:
-        `[I]` float32
-    """
+    """t of `PopularityTrend` from the interactions of training. `[I]` float32"""
     counts = sequences.counts(n_items)
     newest = sequences.items[sequences.offsets[1:][sequences.lengths > 0] - 1]
     scores = popularity * np.log1p(counts) + recent_popularity * np.log1p(np.bincount(newest, minlength=n_items))
-    taken = counts > 0
-    return torch.from_numpy(np.where(taken, scores - scores[taken].mean(), 0.0)).float()
+    present = counts > 0
+    return torch.from_numpy(np.where(present, scores - scores[present].mean(), 0.0)).float()

@@ -14,11 +14,11 @@ those of training, and never changes. Lists that a request names itself, and cat
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize, pad
+from torch.nn.functional import pad
 
 from deftrec.data import Sequences
 from deftrec.errors import ConfigError
-from deftrec.retrieval import Retriever
+from deftrec.retrieval import CollaborativePrior, PopularityTrend, Queries, Ranker
 from deftrec.serving.index.base import Index, Metric
 
 OVERFETCH = 4
@@ -29,89 +29,84 @@ class Approximate:
     """Scores by an index.
 
     Args:
-        retriever: the exact score.
-        index: of its first `vectors`.
-        indexed: how many they are; None: all.
+        ranker: the exact score.
+        index: index of its first `vectors`.
+        indexed: number of indexed items; None: all.
 
     Raises:
-        ConfigError: the score does not suit (`suits`).
+        ConfigError: the score does not suit an index (`suits`).
     """
 
-    def __init__(self, retriever: Retriever, index: Index, indexed: int | None = None) -> None:
-        self.check(retriever)
-        self._retriever, self._index = retriever, index
-        self._indexed = len(retriever.latents) if indexed is None else indexed
-        self._later = np.arange(self._indexed, len(retriever.latents))
+    def __init__(self, ranker: Ranker, index: Index, indexed: int | None = None) -> None:
+        self.check(ranker)
+        self._ranker, self._index = ranker, index
+        self._indexed = ranker.n_items if indexed is None else indexed
+        self._added = np.arange(self._indexed, ranker.n_items)
 
     @staticmethod
-    def suits(retriever: Retriever) -> bool:
-        """Whether an item's score is made of its latent, the prior and the trend, each for itself.
-
-        It is not where the head scores items, where words count, or where a prior is shared out among all items that
-        are not in the history (`retrieval.fused`).
-        """
-        shared = retriever.repeats and retriever.prior is not None and retriever.weight > 0
-        return not shared and (retriever.match is None or not retriever.text_weight)
+    def suits(ranker: Ranker) -> bool:
+        """Whether an item's score depends on no other item's score."""
+        return not any(term.reads_total for term in ranker.terms)
 
     @classmethod
-    def check(cls, retriever: Retriever) -> None:
-        """Raise a `ConfigError` if the score does not suit."""
-        if not cls.suits(retriever):
+    def check(cls, ranker: Ranker) -> None:
+        """Raise a `ConfigError` if the score does not suit an index."""
+        if not cls.suits(ranker):
             raise ConfigError("this run scores every item by more than its latent; serve it with --index exact")
 
     @staticmethod
-    def vectors(retriever: Retriever) -> np.ndarray:
-        """What an index holds: latents, with a trend one component more. `[I, D or D + 1]` float32"""
-        latents = retriever.comparison.latents.cpu().float()
-        if retriever.trend is not None:
-            trend = torch.zeros(len(latents))  # of later items, which no index holds
-            trend[: len(retriever.trend)] = retriever.trend.cpu() * retriever.temperature
-            inner = Approximate.metric(retriever) == "inner"
-            more = trend if inner else (2 * (trend.max() - trend)).sqrt()
-            latents = torch.cat([latents, more[:, None]], 1)
-        return np.ascontiguousarray(latents.numpy())
+    def vectors(ranker: Ranker) -> np.ndarray:
+        """Vectors of an index: latents, with the popularity trend as one more component. `[I, D or D + 1]` float32"""
+        latent, trend = ranker.latent, ranker.term_of(PopularityTrend)
+        vectors = latent.latents.cpu().float()
+        if trend is not None:
+            scaled = trend.values.cpu() * latent.temperature
+            inner = Approximate.metric(ranker) == "inner"
+            more = scaled if inner else (2 * (scaled.max() - scaled)).sqrt()
+            vectors = torch.cat([vectors, more[:, None]], 1)
+        return np.ascontiguousarray(vectors.numpy())
 
     @staticmethod
-    def metric(retriever: Retriever) -> Metric:
-        """What is near in an index of these vectors."""
-        return "inner" if retriever.similarity == "inner" else "l2"
+    def metric(ranker: Ranker) -> Metric:
+        """Metric of an index of these vectors."""
+        return "inner" if ranker.latent.similarity == "inner" else "l2"
 
     def candidates(self, queries: Tensor, counts: list[int]) -> list[np.ndarray]:
-        """What the index finds for each query, `counts[n]` items or fewer, and L later ones.
+        """The index's nearest items of each query, `counts[n]` or fewer, and the L items added after training.
 
         `[N, D]` -> N times `[counts[n] + L]`
         """
-        retriever = self._retriever
-        asked = (normalize(queries, dim=-1) if retriever.similarity == "cosine" else queries).cpu().float()
-        if retriever.trend is not None:
-            asked = pad(asked, (0, 1), value=1.0 if self.metric(retriever) == "inner" else 0.0)
-        found = self._index.nearest(asked.numpy(), min(self._indexed, max(counts)))
+        directions = self._ranker.latent.directions(queries).cpu().float()
+        if self._ranker.term_of(PopularityTrend) is not None:
+            directions = pad(directions, (0, 1), value=1.0 if self.metric(self._ranker) == "inner" else 0.0)
+        found = self._index.nearest(directions.numpy(), min(self._indexed, max(counts)))
         near = (row[:count][row[:count] >= 0] for row, count in zip(found, counts, strict=True))
-        return [np.concatenate([one, self._later]) for one in near]
+        return [np.concatenate([one, self._added]) for one in near]
 
     def score(self, query: Tensor, history: np.ndarray, items: np.ndarray, also_prior: bool) -> tuple[Tensor, Tensor]:
-        """All candidates and their scores.
+        """All candidates and their exact scores.
 
         Args:
-            query: `[D]`
+            query: generated latent. `[D]`
             history: item numbers, oldest first. `[n]`
             items: candidates. `[c]`
-            also_prior: what the prior knows of the history is a candidate too.
+            also_prior: whether items that the collaborative prior scores for this history are candidates too.
 
         Returns:
             item numbers and scores, both `[c]` or longer
         """
-        retriever = self._retriever
-        prior = retriever.prior if retriever.weight else None
+        ranker, prior = self._ranker, self._ranker.term_of(CollaborativePrior)
         if prior is not None and also_prior:
-            items = np.union1d(items, prior.neighbours[torch.from_numpy(np.unique(history))].numpy().ravel())
+            neighbours = prior.linear.neighbours_of(torch.from_numpy(np.unique(history)))
+            items = np.union1d(items, neighbours.numpy())
         chosen = torch.from_numpy(np.asarray(items, np.int64))
-        histories = Sequences.from_lists([history])
-        latent = Retriever(retriever.latents[chosen], retriever.similarity, retriever.temperature)
-        scores = latent.scores(query[None], histories)[0].cpu()
-        if prior is not None:
-            scores = scores + retriever.weight * prior.scores(histories, retriever.recency)[0, chosen]
-        if retriever.constant is not None:
-            scores = scores + retriever.constant[chosen]
-        scores[torch.isin(chosen, torch.from_numpy(history))] += retriever.again
+        queries = Queries(Sequences.from_lists([history]), query[None])
+        scores = ranker.latent.compared(query[None], chosen)[0].cpu()
+        for term in ranker.without("latent").terms:
+            values = term.scores(queries).cpu().expand(1, ranker.n_items)
+            scores = scores + values[0, chosen]
+        for rule in ranker.rules:  # on a full row: rules know item numbers
+            row = torch.zeros(1, ranker.n_items)
+            rule.apply(row, queries.histories)
+            scores = scores + row[0, chosen]
         return chosen, scores

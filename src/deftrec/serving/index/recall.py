@@ -7,16 +7,15 @@ exact ten or more, IVF-PQ less; exact is fastest on small catalogues.
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from deftrec.data import Sequences
 from deftrec.recommender import Recommender
-from deftrec.retrieval import Retriever
+from deftrec.retrieval import LatentSimilarity, Queries, Ranker
 from deftrec.serving.index.approximate import OVERFETCH, Approximate
 from deftrec.serving.index.base import Kind
 from deftrec.serving.index.build import build_index
@@ -29,33 +28,30 @@ PART = 65_536
 
 
 @dataclass(frozen=True, eq=False)
-class Queries:
-    """Queries and what they are compared with.
+class Workload:
+    """Queries and the score they are compared by.
 
     Attributes:
-        retriever: the latent score, and the run's trend on its own items.
-        queries: as the model generates them, of unit length where that is what counts. `[N, D]`
+        ranker: the latent score, with the run's popularity trend on its own items.
+        queries: generated latents, of unit length where the cosine is compared. `[N, D]`
     """
 
-    retriever: Retriever
+    ranker: Ranker
     queries: Tensor
 
     @classmethod
-    def of(cls, recommender: Recommender, users: int, items: int | None = None) -> "Queries":
-        """What the first `users` of a run ask for, of its own items or of `items` drawn around them."""
+    def of(cls, recommender: Recommender, users: int, items: int | None = None) -> "Workload":
+        """Queries of the first `users` of a run, against its own items or `items` latents drawn around them."""
         histories = recommender.interactions.sequences
         chosen = [histories[user] for user in range(min(users, len(histories)))]
-        queries = recommender.ask(Sequences.from_lists(chosen)).queries.cpu()
-        whole = recommender.retriever
-        retriever = whole.part("latent")
-        unit = retriever.similarity == "cosine"
-        if unit:
-            queries = normalize(queries, dim=-1)
-        vectors = Approximate.vectors(retriever)
+        ranker = recommender.ranker.only(("latent", "popularity_trend"))
+        latents = recommender.queries(Sequences.from_lists(chosen)).latents.cpu()
+        queries = ranker.latent.directions(latents)
         if items is None:
-            return cls(replace(retriever, latents=torch.from_numpy(vectors), trend=whole.trend), queries)
-        drawn = torch.from_numpy(drawn_around(vectors, items, unit))
-        return cls(replace(retriever, latents=drawn), queries)
+            return cls(ranker, queries)
+        latent = ranker.latent
+        drawn = torch.from_numpy(drawn_around(latent.latents.numpy(), items, latent.similarity == "cosine"))
+        return cls(Ranker(items, (LatentSimilarity(drawn, latent.temperature, latent.similarity),)), queries)
 
 
 @dataclass(frozen=True)
@@ -92,18 +88,18 @@ def measure(
     Raises:
         ConfigError, MissingExtraError: an index does not suit the run, the store or this installation.
     """
-    asked = Queries.of(recommender, users, items)
-    retriever, queries = asked.retriever, asked.queries
-    vectors, metric = Approximate.vectors(retriever), Approximate.metric(retriever)
+    asked = Workload.of(recommender, users, items)
+    ranker, queries = asked.ranker, asked.queries
+    vectors, metric = Approximate.vectors(ranker), Approximate.metric(ranker)
     nothing = Sequences.from_lists([np.zeros(0, np.int32)])
-    exact, took = _each(queries, lambda query: retriever.scores(query, nothing)[0].topk(K).indices)
+    exact, took = _each(queries, lambda query: ranker.scores(Queries(nothing, query))[0].topk(K).indices)
     yield Measured("exact", len(vectors), 0.0, 1.0, took)
     for kind in kinds:
         began = time.perf_counter()
         index = build_index(kind, vectors, metric, f"benchmark{metric}{len(vectors)}", store)
         assert index is not None, "exact needs none"
         built = time.perf_counter() - began
-        approximate = Approximate(retriever, index)
+        approximate = Approximate(ranker, index)
         found, took = _each(queries, lambda query, by=approximate: by.candidates(query, [OVERFETCH * K])[0])  # type: ignore[misc]
         recall = np.mean([len(set(one) & set(other)) / K for one, other in zip(exact, found, strict=True)])
         index.close()

@@ -27,8 +27,8 @@ async def about(service: TheService) -> About:
         items=engine.interactions.n_items - len(engine.removed),
         categories=list(engine.categories),
         capabilities=Capabilities(
-            explain=engine.explains,
-            words=engine.recommender.model.has_rationale,
+            explain=True,
+            words=engine.recommender.model.words,
             new_items=able.able,
             new_items_reason=able.reason,
         ),

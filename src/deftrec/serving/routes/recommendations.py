@@ -76,7 +76,5 @@ def _check(question: Question, engine: Engine, service: Service) -> None:
             raise ProblemError(422, "invalid", f"{name} is {limit:,} at most")
     if question.category is not None and question.category not in engine.categories:
         raise ProblemError(422, "unknown_category", "no item is of this category; /v1/model names all")
-    if question.explain and not engine.explains:
-        raise ProblemError(422, "not_explainable", "this run's score cannot be taken apart; leave out explain")
     if question.explain and question.samples is not None:
         raise ProblemError(422, "invalid", "an explanation is of the run's own sampling; leave out samples")

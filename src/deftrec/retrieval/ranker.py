@@ -1,0 +1,169 @@
+"""The retrieval score: a sum of terms, then rules, then the best k."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeAlias, TypeVar
+
+import torch
+from torch import Tensor
+
+from deftrec.errors import ConfigError
+from deftrec.retrieval.exact import Found, row_chunks, top
+from deftrec.retrieval.queries import Queries
+from deftrec.retrieval.rules import Rule
+from deftrec.retrieval.terms.base import ExtendedCatalogue, ScoreTerm
+from deftrec.retrieval.terms.latent import LatentSimilarity
+
+ScorePart: TypeAlias = Literal["hybrid", "latent", "prior"]
+"""The whole score, or the latent similarity or the collaborative prior alone."""
+
+PARTS: dict[ScorePart, tuple[str, ...]] = {
+    "latent": ("latent", "cold_start_bonus", "repeat_bias"),
+    "prior": ("collaborative_prior",),
+}
+"""Terms that make up a part."""
+
+T = TypeVar("T", bound=ScoreTerm)
+
+
+@dataclass(frozen=True, eq=False)
+class Ranker:
+    """Ranks the catalogue for queries: `score = sum of terms`, then rules exclude items.
+
+    Attributes:
+        n_items: size of the catalogue.
+        terms: terms of the score, in order.
+        rules: rules that hold for every request; a request may bring more.
+    """
+
+    n_items: int
+    terms: tuple[ScoreTerm, ...]
+    rules: tuple[Rule, ...] = ()
+
+    # -- composing ---------------------------------------------------------------------------------------------
+
+    def with_term(self, term: ScoreTerm) -> "Ranker":
+        """The same ranker with one more term behind the others.
+
+        Raises:
+            ConfigError: it has a term of this name, under which both would be saved.
+        """
+        if self.term(term.name) is not None:
+            raise ConfigError(f"the score has a term {term.name!r} already; give the new one another name")
+        return replace(self, terms=(*self.terms, term))
+
+    def with_rules(self, *rules: Rule) -> "Ranker":
+        """The same ranker with more rules that hold for every request."""
+        return replace(self, rules=(*self.rules, *rules))
+
+    def only(self, names: Sequence[str]) -> "Ranker":
+        """The terms of these names alone."""
+        return replace(self, terms=tuple(term for term in self.terms if term.name in names))
+
+    def without(self, *names: str) -> "Ranker":
+        """All terms but these."""
+        return replace(self, terms=tuple(term for term in self.terms if term.name not in names))
+
+    def part(self, part: ScorePart) -> "Ranker":
+        """The ranker of one part of the score.
+
+        Raises:
+            ConfigError: there is no collaborative prior.
+        """
+        if part == "hybrid":
+            return self
+        if part == "prior" and self.term("collaborative_prior") is None:
+            raise ConfigError("this run has no collaborative prior: validation chose none, or none was requested")
+        return self.only(PARTS[part])
+
+    def term(self, name: str) -> ScoreTerm | None:
+        """The term of a name; None where the score has none."""
+        return next((term for term in self.terms if term.name == name), None)
+
+    def term_of(self, kind: type[T]) -> T | None:
+        """The term of a class; None where the score has none."""
+        return next((term for term in self.terms if isinstance(term, kind)), None)
+
+    @property
+    def latent(self) -> LatentSimilarity:
+        """The latent similarity, which every ranker of a model has."""
+        term = self.term_of(LatentSimilarity)
+        assert term is not None, "a ranker of a model compares latents"
+        return term
+
+    # -- scoring -----------------------------------------------------------------------------------------------
+
+    def scores(self, queries: Queries) -> Tensor:
+        """Scores of every item, before the rules. `[N, I]`"""
+        total = torch.zeros(len(queries), self.n_items, device=queries.latents.device) if not self.terms else None
+        for term in self.terms:
+            scores = term.scores(queries, total)
+            if total is None:
+                total = scores if scores.ndim == 2 else scores.expand(len(queries), -1).clone()
+            else:
+                total += scores
+        assert total is not None
+        return total
+
+    def chunks(self, queries: Queries, rules: Sequence[Rule] = ()) -> Iterator[tuple[slice, Tensor]]:
+        """Scores of every item for one slice of the queries after the other; excluded items have `-inf`."""
+        for rows in row_chunks(len(queries), self.n_items):
+            part = queries.select(rows)
+            scores = self.scores(part)
+            for rule in (*self.rules, *rules):
+                rule.apply(scores, part.histories)
+            yield rows, scores
+
+    def search(self, queries: Queries, k: int, rules: Sequence[Rule] = ()) -> Found:
+        """The best `k` items of every query, exact, in chunks of queries. `Found` of N x k"""
+        return Found.concatenate([top(scores, k) for _, scores in self.chunks(queries, rules)])
+
+    def shares(self, queries: Queries, items: Tensor) -> dict[str, Tensor]:
+        """Share of each explained term in what lifts items above the catalogue's average, for one query.
+
+        A term's lift is its contribution to the item less its mean over the catalogue; negative lifts count as 0.
+
+        Args:
+            queries: one query.
+            items: item numbers. `[n]` int64
+
+        Returns:
+            by term name, each `[n]`, from 0 to 1.
+        """
+        lifts: dict[str, Tensor] = {}
+        total: Tensor | None = None
+        for term in self.terms:
+            scores = term.scores(queries, total)
+            scores = scores if scores.ndim == 2 else scores[None]
+            total = scores.clone() if total is None else total + scores
+            if term.explained:
+                lifts[term.name] = (scores[0] - scores[0].mean())[items].clamp_min(0)
+        whole = torch.stack(list(lifts.values())).sum(0).clamp_min(1e-12)
+        return {name: lift / whole for name, lift in lifts.items()}
+
+    # -- after training ----------------------------------------------------------------------------------------
+
+    def extended(self, catalogue: ExtendedCatalogue) -> "Ranker":
+        """The ranker for a catalogue with more items behind its own."""
+        terms = tuple(term.extended(catalogue) for term in self.terms)
+        return replace(self, n_items=len(catalogue.latents), terms=terms)
+
+    def state(self) -> tuple[dict[str, dict[str, Any]], dict[str, Tensor]]:
+        """Settings by term, and tensors under `term/tensor`; the latent term is rebuilt from the model."""
+        saved = [term for term in self.terms if not isinstance(term, LatentSimilarity)]
+        settings = {term.name: term.settings() for term in saved}
+        tensors = {f"{term.name}/{key}": value for term in saved for key, value in term.state_dict().items()}
+        return settings, tensors
+
+    def with_state(self, settings: dict[str, dict[str, Any]], tensors: dict[str, Tensor]) -> "Ranker":
+        """The ranker with the terms that `state` described, in order, behind its own.
+
+        Raises:
+            DeftRecError: a term's class has not been imported.
+        """
+        ranker = self
+        for name, values in settings.items():
+            prefix = f"{name}/"
+            own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+            ranker = ranker.with_term(ScoreTerm.named(name).from_state(values, own))
+        return ranker

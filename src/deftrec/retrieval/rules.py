@@ -1,0 +1,78 @@
+"""Rules: which items may be recommended, applied to the scores after the terms."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from deftrec.data import Sequences
+from deftrec.retrieval.exact import history_cells
+
+
+class Rule(ABC):
+    """Excludes items from the lists (score `-inf`) or puts them last."""
+
+    @abstractmethod
+    def apply(self, scores: Tensor, histories: Sequences) -> None:
+        """Change the scores in place.
+
+        Args:
+            scores: scores of every item, one row a query. `[N, I]`
+            histories: the queries' histories.
+        """
+
+
+@dataclass(frozen=True)
+class ExcludeHistory(Rule):
+    """No item of the query's own history is recommended."""
+
+    def apply(self, scores: Tensor, histories: Sequences) -> None:
+        """See `Rule.apply`."""
+        scores[history_cells(scores, histories)] = float("-inf")
+
+
+LAST = -10_000.0
+"""Difference of logits larger than that of the scores of any two items."""
+
+
+@dataclass(frozen=True)
+class HistoryLast(Rule):
+    """Items of the query's own history are recommended after all other items."""
+
+    def apply(self, scores: Tensor, histories: Sequences) -> None:
+        """See `Rule.apply`."""
+        cells = history_cells(scores, histories)
+        scores[cells] = scores[cells] + LAST
+
+
+@dataclass(frozen=True, eq=False)
+class Deny(Rule):
+    """None of `items` is recommended to anybody.
+
+    Attributes:
+        items: item numbers. `[n]` int64
+    """
+
+    items: Tensor
+
+    def apply(self, scores: Tensor, histories: Sequences) -> None:
+        """See `Rule.apply`."""
+        scores[:, self.items.to(scores.device)] = float("-inf")
+
+
+@dataclass(frozen=True, eq=False)
+class Allow(Rule):
+    """Only `items` are recommended: a list given by the caller, or the items of a category.
+
+    Attributes:
+        items: item numbers. `[n]` int64
+    """
+
+    items: Tensor
+
+    def apply(self, scores: Tensor, histories: Sequences) -> None:
+        """See `Rule.apply`."""
+        excluded = torch.ones(scores.shape[1], dtype=torch.bool, device=scores.device)
+        excluded[self.items.to(scores.device)] = False
+        scores.masked_fill_(excluded, float("-inf"))

@@ -1,0 +1,206 @@
+"""A linear collaborative model added to the score: co-occurrence, sequence or graph, as validation prefers."""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, ClassVar, Literal, Self, TypeAlias
+
+import torch
+from torch import Tensor
+
+from deftrec.data import Sequences
+from deftrec.progress import Progress
+from deftrec.retrieval.choose import Validation, ndcg_by_variant, one_standard_error_rule
+from deftrec.retrieval.exact import history_cells
+from deftrec.retrieval.linear import LinearPrior
+from deftrec.retrieval.queries import Queries
+from deftrec.retrieval.ranker import Ranker
+from deftrec.retrieval.terms.base import ExtendedCatalogue, ScoreTerm
+
+Kind: TypeAlias = Literal["ease", "slit", "graph"]
+
+NEIGHBOURS = 512
+"""Largest weights kept for each item."""
+EASE_REGULARISATION = (50.0, 300.0)
+SLIT_REGULARISATION = (100.0, 1000.0)
+"""Ridge penalties tried on validation."""
+RECENCY = (0.0, 0.25, 0.5, 1.0)
+"""Values of p in (1 + age)^-p tried on validation, for EASE and the graph."""
+SLIT_RECENCY = (0.5,)
+"""The value of p with which SLIT is fitted and used."""
+WEIGHTS = (0.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0)
+"""Weights of the term tried on validation."""
+
+
+@dataclass(frozen=True)
+class PriorSettings:
+    """How a linear model is fitted and used.
+
+    Attributes:
+        kind: `ease`, `slit` or `graph`.
+        regularisation: ridge penalty lambda; 0 for `graph`, which has none.
+        recency: p of (1 + age)^-p, the weight of a history item of that age.
+    """
+
+    kind: Kind
+    regularisation: float
+    recency: float
+
+    def fit(
+        self,
+        training: Sequences,
+        n_items: int,
+        max_items: int,
+        device: torch.device = torch.device("cpu"),  # noqa: B008
+    ) -> LinearPrior:
+        """Fit the model; dense matrices are computed on `device`, the result lies on the CPU."""
+        rest = NEIGHBOURS, max_items, device
+        if self.kind == "ease":
+            return LinearPrior.ease(training, n_items, self.regularisation, *rest)
+        if self.kind == "graph":
+            return LinearPrior.graph(training, n_items, *rest)
+        return LinearPrior.slit(training, n_items, self.regularisation, self.recency, *rest)
+
+
+@dataclass(frozen=True, eq=False)
+class CollaborativePrior(ScoreTerm):
+    """weight x sum_h (1 + age_h)^-p B_hi over the items h of the history.
+
+    A linear model knows which items go together, not whether a user comes back to an item. Where items of the history
+    are candidates (`repeats`), it therefore redistributes among the other items the probability that the terms before
+    it give to them, and items of the history keep theirs:
+
+        s'_i = s_i                                                               for i in the history
+        s'_i = s_i + w p_i + log sum_j exp s_j - log sum_j exp (s_j + w p_j)     for the others, j over all of them
+
+    Attributes:
+        linear: the fitted model.
+        chosen: how it was fitted.
+        weight: w.
+        max_items: largest number of items that take part.
+        repeats: whether items of the history are candidates that people come back to.
+        record: validation NDCG@10 with the term (`ndcg`) and without (`ndcg_without`), if it was chosen.
+    """
+
+    name: ClassVar[str] = "collaborative_prior"
+
+    linear: LinearPrior
+    chosen: PriorSettings
+    weight: float
+    max_items: int
+    repeats: bool
+    record: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def fit(
+        cls,
+        ranker: Ranker,
+        validation: Validation,
+        kinds: Literal["any", "ease", "slit", "graph"],
+        max_items: int,
+        repeats: bool,
+        progress: Progress,
+    ) -> Self:
+        """Choose kind, settings and weight on validation, on top of the terms of `ranker`.
+
+        The best settings are taken, with the weight that `one_standard_error_rule` chooses.
+        """
+        device, training, n_items = validation.queries.latents.device, validation.training, validation.n_items
+        fits, task = list(candidates(kinds)), "collaborative prior"
+        progress.begin(task, len(fits))
+        values: dict[tuple[PriorSettings, float], Tensor] = {}
+        for group in fits:
+            linear = group[0].fit(training, n_items, max_items, device)
+
+            def variants(
+                scores: Tensor, queries: Queries, group: list[PriorSettings] = group, linear: LinearPrior = linear
+            ) -> Iterator[tuple[tuple[PriorSettings, float], Tensor]]:
+                for settings in group:
+                    prior = linear.scores(queries.histories, settings.recency).to(device)
+                    for weight in WEIGHTS:
+                        moved = redistributed(scores, prior, weight, queries.histories) if repeats else weight * prior
+                        yield (settings, weight), scores + moved
+
+            values |= ndcg_by_variant(ranker, validation, variants)
+            progress.advance(task)
+        progress.end(task)
+        settings, _ = max(values, key=lambda variant: float(values[variant].mean()))
+        by_weight = {weight: values[settings, weight] for weight in WEIGHTS}
+        weight = one_standard_error_rule(by_weight, size=abs)
+        record = {"ndcg": float(by_weight[weight].mean()), "ndcg_without": float(by_weight[0.0].mean())}
+        linear = settings.fit(training, n_items, max_items, device) if weight else LinearPrior.empty(n_items)
+        return cls(linear, settings, weight, max_items, repeats, record)
+
+    @property
+    def reads_total(self) -> bool:  # type: ignore[override]
+        """See `ScoreTerm`: true where items of the history are candidates."""
+        return self.repeats
+
+    def scores(self, queries: Queries, total: Tensor | None = None) -> Tensor:
+        """See `ScoreTerm.scores`; without a `total` nothing is redistributed."""
+        prior = self.linear.scores(queries.histories, self.chosen.recency).to(queries.latents.device)
+        if self.repeats and total is not None:
+            return redistributed(total, prior, self.weight, queries.histories)
+        return prior.mul_(self.weight)
+
+    def refitted(self, training: Sequences) -> "CollaborativePrior":
+        """See `ScoreTerm.refitted`."""
+        return replace(self, linear=self.chosen.fit(training, self.linear.n_items, self.max_items))
+
+    def extended(self, catalogue: ExtendedCatalogue) -> "CollaborativePrior":
+        """See `ScoreTerm.extended`."""
+        return replace(self, linear=self.linear.with_items(catalogue.latents))
+
+    def without_items(self, items: Tensor) -> "CollaborativePrior":
+        """The term without the weights that `items` `[n]` give to others."""
+        return replace(self, linear=self.linear.without_items(items))
+
+    def settings(self) -> dict[str, Any]:
+        """See `ScoreTerm.settings`."""
+        rest = {"weight": self.weight, "max_items": self.max_items, "repeats": self.repeats, "record": self.record}
+        return {**asdict(self.chosen), **rest, "n_items": self.linear.n_items}
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """See `ScoreTerm.state_dict`."""
+        return {"items": self.linear.items, "neighbours": self.linear.neighbours, "weights": self.linear.weights}
+
+    @classmethod
+    def from_state(cls, settings: dict[str, Any], tensors: dict[str, Tensor]) -> Self:
+        """See `ScoreTerm.from_state`."""
+        chosen = PriorSettings(settings["kind"], settings["regularisation"], settings["recency"])
+        rest = (settings[name] for name in ("weight", "max_items", "repeats", "record"))
+        return cls(LinearPrior(settings["n_items"], **tensors), chosen, *rest)
+
+
+def redistributed(scores: Tensor, prior: Tensor, weight: float, histories: Sequences) -> Tensor:
+    """Contribution of a prior that leaves the probability of repeated items alone; see `CollaborativePrior`.
+
+    Args:
+        scores: sum of the terms before the prior. `[N, I]`
+        prior: scores of the linear model. `[N, I]`
+        weight: w.
+        histories: N histories, whose items are candidates.
+
+    Returns:
+        `[N, I]`, zero for items of the history.
+    """
+    cells = history_cells(scores, histories)
+    others = scores.clone()
+    others[cells] = float("-inf")
+    moved = others.add(prior, alpha=weight)
+    level = others.logsumexp(1, keepdim=True) - moved.logsumexp(1, keepdim=True)
+    contribution = level + weight * prior
+    contribution[cells] = 0.0
+    return contribution
+
+
+def candidates(kinds: str) -> Iterator[list[PriorSettings]]:
+    """Settings to try, in groups that one fit serves: SLIT alone is fitted with the recency it is used with."""
+    if kinds in {"any", "graph"}:
+        yield [PriorSettings("graph", 0.0, recency) for recency in RECENCY]
+    if kinds in {"any", "ease"}:
+        for regularisation in EASE_REGULARISATION:
+            yield [PriorSettings("ease", regularisation, recency) for recency in RECENCY]
+    if kinds in {"any", "slit"}:
+        for regularisation, recency in itertools.product(SLIT_REGULARISATION, SLIT_RECENCY):
+            yield [PriorSettings("slit", regularisation, recency)]

@@ -1,0 +1,350 @@
+"""A training, from the request to the run: every stage in order."""
+
+import shutil
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from deftrec import recipe
+from deftrec.collaborative import CollaborativeVectors
+from deftrec.config import Config
+from deftrec.data import Cases, Fit, Interactions, Split, SplitName, make_split
+from deftrec.data.words import item_texts, item_titles
+from deftrec.diffusion import Sampling
+from deftrec.ensemble import Model
+from deftrec.errors import ConfigError, DataError
+from deftrec.evaluation import mean_accuracy
+from deftrec.hardware import training_dtype
+from deftrec.incremental import start_of
+from deftrec.incremental.warm_start import WarmStart
+from deftrec.pretrained_files.locate import model_folder
+from deftrec.pretrained_files.origin import Origin, check_origin, origin_in
+from deftrec.progress import Progress, Silent
+from deftrec.retrieval import Ranker, Validation, fit_ranker, generate_queries, latent_ranker, target_ranks
+from deftrec.run import Request, Run, RunInfo, environment, git_revision, save_run, training_in
+from deftrec.sizes import Sizes
+from deftrec.tokenizer import ItemFeatures
+from deftrec.training.cache import StageCache
+from deftrec.training.distributed import Team
+from deftrec.training.joint import JointTraining
+from deftrec.training.log import TrainingLog
+from deftrec.training.loop import Trained
+from deftrec.training.stages import CollaborativeVectorsStage, TextStage, protocol
+from deftrec.training.workspace import Workspace
+
+VALIDATION_USERS = 50_000
+"""Users of one validation, at most."""
+VALIDATION_SCORES = 2_000_000_000
+"""Scores of one validation, users x items, at most: a minute of one core. Past it, a sample of the users is drawn."""
+
+NO_VALIDATION: dict[SplitName, str] = {
+    "leave-one-out": "leave-one-out needs users with three interactions or more",
+    "temporal": "nobody with a history has an interaction between the two cuts; set data.split to leave-one-out",
+}
+"""Reasons why nobody has a validation target, by split."""
+
+NO_PAIR: dict[SplitName, str] = {
+    "leave-one-out": "leave-one-out needs a user with four interactions or more",
+    "temporal": "nobody has two interactions before the first cut; set data.split to leave-one-out",
+}
+"""Reasons why train has no item with a next one, by split."""
+
+
+def fit_run(
+    interactions: Interactions,
+    config: Config,
+    *,
+    folder: Path | None,
+    refit: bool,
+    resume: bool,
+    device: torch.device,
+    progress: Progress | None,
+    shared: Path | None,
+    on_train: Callable[[Run], None] | None,
+    start: Run | None,
+) -> Run:
+    """Train every stage and save the run in `folder`; every process of a launch returns the same run.
+
+    Args:
+        interactions, config, refit, resume, shared: see `Recommender.fit`.
+        folder: run directory; None: nothing is written.
+        device: device of the training.
+        progress: receiver of progress, told by the main process.
+        on_train: called before a refit with the run fitted on train alone.
+        start: run whose weights training continues from.
+
+    Raises:
+        DeftRecError: see `Recommender.fit`.
+    """
+    if folder is None and resume:
+        raise ConfigError("resume needs the run directory: give out")
+    begun = None if start is None else _warm_start(start, config)
+    provenance = None if begun is None else begun.provenance
+    request = Request(config=config, fingerprint=interactions.fingerprint, refit=refit, start=provenance)
+    team = Team.on(device)
+    with ExitStack() as block:
+        if folder is not None:
+            team.broadcast(lambda: block.enter_context(training_in(folder, request, interactions, resume)))
+        log = block.enter_context(closing(TrainingLog(folder / "logs" if folder and team.is_main else None)))
+        work = None if folder is None else folder / "work"
+        cache = StageCache(work / "stages" if shared is None and work is not None else shared)
+        told = progress if progress is not None and team.is_main else Silent()
+        training = Training(interactions, config, device, Workspace(work, cache, log, resume, told, team), begun)
+        run = training.run(refit, on_train)
+        if folder is not None:
+            team.broadcast(lambda: save_run(folder, run))
+            if team.is_main:
+                shutil.rmtree(folder / "work", ignore_errors=True)
+    return run
+
+
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """Everything that validation chose for a model fitted on train.
+
+    Attributes:
+        ranker: the retrieval score.
+        terms: record of its terms.
+        validation: NDCG@10 of the latent score alone.
+    """
+
+    ranker: Ranker
+    terms: dict[str, dict[str, Any]]
+    validation: float
+
+
+class Training:
+    """All stages on one dataset, in order.
+
+    Args:
+        interactions: the data.
+        config: options; `auto` is resolved from the size of the data.
+        device: device of the training.
+        space: where results go, and which processes take part.
+        start: a run to continue from; no collaborative encoder is trained then.
+
+    Raises:
+        ConfigError: the options do not suit the run to continue from.
+        DataError: the data have no validation target or no pair of consecutive items.
+    """
+
+    def __init__(
+        self,
+        interactions: Interactions,
+        config: Config,
+        device: torch.device,
+        space: Workspace,
+        start: WarmStart | None = None,
+    ) -> None:
+        self.interactions, self.start, self.space, self.device = interactions, start, space, device
+        self.split: Split = make_split(interactions, config.data.split)
+        self.config, self.base = space.pin_base(resolve(config, interactions, self.split))
+        if start is not None:
+            check_origin(start.base, self.base, "the run to start from")
+            start.refuse_known_targets(interactions, self.split)
+            start.check_members(int(self.config.training.ensemble_size))
+        self.dtype = training_dtype(config.training.precision, device)
+        if self.config.seen_last:
+            space.progress.say(
+                "retrieval.seen is keep, and people hardly come back to items here: items of a user's history are "
+                "ranked last"
+            )
+        self.validation = self._validation_cases()
+        if self.split.training("train").lengths.max() < 2:
+            raise DataError(
+                f"{interactions.meta.name}: no user has two interactions in train, so no next item can be learnt; "
+                f"{NO_PAIR[self.split.name]}"
+            )
+        self.joint = JointTraining(
+            interactions, self.split, self.config, self.validation, start, device, self.dtype, space
+        )
+
+    def run(self, refit: bool, on_train: Callable[[Run], None] | None = None) -> Run:
+        """Fit on train, choosing epochs and score terms on validation; with `refit`, again on train + validation.
+
+        Args:
+            refit: whether to fit again on train + validation.
+            on_train: called with the run fitted on train alone, before a refit replaces it.
+        """
+        space, joint = self.space, self.joint
+        text = self.text_vectors()
+        collaborative, vectors = self.collaborative_vectors("train", None)
+        features = joint.features("train", None if vectors is None else vectors.items, text)
+        model, stages = space.timed("joint", lambda: joint.train("train", features, None))
+        selection = space.on_main("terms", lambda: self.select(model, features[0]))
+
+        def finished(fit: Fit, model: Model, features: ItemFeatures, ranker: Ranker) -> Run:
+            return self._run(fit, model, features, ranker, selection, collaborative, stages)
+
+        if not refit:
+            return finished("train", model, features[0], selection.ranker)
+        if on_train is not None:
+            on_train(finished("train", model, features[0], selection.ranker))
+        _, vectors = self.collaborative_vectors("train+validation", collaborative)
+        features = joint.features("train+validation", None if vectors is None else vectors.items, text)
+        model, _ = space.timed("refit joint", lambda: joint.train("train+validation", features, stages))
+        training = self.split.training("train+validation")
+        ranker = space.on_main("refit terms", lambda: _refitted(selection.ranker, training))
+        return finished("train+validation", model, features[0], ranker)
+
+    # -- stages ------------------------------------------------------------------------------------------------
+
+    def text_vectors(self) -> torch.Tensor | None:
+        """Sentence vectors of the items' text `[I, E]`; None without text."""
+        texts = item_texts(self.interactions)
+        if self.sentences is None or not any(texts):
+            return None
+        about = self._about
+        if self.start is not None:  # items of that run keep their vectors
+            check_origin(self.start.sentences, self.sentences, "the run to start from", "text.model")
+            new = self.start.places(self.interactions) < 0
+            texts = [text if wanted else "" for text, wanted in zip(texts, new, strict=True)]
+            about = {**about, "start": self.start.provenance.weights}
+        options = self.config.text
+        assert options.model is not None, "there is text"
+        folder = model_folder(options.model)
+        stage = TextStage(texts, folder, options, self.device, self.dtype, about, self.space.progress)
+        return self.space.cached(stage).tensors["text"]
+
+    def collaborative_vectors(
+        self, fit: Fit, chosen: Trained | None
+    ) -> tuple[Trained | None, CollaborativeVectors | None]:
+        """Collaborative vectors, for the epochs of `chosen` or those that validation chooses; None without encoder."""
+        if self.config.collaborative.encoder == "none" or self.start is not None:
+            return None, None
+        stage = CollaborativeVectorsStage(
+            self.split.training(fit),
+            fit,
+            self.interactions.n_items,
+            self.validation,
+            self.config,
+            chosen,
+            self.device,
+            self._about,
+            self.space,
+        )
+        return CollaborativeVectorsStage.vectors(self.space.cached(stage))
+
+    def select(self, model: Model, features: ItemFeatures) -> Selection:
+        """Choose the terms of the score on validation."""
+        config, cases, training = self.config, self.validation, self.split.training("train")
+        catalogue, n_items = model.encode_catalogue(), self.interactions.n_items
+        sampling = Sampling.of(config.diffusion)
+        queries = generate_queries(model, catalogue, cases.histories, sampling=sampling, seed=config.seed)
+        ranks = target_ranks(latent_ranker(catalogue, config), queries, cases, protocol(config))
+        validation = Validation.of(cases, queries, not config.repeats, training, n_items)
+        titles = item_titles(self.interactions)
+        ranker, terms = fit_ranker(model, catalogue, config, validation, features, titles, self.space.progress)
+        return Selection(ranker, terms, mean_accuracy(ranks)["ndcg@10"])
+
+    # -- inside ------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def sentences(self) -> Origin | None:
+        """The sentence model that reads the items' text; None without text."""
+        options = self.config.text
+        if options.model is None or not any(item_texts(self.interactions)):
+            return None
+        return origin_in(model_folder(options.model), options.model)
+
+    @property
+    def _about(self) -> dict[str, Any]:
+        """What decides every cached stage."""
+        return {"data": self.interactions.fingerprint, "device": self.device.type}
+
+    def _validation_cases(self) -> Cases:
+        """Validation cases in random order, as many as one validation evaluates."""
+        interactions, cases = self.interactions, self.split.cases("validation")
+        if self.start is not None:
+            everybody, cases = len(cases), self.start.unknown(interactions, cases)
+            if len(cases) < everybody:
+                self.space.progress.say(
+                    f"{everybody - len(cases):,} of {everybody:,} validation targets are left out: the run to start "
+                    "from was fitted on them"
+                )
+        if not len(cases):
+            raise DataError(
+                f"{interactions.meta.name}: no user has a validation target; {NO_VALIDATION[self.split.name]}"
+            )
+        drawn = cases.select(np.random.default_rng(self.config.seed).permutation(len(cases)))
+        return drawn.head(max(1, min(VALIDATION_USERS, VALIDATION_SCORES // interactions.n_items)))
+
+    def _run(
+        self,
+        fit: Fit,
+        model: Model,
+        features: ItemFeatures,
+        ranker: Ranker,
+        selection: Selection,
+        collaborative: Trained | None,
+        joint: tuple[Trained, ...],
+    ) -> Run:
+        """The run and its record."""
+        model = model.eval()
+        catalogue = model.encode_catalogue()
+        members = {f"joint-{n}" if n > 1 else "joint": stage for n, stage in enumerate(joint, start=1)}
+        stages = {**({} if collaborative is None else {"collaborative": collaborative}), **members}
+        assert features.scaling is not None, "features of a training are scaled"
+        info = RunInfo(
+            dataset=self.interactions.meta.name,
+            fingerprint=self.interactions.fingerprint,
+            fit=fit,
+            collaborative_width=features.collaborative.stop - features.collaborative.start,
+            text_width=features.text.stop - features.text.start,
+            terms=selection.terms,
+            epochs={name: stage.epochs for name, stage in stages.items()},
+            validation=selection.validation,
+            history={name: stage.history for name, stage in stages.items()},
+            seconds=self.space.seconds,
+            parameters=sum(parameter.numel() for parameter in model.parameters()),
+            environment=environment(),
+            revision=git_revision(),
+            base=self.base,
+            sentences=self.sentences,
+            start=None if self.start is None else self.start.provenance,
+        )
+        latent = latent_ranker(catalogue, self.config)
+        whole = replace(latent, terms=(*latent.terms, *ranker.without("latent").terms))
+        return Run(self.interactions, self.config, info, model, catalogue, whole, features.scaling)
+
+
+def resolve(config: Config, interactions: Interactions, split: Split) -> Config:
+    """`config` with every `auto` resolved for the training part of `split`."""
+    training = split.training("train")
+    lengths, n_items = training.lengths, interactions.n_items
+    repeated = int(training.repeated(n_items).sum()) if config.retrieval.seen == "keep" else 0
+    sizes = Sizes(
+        positions=int(np.maximum(lengths - 1, 0).sum()),
+        interactions=len(training.items),
+        users=int((lengths > 0).sum()),
+        items=n_items,
+        repeated=repeated / max(1, len(training.items)),
+    )
+    return recipe.resolve(config, sizes)
+
+
+def _refitted(ranker: Ranker, training: Any) -> Ranker:
+    """The ranker with every term fitted on other interactions."""
+    return replace(ranker, terms=tuple(term.refitted(training) for term in ranker.terms))
+
+
+def _warm_start(start: Run, config: Config) -> WarmStart:
+    """A run to continue from, whose items were read with the same text options.
+
+    Raises:
+        ConfigError: a text option differs.
+    """
+    before = start.config.text.model_copy(update={"model": config.text.model})  # may lie elsewhere now
+    for key, value in config.text:
+        if value != getattr(before, key):
+            raise ConfigError(
+                f"text.{key} differs from the run to start from, whose items were read with it: leave it, or train "
+                "from scratch without --from"
+            )
+    return start_of(start)
