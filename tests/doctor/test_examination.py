@@ -196,7 +196,8 @@ def test_four_bits_are_counted() -> None:
 @pytest.mark.usefixtures("_no_hub")
 def test_every_packaged_shape_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(architecture, "installed_minilm", lambda: None)
-    packaged = {str(file.parent.relative_to(architecture.PACKAGED)) for file in architecture.PACKAGED.rglob("config.json")}
+    root = architecture.PACKAGED
+    packaged = {str(file.parent.relative_to(root)) for file in root.rglob("config.json")}
     assert {name for name, _ in RECIPES.values()} | {"minilm"} == packaged
     found = examine(subject_of("minilm"))
     assert (found.language_model, found.architecture) == ("minilm", "packaged copy")
