@@ -18,8 +18,8 @@ from deftrec.doctor.skeleton import build_skeleton
 from deftrec.ensemble import Ensemble, Model, build_model
 from deftrec.errors import ConfigError
 from deftrec.language import Layout
-from deftrec.pretrained_files import architecture
 from deftrec.model import DeftRec
+from deftrec.pretrained_files import architecture
 from deftrec.recipe import adapt, load_recipe
 from deftrec.tokenizer import ItemFeatures
 from toy import ring, tiny_config, tiny_model
