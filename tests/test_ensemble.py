@@ -31,7 +31,7 @@ def test_its_scores_are_the_mean_of_the_members(fitted: Recommender, similarity:
 
     def scores(model: torch.nn.Module) -> torch.Tensor:
         catalogue = model.encode_catalogue()
-        queries = generate_queries(model, catalogue, histories, **asked)
+        queries = generate_queries(model, catalogue, histories, **asked).latents
         return Comparison(catalogue.latents, similarity)(queries)
 
     mean = torch.stack([scores(member) for member in ensemble.members]).mean(0)
