@@ -163,7 +163,7 @@ def test_who_returns_gets_what_the_whole_history_gets(fitted: Recommender) -> No
 
 
 def test_nobody_returns_from_nowhere(fitted: Recommender) -> None:
-    with pytest.raises(ConfigError, match="empty history"):
+    with pytest.raises(ConfigError, match="a session needs a history"):
         Session(fitted, [])
     with pytest.raises(DataError):
         Session(fitted, fitted.interactions.history(1000)).add(-5)
