@@ -174,7 +174,7 @@ def test_precision_is_kept_and_the_scores_stay_close(fitted: Recommender) -> Non
     assert half.with_overlay(None).precision == "bf16"
     exact, close = (one.evaluate("test", parts="latent").metrics["ndcg@10"] for one in (fitted, half))
     assert close == pytest.approx(exact, abs=0.02)
-    assert not torch.equal(fitted.ask(histories_of(fitted)).latents, half.ask(histories_of(half)).latents)
+    assert not torch.equal(fitted.queries(histories_of(fitted)).latents, half.queries(histories_of(half)).latents)
 
 
 def histories_of(recommender: Recommender) -> Sequences:
