@@ -31,13 +31,13 @@ import numpy as np
 import polars as pl
 import torch
 from studies.cold_start.asking import ask
+from studies.subset import subset
 from torch import Tensor
 
 from deftrec import Config, Interactions, Recommender, load_recipe
 from deftrec.benchmark.machine import machine
 from deftrec.cli.console import Lines
 from deftrec.data import Cases, Sequences
-from deftrec.data.subset import subset
 from deftrec.data.words import texts_of
 from deftrec.evaluation import accuracy, ranks_from_scores
 from deftrec.files import write_json

@@ -9,7 +9,7 @@ from studies.ablation.study import Measured
 from studies.ablation.variants import BASE
 
 from deftrec.benchmark.scoring import COMPARED
-from deftrec.benchmark.slices import Members
+from deftrec.benchmark.slices import UserSlice
 from deftrec.data.split import Part
 from deftrec.evaluation import paired_over_seeds
 
@@ -100,7 +100,7 @@ def compare(
     return rows
 
 
-def compare_slices(runs: Mapping[str, Sequence[Measured]], parts: Sequence[Members]) -> list[SliceComparison]:
+def compare_slices(runs: Mapping[str, Sequence[Measured]], parts: Sequence[UserSlice]) -> list[SliceComparison]:
     """Every variant against the recipe on every slice of test's users, over the seeds that both have.
 
     Args:

@@ -14,12 +14,12 @@ from studies.ablation.variants import BASE, Variant, plain
 from torch import Tensor
 
 from deftrec.benchmark.machine import versions
-from deftrec.benchmark.slices import Members, slices
+from deftrec.benchmark.slices import UserSlice, slices
 from deftrec.config import Config
 from deftrec.data import Interactions, Part, make_split
 from deftrec.errors import DataError, DeftRecError, in_a_line
 from deftrec.evaluation import Result, accuracy
-from deftrec.files import atomic_directory
+from deftrec.files import atomic_directory, recover
 from deftrec.progress import Progress
 from deftrec.recommender import Recommender
 from deftrec.training.build import resolve
@@ -121,7 +121,7 @@ class Study:
                 runs.setdefault(name, []).append(measured)
         return runs
 
-    def sliced_users(self) -> list[Members]:
+    def sliced_users(self) -> list[UserSlice]:
         """The users of test by history, popularity of the target and its novelty, for `compare_slices`."""
         split = make_split(self.interactions, self.configs[BASE].data.split)
         return slices(split.cases("test"), split.training("train"), self.interactions.n_items)
@@ -137,7 +137,7 @@ class Study:
         # Costs are kept too, so that another machine measures anew.
         content = [resolved.model_dump(mode="json"), self.interactions.fingerprint, versions()]
         kept = self.work / hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
-        if not kept.is_dir():
+        if not recover(kept).is_dir():
             self._train(config, kept)
         return _read(kept, name, seed, resolved)
 

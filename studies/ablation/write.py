@@ -1,7 +1,6 @@
 """The ablation as files: `results.json` for programs, Markdown and HTML for people."""
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -16,7 +15,7 @@ from deftrec.files import write_json, write_text
 from deftrec.formatting import duration, meaning
 from deftrec.report.benchmark.facts import machine_facts
 from deftrec.report.forest import forest
-from deftrec.report.html import document, facts_list, failed, grid, header, note, section
+from deftrec.report.html import render
 from deftrec.report.markdown import plain, table_lines
 from deftrec.run import git_revision
 
@@ -228,30 +227,20 @@ def _page(
     failures: Mapping[str, str],
     facts: Mapping[str, str],
 ) -> str:
-    parts = [header(title, said, []), failed(list(failures.items()))]
-    if plots:
-        parts += [grid(plots), note("Blue: ahead of the recipe; orange: behind; grey: unclear.")]
-    parts += [section(asked, _table(COLUMNS, rows, WORDS)) for asked, rows in tables.items()]
-    if slices:
-        shown = [f"<h3>{escape(by)}</h3>{_table(columns, rows, 1)}" for by, (columns, rows) in slices.items()]
-        parts.append(section(SLICES, note(SLICES_NOTE) + "".join(shown)))
-    parts.append(section("How it was measured", f"<div class=card>{facts_list(facts)}</div>"))
-    return document(title, "\n".join(part for part in parts if part))
-
-
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], words: int) -> str:
-    head = "".join(f"<th{_kind(place, words)}>{escape(name)}</th>" for place, name in enumerate(columns))
-    body = "".join(
-        f"<tr{' class=main' if row[0] == BASE else ''}>"
-        + "".join(f"<td{_kind(place, words)}>{escape(cell)}</td>" for place, cell in enumerate(row))
-        + "</tr>"
-        for row in rows
+    return render(
+        "page.html",
+        Path(__file__).parent,
+        title=title,
+        sentence=said,
+        tiles=[],
+        failures=list(failures.items()),
+        plots=plots,
+        columns=COLUMNS,
+        words=WORDS,
+        base=BASE,
+        tables=tables,
+        slices=slices,
+        slices_title=SLICES,
+        slices_note=SLICES_NOTE,
+        facts=list(facts.items()),
     )
-    return (
-        f"<div class='card scroll'><table class=dense><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
-
-
-def _kind(place: int, words: int) -> str:
-    """The first column is the style sheet's own."""
-    return " class=words" if 0 < place < words else ""

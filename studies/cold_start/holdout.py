@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
+from studies.subset import subset
 
 from deftrec.data import Cases, Interactions, Sequences
-from deftrec.data.subset import subset
 from deftrec.errors import DataError
 
 USERS_SHARE, ITEMS_SHARE = 0.1, 0.05

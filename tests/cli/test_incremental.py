@@ -45,9 +45,9 @@ def test_items_come_and_go(deftrec: Call, copy: Path, tmp_path: Path) -> None:
     said = deftrec("recommend", copy, "--history", "new one", "-k", 26, "--json")
     assert not {"new two", COMMA} & {one["item"] for one in json.loads(said.out)["recommendations"]}
     said = deftrec("items", "remove", copy, "--items", file, "--item", "sku")
-    assert said.out == f"{copy}: 1 removed, 1 were removed before; 23 items can be recommended\n"
+    assert said.out == f"{copy}: 1 removed, 1 were removed already; 23 items can be recommended\n"
     said = deftrec("items", "add", copy, "--items", file, "--item", "sku")
-    assert said.out == f"{copy}: 2 restored, 2 there; 25 items can be recommended\n"
+    assert said.out == f"{copy}: 2 restored, 2 unchanged; 25 items can be recommended\n"
 
 
 def test_an_update_counts_at_once(deftrec: Call, copy: Path, tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ def test_an_update_counts_at_once(deftrec: Call, copy: Path, tmp_path: Path) -> 
     file = tmp_path / "events.jsonl"
     file.write_text('{"user": "new", "item": "i/101", "time": 5}\n{"user": "new", "item": "i,100", "time": 6}\n')
     said = deftrec("update", copy, "--events", file)
-    assert said.out == f"{copy}: 2 interactions added of 1 new users; 482 count now\n", said.err
+    assert said.out == f"{copy}: 2 interactions added of 1 new users; 482 in all\n", said.err
     said = deftrec("update", copy, "--events", file, "--json")
     assert json.loads(said.out) == {"added": 0, "known": 2, "users": 0, "interactions": 482}
     assert json.loads(deftrec("recommend", copy, "--user", "new", "--json").out)["history"] == ["i/101", "i,100"]

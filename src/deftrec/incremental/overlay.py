@@ -22,10 +22,9 @@ from torch import Tensor
 from deftrec.data import Interactions
 from deftrec.data.interactions import CATALOGUE_COLUMNS
 from deftrec.errors import DeftRecError
-from deftrec.files import atomic_path, locked, writable
+from deftrec.files import atomic_path, locked
 
 FILE = "overlay.safetensors"
-LOCK = ".overlay.lock"
 FORMAT = 1
 TABLES = ("items", "events", "removed")
 
@@ -153,9 +152,7 @@ def changing(folder: Path) -> Iterator[None]:
 
     The lock dies with its process. Temporary files of a killed process are deleted.
     """
-    with writable(folder, "make it so"):
-        (folder / LOCK).touch()
-    with locked(folder / LOCK, wait=True):
+    with locked(folder / FILE, wait=True):
         for left in folder.glob(f".{FILE}.*.tmp"):
             left.unlink(missing_ok=True)
         yield

