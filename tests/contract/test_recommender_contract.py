@@ -36,6 +36,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "noise-predicted": {"diffusion": {"prediction": "eps"}, "training": {"epochs": 25}},
     "linear-ddpm": {"diffusion": {"schedule": "linear", "sampler": "ddpm", "steps": 3, "samples": 2}},
     "guided": {"diffusion": {"condition_dropout": 0.2, "guidance_scale": 0.5, "steps": 2}},
+    "spectral": {"collaborative": {"encoder": "spectral"}},
     "folded-users": {"tokenizer": {"users": "folded"}},
     "averaged": {"training": {"average": 0.9}},
     "bf16": {"training": {"precision": "bf16"}},
