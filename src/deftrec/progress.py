@@ -1,11 +1,10 @@
 """Reports of long work to whoever listens: the command line, a test, or nobody."""
 
 from collections.abc import Mapping
-from typing import Protocol
 
 
-class Progress(Protocol):
-    """Listener of long work. The command line draws bars or lines; `Silent` does nothing."""
+class Progress:
+    """Listener of long work; a subclass shows what it wants of it, as bars or lines."""
 
     def expect(self, seconds: Mapping[str, float]) -> None:
         """Add the expected seconds of tasks that have not begun, by task name; the sum gives the remaining time."""
@@ -30,7 +29,7 @@ class Silent(Progress):
     """Listener that ignores everything."""
 
 
-class Labelled:
+class Labelled(Progress):
     """Listener that puts `label` before the name of every task and before every line, and passes them on."""
 
     def __init__(self, progress: Progress, label: str) -> None:

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
 
 from rich.console import Console
 from rich.filesize import decimal
@@ -38,7 +37,7 @@ class Stopped(Exception):  # noqa: N818 - it is no error
     """Interruption by Ctrl-C; the message says how to continue."""
 
 
-class Listener(Progress, Protocol):
+class Listener(Progress):
     """`Progress` that also shows downloads."""
 
     def bytes(self, done: int, total: int | None) -> None:
@@ -107,7 +106,7 @@ def output() -> Console:
     return Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False)
 
 
-class Bars:
+class Bars(Listener):
     """Progress as bars, one for each task; bars of counted tasks stay after the end."""
 
     def __init__(self, bar: RichProgress) -> None:
@@ -170,7 +169,7 @@ class Bars:
             self._bar.update(self._whole, completed=share, figures=f"{duration(left)} left" if left else "")
 
 
-class Lines:
+class Lines(Listener):
     """Progress as lines: one at the end of every epoch, else one after five seconds.
 
     `pulse` writes a line where a task has reported nothing for `SILENT_SECONDS`; a thread calls it.

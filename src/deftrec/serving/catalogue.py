@@ -57,7 +57,7 @@ class Catalogue:
         return [(user, int(lengths[number])) for _, (user, number) in zip(range(limit), found, strict=False)]
 
     def search(self, words: str, limit: int) -> list[int]:
-        """Items, not removed ones, whose title contains all the words in any case; titles that begin with them first."""
+        """Present items whose title contains all the words in any case; titles that begin with them come first."""
         wanted = words.casefold().split()
         named = (number for number, title in enumerate(self.folded) if all(word in title for word in wanted))
         hits = [number for number in named if number not in self.removed]

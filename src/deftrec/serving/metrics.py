@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -27,7 +27,3 @@ class ServiceMetrics:
         renewals = "Reloads of the run after changes by other processes, by outcome."
         self.renewals = counter("deftrec_renewals", renewals, ["outcome"])
         Gauge("deftrec_queue", "Requests that wait for the model.", registry=self.registry).set_function(waiting)
-
-    def page(self) -> bytes:
-        """Metrics in Prometheus' text format."""
-        return generate_latest(self.registry)

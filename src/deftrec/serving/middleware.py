@@ -4,7 +4,6 @@ import asyncio
 import re
 import time
 import uuid
-from collections.abc import Callable
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -32,7 +31,7 @@ HEADERS = {
 class RequestMonitor:
     """Gives every request an id, measures and logs it, and answers unexpected errors with a 500 without details."""
 
-    def __init__(self, app: ASGIApp, metrics: Callable[[], ServiceMetrics]) -> None:
+    def __init__(self, app: ASGIApp, metrics: ServiceMetrics) -> None:
         self.app, self.metrics = app, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -67,7 +66,7 @@ class RequestMonitor:
         finally:
             took, route = time.perf_counter() - began, getattr(scope.get("route"), "path", "unknown")
             method = scope["method"] if route != "unknown" else "any"
-            self.metrics().requests.labels(route, method, str(status)).observe(took)
+            self.metrics.requests.labels(route, method, str(status)).observe(took)
             fields = {"method": scope["method"][:16], "route": route, "status": status, "seconds": round(took, 5)}
             log("request", request_id=request_id, key=scope["state"].get("key"), **fields)
 

@@ -5,7 +5,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Generic, ParamSpec, TypeVar
+from typing import Generic, ParamSpec, TypeAlias, TypeVar
 
 from deftrec.serving.problems import ProblemError
 
@@ -14,6 +14,8 @@ A = TypeVar("A")
 P = ParamSpec("P")
 R = TypeVar("R")
 
+Waiting: TypeAlias = tuple[J, float, asyncio.Future[tuple[A, float]]]
+"""A job, the moment of its arrival and its result."""
 LONGEST_RETRY = 30
 
 
@@ -44,7 +46,7 @@ class Batcher(Generic[J, A]):
         observe: Callable[[int], None] = lambda size: None,
     ) -> None:
         self._work, self._size, self._room, self._wait, self._observe = work, size, queue, wait, observe
-        self._waiting: deque[tuple[J, float, asyncio.Future[tuple[A, float]]]] = deque()
+        self._waiting: deque[Waiting[J, A]] = deque()
         self._thread = ThreadPoolExecutor(1, "model")
         self._seconds_a_job = 0.01
         self._task: asyncio.Task[None] | None = None  # runs while jobs wait
@@ -93,7 +95,7 @@ class Batcher(Generic[J, A]):
         while self._waiting:
             if self._wait and len(self) < self._size:
                 await asyncio.sleep(self._wait)
-            batch = []
+            batch: list[Waiting[J, A]] = []
             while self._waiting and len(batch) < self._size:
                 job = self._waiting.popleft()
                 if not job[2].done():  # otherwise the caller has given up
@@ -101,7 +103,7 @@ class Batcher(Generic[J, A]):
             if batch:
                 await self._process(batch)
 
-    async def _process(self, batch: list[tuple[J, float, "asyncio.Future[tuple[A, float]]"]]) -> None:
+    async def _process(self, batch: list[Waiting[J, A]]) -> None:
         self._observe(len(batch))
         began, jobs = time.monotonic(), [job for job, _, _ in batch]
         results: Sequence[A | Exception]
@@ -111,9 +113,11 @@ class Batcher(Generic[J, A]):
             results = [error] * len(batch)
         self._seconds_a_job = 0.8 * self._seconds_a_job + 0.2 * (time.monotonic() - began) / len(batch)
         for (_, since, answer), result in zip(batch, results, strict=True):
-            if not answer.done() and isinstance(result, Exception):
+            if answer.done():
+                continue
+            if isinstance(result, Exception):
                 answer.set_exception(result)
-            elif not answer.done():
+            else:
                 answer.set_result((result, began - since))
 
 

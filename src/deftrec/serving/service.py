@@ -35,8 +35,9 @@ class Service:
             close=lambda old: self.batcher.run_between_batches(old.close),
         )
         self.metrics = ServiceMetrics(lambda: len(self.batcher))
-        limits = {"size": settings.batch, "queue": settings.queue, "wait": settings.wait_ms / 1000}
-        self.batcher = Batcher(InferenceEngine.answer, **limits, observe=self.metrics.batches.observe)
+        limits = {"size": settings.batch, "queue": settings.queue}
+        observe, wait = self.metrics.batches.observe, settings.wait_ms / 1000
+        self.batcher = Batcher(InferenceEngine.answer, **limits, wait=wait, observe=observe)
 
     @property
     def engine(self) -> InferenceEngine:

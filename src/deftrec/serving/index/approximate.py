@@ -6,10 +6,9 @@ depend on the query, so it becomes one more component of the vectors (tau: tempe
     inner   q . z + tau t            of [q, 1] and [z, tau t]
     l2      -|q - z|^2 / 2 + tau t   of [q, 0] and [z, sqrt(2 tau (max t - t))], up to the constant tau max t
 
-The candidates are the nearest items, more than requested because a request hides some; all items that the linear prior
-scores for the history, since their score may be large wherever the latent lies; and every item that was added after
-training, since the index holds the items of training and never changes. A request for an allow list or a category has
-all of its items as candidates.
+The candidates are the nearest items, more than requested because a request hides some; all items that the prior scores
+for the history, wherever their latents lie; and all items that were added after training, as the index never changes.
+For a request with an allow list or a category, the candidates are its items.
 """
 
 import numpy as np
@@ -70,10 +69,7 @@ class Approximate:
         return last or (bias is not None and bias.value < 0)
 
     def candidates(self, queries: Tensor, counts: list[int]) -> list[np.ndarray]:
-        """The index's nearest items of each query, `counts[n]` or fewer, and the L items added after training.
-
-        `[N, D]` -> N times `[counts[n] + L]`
-        """
+        """The nearest items of each query `[N, D]`, `counts[n]` or fewer, and those added after training. N arrays"""
         directions = self._ranker.latent.directions(queries).cpu().float()
         if self._ranker.term_of(PopularityTrend) is not None:
             directions = pad(directions, (0, 1), value=1.0 if self.metric(self._ranker) == "inner" else 0.0)

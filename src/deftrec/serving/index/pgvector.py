@@ -31,8 +31,8 @@ class PgvectorIndex(VectorIndex):
             raise ConfigError(message)
         self._engine = connect(url)
         if self._engine.dialect.name != "postgresql":
-            needed = "give --store postgresql://USER:PASSWORD@HOST/NAME"
-            raise ConfigError(f"--index pgvector is kept in the event store; {needed}")
+            message = "--index pgvector is kept in the event store; give --store postgresql://USER:PASSWORD@HOST/NAME"
+            raise ConfigError(message)
         self._table, (self._operators, self._operator) = f"latents_{version}", OPERATORS[metric]
         with store_errors(), self._engine.begin() as connection:
             self._fill(connection, vectors)
@@ -57,9 +57,8 @@ class PgvectorIndex(VectorIndex):
     def nearest(self, queries: np.ndarray, count: int) -> np.ndarray:
         """See `VectorIndex.nearest`; finds at most `MOST` neighbours."""
         wanted = min(count, MOST)
-        search = sa.text(
-            f"SELECT number FROM {self._table} ORDER BY latent {self._operator} CAST(:query AS vector) LIMIT :count"  # noqa: S608
-        )
+        order = f"latent {self._operator} CAST(:query AS vector)"
+        search = sa.text(f"SELECT number FROM {self._table} ORDER BY {order} LIMIT :count")  # noqa: S608 - a checked name
         found = np.full((len(queries), count), -1, np.int64)
         with store_errors(), self._engine.begin() as connection:
             connection.exec_driver_sql(f"SET LOCAL hnsw.ef_search = {min(MOST, max(100, 2 * wanted))}")

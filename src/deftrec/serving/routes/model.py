@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Depends
 from fastapi.responses import PlainTextResponse
-from prometheus_client import CONTENT_TYPE_LATEST
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from deftrec.serving.editing import new_items
 from deftrec.serving.logs import log
@@ -63,4 +63,4 @@ async def ready(service: TheService) -> Health:
 @router.get("/metrics", tags=["health"], dependencies=[Depends(needs("read"))], response_class=PlainTextResponse)
 async def metrics(service: TheService) -> PlainTextResponse:
     """Return metrics in Prometheus' text format."""
-    return PlainTextResponse(service.metrics.page(), media_type=CONTENT_TYPE_LATEST)
+    return PlainTextResponse(generate_latest(service.metrics.registry), media_type=CONTENT_TYPE_LATEST)

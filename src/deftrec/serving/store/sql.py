@@ -66,28 +66,19 @@ class SqlStore:
     """
 
     def __init__(self, url: str, now: Callable[[], float] = time.time) -> None:
-        self._now = now
-        self._engine = connect(url)
-        self._insert: Any = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[self._engine.dialect.name]
+        self._now, self._engine = now, connect(url)
+        self._sqlite = self._engine.dialect.name == "sqlite"
+        self._insert: Any = sqlite.insert if self._sqlite else postgresql.insert
         # SQLite has one writer and waiting threads poll; without a lock some of many threads would starve.
-        self._lock: AbstractContextManager[object] = (
-            threading.Lock() if self._engine.dialect.name == "sqlite" else nullcontext()
-        )
+        self._lock: AbstractContextManager[object] = threading.Lock() if self._sqlite else nullcontext()
         with self._writing() as connection:
             migrate(connection)
 
     def append(self, batch: Sequence[Event]) -> AppendResult:
         """Write all of a batch to disk, or nothing and raise an `EventConflictError` if an id is of another event."""
         received = self._now()
-        rows: list[dict[str, object]] = [
-            {
-                "received": received,
-                "place": place,
-                **event._asdict(),
-                "time": received if event.time is None else event.time,
-            }
-            for place, event in enumerate(batch)
-        ]
+        timed = [event._replace(time=received) if event.time is None else event for event in batch]
+        rows = [{**event._asdict(), "received": received, "place": place} for place, event in enumerate(timed)]
         # Always in the same order: batches that share ids then cannot deadlock.
         rows.sort(key=lambda row: str(row["event_id"]))
         statement = self._insert(events).on_conflict_do_nothing(index_elements=["event_id"])
@@ -106,7 +97,7 @@ class SqlStore:
             .limit(limit)
         )
         known = sa.select(sa.exists().where(erased.c.user_sha256 == _digest(user)))
-        with self._reading() as connection:
+        with store_errors(), self._engine.begin() as connection:
             items = connection.execute(newest).scalars().all()
             return StoredHistory(tuple(reversed(items)), bool(connection.execute(known).scalar()))
 
@@ -119,7 +110,7 @@ class SqlStore:
         with self._writing() as connection:
             gone = connection.execute(sa.delete(events).where(events.c.user_id == user)).rowcount
             connection.execute(mark.on_conflict_do_nothing(index_elements=["user_sha256"]))
-        if self._engine.dialect.name == "sqlite":
+        if self._sqlite:
             with store_errors(), self._engine.connect() as connection:
                 connection.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return gone
@@ -127,23 +118,18 @@ class SqlStore:
     def erased(self, users: Sequence[str]) -> frozenset[str]:
         """Those of `users` that were erased once."""
         digests = {_digest(user): user for user in users}
-        with self._reading() as connection:
+        with store_errors(), self._engine.begin() as connection:
             some = sa.select(erased.c.user_sha256).where(erased.c.user_sha256.in_(list(digests)))
             return frozenset(digests[one] for one in connection.execute(some).scalars())
 
     def ping(self) -> None:
         """Return if the database answers."""
-        with self._reading() as connection:
+        with store_errors(), self._engine.begin() as connection:
             connection.execute(sa.select(sa.exists().where(events.c.event_id == "")))
 
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()
-
-    @contextmanager
-    def _reading(self) -> Iterator[sa.Connection]:
-        with store_errors(), self._engine.begin() as connection:
-            yield connection
 
     @contextmanager
     def _writing(self) -> Iterator[sa.Connection]:
