@@ -63,7 +63,7 @@ def test_an_id_of_another_event_refuses_the_whole_batch(store: SqlStore, other: 
     store.append([Event("a", "u", "i", 1)])
     with pytest.raises(EventConflictError) as refused:
         store.append([Event("b", "u", "new", 5), other])
-    assert refused.value.index == 1
+    assert refused.value.problem.index == 1
     assert store.history("u", 10).items == ("i",)
 
 

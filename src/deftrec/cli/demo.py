@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 DATASET = "ml-100k"
 PEERS = ("popularity", "item-knn", "ease")
 NO_RECIPE = "none"
+FIRST = "a small transformer trained from scratch"
+SECOND = "a pre-trained language model that reads the histories"
 QUICK = ("size=small", "retrieval.prior.kind=ease", "retrieval.prior.regularisation=[300.0]")
 """Options of the first part: a third of the settings of the collaborative prior are tried, as each costs seconds."""
 SHOWN_HISTORY, SHOWN_RECOMMENDATIONS = 4, 5
@@ -89,16 +91,12 @@ def demo(
 def _parts(out: Path, recipe: str, language_recipe: str, overrides: list[str] | None) -> list[Part]:
     from deftrec.recipe import load_recipe
 
-    options = load_recipe(recipe, [*QUICK, *(overrides or [])])
-    task = "a small transformer trained from scratch"
-    if language_recipe == NO_RECIPE:
-        return [Part(1, "part 1 of 1", task, "deftrec", out, options)]
-    name, task_2 = Path(language_recipe).stem, "a pre-trained language model that reads the histories"
-    second = out.with_name(f"{out.name}-{name}"), load_recipe(language_recipe)
-    return [
-        Part(1, "part 1 of 2", task, "deftrec", out, options),
-        Part(2, "part 2 of 2", task_2, f"deftrec {name}", *second),
-    ]
+    models = [(FIRST, "deftrec", out, load_recipe(recipe, [*QUICK, *(overrides or [])]))]
+    if language_recipe != NO_RECIPE:
+        name = Path(language_recipe).stem
+        beside = out.with_name(f"{out.name}-{name}")
+        models.append((SECOND, f"deftrec {name}", beside, load_recipe(language_recipe)))
+    return [Part(number, f"part {number} of {len(models)}", *model) for number, model in enumerate(models, 1)]
 
 
 def _run(parts: list[Part]) -> None:
@@ -166,14 +164,9 @@ def _trained(part: Part, progress: Listener) -> "Recommender":
     resume = (out / "request.json").is_file()
     if resume:
         progress.say(f"{out} holds an interrupted run, which goes on; --force starts again")
-    return Recommender.fit(
-        interactions,
-        part.config,
-        out=out,
-        resume=resume,
-        progress=Labelled(progress, part.label),
-        shared=default_home() / "stages",  # both parts read the same text vectors
-    )
+    shared = default_home() / "stages"  # both parts read the same text vectors
+    labelled = Labelled(progress, part.label)
+    return Recommender.fit(interactions, part.config, out=out, resume=resume, progress=labelled, shared=shared)
 
 
 def _data(progress: Listener) -> "Interactions":

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ParamSpec, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -23,7 +23,6 @@ from deftrec.run import run_digest
 from deftrec.serving.catalogue import Catalogue
 from deftrec.serving.index import OVERFETCH, Approximate, IndexChoice, VectorIndex, build_index, choose_index
 
-P = ParamSpec("P")
 NO_ITEMS = np.zeros(0, np.int64)
 
 STEPS = 20
@@ -229,9 +228,9 @@ class InferenceEngine(Catalogue):
         return EngineResponse(explained, {**seconds, "explain": time.perf_counter() - began})
 
 
-def _attempt(work: Callable[P, EngineResponse], *args: P.args, **kwargs: P.kwargs) -> EngineResponse | Exception:
+def _attempt(work: Callable[..., EngineResponse], *args: Any) -> EngineResponse | Exception:
     """Return an exception instead of raising it, so that one request cannot fail the others."""
     try:
-        return work(*args, **kwargs)
+        return work(*args)
     except Exception as error:
         return error

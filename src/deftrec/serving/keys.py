@@ -54,8 +54,7 @@ class ApiKeys(BaseModel, frozen=True, extra="forbid"):
 def add_key(path: Path, name: str, scope: Scope) -> str:
     """Make a key, append its hash to the file `path`, and return the key, which is stored nowhere.
 
-    Raises:
-        ConfigError: The name is invalid or exists already, or `path` is not a file of keys.
+    Raises a `ConfigError` if the name is invalid or exists already, or if `path` is not a file of keys.
     """
     kept = ApiKeys.load(path).keys if path.exists() else ()
     if any(key.name == name for key in kept):

@@ -72,8 +72,7 @@ class Batcher(Generic[J, A]):
     async def submit(self, job: J, seconds: float) -> tuple[A, float]:
         """Wait for the result of a job, or raise its exception; also return the seconds that it waited in the queue.
 
-        Raises:
-            OverloadedError: The queue is full or closed, or `seconds` passed without a result.
+        An `OverloadedError` means that the queue is full or closed, or that `seconds` passed without a result.
         """
         if self._closing:
             raise OverloadedError("the service is shutting down", LONGEST_RETRY)

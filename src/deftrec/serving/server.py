@@ -28,11 +28,7 @@ def open_service(settings: Settings) -> Service:
 
 
 def serve_until_stopped(service: Service, ready: Callable[[str], None] = lambda address: None) -> None:
-    """Serve until interrupted; requests in progress are answered first. Calls `ready` with the address.
-
-    Raises:
-        DeftRecError: The address is not available.
-    """
+    """Serve until interrupted, after calling `ready` with the address; requests in progress are answered first."""
     settings = service.settings
     config = uvicorn.Config(
         create_app(service),

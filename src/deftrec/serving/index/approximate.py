@@ -40,11 +40,7 @@ class Approximate:
 
     @staticmethod
     def vectors(ranker: Ranker) -> np.ndarray:
-        """Vectors of an index: latents, with the popularity trend as one more component. `[I, D or D + 1]` float32
-
-        Raises:
-            ConfigError: The score does not suit an index (`suits`).
-        """
+        """Latents with the popularity trend `[I, D or D + 1]` float32; a `ConfigError` if the score does not suit."""
         if not Approximate.suits(ranker):
             raise ConfigError("this run scores every item by more than its latent; serve it with --index exact")
         latent, trend = ranker.latent, ranker.term_of(PopularityTrend)

@@ -16,8 +16,7 @@ router = APIRouter()
 @router.get("/v1/model", tags=["model"], dependencies=[Depends(needs("read"))])
 async def about(service: TheService) -> ModelDetails:
     """Describe the run, its data and capabilities, and the limits of a request."""
-    engine, settings = service.engine, service.settings
-    able = new_items(engine)
+    engine, able = service.engine, new_items(service.engine)
     return ModelDetails(
         **ModelVersion.of(engine).model_dump(),
         dataset=engine.interactions.meta.name,
@@ -30,7 +29,7 @@ async def about(service: TheService) -> ModelDetails:
             new_items=able.able,
             new_items_reason=able.reason,
         ),
-        limits=settings.model_dump(include={"k", "history", "events", "samples", "filter_items"}),
+        limits=service.settings.model_dump(include={"k", "history", "events", "samples", "filter_items"}),
     )
 
 

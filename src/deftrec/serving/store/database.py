@@ -83,11 +83,7 @@ def _postgresql_engine(url: URL) -> sa.Engine:
 
 
 def migrate(connection: sa.Connection) -> None:
-    """Upgrade a database inside the open transaction of `connection`, if it is not up to date.
-
-    Raises:
-        DeftRecError: A newer version of deftrec has changed the tables.
-    """
+    """Upgrade a database inside an open transaction; a `DeftRecError` if a newer version changed the tables."""
     if connection.dialect.name == "postgresql":
         connection.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
     config = Config(attributes={"connection": connection})

@@ -17,12 +17,7 @@ from deftrec.serving.store.tables import erased, events
 
 
 class EventConflictError(ProblemError):
-    """An event id is stored already for another event; `index` is the position in the batch, from 0."""
-
-    def __init__(self, index: int, event_id: str) -> None:
-        message = f"event_id {event_id!r} belongs to another event; give every event its own id"
-        super().__init__(409, "event_conflict", message, index=index)
-        self.index = index
+    """An event id is stored already for another event; the index is the position in the batch, from 0."""
 
 
 class Event(NamedTuple):
@@ -102,10 +97,7 @@ class SqlStore:
             return StoredHistory(tuple(reversed(items)), bool(connection.execute(known).scalar()))
 
     def forget(self, user: str) -> int:
-        """Delete the stored events of a user, remember the erasure, and return the number of deleted events.
-
-        SQLite overwrites the freed pages, and its log is truncated.
-        """
+        """Delete the stored events of a user, also from SQLite's free pages, and remember it; returns their number."""
         mark = self._insert(erased).values(user_sha256=_digest(user), time=self._now())
         with self._writing() as connection:
             gone = connection.execute(sa.delete(events).where(events.c.user_id == user)).rowcount
@@ -147,7 +139,8 @@ def _check_same(connection: sa.Connection, wanted: Sequence[Event]) -> None:
     for index, event in enumerate(wanted):
         row = rows[event.event_id]
         if (row.user_id, row.item_id) != (event.user_id, event.item_id) or event.time not in (None, row.time):
-            raise EventConflictError(index, event.event_id)
+            message = f"event_id {event.event_id!r} belongs to another event; give every event its own id"
+            raise EventConflictError(409, "event_conflict", message, index=index)
 
 
 def _digest(user: str) -> str:
