@@ -21,12 +21,13 @@ import torch
 
 def measure(users: int, items: int) -> None:
     """Print the peak resident memory before and after ranking all users, in MiB."""
+    from deftrec.training.build import build_model, resolve
+
     from deftrec import Config, Interactions, Recommender
     from deftrec.data import Meta, make_split
     from deftrec.evaluation import write_rankings
     from deftrec.run import Run, RunInfo
     from deftrec.tokenizer import ItemFeatures
-    from deftrec.training.build import build_model, resolve
 
     rng = np.random.default_rng(0)
     length = -(-items // users) + 5  # every item occurs, so that the catalogue has the wanted size

@@ -14,6 +14,7 @@ import statistics
 from functools import partial
 
 import torch
+from deftrec.training.build import build_member
 from studies.speed.machine import seconds
 
 from deftrec.data import Sequences
@@ -23,7 +24,6 @@ from deftrec.inference import InferenceModel, Reading
 from deftrec.recipe import adapt, load_recipe
 from deftrec.retrieval import generate_queries, inference_queries
 from deftrec.tokenizer import ItemFeatures
-from deftrec.training.build import build_member
 
 ITEMS = 1682
 

@@ -11,6 +11,7 @@ import statistics
 import time
 
 import torch
+from deftrec.training.build import build_model, resolve
 
 from deftrec.config import Config
 from deftrec.data import Interactions, make_split
@@ -18,7 +19,6 @@ from deftrec.hardware import default_device, training_dtype
 from deftrec.recipe import load_recipe
 from deftrec.tokenizer import ItemFeatures
 from deftrec.training.batches import PackedBatches, batch_to
-from deftrec.training.build import build_model, resolve
 
 
 def rate(interactions: Interactions, config: Config, targets: str, batches: int, repeats: int) -> float:

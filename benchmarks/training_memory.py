@@ -43,6 +43,8 @@ def main() -> None:
 
 def measure(items: int) -> tuple[int, int, int, int]:
     """Candidates of a batch, whether features learn, bytes of the features, and all that two steps hold at most."""
+    from deftrec.training.build import build_model
+
     from deftrec.config import Config
     from deftrec.data import Sequences
     from deftrec.hardware import training_dtype
@@ -50,7 +52,6 @@ def measure(items: int) -> tuple[int, int, int, int]:
     from deftrec.tokenizer import ItemFeatures
     from deftrec.training.average import AveragedWeights
     from deftrec.training.batches import PackedBatches
-    from deftrec.training.build import build_model
 
     config = adapt(Config(), positions=(EACH - 1) * items, interactions=EACH * items, users=items, items=items)
     config = config.model_copy(update={"training": config.training.model_copy(update={"ensemble_size": 1})})

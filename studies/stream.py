@@ -30,7 +30,6 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import torch
-from studies.cold_start.asking import ask
 from torch import Tensor
 
 from deftrec import Config, Interactions, Recommender, load_recipe
@@ -45,6 +44,7 @@ from deftrec.incremental import Overlay
 from deftrec.language.sentences import sentence_vectors
 from deftrec.language.weights import MINILM, model_folder
 from deftrec.run import git_revision
+from studies.cold_start.asking import ask
 
 POLICIES = ("keep", "update", "fine-tune", "retrain")
 

@@ -1,0 +1,60 @@
+"""The control without diffusion: the network of the diffusion head, evaluated once, with nothing to denoise.
+
+    python -m studies.controls train --data DIR --out RUN [options of deftrec train]
+
+With a softmax over the catalogue and no squared error the control is a classifier of next items (SASRec, Kang and
+McAuley 2018); with the squared error alone it is a regression of the next item's latent (CoLLM, Zhang et al. 2023).
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from deftrec.diffusion import DiffusionHead, Sample, Sampling
+from deftrec.diffusion.heads import HEADS
+
+
+class NoDiffusionHead(DiffusionHead):
+    """A diffusion head that always reads x = 0 at t = 1, in training and in retrieval."""
+
+    def training_pair(self, latents: Tensor, condition: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """See `DiffusionHead.training_pair`; nothing is drawn."""
+        t = torch.ones(len(latents), device=latents.device)
+        return self.denoise(torch.zeros_like(latents).detach(), t, condition), t, condition
+
+    def generate(
+        self,
+        condition: Tensor,
+        sampling: Sampling,
+        generator: torch.Generator | None = None,
+        keep_path: bool = False,
+    ) -> Sample:
+        """See `Head.generate`; every step of a path is the result."""
+        x0, _, _ = self.training_pair(condition.float(), condition)
+        return Sample(x0, x0.expand(sampling.steps, *x0.shape) if keep_path else None)
+
+
+@contextmanager
+def without_diffusion() -> Iterator[None]:
+    """Inside the block `build_member` makes models with a `NoDiffusionHead`."""
+    before = HEADS["diffusion"]
+    HEADS["diffusion"] = NoDiffusionHead
+    try:
+        yield
+    finally:
+        HEADS["diffusion"] = before
+
+
+def main() -> int:
+    """Run a command of deftrec without diffusion."""
+    from deftrec.cli import main as deftrec
+
+    with without_diffusion():
+        return deftrec(sys.argv[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
