@@ -13,15 +13,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from studies.cold_start import hold_out
-from studies.cold_start.asking import ask_parts, content_neighbours
-from studies.cold_start.study import with_items
-from studies.pretrained import text_vectors
 
 from deftrec import Interactions, Recommender
 from deftrec.cli.console import listening
 from deftrec.recipe import load_recipe
 from deftrec.retrieval import ColdStartBonus, ExtendedCatalogue
+from studies.cold_start import hold_out
+from studies.cold_start.asking import ask_parts, content_neighbours
+from studies.cold_start.study import with_items
+from studies.pretrained import text_vectors
 
 BONUSES = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 

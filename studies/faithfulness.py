@@ -51,7 +51,7 @@ def main() -> None:
         [why] = reasons(ranker, recommender.queries, history, [item])
         movers = [one.position for one in why.influences[:MOVERS]]
         draws = [rng.choice(len(history), MOVERS, replace=False) for _ in range(DRAWS)]
-        after = ranks(history, [np.delete(history, positions) for positions in [movers, *draws]], item)
+        after = ranks(history, [np.delete(history, positions) for positions in (np.array(movers), *draws)], item)
         named.append(after[0])
         random.append(float(np.mean(after[1:])))
     one, other = (torch.tensor(values, dtype=torch.float64) for values in (named, random))

@@ -18,8 +18,6 @@ from typing import Any
 
 import optuna
 import torch
-from deftrec.training.build import resolve
-from deftrec.training.pipeline import Pipeline
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from deftrec import Config, Interactions
@@ -27,7 +25,10 @@ from deftrec.config import NanoOptions
 from deftrec.data import make_split
 from deftrec.progress import Silent
 from deftrec.recipe import load_recipe
+from deftrec.training.cache import StageCache
+from deftrec.training.fit import Training, resolve
 from deftrec.training.log import TrainingLog
+from deftrec.training.workspace import Workspace
 
 SPACE: dict[str, BaseDistribution] = {
     "tokenizer.drop_collaborative": FloatDistribution(0.0, 0.7),
@@ -55,8 +56,12 @@ def main() -> None:
     parser.add_argument("--recipe", default="default")
     parser.add_argument("--trials", type=int, default=60, help="number of trials in the log when the search ends")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="minutes after which no trial begins")
-    parser.add_argument("--repeat", type=int, default=0, help="train the best N trials, and the recipe, with two more seeds")
-    parser.add_argument("--shared", type=Path, default=Path("runs/search"), help="folder of text and collaborative vectors")
+    parser.add_argument(
+        "--repeat", type=int, default=0, help="train the best N trials, and the recipe, with two more seeds"
+    )
+    parser.add_argument(
+        "--shared", type=Path, default=Path("runs/search"), help="folder of text and collaborative vectors"
+    )
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     interactions = Interactions.load(options.data)
@@ -66,10 +71,11 @@ def main() -> None:
     sampler = optuna.samplers.TPESampler(seed=len(lines), multivariate=True)
     study = optuna.create_study(direction="maximize", sampler=sampler)
     for line in lines:
-        if line["seed"] == recipe.seed:
-            chosen = {key: value for key, value in line["options"].items() if key in SPACE}  # a log may be older
-            space = {key: SPACE[key] for key in chosen}
-            study.add_trial(optuna.trial.create_trial(params=chosen, distributions=space, value=line["validation"]))
+        known = set(line["options"]) <= set(SPACE)  # a log may be older than an option, or hold one that went
+        if known and line["seed"] == recipe.seed:
+            space = {key: SPACE[key] for key in line["options"]}
+            done = optuna.trial.create_trial(params=line["options"], distributions=space, value=line["validation"])
+            study.add_trial(done)
     if not study.trials:
         study.enqueue_trial(starting_point(interactions, recipe))
 
@@ -86,8 +92,8 @@ def main() -> None:
         return value
 
     start = time.monotonic()
-    done = (optuna.trial.TrialState.COMPLETE,)
-    while len(study.get_trials(states=done)) < options.trials and time.monotonic() - start < 60 * options.minutes:
+    complete = (optuna.trial.TrialState.COMPLETE,)
+    while len(study.get_trials(states=complete)) < options.trials and time.monotonic() - start < 60 * options.minutes:
         trial = study.ask(SPACE)
         study.tell(trial, train(trial.params, recipe.seed))
     by_value = sorted(study.trials, key=lambda trial: -(trial.value or 0.0))
@@ -106,7 +112,7 @@ def validation(
     fixed = {"seed": seed, "training.ensemble_size": 1, "retrieval.prior": "none", "retrieval.trend": "false"}
     config = load_recipe(recipe, [f"{key}={value}" for key, value in {**chosen, **fixed}.items()])
     space = Workspace(None, StageCache(shared), TrainingLog(None), False, Silent())
-    run = Training(interactions, config, torch.device("cpu"), space).run()
+    run = Training(interactions, config, torch.device("cpu"), space).run(refit=False)
     return run.info.validation, run.info.epochs["joint"]
 
 
