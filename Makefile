@@ -19,7 +19,7 @@ BENCHMARK_FLAGS ?= --seen exclude
 PORT ?= 8000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve benchmark test check clean
+.PHONY: help demo serve benchmark test check tables clean
 
 help:  ## show this
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
@@ -46,9 +46,12 @@ check: $(VENV)/.test  ## lint and types only
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict
 
+tables: | $(BIN)/python  ## rewrite the tables of README.md and docs/ from studies/results
+	$(BIN)/python -m studies.tables
+
 clean:  ## remove the environment and what tools left behind; runs and data stay
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src tests benchmarks studies -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp is newer than what it was installed from; an install that broke off leaves none.
 $(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python

@@ -21,10 +21,11 @@ import torch
 
 def measure(users: int, items: int) -> None:
     """Print the peak resident memory before and after ranking all users, in MiB."""
-    from deftrec.training.build import build_model, resolve
+    from deftrec.training.build import resolve
 
     from deftrec import Config, Interactions, Recommender
     from deftrec.data import Meta, make_split
+    from deftrec.ensemble import build_model
     from deftrec.evaluation import write_rankings
     from deftrec.run import Run, RunInfo
     from deftrec.tokenizer import ItemFeatures

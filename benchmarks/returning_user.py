@@ -6,7 +6,7 @@
 Weights are random, and so are histories and catalogue, which does not alter what is computed. `plain` is the reference,
 `whole` the fast path over the whole history. Lengths must fit the model: all-MiniLM-L6-v2 reads 512 tokens.
 
-Expected before measuring: docs/performance.md.
+Expected before measuring: docs/reference/performance.md.
 """
 
 import argparse
@@ -19,6 +19,7 @@ from studies.speed.machine import seconds
 
 from deftrec.data import Sequences
 from deftrec.diffusion import Sampling
+from deftrec.ensemble import build_member
 from deftrec.hardware import default_device, inference_dtype
 from deftrec.inference import InferenceModel, Reading
 from deftrec.recipe import adapt, load_recipe
@@ -65,7 +66,7 @@ def main() -> None:
 
 
 def read_on(reading: Reading, item: int, sampling: Sampling) -> None:
-    reading.take(item)
+    reading.add(item)
     reading.latent(sampling)
 
 

@@ -6,7 +6,7 @@ On paper: operations and bytes of one user by stage, and the least time that the
 measured: what each stage takes, and which share of the matrix rate and of the copy bandwidth that is. Bytes are those
 that every operation reads and writes, as if no cache held anything.
 
-Expected before measuring: docs/performance.md.
+Expected before measuring: docs/reference/performance.md.
 """
 
 import argparse

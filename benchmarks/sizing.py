@@ -3,8 +3,8 @@
     python benchmarks/sizing.py --users 1000000 --items 100000
     python benchmarks/sizing.py --users 1000000000 --items 10000000 --sample 10000000
 
-Plain arithmetic. Every unit says where it was measured (docs/scale.md holds the commands); what lies beyond those sizes
-is assumed to grow in proportion. Prices are assumptions: give your own.
+Plain arithmetic. Every unit says where it was measured (docs/reference/scale.md holds the commands); what lies beyond
+those sizes is assumed to grow in proportion. Prices are assumptions: give your own.
 """
 
 import argparse
@@ -22,7 +22,8 @@ class Units:
     """Measured on one core of the shared machine; nano on ml-100k where it says so.
 
     Attributes:
-        request: milliseconds of a saturated service for a recommendation: HTTP, history, model (docs/serving.md, nano).
+        request: milliseconds of a saturated service for a recommendation: HTTP, history, model
+            (docs/reference/serving.md, nano).
         event: the same for one event, sent alone.
         ranked: milliseconds of `recommend --all-users` for a user, scoring aside (nano).
         exact: milliseconds of scoring a million items for a request in a batch of 32.

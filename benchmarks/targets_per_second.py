@@ -11,10 +11,11 @@ import statistics
 import time
 
 import torch
-from deftrec.training.build import build_model, resolve
+from deftrec.training.build import resolve
 
 from deftrec.config import Config
 from deftrec.data import Interactions, make_split
+from deftrec.ensemble import build_model
 from deftrec.hardware import default_device, training_dtype
 from deftrec.recipe import load_recipe
 from deftrec.tokenizer import ItemFeatures

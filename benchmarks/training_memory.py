@@ -47,6 +47,7 @@ def measure(items: int) -> tuple[int, int, int, int]:
 
     from deftrec.config import Config
     from deftrec.data import Sequences
+    from deftrec.ensemble import build_model
     from deftrec.hardware import training_dtype
     from deftrec.recipe import adapt
     from deftrec.tokenizer import ItemFeatures
@@ -61,7 +62,6 @@ def measure(items: int) -> tuple[int, int, int, int]:
         items,
         max_history=int(config.data.max_history),
         batch_positions=int(config.training.batch_positions),
-        targets="every",
         objective=config.objective,
         seed=0,
     )

@@ -19,15 +19,15 @@ from toy import ring, tiny_config, tiny_model
 PROMPT = "next : {history}"
 
 
-def config(model: str | Path, tuning: str = "lora", initial: str = "pretrained", epochs: int = 1) -> Config:
-    language = {"kind": "pretrained", "model": str(model), "tuning": tuning, "prompts": (PROMPT,), "initial": initial}
+def config(model: str | Path, tuning: str = "lora", epochs: int = 1) -> Config:
+    language = {"kind": "pretrained", "model": str(model), "tuning": tuning, "prompts": (PROMPT,)}
     return tiny_config(
         data={"max_history": 20}, language=language, training={"epochs": epochs, "checkpoint_seconds": 0.0}
     )
 
 
-def fit(folder: Path, model: str | Path, tuning: str = "lora", initial: str = "pretrained") -> Recommender:
-    return Recommender.fit(ring(), config(model, tuning, initial), out=folder)
+def fit(folder: Path, model: str | Path, tuning: str = "lora") -> Recommender:
+    return Recommender.fit(ring(), config(model, tuning), out=folder)
 
 
 def change_weights(folder: Path) -> None:
@@ -123,16 +123,10 @@ def test_a_run_from_before_the_record_still_loads(moved: tuple[Path, Path]) -> N
     del info["base"]
     (run / "run.json").write_text(json.dumps(info))
     options = json.loads((run / "config.json").read_text())
-    for name in ("lora_targets", "dtype", "gradient_checkpointing"):
+    for name in ("dtype", "gradient_checkpointing"):
         del options["language"][name]
     (run / "config.json").write_text(json.dumps(options))
     assert Recommender.load(run).info.base is None
-
-
-def test_random_weights_have_no_base(llama: Path, tmp_path: Path) -> None:
-    recommender = fit(tmp_path / "run", llama, "full", initial="random")
-    assert recommender.info.base is None
-    assert Recommender.load(tmp_path / "run").evaluate("test") == recommender.evaluate("test")
 
 
 def test_the_newest_revision_is_read_once_and_recorded(hub: Hub, llama: Path, tmp_path: Path) -> None:

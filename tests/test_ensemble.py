@@ -9,7 +9,6 @@ from deftrec import Recommender
 from deftrec.data import make_split
 from deftrec.diffusion import Sampling
 from deftrec.ensemble import Ensemble
-from deftrec.errors import ConfigError
 from deftrec.progress import Silent
 from deftrec.retrieval import generate_queries
 from deftrec.retrieval.exact import Comparison, Similarity
@@ -70,8 +69,3 @@ def test_an_interrupted_ensemble_goes_on(tmp_path: Path) -> None:
     assert torch.equal(resumed.catalogue.latents, whole.catalogue.latents)
     again = Recommender.load(tmp_path / "broken")
     assert torch.equal(again.catalogue.latents, whole.catalogue.latents)
-
-
-def test_a_head_without_latents_has_no_ensemble() -> None:
-    with pytest.raises(ConfigError, match=r"semantic-ids has none: set it to 1"):
-        tiny_config(training=TRAINING, diffusion={"head": "semantic-ids"})

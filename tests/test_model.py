@@ -7,33 +7,29 @@ import numpy as np
 import pytest
 import torch
 
+from deftrec.batch import Batch
 from deftrec.config import Config
 from deftrec.data import PADDING, Sequences
 from deftrec.data.sequences import pad_histories
 from deftrec.diffusion import Sampling
+from deftrec.ensemble import build_model
 from deftrec.language import Layout
-from deftrec.model import Batch, DeftRec, seen_pairs
+from deftrec.model import DeftRec
 from deftrec.recipe import adapt
 from deftrec.retrieval import generate_queries, queries
 from deftrec.tokenizer import ItemFeatures
 from deftrec.training.batches import PackedBatches
-from deftrec.training.build import build_model
 from toy import tiny_config
 
 ITEMS, WINDOW = 30, 12
 VARIANTS: dict[str, dict[str, Any]] = {
     "default": {},
     "ways": {"tokenizer": {"ways": 3}},
-    "vq": {"tokenizer": {"tokens": "vq", "ways": 2, "codebook_size": 25}},
-    "rq": {"tokenizer": {"tokens": "rq", "codebook_size": 25}},
-    "folded": {"tokenizer": {"users": "folded", "ways": 2, "reconstruction_weight": 0.1}},
+    "folded": {"tokenizer": {"users": "folded", "ways": 2}},
     "frozen-features": {"tokenizer": {"trainable_features": False}},
-    "direct": {"diffusion": {"head": "direct"}},
-    "semantic-ids": {"diffusion": {"head": "semantic-ids", "code_levels": 2, "code_size": 6}},
-    "eps": {"diffusion": {"prediction": "eps", "skip": False}},
-    "euclidean": {"diffusion": {"space": "euclidean"}},
+    "eps": {"diffusion": {"prediction": "eps"}},
 }
-SAMPLING = Sampling("ddim", 1, "zero", 1, 0.0)
+SAMPLING = Sampling("ddim", 1, 0, 0.0)
 
 
 def sequences(users: int = 20) -> Sequences:
@@ -49,8 +45,6 @@ def make(**options: Any) -> tuple[DeftRec, Config]:
     model = build_model(ItemFeatures.build(torch.randn(ITEMS, 8), torch.randn(ITEMS, 5)), config, "items")
     for parameter in model.diffusion.parameters():  # nothing is zero after training
         torch.nn.init.normal_(parameter, std=0.3)
-    with torch.no_grad():
-        model.item_tokenizer(model.features)  # codebooks start from what they see first in training
     return model.eval(), config
 
 
@@ -60,17 +54,13 @@ def model(request: pytest.FixtureRequest) -> DeftRec:
 
 
 def one_batch(sampled: int | None = None) -> Batch:
-    objective = tiny_config(
-        objective={"full_softmax_items": 1 if sampled else ITEMS, "sampled_items": sampled or 1}
-    ).objective
-    batches = PackedBatches(
-        sequences(), ITEMS, max_history=WINDOW, batch_positions=1000, targets="every", objective=objective, seed=0
-    )
+    objective = tiny_config(objective={"sampled_items": sampled or ITEMS}).objective
+    batches = PackedBatches(sequences(), ITEMS, max_history=WINDOW, batch_positions=1000, objective=objective, seed=0)
     return next(batches.epoch(0)[1])
 
 
 def conditions(model: DeftRec, batch: Batch) -> torch.Tensor:
-    features = model.features[batch.candidates]
+    features = model.features(batch.candidates)
     return model.condition(model.item_tokenizer(features).ways, features, batch.items, batch.layout)
 
 
@@ -84,7 +74,7 @@ def test_seen_pairs_are_the_prefix_without_the_target() -> None:
             together = batch.layout.segments[b, before] == batch.layout.segments[b, at]
             if together and item != batch.targets[b, at]:
                 expected.append([row, item])
-    found = seen_pairs(batch, asked)
+    found = batch.seen_pairs(asked)
     assert found.tolist() == expected
     assert (found[:, 0].diff() >= 0).all()  # sorted by row, as the chunked cross-entropy needs them
 
@@ -92,7 +82,7 @@ def test_seen_pairs_are_the_prefix_without_the_target() -> None:
 def test_repeats_are_never_hidden_targets() -> None:
     layout = Layout(torch.zeros(1, 4, dtype=torch.int64), torch.arange(4)[None])
     batch = Batch(torch.arange(9), torch.tensor([[5, 6, 5, 7]]), torch.tensor([[6, 5, 7, 5]]), layout)
-    pairs = seen_pairs(batch, batch.targets != PADDING).tolist()
+    pairs = batch.seen_pairs(batch.targets != PADDING).tolist()
     assert pairs == [[0, 5], [1, 6], [2, 5], [2, 6], [2, 5], [3, 6], [3, 7]]
 
 
@@ -137,50 +127,20 @@ def test_gradients_reach_everything_that_is_trained(model: DeftRec) -> None:
     idle = [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
     # A learned mask value is there for masking single features, which is off here.
     assert [name for name in idle if not name.endswith("masking.value")] == []
-    assert (model.features.grad is not None) == model.features.requires_grad
-
-
-def test_a_frozen_tokenizer_neither_learns_nor_draws() -> None:
-    options = {"training": "frozen", "reconstruction_weight": 1.0, "trainable_features": False, "users": "folded"}
-    model, _ = make(tokenizer={**options, "mask_features": 0.3, "noise": 0.5, "dropout": 0.3})
-    assert set(model.train()(one_batch())) == {"loss", "error", "negatives", "reconstruction"}
-    model.freeze_tokenizer()
-    model.train()
-    tokens = model.item_tokenizer(model.features)
-    assert torch.equal(tokens.ways, model.item_tokenizer(model.features).ways)
-    losses = model(one_batch())
-    assert set(losses) == {"loss", "error", "negatives"}
-    losses["loss"].backward()
-    assert all(p.grad is None for p in model.item_tokenizer.parameters())
-    assert model.user_tokenizer is not None
-    assert any(p.grad is not None for p in model.user_tokenizer.parameters())
-    assert model.diffusion.training
-    assert not model.item_tokenizer.training
-
-
-def test_auxiliary_losses_are_weighed_in() -> None:
-    weights = {"reconstruction_weight": 0.5, "mean_weight": 2.0, "redundancy_weight": 3.0}
-    model, _ = make(tokenizer={"ways": 2, **weights})
-    model.train()
-    losses = model(one_batch())
-    expected = 0.2 * losses["error"] + losses["negatives"]
-    expected = expected + 0.5 * losses["reconstruction"] + 2 * losses["mean"] + 3 * losses["redundancy"]
-    torch.testing.assert_close(losses["loss"], expected)
-    plain, _ = make(tokenizer={"ways": 2})
-    assert set(plain.train()(one_batch())) == {"loss", "error", "negatives"}
+    assert (model.features.values.grad is not None) == model.features.values.requires_grad
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("chunk", [1, 7, 1000])
 def test_the_catalogue_in_chunks(model: DeftRec, chunk: int) -> None:
     model.train()
-    before = model.features.clone()
+    before = model.features.values.clone()
     found = model.encode_catalogue(chunk)
     assert model.training  # as it was before
     expected = model.eval().encode_catalogue()
     torch.testing.assert_close(found.latents, expected.latents)
     torch.testing.assert_close(found.ways, expected.ways)
-    assert torch.equal(model.features, before)
+    assert torch.equal(model.features.values, before)
 
 
 @torch.no_grad()
@@ -189,7 +149,7 @@ def test_the_catalogue_in_chunks(model: DeftRec, chunk: int) -> None:
 def test_queries_do_not_depend_on_their_batches(
     model: DeftRec, places: int, sampler: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sampling = Sampling(sampler, 3, "noise", 2, 0.0)
+    sampling = Sampling(sampler, 3, 2, 0.0)
     catalogue, asked = model.encode_catalogue(), sequences()
     monkeypatch.setattr(queries, "CPU_PLACES", places)
     sizes: list[int] = []

@@ -1,4 +1,4 @@
-"""Every command block and every Python block of the README and the docs does what it says."""
+"""Every command block and every Python block of the README, the docs and the studies runs."""
 
 import os
 import re
@@ -11,19 +11,22 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "studies" / "README.md"]
 BLOCK = re.compile(r"^```(bash|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def blocks(page: Path) -> list[tuple[str, str]]:
-    """Language and text of each block that can be run; `make` would run these tests again."""
+    """Language and text of each block that can be run; `make test` would run these tests again."""
     found = BLOCK.findall(page.read_text(encoding="utf-8"))
     return [(language, text) for language, text in found if not text.startswith("make ")]
 
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """`deftrec` and `python` are those of this interpreter, installed or not; downloads are kept between pages."""
+    """Environment in which `deftrec` and `python` are this interpreter's, installed or not.
+
+    Downloads are kept between pages, and `studies` is importable as in a clone.
+    """
     folder = tmp_path_factory.mktemp("bin")
     start = "import sys; from deftrec.cli import main; sys.exit(main())"
     for name, arguments in (("deftrec", f'-c "{start}"'), ("python", "")):
@@ -33,13 +36,17 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {
         **os.environ,
         "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
         "DEFTREC_HOME": str(tmp_path_factory.mktemp("home")),
         "OMP_NUM_THREADS": "1",
+        "GIT_CEILING_DIRECTORIES": str(ROOT),  # a benchmark refuses a checkout with uncommitted changes
     }
 
 
 @pytest.mark.timeout(900)  # a page trains several models and makes an environment, each block within its own limit
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if blocks(page)], ids=lambda page: page.relative_to(ROOT).as_posix()
+)
 def test_every_block_runs(page: Path, environment: dict[str, str], tmp_path: Path) -> None:
     shell = shutil.which("bash")
     assert shell is not None
@@ -47,7 +54,7 @@ def test_every_block_runs(page: Path, environment: dict[str, str], tmp_path: Pat
         command = [shell, "-eu", "-o", "pipefail", "-c", text] if language == "bash" else [sys.executable, "-c", text]
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240)
         assert done.returncode == 0, f"{page.name}:\n{text}\n{done.stdout}\n{done.stderr}"
-    if page.name == "README.md":
+    if page == ROOT / "README.md":
         assert (tmp_path / "runs" / "nano" / "report" / "index.html").is_file()
         assert (tmp_path / "result.json").is_file()
 

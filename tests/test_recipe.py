@@ -66,23 +66,22 @@ def test_an_empty_file_is_the_default(tmp_path: Path) -> None:
         ("diffusion.guidance=1", "did you mean 'diffusion.guidance_scale'?"),
         ("language.widht=64", "unknown option 'language.widht'; did you mean 'language.width'?"),
         ("language.tuning=lora", "option 'language.tuning' is of another language.kind"),
-        ("retrieval.prior.weight=[1]", "did you mean 'retrieval.prior.weights'?"),
+        ("retrieval.prior_max_item=5", "did you mean 'retrieval.prior_max_items'?"),
         ("training.epochs=many", "option 'training.epochs': Input should be a valid integer"),
         ("training.epochs=many", "or 'auto', not 'many'"),
         ("training.epochs=0", "option 'training.epochs': Input should be greater than or equal to 1, or 'auto', not 0"),
         ("training.learning_rate=-1", "option 'training.learning_rate': Input should be greater than 0"),
         ("tokenizer.trainable_features=maybe", "option 'tokenizer.trainable_features': "),
-        ("tokenizer.drop_text=1", "option 'tokenizer.drop_text': Input should be less than 1, not 1"),
+        ("tokenizer.mask_features=1", "option 'tokenizer.mask_features': Input should be less than 1, not 1"),
         ("data.split=random", "option 'data.split': Input should be 'leave-one-out' or 'temporal', not 'random'"),
         ("language.kind=gpt", "'nano', 'pretrained'"),
-        ("language.width=30", "width 30 must be a multiple of twice the 2 heads"),
+        ("language.width=30", "width 30 must be a multiple of 4"),
         ("training=5", "--set: training is a group of options, not 5"),
         ("seed=-1", "--set: option 'seed': "),
         ("language={layers: 1}", "--set: language needs kind: nano or kind: pretrained"),
-        ("retrieval.prior.recency=[-1]", "option 'retrieval.prior.recency': "),
+        ("retrieval.prior_max_items=-1", "option 'retrieval.prior_max_items': "),
         ("diffusion.guidance_scale=1", "needs condition_dropout above 0"),
-        ("diffusion.prediction=eps", "set skip to false with prediction eps"),
-        ("diffusion.unrolled=-1", "option 'diffusion.unrolled': Input should be greater than or equal to 0"),
+        ("diffusion.samples=-1", "option 'diffusion.samples': Input should be greater than or equal to 0"),
         ("seed", "--set 'seed': write key=value"),
         ("=3", "write key=value"),
         ("seed=[", "the value is not YAML"),
@@ -104,29 +103,8 @@ def test_mistakes_are_named(override: str, message: str, tmp_path: Path) -> None
     [
         ({"language": {"kind": "pretrained", "prompts": ["before {history} after"]}}, "must end with the placeholder"),
         ({"language": {"kind": "pretrained", "prompts": ["{user} likes {history}"]}}, "{domain} and {history}"),
-        ({"tokenizer": {"drop_collaborative": 0.7, "drop_text": 0.6}}, "more than 1 together"),
-        ({"tokenizer": {"training": "frozen"}}, "set reconstruction_weight above 0"),
-        (
-            {"tokenizer": {"training": "frozen", "reconstruction_weight": 1, "trainable_features": True}},
-            "set trainable_features to false or auto",
-        ),
-        ({"diffusion": {"head": "direct", "unrolled": 1}}, "head direct has no noise"),
-        ({"diffusion": {"head": "semantic-ids", "condition_dropout": 0.1}}, "head semantic-ids has no noise"),
-        ({"tokenizer": {"tokens": "rq", "ways": 2}}, "several codebooks for one way"),
-        ({"diffusion": {"unrolled": 1, "pure_noise_share": 0.0}}, "a pure_noise_share above 0"),
-        ({"diffusion": {"unrolled": 1}, "objective": {"negatives": "none"}}, "objective.negatives is none"),
-        ({"collaborative": {"encoder": "none"}, "text": {"encoder": "none"}}, "items have no vectors"),
+        ({"collaborative": {"encoder": "none"}, "text": {"model": None}}, "items have no vectors"),
         ({"language": {"kind": "pretrained", "condition": "reasoning"}}, "set reasoning.weight above 0"),
-        ({"retrieval": {"text": {"match": "overlap"}}}, "set language.reasoning.weight above 0"),
-        ({"retrieval": {"text": {"match": "overlap"}, "similarity": "inner"}}, "set similarity to cosine"),
-        (
-            {
-                "diffusion": {"head": "semantic-ids"},
-                "language": {"kind": "pretrained", "reasoning": {"weight": 0.1}},
-                "retrieval": {"text": {"match": "overlap"}},
-            },
-            "retrieval.text.match multiplies every score: set it to none",
-        ),
     ],
 )
 def test_senseless_combinations_are_refused(values: dict[str, Any], message: str) -> None:
@@ -190,19 +168,10 @@ def test_nothing_stays_automatic(positions: int, interactions: int, users: int, 
     assert again == config == adapt(again, positions=1, interactions=1, users=1, items=1)
 
 
-@pytest.mark.parametrize("drop_text", [0.0, 0.6, 0.99])
 @pytest.mark.parametrize("positions", [1, 10**6])
-def test_what_is_adapted_is_a_configuration(drop_text: float, positions: int) -> None:
-    options = {"tokenizer": {"drop_text": drop_text}}
-    config = adapt(build_config(options, "test"), positions=positions, interactions=1, users=1, items=1)
+def test_what_is_adapted_is_a_configuration(positions: int) -> None:
+    config = adapt(Config(), positions=positions, interactions=1, users=1, items=1)
     assert Config.model_validate_json(config.model_dump_json()) == config
-
-
-def test_a_width_that_is_adapted_fits_the_heads() -> None:
-    config = adapt(
-        build_config({"language": {"kind": "nano", "heads": 3}}, "test"), positions=1, interactions=1, users=1, items=1
-    )
-    assert config.language == NanoOptions(width=66, layers=2, heads=3, dropout=0.3)
 
 
 def test_what_is_set_is_not_adapted() -> None:

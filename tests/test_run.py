@@ -9,11 +9,13 @@ from pathlib import Path
 import polars as pl
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from deftrec import Interactions, Recommender
 from deftrec import run as module
+from deftrec.doctor import subject_of
 from deftrec.errors import DataError, DeftRecError
+from deftrec.retrieval import HistoryLast, RepeatBias
 from deftrec.run import Request, begin_run, training_in
 from toy import ring, tiny_bert, tiny_config
 
@@ -31,19 +33,19 @@ def copy(run: Path, tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
+FILES = {
+    *("config.json", "request.json", "run.json"),
+    *("scaling.safetensors", "model.safetensors", "ranker.safetensors"),
+    *("data", "logs"),
+}
+
+
 def test_a_run_holds_everything_and_nothing_else(run: Path) -> None:
-    names = {path.name for path in run.iterdir()}
-    assert names - {"prior.safetensors"} == {
-        "config.json",
-        "request.json",
-        "run.json",
-        "model.safetensors",
-        "scaling.safetensors",
-        "data",
-        "logs",
-    }
+    assert {path.name for path in run.iterdir()} == FILES
+    documented = {line.split()[0].rstrip("/") for line in (module.__doc__ or "").splitlines()[2:] if line}
+    assert documented == FILES | {"work", "overlay.safetensors"}
     info = json.loads((run / "run.json").read_text())
-    assert info["fit"] == "train"
+    assert (info["format"], info["fit"]) == (2, "train")
     assert set(info["epochs"]) == {"collaborative", "joint"}
     assert {"python", "torch", "deftrec", "threads"} <= set(info["environment"])
     assert "auto" not in json.dumps({**json.loads((run / "config.json").read_text()), "training": None})
@@ -51,11 +53,25 @@ def test_a_run_holds_everything_and_nothing_else(run: Path) -> None:
     assert stages == {"collaborative", "joint"}
 
 
+def test_a_run_holds_the_tensors_of_its_active_terms(run: Path) -> None:
+    terms = json.loads((run / "run.json").read_text())["terms"]
+    assert set(terms) == {"collaborative_prior", "popularity_trend"}
+    active = {name for name, settings in terms.items() if settings["active"]}
+    assert {name.partition("/")[0] for name in load_file(run / "ranker.safetensors")} == active
+    loaded = Recommender.load(run)
+    assert {term.name for term in loaded.ranker.terms} == {"latent", *active}
+    assert loaded.ranker.state()[0] == {
+        name: {key: value for key, value in terms[name].items() if key != "active"} for name in active
+    }
+
+
 def test_a_run_can_be_moved(copy: Path, run: Path) -> None:
     assert Recommender.load(copy).evaluate("test") == Recommender.load(run).evaluate("test")
 
 
-@pytest.mark.parametrize("name", ["config.json", "run.json", "model.safetensors"])
+@pytest.mark.parametrize(
+    "name", ["config.json", "run.json", "model.safetensors", "ranker.safetensors", "scaling.safetensors"]
+)
 def test_damaged_files_are_named(name: str, copy: Path) -> None:
     whole = (copy / name).read_bytes()
     (copy / name).write_bytes(whole[: len(whole) // 2])
@@ -84,17 +100,35 @@ def test_other_data_is_refused(copy: Path) -> None:
         Recommender.load(copy)
 
 
-def test_a_prior_that_was_lost_is_missed(copy: Path) -> None:
-    """A run that answers without it would answer worse, and nobody would know."""
+def test_terms_without_their_tensors_are_refused(copy: Path) -> None:
+    """A run that answers without one of its terms would answer worse, and nobody would know."""
     info = json.loads((copy / "run.json").read_text())
-    info["prior"]["weight"] = 5.0
+    for settings in info["terms"].values():
+        settings["active"] = True
     (copy / "run.json").write_text(json.dumps(info))
-    (copy / "prior.safetensors").unlink(missing_ok=True)
-    with pytest.raises(DeftRecError, match=r"prior\.safetensors: missing or damaged"):
+    save_file({}, copy / "ranker.safetensors")
+    with pytest.raises(DeftRecError, match=r"ranker\.safetensors: does not fit run\.json \(.*\); train again"):
         Recommender.load(copy)
 
 
-def test_what_is_no_run(tmp_path: Path) -> None:
+def test_a_run_of_another_format_is_refused_with_the_command_that_makes_a_new_one(copy: Path) -> None:
+    info = json.loads((copy / "run.json").read_text())
+    for found in (1, 3):
+        # Another format may have other fields and options, which say nothing to this version.
+        (copy / "run.json").write_text(json.dumps({**info, "format": found, "prior": {"weight": 5.0}}))
+        (copy / "config.json").write_text('{"retrieval": {"again": [1.0]}}')
+        message = (
+            f"{copy}: a run of format {found}, and this version reads format 2; its data are kept, so train it again: "
+            f"deftrec train --data {copy / 'data'} --recipe default --out NEW"
+        )
+        for read in (Recommender.load, module.read_run, module.read_records, lambda folder: subject_of(str(folder))):
+            with pytest.raises(DeftRecError) as error:
+                read(copy)
+            assert str(error.value) == message
+    assert Interactions.load(copy / "data").fingerprint == info["fingerprint"]
+
+
+def test_a_directory_without_a_run_is_refused(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "nothing"):
         with pytest.raises(DeftRecError, match=r"no run\.json; give the directory"):
             Recommender.load(folder)
@@ -104,7 +138,7 @@ def test_what_is_no_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("killed", ["request", "data"])
-def test_a_beginning_that_was_killed_can_be_gone_on_with(
+def test_a_beginning_that_was_killed_can_be_resumed(
     killed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, data = tmp_path / "run", ring(users=8)
@@ -160,7 +194,10 @@ def test_one_training_at_a_time_is_in_a_directory(tmp_path: Path, monkeypatch: p
         assert {path.name for path in folder.iterdir()} == {"request.json", "data"}
         with monkeypatch.context() as patched:
             patched.setattr(fcntl, "flock", unlockable)
-            with training_in(folder, request, data, resume=True):
+            with (
+                pytest.warns(RuntimeWarning, match="run: cannot be locked"),
+                training_in(folder, request, data, resume=True),
+            ):
                 pass
     with training_in(folder, request, data, resume=True):
         pass
@@ -191,7 +228,7 @@ def test_a_start_that_failed_is_undone_unless_a_stage_has_left_something(there: 
 
 
 @pytest.mark.parametrize("tuning", ["frozen", "lora"])
-def test_weights_that_a_model_came_with_are_not_saved_again(tuning: str, tmp_path: Path) -> None:
+def test_unchanged_weights_of_a_pretrained_model_are_not_saved(tuning: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     bert = tiny_bert(tmp_path / "bert")
     language = {"kind": "pretrained", "model": str(bert), "tuning": tuning, "prompts": ["next : {history}"]}
@@ -204,21 +241,33 @@ def test_weights_that_a_model_came_with_are_not_saved_again(tuning: str, tmp_pat
     assert Recommender.load(tmp_path / "run").evaluate("test") == recommender.evaluate("test")
 
 
-def test_what_seen_items_get_is_part_of_a_run(tmp_path: Path) -> None:
-    """In training everything is taken twice in a row, of late nothing is: validation moves seen items down."""
+def test_the_repeat_bias_is_part_of_a_run(tmp_path: Path) -> None:
+    """In training every item is repeated at once, and in the newest interactions none is: the bias is negative."""
     walks = ring().events()
     place = pl.int_range(pl.len()).over("user")
     again = walks.filter(place < 5).with_columns(pl.col("time") + 30)
     data = Interactions.from_frame(pl.concat([walks, again]), ring().catalogue, meta=ring().meta)
-    config = tiny_config(retrieval={"seen": "keep", "again": [-30.0]})
-    fitted = Recommender.fit(data, config, out=tmp_path / "run")
+    fitted = Recommender.fit(data, tiny_config(retrieval={"seen": "keep"}), out=tmp_path / "run")
     assert fitted.config.repeats
-    assert fitted.info.again is not None
-    assert fitted.info.again.value == fitted.retriever.again == -30
-    assert fitted.info.again.ndcg > fitted.info.again.ndcg_without + 0.1
+    chosen = fitted.info.terms["repeat_bias"]
+    bias = fitted.ranker.term_of(RepeatBias)
+    assert bias is not None
+    assert chosen["value"] == bias.value < 0
+    assert chosen["active"]
+    assert chosen["ndcg"] > chosen["ndcg_without"] + 0.1
     loaded = Recommender.load(tmp_path / "run")
-    assert loaded.retriever.again == -30
+    assert loaded.ranker.state()[0] == fitted.ranker.state()[0]
     assert loaded.evaluate("test", "keep") == fitted.evaluate("test", "keep")
     excluded = Recommender.fit(data, tiny_config(training={"epochs": 1}))
-    assert excluded.info.again is None
-    assert excluded.retriever.again == 0
+    assert "repeat_bias" not in excluded.info.terms
+
+
+def test_history_items_come_last_where_people_hardly_come_back(tmp_path: Path) -> None:
+    fitted = Recommender.fit(
+        ring(), tiny_config(retrieval={"seen": "keep"}, training={"epochs": 1}), out=tmp_path / "run"
+    )
+    assert fitted.config.seen_last
+    assert fitted.ranker.rules == Recommender.load(tmp_path / "run").ranker.rules == (HistoryLast(),)
+    history = fitted.interactions.history(1000)
+    found = [one.item for one in fitted.recommend(history=history, k=24, exclude_seen=False)]
+    assert set(found[-len(history) :]) == set(history)

@@ -85,7 +85,7 @@ def tiny_config(**groups: Any) -> Config:
     """Options for toy data; `groups` are merged into them, key by key."""
     values: dict[str, Any] = {
         "collaborative": {"dim": 16, "epochs": 10, "batch_size": 128},
-        "text": {"encoder": "none"},
+        "text": {"model": None},
         "tokenizer": {
             "hidden": 32,
             "dropout": 0.0,
@@ -93,14 +93,12 @@ def tiny_config(**groups: Any) -> Config:
             "trainable_features": True,
             "users": "none",
         },
-        "language": {"kind": "nano", "width": 32, "layers": 1, "heads": 2, "dropout": 0.0},
+        "language": {"kind": "nano", "width": 32, "layers": 1, "dropout": 0.0},
         "diffusion": {"width": 32, "depth": 1},
         "training": {
             "learning_rate": 1e-2,
             "batch_positions": 256,
             "epochs": 12,
-            "patience": 12,
-            "warmup_steps": 5,
             "average": 0.0,
             "precision": "fp32",
             "ensemble_size": 1,
@@ -195,3 +193,28 @@ def tiny_model(
 def tiny_bert(folder: Path, positions: int = 64) -> Path:
     """A random BERT of two layers, saved like a model from the hub."""
     return tiny_model("bert", folder, positions)
+
+
+def reads_text(model: Path) -> dict[str, Any]:
+    """Options of the group `text`: items are read by the sentence model in the folder `model`."""
+    return {"encoder": "minilm", "model": str(model)}
+
+
+def no_text() -> dict[str, Any]:
+    """Options of the group `text`: the text of items is not read."""
+    return {"encoder": "none"}
+
+
+def sampled_softmax(items: int) -> dict[str, Any]:
+    """Options of the group `objective`: a softmax over what a batch holds and `items` drawn ones."""
+    return {"full_softmax_items": 1, "sampled_items": items}
+
+
+def predicts_noise() -> dict[str, Any]:
+    """Options of the group `diffusion`: the denoiser's output is the noise."""
+    return {"prediction": "eps", "skip": False}
+
+
+def drawn_samples(samples: int) -> dict[str, Any]:
+    """Options of the group `diffusion`: the mean of `samples` draws of noise is the start of sampling."""
+    return {"start": "noise", "samples": samples}

@@ -23,7 +23,7 @@ def fitted(folder: Path, data: Interactions | None = None, **groups: Any) -> Rec
     """A tiny run with text vectors beside the collaborative ones, written into `folder / "run"`."""
     bert = tiny_bert(folder / "bert")
     options: dict[str, Any] = {
-        "text": {"encoder": "minilm", "model": str(bert)},
+        "text": {"model": str(bert)},
         "tokenizer": {"drop_collaborative": 0.5},
         "training": {"epochs": 3},
     }

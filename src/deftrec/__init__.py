@@ -1,6 +1,6 @@
 """DeftRec: LLM-based recommendation with continuous tokens and denoising diffusion (arXiv 2504.12007v1).
 
-Names are loaded when they are first used: `deftrec --help` does not wait for torch.
+Names are loaded at first use, so that `deftrec --help` does not wait for torch.
 """
 
 from importlib import import_module
@@ -9,18 +9,46 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from deftrec.config import Config
     from deftrec.data import Interactions
+    from deftrec.errors import ConfigError, DataError, DeftRecError
+    from deftrec.evaluation import Result
     from deftrec.recipe import load_recipe
-    from deftrec.recommendation import Recommendation
+    from deftrec.recommendation import Explanation, Recommendation
     from deftrec.recommender import Recommender
+    from deftrec.retrieval import Ranker, Rule, ScoreTerm
+    from deftrec.session import Session
 
 __version__ = "0.1.0"
-__all__ = ["Config", "Interactions", "Recommendation", "Recommender", "load_recipe"]
+__all__ = [
+    "Config",
+    "ConfigError",
+    "DataError",
+    "DeftRecError",
+    "Explanation",
+    "Interactions",
+    "Ranker",
+    "Recommendation",
+    "Recommender",
+    "Result",
+    "Rule",
+    "ScoreTerm",
+    "Session",
+    "load_recipe",
+]
 
 _HOMES = {
     "Config": "deftrec.config",
+    "ConfigError": "deftrec.errors",
+    "DataError": "deftrec.errors",
+    "DeftRecError": "deftrec.errors",
+    "Explanation": "deftrec.recommendation",
     "Interactions": "deftrec.data",
+    "Ranker": "deftrec.retrieval",
     "Recommendation": "deftrec.recommendation",
     "Recommender": "deftrec.recommender",
+    "Result": "deftrec.evaluation",
+    "Rule": "deftrec.retrieval",
+    "ScoreTerm": "deftrec.retrieval",
+    "Session": "deftrec.session",
     "load_recipe": "deftrec.recipe",
 }
 

@@ -1,7 +1,7 @@
-"""Every option once: typed, documented, frozen. YAML or `--set a.b=c` in, JSON in the run directory out.
+"""Typed, documented and frozen options of a run: read from YAML or `--set a.b=c`, saved as JSON in the run directory.
 
-An option that says `auto` is resolved from the size of the data by `deftrec.recipe.adapt` before anything is built;
-the run directory holds the resolved values.
+`deftrec.recipe` resolves options set to `auto` from the size of the data before anything is built.
+The run directory holds the resolved values.
 """
 
 from typing import Annotated, Literal, TypeAlias
@@ -17,187 +17,169 @@ Count: TypeAlias = Annotated[int, Field(ge=1)]
 Weight: TypeAlias = Annotated[float, Field(ge=0)]
 Positive: TypeAlias = Annotated[float, Field(gt=0)]
 
+SOFTMAX_FACTOR = 3
+"""Catalogues with more than this many times `objective.sampled_items` items use the sampled softmax."""
+
 
 class Options(BaseModel):
-    """Base of every group of options: frozen, and an unknown key is an error."""
+    """Base of every group of options: frozen; an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class DataOptions(Options):
-    """What is fitted and what is asked."""
+    """Split of the interactions and length of the histories."""
 
-    split: SplitName = "leave-one-out"
-    max_history: Count | Auto = Field("auto", description="items of history that the language model sees at most")
+    split: SplitName = Field(
+        "leave-one-out",
+        description="Division into train, validation and test: each user's last two interactions (leave-one-out), or "
+        "two points in time (temporal).",
+    )
+    max_history: Count | Auto = Field(
+        "auto",
+        description="Largest number of items the language model reads from one history, at least 1. Older items are "
+        "dropped. auto: 64 to 200, by the mean history length.",
+    )
 
 
 class CollaborativeOptions(Options):
-    """LightGCN on the training interactions (He et al. 2020)."""
+    """Item vectors computed from the training interactions."""
 
-    encoder: Literal["lightgcn", "none"] = "lightgcn"
-    dim: Count = 64
-    layers: Annotated[int, Field(ge=0, le=8)] = 3
-    learning_rate: Positive = 5e-3
-    l2: Weight = Field(1e-4, description="weight of the squared norm of a batch's base vectors")
-    batch_size: Count | Auto = Field("auto", description="positive interactions per step")
-    epochs: Count | Auto = "auto"
-    patience: Count = Field(3, description="validations without a better NDCG@10 before training stops")
+    encoder: Literal["lightgcn", "none"] = Field(
+        "lightgcn", description="Method: LightGCN (He et al. 2020), or no collaborative vectors."
+    )
+    dim: Count = Field(64, description="Width of the vectors.")
+    layers: Annotated[int, Field(ge=0, le=8)] = Field(3, description="Number of LightGCN propagation layers, 0 to 8.")
+    l2: Weight = Field(1e-4, description="Weight of the squared norm of a batch's vectors in the LightGCN loss.")
+    batch_size: Count | Auto = Field("auto", description="Number of positive interactions per LightGCN step.")
+    epochs: Count | Auto = Field("auto", description="Largest number of LightGCN epochs; validation stops earlier.")
 
 
 class TextOptions(Options):
-    """Sentence vectors of title, category and text, from a pre-trained language model."""
+    """Sentence vectors of each item's title, category and text."""
 
-    encoder: Literal["minilm", "none"] = "minilm"
-    model: str | None = Field(None, description="local path or hub id of a sentence model; null: the packaged one")
-    max_tokens: Count = Field(64, description="word pieces of one item's text that are read")
+    model: str | None = Field(
+        "minilm",
+        description="Sentence model: minilm (all-MiniLM-L6-v2, packaged, works offline), a local folder, or a hub id. "
+        "null: no text vectors.",
+    )
+    max_tokens: Count = Field(64, description="Largest number of tokens read from one item's text.")
 
 
 class TokenizerOptions(Options):
     """Robust tokenizer: masking, then K additive encoders (DeftRec, section on robust tokenization)."""
 
-    ways: Count = Field(1, description="K, continuous tokens of one item")
-    tokens: Literal["continuous", "vq", "rq"] = Field(
-        "continuous", description="or quantised: a codebook for each way (vq), several after another for one way (rq)"
+    ways: Count = Field(1, description="K, the number of continuous tokens per item, at least 1.")
+    hidden: Count = Field(256, description="Hidden width of each encoder's perceptron.")
+    dropout: Rate = Field(0.1, description="Dropout rate inside each encoder's perceptron, 0 to 1.")
+    mask_features: Rate = Field(
+        0.0, description="Share of single features replaced by a learned value during training, 0 to 1."
     )
-    codebook_size: Count = Field(256, description="codes of one codebook")
-    codebooks: Count = Field(3, description="of rq, each for what those before it left over")
-    codebook_decay: Rate = Field(0.8, description="of the moving averages that codes are")
-    commitment_weight: Weight = Field(0.25, description="pull quantised tokens towards their codes")
-    hidden: Count = 256
-    dropout: Rate = 0.1
-    mask_features: Rate = Field(0.0, description="share of features replaced by a learned value, in training")
-    drop_collaborative: Rate | Auto = Field("auto", description="share of items whose collaborative half is zeroed")
-    drop_text: Rate = Field(0.0, description="share of items whose whole text half is zeroed, in training")
-    noise: Weight = Field(0.0, description="sigma-VAE: spread of the random scale of a token's noise, in training")
-    training: Literal["joint", "frozen"] = Field(
-        "joint", description="with the rest; frozen: first alone, to reconstruct the features, and then no more"
+    drop_collaborative: Rate | Auto = Field(
+        "auto",
+        description="Share of items whose collaborative features are set to zero during training, 0 to 1. Values "
+        "above 0 teach the model to recommend new items from text alone.",
     )
-    alone_epochs: Count = Field(200, description="passes over the catalogue of a tokenizer trained alone")
-    alone_learning_rate: Positive = 1e-3
-    trainable_features: bool | Auto = Field("auto", description="learn the feature table on from its first value")
+    noise: Weight = Field(
+        0.0,
+        description="Standard deviation of the random noise scale of a token during training (sigma-VAE), at least 0.",
+    )
+    trainable_features: bool | Auto = Field(
+        "auto", description="Whether training updates the item features, starting from their computed values."
+    )
     users: Literal["none", "folded", "auto"] = Field(
-        "auto", description="user tokens: none, or folded in from the history; auto: where histories are long"
+        "auto",
+        description="User tokens: none, or computed from the mean features of the history (folded). auto: folded "
+        "where histories are long.",
     )
-    reconstruction_weight: Weight = Field(0.0, description="decode the tokens' mean back to the features")
-    mean_weight: Weight = Field(
-        0.0, description="keep the tokens' mean square at one, so that noise of unit scale counts"
-    )
-    redundancy_weight: Weight = Field(0.0, description="push the ways of one item apart (squared cosine)")
-
-    @model_validator(mode="after")
-    def _leaves_a_block(self) -> "TokenizerOptions":
-        if self.drop_collaborative != "auto" and self.drop_collaborative + self.drop_text > 1:
-            raise ValueError("drop_collaborative and drop_text are more than 1 together: one block at most is hidden")
-        return self
-
-    @model_validator(mode="after")
-    def _residual_of_one(self) -> "TokenizerOptions":
-        if self.tokens == "rq" and self.ways > 1:
-            raise ValueError("tokens rq has several codebooks for one way: set ways to 1, and codebooks as you like")
-        return self
-
-    @model_validator(mode="after")
-    def _frozen_on_something(self) -> "TokenizerOptions":
-        if self.training == "frozen" and not self.reconstruction_weight:
-            raise ValueError("training frozen learns by reconstruction: set reconstruction_weight above 0")
-        if self.training == "frozen" and self.trainable_features is True:
-            raise ValueError("training frozen needs features that stay: set trainable_features to false or auto")
-        return self
 
 
 class NanoOptions(Options):
     """A small causal transformer, trained from scratch."""
 
-    kind: Literal["nano"] = "nano"
-    width: Count | Auto = "auto"
-    layers: Count = 2
-    heads: Count = 2
-    dropout: Rate | Auto = "auto"
+    kind: Literal["nano"] = Field("nano", description="Language model: a small transformer trained from scratch.")
+    width: Count | Auto = Field("auto", description="Width of tokens and hidden states, a multiple of 4.")
+    layers: Count = Field(2, description="Number of transformer blocks.")
+    dropout: Rate | Auto = Field("auto", description="Dropout rate of the transformer, 0 to 1.")
 
     @model_validator(mode="after")
     def _divisible(self) -> "NanoOptions":
-        if self.width != "auto" and self.width % (2 * self.heads):
-            raise ValueError(f"width {self.width} must be a multiple of twice the {self.heads} heads")
+        if self.width != "auto" and self.width % 4:
+            raise ValueError(f"width {self.width} must be a multiple of 4: two attention heads of even width")
         return self
 
 
 class ReasoningOptions(Options):
-    """The preference in words: what the model learns to say of a history, and generates."""
+    """Rationales: short texts about the user's preference, generated by the language model (reasoning content)."""
 
-    weight: Weight = Field(0.0, description="of its language-model loss, 0.1 as published; 0: no words are learnt")
-    rows: Count = Field(8, description="histories of a batch whose preference is learnt")
-    history: Count = Field(50, description="newest items that are read before wording it")
-    alone_epochs: Annotated[int, Field(ge=0)] = Field(
-        0, description="passes over the users in which words alone are learnt, before all else"
+    weight: Weight = Field(
+        0.0, description="Weight of the rationale's language-model loss; 0.1 as published. 0: no rationales."
     )
-    max_tokens: Count = Field(24, description="most word pieces of it")
+    max_tokens: Count = Field(24, description="Largest number of tokens of one rationale.")
     source: Literal["gold", "generated", "history"] = Field(
-        "generated", description="what is a condition in training: the right words, own ones, or without the target"
+        "generated",
+        description="Rationale used as the condition during training: the correct one (gold), the model's own "
+        "(generated), or the correct one without its guess of the next item (history).",
+    )
+    alone_epochs: Annotated[int, Field(ge=0)] = Field(
+        0, description="Number of epochs that train rationales alone, before joint training."
     )
 
 
 class PretrainedOptions(Options):
     """A pre-trained Hugging Face model that reads continuous tokens among words."""
 
-    kind: Literal["pretrained"] = "pretrained"
-    model: str = Field("minilm", description="`minilm` (packaged, works offline), a local path, or a hub id")
-    revision: str | None = Field(None, description="hub revision; null: the newest")
-    initial: Literal["pretrained", "random"] = Field(
-        "pretrained", description="weights to start from; random: the architecture alone, to see what they are worth"
+    kind: Literal["pretrained"] = Field("pretrained", description="Language model: a pre-trained Hugging Face model.")
+    model: str = Field(
+        "minilm", description="Model: minilm (all-MiniLM-L6-v2, packaged, works offline), a local folder, or a hub id."
     )
+    revision: str | None = Field(None, description="Revision on the hub. null: the newest one.")
     tuning: Literal["frozen", "full", "lora", "nf4"] = Field(
-        "full", description="nf4: LoRA on weights of 4 bits, which needs a GPU and the extra of that name"
+        "full",
+        description="Trained weights of the model: none (frozen), all (full), LoRA adapters (lora), or LoRA adapters "
+        "on 4-bit weights (nf4; needs a GPU and the nf4 extra).",
     )
-    frozen_layers: Annotated[int, Field(ge=0)] = Field(
-        0, description="lowest blocks that tuning full leaves as they are, and all that lies below them"
-    )
-    lora_rank: Count = 16
-    lora_alpha: Positive = 32.0
-    lora_targets: Literal["all-linear"] | tuple[str, ...] = Field(
-        "all-linear", description="names of the layers that get an adapter, as in [q_proj, v_proj]"
-    )
-    dropout: Rate = 0.1
+    lora_rank: Count = Field(16, description="Rank of the LoRA adapters, which stand beside every linear layer.")
+    lora_alpha: Positive = Field(32.0, description="Scale of the LoRA adapters before division by their rank.")
+    dropout: Rate = Field(0.1, description="Dropout rate of the model and its adapters, 0 to 1.")
     dtype: Literal["auto", "fp32", "bf16"] = Field(
-        "auto", description="of weights that are not trained; auto: as the files hold them, bf16 or else fp32"
-    )
-    attention: Literal["auto", "eager", "sdpa"] = Field(
-        "auto", description="auto: eager on a CPU, faster there; other kernels cannot be given a mask of one's own"
+        "auto",
+        description="Type of the weights that are not trained. auto: bf16 where the model's files hold it, else fp32.",
     )
     gradient_checkpointing: bool = Field(
-        False, description="compute activations again in the backward pass: a third more work, far less memory"
+        False,
+        description="Whether the backward pass recomputes activations: a third more computation, far less memory.",
     )
     prompts: tuple[str, ...] = Field(
         (),
-        description="words before {history}; {domain} is the dataset's. The first is asked, training draws one a "
-        "batch; none: the ten of deftrec.language.prompts",
+        description="Prompts that end with {history}; {domain} is the dataset's kind of items. Training draws one per "
+        "batch, evaluation uses the first. Empty: the ten of deftrec.language.prompts.",
     )
-    chat: bool | Auto = Field("auto", description="in the model's chat format; auto: where its tokenizer has one")
-    titles: Annotated[int, Field(ge=0)] = Field(0, description="word pieces of its title before an item's tokens")
+    chat: bool | Auto = Field(
+        "auto", description="Whether prompts use the model's chat format. auto: if its tokenizer has a chat template."
+    )
+    titles: Annotated[int, Field(ge=0)] = Field(
+        0, description="Largest number of title tokens read before each item's continuous tokens. 0: no titles."
+    )
     max_tokens: Count | None = Field(
-        None, description="most tokens of words and history; the oldest items are left out; null: what the model reads"
+        None,
+        description="Largest number of prompt and history tokens; the oldest items are dropped. null: the model's "
+        "own limit.",
     )
     condition: Literal["latent", "reasoning"] = Field(
-        "latent", description="state after the history; reasoning: and those of the preference that the model words"
+        "latent",
+        description="Condition of the denoising: the hidden state after the history (latent), or that state plus the "
+        "pooled states of the generated rationale (reasoning).",
     )
     reasoning: ReasoningOptions = ReasoningOptions()
 
     @model_validator(mode="after")
-    def _tunes_what_it_can(self) -> "PretrainedOptions":
+    def _trains_fp32_weights(self) -> "PretrainedOptions":
         if self.tuning == "full" and self.dtype == "bf16":
             raise ValueError(
-                "dtype bf16 is for weights that are not trained, and tuning full trains them: their steps are "
-                "too small for it; leave dtype at auto, or tune with lora"
+                "dtype bf16 applies to weights that are not trained, and tuning full trains all of them: bf16 is too "
+                "coarse for its steps; leave dtype at auto, or set tuning to lora"
             )
-        if self.tuning in {"frozen", "full"} and self.lora_targets != "all-linear":
-            raise ValueError(f"lora_targets are of an adapter, and tuning {self.tuning} has none: set tuning to lora")
-        if self.frozen_layers and self.tuning != "full":
-            raise ValueError(
-                f"frozen_layers are left out of tuning full, and this is tuning {self.tuning}: leave it at 0"
-            )
-        if not self.lora_targets:
-            raise ValueError("lora_targets names no layer: leave it at all-linear, or set tuning to frozen")
-        if self.tuning == "nf4" and self.initial == "random":
-            raise ValueError("tuning nf4 keeps pre-trained weights in 4 bits, and initial random has none")
         return self
 
     @model_validator(mode="after")
@@ -205,7 +187,7 @@ class PretrainedOptions(Options):
         for prompt in self.prompts:
             if not prompt.endswith("{history}") or prompt.count("{history}") != 1:
                 raise ValueError(
-                    "prompts must end with the placeholder {history}, once each: no place may read past its target"
+                    "prompts must end with the placeholder {history}, once each: no position may read past its target"
                 )
             try:
                 prompt.format(domain="", history="")
@@ -216,7 +198,7 @@ class PretrainedOptions(Options):
     @model_validator(mode="after")
     def _learns_to_reason(self) -> "PretrainedOptions":
         if self.condition == "reasoning" and not self.reasoning.weight:
-            raise ValueError("condition reasoning needs words: set reasoning.weight above 0 (0.1 as published)")
+            raise ValueError("condition reasoning needs rationales: set reasoning.weight above 0 (0.1 as published)")
         return self
 
 
@@ -224,142 +206,155 @@ LanguageOptions: TypeAlias = Annotated[NanoOptions | PretrainedOptions, Field(di
 
 
 class DiffusionOptions(Options):
-    """Denoising of the next item's latent under the condition; or what is compared with it."""
+    """Denoising diffusion of the next item's latent under the condition."""
 
-    head: Literal["diffusion", "direct", "semantic-ids"] = Field(
-        "diffusion", description="or the same network without noise, or a decoder of semantic ids"
+    schedule: Literal["cosine", "linear"] = Field("cosine", description="Noise schedule.")
+    prediction: Literal["x0", "eps"] = Field(
+        "x0", description="Output of the denoiser: the clean latent (x0) or the noise (eps)."
     )
-    schedule: Literal["cosine", "linear"] = "cosine"
-    prediction: Literal["x0", "eps"] = "x0"
-    error: Literal["latent", "noise"] = Field("latent", description="what the squared and pairwise errors are of")
-    space: Literal["sphere", "euclidean"] = Field("sphere", description="latents and what is denoised have unit norm")
-    width: Count = 128
-    depth: Count = 2
-    pure_noise_share: Share = Field(0.75, description="share of targets that are trained at t = 1, the rest uniformly")
-    condition_dropout: Rate = Field(0.0, description="share of conditions replaced by a learned one, for guidance")
-    skip: bool = Field(True, description="add a linear map of the condition to the denoised x0")
-    unrolled: Annotated[int, Field(ge=0)] = Field(
-        0, description="further denoising passes in training, each from the estimate of the one before it"
+    width: Count = Field(128, description="Hidden width of the denoiser.")
+    depth: Count = Field(2, description="Number of blocks of the denoiser.")
+    pure_noise_share: Share = Field(
+        0.75, description="Share of training targets denoised from pure noise (t = 1), 0 to 1; other times are uniform."
     )
-    unrolled_noise: bool = Field(True, description="noise half of the rows of further passes; false: none")
-    sampler: Literal["ddim", "ddpm", "dpm", "mean"] = Field(
-        "ddim", description="`dpm` is DPM-Solver++(2M); `mean` keeps no noise between steps"
+    condition_dropout: Rate = Field(
+        0.0, description="Share of conditions replaced by a learned empty one during training, 0 to 1, for guidance."
     )
-    steps: Count = 1
-    start: Literal["zero", "noise"] = Field("zero", description="start of sampling: the mean of the noise, or a draw")
-    samples: Count = Field(1, description="draws whose mean is retrieved with")
-    code_levels: Count = Field(3, description="codes of a semantic id, before the one that tells equal ids apart")
-    code_size: Count = Field(256, description="values of one code of a semantic id")
-    beam: Count = Field(100, description="partial semantic ids kept in retrieval; other items have no score")
-    guidance_scale: Weight = Field(0.0, description="0: none; w: (1 + w) x conditional - w x unconditional")
+    sampler: Literal["ddim", "ddpm"] = Field(
+        "ddim", description="Sampling method: deterministic (ddim) or ancestral (ddpm)."
+    )
+    steps: Count = Field(1, description="Number of denoising steps per sample.")
+    samples: Annotated[int, Field(ge=0)] = Field(
+        0,
+        description="Number of noise draws whose denoised latents are averaged. 0: one sample from the mean of the "
+        "noise, without randomness where the sampler is ddim.",
+    )
+    guidance_scale: Weight = Field(
+        0.0,
+        description="Strength w of classifier-free guidance, (1 + w) x conditional - w x unconditional. 0: none.",
+    )
 
     @model_validator(mode="after")
-    def _consistent(self) -> "DiffusionOptions":
+    def _trains_empty_condition(self) -> "DiffusionOptions":
         if self.guidance_scale and not self.condition_dropout:
             raise ValueError("guidance_scale needs condition_dropout above 0: nothing else trains the empty condition")
-        if self.prediction == "eps" and self.skip:
-            raise ValueError("skip adds to x0: set skip to false with prediction eps")
-        noisy = self.prediction == "eps" or self.error == "noise" or self.condition_dropout or self.unrolled
-        if self.head != "diffusion" and noisy:
-            raise ValueError(
-                f"head {self.head} has no noise: leave prediction, error, condition_dropout and unrolled alone"
-            )
-        if self.error == "noise" and self.prediction == "x0" and self.pure_noise_share == 1:
-            raise ValueError("error noise counts nothing at t = 1: set pure_noise_share below 1, or error to latent")
-        if self.unrolled and (self.prediction == "eps" or not self.pure_noise_share):
-            raise ValueError("unrolled goes on from t = 1: it needs prediction x0 and a pure_noise_share above 0")
         return self
 
 
 class ObjectiveOptions(Options):
-    """Denoising error of the next item against that of items that were not taken."""
+    """Loss of the denoised latent: denoising error of the next item, and a term that uses negative items."""
 
-    negatives: Literal["none", "pairwise", "preference", "softmax"] = "softmax"
-    temperature: Positive = Field(
-        0.07, description="of the softmax over the catalogue, of `preference`, and of the retrieval score"
+    negatives: Literal["none", "pairwise", "preference", "softmax"] = Field(
+        "softmax",
+        description="Use of negatives: none, pairwise errors (DeftRec), preference over the negatives' centroid "
+        "(PreferDiff), or a softmax over the catalogue.",
     )
-    negatives_per_target: Count = Field(16, description="drawn for `pairwise` and `preference`")
-    negatives_weight: Weight = 1.0
-    error_weight: Weight = Field(0.2, description="weight of the denoising error itself")
+    temperature: Positive = Field(
+        0.07, description="Temperature of the softmax, of the preference term and of the retrieval score, above 0."
+    )
+    negatives_per_target: Count = Field(
+        16, description="Number of negatives drawn per target by the pairwise and preference terms."
+    )
+    error_weight: Weight = Field(0.2, description="Weight of the squared denoising error, at least 0.")
     mask_seen: bool | Auto = Field(
         "auto",
-        description="items of the history are no negatives; auto: where they are not to be recommended, or hardly "
-        "anybody takes an item twice",
+        description="Whether items of the user's history are left out of the negatives. auto: true if retrieval.seen "
+        "is exclude or repeated interactions are rare.",
     )
-    full_softmax_items: Count = Field(50_000, description="larger catalogues use a sampled softmax")
-    sampled_items: Count = Field(16_384, description="items of one step of the sampled softmax, with logQ correction")
+    sampled_items: Count = Field(
+        16_384,
+        description="Number of random items per step of the sampled softmax with logQ correction, which replaces the "
+        "full softmax for catalogues of more than three times this many items.",
+    )
+
+    @property
+    def full_softmax_limit(self) -> int:
+        """Largest catalogue, in items, whose softmax covers every item."""
+        return SOFTMAX_FACTOR * self.sampled_items
 
 
 class TrainingOptions(Options):
-    """The loop of the joint stage (tokenizer, language model and diffusion)."""
+    """Joint training of tokenizer, language model and diffusion."""
 
-    ensemble_size: Count | Auto = Field("auto", description="models of different seeds whose scores are averaged")
-    targets: Literal["every", "last"] = Field("every", description="every position, or the last of each sequence")
-    redraw_ties: bool = Field(
-        True,
-        description="what a user took at one time stands in an order drawn anew every epoch; false: as in the data",
+    ensemble_size: Count | Auto = Field(
+        "auto", description="Number of models trained with different seeds whose scores are averaged."
     )
-    learning_rate: Positive | Auto = "auto"
+    learning_rate: Positive | Auto = Field("auto", description="Peak learning rate of AdamW.")
     language_learning_rate_factor: Positive = Field(
-        1.0, description="rate of a pre-trained model, relative to the rest"
+        1.0, description="Learning rate of a pre-trained language model as a multiple of training.learning_rate."
     )
-    batch_positions: Count | Auto = "auto"
-    accumulation: Count = Field(1, description="batches whose gradients are added before a step")
-    epochs: Count | Auto = "auto"
-    patience: Count | Auto = Field("auto", description="epochs without a better validation NDCG@10 before it stops")
+    batch_positions: Count | Auto = Field("auto", description="Number of history positions per batch.")
+    accumulation: Count = Field(1, description="Number of batches whose gradients are added before an optimiser step.")
+    epochs: Count | Auto = Field("auto", description="Largest number of passes over the training interactions.")
     minutes: Positive | None = Field(
-        None, description="of the joint stage, which ends with the epoch in which they do; a refit has no limit"
+        None,
+        description="Time limit of the joint stage in minutes; training stops after the epoch in which it is reached. "
+        "null: no limit. A refit has no limit.",
     )
-    warmup_steps: Annotated[int, Field(ge=0)] = 100
-    final_rate: Share = Field(0.1, description="learning rate at the end of the cosine, as a share of its peak")
-    weight_decay: Weight = 0.01
-    clip: Positive = 5.0
+    weight_decay: Weight = Field(0.01, description="AdamW weight decay of matrices, at least 0.")
     sharded: bool = Field(
-        False, description="take weights, gradients and optimiser apart over the processes of a launch (FSDP)"
+        False,
+        description="Whether the processes of a launch share weights, gradients and optimiser state (FSDP) instead of "
+        "holding copies.",
     )
-    average: Rate = Field(0.99, description="decay of averaged weights, which are validated and kept; 0: no averaging")
+    average: Rate = Field(
+        0.99,
+        description="Decay per step of the averaged weights, which are validated and kept, 0 to 1. 0: no averaging.",
+    )
     precision: Literal["auto", "bf16", "fp32"] = Field(
-        "auto", description="auto: bf16 where the hardware multiplies it"
+        "auto", description="Type of matrix products in training. auto: bf16 if the hardware multiplies it, else fp32."
     )
-    validation_users: Count = Field(50_000, description="users asked in one validation, at most")
-    checkpoint_seconds: Weight = Field(20.0, description="least time between two checkpoints; 0: after every epoch")
+    checkpoint_seconds: Weight = Field(
+        20.0, description="Least time between two checkpoints in seconds. 0: a checkpoint after every epoch."
+    )
+
+    @property
+    def patience(self) -> int:
+        """Number of epochs without a better validation NDCG@10 before training stops: a quarter, at least 4."""
+        return max(4, int(self.epochs) // 4)
 
 
 class FineTuningOptions(Options):
-    """Training that goes on from the weights of a run (`deftrec train --from`); everything else is as in that run."""
+    """Training that continues from a finished run (`deftrec train --from`)."""
 
-    epochs: Count = Field(3, description="passes over the new data, at most; validation chooses among them")
-    learning_rate_factor: Positive = Field(0.2, description="of training.learning_rate, at its peak")
+    epochs: Count = Field(3, description="Largest number of passes over the new data; validation chooses among them.")
+    learning_rate_factor: Positive = Field(
+        0.2, description="Peak learning rate as a multiple of training.learning_rate."
+    )
 
 
 class RetrievalOptions(Options):
-    """Retrieval score: which terms are fitted on validation, and which items are candidates."""
+    """Score terms added to the similarity of the generated latent, and the treatment of seen items."""
 
     seen: Literal["exclude", "keep"] = Field(
         "exclude",
-        description="Whether items of the history are recommended. The model is trained and validated for it.",
+        description="Items of the user's history in training, validation and recommendations: excluded from the "
+        "candidates, or kept as candidates.",
     )
     prior: Literal["any", "ease", "slit", "graph", "none"] = Field(
         "any",
-        description="Linear collaborative model added to the score: EASE (co-occurrence), SLIT (next item) or graph "
-        "(GF-CF); any: the kind that validation prefers.",
+        description="Linear collaborative prior: EASE (Steck 2019), SLIT (Choi et al. 2021), the graph filter of "
+        "GF-CF (Shen et al. 2021), the best of the three on validation (any), or none. Validation chooses its weight.",
     )
     prior_max_items: Count = Field(
-        20_000,
-        description="Largest number of items in the linear model, the most popular ones; bounds memory and time.",
+        20_000, description="Number of most popular items covered by the prior; bounds its memory and time."
     )
-    trend: bool = Field(True, description="Add popularity and recent popularity to the score, weighted on validation.")
-    cold_start_cost: Annotated[float, Field(ge=0, lt=1)] = Field(
+    trend: bool = Field(
+        True,
+        description="Whether a weighted sum of log popularity and log recent popularity is added to the score. "
+        "Validation chooses the weights.",
+    )
+    cold_start_cost: Rate = Field(
         0.005,
-        description="Largest share of validation NDCG@10 that the bonus for items added after training may cost; 0: no "
-        "bonus.",
+        description="Largest share of validation NDCG@10, 0 to 1, given up for the bonus of items added after "
+        "training. 0: no bonus.",
     )
 
 
 class Config(Options):
     """All options of one run."""
 
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0)] = Field(0, description="Seed of every random draw, at least 0.")
     data: DataOptions = DataOptions()
     collaborative: CollaborativeOptions = CollaborativeOptions()
     text: TextOptions = TextOptions()
@@ -373,47 +368,29 @@ class Config(Options):
 
     @property
     def repeats(self) -> bool:
-        """Whether items of the history are candidates like others: they are to be recommended, and are taken again."""
+        """Whether seen items are ordinary candidates: `retrieval.seen` is keep and they are used as negatives."""
         return self.retrieval.seen == "keep" and not self.objective.mask_seen
 
     @property
     def seen_last(self) -> bool:
-        """Whether they are candidates that come after all others: to be recommended, though hardly taken again."""
+        """Whether seen items are ranked after all others: `retrieval.seen` is keep, but repeats are rare."""
         return self.retrieval.seen == "keep" and not self.repeats
 
     @model_validator(mode="after")
-    def _members_have_latents(self) -> "Config":
-        if self.diffusion.head == "semantic-ids" and self.training.ensemble_size not in {1, "auto"}:
-            raise ValueError(
-                "training.ensemble_size average latents, and diffusion.head semantic-ids has none: set it to 1"
-            )
-        return self
-
-    @model_validator(mode="after")
     def _has_features(self) -> "Config":
-        if self.collaborative.encoder == "none" and self.text.encoder == "none":
-            raise ValueError("items have no vectors: collaborative.encoder and text.encoder are both none")
+        if self.collaborative.encoder == "none" and self.text.model is None:
+            raise ValueError("items have no vectors: collaborative.encoder is none and text.model is null")
         return self
 
     @model_validator(mode="after")
     def _can_be_sharded(self) -> "Config":
-        if self.training.sharded and self.tokenizer.tokens != "continuous":
-            raise ValueError(
-                "training.sharded keeps no codebooks in step between processes: set tokenizer.tokens to continuous"
-            )
         language = self.language
         if self.training.sharded and isinstance(language, PretrainedOptions):
             if language.tuning == "nf4":
-                raise ValueError("training.sharded takes no weights of 4 bits apart: set language.tuning to lora")
+                raise ValueError("training.sharded cannot split 4-bit weights: set language.tuning to lora")
             if language.condition == "reasoning" and language.reasoning.source == "generated":
                 raise ValueError(
-                    "training.sharded cannot wait for words of different lengths while it learns: set "
-                    "language.reasoning.source to gold or history"
+                    "training.sharded needs rationales of one length in all processes: set language.reasoning.source "
+                    "to gold or history"
                 )
-        return self
-
-    @model_validator(mode="after")
-    def _judges_every_pass(self) -> "Config":
-        if self.diffusion.unrolled and self.objective.negatives == "none":
-            raise ValueError("diffusion.unrolled adds the term of the negatives: objective.negatives is none")
         return self

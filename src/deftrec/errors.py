@@ -1,12 +1,12 @@
-"""Errors that a user can act on: each message says what is wrong, where, and the mend."""
+"""Errors for the user: each message names the fault, its place and the remedy."""
 
 
 class DeftRecError(Exception):
-    """Base of every error that the command line prints as one line, without a traceback."""
+    """Base class of errors that the command line prints as one line, without a traceback."""
 
 
 def in_a_line(error: BaseException) -> str:
-    """What went wrong, in one line; the kind of error where it says nothing."""
+    """The message of an error in one line, or its class if there is no message."""
     return " ".join(str(error).split()) or type(error).__name__
 
 
@@ -19,15 +19,21 @@ class ConfigError(DeftRecError):
 
 
 class UnwritableError(DeftRecError, OSError):
-    """A file cannot be written where it was asked for; the message names it and why."""
+    """A file or directory cannot be written or locked; the message names it and the reason."""
 
 
 class DownloadError(DeftRecError):
-    """A file could not be fetched, or what came is not what was asked for."""
+    """A file cannot be downloaded, or its content is not the expected one."""
 
 
 class MissingExtraError(DeftRecError):
-    """An optional library is needed; the message says which extra installs it."""
+    """An optional library is missing.
+
+    Args:
+        library: name of the library.
+        extra: extra of `deftrec` that installs it.
+        purpose: feature that needs the library.
+    """
 
     def __init__(self, library: str, extra: str, purpose: str) -> None:
         super().__init__(f'{purpose} needs {library}: pip install "deftrec[{extra}]"')

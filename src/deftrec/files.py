@@ -1,33 +1,45 @@
-"""Files appear whole or not at all: write under a temporary name, fsync, rename."""
+"""Atomic writes, and locks between processes: a file or directory appears complete or not at all."""
 
-import fcntl
 import json
 import os
+import re
+import secrets
 import shutil
-import tempfile
+import stat
+import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
+
 from deftrec.errors import UnwritableError
+
+SWAP_ATTEMPTS = 10
 
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it is flushed to disk and renamed over `path`.
+    """Yield a temporary file beside `path`; on success it is flushed to disk and renamed to `path`.
 
-    Whatever goes wrong inside the block, `path` is either its old self or the complete new file.
+    If the block fails or the process is killed, `path` keeps its previous content. The new file gets the permissions
+    that the process's umask gives to any new file.
+
+    Raises:
+        UnwritableError: no file can be made beside `path`.
     """
     path = Path(path)
     with writable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+        temporary = _temporary(path)
+        # The kernel applies the umask. Reading it from Python would set it for all threads.
+        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+        mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
+        os.close(descriptor)
     try:
         yield temporary
-        _make_readable(temporary)
+        temporary.chmod(mode)  # a writer may have replaced the file by a private one
         _flush(temporary)
         temporary.replace(path)
         _flush(path.parent)
@@ -37,33 +49,55 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_directory(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary directory beside `path`; on success it takes the place of `path`.
+    """Yield a temporary directory beside `path`; on success it is flushed to disk and replaces `path`.
 
-    A directory that stood there before is removed only after the new one is complete.
+    Two renames replace a directory: the previous one is moved aside, then the new one takes its name. A process killed
+    between them leaves no `path`, so whatever reads such a directory calls `recover` first.
+
+    Raises:
+        UnwritableError: no directory can be made beside `path`.
     """
-    path = Path(path)
+    path = recover(path)
     with writable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
+        temporary = _temporary(path)
+        temporary.mkdir()
     try:
         yield temporary
-        temporary.chmod(0o755)
-        for file in temporary.rglob("*"):
-            if file.is_file():
-                _flush(file)
-        retired = temporary.with_suffix(".old")
-        if path.exists():
-            path.rename(retired)
-        temporary.rename(path)
-        _flush(path.parent)
-        shutil.rmtree(retired, ignore_errors=True)
+        for folder, _, files in os.walk(temporary, topdown=False):
+            for file in (Path(folder, name) for name in files):
+                if file.is_file():  # no link to nowhere
+                    _flush(file)
+            _flush(Path(folder))
+        _replace_directory(path, temporary)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def recover(path: str | Path) -> Path:
+    """Put back the directory that a process killed inside `atomic_directory` had moved aside, and return `path`.
+
+    An existing `path` is left alone. Safe to call while another process writes `path`.
+    """
+    path = Path(path)
+    if path.exists() or not path.parent.is_dir():
+        return path
+    pattern = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{16}}\.old")
+    aside = [found for found in path.parent.iterdir() if pattern.fullmatch(found.name)]
+    if aside:
+        with suppress(OSError):  # another process has put it back
+            max(aside, key=lambda found: found.stat().st_mtime_ns).rename(path)
+            _flush(path.parent)
+    return path
+
+
 @contextmanager
 def writable(path: Path, mend: str = "name another place, or make room there") -> Iterator[None]:
-    """Name `path`, and no temporary file in or beside it, where nothing can be written.
+    """Turn an `OSError` of the block into one that names `path`, not a temporary file beside it.
+
+    Args:
+        path: file or directory that the user named.
+        mend: remedy for the user; the end of the message.
 
     Raises:
         UnwritableError: in place of an `OSError`.
@@ -71,8 +105,7 @@ def writable(path: Path, mend: str = "name another place, or make room there") -
     try:
         yield
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise UnwritableError(f"{path}: cannot be written ({reason}); {mend}") from error
+        raise UnwritableError(f"{path}: cannot be written ({_reason(error)}); {mend}") from error
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -88,39 +121,99 @@ def write_json(path: str | Path, value: Any) -> None:
 
 @contextmanager
 def locked(path: str | Path, *, wait: bool, needed: bool = True) -> Iterator[None]:
-    """Hold a file or directory against other processes; the lock dies with its process.
+    """Hold a file or directory against other processes that lock it too; the lock ends with its process.
+
+    The lock is on a file `.NAME.lock` beside `path`, which is removed afterwards. `path` itself may be missing.
 
     Args:
-        path: what is there; locking changes nothing of it.
-        wait: until whoever holds it lets go.
-        needed: if false, nothing is held where it cannot be locked, as on some network file systems.
+        path: file or directory to protect; it is not touched.
+        wait: wait until another process releases the lock, instead of failing at once.
+        needed: fail where the file system has no locks; if false, warn and go on without one.
 
     Raises:
-        BlockingIOError: another process holds it, and `wait` is false.
-        FileNotFoundError: it is not there.
-        OSError: it cannot be locked, and the lock is `needed`.
+        BlockingIOError: another process holds the lock, and `wait` is false.
+        FileNotFoundError: the directory that would hold `path` is missing.
+        UnwritableError: there can be no lock here, and it is `needed`.
     """
-    with ExitStack() as held:
-        try:
-            # Some network file systems lock only what is open for writing, which a directory cannot be.
-            descriptor = os.open(path, os.O_RDONLY if Path(path).is_dir() else os.O_RDWR)
-            held.callback(os.close, descriptor)
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except OSError as error:
-            if needed or isinstance(error, BlockingIOError | FileNotFoundError):
-                raise
+    path = Path(os.path.abspath(path))  # noqa: PTH100 - a lock of `.` needs a name; a symbolic link keeps its own
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path.parent}: no such directory")
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    held = False
+    try:
+        _acquire(lock, wait)
+        held = True
+    except Timeout as error:
+        raise BlockingIOError(f"{path}: another process holds its lock") from error
+    except (OSError, NotImplementedError) as error:
+        message = f"{path}: cannot be locked ({_reason(error)}; the file system is mounted at {_mount(path)})"
+        if needed:
+            raise UnwritableError(f"{message}; use a directory that can be written, on a local disk") from error
+        mend = "a second process that writes here at the same time would not be noticed; start only one"
+        warnings.warn(f"{message}; {mend}", RuntimeWarning, stacklevel=3)
+    try:
         yield
+    finally:
+        if held:
+            with suppress(OSError):  # Windows removes no open file
+                Path(lock.lock_file).unlink()  # while it is held: who waits for it notices, and makes a new one
+            lock.release()
 
 
-def _make_readable(path: Path) -> None:
-    """Give a temporary file (created private) the permissions an ordinary new file would have."""
-    umask = os.umask(0)
-    os.umask(umask)
-    path.chmod(0o666 & ~umask)
+def _acquire(lock: BaseFileLock, wait: bool) -> None:
+    with warnings.catch_warnings():  # about the fallback that is undone here
+        warnings.simplefilter("ignore", UserWarning)
+        busy = False
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            busy = True
+    if isinstance(lock, SoftFileLock):  # the fallback of filelock: it would outlive a killed process
+        if not busy:
+            lock.release()
+        raise NotImplementedError("it has no file locks")
+    if busy:
+        lock.acquire(timeout=-1 if wait else 0)
+
+
+def _mount(path: Path) -> Path:
+    """The mount point of the file system that holds `path`."""
+    return next(folder for folder in (path, *path.parents) if os.path.ismount(folder))
+
+
+def _reason(error: Exception) -> str:
+    return ((error.strerror if isinstance(error, OSError) else "") or str(error)).lower()
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+
+
+def _replace_directory(path: Path, new: Path) -> None:
+    """Rename `new` to `path`, and the previous directory to the name of `new`."""
+    aside = new.with_suffix(".old")
+    for attempt in range(SWAP_ATTEMPTS):
+        try:
+            if path.exists():
+                path.rename(aside)
+            new.rename(path)
+            break
+        except OSError:  # between the renames another process wrote `path`, or recovered it
+            if attempt + 1 == SWAP_ATTEMPTS:
+                recover(path)
+                raise
+            if aside.exists() and path.exists():
+                shutil.rmtree(aside, ignore_errors=True)
+    _flush(path.parent)
+    if aside.exists():
+        aside.rename(new)  # so that `recover` does not find it
 
 
 def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+    """Wait until the content of a file, or the names in a directory, are on the disk."""
+    if os.name == "nt" and path.is_dir():
+        return  # Windows opens no directory
+    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -1,4 +1,4 @@
-"""How results are worded, the same in the terminal, in HTML and in Markdown."""
+"""Text for results, shared by the terminal, HTML and Markdown."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -8,8 +8,8 @@ if TYPE_CHECKING:
     from deftrec.evaluation import Result
 
 
-class Measured(Protocol):
-    """Whatever has metrics and their intervals."""
+class HasMetrics(Protocol):
+    """Metrics with 95 % intervals over users."""
 
     @property
     def metrics(self) -> Mapping[str, float]:
@@ -20,30 +20,35 @@ class Measured(Protocol):
         """95 % intervals over users."""
 
 
-COLUMNS = ("hr@10", "ndcg@10", "hr@50", "mrr", "coverage@10")
+COLUMNS = ("hr@10", "ndcg@10", "hr@50", "mrr@100", "coverage@10")
 WITH_INTERVAL = ("hr@10", "ndcg@10")
 _NAMES = {"hr": "HR", "ndcg": "NDCG", "mrr": "MRR"}
 
 
+def columns_of(results: Sequence[HasMetrics], wanted: Sequence[str] = COLUMNS) -> list[str]:
+    """Select the wanted metrics that all results have; results of older versions may lack some."""
+    return [key for key in wanted if all(key in one.metrics for one in results)]
+
+
 def metric_name(key: str) -> str:
-    """`ndcg@10` as people write it: `NDCG@10`."""
+    """Write a metric's key for readers: `ndcg@10` becomes `NDCG@10`."""
     name, at, cutoff = key.partition("@")
     return _NAMES.get(name, name) + at + cutoff
 
 
 def meaning(result: "Result") -> str:
-    """What the numbers of a result mean, in one line."""
+    """Describe data, protocol and fit of a result in one line."""
     rules = rules_of(result.fit, result.seen)
     return f"{result.dataset}, {result.protocol} {result.split}: {result.users:,} users, every item ranked, {rules}"
 
 
 def rules_of(fit: str, seen: str) -> str:
-    """What may be fitted and recommended."""
+    """Describe the fit and the rule for seen items."""
     return f"seen items {'excluded' if seen == 'exclude' else 'kept'}, fitted on {fit}"
 
 
-def with_interval(result: Measured, key: str) -> tuple[str, str]:
-    """A metric, and its interval where the tables show it, else an empty text."""
+def with_interval(result: HasMetrics, key: str) -> tuple[str, str]:
+    """Format a metric and its interval; the second text is empty where tables show no interval."""
     interval = ""
     if key in WITH_INTERVAL:
         low, high = result.ci95[key]
@@ -52,7 +57,7 @@ def with_interval(result: Measured, key: str) -> tuple[str, str]:
 
 
 def groups(results: Sequence["Result"]) -> list[list["Result"]]:
-    """Results that may stand in one table: of one dataset, split, protocol and fit. Test comes first."""
+    """Group results that may share a table: equal dataset, split, protocol and fit. Test comes first."""
     found: dict[tuple[str, ...], list[Result]] = {}
     for one in sorted(results, key=lambda result: result.split != "test"):
         found.setdefault((one.dataset, one.protocol, one.split, one.seen, one.fit), []).append(one)
@@ -60,7 +65,7 @@ def groups(results: Sequence["Result"]) -> list[list["Result"]]:
 
 
 def count(number: int) -> str:
-    """A large number as people say it, with three digits."""
+    """Format a large number with three digits and a unit."""
     for unit, size in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
         if number >= 0.9995 * size:
             return f"{number / size:#.3g}".rstrip(".") + f" {unit}"
@@ -68,7 +73,7 @@ def count(number: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them."""
+    """Format seconds as seconds, minutes or hours."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -76,7 +81,7 @@ def duration(seconds: float) -> str:
 
 
 def peer_said(line: str) -> str:
-    """What a peer says of a setting that it tried (`NAME: JSON`), in words; any other line as it is."""
+    """Rewrite a peer's line on a tried setting (`NAME: JSON`) as text; other lines stay unchanged."""
     name, _, said = line.partition(": ")
     try:
         tried = json.loads(said)

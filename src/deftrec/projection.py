@@ -1,4 +1,4 @@
-"""Many dimensions on a sheet: where items, histories and denoising paths are drawn."""
+"""Projection of latents to two dimensions, for plots of items, histories and denoising paths."""
 
 import numpy as np
 import torch
@@ -6,12 +6,12 @@ from torch import Tensor
 
 
 class Projection:
-    """The two main axes of a cloud of points.
+    """Projection to the first two principal components.
 
     Args:
         centre: mean of the points. `[D]`
-        axes: orthonormal. `[D, 2]`
-        shares: of the variance, of each axis.
+        axes: orthonormal axes. `[D, 2]`
+        shares: share of the variance along each axis, in 0..1.
     """
 
     def __init__(self, centre: Tensor, axes: Tensor, shares: tuple[float, float]) -> None:
@@ -19,7 +19,7 @@ class Projection:
 
     @classmethod
     def of(cls, points: Tensor) -> "Projection":
-        """Principal components of `points` `[N, D]`. The sign is fixed: the largest coordinate is positive."""
+        """Fit the axes to `points` `[N, D]`. Signs are fixed: the largest coordinate of an axis is positive."""
         centre = points.double().mean(0)
         centred = points.double() - centre
         variances, vectors = torch.linalg.eigh(centred.T @ centred)
@@ -29,6 +29,6 @@ class Projection:
         return cls(centre, axes, (float(variances[-1]) / total, float(variances[-2]) / total))
 
     def __call__(self, points: Tensor) -> np.ndarray:
-        """`[..., D]` -> `[..., 2]`"""
+        """Project points. `[..., D]` -> `[..., 2]`"""
         placed: np.ndarray = ((points.double() - self.centre) @ self.axes).numpy()
         return placed

@@ -199,8 +199,6 @@ def adapt(
     sparse = interactions / max(1, items) < 40 and (mean_length < 20 or not middle)
     # What a seed does to a small model is worth more than what most settings do; averaging takes it out.
     members = 4 if small else 3 if middle else 2 if positions < 300_000 else 1
-    if config.diffusion.head == "semantic-ids":
-        members = 1
     adapted = config.model_copy(
         update={
             "data": _filled(config.data, max_history=200 if mean_length >= 120 else 128 if long else 64),
@@ -211,12 +209,10 @@ def adapt(
             ),
             "tokenizer": _filled(
                 config.tokenizer,
-                drop_collaborative=min(0.5 if small or sparse else 0.1, 1 - config.tokenizer.drop_text),
+                drop_collaborative=0.5 if small or sparse else 0.1,
                 # The mean of a short history tells the language model nothing that it has not just read.
                 users="folded" if mean_length >= 20 else "none",
-                trainable_features=(
-                    config.tokenizer.training == "joint" and not small and (sparse or wide) and items <= 200_000
-                ),
+                trainable_features=not small and (sparse or wide) and items <= 200_000,
             ),
             "language": _language(config.language, wide=wide, long=long),
             "objective": _filled(config.objective, mask_seen=config.retrieval.seen == "exclude" or repeated < REPEATED),
@@ -225,7 +221,6 @@ def adapt(
                 learning_rate=1.5e-3 if small or wide else 1e-3 if middle else 2e-3,
                 batch_positions=1024 if small else 2048,
                 epochs=epochs,
-                patience=max(4, epochs // 4),
                 ensemble_size=members,
             ),
         }
@@ -236,9 +231,7 @@ def adapt(
 def _language(options: LanguageOptions, wide: bool, long: bool) -> LanguageOptions:
     if not isinstance(options, NanoOptions):
         return options
-    step = 2 * options.heads
-    width = -(-(128 if wide else 64) // step) * step
-    return _filled(options, width=width, dropout=0.3 if not long else 0.1 if wide else 0.2)
+    return _filled(options, width=128 if wide else 64, dropout=0.3 if not long else 0.1 if wide else 0.2)
 
 
 def _filled(options: M, **values: object) -> M:

@@ -1,5 +1,6 @@
-"""Fit, recommend, similar, evaluate, save, load: what users of the library import."""
+"""Fit, recommend, similar, evaluate, save, load: the class that users of the library import."""
 
+import difflib
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from dataclasses import replace
@@ -14,6 +15,7 @@ from torch import Tensor
 from deftrec.config import Config
 from deftrec.data import Id, Interactions, Part, Sequences, make_split
 from deftrec.data.sequences import pad_histories
+from deftrec.data.words import item_categories
 from deftrec.diffusion import Sampling
 from deftrec.errors import ConfigError, DataError
 from deftrec.evaluation import Result, Seen, ranking_frame
@@ -26,6 +28,7 @@ from deftrec.language import Layout, TextEngine
 from deftrec.progress import Progress
 from deftrec.recommendation import Explanation, Mover, Recommendation, Source
 from deftrec.retrieval import (
+    Allow,
     Deny,
     ExcludeHistory,
     ExtendedCatalogue,
@@ -48,16 +51,17 @@ MOVERS = 3
 
 
 class Recommender:
-    """A trained DeftRec with its data: ids of the user's own go in and come out.
+    """A trained DeftRec with its data; items and users go in and come out under the caller's own ids.
 
     Use `Recommender.fit` or `Recommender.load`.
 
     Args:
-        run: the run.
-        overlay: what came after its training.
-        precision: of reading histories; `auto` is bf16 where this machine multiplies it faster, fp32 the reference.
-        runtime: what runs a pre-trained language model; `openvino` (the extra of that name) is faster on a CPU. What it
-            cannot run is refused with the first question.
+        run: finished training.
+        overlay: items, events and removals after training; None: there are none.
+        precision: type of the matrix products that read histories. `fp32` (default) is the reference; `auto` is bf16
+            where this machine multiplies it faster.
+        runtime: runtime of a pre-trained language model. `torch` (default), or `openvino` (extra of that name), which
+            is faster on a CPU and refuses a model that it cannot run at the first request.
     """
 
     def __init__(
@@ -87,31 +91,32 @@ class Recommender:
         return other
 
     def with_overlay(self, overlay: Overlay | None) -> "Recommender":
-        """The same run with what came after its training, instead of what came so far; every weight is shared."""
+        """The same run with another overlay; every weight is shared."""
         return Recommender(self.run, overlay, self.precision, self.runtime)
 
     @property
     def fitted_on(self) -> Interactions:
-        """The data of the training, whose targets `evaluate` asks for. `interactions` holds what came later too."""
+        """Data of the training, whose targets `evaluate` uses. `interactions` also holds events after training."""
         return self.run.interactions
 
     @cached_property
     def capabilities(self) -> Capabilities:
-        """What this run can do with users, items and words that it has never seen."""
+        """Whether this run can serve users, items and text that it has never seen."""
         return Capabilities.of(self.config, self.info)
 
     @cached_property
     def fast(self) -> InferenceModel | None:
-        """The model as it reads histories here; None where nothing is faster than the plain one.
+        """The model prepared for inference; None where only the plain model can read histories.
 
         Raises:
-            MissingExtraError, ConfigError: the runtime is not installed, or cannot run this model.
+            MissingExtraError: the runtime is not installed.
+            ConfigError: the runtime cannot run this model.
         """
         if not InferenceModel.suits(self.model):
             if self.runtime != "torch":
                 raise ConfigError(
-                    f"runtime {self.runtime} reads histories alone, and this run's model reads titles, words its own "
-                    "condition, or keeps no keys and values: leave runtime at torch"
+                    f"runtime {self.runtime} reads histories of tokens only, and this run's model reads titles, "
+                    "generates a rationale, or keeps no keys and values: leave runtime at torch"
                 )
             return None
         dtype = inference_dtype(self.precision, self.catalogue.latents.device)
@@ -119,7 +124,7 @@ class Recommender:
 
     @cached_property
     def popularity(self) -> Tensor:
-        """How often each item was taken in what the weights were fitted on; 0 for items that came later. `[I]` int64"""
+        """Training interactions of each item; 0 for items added after training. `[I]` int64"""
         return torch.from_numpy(self.run.training.counts(self.interactions.n_items))
 
     # -- training and files ------------------------------------------------------------------------------------
@@ -142,20 +147,21 @@ class Recommender:
         """Train every stage. Under `accelerate launch` its processes share the work and all return the same.
 
         Args:
-            interactions: the data.
-            config: the options; the default adapts to the size of the data.
-            out: run directory; without one nothing is written and nothing can be resumed.
-            refit: train once more on train + validation, for the epochs that validation chose.
-            resume: go on with an interrupted run in `out`.
-            device: where to train; None: the first GPU, else the CPU.
-            progress: who is told.
-            shared: folder of text and collaborative vectors that runs with the same data, options and seed share.
-            on_train: called, where there is a refit, with the recommender fitted on train alone that it replaces.
-            start: go on from its weights (`config.fine_tuning`), by default with its options.
+            interactions: data.
+            config: options; default: `Config()`, which adapts to the size of the data.
+            out: run directory; None: nothing is written, and nothing can be resumed.
+            refit: train again on train + validation, for the epochs that validation chose.
+            resume: continue an interrupted run in `out`.
+            device: device of the training; None: the first GPU, else the CPU.
+            progress: receiver of progress; None: nobody.
+            shared: folder of text and collaborative vectors, shared by runs with the same data, options and seed.
+            on_train: called before a refit with the recommender fitted on train alone.
+            start: recommender whose weights training continues from (`config.fine_tuning`), by default with its
+                options.
 
         Raises:
-            DeftRecError: `out` holds another run, nothing that could be resumed, or one that another process trains;
-                the data cannot be split.
+            DeftRecError: `out` holds another run, nothing that could be resumed, or a run that another process trains;
+                or the data cannot be split.
         """
         run = fit_run(
             interactions,
@@ -197,7 +203,7 @@ class Recommender:
         precision: Precision = "fp32",
         runtime: Runtime = "torch",
     ) -> "Recommender":
-        """Read a run directory, with what came to it after training; `precision` and `runtime` as for the class.
+        """Read a run directory and its overlay; `precision` and `runtime` as for the class.
 
         Raises:
             DeftRecError: it is missing, unfinished or damaged.
@@ -215,21 +221,27 @@ class Recommender:
         history: Sequence[Id] | None = None,
         k: int = 10,
         exclude_seen: bool = True,
+        allow: Sequence[Id] | None = None,
+        deny: Sequence[Id] = (),
+        category: str | None = None,
         seed: int | None = None,
         explain: bool = False,
     ) -> list[Recommendation]:
         """The `k` best items for a known user, or after any history.
 
         Args:
-            user: a user of the data; everything known of them counts.
-            history: items, oldest first; an empty one is answered by popularity.
-            k: length of the list, shorter where the catalogue ends.
-            exclude_seen: leave out items of the history.
-            seed: of the sampling noise; None: the configuration's.
-            explain: say why; this asks the model once for every item of the history.
+            user: user of the data, with the whole history known of them.
+            history: items, oldest first; an empty history is answered by popularity.
+            k: length of the list; shorter where rules or the catalogue leave fewer items.
+            exclude_seen: exclude items of the history.
+            allow: only these items; None: all items.
+            deny: none of these items.
+            category: only items of this category; None: all items.
+            seed: seed of the sampling noise; None: the configuration's.
+            explain: add explanations, for which the model runs once for every item of the history.
 
         Raises:
-            DataError: unknown user or item.
+            DataError: unknown user, item or category.
             ConfigError: neither or both of user and history, or k below 1.
         """
         if (user is None) == (history is None):
@@ -238,7 +250,8 @@ class Recommender:
             items = self.interactions.sequences[self.interactions.user_number(user)].astype(np.int64)
         else:
             items = self.interactions.item_numbers(history or [])
-        [found] = self._lists(Sequences.from_lists([items]), k, exclude_seen, seed)
+        rules = self.rules(exclude_seen=exclude_seen, allow=allow, deny=deny, category=category)
+        [found] = self._lists(Sequences.from_lists([items]), k, rules, seed)
         return self.explained(found, items, seed) if explain and len(items) and found else found
 
     def recommend_many(
@@ -247,11 +260,60 @@ class Recommender:
         *,
         k: int = 10,
         exclude_seen: bool = True,
+        allow: Sequence[Id] | None = None,
+        deny: Sequence[Id] = (),
+        category: str | None = None,
         seed: int | None = None,
     ) -> list[list[Recommendation]]:
         """`recommend` for many histories at once, with the same results."""
         numbers = [self.interactions.item_numbers(history) for history in histories]
-        return self._lists(Sequences.from_lists(numbers), k, exclude_seen, seed) if numbers else []
+        rules = self.rules(exclude_seen=exclude_seen, allow=allow, deny=deny, category=category)
+        return self._lists(Sequences.from_lists(numbers), k, rules, seed) if numbers else []
+
+    def rules(
+        self,
+        *,
+        exclude_seen: bool = True,
+        allow: Sequence[Id] | None = None,
+        deny: Sequence[Id] = (),
+        category: str | None = None,
+    ) -> tuple[Rule, ...]:
+        """Rules of a request; arguments as for `recommend`.
+
+        Raises:
+            DataError: unknown item or category.
+        """
+        rules: list[Rule] = []
+        if allow is not None:
+            rules.append(Allow(torch.from_numpy(self.interactions.item_numbers(allow))))
+        if category is not None:
+            rules.append(Allow(self.items_of(category)))
+        if deny:
+            rules.append(Deny(torch.from_numpy(self.interactions.item_numbers(deny))))
+        if exclude_seen:
+            rules.append(ExcludeHistory())
+        return tuple(rules)
+
+    @cached_property
+    def categories(self) -> dict[str, Tensor]:
+        """Numbers of the items of each category, by name. Each `[n]` int64"""
+        members: dict[str, list[int]] = {}
+        for number, names in enumerate(item_categories(self.interactions)):
+            for name in names:
+                members.setdefault(name, []).append(number)
+        return {name: torch.tensor(members[name]) for name in sorted(members)}
+
+    def items_of(self, category: str) -> Tensor:
+        """Numbers of the items of a category. `[n]` int64
+
+        Raises:
+            DataError: no item has this category; the nearest name is given.
+        """
+        if category not in self.categories:
+            near = difflib.get_close_matches(category, self.categories, n=1, cutoff=0.0)
+            hint = f"; did you mean {near[0]!r}?" if near else "; the items have no categories"
+            raise DataError(f"no item has the category {category!r}{hint}")
+        return self.categories[category]
 
     def recommend_all(
         self, k: int = 10, *, users: range | None = None, exclude_seen: bool = True, seed: int | None = None
@@ -260,14 +322,14 @@ class Recommender:
 
         Args:
             k: length of a list.
-            users: numbers of the users who are asked for, one after the other; None: everybody.
+            users: numbers of the users, in order; None: all users.
             exclude_seen, seed: see `recommend`.
         """
         sequences = self.interactions.sequences
         users = range(len(sequences)) if users is None else users
         for start in range(users.start, users.stop, USERS_AT_ONCE):
             some = np.arange(start, min(start + USERS_AT_ONCE, users.stop))
-            found = self._search(sequences.select(some), k, exclude_seen, seed)
+            found = self._search(sequences.select(some), k, self.rules(exclude_seen=exclude_seen), seed)
             ids = self.interactions.users.gather(some)
             yield ranking_frame(self.interactions, ids, found.items.cpu().numpy(), found.scores.cpu().numpy())
 
@@ -288,7 +350,7 @@ class Recommender:
         ids = self.interactions.catalogue["item"]
         numbers = self.interactions.item_numbers([one.item for one in found])
         text = None
-        if self.model.words:
+        if self.model.has_rationale:
             [text] = generate_texts(self.model, self.catalogue, Sequences.from_lists([history]))
         return [
             replace(
@@ -306,11 +368,11 @@ class Recommender:
         ]
 
     def preferences(self, histories: Sequence[Sequence[Id]], engine: TextEngine | None = None) -> list[str]:
-        """The preference that each history shows, in the model's words.
+        """The preference that each history shows, as the model puts it into words.
 
         Args:
             histories: items, oldest first.
-            engine: generates in the model's place, for many users on a GPU (`deftrec.language.VllmEngine`).
+            engine: engine that generates instead of the model, for many users on a GPU (`deftrec.language.VllmEngine`).
 
         Raises:
             ConfigError: the run has learnt no words, or a history is empty.
@@ -341,7 +403,7 @@ class Recommender:
         packed = pad_histories(numbers, np.zeros(1, np.int64), self.model.max_history)
         device = self.catalogue.latents.device
         layout = Layout.of(packed).to(device)
-        sampling = replace(Sampling.of(self.config.diffusion), steps=steps, start="noise", samples=1)
+        sampling = replace(Sampling.of(self.config.diffusion), steps=steps, samples=1)
         generator = torch.Generator(device).manual_seed(seed)
         items = torch.from_numpy(packed.items).to(device)
         sample = self.model.generate(self.catalogue, items, layout, sampling, generator, keep_path=True)
@@ -351,21 +413,21 @@ class Recommender:
     # -- evaluating --------------------------------------------------------------------------------------------
 
     def evaluate(self, split: Part = "test", seen: Seen = "exclude", parts: ScorePart = "hybrid") -> Result:
-        """Metrics on the targets of `split` of the training's data, every item of the catalogue ranked.
+        """Metrics on the targets of a split of the training's data, every item of the catalogue ranked.
 
         Args:
-            split: `validation` or `test`; histories are everything before the target.
-            seen: whether items of the history are candidates.
-            parts: the whole retrieval score, or the latent or the prior alone.
+            split: `validation` or `test`; a history is everything before its target.
+            seen: `exclude` (default) or `keep` items of the history as candidates.
+            parts: `hybrid` (default), the whole score; `latent` or `prior`, one part alone.
         """
         return self.examine(split, parts).result(seen, parts)
 
     def evaluate_parts(self, split: Part = "test", seen: Seen = "exclude") -> dict[ScorePart, Result]:
-        """`evaluate` of the whole score and of each part that the run has; the histories are read once."""
+        """`evaluate` for the whole score and for each part that the run has; histories are read once."""
         return self.examine(split).results(seen)
 
     def examine(self, split: Part, parts: ScorePart = "hybrid") -> EvaluationCases:
-        """The targets of `split` and what the model generates for each, as far as `parts` needs it.
+        """The targets of a split with generated latents, as far as `parts` needs them.
 
         Raises:
             DataError: nobody has a target in `split`.
@@ -393,34 +455,40 @@ class Recommender:
         """
         sampling = Sampling.of(self.config.diffusion)
         if samples is not None:
-            sampling = replace(sampling, start="noise", samples=samples)
+            sampling = replace(sampling, samples=samples)
         seed = self.config.seed if seed is None else seed
         if self.fast is not None:
             return inference_queries(self.fast, histories, sampling=sampling, seed=seed)
         return generate_queries(self.model, self.catalogue, histories, sampling=sampling, seed=seed)
 
-    def _search(self, histories: Sequences, k: int, exclude_seen: bool, seed: int | None) -> Found:
-        rules: tuple[Rule, ...] = (ExcludeHistory(),) if exclude_seen else ()
+    def _search(self, histories: Sequences, k: int, rules: Sequence[Rule], seed: int | None) -> Found:
         return self.ranker.search(self.queries(histories, seed), k, rules)
 
-    def _lists(self, histories: Sequences, k: int, exclude_seen: bool, seed: int | None) -> list[list[Recommendation]]:
+    def _lists(
+        self, histories: Sequences, k: int, rules: Sequence[Rule], seed: int | None
+    ) -> list[list[Recommendation]]:
         _check_k(k)
         lists: list[list[Recommendation]] = [[] for _ in range(len(histories))]
         known = np.flatnonzero(histories.lengths > 0)
         if len(known):
-            found = self._search(histories.select(known), k, exclude_seen, seed)
+            found = self._search(histories.select(known), k, rules, seed)
             for n, one in zip(known, self.describe(found, "deftrec"), strict=True):
                 lists[n] = one
         if len(known) < len(histories):
-            scores = self.popularity.float()
-            scores[self.removed] = float("-inf")
-            popular = self.describe(top(scores[None], k), "popularity")[0]
+            popular = self.describe(self.most_popular(k, rules), "popularity")[0]
             for n in np.flatnonzero(histories.lengths == 0):
                 lists[n] = popular
         return lists
 
+    def most_popular(self, k: int, rules: Sequence[Rule] = ()) -> Found:
+        """The `k` items with most training interactions, for an empty history. `Found` of 1 x k"""
+        scores = self.popularity.float()[None]
+        for rule in (*self.ranker.rules, *rules):
+            rule.apply(scores, Sequences.from_lists([np.zeros(0, np.int32)]))
+        return top(scores, k)
+
     def describe(self, found: Found, source: Source) -> list[list[Recommendation]]:
-        """What was found, under ids and titles of the user's own: a list a row, without places that hold no item."""
+        """Results under external ids and titles: one list for each row, without places that hold no item."""
         ids = self.interactions.catalogue["item"]
         return [
             [

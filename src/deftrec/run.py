@@ -34,9 +34,9 @@ from deftrec.data.words import item_titles
 from deftrec.ensemble import Model, build_model
 from deftrec.errors import DataError, DeftRecError
 from deftrec.files import locked, write_text
-from deftrec.language.origin import Origin, check_origin, origin_of
 from deftrec.language.stored import load_stored_state, stored_state
 from deftrec.model import ItemLatents
+from deftrec.pretrained_files.origin import Origin, check_origin, origin_of
 from deftrec.retrieval import Ranker, latent_ranker
 from deftrec.tensors import load_tensors, save_tensors
 from deftrec.tokenizer import ItemFeatures, Scaling
@@ -273,7 +273,11 @@ def load_run(folder: Path, device: torch.device) -> Run:
     load_weights(model, folder / "model.safetensors")
     model = model.eval().to(device)
     catalogue = model.encode_catalogue()
-    active = {name: values for name, values in info.terms.items() if values["active"]}
+    active = {
+        name: {key: value for key, value in values.items() if key != "active"}
+        for name, values in info.terms.items()
+        if values["active"]
+    }
     tensors = load_tensors(folder / "ranker.safetensors")
     try:
         ranker = latent_ranker(catalogue, config).with_state(active, tensors)
@@ -293,9 +297,7 @@ def read_run(folder: Path) -> tuple[Interactions, Config, RunInfo]:
         if (folder / "request.json").is_file():
             raise DeftRecError(f"{folder}: training was not finished; run 'deftrec train ... --resume' first")
         raise DeftRecError(f"{folder}: no run.json; give the directory that 'deftrec train --out' wrote")
-    _check_format(folder)
-    info = read_model(folder / "run.json", RunInfo)
-    config = read_model(folder / "config.json", Config)
+    config, info = read_records(folder)
     try:
         interactions = Interactions.load(folder / "data")
     except DataError as error:
@@ -304,6 +306,17 @@ def read_run(folder: Path) -> tuple[Interactions, Config, RunInfo]:
     if interactions.fingerprint != info.fingerprint:
         raise DeftRecError(f"{folder / 'data'}: not the data this run was trained on; restore it or train again")
     return interactions, config, info
+
+
+def read_records(folder: Path) -> tuple[Config, RunInfo]:
+    """Read the options and the record of a complete run.
+
+    Raises:
+        DeftRecError: the run has another format, or a file is missing or damaged.
+    """
+    _check_format(folder)
+    info = read_model(folder / "run.json", RunInfo)
+    return read_model(folder / "config.json", Config), info
 
 
 def _check_format(folder: Path) -> None:
@@ -318,8 +331,8 @@ def _check_format(folder: Path) -> None:
         return  # damaged, which reading it reports
     if found != FORMAT:
         raise DeftRecError(
-            f"{folder}: a run of format {found}, and this version reads format {FORMAT}; its data are kept, so train it "
-            f"again: deftrec train --data {folder / 'data'} --recipe default --out NEW"
+            f"{folder}: a run of format {found}, and this version reads format {FORMAT}; train it again on its data: "
+            f"deftrec train --data {folder / 'data'} --recipe default --out NEW"
         )
 
 

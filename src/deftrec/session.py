@@ -1,4 +1,4 @@
-"""Somebody who comes back: every new event is one step of the language model, and then a recommendation."""
+"""A user session: every new event is one step of the language model."""
 
 from collections.abc import Sequence
 
@@ -14,42 +14,42 @@ from deftrec.retrieval import ExcludeHistory, Queries
 
 
 class Session:
-    """A history that has been read, and goes on.
+    """A history that has been read and grows by events.
 
-    Recommends what `Recommender.recommend` does after the same history. What it keeps are keys and values of the
-    history, in memory, for as long as it lives; see `deftrec.inference.Reading` for histories longer than the window.
+    Recommends the same items as `Recommender.recommend` after the same history. Keys and values of the history stay in
+    memory; `deftrec.inference.Reading` describes histories longer than `data.max_history`.
 
     Args:
-        recommender: the run.
+        recommender: recommender of a run.
         history: external ids, oldest first, one or more.
 
     Raises:
-        ConfigError: the history is empty, or the run's model cannot read on where it stopped.
+        ConfigError: the history is empty, or the run's model cannot continue from keys and values.
         DataError: unknown item.
     """
 
     def __init__(self, recommender: Recommender, history: Sequence[Id]) -> None:
         if not history:
-            raise ConfigError("nobody returns from an empty history; give one item or more")
+            raise ConfigError("a session needs a history; give one item or more")
         if recommender.fast is None:
             raise ConfigError(
-                "this run reads every history as a whole: its model keeps no keys and values, reads titles, or words "
-                "what it reads; ask Recommender.recommend"
+                "this run reads every history as a whole (its model keeps no keys and values, reads titles or "
+                "generates a rationale); call Recommender.recommend"
             )
         self.recommender = recommender
         self.reading = Reading(recommender.fast, recommender.interactions.item_numbers(history).tolist())
 
-    def take(self, item: Id) -> None:
-        """One more event.
+    def add(self, item: Id) -> None:
+        """Add an event to the history.
 
         Raises:
             DataError: unknown item.
         """
         [number] = self.recommender.interactions.item_numbers([item])
-        self.reading.take(int(number))
+        self.reading.add(int(number))
 
     def recommend(self, k: int = 10, *, exclude_seen: bool = True, seed: int | None = None) -> list[Recommendation]:
-        """The `k` best items now; arguments as for `Recommender.recommend`."""
+        """The `k` best items after the history so far; arguments as for `Recommender.recommend`."""
         recommender = self.recommender
         generator = torch.Generator(recommender.catalogue.latents.device)
         generator.manual_seed(recommender.config.seed if seed is None else seed)

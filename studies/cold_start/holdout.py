@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from studies.subset import subset
 
 from deftrec.data import Cases, Interactions, Sequences
 from deftrec.errors import DataError

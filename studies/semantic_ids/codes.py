@@ -1,4 +1,4 @@
-"""Semantic ids: a short code for every item, from residual k-means of its features, and the tree that the codes are."""
+"""Semantic ids: codes of every item by residual k-means of its features, and the prefix tree of the codes."""
 
 from dataclasses import dataclass
 
@@ -11,15 +11,15 @@ LLOYD_STEPS = 25
 
 
 def semantic_ids(features: Tensor, levels: int, size: int) -> Tensor:
-    """Codes of items: each level is the nearest centre of what the levels before it left over.
+    """Codes of items: each level is the nearest k-means centre of the residual of the levels before it.
 
-    The last code of all tells items apart whose other codes are equal (TIGER, Rajput et al. 2023, section 3.1). Centres
-    are those of k-means instead of an RQ-VAE's, which needs no training of its own. Deterministic.
+    A last code distinguishes items whose other codes are equal (TIGER, Rajput et al. 2023, section 3.1). k-means
+    replaces TIGER's RQ-VAE and needs no training. Deterministic.
 
     Args:
         features: `[I, F]`
-        levels: before the last, disambiguating one.
-        size: codes of a level.
+        levels: number of levels before the last code.
+        size: number of codes per level.
 
     Returns:
         `[I, levels + 1]` int64, no two rows equal.
@@ -40,14 +40,12 @@ def semantic_ids(features: Tensor, levels: int, size: int) -> Tensor:
     last = torch.empty_like(group)
     last[order] = torch.arange(len(group)) - (counts.cumsum(0) - counts)[group[order]]
     if int(counts.max()) > size:
-        raise ConfigError(
-            f"{int(counts.max())} items have the same semantic id: raise diffusion.code_size to that or more"
-        )
+        raise ConfigError(f"{int(counts.max())} items have the same semantic id: raise size to that or more")
     return torch.stack([*columns, last], 1).to(features.device)
 
 
 def kmeans(points: Tensor, size: int, generator: torch.Generator) -> Tensor:
-    """Centres of Lloyd's algorithm, started far apart (k-means++, Arthur and Vassilvitskii 2007). `[size, F]`"""
+    """Centres by Lloyd's algorithm with k-means++ initialisation (Arthur and Vassilvitskii 2007). `[size, F]`"""
     centres = torch.empty(size, points.shape[1])
     far = torch.ones(len(points))
     for n in range(size):
@@ -63,17 +61,17 @@ def kmeans(points: Tensor, size: int, generator: torch.Generator) -> Tensor:
 
 
 def _nearest(points: Tensor, centres: Tensor) -> Tensor:
-    """`[I]` int64"""
+    """Index of the nearest centre. `[I]` int64"""
     return torch.cat([torch.cdist(part, centres).argmin(1) for part in torch.split(points, 8192)])
 
 
 @dataclass(frozen=True, eq=False)
 class CodeTree:
-    """Which codes may follow which: what a beam is constrained to.
+    """Prefix tree of the codes, which constrains the beam search.
 
     Attributes:
-        codes: for each level, the codes that may follow a node, padded with -1. Each `[nodes, most children]` int64
-        children: the nodes of the next level that they lead to, likewise; items at the last level.
+        codes: for each level, the codes that follow a node, padded with -1. Each `[nodes, most children]` int64
+        children: for each level, the nodes that these codes lead to; items at the last level.
     """
 
     codes: list[Tensor]

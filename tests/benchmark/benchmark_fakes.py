@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deftrec.benchmark import System
-from deftrec.benchmark.systems import Task
-from deftrec.benchmark.work import Lists, Run
+from deftrec.benchmark import BenchmarkSystem
+from deftrec.benchmark.systems import BenchmarkTask
+from deftrec.benchmark.work import RankingFile, SystemRun
 from deftrec.data import Cases, Interactions
 from deftrec.evaluation import ranking_frame, write_rankings
 from deftrec.progress import Progress
@@ -18,18 +18,18 @@ from deftrec.retrieval import hide, top
 Scores = Callable[[Cases, int], Tensor]
 
 
-class FakeSystem(System):
-    """Scores the catalogue by a function of cases and seed, and counts how often it is asked."""
+class FakeSystem(BenchmarkSystem):
+    """Scores the catalogue by a function of cases and seed, and records the seeds that it runs under."""
 
     def __init__(self, name: str, scores: Scores, *, seeds_matter: bool = True, parts: Sequence[str] = ()) -> None:
         self.name, self.scores, self.seeds_matter = name, scores, seeds_matter
         self.parts = parts
-        self.asked: list[int] = []
+        self.seeds_run: list[int] = []
         self.budget_cut = False
         self.fails: str | BaseException | None = None
 
-    def run(self, task: Task, seed: int, folder: Path, progress: Progress) -> tuple[Run, ...]:
-        self.asked.append(seed)
+    def run(self, task: BenchmarkTask, seed: int, folder: Path, progress: Progress) -> tuple[SystemRun, ...]:
+        self.seeds_run.append(seed)
         progress.say("training")
         if isinstance(self.fails, BaseException):
             raise self.fails
@@ -44,9 +44,9 @@ class FakeSystem(System):
                 found = top(hide(scores, cases.histories) if seen == "exclude" else scores, 100)
                 frame = ranking_frame(task.interactions, users, found.items.numpy(), found.scores.numpy())
                 write_rankings(folder / f"{fit}-{seen}.parquet", [frame])
-                lists.append(Lists(fit=fit, seen=seen, file=f"{fit}-{seen}.parquet"))
+                lists.append(RankingFile(fit=fit, seen=seen, file=f"{fit}-{seen}.parquet"))
         return tuple(
-            Run(
+            SystemRun(
                 name=name,
                 seed=seed,
                 lists=tuple(lists),

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from benchmark_fakes import FakeSystem, oracle
 
-from deftrec.benchmark import Request, Table, run_benchmark
+from deftrec.benchmark import BenchmarkRequest, BenchmarkTable, run_benchmark
 from deftrec.data import Interactions, leave_one_out
 from deftrec.errors import MissingExtraError
 from deftrec.formatting import count
@@ -22,7 +22,9 @@ HOSTILE = "<i>mine</i> | $x$"
 
 
 @pytest.fixture
-def tables(interactions: Interactions, request_: Request, systems: list[FakeSystem], tmp_path: Path) -> list[Table]:
+def tables(
+    interactions: Interactions, request_: BenchmarkRequest, systems: list[FakeSystem], tmp_path: Path
+) -> list[BenchmarkTable]:
     cases = leave_one_out(interactions).cases("test")
     users, items = interactions.users.gather(cases.users), interactions.catalogue["item"].gather(cases.targets)
     pl.DataFrame({"user": users, "item": items, "rank": 1})[:70].write_parquet(tmp_path / "mine.parquet")
@@ -41,7 +43,7 @@ def tables(interactions: Interactions, request_: Request, systems: list[FakeSyst
 
 
 @pytest.fixture
-def page(tables: list[Table], tmp_path: Path) -> str:
+def page(tables: list[BenchmarkTable], tmp_path: Path) -> str:
     return write_benchmark(tables, tmp_path / "report").read_text(encoding="utf-8")
 
 
@@ -75,7 +77,7 @@ def test_nothing_is_fetched_and_no_word_is_markup(page: str) -> None:
     assert not [role for role in ROLES if stand_in(role) in page]
 
 
-def test_the_page_says_all_that_was_found(page: str, tables: list[Table]) -> None:
+def test_the_page_says_all_that_was_found(page: str, tables: list[BenchmarkTable]) -> None:
     words = " ".join(Elements(page).words)
     for table in tables:
         for one in table.summaries:
@@ -88,7 +90,7 @@ def test_the_page_says_all_that_was_found(page: str, tables: list[Table]) -> Non
     assert best is not None
     assert best.peer == HOSTILE, "a file that wins is the best peer too"
     for expected in (
-        "what it was fitted on is unknown",
+        "rankings from a file, with an unknown fit",
         "broken, seeds 0, 1",
         "Fitted on train + validation, seen items excluded",
         "deftrec benchmark --data <x>",
@@ -103,7 +105,7 @@ def test_the_page_says_all_that_was_found(page: str, tables: list[Table]) -> Non
         assert expected in words
 
 
-def test_the_markdown_says_it_too(tables: list[Table], page: str, tmp_path: Path) -> None:
+def test_the_markdown_says_it_too(tables: list[BenchmarkTable], page: str, tmp_path: Path) -> None:
     text = (tmp_path / "report" / "README.md").read_text(encoding="utf-8")
     assert "<script>" not in text.replace("\\<", "")
     for table in tables:
@@ -116,12 +118,12 @@ def test_the_markdown_says_it_too(tables: list[Table], page: str, tmp_path: Path
     assert "## Not measured" in text
 
 
-def test_the_same_tables_give_the_same_page(tables: list[Table], page: str, tmp_path: Path) -> None:
+def test_the_same_tables_give_the_same_page(tables: list[BenchmarkTable], page: str, tmp_path: Path) -> None:
     assert write_benchmark(tables, tmp_path / "report").read_text(encoding="utf-8") == page
 
 
 def test_without_matplotlib_there_is_markdown(
-    tables: list[Table], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tables: list[BenchmarkTable], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(MissingExtraError, match=r"deftrec\[report\]"):
@@ -129,7 +131,7 @@ def test_without_matplotlib_there_is_markdown(
     assert [file.name for file in (tmp_path / "elsewhere").iterdir()] == ["README.md"]
 
 
-def test_plots_name_what_they_show(tables: list[Table]) -> None:
+def test_plots_name_what_they_show(tables: list[BenchmarkTable]) -> None:
     table = tables[0]
     _, drawn = differences(table.comparisons, "ndcg@10", "train")
     assert all(name in drawn for name in ("strong", "weak", "&lt;i&gt;mine&lt;/i&gt;"))
@@ -142,7 +144,7 @@ def test_plots_name_what_they_show(tables: list[Table]) -> None:
 
 
 def test_a_benchmark_of_one_system_has_a_page(
-    interactions: Interactions, request_: Request, systems: list[FakeSystem], tmp_path: Path
+    interactions: Interactions, request_: BenchmarkRequest, systems: list[FakeSystem], tmp_path: Path
 ) -> None:
     alone = run_benchmark(interactions, request_, systems[:1], tmp_path)
     assert "There is no peer to compare with." in write_benchmark(alone, tmp_path).read_text(encoding="utf-8")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from deftrec.benchmark import environments
 from deftrec.errors import DeftRecError
-from deftrec.evaluation import environments
 
 
 def test_pip_without_a_registry_is_a_clear_error_and_leaves_nothing(

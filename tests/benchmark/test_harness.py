@@ -11,9 +11,9 @@ import pytest
 import torch
 from benchmark_fakes import FakeSystem, oracle
 
-from deftrec.benchmark import Request, Table, run_benchmark, table_file
-from deftrec.benchmark.scoring import cut
-from deftrec.benchmark.verdict import asked
+from deftrec.benchmark import BenchmarkRequest, BenchmarkTable, run_benchmark, table_file
+from deftrec.benchmark.checkout import UncommittedChanges
+from deftrec.benchmark.verdict import protocol_line, verdict
 from deftrec.data import Cases, Interactions, Meta, leave_one_out
 from deftrec.errors import ConfigError, DataError, DeftRecError
 from deftrec.evaluation import TargetRanks, accuracy, read_rankings
@@ -21,7 +21,7 @@ from deftrec.evaluation.metrics import MISSED
 
 
 def test_every_system_and_seed_has_a_row(
-    interactions: Interactions, request_: Request, systems: list[FakeSystem], tmp_path: Path
+    interactions: Interactions, request_: BenchmarkRequest, systems: list[FakeSystem], tmp_path: Path
 ) -> None:
     [table] = run_benchmark(interactions, request_, systems, tmp_path / "report", seeds=3, command="deftrec benchmark")
     assert [(row.name, row.seed) for row in table.models] == [
@@ -53,7 +53,7 @@ def test_every_system_and_seed_has_a_row(
 
 
 def test_the_schema_of_results_json(
-    interactions: Interactions, request_: Request, systems: list[FakeSystem], tmp_path: Path
+    interactions: Interactions, request_: BenchmarkRequest, systems: list[FakeSystem], tmp_path: Path
 ) -> None:
     tables = run_benchmark(interactions, request_, systems, tmp_path, command="deftrec benchmark --data x")
     written = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
@@ -65,16 +65,16 @@ def test_the_schema_of_results_json(
     for row in written["models"]:
         keys = {"name", "seed", "metrics", "ci95", "train_seconds", "users_per_second", "parameters", "settings"}
         assert keys <= set(row)
-        assert {"hr@10", "ndcg@10", "mrr"} <= set(row["metrics"])
+        assert {"hr@10", "ndcg@10", "mrr@100"} <= set(row["metrics"])
         low, high = row["ci95"]["ndcg@10"]
         assert low <= row["metrics"]["ndcg@10"] <= high
-    assert Table.model_validate(written) == tables[0]
+    assert BenchmarkTable.model_validate(written) == tables[0]
     with pytest.raises(ValueError, match="Extra inputs"):
-        Table.model_validate({**written, "typo": 1})
+        BenchmarkTable.model_validate({**written, "typo": 1})
 
 
 def test_a_table_each_fit_and_rule_is_a_file_of_its_own(
-    interactions: Interactions, request_: Request, systems: list[FakeSystem], tmp_path: Path
+    interactions: Interactions, request_: BenchmarkRequest, systems: list[FakeSystem], tmp_path: Path
 ) -> None:
     request = request_.model_copy(update={"fits": ("train", "train+validation"), "seens": ("exclude", "keep")})
     tables = run_benchmark(interactions, request, systems, tmp_path)
@@ -86,13 +86,13 @@ def test_a_table_each_fit_and_rule_is_a_file_of_its_own(
     ]
     for n, table in enumerate(tables):
         file = tmp_path / table_file(table.fit, table.seen, first=n == 0)
-        assert Table.model_validate_json(file.read_text(encoding="utf-8")) == table
+        assert BenchmarkTable.model_validate_json(file.read_text(encoding="utf-8")) == table
         assert {row.fit for row in table.models} == {table.fit}
     assert len({(table.fit, table.seen) for table in tables}) == 4
 
 
 def test_the_comparison_is_paired_and_by_the_best_peer_first(
-    interactions: Interactions, request_: Request, systems: list[FakeSystem], tmp_path: Path
+    interactions: Interactions, request_: BenchmarkRequest, systems: list[FakeSystem], tmp_path: Path
 ) -> None:
     [table] = run_benchmark(interactions, request_, systems, tmp_path, seeds=2)
     assert [(one.peer, one.metric) for one in table.comparisons] == [
@@ -111,26 +111,26 @@ def test_the_comparison_is_paired_and_by_the_best_peer_first(
 
 
 def test_a_benchmark_that_broke_off_goes_on(
-    interactions: Interactions, request_: Request, systems: list[FakeSystem], tmp_path: Path
+    interactions: Interactions, request_: BenchmarkRequest, systems: list[FakeSystem], tmp_path: Path
 ) -> None:
     systems[1].fails = KeyboardInterrupt()
     with pytest.raises(KeyboardInterrupt):
         run_benchmark(interactions, request_, systems, tmp_path, seeds=2)
     systems[1].fails = None
     [table] = run_benchmark(interactions, request_, systems, tmp_path, seeds=2)
-    assert (systems[0].asked, systems[1].asked, systems[2].asked) == ([0, 1], [0, 0, 1], [0])
+    assert (systems[0].seeds_run, systems[1].seeds_run, systems[2].seeds_run) == ([0, 1], [0, 0, 1], [0])
     whole = [FakeSystem(one.name, one.scores, seeds_matter=one.seeds_matter, parts=one.parts) for one in systems]
     assert run_benchmark(interactions, request_, whole, tmp_path / "other", seeds=2) == [table]
     # More seeds and more systems are added to what is there.
     more = [*systems, FakeSystem("late", oracle(interactions, 0.2))]
     [table] = run_benchmark(interactions, request_, more, tmp_path, seeds=3)
-    assert systems[0].asked == [0, 1, 2]
-    assert more[-1].asked == [0, 1, 2]
+    assert systems[0].seeds_run == [0, 1, 2]
+    assert more[-1].seeds_run == [0, 1, 2]
     assert len(table.models) == 3 * 4 + 1
 
 
 def test_two_processes_share_the_work(
-    interactions: Interactions, request_: Request, systems: list[FakeSystem], tmp_path: Path
+    interactions: Interactions, request_: BenchmarkRequest, systems: list[FakeSystem], tmp_path: Path
 ) -> None:
     begun, rest_asked = threading.Event(), threading.Event()
 
@@ -150,14 +150,14 @@ def test_two_processes_share_the_work(
         assert begun.wait(60)
         [table] = run_benchmark(interactions, request_, [systems[0], systems[1], last], tmp_path)
         assert one.result(60) == [table]
-    assert slow.asked == systems[1].asked == last.asked == [0]
-    assert systems[0].asked == systems[2].asked == []
+    assert slow.seeds_run == systems[1].seeds_run == last.seeds_run == [0]
+    assert systems[0].seeds_run == systems[2].seeds_run == []
     whole = [FakeSystem(one.name, one.scores, seeds_matter=one.seeds_matter, parts=one.parts) for one in systems]
     assert run_benchmark(interactions, request_, whole, tmp_path / "alone") == [table]
 
 
 def test_a_failure_is_reported_and_costs_the_others_nothing(
-    interactions: Interactions, request_: Request, systems: list[FakeSystem], tmp_path: Path
+    interactions: Interactions, request_: BenchmarkRequest, systems: list[FakeSystem], tmp_path: Path
 ) -> None:
     systems[1].fails = "no memory\nfor 5 x 5"
     [table] = run_benchmark(interactions, request_, systems, tmp_path, seeds=2)
@@ -170,36 +170,66 @@ def test_a_failure_is_reported_and_costs_the_others_nothing(
     systems[1].fails = None
     [table] = run_benchmark(interactions, request_, systems, tmp_path, seeds=2)
     assert not table.failures
-    assert systems[0].asked == [0, 1]
+    assert systems[0].seeds_run == [0, 1]
 
 
 def test_without_deftrec_nothing_is_compared(
-    interactions: Interactions, request_: Request, systems: list[FakeSystem], tmp_path: Path
+    interactions: Interactions, request_: BenchmarkRequest, systems: list[FakeSystem], tmp_path: Path
 ) -> None:
     systems[0].fails = "diverged"
     [table] = run_benchmark(interactions, request_, systems, tmp_path)
     assert table.comparisons == ()
     assert table.best_peer() is None
     assert len(table.summaries) == 2
+    [table] = run_benchmark(interactions, request_, systems[1:], tmp_path / "never asked for")
+    assert verdict(table) == "DeftRec was not measured."
+
+
+def test_uncommitted_changes_are_refused_or_stored_beside_the_result(
+    interactions: Interactions,
+    request_: BenchmarkRequest,
+    systems: list[FakeSystem],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    changes = UncommittedChanges(tmp_path, "diff --git a/x b/x\n+new line\n", ("src/forgotten.py",))
+    monkeypatch.setattr("deftrec.benchmark.harness.uncommitted_changes", lambda: changes)
+    out = tmp_path / "report"
+    with pytest.raises(DeftRecError, match=r"uncommitted changes.*--allow-dirty"):
+        run_benchmark(interactions, request_, systems, out)
+    assert not out.exists()
+    assert not systems[0].seeds_run
+    [table] = run_benchmark(interactions, request_, systems, out, allow_dirty=True)
+    written = json.loads((out / "results.json").read_text(encoding="utf-8"))
+    assert table.uncommitted == written["uncommitted"]
+    assert {row["uncommitted"] for row in written["models"]} == {table.uncommitted}
+    stored = (out / written["uncommitted"]).read_text(encoding="utf-8")
+    assert stored == "# untracked: src/forgotten.py\n" + changes.diff
+    # Later calls keep what is finished, whose changes stay named and stored.
+    monkeypatch.setattr("deftrec.benchmark.harness.uncommitted_changes", lambda: None)
+    [later] = run_benchmark(interactions, request_, systems, out)
+    assert later.uncommitted is None
+    assert {row.uncommitted for row in later.models} == {table.uncommitted}
+    assert (out / written["uncommitted"]).is_file()
 
 
 def test_kept_work_that_is_damaged_is_a_failure_and_done_again(
-    interactions: Interactions, request_: Request, systems: list[FakeSystem], tmp_path: Path
+    interactions: Interactions, request_: BenchmarkRequest, systems: list[FakeSystem], tmp_path: Path
 ) -> None:
     run_benchmark(interactions, request_, systems, tmp_path)
     (tmp_path / "work" / "weak" / "seed-0" / "train-exclude.parquet").write_text("x")
     [table] = run_benchmark(interactions, request_, systems, tmp_path)
     assert [one.name for one in table.failures] == ["weak"]
-    assert "seed-0.unreadable, and made again next time" in table.failures[0].reason
+    assert "seed-0.unreadable, and repeated by the next call" in table.failures[0].reason
     assert (tmp_path / "work" / "weak" / "seed-0.unreadable" / "unit.json").is_file()
     [table] = run_benchmark(interactions, request_, systems, tmp_path)
     assert not table.failures
-    assert systems[2].asked == [0, 0]
+    assert systems[2].seeds_run == [0, 0]
 
 
 def test_a_machine_that_cannot_read_finished_work_costs_it_nothing(
     interactions: Interactions,
-    request_: Request,
+    request_: BenchmarkRequest,
     systems: list[FakeSystem],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -210,12 +240,12 @@ def test_a_machine_that_cannot_read_finished_work_costs_it_nothing(
         raise MemoryError
 
     with monkeypatch.context() as patch:
-        patch.setattr("deftrec.benchmark.scoring.Scorer.of_run", full)
+        patch.setattr("deftrec.benchmark.scoring.TableScorer.of_run", full)
         [table] = run_benchmark(interactions, request_, systems, tmp_path)
         assert len(table.failures) == len(systems)
     [table] = run_benchmark(interactions, request_, systems, tmp_path)
     assert not table.failures
-    assert [system.asked for system in systems] == [[0]] * len(systems)
+    assert [system.seeds_run for system in systems] == [[0]] * len(systems)
 
 
 @pytest.mark.parametrize(
@@ -228,7 +258,7 @@ def test_a_machine_that_cannot_read_finished_work_costs_it_nothing(
 )
 def test_another_benchmarks_folder_is_refused(
     interactions: Interactions,
-    request_: Request,
+    request_: BenchmarkRequest,
     systems: list[FakeSystem],
     tmp_path: Path,
     change: dict[str, object],
@@ -240,7 +270,7 @@ def test_another_benchmarks_folder_is_refused(
 
 
 def test_a_changed_option_or_data_set_is_named(
-    interactions: Interactions, request_: Request, systems: list[FakeSystem], tmp_path: Path
+    interactions: Interactions, request_: BenchmarkRequest, systems: list[FakeSystem], tmp_path: Path
 ) -> None:
     run_benchmark(interactions, request_, systems, tmp_path)
     config = request_.config.model_copy(update={"training": request_.config.training.model_copy(update={"epochs": 99})})
@@ -251,16 +281,16 @@ def test_a_changed_option_or_data_set_is_named(
 
 
 def test_a_folder_of_something_else_is_left_alone(
-    interactions: Interactions, request_: Request, systems: list[FakeSystem], tmp_path: Path
+    interactions: Interactions, request_: BenchmarkRequest, systems: list[FakeSystem], tmp_path: Path
 ) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(DeftRecError, match="not empty, and no benchmark"):
+    with pytest.raises(DeftRecError, match="not empty, and not a benchmark"):
         run_benchmark(interactions, request_, systems, tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["thesis.tex"]
 
 
 def test_wrong_requests_are_refused_before_anything_runs(
-    interactions: Interactions, request_: Request, systems: list[FakeSystem], tmp_path: Path
+    interactions: Interactions, request_: BenchmarkRequest, systems: list[FakeSystem], tmp_path: Path
 ) -> None:
     out = tmp_path / "report"
     with pytest.raises(ConfigError, match="0 seeds: a benchmark needs 1 or more"):
@@ -268,9 +298,9 @@ def test_wrong_requests_are_refused_before_anything_runs(
     with pytest.raises(ConfigError, match="0 seeds: a benchmark needs 1 or more"):
         run_benchmark(interactions, request_, systems, out, seeds=2, peer_seeds=0)
     for minutes in (-1.0, float("nan"), float("inf")):
-        with pytest.raises(ConfigError, match=f"a budget of {minutes:g} minutes is none"):
+        with pytest.raises(ConfigError, match=f"a budget of {minutes:g} minutes is not positive and finite"):
             run_benchmark(interactions, request_.model_copy(update={"budget_minutes": minutes}), systems, out)
-    with pytest.raises(ConfigError, match="--rankings deftrec/own: there is a system of that name"):
+    with pytest.raises(ConfigError, match="--rankings deftrec/own: a system has that name"):
         run_benchmark(interactions, request_, systems, out, rankings={"deftrec/own": tmp_path / "x"})
     with pytest.raises(DataError, match="no such file"):
         run_benchmark(interactions, request_, systems, out, rankings={"mine": tmp_path / "x"})
@@ -278,11 +308,11 @@ def test_wrong_requests_are_refused_before_anything_runs(
     with pytest.raises(DataError, match="no user has a test target"):
         run_benchmark(short, request_, systems, out)
     assert not out.exists()
-    assert not any(system.asked for system in systems)
+    assert not any(system.seeds_run for system in systems)
 
 
 def test_rankings_that_were_brought_stand_in_every_table(
-    interactions: Interactions, request_: Request, systems: list[FakeSystem], tmp_path: Path
+    interactions: Interactions, request_: BenchmarkRequest, systems: list[FakeSystem], tmp_path: Path
 ) -> None:
     request = request_.model_copy(update={"fits": ("train", "train+validation")})
     cases = leave_one_out(interactions).cases("test")
@@ -300,18 +330,18 @@ def test_rankings_that_were_brought_stand_in_every_table(
         row = next(row for row in table.models if row.name == "mine")
         assert (row.fit, row.users_missing, row.train_seconds) == ("unknown", 40, None)
         assert row.metrics["ndcg@10"] == 0.5
-        assert asked(table).endswith("; mine has no list for 40 of them, misses all")
+        assert protocol_line(table).endswith("; mine has no list for 40 of them, which count as misses")
         assert {one.peer for one in table.comparisons} == {"mine", "strong", "weak"}
 
 
 def test_longer_lists_than_those_of_systems_win_nothing() -> None:
     ranks = TargetRanks(torch.tensor([0, 99, 100, 250, MISSED]), torch.tensor([0, 0, 3, 0, 0]))
-    mrr = accuracy(cut(ranks, 100))["mrr"]
+    mrr = accuracy(ranks)["mrr@100"]
     assert mrr.tolist() == pytest.approx([1, 1 / 100, 0, 0, 0])
 
 
 def test_a_constant_scorer_is_at_chance_level_though_popularity_follows_the_ids(
-    request_: Request, tmp_path: Path
+    request_: BenchmarkRequest, tmp_path: Path
 ) -> None:
     """A list of 100 equal scores holds the first 100 item numbers: were these in the order of ids or of appearance,
     they would be popular items here, and a system that knows nothing would beat chance."""

@@ -10,11 +10,11 @@ import polars as pl
 import pytest
 from circle import circle
 
+from deftrec.benchmark import peers
 from deftrec.benchmark.peers import PEERS, export_split, peers_folder, run_peer, run_peers
 from deftrec.data.interactions import Interactions
 from deftrec.data.split import Fit, Split, SplitName, leave_one_out, make_split
 from deftrec.errors import ConfigError, DataError, DeftRecError
-from deftrec.evaluation import peers
 
 
 @pytest.fixture(scope="module")

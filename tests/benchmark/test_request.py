@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from benchmark_fakes import FakeSystem, oracle
 
-from deftrec.benchmark import Failure, Request, all_systems, choose_models, run_benchmark, table_file
+from deftrec.benchmark import BenchmarkRequest, Failure, all_systems, choose_models, run_benchmark, table_file
 from deftrec.benchmark.peers import PEERS
 from deftrec.benchmark.verdict import by_reason, failures_line, how_measured, p_value, verdict
 from deftrec.data import Interactions
@@ -45,7 +45,10 @@ def test_failures_in_words() -> None:
 
 
 def test_the_verdict_is_honest(
-    interactions: Interactions, request_: Request, systems: list[FakeSystem], tmp_path_factory: pytest.TempPathFactory
+    interactions: Interactions,
+    request_: BenchmarkRequest,
+    systems: list[FakeSystem],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     def said(*chosen: FakeSystem) -> str:
         return verdict(run_benchmark(interactions, request_, chosen, tmp_path_factory.mktemp("r") / "x")[0])
@@ -65,13 +68,16 @@ def test_the_verdict_is_honest(
     assert neither == "Neither DeftRec nor any peer has a target among its ten best items (80 users)."
     strong.fails = "it diverged"
     assert said(strong, weak) == "DeftRec could not be measured: it diverged"
+    assert said(weak) == "DeftRec was not measured."
+    strong.fails, weak.fails = None, "no memory"
+    assert said(strong, weak) == "No peer could be measured: weak, seed 0 could not be measured: no memory"
 
 
 def test_numbers_in_words(
-    interactions: Interactions, request_: Request, systems: list[FakeSystem], tmp_path: Path
+    interactions: Interactions, request_: BenchmarkRequest, systems: list[FakeSystem], tmp_path: Path
 ) -> None:
     assert [p_value(p) for p in (0.0002, 0.0124, 1.0)] == ["p < 0.001", "p = 0.012", "p = 1.000"]
     request = request_.model_copy(update={"budget_minutes": 2.5})
     [table] = run_benchmark(interactions, request, systems, tmp_path)
-    assert "MRR counts the first 100 places" in how_measured(table)
-    assert "2.5 minutes at most, and DeftRec's joint stage had as long" in how_measured(table)
+    assert "Every system wrote its best 100 items per user to a file" in how_measured(table)
+    assert "for at most 2.5 minutes. DeftRec's joint training had the same limit" in how_measured(table)

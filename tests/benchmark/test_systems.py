@@ -1,19 +1,24 @@
 """The real systems on toy data: DeftRec with its parts, LightGCN, and a peer's run as a row."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
+import torch
 
 from deftrec import Recommender
 from deftrec.benchmark import systems
+from deftrec.benchmark.lightgcn import users_after
 from deftrec.benchmark.peers import PeerRun
-from deftrec.benchmark.scoring import Scorer
-from deftrec.benchmark.systems import DeftRecSystem, LightGCNSystem, PeerSystem, Task, out_of_time
-from deftrec.benchmark.work import Lists, Run, Work
+from deftrec.benchmark.scoring import TableScorer
+from deftrec.benchmark.systems import BenchmarkTask, DeftRecSystem, LightGCNSystem, PeerSystem, out_of_time
+from deftrec.benchmark.work import RankingFile, SystemRun, WorkFolder
+from deftrec.collaborative import CollaborativeVectors
 from deftrec.config import TrainingOptions
-from deftrec.data import Fit, Interactions, make_split
+from deftrec.data import Fit, Interactions, Sequences, make_split
 from deftrec.errors import ConfigError, DeftRecError
 from deftrec.evaluation import Seen
 from deftrec.progress import Silent
@@ -26,55 +31,69 @@ def data() -> Interactions:
     return ring(users=60)
 
 
-def task_of(data: Interactions, fits: tuple[Fit, ...], seens: tuple[Seen, ...], **groups: Any) -> Task:
+def task_of(data: Interactions, fits: tuple[Fit, ...], seens: tuple[Seen, ...], **groups: Any) -> BenchmarkTask:
     options = {"training": {"epochs": 3}, "collaborative": {"epochs": 10}, **groups}
-    return Task(data, make_split(data, "leave-one-out"), fits, seens, 90.0, tiny_config(**options))
+    return BenchmarkTask(data, make_split(data, "leave-one-out"), fits, seens, 90.0, tiny_config(**options))
 
 
 @pytest.fixture(scope="module")
-def task(data: Interactions) -> Task:
+def task(data: Interactions) -> BenchmarkTask:
     return task_of(data, ("train", "train+validation"), ("exclude", "keep"))
 
 
-def metrics(task: Task, run: Run, place: Path, fit: Fit, seen: Seen) -> dict[str, float]:
-    scored = Scorer(task.interactions, task.split, fit, seen).of_run(run, place)
+def metrics(task: BenchmarkTask, run: SystemRun, place: Path, fit: Fit, seen: Seen) -> dict[str, float]:
+    scored = TableScorer(task.interactions, task.split, fit, seen).of_run(run, place)
     assert scored is not None
     return scored.row.metrics
 
 
-def test_deftrec_leaves_what_a_recommender_would_measure(task: Task, tmp_path: Path) -> None:
+def test_deftrec_leaves_what_a_recommender_would_measure(task: BenchmarkTask, tmp_path: Path) -> None:
     runs = DeftRecSystem().run(task, 1, tmp_path, Silent())
-    for seen in task.seens:  # each rule for seen items has a training of its own
-        of_rule = {run.name: run for run in runs if run.lists[0].seen == seen}
-        assert set(of_rule) == {"deftrec", "deftrec/latent", "deftrec/prior"}
-        refitted = Recommender.load(tmp_path / f"run-{seen}")
-        assert (refitted.info.fit, refitted.config.seed) == ("train+validation", 1)
-        assert refitted.config.seen_last is (seen == "keep")  # nobody takes an item twice
-        trained = Recommender.fit(task.interactions, task.config_of(1, seen))
-        for recommender in (trained, refitted):
+    of_rule = {run.name: run for run in runs}
+    assert len(runs) == len(of_rule) == 3, "no user repeats an item, so one training serves both rules"
+    assert set(of_rule) == {"deftrec", "deftrec/latent", "deftrec/prior"}
+    assert [path.name for path in tmp_path.glob("run-*")] == ["run-keep"]
+    refitted = Recommender.load(tmp_path / "run-keep")
+    assert (refitted.info.fit, refitted.config.seed) == ("train+validation", 1)
+    for seen in task.seens:
+        config = task.config_of(1, seen)
+        trained = Recommender.fit(task.interactions, config)
+        again = Recommender.fit(task.interactions, config, refit=True)
+        for recommender in (trained, again):
             for result in recommender.evaluate_parts("test", seen).values():
                 ours = metrics(task, of_rule[result.name], tmp_path, recommender.info.fit, seen)
-                for key in ("hr@10", "ndcg@10", "mrr", "coverage@10"):  # 24 items: no list is cut
+                for key in ("hr@10", "ndcg@10", "mrr@100", "coverage@10"):  # 24 items: no list is cut
                     assert ours[key] == pytest.approx(result.metrics[key], abs=1e-9), (result.name, seen, key)
-        run = of_rule["deftrec"]
-        assert [(one.fit, one.seen) for one in run.lists] == [("train", seen), ("train+validation", seen)]
-        assert 0 < run.train_seconds["train"] < run.train_seconds["train+validation"]
-        assert run.settings["training"]["epochs"] == 3
-        assert of_rule["deftrec/latent"].parameters == refitted.info.parameters
-        assert refitted.prior is not None
-        assert of_rule["deftrec/prior"].parameters == refitted.prior.weights.numel()
-        assert run.parameters == refitted.info.parameters + refitted.prior.weights.numel()
+    run = of_rule["deftrec"]
+    assert [(one.fit, one.seen) for one in run.lists] == [
+        ("train", "exclude"), ("train", "keep"), ("train+validation", "exclude"), ("train+validation", "keep"),
+    ]  # fmt: skip
+    assert 0 < run.train_seconds["train"] < run.train_seconds["train+validation"]
+    assert run.settings["training"]["epochs"] == 3
+    assert of_rule["deftrec/latent"].parameters == refitted.info.parameters
+    assert refitted.prior is not None
+    assert of_rule["deftrec/prior"].parameters == refitted.prior.weights.numel()
+    assert run.parameters == refitted.info.parameters + refitted.prior.weights.numel()
+
+
+def test_where_users_repeat_items_each_rule_has_a_training(data: Interactions, tmp_path: Path) -> None:
+    rows = [(user, item, time) for user in range(40) for time, item in enumerate([user % 5, (user + 1) % 5] * 4)]
+    repeating = Interactions.from_frame(pl.DataFrame(rows, schema=["user", "item", "time"], orient="row"))
+    task = task_of(repeating, ("train",), ("exclude", "keep"))
+    assert task.trainings(0) == {"exclude": ("exclude",), "keep": ("keep",)}
+    assert task_of(data, ("train",), ("exclude", "keep")).trainings(0) == {"keep": ("exclude", "keep")}
+    assert task_of(data, ("train",), ("exclude",)).trainings(0) == {"exclude": ("exclude",)}
 
 
 def test_deftrec_under_one_fit(data: Interactions, tmp_path: Path) -> None:
-    task = task_of(data, ("train+validation",), ("exclude",), retrieval={"prior": {"kind": "none"}})
+    task = task_of(data, ("train+validation",), ("exclude",), retrieval={"prior": "none"})
     runs = DeftRecSystem().run(task, 0, tmp_path, Silent())
     assert [run.name for run in runs] == ["deftrec", "deftrec/latent"]
     assert [(one.fit, one.seen) for one in runs[0].lists] == [("train+validation", "exclude")]
     assert set(runs[0].train_seconds) == {"train+validation"}
 
 
-def test_lightgcn_alone(task: Task, tmp_path: Path) -> None:
+def test_lightgcn_alone(task: BenchmarkTask, tmp_path: Path) -> None:
     [run] = LightGCNSystem().run(task, 0, tmp_path, Silent())
     assert len(run.lists) == 4
     assert run.parameters == 16 * (60 + 24)
@@ -84,13 +103,37 @@ def test_lightgcn_alone(task: Task, tmp_path: Path) -> None:
     assert run.train_seconds["train"] < run.train_seconds["train+validation"]
 
 
+def test_lightgcn_ranks_from_the_whole_history(data: Interactions, tmp_path: Path) -> None:
+    """Fitted on train, it still ranks from train + validation, like every other system."""
+    whole = task_of(data, ("train",), ("keep",))
+    without_validation = replace(whole, split=replace(whole.split, test=whole.split.validation))
+    first = {}
+    for name, task in (("whole", whole), ("without validation", without_validation)):
+        (tmp_path / name).mkdir()
+        [run] = LightGCNSystem().run(task, 0, tmp_path / name, Silent())
+        best = pl.read_parquet(tmp_path / name / run.lists[0].file).filter(rank=1)
+        first[name] = dict(best.select("user", "score").iter_rows())
+    assert len(first["whole"]) == 60
+    assert not set(first["whole"].items()) & set(first["without validation"].items()), "the last item moves every user"
+
+
+def test_newer_items_are_folded_in_by_one_propagation_step() -> None:
+    vectors = CollaborativeVectors(torch.eye(3, 2), torch.tensor([[1.0, 0], [0, 1], [2, 2], [0, 0]]))
+    training = Sequences.from_lists([[0, 1], [1, 1], [2]])
+    histories = Sequences.from_lists([[2], [1, 1, 2, 3, 2]])
+    found = users_after(vectors, training, np.array([2, 1]), histories)
+    assert found[0].tolist() == vectors.users[2].tolist(), "no newer item"
+    expected = vectors.users[1] + vectors.items[2] / np.sqrt(3 * 1)  # three distinct items; one user of item 2
+    assert found[1].tolist() == pytest.approx(expected.tolist())
+
+
 def test_without_an_encoder_there_is_no_lightgcn(data: Interactions, tmp_path: Path) -> None:
-    task = task_of(data, ("train",), ("exclude",), collaborative={"encoder": "none"}, text={"encoder": "minilm"})
+    task = task_of(data, ("train",), ("exclude",), collaborative={"encoder": "none"}, text={"model": "minilm"})
     with pytest.raises(ConfigError, match="there is no LightGCN to measure"):
         LightGCNSystem().run(task, 0, tmp_path, Silent())
 
 
-def test_a_peers_run_becomes_a_row(task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_peers_run_becomes_a_row(task: BenchmarkTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: dict[str, Any] = {}
 
     def run_peer(interactions: Interactions, split: object, name: str, out: Path, **options: Any) -> PeerRun:
@@ -119,7 +162,7 @@ def test_a_peers_run_becomes_a_row(task: Task, tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(systems, "run_peer", run_peer)
     [run] = PeerSystem("bpr").run(task, 2, tmp_path, Ear())
     assert (asked["seed"], asked["budget_seconds"], asked["fits"], asked["seens"]) == (2, 90.0, task.fits, task.seens)
-    assert run.lists[0] == Lists(fit="train", seen="exclude", file="bpr/rankings.parquet")
+    assert run.lists[0] == RankingFile(fit="train", seen="exclude", file="bpr/rankings.parquet")
     assert (run.library, run.train_seconds["train+validation"]) == ("implicit 0.7", 2.0)
     assert run.budget_cut
     assert said == ["factors 8, validation NDCG@10 0.5000"]
@@ -142,11 +185,11 @@ def test_what_time_ended_is_told_from_what_patience_or_the_last_epoch_did(traine
 
 
 def test_work_is_finished_only_with_its_record(tmp_path: Path) -> None:
-    work = Work(tmp_path)
+    work = WorkFolder(tmp_path)
     assert work.finished("ease", 0) is None
     work.place("ease", 0).mkdir(parents=True)
     assert work.finished("ease", 0) is None
-    run = Run(
+    run = SystemRun(
         name="ease",
         seed=0,
         lists=(),

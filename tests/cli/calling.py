@@ -10,8 +10,7 @@ from dataclasses import dataclass
 TINY = shlex.split(
     "--recipe nano --set collaborative.dim=8 --set collaborative.epochs=5 --set language.width=16 "
     "--set language.layers=1 --set diffusion.width=16 --set tokenizer.hidden=16 --set training.epochs=2 "
-    "--set training.learning_rate=1e-5 --set training.batch_positions=256 "
-    "--set retrieval.prior.weights=[200.0] --set retrieval.prior.regularisation=[10.0]"
+    "--set training.learning_rate=1e-5 --set training.batch_positions=256"
 )
 HOSTILE = "[bold]number {}[/bold] <script>alert('{}')</script>"
 COMMA = "i,100"

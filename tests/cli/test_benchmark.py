@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
@@ -10,9 +11,19 @@ from calling import TINY, Call
 
 from deftrec import Interactions
 from deftrec.benchmark import systems
+from deftrec.benchmark.checkout import UncommittedChanges
 from deftrec.cli.benchmark import DEFAULTS
 from deftrec.cli.options import command_line
 from deftrec.errors import DeftRecError
+
+
+@pytest.fixture(autouse=True)
+def _clean_checkout() -> Iterator[None]:
+    """Tests run from any checkout, also from one with uncommitted changes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("deftrec.benchmark.harness.uncommitted_changes", lambda: None)
+        yield
+
 
 CLASSIC = ["--models", "popularity,item-knn", "--seeds", "1"]
 
@@ -82,7 +93,7 @@ def test_a_row_of_ones_own(deftrec: Call, data: Path, tmp_path: Path, peers_fail
     one = ["--fit", "train+validation", "--seen", "keep", "--rankings", f"mine={tmp_path / 'mine.parquet'}"]
     said = deftrec("benchmark", "--data", data, "--out", tmp_path / "r", "--models", "deftrec", *one, *TINY)
     assert said.code == 0, said.err
-    assert "best peer, mine (a file that was brought: what it was fitted on is unknown)" in " ".join(said.out.split())
+    assert "best peer, mine (rankings from a file, with an unknown fit)" in " ".join(said.out.split())
     result = json.loads((tmp_path / "r" / "results.json").read_text())
     assert (result["fit"], result["seen"]) == ("train+validation", "keep")
     assert next(row for row in result["models"] if row["name"] == "mine")["metrics"]["hr@10"] == 1
@@ -108,6 +119,23 @@ def test_clones_are_dropped_on_demand(deftrec: Call, data: Path, tmp_path: Path,
     assert "holds another benchmark (it is of other data)" in said.err
 
 
+def test_uncommitted_changes_need_consent(
+    deftrec: Call, data: Path, tmp_path: Path, peers_fail: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes = UncommittedChanges(tmp_path, "+a = 2\n", ())
+    monkeypatch.setattr("deftrec.benchmark.harness.uncommitted_changes", lambda: changes)
+    words = ["benchmark", "--data", data, "--out", tmp_path / "r", "--models", "lightgcn"]
+    words += ["--fit", "train", "--seen", "exclude", *TINY]
+    said = deftrec(*words)
+    assert said.code == 1
+    assert "has uncommitted changes" in said.err.splitlines()[-1]
+    said = deftrec(*words, "--allow-dirty")
+    assert said.code == 0, said.err
+    result = json.loads((tmp_path / "r" / "results.json").read_text())
+    assert (tmp_path / "r" / result["uncommitted"]).read_text() == "+a = 2\n"
+    assert result["command"].endswith("--allow-dirty")
+
+
 def test_ctrl_c_says_how_to_go_on(deftrec: Call, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
@@ -115,7 +143,7 @@ def test_ctrl_c_says_how_to_go_on(deftrec: Call, data: Path, tmp_path: Path, mon
     monkeypatch.setattr(systems.DeftRecSystem, "run", interrupted)
     said = deftrec("benchmark", "--data", data, "--out", tmp_path / "r", *TINY)
     assert said.code == 130
-    assert said.err.splitlines()[-1] == "interrupted; the same command goes on with what is not finished"
+    assert said.err.splitlines()[-1] == "interrupted; the same command continues with the unfinished work"
 
 
 @pytest.mark.parametrize(
@@ -123,15 +151,15 @@ def test_ctrl_c_says_how_to_go_on(deftrec: Call, data: Path, tmp_path: Path, mon
     [
         (["--models", "popularity,itemknn"], "no model is called 'itemknn'; did you mean 'item-knn'?"),
         (["--seeds", "0"], "0 seeds: a benchmark needs 1 or more"),
-        (["--budget", "0"], "a budget of 0 minutes is none"),
+        (["--budget", "0"], "a budget of 0 minutes is not positive"),
         (["--rankings", "mine"], "write NAME=FILE"),
         (["--rankings", "mine=absent.parquet"], "no such file"),
-        (["--rankings", "mine=x", "--rankings", "mine=y"], "there is a file of that name already"),
-        (["--rankings", "ease=x.parquet"], "there is a system of that name"),
+        (["--rankings", "mine=x", "--rankings", "mine=y"], "another file has that name"),
+        (["--rankings", "ease=x.parquet"], "a system has that name"),
         (["--recipe", "nanoo"], "no recipe 'nanoo'"),
         (["--set", "training.epoch=1"], "did you mean 'training.epochs'?"),
         (["--data", "{tmp}/absent"], "no interactions.parquet; make a data directory with"),
-        (["--out", "{data}"], "not empty, and no benchmark that could go on"),
+        (["--out", "{data}"], "not empty, and not a benchmark that could continue"),
         (["--split", "temporal"], "no temporal split"),
     ],
 )

@@ -9,15 +9,15 @@ from calling import COMMA, TINY, Call
 
 from deftrec import Recommender
 from deftrec.cli import main
-from toy import tiny_bert
+from toy import reads_text, tiny_bert
 
 
 @pytest.fixture(scope="module")
 def worded(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that reads its items' words."""
     folder = tmp_path_factory.mktemp("worded")
-    words = ["--set", "text.encoder=minilm", "--set", f"text.model={tiny_bert(folder / 'bert')}"]
-    assert main(["train", "--data", str(data), "--out", str(folder / "run"), *TINY, *words]) == 0
+    text = [f"--set=text.{key}={value}" for key, value in reads_text(tiny_bert(folder / "bert")).items()]
+    assert main(["train", "--data", str(data), "--out", str(folder / "run"), *TINY, *text]) == 0
     return folder / "run"
 
 
@@ -45,9 +45,9 @@ def test_items_come_and_go(deftrec: Call, copy: Path, tmp_path: Path) -> None:
     said = deftrec("recommend", copy, "--history", "new one", "-k", 26, "--json")
     assert not {"new two", COMMA} & {one["item"] for one in json.loads(said.out)["recommendations"]}
     said = deftrec("items", "remove", copy, "--items", file, "--item", "sku")
-    assert said.out == f"{copy}: 1 removed, 1 were removed before; 23 items can be recommended\n"
+    assert said.out == f"{copy}: 1 removed, 1 were removed already; 23 items can be recommended\n"
     said = deftrec("items", "add", copy, "--items", file, "--item", "sku")
-    assert said.out == f"{copy}: 2 restored, 2 there; 25 items can be recommended\n"
+    assert said.out == f"{copy}: 2 restored, 2 unchanged; 25 items can be recommended\n"
 
 
 def test_an_update_counts_at_once(deftrec: Call, copy: Path, tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ def test_an_update_counts_at_once(deftrec: Call, copy: Path, tmp_path: Path) -> 
     file = tmp_path / "events.jsonl"
     file.write_text('{"user": "new", "item": "i/101", "time": 5}\n{"user": "new", "item": "i,100", "time": 6}\n')
     said = deftrec("update", copy, "--events", file)
-    assert said.out == f"{copy}: 2 interactions added of 1 new users; 482 count now\n", said.err
+    assert said.out == f"{copy}: 2 interactions added of 1 new users; 482 in all\n", said.err
     said = deftrec("update", copy, "--events", file, "--json")
     assert json.loads(said.out) == {"added": 0, "known": 2, "users": 0, "interactions": 482}
     assert json.loads(deftrec("recommend", copy, "--user", "new", "--json").out)["history"] == ["i/101", "i,100"]
@@ -67,7 +67,10 @@ def test_an_update_counts_at_once(deftrec: Call, copy: Path, tmp_path: Path) -> 
         (["update", "{run}", "--events", "{tmp}/events.csv"], "events.csv: line 4, column 'item': 'strange' is not in"),
         (["update", "{run}", "--events", "{tmp}/items.csv"], "no column 'user'"),
         (["update", "{tmp}", "--events", "{tmp}/events.csv"], "no run.json"),
-        (["items", "add", "{run}", "--items", "{tmp}/items.csv"], "train with text.encoder minilm"),
+        (
+            ["items", "add", "{run}", "--items", "{tmp}/items.csv"],
+            "its items have no text vectors; give them a title, category or text",
+        ),
         (["items", "remove", "{run}", "--items", "strange"], "error: --items: item 'strange' is not in the catalogue"),
         (
             ["items", "remove", "{run}", "--items", "{tmp}/items.csv"],
@@ -76,7 +79,7 @@ def test_an_update_counts_at_once(deftrec: Call, copy: Path, tmp_path: Path) -> 
         (["items", "remove", "{run}", "--items", "{tmp}/gone.csv"], "no such file"),
         (
             ["train", "--from", "{run}", "--data", "{data}", "--out", "{tmp}/r", "--set", "text.max_tokens=8"],
-            "text.max_tokens is another than in the run to start from",
+            "text.max_tokens differs from the run to start from",
         ),
         (["update", "{run}", "--events", "{tmp}/dated.csv"], "dated.csv: its times are dates, and those of this run's"),
         (["items", "add", "{worded}", "--items", "{tmp}/empty.csv"], "empty.csv: no items; the file is empty"),
@@ -132,7 +135,7 @@ def test_an_interrupted_fine_tuning_says_how_to_go_on(
 
     out = tmp_path / "fine"
     with monkeypatch.context() as patched:
-        patched.setattr("deftrec.training.trainer.train", stop)
+        patched.setattr("deftrec.training.workspace.train", stop)
         said = deftrec("train", "--from", run, "--data", data, "--out", out)
     assert f"--from {run} --resume" in said.err
     assert deftrec("train", "--data", data, "--out", out, *TINY, "--resume").code == 1  # another request

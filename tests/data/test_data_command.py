@@ -55,7 +55,7 @@ def test_import_and_describe(events: Path, tmp_path: Path) -> None:
         "--to", target,
     )  # fmt: skip
     assert (
-        "2 users, 2 items, 3 interactions (1 duplicates dropped, 1 items without title, words for 1 of 2 items)"
+        "2 users, 2 items, 3 interactions (1 duplicates dropped, 1 items without title, texts for 1 of 2 items)"
         in result.stdout
     )
     assert "reading" in result.stderr

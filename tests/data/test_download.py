@@ -1,7 +1,6 @@
 """Downloads against a server that fails, truncates, corrupts, cannot resume, and changes its mind."""
 
 import errno
-import fcntl
 import hashlib
 import http.client
 import socket
@@ -14,9 +13,11 @@ import pytest
 from flaky_server import Served
 
 from deftrec.data import download as module
-from deftrec.data.archive import unpack
-from deftrec.data.download import UnreachableError, default_home, download, fetch_from_wheel, sha256_of
+from deftrec.data import wheel as wheels
+from deftrec.data.download import UnreachableError, default_home, download, sha256_of
+from deftrec.data.wheel import fetch_from_wheel, unpack
 from deftrec.errors import DownloadError
+from deftrec.files import locked
 
 BODY = bytes(range(256)) * 5000
 
@@ -257,10 +258,8 @@ def test_a_redirect_cannot_leave_https(served: Served, tmp_path: Path) -> None:
 
 def test_two_processes_do_not_write_one_file(served: Served, tmp_path: Path) -> None:
     served.body = BODY
-    with (tmp_path / "f.part").open("ab") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        with pytest.raises(DownloadError, match="another process"):
-            download(served.url, tmp_path / "f")
+    with locked(tmp_path / "f.part", wait=False), pytest.raises(DownloadError, match="another process"):
+        download(served.url, tmp_path / "f")
     assert download(served.url, tmp_path / "f").read_bytes() == BODY
 
 
@@ -300,7 +299,7 @@ def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 def test_a_wheel_is_unpacked_once(wheel: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     to = fetch_from_wheel("tiny==1.0", wheel, tmp_path / "cache" / "tiny")
     assert (to / "tiny" / "data" / "a.txt").read_text() == "hello"
-    monkeypatch.setattr(module.subprocess, "run", lambda *_, **__: pytest.fail("pip ran again"))
+    monkeypatch.setattr(wheels.subprocess, "run", lambda *_, **__: pytest.fail("pip ran again"))
     assert fetch_from_wheel("tiny==1.0", wheel, tmp_path / "cache" / "tiny") == to
 
 
@@ -319,7 +318,7 @@ def test_without_pip_there_is_a_mend(tmp_path: Path, monkeypatch: pytest.MonkeyP
     python = tmp_path / "python"
     python.write_text('#!/bin/sh\necho "$0: No module named pip" >&2\nexit 1\n')
     python.chmod(0o755)
-    monkeypatch.setattr(module.sys, "executable", str(python))
+    monkeypatch.setattr(wheels.sys, "executable", str(python))
     with pytest.raises(DownloadError, match="ensurepip"):
         fetch_from_wheel("tiny==1.0", "0" * 64, tmp_path / "cache")
 

@@ -1,6 +1,7 @@
 """The border between the owner's ids and ours: what goes in comes out."""
 
 import json
+import os
 from datetime import timedelta
 from pathlib import Path
 
@@ -167,7 +168,7 @@ def test_numbers_and_strings_of_numbers_are_one_id() -> None:
         ({"user": ["a", ""], "item": [1, 1], "time": [1, 2]}, "row 2, column 'user': an empty value is not an id"),
         ({"user": [1, 1], "item": [1, 1], "time": [1.0, float("inf")]}, "row 2, column 'time': inf is not a time"),
         ({"user": [1, 1], "item": [1, 1], "time": ["1", "x"]}, "row 2, column 'time': 'x' is not a time"),
-        ({"user": [1], "item": [1], "time": [timedelta(1)]}, "which is no moment in time"),
+        ({"user": [1], "item": [1], "time": [timedelta(1)]}, "which are no times; give numbers or dates"),
         ({"user": [[1]], "item": [1], "time": [1]}, "cannot be an id"),
         ({"user": [], "item": [], "time": []}, "no interactions"),
     ],
@@ -259,3 +260,19 @@ def test_nothing_is_written_where_nothing_can_be(tmp_path: Path) -> None:
     for write in (write_text, lambda path, _: ring(users=4).save(path)):
         with pytest.raises(UnwritableError, match=r"file/inside: cannot be written \((file exists|not a directory)\)"):
             write(tmp_path / "file" / "inside", "words")
+
+
+def test_data_whose_replacement_was_killed_are_put_back(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, rename = Interactions.load(saved), os.rename
+
+    def killed(old: Path, new: Path) -> None:
+        if Path(new) == saved:
+            raise KeyboardInterrupt
+        rename(old, new)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "rename", killed)
+        with pytest.raises(KeyboardInterrupt):
+            Interactions.from_frame(pl.DataFrame({"user": ["z"], "item": [1], "time": [0]})).save(saved)
+    assert not saved.exists()
+    assert Interactions.load(saved).fingerprint == before.fingerprint

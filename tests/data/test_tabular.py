@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 
 from deftrec.data import Interactions
-from deftrec.data.prepare import prepare
-from deftrec.data.sources.tabular import Columns, format_of, read_events, read_frame, read_tabular
+from deftrec.data.prepare import Raw, prepare
+from deftrec.data.sources.tabular import Columns, format_of, read_events, read_tabular
 from deftrec.errors import DataError
 
 GOOD = "user,item,time,rating\nu1,i1,3,5\nu1,i2,1,4.5\nu2,i1,2,1\n"
@@ -186,7 +186,7 @@ def test_what_is_wrong_with_json_lines_is_named(content: str, message: str, tmp_
         ({"user": [[1], [2]], "item": [1, 2], "time": [1, 2]}, "column 'user' holds .* cannot be an id"),
         ({"user": [1, 2], "item": [1, 2], "time": [1.0, float("inf")]}, "row 2, column 'time': inf is not a time"),
         ({"user": [1, 2], "item": [1, 2], "time": [date(2024, 1, 1), None]}, "row 2, column 'time'"),
-        ({"user": [], "item": [], "time": []}, "the (file has no rows|frame is empty)"),
+        ({"user": [], "item": [], "time": []}, "the file has no rows|no interactions; check the file"),
     ],
 )
 def test_what_is_wrong_with_a_table_is_named(columns: dict[str, list[object]], message: str, tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ def test_what_is_wrong_with_a_table_is_named(columns: dict[str, list[object]], m
     with pytest.raises(DataError, match=message):
         read_tabular(tmp_path / "a.parquet")
     with pytest.raises(DataError, match=message):
-        read_frame(frame)
+        Interactions.from_frame(frame)
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ def test_updates_are_not_told_of_an_option_they_lack(name: str, content: str, tm
         pl.DataFrame({"user": ["a"], "item": ["b"], "ts": [1]}).write_parquet(path)
     with pytest.raises(DataError, match=r"no column 'time' for the time; .*name the right one with --time COL$"):
         read_events(path)
-    with pytest.raises(DataError, match=r"or take the order of the rows with --order-as-given$"):
+    with pytest.raises(DataError, match=r"or keep the order of the rows with --order-as-given$"):
         read_tabular(path)
 
 
@@ -248,7 +248,7 @@ def test_items_come_with_their_words(tmp_path: Path) -> None:
     ("content", "columns", "message"),
     [
         ("sku,title\ni1,A\n", Columns(), r"items\.csv: no column 'item' .*--items-id COL"),
-        ("item,title\ni1,A\ni1,B\n", Columns(), r"items\.csv: line 3, column 'item': 'i1' again"),
+        ("item,title\ni1,A\ni1,B\n", Columns(), r"items\.csv: line 3, column 'item': 'i1' occurs again; leave one row"),
         ("item,title\ni1,A\n,B\n", Columns(), r"items\.csv: line 3, column 'item'"),
         ("item,name\ni1,A\n", Columns(title="label"), r"no column 'label' for the title"),
         ("", Columns(), r"items\.csv: no items; the file is empty"),
@@ -265,23 +265,23 @@ def test_what_is_wrong_with_the_items_is_named(content: str, columns: Columns, m
 def test_frames_of_another_library() -> None:
     pandas = pytest.importorskip("pandas")
     table = pandas.DataFrame({"user": [1, 1], "item": ["a", "b"], "time": [2, 1]})
-    assert prepare(read_frame(table), name="x").history(1) == ["b", "a"]
+    assert Interactions.from_frame(table).history(1) == ["b", "a"]
     with pytest.raises(DataError, match="a list is not a data frame"):
-        read_frame([1, 2])
+        Interactions.from_frame([1, 2])
 
 
 def test_what_pandas_says_in_its_own_way() -> None:
     pandas = pytest.importorskip("pandas")
-    tie_groups = pandas.to_datetime(["2020-01-02", "2020-01-01", "2020-01-03"]).tz_localize("Europe/Berlin")
-    events = pandas.DataFrame({"user": [1, 1, 2], "item": pandas.Categorical(["a", "b", "c"]), "time": tie_groups})
+    times = pandas.to_datetime(["2020-01-02", "2020-01-01", "2020-01-03"]).tz_localize("Europe/Berlin")
+    events = pandas.DataFrame({"user": [1, 1, 2], "item": pandas.Categorical(["a", "b", "c"]), "time": times})
     items = pandas.DataFrame({"item": ["a", "b", "c"], "title": ["x", float("nan"), None]})
-    found = prepare(read_frame(events, items=items), name="x")
+    found = Interactions.from_frame(events, items)
     assert found.history(1) == ["b", "a"]
     assert found.times[0] == 1_577_833_200_000  # the first of January begins an hour earlier in Berlin
     assert dict(zip(*found.catalogue.select("item", "title"), strict=True)) == {"a": "x", "b": "", "c": ""}
     objects = events.assign(user=[object(), object(), object()])
     with pytest.raises(DataError, match="column 'user' holds a object; make it text, a number or a time"):
-        read_frame(objects)
+        Interactions.from_frame(objects)
 
 
 def test_frames_of_another_library_are_interactions() -> None:
@@ -353,17 +353,17 @@ def test_the_core_is_iterative() -> None:
     pairs = [("a", "x"), ("a", "y"), ("b", "x"), ("b", "y"), ("c", "y"), ("c", "z"), ("d", "z")]
     users, items = zip(*pairs, strict=True)
     frame = pl.DataFrame({"user": users, "item": items, "time": range(7)})
-    interactions = prepare(read_frame(frame), name="x", k_core=2)
+    interactions = prepare(Raw(frame, None, "memory"), name="x", k_core=2)
     assert interactions.users.to_list() == ["a", "b"]
     assert sorted(interactions.catalogue["item"]) == ["x", "y"]
     with pytest.raises(DataError, match=r"no interactions are left of 7 \(k_core 3\)"):
-        prepare(read_frame(frame), name="x", k_core=3)
+        prepare(Raw(frame, None, "memory"), name="x", k_core=3)
 
 
 def test_duplicates_do_not_make_a_core() -> None:
     frame = pl.DataFrame({"user": ["a"] * 4, "item": ["x", "x", "x", "y"], "time": [1, 1, 1, 2]})
     with pytest.raises(DataError, match="no interactions are left"):
-        prepare(read_frame(frame), name="x", k_core=2)
-    interactions = prepare(read_frame(frame), name="x", k_core=1)
+        prepare(Raw(frame, None, "memory"), name="x", k_core=2)
+    interactions = prepare(Raw(frame, None, "memory"), name="x", k_core=1)
     assert interactions.meta.counts["duplicates"] == 2
     assert interactions.n_interactions == 2

@@ -71,9 +71,9 @@ def test_pairwise_compares_squared_errors() -> None:
     ]
     assert len(terms) < 16 * N  # some draws hit the target, and do not count
     torch.manual_seed(2)
-    parts = objective(negatives="pairwise", negatives_per_target=16, negatives_weight=2.0)(denoised)
+    parts = objective(negatives="pairwise", negatives_per_target=16)(denoised)
     assert parts["negatives"].item() == pytest.approx(sum(terms) / len(terms), rel=1e-4)
-    assert parts["loss"].item() == pytest.approx(0.2 * mean_error(denoised) + 2 * sum(terms) / len(terms), rel=1e-4)
+    assert parts["loss"].item() == pytest.approx(0.2 * mean_error(denoised) + sum(terms) / len(terms), rel=1e-4)
 
 
 def test_preference_compares_cosines_with_the_centroid() -> None:

@@ -10,17 +10,17 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from deftrec import Recommender
+from deftrec.batch import Batch
 from deftrec.config import Config
 from deftrec.diffusion import Sampling
 from deftrec.doctor import Examination, Subject, examine, memory, subject_of
 from deftrec.doctor.skeleton import build_skeleton
-from deftrec.ensemble import Ensemble, Model
+from deftrec.ensemble import Ensemble, Model, build_model
 from deftrec.errors import ConfigError
 from deftrec.language import Layout, skeleton
-from deftrec.model import Batch, DeftRec
+from deftrec.model import DeftRec
 from deftrec.recipe import adapt, load_recipe
 from deftrec.tokenizer import ItemFeatures
-from deftrec.training.build import build_model
 from toy import ring, tiny_config, tiny_model
 
 ITEMS, WIDTH = 24, 16
@@ -52,9 +52,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "steps": {"diffusion": {"steps": 5, "samples": 2}},
     "guided": {"diffusion": {"condition_dropout": 0.1, "guidance_scale": 1.0}},
     "frozen-features": {"tokenizer": {"trainable_features": False}},
-    "direct": {"diffusion": {"head": "direct"}},
-    "semantic-ids": {"diffusion": {"head": "semantic-ids"}},
-    "vq": {"tokenizer": {"tokens": "vq", "ways": 2}},
     "llama-lora": {"language": {"tuning": "lora"}},
     "llama-full": {"language": {"tuning": "full"}},
     "bert-frozen": {"language": {"tuning": "frozen"}},
@@ -93,14 +90,14 @@ def test_the_work_is_that_of_the_model(config: Config) -> None:
     asked = subject(config)
     members = members_of(build(asked))
     places = torch.arange(12)[None]
-    tokens = [member.eval().item_tokenizer(member.features.detach()).ways.detach() for member in members]
+    tokens = [member.eval().item_tokenizer(member.features.values.detach()).ways.detach() for member in members]
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:  # fused kernels are not counted
         for member, ways in zip(members, tokens, strict=True):
-            condition = member.condition(ways, member.features.detach(), places, Layout(places * 0, places))
+            condition = member.condition(ways, member.features.values.detach(), places, Layout(places * 0, places))
             member.diffusion.generate(condition[:, -1].float(), Sampling.of(config.diffusion))
     work = examine(asked).flops_per_user
     assert work["language model"] + work["denoising"] == counter.get_total_flops()
-    scored = 0 if config.diffusion.head == "semantic-ids" else 2 * ITEMS * members[0].language.width * len(members)
+    scored = 2 * ITEMS * members[0].language.width * len(members)
     assert work.get("scoring", 0) == scored
 
 
@@ -110,9 +107,6 @@ def members_of(model: Model) -> list[DeftRec]:
 
 def test_activations_are_what_autograd_keeps(config: Config) -> None:
     """Of the whole forward pass with its losses; the estimate leaves those out."""
-    if config.tokenizer.tokens == "vq" or config.diffusion.head == "semantic-ids":
-        assert any("not among activations" in note for note in examine(subject(config)).notes)
-        return
     asked = subject(config, items=300)
     model = members_of(build(asked))[0].train()
     rows = int(asked.config.training.batch_positions) // 12

@@ -25,7 +25,7 @@ from deftrec.evaluation.metrics import (
 def oracle(rows: list[list[float]], targets: list[int]) -> dict[str, list[float]]:
     """ir-measures (trec_eval inside) on rows of distinct scores; `-inf` is left out of the run."""
     measures = {f"hr@{k}": Success @ k for k in CUTOFFS} | {f"ndcg@{k}": nDCG @ k for k in CUTOFFS}
-    measures |= {f"recall@{k}": R @ k for k in CUTOFFS} | {"mrr": RR}
+    measures |= {f"recall@{k}": R @ k for k in CUTOFFS} | {"mrr@100": RR @ 100}
     qrels = {str(user): {str(target): 1} for user, target in enumerate(targets)}
     run = {
         str(user): {str(item): score for item, score in enumerate(row) if score > -math.inf}
@@ -40,7 +40,7 @@ def oracle(rows: list[list[float]], targets: list[int]) -> dict[str, list[float]
 
 @st.composite
 def distinct_scores(draw: st.DrawFn) -> tuple[list[list[float]], list[int]]:
-    items = draw(st.integers(2, 70))
+    items = draw(st.integers(2, 130))
     users = draw(st.integers(1, 4))
     rows = [[float(place) for place in draw(st.permutations(range(items)))] for _ in range(users)]
     targets = [draw(st.integers(0, items - 1)) for _ in range(users)]
@@ -73,7 +73,7 @@ def test_ties_are_the_mean_over_every_order_of_tied_items(scores: list[int], dat
         order for order in permutations(range(len(scores))) if all(scores[a] >= scores[b] for a, b in pairwise(order))
     ]
     places = [order.index(target) + 1 for order in orders]
-    assert float(ours["mrr"]) == pytest.approx(sum(1 / place for place in places) / len(places))
+    assert float(ours["mrr@100"]) == pytest.approx(sum(1 / place for place in places) / len(places))
     for k in (1, 2, 3):
         hits = [place for place in places if place <= k]
         assert float(ours[f"hr@{k}"]) == pytest.approx(len(hits) / len(places))
@@ -89,7 +89,8 @@ def test_a_constant_scorer_gets_exactly_the_chance_level(items: int) -> None:
         assert values[f"hr@{k}"].tolist() == [k / items] * 3
         chance = sum(1 / math.log2(1 + rank) for rank in range(1, k + 1)) / items
         assert values[f"ndcg@{k}"].tolist() == pytest.approx([chance] * 3, rel=1e-12)
-    assert values["mrr"].tolist() == pytest.approx([sum(1 / rank for rank in range(1, items + 1)) / items] * 3)
+    chance = sum(1 / rank for rank in range(1, min(items, 100) + 1)) / items
+    assert values["mrr@100"].tolist() == pytest.approx([chance] * 3)
 
 
 def test_chance_is_over_the_candidates_only() -> None:
@@ -126,14 +127,29 @@ def test_known_values() -> None:
     assert values["hr@5"].tolist() == [1, 1, 0, 0, 0]
     assert values["hr@10"].tolist() == [1, 1, 1, 0, 0]
     assert values["ndcg@10"].tolist() == [1, 1 / math.log2(6), 1 / math.log2(11), 0, 0]
-    assert values["mrr"].tolist() == [1, 1 / 5, 1 / 10, 1 / 11, 0]
+    assert values["mrr@100"].tolist() == [1, 1 / 5, 1 / 10, 1 / 11, 0]
     assert values["recall@20"] is values["hr@20"]
 
 
-def test_rank_precision_holds_at_ten_million_items() -> None:
-    ranks = TargetRanks(torch.tensor([9_999_998, 5_000_000]), torch.tensor([0, 2]))
-    expected = [1 / 9_999_999, (1 / 5_000_001 + 1 / 5_000_002 + 1 / 5_000_003) / 3]
-    assert accuracy(ranks)["mrr"].tolist() == pytest.approx(expected, rel=1e-6)
+def test_precision_holds_at_ten_million_items() -> None:
+    ranks = TargetRanks(torch.tensor([9_999_998, 99, 98]), torch.tensor([0, 0, 9_999_900]))
+    expected = [0, 1 / 100, (1 / 99 + 1 / 100) / 9_999_901]
+    assert accuracy(ranks)["mrr@100"].tolist() == pytest.approx(expected, rel=1e-12)
+
+
+def test_full_ranks_and_a_list_cut_at_100_give_every_metric_the_same_value() -> None:
+    """A system that ranks the whole catalogue and a peer that hands over 100 items are compared by one number."""
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.rand(400, 1000, generator=generator, dtype=torch.float64)
+    targets = torch.randint(0, 1000, (400,), generator=generator)
+    scores[torch.arange(400), targets] += 0.4 * torch.rand(400, generator=generator)
+    full = ranks_from_scores(scores, targets)
+    assert 0 < int((full.greater >= 100).sum()) < 400
+    kept = scores.topk(100, dim=1)
+    listed = torch.full_like(scores, -torch.inf).scatter(1, kept.indices, kept.values)
+    short = accuracy(ranks_from_scores(listed, targets))
+    for key, values in accuracy(full).items():
+        assert torch.equal(values, short[key]), key
 
 
 def test_a_score_that_is_not_a_number_is_refused() -> None:

@@ -225,7 +225,7 @@ def test_bad_ranks_matter_where_there_are_no_scores(
 
 def test_duplicates_are_named(tmp_path: Path, interactions: Interactions, cases: Cases, good: pl.DataFrame) -> None:
     pl.concat([good, good[4:5]]).write_parquet(tmp_path / "r.parquet")
-    with pytest.raises(DataError, match=rf"row 28, column 'item': '{good['item'][4]}' comes a second time"):
+    with pytest.raises(DataError, match=rf"row 28, column 'item': '{good['item'][4]}' is listed twice"):
         read_rankings(tmp_path / "r.parquet", interactions, cases, "exclude")
 
 

@@ -1,4 +1,4 @@
-"""Training that goes on from a run: what it keeps, what new items enter with, and that it learns."""
+"""Training that continues from a run: what it keeps, the vectors of new items, and that it learns."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from deftrec.data.extend import extended
 from deftrec.errors import ConfigError, DeftRecError
 from deftrec.incremental import start_of
 from deftrec.incremental.changes import add_items
-from toy import ring, tiny_bert, tiny_config
+from toy import reads_text, ring, tiny_bert, tiny_config
 
 NEW = pl.DataFrame(
     {"item": [900, 901], "title": ["red number 103", "blue"], "category": ["red", "old"], "text": ["", "green"]}
@@ -27,7 +27,7 @@ def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def options(bert: Path, **groups: object) -> dict[str, object]:
     return {
-        "text": {"encoder": "minilm", "model": str(bert)},
+        "text": reads_text(bert),
         "tokenizer": {"drop_collaborative": 0.5},
         "training": {"epochs": 2, "ensemble_size": 2},
         **groups,
@@ -41,7 +41,7 @@ def renumbered(data: Interactions) -> Interactions:
     return Interactions._assemble(data.events(), data.users, catalogue, data.meta)
 
 
-def test_without_a_step_it_is_the_run_with_its_new_items(bert: Path, tmp_path: Path) -> None:
+def test_without_a_step_the_model_is_that_of_the_run_with_its_new_items(bert: Path, tmp_path: Path) -> None:
     still = {"epochs": 1, "learning_rate_factor": 1e-12}
     before = Recommender.fit(ring(users=60), tiny_config(**options(bert, fine_tuning=still)), out=tmp_path / "run")
     add_items(tmp_path / "run", NEW)
@@ -74,16 +74,16 @@ def test_new_items_are_folded_in_from_what_is_fitted_alone(bert: Path) -> None:
     assert torch.equal(features[:-2], before.run.model.features.detach())  # type: ignore[union-attr, operator]
 
 
-def test_it_learns_what_is_new(bert: Path, tmp_path: Path) -> None:
-    """The ring turned round: the run knows nothing of it, and a few epochs from its weights do."""
+def test_it_learns_new_behaviour(bert: Path, tmp_path: Path) -> None:
+    """The ring in the other direction: the run knows nothing of it, and a few epochs from its weights do."""
     config = tiny_config(
         **options(bert, training={"epochs": 12}, fine_tuning={"epochs": 8, "learning_rate_factor": 1.0}),
-        retrieval={"prior": {"kind": "none"}},
+        retrieval={"prior": "none"},
     )
     before = Recommender.fit(ring(), config, out=tmp_path / "run")
     forth = before.interactions.events()
     back = forth.with_columns(time=-pl.col("time"))
-    others = back.with_columns(user=pl.col("user").cast(pl.String) + " too")  # what they took is known of nobody
+    others = back.with_columns(user=pl.col("user").cast(pl.String) + " too")  # users that the run does not know
     data = Interactions.from_frame(others, before.interactions.catalogue, meta=Meta(name="back"))
     after = Recommender.fit(data, start=before, out=tmp_path / "fine")
     assert after.evaluate().metrics["ndcg@10"] > 0.3
@@ -91,7 +91,7 @@ def test_it_learns_what_is_new(bert: Path, tmp_path: Path) -> None:
     assert Recommender.load(tmp_path / "fine").info.start == after.info.start
 
 
-def test_what_the_run_was_fitted_on_is_no_test(bert: Path) -> None:
+def test_targets_that_the_run_was_fitted_on_are_refused(bert: Path) -> None:
     before = Recommender.fit(ring(users=60), tiny_config(**options(bert, training={"epochs": 1})))
     events = before.interactions.events()
     back = events.with_columns(time=-pl.col("time"))
@@ -99,7 +99,7 @@ def test_what_the_run_was_fitted_on_is_no_test(bert: Path) -> None:
     with pytest.raises(ConfigError, match="was fitted on 60 of the 60 test targets"):
         Recommender.fit(data, start=before)
     first = events.group_by("user").agg(pl.col("item").sort_by("time").first(), time=pl.col("time").max() + 1)
-    again = pl.concat([events, first.select(events.columns)])  # everybody comes back to what they took first
+    again = pl.concat([events, first.select(events.columns)])  # everybody comes back to their first item
     data = Interactions.from_frame(again, before.interactions.catalogue, meta=Meta(name="again"))
     assert Recommender.fit(data, start=before).info.start is not None
 
@@ -112,20 +112,15 @@ def test_other_sentence_models_are_refused(bert: Path, tmp_path: Path) -> None:
         Recommender.fit(ring(users=30), other, start=before)
 
 
-def test_what_cannot_go_on(bert: Path) -> None:
-    head = {"head": "semantic-ids", "code_levels": 2, "code_size": 6, "beam": 24}
-    codes = Recommender.fit(ring(users=30), tiny_config(diffusion=head, training={"epochs": 1}))
-    with pytest.raises(ConfigError, match="train anew"):
-        Recommender.fit(ring(users=30), start=codes)
-    assert not codes.capabilities.unseen_items
+def test_a_run_without_text_says_that_it_takes_no_new_items() -> None:
     plain = Recommender.fit(ring(users=30), tiny_config(training={"epochs": 1}))
-    assert "text.encoder minilm" in plain.capabilities.unseen_items.reason
+    assert "deftrec data import --items FILE" in plain.capabilities.unseen_items.reason
     assert not plain.capabilities.text
     assert plain.capabilities.unseen_users
 
 
-def test_what_the_run_was_fitted_on_chooses_nothing(bert: Path) -> None:
-    """After a refit validation's targets are known by heart; whoever came with something newer still chooses."""
+def test_validation_targets_that_the_run_was_fitted_on_choose_nothing(bert: Path) -> None:
+    """After a refit the model has seen validation's targets; users with newer interactions still choose."""
     config = tiny_config(**options(bert, training={"epochs": 1}))
     before = Recommender.fit(ring(users=60), config, refit=True)
     with pytest.raises(ConfigError, match="was fitted on all 60 validation targets"):
@@ -140,7 +135,7 @@ def test_what_the_run_was_fitted_on_chooses_nothing(bert: Path) -> None:
     start.refuse_known_targets(data, split)
 
 
-def test_who_takes_the_last_item_again_is_still_a_test(bert: Path) -> None:
+def test_users_who_repeat_their_last_item_are_still_tested(bert: Path) -> None:
     """The target was fitted as validation's, and as nothing else."""
     events = ring(users=60).events()
     again = events.group_by("user", maintain_order=True).last().with_columns(pl.col("time") + 1)
@@ -152,11 +147,11 @@ def test_who_takes_the_last_item_again_is_still_a_test(bert: Path) -> None:
 def test_more_members_than_there_are_is_refused(bert: Path) -> None:
     before = Recommender.fit(ring(users=60), tiny_config(**options(bert, training={"epochs": 1, "ensemble_size": 1})))
     more = tiny_config(**options(bert, training={"epochs": 1, "ensemble_size": 2}))
-    with pytest.raises(ConfigError, match=r"training\.members is 2 and the run to start from has 1"):
+    with pytest.raises(ConfigError, match=r"training\.ensemble_size is 2 and the run to start from has 1"):
         Recommender.fit(ring(users=60), more, start=before)
 
 
-def test_words_that_come_later_find_no_place_in_a_run_without(bert: Path) -> None:
+def test_text_that_comes_later_is_not_read_by_a_run_without_text(bert: Path) -> None:
     data = ring(users=60)
     bare = Interactions.from_frame(data.events(), meta=Meta(name="bare"))
     before = Recommender.fit(bare, tiny_config(**options(bert, training={"epochs": 1})))

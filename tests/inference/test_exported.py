@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_fast import ITEMS, SAMPLING, WINDOW, build, histories, reads
+from test_inference import ITEMS, SAMPLING, WINDOW, build, histories, reads
 
 from deftrec import Recommender
 from deftrec.errors import ConfigError, MissingExtraError
@@ -41,7 +41,7 @@ def test_a_history_is_read_on_as_before(tmp_path: Path) -> None:
     for runtime in ("torch", "openvino"):
         reading = Reading(InferenceModel(model, catalogue, runtime=runtime), events[:3])
         for event in events[3:]:
-            reading.take(event)
+            reading.add(event)
         latents.append(reading.latent(SAMPLING, torch.Generator().manual_seed(3)))
     assert torch.equal(*latents)
 
@@ -76,7 +76,7 @@ def test_what_cannot_be_exported_is_refused(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(ConfigError, match="runtime openvino runs pre-trained models, and this run's is nano"):
         InferenceModel(nano, nano.encode_catalogue(), runtime="openvino")
     Recommender.fit(ring(), tiny_config(training={"epochs": 1}), out=tmp_path / "nano")
-    with pytest.raises(ConfigError, match="leave runtime at torch"):
+    with pytest.raises(ConfigError, match="set runtime to torch"):
         Recommender.load(tmp_path / "nano", runtime="openvino").evaluate()
     model = build(language=reads(tiny_model("bert", tmp_path / "bert")))
     with monkeypatch.context() as patch:
@@ -85,10 +85,10 @@ def test_what_cannot_be_exported_is_refused(tmp_path: Path, monkeypatch: pytest.
             InferenceModel(model, model.encode_catalogue(), runtime="openvino")
     with monkeypatch.context() as patch:
         patch.setattr(exported.ExportedReader, "answer", lambda *_: torch.randn(5, 32))
-        with pytest.raises(ConfigError, match="answers otherwise as a graph"):
+        with pytest.raises(ConfigError, match="gives other results: set runtime to torch"):
             InferenceModel(model, model.encode_catalogue(), runtime="openvino")
     exported._GRAPHS.clear()
     with monkeypatch.context() as patch:
         patch.setattr(torch.export, "export", lambda *_, **__: 1 / 0)
-        with pytest.raises(ConfigError, match=r"cannot be exported \(division by zero\): leave runtime at torch"):
+        with pytest.raises(ConfigError, match=r"cannot be exported \(division by zero\): set runtime to torch"):
             InferenceModel(model, model.encode_catalogue(), runtime="openvino")

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 
@@ -14,12 +15,13 @@ D, LENGTH = 32, 18
 PROMPT = "what comes next : {history}"
 
 
-def pretrained(folder: Path, **options: Any) -> PretrainedLanguageModel:
-    """The model of `folder` for histories of up to `LENGTH` tokens, in evaluation mode."""
+def pretrained(folder: Path, attention: str = "eager", **options: Any) -> PretrainedLanguageModel:
+    """The model of `folder` for histories of up to `LENGTH` tokens, in evaluation mode, with this attention."""
     arguments = {"model": str(folder), "prompts": (PROMPT,), **options}
-    model = build_language_model(
-        PretrainedOptions(**arguments), domain="old red items", ways=3, max_history=LENGTH // 3
-    )
+    with patch("deftrec.language.backbone.attention_of", return_value=attention):
+        model = build_language_model(
+            PretrainedOptions(**arguments), domain="old red items", ways=3, max_history=LENGTH // 3
+        )
     assert isinstance(model, PretrainedLanguageModel)
     return model.eval()
 

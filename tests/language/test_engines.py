@@ -14,7 +14,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from deftrec.config import PretrainedOptions, ReasoningOptions
 from deftrec.errors import ConfigError
-from deftrec.language import PretrainedLanguageModel, Reasoner, TextEngine, VllmEngine, build_language_model
+from deftrec.language import PretrainedLanguageModel, RationaleWriter, TextEngine, VllmEngine, build_language_model
 from toy import tiny_model
 
 
@@ -45,16 +45,16 @@ def test_the_model_generates_what_the_library_would(tied: bool, tmp_path: Path) 
     titles = ["red", "old new", "", "blue"]
     language = build_language_model(options, domain="", ways=2, max_history=4, titles=titles).eval()
     assert isinstance(language, PretrainedLanguageModel)
-    assert language.speaks
+    assert language.causal
     assert (language.output is None) == tied
     oracle = LlamaForCausalLM.from_pretrained(folder).eval()
     if tied:  # the files of a base model have no such layer
         oracle.lm_head.weight = oracle.model.embed_tokens.weight
-    reasoner = Reasoner(D, words, speaks=True)
+    writer = RationaleWriter(D, words, causal=True)
     ways, layout, items = torch.randn(3, 4, 2, D), lay([4], [1], [3], width=4), torch.tensor([[0, 1, 2, 3]] * 3)
-    mine = reasoner.generate(language, ways, layout, items).text
+    mine = writer.generate(language, ways, layout, items).text
     engine = HuggingFaceEngine(oracle)
-    theirs = engine.generate(reasoner.prompts(language, ways, layout, items), 6, language.end)
+    theirs = engine.generate(writer.prompts(language, ways, layout, items), 6, language.end)
     assert [[piece for piece in row if piece not in {-1, language.end}] for row in mine.tolist()] == theirs
 
 

@@ -11,7 +11,7 @@ from deftrec.config import PretrainedOptions
 from deftrec.language import build_language_model
 from deftrec.language.pretrained import PretrainedLanguageModel
 from deftrec.language.prompts import PARAPHRASES, QUESTION, prompt_words, title_words
-from deftrec.language.weights import MINILM, model_folder
+from deftrec.pretrained_files.locate import MINILM, model_folder
 from toy import tiny_bert
 
 NASTY = [

@@ -179,7 +179,7 @@ def test_plots_carry_their_numbers(results: list[Result]) -> None:
 
 
 def test_words() -> None:
-    assert [metric_name(key) for key in ("ndcg@10", "mrr", "coverage@5")] == ["NDCG@10", "MRR", "coverage@5"]
+    assert [metric_name(key) for key in ("ndcg@10", "mrr@100", "coverage@5")] == ["NDCG@10", "MRR@100", "coverage@5"]
     assert [duration(seconds) for seconds in (3.4, 119, 121, 600, 7300)] == [
         "3 s", "119 s", "2 min 1 s", "10 min 0 s", "2 h 1 min",
     ]  # fmt: skip

@@ -1,23 +1,43 @@
-"""What the score is made of is chosen on validation, and only where it helps."""
+"""The terms of the score and their weights are chosen on validation, and only where they help."""
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
-from deftrec.config import PriorOptions
 from deftrec.data import Cases, Sequences
 from deftrec.evaluation import accuracy
 from deftrec.progress import Silent
-from deftrec.retrieval import LinearPrior, Retriever, exact, trend_scores
-from deftrec.retrieval.choose import PriorChoice, choose_again, choose_prior, choose_trend
-from deftrec.retrieval.ranks import target_ranks
-from deftrec.training import fusion
+from deftrec.retrieval import (
+    CollaborativePrior,
+    LatentSimilarity,
+    LinearPrior,
+    PopularityTrend,
+    Queries,
+    Ranker,
+    RepeatBias,
+    Validation,
+    choose,
+    exact,
+    one_standard_error_rule,
+    target_ranks,
+)
+from deftrec.retrieval.terms import collaborative_prior as module
+from deftrec.retrieval.terms.collaborative_prior import PriorSettings
+from deftrec.retrieval.terms.popularity_trend import trend_scores
 
 ITEMS, D = 20, 6
-OPTIONS = PriorOptions(kind="ease", regularisation=(1.0, 50.0), recency=(0.0, 1.0), weights=(3.0, 50.0), neighbours=9)
+REGULARISATION, RECENCY, WEIGHTS = (1.0, 50.0), (0.0, 1.0), (0.0, 3.0, 50.0)
+
+
+@pytest.fixture(autouse=True)
+def _few_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "EASE_REGULARISATION", REGULARISATION)
+    monkeypatch.setattr(module, "RECENCY", RECENCY)
+    monkeypatch.setattr(module, "WEIGHTS", WEIGHTS)
+    monkeypatch.setattr(module, "NEIGHBOURS", 9)
 
 
 def blocks(users: int = 60) -> tuple[Sequences, Cases]:
@@ -28,8 +48,21 @@ def blocks(users: int = 60) -> tuple[Sequences, Cases]:
     return training, Cases(np.arange(users), training, np.array([one[-1] for one in lists]))
 
 
-def retriever() -> Retriever:
-    return Retriever(torch.randn(ITEMS, D), "cosine", 0.07)
+def ranker() -> Ranker:
+    return Ranker(ITEMS, (LatentSimilarity(torch.randn(ITEMS, D), 0.07),))
+
+
+def validation(training: Sequences, cases: Cases, latents: Tensor, exclude_seen: bool = True) -> Validation:
+    return Validation.of(cases, Queries(cases.histories, latents), exclude_seen, training, ITEMS)
+
+
+def values(scored: Ranker, asked: Validation) -> Tensor:
+    """NDCG@10 of every validation user."""
+    return accuracy(target_ranks(scored, asked.queries, asked.cases, asked.rules), (10,))["ndcg@10"]
+
+
+def prior(ranker: Ranker, asked: Validation, kind: str = "ease", repeats: bool = False) -> CollaborativePrior:
+    return CollaborativePrior.fit(ranker, asked, kind, ITEMS, repeats, Silent())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -42,107 +75,136 @@ def retriever() -> Retriever:
         (1 << 20, 1 << 10, False, True),
     ],
 )
-def test_the_best_setting_is_found(
+def test_the_best_settings_of_the_prior_are_found(
     size: int, cached: int, exclude_seen: bool, repeats: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     training, cases = blocks()
-    latent, queries = replace(retriever(), repeats=repeats), torch.randn(len(cases), D)
-    values = {}
-    for regularisation in OPTIONS.regularisation:
-        prior = LinearPrior.ease(training, ITEMS, regularisation, OPTIONS.neighbours, OPTIONS.max_items)
-        for recency in OPTIONS.recency:
-            for weight in (0.0, *OPTIONS.weights):
-                hybrid = replace(latent, prior=prior, weight=weight, recency=recency)
-                ranks = target_ranks(hybrid, queries, cases, exclude_seen)
-                values[regularisation, recency, weight] = accuracy(ranks, (10,))["ndcg@10"]
+    plain, asked = ranker(), validation(training, cases, torch.randn(len(cases), D), exclude_seen)
+    found = {}
+    for regularisation in REGULARISATION:
+        linear = LinearPrior.ease(training, ITEMS, regularisation, 9, ITEMS)
+        for recency in RECENCY:
+            settings = PriorSettings("ease", regularisation, recency)
+            for weight in WEIGHTS:
+                term = CollaborativePrior(linear, settings, weight, ITEMS, repeats)
+                found[settings, weight] = values(plain.with_term(term), asked)
     monkeypatch.setattr(exact, "SCORE_BYTES", size)
-    monkeypatch.setattr(fusion, "CACHED_BYTES", cached)
-    choice = choose_prior(OPTIONS, training, latent, queries, cases, exclude_seen, Silent())
+    monkeypatch.setattr(choose, "CACHED_BYTES", cached)
+    chosen = prior(plain, asked, repeats=repeats)
 
-    best = max(values, key=lambda setting: float(values[setting].mean()))
-    assert (choice.regularisation, choice.recency) == best[:2]
-    chosen = values[choice.regularisation, choice.recency, choice.weight]
-    assert choice.ndcg == pytest.approx(float(chosen.mean()))
-    assert choice.ndcg_without == pytest.approx(float(values[*best[:2], 0.0].mean()))
-    assert choice.weight > 0
-    assert choice.ndcg > choice.ndcg_without + 0.1
-    for weight in (0.0, *OPTIONS.weights):  # the smallest weight within a standard error of the best
-        lost = values[best] - values[*best[:2], weight]
+    best = max(found, key=lambda variant: float(found[variant].mean()))
+    assert chosen.chosen == best[0]
+    assert chosen.weight > 0
+    assert chosen.record["ndcg"] == pytest.approx(float(found[chosen.chosen, chosen.weight].mean()))
+    assert chosen.record["ndcg_without"] == pytest.approx(float(found[chosen.chosen, 0.0].mean()))
+    assert chosen.record["ndcg"] > chosen.record["ndcg_without"] + 0.1
+    for weight in WEIGHTS:  # the smallest weight within a standard error of the best
+        lost = found[best] - found[chosen.chosen, weight]
         error = float(lost.std(correction=0)) / len(cases) ** 0.5
-        assert (float(lost.mean()) > error) == (weight < choice.weight) or weight > choice.weight
+        assert (float(lost.mean()) > error) == (weight < chosen.weight) or weight > chosen.weight
+    torch.testing.assert_close(values(plain.with_term(chosen), asked), found[chosen.chosen, chosen.weight])
 
 
-def test_seen_items_are_moved_where_that_clearly_helps() -> None:
-    """Latents of a ring of items look back: at what one has just had."""
+def test_the_smallest_weight_within_one_standard_error_is_chosen() -> None:
+    clear, little, noise = torch.tensor([1.0, 0, 1, 0]), torch.tensor([0.1, 0.1, 0.1, 0.1]), torch.zeros(4)
+    # 2 is better than 1 for everybody; 3 is better still for two users of four, by as much as one of them by chance.
+    values = {0.0: noise, 1.0: little, 2.0: little + 0.5, 3.0: clear + 0.11}
+    assert one_standard_error_rule(values, size=abs) == 2.0
+    assert one_standard_error_rule({**values, 3.0: torch.full((4,), 0.7)}, size=abs) == 3.0
+    assert one_standard_error_rule({0.0: noise, -1.0: noise, 1.0: noise}, size=abs) == 0.0
+    assert one_standard_error_rule({-1.0: little, 2.0: little}, size=abs) == -1.0
+
+
+def test_validation_takes_the_first_cases_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    training, cases = blocks()
+    monkeypatch.setattr(choose, "USERS", 7)
+    asked = validation(training, cases, torch.randn(len(cases), D))
+    assert len(asked.cases) == len(asked.queries) == len(asked.targets) == 7
+    assert asked.targets.tolist() == cases.targets[:7].tolist()
+
+
+def test_history_items_are_moved_where_that_clearly_helps() -> None:
+    """The latents look back: at what the user has just had."""
     latents = torch.eye(ITEMS)
-    latent = Retriever(latents, "cosine", 1.0, repeats=True)
+    plain = Ranker(ITEMS, (LatentSimilarity(latents),))
     histories = Sequences.from_lists([[n, (n + 1) % ITEMS] for n in range(ITEMS)])
     new = Cases(np.arange(ITEMS), histories, (np.arange(ITEMS) + 2) % ITEMS)
     old = Cases(np.arange(ITEMS), histories, np.arange(ITEMS))
-    queries = 2 * latents + 1.5 * latents.roll(-2, 0)  # the first of the history is nearest, then what comes next
-    values = (-4.0, -1.0, 1.0)
-    lowered = choose_again(values, latent, queries, new)
-    assert (lowered.value, lowered.ndcg) == (-1.0, 1)
-    assert lowered.ndcg_without == pytest.approx(1 / math.log2(3))
-    assert choose_again(values, latent, queries, old).value == 0
-    assert choose_again((), latent, queries, new).value == 0
+    queries = 2 * latents + 1.5 * latents.roll(-2, 0)  # the first of the history is nearest, then the next item
+    tried = (-4.0, -1.0, 1.0)
+    lowered = RepeatBias.fit(plain, validation(histories, new, queries, False), tried)
+    assert (lowered.value, lowered.record["ndcg"]) == (-1.0, 1)
+    assert lowered.record["ndcg_without"] == pytest.approx(1 / math.log2(3))
+    assert RepeatBias.fit(plain, validation(histories, old, queries, False), tried).value == 0
+    assert RepeatBias.fit(plain, validation(histories, new, queries, False), ()).value == 0
 
 
-def test_any_is_the_best_of_the_kinds() -> None:
+def test_any_is_the_best_of_the_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "WEIGHTS", (0.0, 50.0))
     training, cases = blocks()
-    latent, queries = retriever(), torch.randn(len(cases), D)
-
-    def chosen(kind: str) -> PriorChoice:
-        options = OPTIONS.model_copy(update={"kind": kind, "weights": (50.0,)})
-        return choose_prior(options, training, latent, queries, cases, True, Silent())
-
-    alone = [chosen(kind) for kind in ("ease", "slit", "graph")]
-    assert len({choice.ndcg for choice in alone}) > 1
-    best = max(alone, key=lambda choice: choice.ndcg)
-    assert chosen("any") == best
+    plain, asked = ranker(), validation(training, cases, torch.randn(len(cases), D))
+    alone = [prior(plain, asked, kind) for kind in ("ease", "slit", "graph")]
+    assert [one.chosen.kind for one in alone] == ["ease", "slit", "graph"]
+    assert len({one.record["ndcg"] for one in alone}) > 1
+    best = max(alone, key=lambda one: one.record["ndcg"])
+    assert prior(plain, asked, "any").settings() == best.settings()
 
 
-def test_a_prior_that_adds_nothing_is_left_out() -> None:
+def test_a_prior_that_adds_nothing_has_no_weight() -> None:
     training, cases = blocks()
-    latent = retriever()
-    knows = latent.latents[torch.from_numpy(cases.targets)]  # the queries are the targets' own latents
-    choice = choose_prior(OPTIONS, training, latent, knows, cases, True, Silent())
-    assert choice.ndcg == choice.ndcg_without == 1.0
-    assert choice.weight == 0
+    plain = ranker()
+    knows = plain.latent.latents[torch.from_numpy(cases.targets)]  # the queries are the targets' own latents
+    chosen = prior(plain, validation(training, cases, knows))
+    assert chosen.record == {"ndcg": 1.0, "ndcg_without": 1.0}
+    assert chosen.weight == 0
+    assert not len(chosen.linear.items), "a term without weight is not fitted again"
 
 
-NO_PRIOR = PriorChoice("ease", 1.0, 0.0, weight=0.0, ndcg=0.1, ndcg_without=0.1)
-
-
-def test_what_is_taken_lately_is_raised_where_people_move_on() -> None:
-    """Everybody took the first items once and the last ones of late; the next one is of the latter."""
+def test_recent_popularity_is_raised_where_people_move_on() -> None:
+    """Everybody had the first items once and the last ones lately; the next one is one of the latter."""
     rng = np.random.default_rng(0)
     old, new = np.arange(10), np.arange(10, ITEMS)
     lists = [np.r_[rng.choice(old, 5, replace=False), rng.choice(new, 2, replace=False)] for _ in range(300)]
     training = Sequences.from_lists([one[:-1] for one in lists])
     cases = Cases(np.arange(300), training, np.array([one[-1] for one in lists]))
-    queries, plain = torch.randn(300, D), retriever()
-    chosen = choose_trend(PriorOptions(), NO_PRIOR, training, plain, queries, cases, True)
+    plain, asked = ranker(), validation(training, cases, torch.randn(300, D))
+    chosen = PopularityTrend.fit(plain, asked)
     assert chosen.recent_popularity > 0 >= chosen.popularity
-    trend = trend_scores(training, ITEMS, chosen.popularity, chosen.recent_popularity)
-    values = accuracy(target_ranks(replace(plain, trend=trend), queries, cases, True), (10,))["ndcg@10"]
-    without = accuracy(target_ranks(plain, queries, cases, True), (10,))["ndcg@10"]
-    assert chosen.ndcg == pytest.approx(float(values.mean()))
-    assert values.mean() > without.mean() + 0.05
-    assert (chosen.kind, chosen.weight, chosen.ndcg_without) == (NO_PRIOR.kind, NO_PRIOR.weight, NO_PRIOR.ndcg_without)
+    assert torch.equal(chosen.values, trend_scores(training, ITEMS, chosen.popularity, chosen.recent_popularity))
+    found, without = values(plain.with_term(chosen), asked), values(plain, asked)
+    assert chosen.record["ndcg"] == pytest.approx(float(found.mean()))
+    assert chosen.record["ndcg_without"] == pytest.approx(float(without.mean()))
+    assert found.mean() > without.mean() + 0.05
 
 
-def test_a_trend_that_says_nothing_is_left_out() -> None:
+def test_a_trend_that_says_nothing_has_no_weight() -> None:
     rng = np.random.default_rng(0)
     training = Sequences.from_lists([rng.permutation(ITEMS)[:5] for _ in range(300)])
     cases = Cases(np.arange(300), training, rng.integers(0, ITEMS, 300))
-    chosen = choose_trend(PriorOptions(), NO_PRIOR, training, retriever(), torch.randn(300, D), cases, True)
+    chosen = PopularityTrend.fit(ranker(), validation(training, cases, torch.randn(300, D)))
     assert (chosen.popularity, chosen.recent_popularity) == (0, 0)
 
 
-def test_the_trend_in_figures() -> None:
+def test_values_of_the_trend() -> None:
     training = Sequences.from_lists([[0, 1], [0, 1], [0, 2], []])
     found = trend_scores(training, 4, -1.0, 1.0)
     raw = np.log([1 / 4, 3 / 3, 2 / 2])
     assert found[:3].tolist() == pytest.approx(list(raw - raw.mean()))
-    assert found[3] == 0, "nobody took it: it is as good as any"
+    assert found[3] == 0, "an item without interactions gets the mean"
+
+
+def test_terms_are_refitted_with_the_chosen_settings() -> None:
+    """A refit fits on more interactions, with the weights that validation chose."""
+    training, cases = blocks()
+    more = Sequences.from_lists([[*history, target] for history, target in zip(training, cases.targets, strict=True)])
+    settings = PriorSettings("slit", 100.0, 0.5)
+    linear = LinearPrior.slit(training, ITEMS, 100.0, 0.5, 9, ITEMS)
+    before = CollaborativePrior(linear, settings, 5.0, ITEMS, repeats=False)
+    after = before.refitted(more)
+    assert after.settings() == before.settings()
+    assert torch.equal(after.linear.weights, LinearPrior.slit(more, ITEMS, 100.0, 0.5, 9, ITEMS).weights)
+    assert not torch.equal(after.linear.weights, before.linear.weights)
+    trend = PopularityTrend(trend_scores(training, ITEMS, -0.3, 0.6), -0.3, 0.6)
+    assert torch.equal(trend.refitted(more).values, trend_scores(more, ITEMS, -0.3, 0.6))
+    bias = RepeatBias(ITEMS, -1.0)
+    assert bias.refitted(more) is bias

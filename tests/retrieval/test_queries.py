@@ -20,7 +20,7 @@ def test_everybody_is_in_one_batch_and_little_of_it_is_empty(max_history: int) -
         B, L = items.shape
         filled = int((items != PADDING).sum())
         assert B * L <= 400 or B == 1
-        assert (1 + queries.PADDING) * filled >= B * L or B * L <= queries.SMALL * 400
+        assert (1 + queries.WASTE) * filled >= B * L or B * L <= queries.SMALL * 400
         assert torch.equal(layout.segments != PADDING, items != PADDING)
         for n, row in zip(which, items, strict=True):
             assert row[row != PADDING].tolist() == histories[n][-max_history:].tolist()

@@ -145,7 +145,7 @@ def test_what_is_no_item_is_refused(
 def test_a_run_that_cannot_says_why_and_the_mend(client: TestClient, engine: Engine) -> None:
     able = client.get("/v1/model").json()["capabilities"]
     assert able["new_items"] is False
-    assert "train with text.encoder minilm" in able["new_items_reason"]
+    assert "train with text.model minilm" in able["new_items_reason"]
     answer = put(client, "new")
     assert (answer.status_code, answer.json()["code"]) == (409, "fixed_catalogue")
     assert able["new_items_reason"] in answer.json()["message"]

@@ -1,11 +1,12 @@
 """Item features: blocks of one scale, and what is missing is zero."""
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from deftrec.tokenizer import ItemFeatures, Scaling
+from deftrec.tokenizer import FeatureTable, ItemFeatures, Scaling
 
 
 def standardise(block: Tensor) -> Tensor:
@@ -69,3 +70,24 @@ def test_new_rows_are_scaled_by_what_training_saw() -> None:
     torch.testing.assert_close(other[0, 1:], torch.zeros(4), atol=1e-5, rtol=0)
     torch.testing.assert_close(other[0, 0], 1 / own.scale[0])
     assert torch.equal(own.apply(torch.zeros(1, 5)), torch.zeros(1, 5))
+
+
+def test_only_a_collaborative_block_beside_text_may_be_hidden() -> None:
+    both = ItemFeatures.build(torch.randn(6, 3), torch.randn(6, 5))
+    assert both.droppable == slice(0, 3)
+    assert ItemFeatures.build(torch.randn(6, 3), None).droppable is None
+    assert ItemFeatures.build(None, torch.randn(6, 5)).droppable is None
+
+
+@pytest.mark.parametrize("trainable", [True, False])
+def test_an_extended_table_leaves_the_first_one_alone(trainable: bool) -> None:
+    values = torch.randn(4, 3)
+    table = FeatureTable(values, trainable)
+    more = table.extended(torch.ones(2, 3, dtype=torch.float64))
+    assert (len(table), len(more), more.width) == (4, 6, 3)
+    assert torch.equal(more(torch.tensor([[0, 5]])), torch.stack([values[0], torch.ones(3)])[None])
+    assert more.values.requires_grad == table.values.requires_grad == trainable
+    with torch.no_grad():
+        more.values.zero_()
+    assert torch.equal(table.values, values)
+    assert not torch.equal(values, more.values[:4])

@@ -13,7 +13,7 @@ from deftrec.data import PADDING, Sequences
 from deftrec.language import Preferences, PretrainedLanguageModel, build_language_model
 from deftrec.model import Batch
 from deftrec.training.batches import PackedBatches, batch_to
-from toy import tiny_bert
+from toy import sampled_softmax, tiny_bert
 
 ITEMS = 40
 
@@ -24,22 +24,24 @@ def sequences(users: int = 60) -> Sequences:
     return Sequences.from_lists([rng.choice(ITEMS, int(rng.integers(0, 15)), p=share) for _ in range(users)])
 
 
+def softmax_over(sampled: int | None) -> ObjectiveOptions:
+    """The options of a softmax over all items (None), or over what a batch holds and `sampled` drawn ones."""
+    return ObjectiveOptions() if sampled is None else ObjectiveOptions(**sampled_softmax(sampled))
+
+
 def batches(
-    targets: str = "every",
     sampled: int | None = None,
     seed: int = 0,
     positions: int = 40,
     of: Sequences | None = None,
     tie_groups: np.ndarray | None = None,
 ) -> PackedBatches:
-    objective = ObjectiveOptions(full_softmax_items=ITEMS if sampled is None else 1, sampled_items=sampled or 1)
     return PackedBatches(
         sequences() if of is None else of,
         ITEMS,
         max_history=10,
         batch_positions=positions,
-        targets=targets,
-        objective=objective,
+        objective=softmax_over(sampled),
         seed=seed,
         tie_groups=tie_groups,
     )
@@ -63,10 +65,10 @@ def test_every_pair_is_a_target_once_an_epoch(sampled: int | None) -> None:
     assert all(batch.items.shape[0] <= 4 and batch.items.shape[1] == 10 for batch in made)
 
 
-def test_what_shares_a_moment_is_packed_in_another_order_every_epoch() -> None:
-    gather = Sequences.from_lists([list(range(8)), list(range(10, 18))])
+def test_tied_interactions_are_packed_in_another_order_every_epoch() -> None:
+    tied = Sequences.from_lists([list(range(8)), list(range(10, 18))])
     tie_groups = np.array([0, 1, 1, 1, 1, 1, 1, 2, 3, 3, 3, 4, 5, 6, 7, 8])
-    source = batches(of=gather, tie_groups=tie_groups)
+    source = batches(of=tied, tie_groups=tie_groups)
     orders = set()
     for epoch in range(5):
         for batch in source.epoch(epoch)[1]:
@@ -82,29 +84,22 @@ def test_what_shares_a_moment_is_packed_in_another_order_every_epoch() -> None:
     assert first == again
 
 
-@pytest.mark.parametrize("sampled", [None, 5])
-def test_the_last_item_alone_where_asked(sampled: int | None) -> None:
-    _, epoch = batches("last", sampled).epoch(0)
-    expected = Counter((int(one[-2]), int(one[-1])) for one in sequences() if len(one) > 1)
-    assert Counter(pair for batch in epoch for pair in pairs(batch)) == expected
-
-
 @pytest.mark.parametrize("sampled", [1, 5, 100])
 def test_sampled_candidates_hold_what_the_batch_holds(sampled: int) -> None:
     _, exact = batches().epoch(3)
     _, epoch = batches(sampled=sampled).epoch(3)
     sizes = []
-    for batch, gather in zip(epoch, exact, strict=True):
+    for batch, full in zip(epoch, exact, strict=True):
         assert batch.candidates.tolist() == sorted(set(batch.candidates.tolist()))
-        assert torch.equal(gather.candidates, torch.arange(ITEMS))
-        for places, numbers in ((batch.items, gather.items), (batch.targets, gather.targets)):
+        assert torch.equal(full.candidates, torch.arange(ITEMS))
+        for places, numbers in ((batch.items, full.items), (batch.targets, full.targets)):
             filled = numbers != PADDING
             assert torch.equal(filled, places != PADDING)
             assert torch.equal(batch.candidates[places[filled]], numbers[filled])
         assert batch.log_q is not None
         assert batch.log_q.shape == batch.candidates.shape
         assert (batch.log_q <= 0).all()
-        assert gather.log_q is None
+        assert full.log_q is None
         sizes.append(len(batch.candidates))
     assert min(sizes) >= 1
     assert max(sizes) <= ITEMS
@@ -147,14 +142,14 @@ def test_a_batch_moves_as_a_whole() -> None:
         assert (moved.log_q is None) == (sampled is None)
 
 
-def test_nothing_to_learn_gives_no_batch() -> None:
+def test_histories_without_a_pair_give_no_batch() -> None:
     steps, epoch = batches(of=Sequences.from_lists([[1], [], [2]])).epoch(0)
     assert (steps, list(epoch)) == (0, [])
 
 
 @pytest.mark.parametrize("sampled", [None, 5])
-def test_some_histories_of_a_batch_are_worded(sampled: int | None, tmp_path: Path) -> None:
-    """Each is the beginning of a training sequence up to its target, and its words are those of that very history."""
+def test_some_histories_of_a_batch_have_a_rationale(sampled: int | None, tmp_path: Path) -> None:
+    """Each is the beginning of a training sequence up to its target, and its rationale is written for that history."""
     options = ReasoningOptions(weight=0.1, rows=6, history=4, max_tokens=8)
     language = build_language_model(
         PretrainedOptions(model=str(tiny_bert(tmp_path)), prompts=("next : {history}",), reasoning=options),
@@ -165,31 +160,29 @@ def test_some_histories_of_a_batch_are_worded(sampled: int | None, tmp_path: Pat
     assert isinstance(language, PretrainedLanguageModel)
     names = ["red", "green", "blue", "old", "new"]
     preferences = Preferences([[names[item % 5]] for item in range(ITEMS)], language, options)
-    objective = ObjectiveOptions(full_softmax_items=1 if sampled else ITEMS, sampled_items=sampled or 1)
     source = PackedBatches(
         sequences(),
         ITEMS,
         max_history=10,
         batch_positions=40,
-        targets="every",
-        objective=objective,
+        objective=softmax_over(sampled),
         seed=0,
         preferences=preferences,
     )
     training = [one.tolist() for one in sequences()]
     for batch in source.epoch(0)[1]:
-        worded = batch.worded
-        assert worded is not None
-        assert 1 <= len(worded.targets) <= 6
-        items, targets = batch.numbers(worded.items), batch.numbers(worded.targets)
+        learnt = batch.rationale
+        assert learnt is not None
+        assert 1 <= len(learnt.targets) <= 6
+        items, targets = batch.numbers(learnt.items), batch.numbers(learnt.targets)
         for row in range(len(targets)):
-            length = int((worded.items[row] != PADDING).sum())
+            length = int((learnt.items[row] != PADDING).sum())
             assert 1 <= length <= 4
             history, target = items[row, :length].tolist(), int(targets[row])
             found = [one for one in training for n in range(len(one)) if one[n : n + length + 1] == [*history, target]]
-            assert found, "no user took this item after these"
-            text = worded.text[row]
+            assert found, "no user has this item after these"
+            text = learnt.text[row]
             assert tuple(text[text != PADDING].tolist()) == preferences.wording(np.array(history), target)
-        moved = batch_to(batch, torch.device("meta")).worded
+        moved = batch_to(batch, torch.device("meta")).rationale
         assert moved is not None
         assert {one.device.type for one in (moved.items, moved.targets, moved.text)} == {"meta"}

@@ -1,4 +1,4 @@
-"""Passes in which nothing but words is learnt."""
+"""The stage that trains rationales alone."""
 
 import json
 from collections import Counter
@@ -10,12 +10,12 @@ import torch
 from deftrec import Recommender
 from deftrec.config import Config
 from deftrec.data import PADDING, Sequences
+from deftrec.ensemble import build_member
 from deftrec.language import Preferences, PretrainedLanguageModel
 from deftrec.model import DeftRec
 from deftrec.progress import Silent
 from deftrec.recipe import adapt
 from deftrec.tokenizer import ItemFeatures
-from deftrec.training.build import build_member
 from deftrec.training.log import TrainingLog
 from deftrec.training.loop import Plan, train
 from deftrec.training.rationale import ROWS, RationaleStage
@@ -26,7 +26,7 @@ NAMES = ["red", "green", "blue"]
 
 
 def sequences(users: int = 150) -> Sequences:
-    """Every user takes items of one category alone; some users have too few to ask anything of them."""
+    """Every user has items of one category alone; some users have too few for a target."""
     rng = np.random.default_rng(0)
     return Sequences.from_lists([rng.choice(np.arange(n % 3, ITEMS, 3), n % 8) for n in range(users)])
 
@@ -46,10 +46,10 @@ def asked(folder: Path) -> tuple[DeftRec, RationaleStage]:
     assert isinstance(model.language, PretrainedLanguageModel)
     categories = [[NAMES[item % 3]] for item in range(ITEMS)]
     preferences = Preferences(categories, model.language, model.reasoner.options)
-    return model, RationaleStage(model, sequences(), preferences, seed=0, name="words")
+    return model, RationaleStage(model, sequences(), preferences, seed=0, name="rationale")
 
 
-def test_a_pass_asks_every_user_once_with_the_words_of_a_beginning(tmp_path: Path) -> None:
+def test_an_epoch_holds_every_user_once_with_the_rationale_of_a_prefix(tmp_path: Path) -> None:
     _, stage = asked(tmp_path)
     steps, batches = stage.epoch(0)
     made = list(batches)
@@ -65,14 +65,14 @@ def test_a_pass_asks_every_user_once_with_the_words_of_a_beginning(tmp_path: Pat
             assert tuple(text[text != PADDING].tolist()) == stage.preferences.wording(np.array(history), int(target))
 
 
-def test_passes_differ_and_can_be_repeated(tmp_path: Path) -> None:
+def test_epochs_differ_and_can_be_repeated(tmp_path: Path) -> None:
     _, stage = asked(tmp_path)
     first, again, second = (torch.cat([one.targets for one in stage.epoch(number)[1]]) for number in (0, 0, 1))
     assert torch.equal(first, again)
     assert not torch.equal(first, second)
 
 
-def test_words_are_learnt(tmp_path: Path) -> None:
+def test_rationales_are_learnt(tmp_path: Path) -> None:
     model, stage = asked(tmp_path)
     plan = Plan(epochs=40, learning_rate=3e-3, patience=40, dtype=torch.float32, stop_after=40)
     trained = train(stage, plan, checkpoints=None, resume=False, log=TrainingLog(None), progress=Silent())
@@ -92,4 +92,4 @@ def test_minutes_end_the_joint_stage_alone(tmp_path: Path) -> None:
     Recommender.fit(ring(), config, out=tmp_path / "run")
     lines = (tmp_path / "run" / "logs" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     epochs = Counter(json.loads(line)["stage"] for line in lines)
-    assert (epochs["words"], epochs["joint"]) == (3, 1)
+    assert (epochs["rationale"], epochs["joint"]) == (3, 1)

@@ -1,4 +1,4 @@
-"""Weights that are taken apart learn what whole ones learn, and are whole again afterwards."""
+"""Sharded weights learn what unsharded ones learn, and are whole again afterwards."""
 
 import os
 import subprocess
@@ -13,10 +13,10 @@ from torch import nn
 from deftrec.errors import ConfigError
 from deftrec.language import PretrainedLanguageModel
 from deftrec.recipe import load_recipe
-from deftrec.training.sharding import blocks, filled, skeleton
+from deftrec.training.sharding import blocks, refilled, without_weights
 from toy import tiny_bert
 
-# Trains one problem three ways in each of two processes, and leaves what came of each.
+# Trains one problem in three ways in each of two processes, and writes the weights of each.
 PROCESS = """
 import sys
 from pathlib import Path
@@ -27,7 +27,7 @@ torch.set_num_threads(1)
 from deftrec.progress import Silent
 from deftrec.training.log import TrainingLog
 from deftrec.training.loop import Plan, Stage, train
-from deftrec.training.sharding import filled, skeleton
+from deftrec.training.sharding import refilled, without_weights
 from deftrec.training.distributed import ALONE, Team
 from torch.distributed.tensor import DTensor
 
@@ -92,7 +92,7 @@ class Problem(Stage):
 
     @torch.no_grad()
     def validate(self):
-        for _ in range(1 + Team.on(torch.device("cpu")).index):  # a process that asks more must not wait for the other
+        for _ in range(1 + Team.on(torch.device("cpu")).index):  # a process that runs more batches must not wait
             error = (self.module.predict(torch.arange(32)) - X[:, :1]).square().mean()
         return {"ndcg@10": -float(error)}
 
@@ -100,12 +100,12 @@ class Problem(Stage):
 def trained(plan, team, resume=False, checkpoints=None, dies_in=None):
     stage = Problem(dies_in)
     before = stage.module
-    empty = skeleton(before)
+    empty = without_weights(before)
     result = train(
         stage, plan, checkpoints=checkpoints, resume=resume, log=TrainingLog(None), progress=Silent(), team=team
     )
     held = sum((p.to_local() if isinstance(p, DTensor) else p).numel() for p in before.parameters())
-    return filled(empty, before), result, held
+    return refilled(empty, before), result, held
 
 
 def plan(sharded):
@@ -117,7 +117,7 @@ def plan(sharded):
 
 team = Team.on(torch.device("cpu"))
 alone, one, all_held = trained(plan(False), ALONE)
-apart, two, held = trained(plan(True), team)
+sharded, two, held = trained(plan(True), team)
 work = folder / "work"
 try:
     trained(plan(True), team, checkpoints=work, dies_in=3)
@@ -125,9 +125,9 @@ except KeyboardInterrupt:
     pass
 else:
     raise AssertionError("nothing died")
-team.agreed(0)  # what the first process wrote lies there
+team.main_value(0)  # the first process has written its checkpoint
 resumed, three, _ = trained(plan(True), team, resume=True, checkpoints=work)
-for name, (model, result) in {"alone": (alone, one), "apart": (apart, two), "resumed": (resumed, three)}.items():
+for name, (model, result) in {"alone": (alone, one), "sharded": (sharded, two), "resumed": (resumed, three)}.items():
     tensors = {key: value.contiguous() for key, value in model.state_dict().items()}
     tensors |= {"values": torch.tensor([row["validation ndcg@10"] for row in result.history])}
     tensors |= {"held": torch.tensor([all_held, held])}
@@ -138,7 +138,7 @@ team.shutdown()
 
 @pytest.fixture(scope="module")
 def left(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, torch.Tensor]]:
-    """What each way left in each of two processes."""
+    """The weights of each way to train, in each of two processes."""
     folder = tmp_path_factory.mktemp("sharded")
     script = folder / "process.py"
     script.write_text(PROCESS)
@@ -149,37 +149,37 @@ def left(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, torch.
     return {file.stem: load_file(file) for file in folder.glob("*.safetensors")}
 
 
-def test_what_is_taken_apart_learns_what_a_whole_learns(left: dict[str, dict[str, torch.Tensor]]) -> None:
+def test_sharded_weights_learn_what_unsharded_ones_learn(left: dict[str, dict[str, torch.Tensor]]) -> None:
     moved = 0
     for name, tensor in left["alone-0"].items():
         if name not in {"steps", "held"}:
-            torch.testing.assert_close(left["apart-0"][name], tensor, atol=1e-6, rtol=1e-5)
+            torch.testing.assert_close(left["sharded-0"][name], tensor, atol=1e-6, rtol=1e-5)
             moved += name.endswith("weight")
     assert moved == 5
-    assert left["apart-0"]["values"][-1] > 2 * left["apart-0"]["values"][0], "an error that fell"
+    assert left["sharded-0"]["values"][-1] > 2 * left["sharded-0"]["values"][0], "an error that fell"
 
 
 def test_all_processes_end_with_the_same(left: dict[str, dict[str, torch.Tensor]]) -> None:
-    for way in ("apart", "resumed"):
+    for way in ("sharded", "resumed"):
         for name, tensor in left[f"{way}-0"].items():
             if name != "held":
                 assert torch.equal(left[f"{way}-1"][name], tensor), name
 
 
-def test_it_goes_on_where_it_was_interrupted(left: dict[str, dict[str, torch.Tensor]]) -> None:
-    for name, tensor in left["apart-0"].items():
+def test_a_sharded_training_is_resumed(left: dict[str, dict[str, torch.Tensor]]) -> None:
+    for name, tensor in left["sharded-0"].items():
         if name != "steps":
             assert torch.equal(left["resumed-0"][name], tensor), name
 
 
-def test_a_process_holds_its_share_alone(left: dict[str, dict[str, torch.Tensor]]) -> None:
-    gather, first = left["apart-0"]["held"].tolist()
-    _, second = left["apart-1"]["held"].tolist()
-    assert first + second == gather
-    assert max(first, second) < 0.7 * gather
+def test_a_process_holds_its_shard_alone(left: dict[str, dict[str, torch.Tensor]]) -> None:
+    whole, first = left["sharded-0"]["held"].tolist()
+    _, second = left["sharded-1"]["held"].tolist()
+    assert first + second == whole
+    assert max(first, second) < 0.7 * whole
 
 
-def test_blocks_of_a_pretrained_model_are_put_together_one_by_one(tmp_path: Path) -> None:
+def test_blocks_of_a_pretrained_model_are_gathered_one_by_one(tmp_path: Path) -> None:
     options = load_recipe("minilm", [f"language.model={tiny_bert(tmp_path / 'bert')}"]).language
     assert options.kind == "pretrained"
     language = PretrainedLanguageModel(tmp_path / "bert", options, "items", max_history=8, ways=1, titles=["a"])
@@ -188,16 +188,16 @@ def test_blocks_of_a_pretrained_model_are_put_together_one_by_one(tmp_path: Path
     assert {type(block).__name__ for block in found} == {"BertLayer"}
 
 
-def test_a_skeleton_keeps_what_is_no_weight() -> None:
+def test_a_copy_without_weights_keeps_everything_else() -> None:
     module = nn.ModuleDict({"linear": nn.Linear(3, 2), "norm": nn.BatchNorm1d(2)})
     module["tied"] = module["linear"]
-    empty = skeleton(module)
+    empty = without_weights(module)
     assert empty["linear"].weight.shape == (2, 3)
     assert empty["linear"].weight.untyped_storage().nbytes() <= 4
     with torch.no_grad():
         module["linear"].weight.fill_(7.0)
         module["norm"].running_mean.fill_(3.0)
-    again = filled(empty, module)
+    again = refilled(empty, module)
     for name, tensor in module.state_dict().items():
         assert torch.equal(again.state_dict()[name], tensor), name
     assert again["tied"].weight is again["linear"].weight
@@ -206,7 +206,6 @@ def test_a_skeleton_keeps_what_is_no_weight() -> None:
 @pytest.mark.parametrize(
     ("other", "mend"),
     [
-        ("tokenizer.tokens=vq", "tokenizer.tokens to continuous"),
         ("language={kind: pretrained, tuning: nf4}", "language.tuning to lora"),
         (
             "language={kind: pretrained, condition: reasoning, reasoning: {weight: 0.1}}",
@@ -214,7 +213,7 @@ def test_a_skeleton_keeps_what_is_no_weight() -> None:
         ),
     ],
 )
-def test_what_cannot_be_taken_apart_is_refused(other: str, mend: str) -> None:
+def test_options_that_cannot_be_sharded_are_refused(other: str, mend: str) -> None:
     load_recipe("default", [other])
     with pytest.raises(ConfigError, match=rf"training\.sharded .*: set {mend}"):
         load_recipe("default", ["training.sharded=true", other])

@@ -1,19 +1,27 @@
-"""DeftRec beside other recommenders: same data, same split, same evaluator, every seed, with intervals and costs."""
+"""DeftRec beside other recommenders: same data, split and evaluator, with intervals over seeds, and costs."""
 
 from deftrec.benchmark.harness import run_benchmark
-from deftrec.benchmark.request import Request, choose_models
-from deftrec.benchmark.systems import System, all_systems
-from deftrec.benchmark.tables import Comparison, Failure, Row, Slice, Summary, Table, table_file
+from deftrec.benchmark.request import BenchmarkRequest, choose_models
+from deftrec.benchmark.systems import BenchmarkSystem, all_systems
+from deftrec.benchmark.tables import (
+    BenchmarkTable,
+    Failure,
+    PeerComparison,
+    SliceResult,
+    SystemSummary,
+    TableRow,
+    table_file,
+)
 
 __all__ = [
-    "Comparison",
+    "BenchmarkRequest",
+    "BenchmarkSystem",
+    "BenchmarkTable",
     "Failure",
-    "Request",
-    "Row",
-    "Slice",
-    "Summary",
-    "System",
-    "Table",
+    "PeerComparison",
+    "SliceResult",
+    "SystemSummary",
+    "TableRow",
     "all_systems",
     "choose_models",
     "run_benchmark",

@@ -1,4 +1,4 @@
-"""Python environments for peers: made on demand from pinned requirements, kept, and shared between runs."""
+"""Python environments of peers, created on demand from pinned requirements and reused by later runs."""
 
 import hashlib
 import os
@@ -14,36 +14,35 @@ from deftrec.errors import DeftRecError
 
 
 def environment_python(requirements: Path, home: Path | None = None) -> Path:
-    """The interpreter of an environment that has exactly `requirements`; the environment is made if there is none.
+    """Find or create an environment with exactly `requirements`, and return its interpreter.
 
-    It is kept in `home/environments` under a hash of the requirements and of this Python's version, and appears there
-    only when complete: it is built beside its place and renamed. Whoever loses a race uses the winner's. A
-    renamed environment is sound as long as only its interpreter is used (the scripts in `bin` name the old place).
+    Its folder is `home/environments/NAME-HASH`, with a hash of the requirements and of this Python's version. It is
+    built under another name and renamed when complete; of two processes that build it, one environment is kept. A
+    renamed environment works as long as only its interpreter is used (the scripts in `bin` hold the old path).
 
     Args:
-        requirements: a pip requirements file with exact versions.
-        home: default `default_home()`.
+        requirements: pip requirements file with exact versions.
+        home: folder of deftrec's own files; default `default_home()`.
 
     Raises:
-        DeftRecError: the environment could not be made; the message carries pip's reason.
+        DeftRecError: the environment could not be created; the message holds pip's reason.
     """
     place = _place(requirements, home or default_home())
-    if not environment_exists(requirements, home):  # never made, or the Python it links to has been removed since
+    if not environment_exists(requirements, home):  # missing, or its Python was removed
         rmtree(place, ignore_errors=True)
         _make(place, requirements)
     return _python(place)
 
 
 def environment_exists(requirements: Path, home: Path | None = None) -> bool:
-    """Whether `environment_python` would find an environment, and not have to make one."""
+    """Tell whether the environment of `requirements` exists already."""
     return _python(_place(requirements, home or default_home())).exists()
 
 
 def _place(requirements: Path, home: Path) -> Path:
     version = ".".join(map(str, sys.version_info[:3]))
-    digest = hashlib.sha256(
-        f"{version} {sys.platform}\n{requirements.read_text(encoding='utf-8')}".encode()
-    ).hexdigest()
+    content = f"{version} {sys.platform}\n{requirements.read_text(encoding='utf-8')}"
+    digest = hashlib.sha256(content.encode()).hexdigest()
     return home / "environments" / f"{requirements.parent.name}-{digest[:16]}"
 
 
@@ -55,10 +54,10 @@ def _make(place: Path, requirements: Path) -> None:
             venv.create(building, with_pip=True, symlinks=os.name != "nt")
         except (OSError, subprocess.CalledProcessError) as error:
             raise DeftRecError(
-                f"{building}: no environment could be made for {requirements} ({error}); "
+                f"{building}: no environment could be created for {requirements} ({error}); "
                 f"install the venv module of this Python (Debian: python3-venv)"
             ) from error
-        # The peers' versions are their own: constraints of the surrounding installation do not apply to them.
+        # Peers pin versions of their own: constraints of the surrounding installation do not apply.
         surroundings = {key: value for key, value in os.environ.items() if key != "PIP_CONSTRAINT"}
         pip = [str(_python(building)), "-I", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         run = subprocess.run(  # noqa: S603 - our own interpreter and our own file
@@ -73,7 +72,7 @@ def _make(place: Path, requirements: Path) -> None:
             reason = (reasons or run.stderr.splitlines() or ["no reason given"])[-1]
             raise DeftRecError(
                 f"pip could not install {requirements} ({reason}); it needs a package registry once, "
-                f"afterwards the environment in {place.parent} is used"
+                f"later runs use the environment in {place.parent}"
             )
         try:
             building.rename(place)

@@ -1,4 +1,4 @@
-"""What a benchmark runs on: costs mean nothing without it."""
+"""Processor, memory and versions of the machine, which training times and speeds depend on."""
 
 import os
 import platform
@@ -6,43 +6,39 @@ from pathlib import Path
 
 import torch
 
+from deftrec import __version__
 from deftrec.run import environment
 
 
 def machine() -> dict[str, str]:
-    """CPU model, cores, threads and memory beside the versions of `deftrec.run.environment`."""
-    known = {"cpu": _cpu(), "cores": str(_cores()), "memory": _memory()}
-    return {name: value for name, value in (known | environment()).items() if value}
-
-
-def deftrec_version() -> str:
-    """The version of this package, or that there is none: it runs from a checkout."""
-    return environment()["deftrec"]
+    """Describe processor, cores, threads, memory and versions."""
+    known = {"cpu": _cpu(), "cores": str(_cores()), "memory": _memory(), **environment(), "deftrec": __version__}
+    return {name: value for name, value in known.items() if value}
 
 
 def versions() -> dict[str, str]:
-    """What decides results and costs beside data and options: versions, processor, threads."""
+    """Select the facts that decide results and costs beside data and options."""
     known = machine()
     return {name: known[name] for name in ("deftrec", "python", "torch", "cpu", "threads", "gpu") if name in known}
 
 
 def library() -> str:
-    """What trains DeftRec."""
-    return f"deftrec {deftrec_version()}"
+    """Name the library that trains DeftRec, with its version."""
+    return f"deftrec {__version__}"
 
 
 def threads() -> int:
-    """Threads that each system may use: those of torch, which `OMP_NUM_THREADS` sets."""
+    """Count the threads that each system may use: those of torch, which `OMP_NUM_THREADS` sets."""
     return torch.get_num_threads()
 
 
 def _cores() -> int:
-    """Cores that this process may use."""
+    """Count the cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _cpu() -> str:
-    """The model's name, as Linux tells it; elsewhere what Python knows."""
+    """Name the processor: the model on Linux, elsewhere what Python knows."""
     facts = Path("/proc/cpuinfo")
     if facts.is_file():
         for line in facts.read_text(encoding="utf-8", errors="replace").splitlines():
@@ -53,7 +49,7 @@ def _cpu() -> str:
 
 
 def _memory() -> str:
-    """Physical memory; empty where the system does not tell."""
+    """Physical memory; empty where the system does not report it."""
     try:
         size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):

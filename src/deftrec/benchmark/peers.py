@@ -1,6 +1,6 @@
-"""Run other recommenders on exactly our split, in their own environments, and evaluate what they hand back.
+"""Run other recommenders on the same split, in environments of their own, and evaluate their rankings.
 
-What a peer is given and gives is described in `benchmarks/peers/README.md`. Test targets never leave this side.
+The files of a peer's input and output are described in `benchmarks/peers/README.md`. A peer never sees test targets.
 """
 
 import json
@@ -14,15 +14,13 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import torch
 
 from deftrec.benchmark.environments import environment_python
 from deftrec.data.interactions import CATALOGUE_COLUMNS, Interactions
 from deftrec.data.sequences import Sequences
 from deftrec.data.split import Fit, Part, Split
 from deftrec.errors import ConfigError, DataError, DeftRecError
-from deftrec.evaluation.protocol import Result, Seen, evaluate
-from deftrec.evaluation.rankings import read_rankings
+from deftrec.evaluation import MRR_CUTOFF, Result, Seen, evaluate_file
 from deftrec.files import atomic_directory, write_json
 
 PEERS: dict[str, str] = {
@@ -43,31 +41,31 @@ PEERS: dict[str, str] = {
     "rpg": "cornac",
     "diffgrm": "cornac",
 }
-"""Every model, and the folder of `benchmarks/peers` that runs it."""
+"""Folder of `benchmarks/peers` that runs each model."""
 
-DEPTH = 100
+DEPTH = MRR_CUTOFF
+"""Length of the lists that every system writes."""
 STEMS: dict[Fit, str] = {"train": "train", "train+validation": "refit"}
-"""How a peer's files of a fit are called."""
+"""Stem of a peer's file names for each fit."""
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS")
-"""The variables that libraries read their number of threads from, when they are loaded."""
+"""Variables that libraries read their number of threads from, at import."""
 
 
 @dataclass(frozen=True)
 class PeerRun:
-    """One tuning of a peer, and the rankings it gave.
+    """One tuning of a peer, with its rankings.
 
     Attributes:
-        name: the peer.
-        seed: of everything random in it.
-        rankings: a file of rankings (external ids, the best 100 items a user) for every fit and table.
-        settings: the peer's own report, `settings.json`: the chosen settings, all that were tried, seconds, and whether
-            the budget cut something off.
-        parameters: how many learnt numbers it holds to serve, in its last fit; None where nobody can say.
-        library: what computed, with its version.
-        train_seconds: of each fit, the tuning counted with both.
-        users_per_second: how fast it ranked them for one table, files not counted, one after the other or in batches as
-            its library does it.
+        name: name of the peer.
+        seed: seed of everything random in it.
+        rankings: file of rankings (external ids, best 100 items per user) for every fit and rule for seen items.
+        settings: content of the peer's `settings.json`: chosen settings, tried settings, seconds, and whether the
+            budget ended something early.
+        parameters: number of learnt numbers of its last fit that ranking needs; None if unknown.
+        library: library that trained it, with its version.
+        train_seconds: training time of each fit, tuning included.
+        users_per_second: ranking speed for one table, files not counted, one by one or in batches as its library does.
     """
 
     name: str
@@ -94,29 +92,28 @@ def run_peer(
     threads: int = 1,
     on_progress: Callable[[str], None] | None = None,
 ) -> PeerRun:
-    """Tune a peer once and rank for every fit and table that is asked for.
+    """Tune a peer once, and rank for every fit and every rule for seen items.
 
     Settings are chosen by NDCG@10 on validation with the model fitted on train, seen items excluded where `exclude` is
     among `seens`. Under the fit `train+validation` the chosen settings are trained once more on both.
-    Left in `out_dir/NAME`, all at once: `rankings-{fit}-{seen}.parquet` and `settings.json`.
+    `out_dir/NAME` appears when complete, with `rankings-{fit}-{seen}.parquet` and `settings.json`.
 
     Args:
-        interactions: the data.
-        split: what is fitted and what is asked.
+        interactions, split: data and their split.
         name: one of `PEERS`.
-        out_dir: where to leave the rankings.
-        fits: what models are fitted on.
-        seens: the tables: whether items of the history are candidates.
-        part: which targets are asked for.
-        seed: of everything random in the peer.
-        budget_seconds: how long it may search for settings; one setting is always trained, for no longer than that.
-        threads: how many threads it may compute with.
-        on_progress: called with a line of text now and then.
+        out_dir: parent folder of the results.
+        fits: parts of the data to fit on.
+        seens: rules for items of the history.
+        part: part to rank for.
+        seed: seed of everything random in the peer.
+        budget_seconds: longest search for settings; one setting is always trained, for at most this time.
+        threads: number of threads of the peer.
+        on_progress: called with lines of text.
 
     Raises:
-        ConfigError: there is no such peer; or validation is asked of a model that was fitted on it.
-        DataError: there is nobody to choose settings on, or nobody to rank for.
-        DeftRecError: the environment could not be made, or the peer failed.
+        ConfigError: the peer is unknown; or `part` is validation under a fit that contains it.
+        DataError: no user has a validation target, or none has a target in `part`.
+        DeftRecError: the environment could not be created, or the peer failed.
     """
     _check(interactions, split, [name], fits, part)
     with atomic_directory(Path(out_dir) / name) as folder:
@@ -158,35 +155,32 @@ def run_peers(
     seed: int = 0,
     on_progress: Callable[[str], None] | None = None,
 ) -> list[Result]:
-    """Tune, fit and evaluate peers under one fit and one table; one result a model, in the order of `models`.
+    """Tune, fit and evaluate peers under one fit and one rule for seen items; one result per model, in order.
 
-    Left in `out_dir/MODEL`: what `run_peer` leaves, and `result.json`.
+    `out_dir/MODEL` receives the files of `run_peer` and `result.json`.
 
     Args:
-        models: names out of `PEERS`.
-        seed: of the peers, and of the bootstrap intervals.
-        interactions, split, out_dir, fit, part, seen, on_progress: as for `run_peer`.
+        models: names of `PEERS`.
+        seed: seed of the peers and of the bootstrap intervals.
+        interactions, split, out_dir, fit, part, seen, on_progress: see `run_peer`.
 
     Raises:
-        ConfigError, DataError, DeftRecError: as for `run_peer`, before anything runs where that can be known.
+        ConfigError, DataError, DeftRecError: see `run_peer`; invalid arguments are found before anything runs.
     """
     _check(interactions, split, models, [fit], part)
-    cases = split.cases(part)
     popularity = split.training(fit).counts(interactions.n_items)
     results = []
     for name in models:
         ran = run_peer(
             interactions, split, name, out_dir, fits=[fit], seens=[seen], part=part, seed=seed, on_progress=on_progress
         )
-        read = read_rankings(ran.rankings[fit, seen], interactions, cases, seen)
-        result = evaluate(
-            read.ranks,
-            read.top_items,
-            torch.from_numpy(popularity),
+        result, _ = evaluate_file(
+            ran.rankings[fit, seen],
+            interactions,
+            split,
+            popularity,
             name=name,
-            dataset=interactions.meta.name,
-            protocol=split.name,
-            split=part,
+            part=part,
             seen=seen,
             fit=fit,
             seed=seed,
@@ -197,7 +191,7 @@ def run_peers(
 
 
 def peer_settings(out_dir: str | Path, model: str) -> dict[str, Any]:
-    """What a peer reported of its run: `settings` (the chosen ones), `validation` (all tried), seconds, and more."""
+    """Read the report of a peer: `settings` (the chosen ones), `validation` (all tried ones), seconds, and more."""
     settings: dict[str, Any] = json.loads((Path(out_dir) / model / "settings.json").read_text(encoding="utf-8"))
     return settings
 
@@ -214,7 +208,7 @@ def export_split(
     budget_seconds: float | None = None,
     threads: int = 1,
 ) -> None:
-    """Write what a peer may know into the folder `to`: nothing in it comes from a test target or after one."""
+    """Write the input of a peer to the folder `to`; it holds no test target and nothing later."""
     to.mkdir(parents=True)
     write_json(
         to / "meta.json",
@@ -247,10 +241,10 @@ def export_split(
 
 
 def peers_folder() -> Path:
-    """Where the peers' scripts lie: `deftrec/peers` of an installed wheel, `benchmarks/peers` of a source checkout.
+    """Find the peers' scripts: `deftrec/peers` of an installed wheel, or `benchmarks/peers` of a source checkout.
 
     Raises:
-        DeftRecError: neither is there.
+        DeftRecError: neither exists.
     """
     package = Path(__file__).resolve().parents[1]
     for folder in (package / "peers", package.parents[1] / "benchmarks" / "peers"):
@@ -266,11 +260,11 @@ def _check(interactions: Interactions, split: Split, names: Sequence[str], fits:
         if name not in PEERS:
             raise ConfigError(f"no peer is called {name!r}; there are {', '.join(PEERS)}")
     if part == "validation" and "train+validation" in fits:
-        raise ConfigError("a model fitted on train+validation has seen the validation targets; ask for the part test")
+        raise ConfigError("a model fitted on train+validation has seen the validation targets; use the part test")
     if not len(split.cases("validation")):
         raise DataError(f"{interactions.meta.name}: no user has a validation target, so peers cannot be tuned")
     if not len(split.cases(part)):
-        raise DataError(f"{interactions.meta.name}: no user has a {part} target, so there is nobody to rank for")
+        raise DataError(f"{interactions.meta.name}: no user has a {part} target, so there is no user to rank for")
 
 
 def _file(fit: Fit, seen: Seen) -> str:
@@ -278,7 +272,7 @@ def _file(fit: Fit, seen: Seen) -> str:
 
 
 def _run(name: str, inputs: Path, outputs: Path, threads: int, on_progress: Callable[[str], None]) -> None:
-    """Run one peer's script; the last thing it says is its reason where it fails."""
+    """Run one peer's script; its last line is the reason of a failure."""
     folder = peers_folder() / PEERS[name]
     on_progress(f"{name}: preparing its environment")
     python = environment_python(folder / "requirements.txt")
@@ -292,13 +286,13 @@ def _run(name: str, inputs: Path, outputs: Path, threads: int, on_progress: Call
         env={**os.environ, **dict.fromkeys(THREADS, str(threads))},
     ) as process:
         assert process.stdout is not None
-        said = "it said nothing"
+        said = "no output"
         try:
             for line in process.stdout:
                 if line.strip():
                     said = line.strip()
                     on_progress(f"{name}: {said}")
-        except BaseException:  # an interruption, too: nobody would hear what the peer goes on computing
+        except BaseException:  # also after Ctrl-C: the peer must not go on alone
             process.kill()
             raise
     if process.returncode:
@@ -306,7 +300,7 @@ def _run(name: str, inputs: Path, outputs: Path, threads: int, on_progress: Call
 
 
 def _to_external_ids(source: Path, to: Path, interactions: Interactions) -> None:
-    """Replace the numbers of users and items by their ids, streaming."""
+    """Replace numbers of users and items by their ids, as a stream."""
     users = pl.LazyFrame({"user": np.arange(interactions.n_users), "id": interactions.users})
     items = pl.LazyFrame({"item": np.arange(interactions.n_items), "name": interactions.catalogue["item"]})
     rows = pl.scan_parquet(source).join(users, on="user", how="left", maintain_order="left")
@@ -315,7 +309,7 @@ def _to_external_ids(source: Path, to: Path, interactions: Interactions) -> None
 
 
 def _events(users: np.ndarray, sequences: Sequences) -> pl.DataFrame:
-    """One row an entry of `sequences`, the n-th of which belongs to `users[n]`."""
+    """Make one row per entry of `sequences`; the n-th sequence belongs to `users[n]`."""
     lengths = sequences.lengths
     position = np.arange(len(sequences.items)) - np.repeat(sequences.offsets[:-1], lengths)
     return pl.DataFrame({"user": np.repeat(users, lengths), "item": sequences.items, "position": position})

@@ -1,4 +1,4 @@
-"""What is asked of a benchmark, and whether what lies in a report's folder answers the same question."""
+"""The request that a benchmark answers, and the check that a report's folder belongs to the same request."""
 
 import difflib
 import hashlib
@@ -19,18 +19,19 @@ from deftrec.run import read_model
 REQUEST_FILE = "request.json"
 
 
-class Request(BaseModel):
-    """Everything that decides what a system's rankings and costs are. Results of equal requests go into one report.
+class BenchmarkRequest(BaseModel):
+    """Everything that decides the rankings and costs of a system. Results of equal requests share one report.
 
-    Which models and how many seeds are wanted is no part of it: more of them may be added to a report.
+    Models and seeds are not part of it, so they can be added to a report later.
 
     Attributes:
-        data: fingerprint of the interactions, clones already dropped where that was asked.
-        split: how they are split.
-        fits, seens: the tables, one each pair, in this order.
-        budget_minutes: most time of a peer's search, and of DeftRec's joint stage, under one seed; None: no limit.
-        config: of DeftRec, and of LightGCN; the seeds are set one by one.
-        versions: of the code and the machine, because costs are measured too.
+        data: fingerprint of the interactions, after clones were dropped.
+        split: kind of split.
+        fits, seens: fits and rules for seen items, one table for each pair, in this order.
+        budget_minutes: longest search for settings of a peer, and longest joint training of DeftRec, per seed; None for
+            no limit.
+        config: options of DeftRec and LightGCN, before the seed is set.
+        versions: versions of the code and processor, because costs are measured too.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -45,15 +46,15 @@ class Request(BaseModel):
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the request."""
+        """Compute the SHA-256 of the request."""
         return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
 
 
-def claim(folder: Path, request: Request) -> None:
-    """Make `folder` the place of results of `request`, or check that it is; several processes may do so at once.
+def claim(folder: Path, request: BenchmarkRequest) -> None:
+    """Create `folder` for the results of `request`, or check that it belongs to it; safe for several processes.
 
     Raises:
-        DeftRecError: results of another request lie there, or something that is no benchmark.
+        DeftRecError: the folder holds results of another request, or something other than a benchmark.
     """
     if not folder.exists():
         with writable(folder):
@@ -62,20 +63,20 @@ def claim(folder: Path, request: Request) -> None:
         file = folder / "work" / REQUEST_FILE
         if not file.is_file():
             if not folder.is_dir() or any(folder.iterdir()):
-                raise DeftRecError(f"{folder}: not empty, and no benchmark that could go on; give another --out")
+                raise DeftRecError(f"{folder}: not empty, and not a benchmark that could continue; give another --out")
             write_text(file, request.model_dump_json(indent=2) + "\n")
-        elif (before := read_model(file, Request)) != request:
+        elif (before := read_model(file, BenchmarkRequest)) != request:
             odd = _first_difference(before.model_dump(mode="json"), request.model_dump(mode="json"))
             raise DeftRecError(
-                f"{folder}: holds another benchmark ({odd}); give another --out, or ask for the same again"
+                f"{folder}: holds another benchmark ({odd}); give another --out, or repeat the same request"
             )
 
 
 def choose_models(asked: Sequence[str] | None, known: Sequence[str]) -> list[str]:
-    """The models that were asked for, once each and in that order; all that are known where none was named.
+    """Select the requested models, once each and in that order; None selects all known models.
 
     Raises:
-        ConfigError: a model is unknown; the message names the nearest.
+        ConfigError: a model is unknown; the message names the nearest known one.
     """
     if asked is None:
         return list(known)

@@ -1,4 +1,4 @@
-"""Rankings on disk become rows: every system is read from Parquet and measured by the one evaluator."""
+"""Measure the rankings of every system with the one evaluator, and compare the systems."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,140 +6,100 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from deftrec.benchmark.peers import DEPTH
 from deftrec.benchmark.slices import slices
-from deftrec.benchmark.tables import DEFTREC, Comparison, Row, Slice, Summary, role_of
-from deftrec.benchmark.work import Run
+from deftrec.benchmark.tables import DEFTREC, PeerComparison, SliceResult, SystemSummary, TableRow, role_of
+from deftrec.benchmark.work import SystemRun
 from deftrec.data import Cases, Fit, Interactions, Split
-from deftrec.evaluation import (
-    Rankings,
-    Seen,
-    TargetRanks,
-    accuracy,
-    bootstrap_interval,
-    evaluate,
-    mean_over_seeds,
-    paired_over_seeds,
-    read_rankings,
-)
-from deftrec.evaluation.metrics import MISSED
+from deftrec.evaluation import Seen, accuracy, bootstrap_interval, evaluate_file, mean_over_seeds, paired_over_seeds
 from deftrec.progress import Progress
 
 COMPARED = ("ndcg@10", "hr@10")
-"""What systems are compared by, and what slices show."""
+"""Metrics of comparisons and slices."""
 REPLICATES = 10_000
 """Bootstrap replicates of a comparison; its smallest p-value is 2 / (this + 1)."""
+BROUGHT = "brought as a file"
+"""Library of rankings from a file."""
 
 
 @dataclass(frozen=True, eq=False)
-class Scored:
+class ScoredSystem:
     """One system under one seed in one table.
 
     Attributes:
-        row: what is reported of it.
-        values: the compared metrics of every asked user. Each `[N]` float64
+        row: row of the table.
+        values: compared metrics of every evaluated user. Each `[N]` float64
     """
 
-    row: Row
+    row: TableRow
     values: dict[str, Tensor]
 
 
-class Scorer:
+class TableScorer:
     """Measures rankings for one table.
 
     Args:
-        interactions, split: the data; test targets are asked for.
-        fit: what the table's systems were fitted on.
-        seen: whether items of the history are candidates.
+        interactions, split: data and their split; the test targets are evaluated.
+        fit: part of the data that the table's systems were fitted on.
+        seen: rule for items of the history.
     """
 
     def __init__(self, interactions: Interactions, split: Split, fit: Fit, seen: Seen) -> None:
         self.interactions, self.split, self.fit, self.seen = interactions, split, fit, seen
         self.cases: Cases = split.cases("test")
         self.training = split.training(fit)
-        self.popularity = torch.from_numpy(self.training.counts(interactions.n_items))
+        self.popularity = self.training.counts(interactions.n_items)
 
-    def of_run(self, run: Run, place: Path) -> Scored | None:
-        """Measure what a system left in `place`; None where it has no rankings for this table.
+    def of_run(self, run: SystemRun, place: Path) -> ScoredSystem | None:
+        """Measure the rankings that a system left in `place`; None where it has none for this table.
 
         Raises:
             DataError: its rankings are damaged.
         """
         file = run.file(self.fit, self.seen)
-        if file is None:
-            return None
-        return self._measure(read_rankings(place / file, self.interactions, self.cases, self.seen), run, self.fit)
+        return None if file is None else self._measure(place / file, run, self.fit)
 
-    def of_file(self, name: str, file: Path, progress: Progress) -> Scored:
-        """Measure rankings that somebody brought: of what they were fitted on nothing is known.
+    def of_file(self, name: str, file: Path, progress: Progress) -> ScoredSystem:
+        """Measure rankings from a file of the user; their fit is unknown.
 
         Args:
-            name: as the report calls them.
-            file: where they are.
-            progress: told what is odd about them.
+            name: name of the row.
+            file: path of the rankings.
+            progress: receives remarks on the file.
 
         Raises:
-            DataError: they are missing, damaged or of other data.
+            DataError: the file is missing, damaged or from other data.
         """
-        run = Run(
-            name=name,
-            seed=0,
-            lists=(),
-            settings={},
-            parameters=None,
-            library="brought as a file",
-            train_seconds={},
-            users_per_second=None,
-            revision=None,
-        )
-        read = read_rankings(file, self.interactions, self.cases, self.seen)
-        for line in read.remarks("test", self.split.name):
-            progress.say(f"{name}: {line}")
-        return self._measure(read, run, "unknown")
+        run = SystemRun(
+            name=name, seed=0, lists=(), settings={}, parameters=None, library=BROUGHT, train_seconds={},
+            users_per_second=None, revision=None,
+        )  # fmt: skip
+        return self._measure(file, run, "unknown", progress)
 
-    def _measure(self, read: Rankings, run: Run, fit: Fit | Literal["unknown"]) -> Scored:
-        ranks = cut(read.ranks, DEPTH)
-        result = evaluate(
-            ranks,
-            read.top_items,
-            self.popularity,
-            name=run.name,
-            dataset=self.interactions.meta.name,
-            protocol=self.split.name,
-            split="test",
-            seen=self.seen,
-            fit=fit,
+    def _measure(
+        self, file: Path, run: SystemRun, fit: Fit | Literal["unknown"], progress: Progress | None = None
+    ) -> ScoredSystem:
+        result, read = evaluate_file(
+            file, self.interactions, self.split, self.popularity, name=run.name, part="test", seen=self.seen, fit=fit
         )
-        row = Row(
-            name=run.name,
-            seed=run.seed,
+        if progress is not None:
+            for line in read.remarks("test", self.split.name):
+                progress.say(f"{run.name}: {line}")
+        row = TableRow(
             fit=fit,
             metrics=result.metrics,
             ci95=result.ci95,
             train_seconds=run.train_seconds.get(self.fit),
-            users_per_second=run.users_per_second,
-            parameters=run.parameters,
-            settings=run.settings,
-            library=run.library,
-            budget_cut=run.budget_cut,
-            revision=run.revision,
             users_missing=read.users_missing,
+            **run.model_dump(exclude={"lists", "train_seconds"}),
         )
-        values = accuracy(ranks, (10,))
-        return Scored(row, {metric: values[metric] for metric in COMPARED})
+        values = accuracy(read.ranks, (10,))
+        return ScoredSystem(row, {metric: values[metric] for metric in COMPARED})
 
 
-def cut(ranks: TargetRanks, depth: int) -> TargetRanks:
-    """A target past place `depth` is a miss: a file that somebody brought may hold longer lists than systems leave."""
-    past = ranks.greater >= depth
-    return TargetRanks(ranks.greater.masked_fill(past, MISSED), ranks.ties.masked_fill(past, 0))
-
-
-def summarise(scored: Sequence[Scored]) -> tuple[Summary, ...]:
-    """A row a system, best NDCG@10 first."""
+def summarise(scored: Sequence[ScoredSystem]) -> tuple[SystemSummary, ...]:
+    """Average each system over its seeds, and sort by NDCG@10, best first."""
     summaries = []
     for name, of_name in _by_name(scored).items():
         rows = [one.row for one in of_name]
@@ -148,7 +108,7 @@ def summarise(scored: Sequence[Scored]) -> tuple[Summary, ...]:
         several = metrics if len(rows) > 1 else {}
         spread = {key: float(np.std([row.metrics[key] for row in rows], ddof=1)) for key in several}
         summaries.append(
-            Summary(
+            SystemSummary(
                 name=name,
                 role=role_of(name),
                 seeds=tuple(row.seed for row in rows),
@@ -165,8 +125,8 @@ def summarise(scored: Sequence[Scored]) -> tuple[Summary, ...]:
     return tuple(sorted(summaries, key=lambda one: -one.metrics["ndcg@10"]))
 
 
-def compare(scored: Sequence[Scored]) -> tuple[Comparison, ...]:
-    """DeftRec against every peer on the same users, the best peer first; nothing where DeftRec is missing."""
+def compare(scored: Sequence[ScoredSystem]) -> tuple[PeerComparison, ...]:
+    """Compare DeftRec with every peer on the same users, best peer first; empty without DeftRec."""
     systems = _by_name(scored)
     if DEFTREC not in systems:
         return ()
@@ -178,7 +138,7 @@ def compare(scored: Sequence[Scored]) -> tuple[Comparison, ...]:
             mine, theirs = ([one.values[metric] for one in rows] for rows in (own, of_name))
             pair = paired_over_seeds(mine, theirs, samples=REPLICATES)
             found.append(
-                Comparison(
+                PeerComparison(
                     peer=name,
                     metric=metric,
                     deftrec=pair.first,
@@ -193,11 +153,11 @@ def compare(scored: Sequence[Scored]) -> tuple[Comparison, ...]:
     return tuple(sorted(found, key=lambda one: (rank[one.peer], one.peer, COMPARED.index(one.metric))))
 
 
-def slice_up(scored: Sequence[Scored], scorer: Scorer) -> tuple[Slice, ...]:
-    """Every system in every slice of the users."""
+def slice_up(scored: Sequence[ScoredSystem], scorer: TableScorer) -> tuple[SliceResult, ...]:
+    """Average every system over the users of each slice."""
     systems = {name: _mean_values(of_name) for name, of_name in _by_name(scored).items()}
     return tuple(
-        Slice(
+        SliceResult(
             by=part.by,
             name=part.name,
             users=len(part.users),
@@ -210,15 +170,15 @@ def slice_up(scored: Sequence[Scored], scorer: Scorer) -> tuple[Slice, ...]:
     )
 
 
-def _by_name(scored: Sequence[Scored]) -> dict[str, list[Scored]]:
-    found: dict[str, list[Scored]] = {}
+def _by_name(scored: Sequence[ScoredSystem]) -> dict[str, list[ScoredSystem]]:
+    found: dict[str, list[ScoredSystem]] = {}
     for one in scored:
         found.setdefault(one.row.name, []).append(one)
     return found
 
 
-def _mean_values(scored: Sequence[Scored]) -> dict[str, Tensor]:
-    """Each user's compared metrics, averaged over seeds. Each `[N]` float64"""
+def _mean_values(scored: Sequence[ScoredSystem]) -> dict[str, Tensor]:
+    """Average each user's compared metrics over seeds. Each `[N]` float64"""
     return {metric: mean_over_seeds([one.values[metric] for one in scored]) for metric in COMPARED}
 
 

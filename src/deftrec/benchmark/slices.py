@@ -1,4 +1,4 @@
-"""The asked users sorted by what makes their question hard: history, popularity of the target, target seen before."""
+"""Groups of the evaluated users by history length, popularity of the target, and novelty of the target."""
 
 from dataclasses import dataclass
 
@@ -11,13 +11,13 @@ HISTORY, POPULARITY, NOVELTY = "history length", "popularity of the target", "no
 
 
 @dataclass(frozen=True, eq=False)
-class Members:
-    """A slice of the asked users.
+class UserSlice:
+    """A group of the evaluated users.
 
     Attributes:
-        by: what the users were sorted by; the slices of one `by` hold every user once.
-        name: of the slice.
-        users: places among the cases. `[n]` int64, n at least 1
+        by: property that the users were grouped by; the groups of one `by` hold every user once.
+        name: name of the group.
+        users: indices of the users among the cases. `[n]` int64
     """
 
     by: str
@@ -25,12 +25,12 @@ class Members:
     users: np.ndarray
 
 
-def slices(cases: Cases, training: Sequences, n_items: int) -> list[Members]:
-    """All slices of the cases that hold anybody.
+def slices(cases: Cases, training: Sequences, n_items: int) -> list[UserSlice]:
+    """Group the cases by every property, and drop empty groups.
 
     Args:
-        cases: who is asked.
-        training: what the systems were fitted on; it decides which targets are popular, and which are cold.
+        cases: evaluated users with histories and targets.
+        training: interactions that the systems were fitted on; they decide the popularity of a target.
         n_items: size of the catalogue.
     """
     counts = training.counts(n_items)
@@ -38,8 +38,8 @@ def slices(cases: Cases, training: Sequences, n_items: int) -> list[Members]:
     return [part for part in parts if len(part.users)]
 
 
-def by_history(cases: Cases) -> list[Members]:
-    """Quarters of the users by the length of their history, the shortest first; fewer where lengths tie."""
+def by_history(cases: Cases) -> list[UserSlice]:
+    """Group users into quarters by history length, the shortest first; ties give fewer groups."""
     lengths = cases.histories.lengths
     edges = np.unique(np.quantile(lengths, np.arange(1, LENGTH_BINS) / LENGTH_BINS, method="lower"))
     bins = np.searchsorted(edges, lengths, side="left")  # bin b: edges[b - 1] < length <= edges[b]
@@ -48,38 +48,38 @@ def by_history(cases: Cases) -> list[Members]:
         users = np.flatnonzero(bins == number)
         low, high = int(lengths[users].min()), int(lengths[users].max())
         name = f"{low} items" if low == high else f"{low} to {high} items"
-        found.append(Members(HISTORY, "1 item" if high == 1 else name, users))
+        found.append(UserSlice(HISTORY, "1 item" if high == 1 else name, users))
     return found
 
 
-def by_popularity(cases: Cases, counts: np.ndarray) -> list[Members]:
-    """Users by how popular their target is, in thirds of the training interactions.
+def by_popularity(cases: Cases, counts: np.ndarray) -> list[UserSlice]:
+    """Group users by the popularity of their target, in thirds of the training interactions.
 
-    Items in order of popularity: the head is those that begin within the first third of all training interactions, the
-    torso within the second, the tail within the last; items of equal popularity begin together. Items without any
-    training interaction are cold.
+    With items in order of popularity, the head begins within the first third of all training interactions, the torso
+    within the second, the tail within the last; items of equal popularity begin together. Items without a training
+    interaction are cold.
 
     Args:
-        cases: who is asked.
+        cases: evaluated users with histories and targets.
         counts: training interactions of each item. `[I]`
     """
     order = np.argsort(-counts, kind="stable")
-    before = np.cumsum(counts[order]) - counts[order]  # interactions of items that are ahead in the order
-    _, first, place = np.unique(-counts[order], return_index=True, return_inverse=True)
+    before = np.cumsum(counts[order]) - counts[order]  # interactions of more popular items
+    _, first, group = np.unique(-counts[order], return_index=True, return_inverse=True)
     third = np.empty(len(counts), np.int64)
-    third[order] = 3 * before[first][place] // max(1, counts.sum())
+    third[order] = 3 * before[first][group] // max(1, counts.sum())
     third[counts == 0] = 3
     of_target = third[cases.targets]
     names = ("head", "torso", "tail", "cold")
-    return [Members(POPULARITY, name, np.flatnonzero(of_target == n)) for n, name in enumerate(names)]
+    return [UserSlice(POPULARITY, name, np.flatnonzero(of_target == n)) for n, name in enumerate(names)]
 
 
-def by_novelty(cases: Cases) -> list[Members]:
-    """Users whose target was in their history, and users whose target was not."""
+def by_novelty(cases: Cases) -> list[UserSlice]:
+    """Group users by whether their target is in their history."""
     owners, items = cases.histories.owners(), cases.histories.items
     repeated = np.zeros(len(cases), bool)
     repeated[owners[items == cases.targets[owners]]] = True
     return [
-        Members(NOVELTY, "new to the user", np.flatnonzero(~repeated)),
-        Members(NOVELTY, "repeated", np.flatnonzero(repeated)),
+        UserSlice(NOVELTY, "new to the user", np.flatnonzero(~repeated)),
+        UserSlice(NOVELTY, "repeated", np.flatnonzero(repeated)),
     ]

@@ -1,18 +1,17 @@
-"""What is compared: peers in environments of their own, DeftRec with its parts, and its collaborative encoder alone."""
+"""The compared systems: peers in environments of their own, DeftRec with its parts, and its collaborative encoder."""
 
 import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
+from deftrec.benchmark.lightgcn import users_after
 from deftrec.benchmark.machine import library, threads
 from deftrec.benchmark.peers import DEPTH, PEERS, run_peer
 from deftrec.benchmark.tables import DEFTREC
-from deftrec.benchmark.work import Lists, Run
+from deftrec.benchmark.work import RankingFile, SystemRun
 from deftrec.config import Config, TrainingOptions
-from deftrec.data import Cases, Fit, Interactions, Split
+from deftrec.data import Fit, Interactions, Split
 from deftrec.errors import ConfigError
 from deftrec.evaluation import Seen, ranking_frame, write_rankings
 from deftrec.formatting import peer_said
@@ -30,26 +29,26 @@ from deftrec.retrieval import (
 )
 from deftrec.run import RunInfo, git_revision
 from deftrec.training.cache import StageCache
-from deftrec.training.fit import Training
-from deftrec.training.joint import patience
+from deftrec.training.fit import Training, resolve
 from deftrec.training.log import TrainingLog
 from deftrec.training.workspace import Workspace
 
 LIGHTGCN = "lightgcn"
 DETERMINISTIC = "classic"
-"""The folder of peers without anything random in them: one seed says all."""
+"""Folder of peers without anything random: one seed is enough."""
 
 
 @dataclass(frozen=True, eq=False)
-class Task:
-    """What every system is given.
+class BenchmarkTask:
+    """Input of every system.
 
     Attributes:
-        interactions, split: the data, and what may be fitted of them.
-        fits, seens: rankings are wanted for each pair of them.
-        budget_seconds: most time of a peer's search, and of DeftRec's joint stage, under one seed; None: no limit.
-        config: of DeftRec; each seed is put into it.
-        shared: folder of stages that DeftRec and its encoder alone have in common; None keeps nothing.
+        interactions, split: data and their split.
+        fits, seens: fits and rules for seen items; rankings are wanted for each pair.
+        budget_seconds: longest search for settings of a peer, and longest joint training of DeftRec, per seed; None for
+            no limit.
+        config: options of DeftRec, before the seed is set.
+        shared: folder of training stages that DeftRec and its collaborative encoder share; None stores nothing.
     """
 
     interactions: Interactions
@@ -61,7 +60,7 @@ class Task:
     shared: Path | None = None
 
     def config_of(self, seed: int, seen: Seen) -> Config:
-        """DeftRec's options for one table; the budget limits its joint stage where the recipe has no limit."""
+        """Set the options of one training; the budget limits its joint stage unless the recipe has a limit."""
         data = self.config.data.model_copy(update={"split": self.split.name})
         training = self.config.training
         if training.minutes is None and self.budget_seconds is not None:
@@ -69,12 +68,30 @@ class Task:
         retrieval = self.config.retrieval.model_copy(update={"seen": seen})
         return self.config.model_copy(update={"seed": seed, "data": data, "training": training, "retrieval": retrieval})
 
+    def trainings(self, seed: int) -> dict[Seen, tuple[Seen, ...]]:
+        """Group the rules for seen items by the training that serves them.
 
-class System(ABC):
-    """Something that is trained on a task and leaves rankings.
+        The rule decides the training only where users repeat items. Elsewhere a model trained under `keep` puts items
+        of the history last, so excluding them gives the lists of a model trained under `exclude`.
+        """
+        if len(self.seens) > 1 and not resolve(self.config_of(seed, "keep"), self.interactions, self.split).repeats:
+            return {"keep": self.seens}
+        return {seen: (seen,) for seen in self.seens}
+
+    def write(self, folder: Path, prefix: str, fit: Fit, seen: Seen, found: Found) -> RankingFile:
+        """Write rankings of the test users under external ids, in the format of a peer."""
+        file = f"{prefix}{fit.replace('+', '-')}-{seen}.parquet"
+        users = self.interactions.users.gather(self.split.cases("test").users).to_list()
+        frame = ranking_frame(self.interactions, users, found.items.cpu().numpy(), found.scores.cpu().numpy())
+        write_rankings(folder / file, [frame])
+        return RankingFile(fit=fit, seen=seen, file=file)
+
+
+class BenchmarkSystem(ABC):
+    """A system that is trained on a task and writes rankings.
 
     Attributes:
-        name: as the report calls it.
+        name: name of its row.
         seeds_matter: whether another seed gives another result.
     """
 
@@ -82,22 +99,22 @@ class System(ABC):
     seeds_matter: bool = True
 
     @abstractmethod
-    def run(self, task: Task, seed: int, folder: Path, progress: Progress) -> tuple[Run, ...]:
-        """Train, and leave rankings of the test users in `folder`; one `Run` a row of the report."""
+    def run(self, task: BenchmarkTask, seed: int, folder: Path, progress: Progress) -> tuple[SystemRun, ...]:
+        """Train, and write rankings of the test users to `folder`; one `SystemRun` per row of the report."""
 
 
-class PeerSystem(System):
+class PeerSystem(BenchmarkSystem):
     """Another recommender, in its own process and environment.
 
     Args:
-        name: out of `deftrec.benchmark.peers.PEERS`.
+        name: one of `deftrec.benchmark.peers.PEERS`.
     """
 
     def __init__(self, name: str) -> None:
         self.name, self.seeds_matter = name, PEERS[name] != DETERMINISTIC
 
-    def run(self, task: Task, seed: int, folder: Path, progress: Progress) -> tuple[Run, ...]:
-        """See `System.run`."""
+    def run(self, task: BenchmarkTask, seed: int, folder: Path, progress: Progress) -> tuple[SystemRun, ...]:
+        """See `BenchmarkSystem.run`."""
         done = run_peer(
             task.interactions,
             task.split,
@@ -110,13 +127,13 @@ class PeerSystem(System):
             threads=threads(),
             on_progress=lambda line: progress.say(peer_said(line).removeprefix(f"{self.name}: ")),
         )
-        lists = tuple(
-            Lists(fit=fit, seen=seen, file=str(path.relative_to(folder))) for (fit, seen), path in done.rankings.items()
-        )
-        run = Run(
+        run = SystemRun(
             name=self.name,
             seed=seed,
-            lists=lists,
+            lists=tuple(
+                RankingFile(fit=fit, seen=seen, file=str(path.relative_to(folder)))
+                for (fit, seen), path in done.rankings.items()
+            ),
             settings=done.settings,
             parameters=done.parameters,
             library=done.library,
@@ -128,20 +145,21 @@ class PeerSystem(System):
         return (run,)
 
 
-class DeftRecSystem(System):
+class DeftRecSystem(BenchmarkSystem):
     """DeftRec by its whole score, by its latent alone and by its prior alone: up to three rows of one training.
 
-    It is told in training whether seen items are to be recommended (`retrieval.seen`), so each rule has a training of
-    its own, whose run directory stays in `run-RULE`. There is a row for the prior only where validation chose one.
+    Where users repeat items, each rule for seen items has a training of its own; elsewhere one training serves both
+    (`BenchmarkTask.trainings`). The run directory is `run-RULE`. There is a row for the prior only where validation
+    chose one.
     """
 
     name = DEFTREC
 
-    def run(self, task: Task, seed: int, folder: Path, progress: Progress) -> tuple[Run, ...]:
-        """See `System.run`."""
-        runs: list[Run] = []
-        for seen in task.seens:
-            parts = _Parts(task, seen, folder)
+    def run(self, task: BenchmarkTask, seed: int, folder: Path, progress: Progress) -> tuple[SystemRun, ...]:
+        """See `BenchmarkSystem.run`."""
+        runs: list[SystemRun] = []
+        for seen, served in task.trainings(seed).items():
+            parts = _ScoreParts(task, served, folder)
             recommender = Recommender.fit(
                 task.interactions,
                 task.config_of(seed, seen),
@@ -156,12 +174,12 @@ class DeftRecSystem(System):
         return tuple(runs)
 
 
-class _Parts:
-    """What a training of DeftRec leaves: rankings by every part of its score, as the task's fits come by."""
+class _ScoreParts:
+    """Rankings by every part of DeftRec's score, collected as one training produces its fits."""
 
-    def __init__(self, task: Task, seen: Seen, folder: Path) -> None:
-        self.task, self.seen, self.folder = task, seen, folder
-        self.lists: dict[ScorePart, list[Lists]] = {}
+    def __init__(self, task: BenchmarkTask, seens: tuple[Seen, ...], folder: Path) -> None:
+        self.task, self.seens, self.folder = task, seens, folder
+        self.lists: dict[ScorePart, list[RankingFile]] = {}
         self.speed: dict[ScorePart, float] = {}
         self.seconds: dict[Fit, float] = {}
 
@@ -169,24 +187,24 @@ class _Parts:
         """Rank the test users by the whole score and by each part."""
         fit = recommender.info.fit
         self.seconds[fit] = sum(recommender.info.seconds.values())
-        cases = self.task.split.cases("test")
         parts: tuple[ScorePart, ...] = ("hybrid", "latent", "prior")
         for part in parts if recommender.ranker.term("collaborative_prior") is not None else parts[:2]:
             started = time.monotonic()
-            _, found = recommender.examine("test", part).rank(self.seen, part, DEPTH)
-            self.speed.setdefault(part, len(cases) / (time.monotonic() - started))
-            written = _write(self.folder, f"{part}-", fit, self.seen, self.task.interactions, cases, found)
-            self.lists.setdefault(part, []).append(written)
+            cases = recommender.examine("test", part)
+            for seen in self.seens:
+                _, found = cases.rank(seen, part, DEPTH)
+                self.speed.setdefault(part, len(cases.cases) / (time.monotonic() - started))
+                written = self.task.write(self.folder, f"{part}-", fit, seen, found)
+                self.lists.setdefault(part, []).append(written)
 
-    def runs(self, seed: int, recommender: Recommender) -> tuple[Run, ...]:
-        """A record of each part."""
+    def runs(self, seed: int, recommender: Recommender) -> tuple[SystemRun, ...]:
+        """Make a record of each part."""
         info, prior = recommender.info, recommender.ranker.term_of(CollaborativePrior)
         of_prior = 0 if prior is None else prior.linear.weights.numel()
         parameters = {"hybrid": info.parameters + of_prior, "latent": info.parameters, "prior": of_prior}
-        chosen = {"epochs": info.epochs, "terms": info.terms}
-        settings = {**chosen, **recommender.config.model_dump(mode="json")}
+        settings = {"epochs": info.epochs, "terms": info.terms, **recommender.config.model_dump(mode="json")}
         return tuple(
-            Run(
+            SystemRun(
                 name=DEFTREC if part == "hybrid" else f"{DEFTREC}/{part}",
                 seed=seed,
                 lists=tuple(lists),
@@ -202,21 +220,25 @@ class _Parts:
         )
 
 
-class LightGCNSystem(System):
-    """DeftRec's collaborative encoder alone: users and items by the inner product of their vectors."""
+class LightGCNSystem(BenchmarkSystem):
+    """DeftRec's collaborative encoder alone: inner products of user and item vectors.
+
+    Items that a user interacted with after the training are folded into the user's vector, so that it ranks from the
+    same history as every other system (`deftrec.benchmark.lightgcn`).
+    """
 
     name = LIGHTGCN
 
-    def run(self, task: Task, seed: int, folder: Path, progress: Progress) -> tuple[Run, ...]:
-        """See `System.run`."""
+    def run(self, task: BenchmarkTask, seed: int, folder: Path, progress: Progress) -> tuple[SystemRun, ...]:
+        """See `BenchmarkSystem.run`."""
         space = Workspace(None, StageCache(task.shared), TrainingLog(None), False, progress)
         config = task.config_of(seed, "exclude" if "exclude" in task.seens else "keep")
         training = Training(task.interactions, config, default_device(), space)
         cases = task.split.cases("test")
-        lists: list[Lists] = []
+        lists: list[RankingFile] = []
         seconds: dict[Fit, float] = {}
         speed, chosen = 0.0, None
-        # Validation chooses the epochs on train, and a refit needs them whether or not train itself is asked for.
+        # Validation chooses the epochs on train, and a refit needs them even if train itself is not requested.
         fits: tuple[Fit, ...] = ("train", "train+validation") if "train+validation" in task.fits else ("train",)
         for fit in fits:
             chosen, vectors = training.collaborative_vectors(fit, chosen)
@@ -225,16 +247,17 @@ class LightGCNSystem(System):
             if fit not in task.fits:
                 continue
             seconds[fit] = sum(space.seconds.values())
+            ranker = Ranker(len(vectors.items), (inner_products(vectors.items),))
             for seen in task.seens:
                 started = time.monotonic()
-                queries = Queries(cases.histories, vectors.users[torch.from_numpy(cases.users)])
-                ranker = Ranker(len(vectors.items), (inner_products(vectors.items),))
-                found = ranker.search(queries, DEPTH, (ExcludeHistory(),) if seen == "exclude" else ())
+                users = users_after(vectors, task.split.training(fit), cases.users, cases.histories)
+                rules = (ExcludeHistory(),) if seen == "exclude" else ()
+                found = ranker.search(Queries(cases.histories, users), DEPTH, rules)
                 speed = speed or len(cases) / (time.monotonic() - started)
-                lists.append(_write(folder, "", fit, seen, task.interactions, cases, found))
+                lists.append(task.write(folder, "", fit, seen, found))
         assert chosen is not None
         assert vectors is not None
-        run = Run(
+        run = SystemRun(
             name=self.name,
             seed=seed,
             lists=tuple(lists),
@@ -248,29 +271,18 @@ class LightGCNSystem(System):
         return (run,)
 
 
-def all_systems() -> dict[str, System]:
-    """Every system there is, by name, DeftRec first."""
+def all_systems() -> dict[str, BenchmarkSystem]:
+    """List every system by name, DeftRec first."""
     systems = [DeftRecSystem(), LightGCNSystem(), *map(PeerSystem, PEERS)]
     return {system.name: system for system in systems}
 
 
 def out_of_time(info: RunInfo, options: TrainingOptions) -> bool:
-    """Whether time ended the joint stage of any member, and neither its last epoch nor its patience did."""
+    """Tell whether the time limit ended the joint stage of any member before its last epoch and its patience."""
     if options.minutes is None:
         return False
     joint = {name: len(rows) for name, rows in info.history.items() if name.startswith("joint")}
     return any(
-        trained < int(options.epochs) and trained - info.epochs[name] < patience(int(options.epochs))
+        trained < int(options.epochs) and trained - info.epochs[name] < options.patience
         for name, trained in joint.items()
     )
-
-
-def _write(
-    folder: Path, prefix: str, fit: Fit, seen: Seen, interactions: Interactions, cases: Cases, found: Found
-) -> Lists:
-    """Leave rankings under external ids, as a peer does."""
-    file = f"{prefix}{fit.replace('+', '-')}-{seen}.parquet"
-    users = interactions.users.gather(cases.users).to_list()
-    frame = ranking_frame(interactions, users, found.items.cpu().numpy(), found.scores.cpu().numpy())
-    write_rankings(folder / file, [frame])
-    return Lists(fit=fit, seen=seen, file=file)

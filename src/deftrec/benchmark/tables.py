@@ -1,7 +1,7 @@
-"""What a benchmark measured, as `results.json` holds it: one file a table, one row a system and seed.
+"""Results of a benchmark as `results.json` stores them: one file per table, one row per system and seed.
 
-A table has one dataset, one split, one fit and one rule for seen items. Numbers of two tables do not compare, so no
-file and no plot ever holds two.
+A table has one dataset, one split, one fit and one rule for seen items. Values of different tables are not comparable,
+so no file and no plot holds two of them.
 """
 
 from typing import Any, Literal, TypeAlias
@@ -12,45 +12,47 @@ from deftrec.data.split import Fit, SplitName
 from deftrec.evaluation.protocol import Seen
 
 DEFTREC = "deftrec"
-"""The system that is compared: the whole score. What its parts are worth stands under `deftrec/...`."""
+"""Name of DeftRec with all terms of its score; a row `deftrec/TERM` ranks by one term alone."""
 
 Role: TypeAlias = Literal["deftrec", "part", "peer"]
 
 
 def role_of(name: str) -> Role:
-    """What a system is in the comparison: DeftRec itself, a part of it, or somebody else."""
+    """Classify a system: DeftRec itself, a part of its score, or a peer."""
     if name == DEFTREC:
         return "deftrec"
     return "part" if name.startswith(f"{DEFTREC}/") else "peer"
 
 
 def table_file(fit: Fit, seen: Seen, *, first: bool) -> str:
-    """The file of a table: the first one of a benchmark is `results.json`, the others say what they are."""
+    """Name the file of a table: `results.json` for the first table of a benchmark."""
     if first:
         return "results.json"
     return f"results-{'train' if fit == 'train' else 'refit'}-{seen}.json"
 
 
-class _Part(BaseModel):
+class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Row(_Part):
+class TableRow(_Record):
     """One system under one seed.
 
     Attributes:
-        name: the system.
-        seed: of its training.
-        fit: what it was fitted on; `unknown` for rankings that somebody brought, which stand in every table.
-        metrics, ci95: as in `deftrec.evaluation.Result`.
-        train_seconds: from the interactions to a fitted model, choosing settings or epochs included; None if unknown.
-        users_per_second: of ranking for one table, 100 items a user, in memory; None if unknown.
-        parameters: numbers that were fitted; None where the system has no such thing.
-        settings: everything that decides what was trained, the choices of validation included.
-        library: what trained it, with its version.
+        name: name of the system.
+        seed: seed of its training.
+        fit: part of the data that it was fitted on; `unknown` for rankings from a file, which stand in every table.
+        metrics, ci95: see `deftrec.evaluation.Result`.
+        train_seconds: time from the interactions to a fitted model, choosing settings or epochs included; None if
+            unknown.
+        users_per_second: ranking speed for one table, 100 items per user, in memory; None if unknown.
+        parameters: number of fitted numbers; None where the system has no such thing.
+        settings: everything that decides the training, choices made on validation included.
+        library: library that trained it, with its version.
         budget_cut: whether the budget ended its search for settings, or a training, too early.
-        revision: git revision of the code that ran it, where it ran from a checkout.
-        users_missing: asked users without any recommendation; each counts as a miss.
+        revision: git revision of the code that trained it; None outside a checkout.
+        uncommitted: file beside the results with the uncommitted changes of that code; None if there were none.
+        users_missing: number of evaluated users without any recommendation; each counts as a miss.
     """
 
     name: str
@@ -65,23 +67,24 @@ class Row(_Part):
     library: str
     budget_cut: bool
     revision: str | None
+    uncommitted: str | None = None
     users_missing: int
 
 
-class Summary(_Part):
-    """One system over its seeds; every user's metric is averaged over the seeds first.
+class SystemSummary(_Record):
+    """One system over its seeds; each user's metric is averaged over the seeds first.
 
     Attributes:
-        name: the system.
-        role: what it is in the comparison.
-        seeds: those that were measured.
+        name: name of the system.
+        role: its role in the comparison.
+        seeds: measured seeds.
         metrics: means over seeds.
-        spread: standard deviation over seeds; empty where there is one seed.
-        ci95: 95 % bootstrap intervals over users, of NDCG@10 and HR@10.
+        spread: standard deviations over seeds; empty with one seed.
+        ci95: 95 % bootstrap intervals over users, for NDCG@10 and HR@10.
         train_seconds, users_per_second: means over seeds; None if unknown.
-        parameters: of the first seed.
+        parameters: parameters under the first seed.
         budget_cut: whether the budget ended its search, or a training, too early under any seed.
-        fit: as in `Row`.
+        fit: see `TableRow`.
     """
 
     name: str
@@ -97,17 +100,17 @@ class Summary(_Part):
     fit: Literal["train", "train+validation", "unknown"]
 
 
-class Comparison(_Part):
+class PeerComparison(_Record):
     """DeftRec against one peer on the same users.
 
     Attributes:
-        peer: the other system.
-        metric: what is compared.
+        peer: name of the other system.
+        metric: compared metric.
         deftrec, other: means over users of the values averaged over seeds.
-        difference: the first minus the second.
+        difference: `deftrec` minus `other`.
         ci95: paired 95 % bootstrap interval of the difference.
         p: two-sided paired bootstrap p-value of "no difference", not corrected for the number of peers.
-        ratio: the first over the second; None where the second is 0.
+        ratio: `deftrec` over `other`; None where `other` is 0.
     """
 
     peer: str
@@ -120,13 +123,13 @@ class Comparison(_Part):
     ratio: float | None
 
 
-class Slice(_Part):
-    """Some of the asked users, and what each system is worth to them.
+class SliceResult(_Record):
+    """Accuracy of each system for a group of the evaluated users.
 
     Attributes:
-        by: what the users were sorted by.
-        name: of the slice.
-        users: how many there are.
+        by: property that the users were grouped by.
+        name: name of the group.
+        users: number of users.
         metrics: NDCG@10 and HR@10 of each system, means over its seeds and these users.
     """
 
@@ -136,16 +139,16 @@ class Slice(_Part):
     metrics: dict[str, dict[str, float]]
 
 
-class Failure(_Part):
-    """A system that could not be measured, and why in one line."""
+class Failure(_Record):
+    """A system that could not be measured, with the reason in one line."""
 
     name: str
     seed: int
     reason: str
 
 
-class Data(_Part):
-    """The interactions that were split, by size and by SHA-256 (`Interactions.fingerprint`)."""
+class DataFacts(_Record):
+    """Size, SHA-256 (`Interactions.fingerprint`) and origin of the interactions."""
 
     users: int
     items: int
@@ -155,52 +158,55 @@ class Data(_Part):
     filters: dict[str, str]
 
 
-class Table(_Part):
-    """One table of a benchmark; `results.json`.
+class BenchmarkTable(_Record):
+    """One table of a benchmark, the content of `results.json`.
 
     Attributes:
-        dataset: the data's name.
-        split: how they were split; test targets are asked for.
-        seen: whether items of the history are candidates.
-        fit: what the systems were fitted on.
-        models: a row a system and seed.
-        machine: what it ran on.
-        revision: git revision of the code that wrote this; rows name their own.
-        command: what wrote this.
-        version: of deftrec.
-        users: how many users were asked.
-        depth: length of the lists that were evaluated; past it no target is looked for, so MRR is cut for all alike.
-        data: what was split.
-        recipe: options of DeftRec as asked for, before `auto` is resolved and seeds are set.
-        budget_minutes: most time of a peer's search, and of DeftRec's joint stage, under one seed; None: no limit.
-        fingerprint: of the request: data, settings and versions.
-        summaries: a row a system, best NDCG@10 first.
-        comparisons: DeftRec against each peer, best peer first; empty where DeftRec failed.
-        slices: the same by kind of user.
-        failures: systems that are missing from the rows above.
+        dataset: name of the data.
+        split: kind of split; the test targets are evaluated.
+        seen: rule for items of the history (see `deftrec.evaluation.Seen`).
+        fit: part of the data that the systems were fitted on.
+        models: one row per system and seed.
+        machine: processor, memory and versions.
+        revision: git revision of the code that wrote the table; each row has its own.
+        uncommitted: file beside the results with the uncommitted changes of that code; None if there were none.
+        command: command that wrote the table.
+        version: version of deftrec.
+        users: number of evaluated users.
+        depth: length of the evaluated lists.
+        data: facts about the interactions.
+        recipe: requested options of DeftRec, before `auto` is resolved and seeds are set.
+        budget_minutes: longest search for settings of a peer, and longest joint training of DeftRec, per seed; None for
+            no limit.
+        fingerprint: SHA-256 of the request: data, settings and versions.
+        summaries: one row per system, best NDCG@10 first.
+        comparisons: DeftRec against each peer, best peer first; empty without a measurement of DeftRec.
+        slices: accuracy by group of users.
+        failures: systems that could not be measured.
     """
 
     dataset: str
     split: SplitName
     seen: Seen
     fit: Fit
-    models: tuple[Row, ...]
+    models: tuple[TableRow, ...]
     machine: dict[str, str]
     revision: str | None
+    uncommitted: str | None = None
     command: str
     version: str
     users: int
     depth: int
-    data: Data
+    data: DataFacts
     recipe: dict[str, Any]
     budget_minutes: float | None
     fingerprint: str
-    summaries: tuple[Summary, ...]
-    comparisons: tuple[Comparison, ...]
-    slices: tuple[Slice, ...]
+    summaries: tuple[SystemSummary, ...]
+    comparisons: tuple[PeerComparison, ...]
+    slices: tuple[SliceResult, ...]
     failures: tuple[Failure, ...]
 
-    def best_peer(self) -> Comparison | None:
-        """DeftRec against the peer with the highest NDCG@10; None where either is missing."""
+    def best_peer(self) -> PeerComparison | None:
+        """Compare DeftRec with the peer of highest NDCG@10; None where either is missing."""
         found = [one for one in self.comparisons if one.metric == "ndcg@10"]
         return max(found, key=lambda one: one.other, default=None)

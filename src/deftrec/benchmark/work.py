@@ -1,4 +1,4 @@
-"""Finished work on disk: what a system left under one seed, so that a benchmark that broke off goes on from there."""
+"""Finished work on disk, one folder per system and seed, so that an interrupted benchmark can continue."""
 
 import shutil
 from collections.abc import Iterator
@@ -16,13 +16,13 @@ from deftrec.run import read_model
 UNIT_FILE = "unit.json"
 
 
-class Lists(BaseModel):
-    """A file of rankings: external ids, the best 100 items of every asked user.
+class RankingFile(BaseModel):
+    """A Parquet file with the best 100 items of every evaluated user, under external ids.
 
     Attributes:
-        fit: what the system was fitted on.
-        seen: whether items of the history were candidates.
-        file: relative to the unit's folder.
+        fit: part of the data that the system was fitted on.
+        seen: rule for items of the history.
+        file: path relative to the folder of the system and seed.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -32,22 +32,23 @@ class Lists(BaseModel):
     file: str
 
 
-class Run(BaseModel):
-    """What one system left under one seed.
+class SystemRun(BaseModel):
+    """Rankings and costs of one system under one seed; one training may give several, a model and its parts.
 
     Attributes:
-        name: the system; one training may leave several, a model and its parts.
-        seed: of its training.
+        name: name of the system.
+        seed: seed of its training.
         lists: one file for each fit and rule for seen items.
-        settings, parameters, library, users_per_second, budget_cut, revision: see `deftrec.benchmark.tables.Row`.
-        train_seconds: by fit.
+        train_seconds: training time by fit.
+        settings, parameters, library, users_per_second, budget_cut, revision, uncommitted: see
+            `deftrec.benchmark.tables.TableRow`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     seed: int
-    lists: tuple[Lists, ...]
+    lists: tuple[RankingFile, ...]
     settings: dict[str, Any]
     parameters: int | None
     library: str
@@ -55,23 +56,24 @@ class Run(BaseModel):
     users_per_second: float | None
     budget_cut: bool = False
     revision: str | None
+    uncommitted: str | None = None
 
     def file(self, fit: Fit, seen: Seen) -> str | None:
-        """The rankings of one table; None where this system has none."""
+        """Name the rankings of one table; None where this system has none."""
         return next((one.file for one in self.lists if (one.fit, one.seen) == (fit, seen)), None)
 
 
 class _Unit(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    runs: tuple[Run, ...]
+    runs: tuple[SystemRun, ...]
 
 
-class Work:
-    """The folder of finished work: `SYSTEM/seed-N/` with rankings, and `unit.json`, which is written last.
+class WorkFolder:
+    """Folder of finished work: `SYSTEM/seed-N/` with rankings, and `unit.json`, which is written last.
 
     Args:
-        folder: `work` of a report.
+        folder: folder `work` of a report.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -79,29 +81,28 @@ class Work:
 
     @contextmanager
     def held(self, system: str, seed: int, *, wait: bool) -> Iterator[None]:
-        """Inside the block no other process works on a system under a seed.
+        """Keep other processes from the work on a system and seed inside the block.
 
         Args:
-            system: its name.
-            seed: of its training.
-            wait: until another process is done with it.
+            system: name of the system.
+            seed: seed of its training.
+            wait: whether to wait for another process that works on it.
 
         Raises:
             BlockingIOError: another process works on it, and `wait` is false.
         """
-        lock = self.folder / system / f".seed-{seed}.lock"
-        with writable(lock):
-            lock.parent.mkdir(parents=True, exist_ok=True)
-            lock.touch()
-        with locked(lock, wait=wait, needed=False):
+        place = self.place(system, seed)
+        with writable(place):
+            place.parent.mkdir(parents=True, exist_ok=True)
+        with locked(place, wait=wait, needed=False):
             yield
 
     def place(self, system: str, seed: int) -> Path:
-        """Where a system works under a seed."""
+        """Name the folder of a system and seed."""
         return self.folder / system / f"seed-{seed}"
 
-    def finished(self, system: str, seed: int) -> tuple[Run, ...] | None:
-        """What lies there complete; None where there is work to do.
+    def finished(self, system: str, seed: int) -> tuple[SystemRun, ...] | None:
+        """Read the complete record of a system and seed; None where there is none.
 
         Raises:
             DeftRecError: the record is damaged.
@@ -109,17 +110,17 @@ class Work:
         place = self.place(system, seed)
         return read_model(place / UNIT_FILE, _Unit).runs if (place / UNIT_FILE).is_file() else None
 
-    def finish(self, system: str, seed: int, runs: tuple[Run, ...]) -> None:
-        """Record that a system is done under a seed."""
+    def finish(self, system: str, seed: int, runs: tuple[SystemRun, ...]) -> None:
+        """Record that a system has finished under a seed."""
         write_text(self.place(system, seed) / UNIT_FILE, _Unit(runs=runs).model_dump_json(indent=2) + "\n")
 
     def set_aside(self, system: str, seed: int) -> Path:
-        """Give what lies there, and cannot be read, another name, so that it is made again and nothing is lost."""
+        """Rename a folder that cannot be read, so that the work is repeated and nothing is lost."""
         place = self.place(system, seed)
         aside = place.with_name(f"{place.name}.unreadable")
         shutil.rmtree(aside, ignore_errors=True)
         return place.rename(aside)
 
     def forget(self, system: str, seed: int) -> None:
-        """Remove what a failed system left."""
+        """Remove the folder of a failed system and seed."""
         shutil.rmtree(self.place(system, seed), ignore_errors=True)

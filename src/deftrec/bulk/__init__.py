@@ -1,4 +1,4 @@
-"""Recommendations for everybody, in parts: each a file of its own, here or on the machines of a Ray cluster."""
+"""Recommendations for all users in parts, one file each, on this machine or on a Ray cluster."""
 
 from deftrec.bulk.engines import ENGINES, Engine, EngineName
 from deftrec.bulk.job import Job

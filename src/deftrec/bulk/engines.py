@@ -1,4 +1,4 @@
-"""Who ranks the parts: this process one after the other, or a Ray cluster several at a time."""
+"""Engines that rank the parts: this process, or a Ray cluster."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -17,14 +17,14 @@ class Engine(ABC):
 
     @abstractmethod
     def rank(self, job: Job, run: Path, recommender: Recommender, folder: Path, parts: list[int]) -> Iterator[int]:
-        """Write each of `parts`; tells the users of every one that is done, in any order.
+        """Write each of `parts` and yield its number of users, in any order.
 
         Args:
-            job: what is asked.
-            run: directory of the run, where every machine finds it.
-            recommender: what was read from there.
-            folder: where the parts go, the same everywhere too.
-            parts: some of the job's.
+            job: the request.
+            run: run directory, at the same path on every machine.
+            recommender: recommender of that run.
+            folder: folder for the parts, at the same path on every machine.
+            parts: numbers of the parts to write.
         """
 
 
@@ -37,10 +37,10 @@ class Local(Engine):
 
 
 class RankParts:
-    """A worker of Ray: reads the run once, then ranks whatever part it is given.
+    """A Ray worker: reads the run once, then ranks the parts it is given.
 
     Args:
-        job, run, folder: as for `Engine.rank`.
+        job, run, folder: see `Engine.rank`.
     """
 
     def __init__(self, job: Job, run: Path, folder: Path) -> None:
@@ -49,15 +49,15 @@ class RankParts:
         self.recommender = Recommender.load(run, precision=job.precision, runtime=job.runtime)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        """A row of the data set of parts, with how many users it was."""
+        """A row of the data set of parts, with its number of users."""
         return {**row, "users": self.job.write(self.recommender, self.folder, int(row["part"]))}
 
 
 class Ray(Engine):
-    """Ray Data: the cluster that `RAY_ADDRESS` names, else one of this machine.
+    """Ray Data on the cluster of `RAY_ADDRESS`, or else on this machine.
 
-    A worker holds a copy of the run. There is one for every GPU, where there are any, else for every CPU, but no more
-    than parts.
+    Each worker holds a copy of the run. There is one worker for every GPU, or every CPU without GPUs, and no more than
+    parts.
     """
 
     def rank(self, job: Job, run: Path, recommender: Recommender, folder: Path, parts: list[int]) -> Iterator[int]:

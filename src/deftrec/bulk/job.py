@@ -1,4 +1,4 @@
-"""What is asked for everybody, and the folder in which its parts appear one by one."""
+"""A request for all users, and the folder of its parts."""
 
 from pathlib import Path
 
@@ -16,16 +16,16 @@ REQUEST = "request.json"
 
 
 class Job(BaseModel):
-    """Rankings of all users of a run; those of `part_users` at a time are a part.
+    """Rankings of all users of a run, `part_users` users in each part.
 
     Attributes:
-        run: SHA-256 of the run's weights and of what came to it after training.
-        users: how many it knows.
-        k: items for each.
+        run: SHA-256 of the run's weights and overlay.
+        users: number of users.
+        k: items per user.
         seen: whether items of the history may be recommended.
-        seed: of the sampling noise; None: the run's own.
+        seed: seed of the sampling noise; None: the run's own.
         part_users: users of a part.
-        precision, runtime: of reading histories.
+        precision, runtime: see `Recommender`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,7 +50,7 @@ class Job(BaseModel):
         seed: int | None,
         part_users: int,
     ) -> "Job":
-        """The job of a run that was read from the directory `run`."""
+        """The job for the run in the directory `run`."""
         return cls(
             run=run_digest(run, OVERLAY),
             users=recommender.interactions.n_users,
@@ -69,7 +69,7 @@ class Job(BaseModel):
 
     @property
     def parts(self) -> int:
-        """How many there are."""
+        """Number of parts."""
         return -(-self.users // self.part_users)
 
     def members(self, part: int) -> range:
@@ -77,11 +77,11 @@ class Job(BaseModel):
         return range(part * self.part_users, min((part + 1) * self.part_users, self.users))
 
     def file(self, folder: Path, part: int) -> Path:
-        """Where a part is written."""
+        """File of a part."""
         return folder / f"part-{part:06d}.parquet"
 
     def begin(self, folder: Path) -> list[int]:
-        """The parts that are missing in `folder`: all of them in a new one.
+        """Numbers of the parts that are missing in `folder`.
 
         Raises:
             DeftRecError: parts of another job lie there, or anything else.
@@ -99,7 +99,7 @@ class Job(BaseModel):
         return [part for part in range(self.parts) if not self.file(folder, part).is_file()]
 
     def write(self, recommender: Recommender, folder: Path, part: int) -> int:
-        """Rank the users of a part and write its file, whole or not at all; how many users they are."""
+        """Rank the users of a part, write its file atomically, and return the number of users."""
         users = self.members(part)
         frames = recommender.recommend_all(self.k, users=users, exclude_seen=self.seen == "exclude", seed=self.seed)
         write_rankings(self.file(folder, part), frames)

@@ -1,4 +1,4 @@
-"""`deftrec options`: everything that `--set` and a recipe can say, with what it is set to and what it means."""
+"""`deftrec options`: all options of a recipe, with their values and meanings."""
 
 import json
 from collections.abc import Iterator
@@ -20,10 +20,10 @@ class Option(NamedTuple):
     """One option of a recipe.
 
     Attributes:
-        name: as `--set` takes it.
-        value: what the recipe says.
-        choices: words that it may be; none where it is a number, a text or a list.
-        about: what it means; empty where its name says it.
+        name: name for `--set`, with dots between groups.
+        value: value in the recipe.
+        choices: allowed words; empty for a number, a text or a list.
+        about: description.
     """
 
     name: str
@@ -33,13 +33,13 @@ class Option(NamedTuple):
 
 
 def all_options(
-    part: Annotated[str, typer.Argument(help="Show those alone whose name contains this.", metavar="PART")] = "",
+    part: Annotated[str, typer.Argument(help="Part of the names of the options to show.", metavar="PART")] = "",
     recipe: Annotated[
-        str, typer.Option(help="Whose values are shown: the name of a recipe that is shipped, or a YAML file.")
+        str, typer.Option(help="Recipe with the values to show: YAML file, or name of a recipe of the package.")
     ] = "default",
     as_json: Json = False,
 ) -> None:
-    """Show every option of a recipe, its value and its meaning, and which recipes are shipped.
+    """Show the options of a recipe with values and meanings, and the recipes of the package.
 
     Example: deftrec options retrieval --recipe default
     """
@@ -55,12 +55,16 @@ def all_options(
     table.add_column("option", no_wrap=True)
     table.add_column(recipe, overflow="fold", max_width=24)
     table.add_column("meaning", overflow="fold")
+    group = None
     for one in found:
+        if group not in (None, one.name.partition(".")[0]):
+            table.add_section()
+        group = one.name.partition(".")[0]
         value = one.value if isinstance(one.value, str) else json.dumps(one.value)
         words = f"{'one of' if len(one.choices) > 1 else 'or'} {', '.join(one.choices)}" if one.choices else ""
         table.add_row(one.name, value, "; ".join(filter(None, [one.about, words])))
     output().print(table, markup=False)
-    print(f"recipes: {', '.join(shipped_recipes())}")
+    print(f"{len(found)} options; recipes: {', '.join(shipped_recipes())}")
 
 
 def _options(group: "Options", prefix: str = "") -> Iterator[Option]:
@@ -77,7 +81,7 @@ def _options(group: "Options", prefix: str = "") -> Iterator[Option]:
 
 
 def _words(annotation: Any) -> Iterator[str]:
-    """The words that a value may be, in all parts of its type."""
+    """The words that a type allows as values."""
     if get_origin(annotation) is Literal:
         yield from (word for word in get_args(annotation) if isinstance(word, str))
     else:

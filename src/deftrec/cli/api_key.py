@@ -1,4 +1,4 @@
-"""`deftrec api-key`: a key for a service, shown once."""
+"""`deftrec api-key`: make an API key for the service."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -7,16 +7,16 @@ import typer
 
 
 def api_key(
-    name: Annotated[str, typer.Argument(help="Who will use it; it stands in the logs.", metavar="NAME")],
+    name: Annotated[str, typer.Argument(help="Name of the key's user, for the logs.", metavar="NAME")],
     scope: Annotated[
         Literal["read", "write", "admin"],
         typer.Option(
-            help="read asks; write sends events too; admin erases users, switches models and changes items too."
+            help="Permissions. read: requests; write: also events; admin: also erase users, switch models, edit items."
         ),
     ],
-    file: Annotated[Path, typer.Option(help="Where its hash is kept, for 'deftrec serve --api-keys'.", metavar="FILE")],
+    file: Annotated[Path, typer.Option(help="File of key hashes, for 'deftrec serve --api-keys'.", metavar="FILE")],
 ) -> None:
-    """Make an API key and print it; the file keeps its hash alone, so nobody can show it again.
+    """Make an API key and print it once. The file holds only its hash.
 
     Example: deftrec api-key shop --scope write --file keys.json
     """

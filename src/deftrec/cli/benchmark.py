@@ -1,7 +1,4 @@
-"""`deftrec benchmark`: DeftRec beside every peer on the same data, with intervals, costs and a report.
-
-`deftrec benchmark index` measures something else (`deftrec.cli.index`).
-"""
+"""`deftrec benchmark`: DeftRec beside its peers on the same data; `deftrec benchmark index` is in `deftrec.cli.index`."""
 
 import sys
 from pathlib import Path
@@ -18,18 +15,18 @@ from deftrec.data.split import SplitName
 from deftrec.errors import ConfigError
 
 if TYPE_CHECKING:
-    from deftrec.benchmark import Table
+    from deftrec.benchmark import BenchmarkTable
     from deftrec.config import Config
     from deftrec.data import Interactions
 
 BOTH: Final = "both"
 PEERS: Final = "peers"
-"""What `deftrec benchmark` measures where no other word says it."""
+"""Default subcommand of `deftrec benchmark`."""
 DEFAULTS = {"seeds": 1, "split": "leave-one-out", "fit": BOTH, "seen": BOTH}
 
 
 class Benchmark(TyperGroup):
-    """`deftrec benchmark --data ...` is of peers; the name of something else may stand before the options."""
+    """Reads `deftrec benchmark --data ...` as the subcommand `peers`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """See `TyperGroup`."""
@@ -43,66 +40,73 @@ app.command()(index)
 @app.command(PEERS)
 def benchmark(
     data: DataFolder,
-    out: Annotated[Path, typer.Option(help="The report's folder; what it holds finished is kept.", metavar="REPORT")],
-    models: Annotated[
-        str | None, typer.Option(help="Whom to compare with; everybody unless said.", metavar="A,B,...")
-    ] = None,
-    seeds: Annotated[int, typer.Option(help="How often everything random is trained.", metavar="N")] = 1,
+    out: Annotated[Path, typer.Option(help="Folder of the report; finished work in it is kept.", metavar="REPORT")],
+    models: Annotated[str | None, typer.Option(help="Systems to compare with, default all.", metavar="A,B,...")] = None,
+    seeds: Annotated[int, typer.Option(help="Number of seeds.", metavar="N")] = 1,
     peer_seeds: Annotated[
-        int | None, typer.Option(help="The same for all but DeftRec; as often unless said.", metavar="N")
+        int | None, typer.Option(help="Number of seeds of the peers, default that of --seeds.", metavar="N")
     ] = None,
     budget: Annotated[
         float | None,
         typer.Option(
-            help="Most time of a peer's search for settings, and of DeftRec's joint stage.", metavar="MINUTES"
+            help="Longest search for settings of a peer, and longest joint training of DeftRec, per seed.",
+            metavar="MINUTES",
         ),
     ] = None,
     recipe: Annotated[
         str | None,
-        typer.Option(help="Of DeftRec; the one with the data's name if there is one, else 'default'.", metavar="NAME"),
+        typer.Option(
+            help="Recipe of DeftRec, default the one with the name of the data, else 'default'.", metavar="NAME"
+        ),
     ] = None,
     overrides: Overrides = None,
-    split: Annotated[SplitName, typer.Option(help="How targets are held out.")] = "leave-one-out",
-    fit: Annotated[Literal["train", "train+validation", "both"], typer.Option(help="What is fitted.")] = BOTH,
+    split: Annotated[SplitName, typer.Option(help="Split that holds out the targets.")] = "leave-one-out",
+    fit: Annotated[
+        Literal["train", "train+validation", "both"], typer.Option(help="Part of the data to fit on.")
+    ] = BOTH,
     seen: Annotated[
         Literal["exclude", "keep", "both"], typer.Option(help="Whether items of the history may be recommended.")
     ] = BOTH,
     without_clones: Annotated[
-        bool, typer.Option("--without-clones", help="Drop users whose whole sequence ten or more users share.")
+        bool,
+        typer.Option("--without-clones", help="Drop users whose complete sequence is shared by ten or more users."),
     ] = False,
     rankings: Annotated[
         list[str] | None,
-        typer.Option(help="A row of your own: Parquet of user, item, rank, score; repeatable.", metavar="NAME=FILE"),
+        typer.Option(help="Add a row from a Parquet file of user, item, rank, score; repeatable.", metavar="NAME=FILE"),
     ] = None,
+    allow_dirty: Annotated[
+        bool,
+        typer.Option("--allow-dirty", help="Run with uncommitted changes, and store them beside the results."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Train DeftRec and its peers on the same data, compare them, and write a report.
 
-    Called again after an interruption, it goes on with what is not finished; called twice at once, the calls share the
-    work. Exit code 1 says that a system failed; the others are reported all the same. 'deftrec benchmark index'
-    measures the indexes of the service.
+    The same command continues after an interruption; several at the same time share the work. Exit code 1 means that a
+    system failed; the report holds the others. 'deftrec benchmark index' measures the indexes of the service.
 
     Example: deftrec benchmark --data data/ml-100k --out reports/ml-100k --models ease-recency,sasrec --seeds 3
     """
     command = command_line(
         "benchmark", DEFAULTS, data=data, out=out, models=models, seeds=seeds, peer_seeds=peer_seeds, budget=budget,
         recipe=recipe, set=overrides, split=split, fit=fit, seen=seen, without_clones=without_clones,
-        rankings=rankings,
+        rankings=rankings, allow_dirty=allow_dirty,
     )  # fmt: skip
     brought = _named_files(rankings or [])
     try:
         with listening() as progress:
             interactions = _data(data, without_clones, progress)
             with working(progress, "loading the libraries"):
-                from deftrec.benchmark import Request, all_systems, choose_models, run_benchmark
+                from deftrec.benchmark import BenchmarkRequest, all_systems, choose_models, run_benchmark
                 from deftrec.benchmark.machine import versions
                 from deftrec.benchmark.tables import DEFTREC
                 from deftrec.report.benchmark import write_benchmark
 
             systems = all_systems()
-            asked = None if models is None else [name.strip() for name in models.split(",") if name.strip()]
-            chosen = choose_models(asked, list(systems))
-            request = Request(
+            wanted = None if models is None else [name.strip() for name in models.split(",") if name.strip()]
+            chosen = choose_models(wanted, list(systems))
+            request = BenchmarkRequest(
                 data=interactions.fingerprint,
                 split=split,
                 fits=("train", "train+validation") if fit == BOTH else (fit,),
@@ -120,11 +124,12 @@ def benchmark(
                 peer_seeds=peer_seeds,
                 rankings=brought,
                 command=command,
+                allow_dirty=allow_dirty,
                 progress=progress,
             )
             page = page_if_possible(lambda: write_benchmark(tables, out), progress)
     except KeyboardInterrupt:
-        raise Stopped("interrupted; the same command goes on with what is not finished") from None
+        raise Stopped("interrupted; the same command continues with the unfinished work") from None
     _show(tables, out, page, as_json)
 
 
@@ -135,7 +140,7 @@ def _named_files(texts: list[str]) -> dict[str, Path]:
         if not sign or not name or not file:
             raise ConfigError(f"--rankings {text!r}: write NAME=FILE, for example mine=rankings.parquet")
         if name in files:
-            raise ConfigError(f"--rankings {text!r}: there is a file of that name already; call it otherwise")
+            raise ConfigError(f"--rankings {text!r}: another file has that name; choose another")
         files[name] = Path(file)
     return files
 
@@ -153,14 +158,14 @@ def _data(folder: Path, without: bool, progress: Listener) -> "Interactions":
 
 
 def _config(recipe: str | None, dataset: str, overrides: list[str] | None) -> "Config":
-    """The recipe that was named, else the one that has the data's name, else `default`."""
+    """Load the requested recipe, else the one with the name of the data, else `default`."""
     from deftrec.recipe import load_recipe, shipped_recipes
 
     own = dataset if dataset in shipped_recipes() else "default"
     return load_recipe(recipe or own, overrides)
 
 
-def _show(tables: "list[Table]", out: Path, page: Path | None, as_json: bool) -> None:
+def _show(tables: "list[BenchmarkTable]", out: Path, page: Path | None, as_json: bool) -> None:
     from deftrec.benchmark.verdict import failures_line
 
     if as_json:

@@ -1,4 +1,4 @@
-"""`deftrec data`: list, fetch, import and describe data sets."""
+"""`deftrec data`: list, download, import and describe data sets."""
 
 import json
 import sys
@@ -17,20 +17,21 @@ from deftrec.cli.console import listening, output, working
 from deftrec.cli.options import Json
 from deftrec.data.describe import describe as describe_interactions
 from deftrec.data.draw import draw
-from deftrec.data.interactions import CATALOGUE_COLUMNS, Interactions, check_target, same_ids
+from deftrec.data.interactions import CATALOGUE_COLUMNS, Interactions, check_target
 from deftrec.data.prepare import Raw, prepare
 from deftrec.data.sources.base import About
+from deftrec.data.sources.columns import same_ids
 from deftrec.data.sources.recbole import read_recbole
 from deftrec.data.sources.reference import TEST, read_reference
 from deftrec.data.sources.registry import abouts, source_named
 from deftrec.data.sources.tabular import Columns, TableFormat, format_of, read_tabular
 from deftrec.errors import DataError
 
-app = typer.Typer(help="List, fetch, import and describe data sets.", no_args_is_help=True)
+app = typer.Typer(help="List, download, import and describe data sets.", no_args_is_help=True)
 
 
 class Format(StrEnum):
-    """What `import` reads."""
+    """Formats that `deftrec data import` reads."""
 
     csv = "csv"
     parquet = "parquet"
@@ -39,17 +40,17 @@ class Format(StrEnum):
     reference = "reference"
 
 
-MinRating = Annotated[float | None, typer.Option(help="Keep interactions with at least this rating.", metavar="R")]
+MinRating = Annotated[float | None, typer.Option(help="Minimum rating of an interaction that is kept.", metavar="R")]
 KCore = Annotated[
-    int | None, typer.Option(help="Keep users and items with at least N interactions, repeatedly.", metavar="N", min=1)
+    int | None, typer.Option(help="Minimum number of interactions of every kept user and item.", metavar="N", min=1)
 ]
-TieSeed = Annotated[int, typer.Option(help="Seed that orders interactions of one user at one time.", min=0)]
-To = Annotated[Path, typer.Option(help="The data directory to write.", metavar="DIR")]
+TieSeed = Annotated[int, typer.Option(help="Seed of the order of interactions of one user at one time.", min=0)]
+To = Annotated[Path, typer.Option(help="Data directory to write.", metavar="DIR")]
 
 
 @app.command("list")
 def list_(as_json: Json = False) -> None:
-    """Show the data sets that can be fetched: size, licence, citation.
+    """List the data sets that can be downloaded: size, licence, citation.
 
     Example: deftrec data list
     """
@@ -73,7 +74,7 @@ def list_(as_json: Json = False) -> None:
         table.add_row(f"{release}/CATEGORY", first.size, _checksum(first), first.licence, first.citation)
     console = Console(width=None if sys.stdout.isatty() else 160)
     console.print(table)
-    console.print("Amazon categories are the published 5-core; CATEGORY/raw is unfiltered. The categories:")
+    console.print("An Amazon CATEGORY is its published 5-core; CATEGORY/raw is unfiltered. The categories:")
     for release, group in by_release.items():
         names = [about.name.split("/")[1] for about in group if not about.name.endswith("/raw")]
         console.print(f"  {release}: {', '.join(names)}", highlight=False)
@@ -81,14 +82,14 @@ def list_(as_json: Json = False) -> None:
 
 @app.command()
 def fetch(
-    name: Annotated[str, typer.Argument(help="A name from 'deftrec data list'.", metavar="NAME")],
+    name: Annotated[str, typer.Argument(help="Name of a data set, from 'deftrec data list'.", metavar="NAME")],
     to: To,
     min_rating: MinRating = None,
     k_core: KCore = None,
     tie_seed: TieSeed = 0,
     as_json: Json = False,
 ) -> None:
-    """Download a data set from its publisher, check it, and write it as a data directory.
+    """Download a data set from its publisher, check it, and write a data directory.
 
     Example: deftrec data fetch ml-100k --to data/ml-100k
     """
@@ -107,50 +108,62 @@ def fetch(
 
 @app.command("import")
 def import_(
-    path: Annotated[Path, typer.Argument(help="A file, or a directory of files.", metavar="PATH")],
+    path: Annotated[Path, typer.Argument(help="File with interactions, or directory of files.", metavar="PATH")],
     to: To,
-    form: Annotated[Format | None, typer.Option("--format", help="By the name of PATH unless said.")] = None,
-    user: Annotated[str | None, typer.Option(help="Column of the user ids.", metavar="COL")] = None,
-    item: Annotated[str | None, typer.Option(help="Column of the item ids.", metavar="COL")] = None,
-    time_: Annotated[str | None, typer.Option("--time", help="Column of the times.", metavar="COL")] = None,
-    rating: Annotated[str | None, typer.Option(help="Column of the ratings.", metavar="COL")] = None,
+    form: Annotated[Format | None, typer.Option("--format", help="Format of PATH; default: from its name.")] = None,
+    user: Annotated[str | None, typer.Option(help="Column of user ids.", metavar="COL")] = None,
+    item: Annotated[str | None, typer.Option(help="Column of item ids.", metavar="COL")] = None,
+    time_: Annotated[
+        str | None, typer.Option("--time", help="Column of times: numbers or ISO dates.", metavar="COL")
+    ] = None,
+    rating: Annotated[str | None, typer.Option(help="Column of ratings.", metavar="COL")] = None,
     order_as_given: Annotated[
-        bool, typer.Option("--order-as-given", help="There are no times: the rows are in order.")
+        bool, typer.Option("--order-as-given", help="Data without times: the rows are in the order of events.")
     ] = False,
     min_rating: MinRating = None,
     k_core: KCore = None,
-    items: Annotated[Path | None, typer.Option(help="Table of the items.", metavar="FILE")] = None,
-    items_id: Annotated[str | None, typer.Option(help="Its column of item ids.", metavar="COL")] = None,
-    title: Annotated[str | None, typer.Option(help="Its column of titles.", metavar="COL")] = None,
-    category: Annotated[str | None, typer.Option(help="Its column of categories.", metavar="COL")] = None,
-    text: Annotated[str | None, typer.Option(help="Its column of descriptions.", metavar="COL")] = None,
-    separator: Annotated[str | None, typer.Option(help="Of a CSV file, found unless said.", metavar="CHAR")] = None,
-    domain: Annotated[str, typer.Option(help="What the items are, for prompts.", metavar="WORD")] = "items",
-    name: Annotated[str | None, typer.Option(help="What tables call the data; PATH's name unless said.")] = None,
+    items: Annotated[
+        Path | None, typer.Option(help="Table of items with titles, categories and texts.", metavar="FILE")
+    ] = None,
+    items_id: Annotated[
+        str | None, typer.Option(help="Column of item ids in the table of items.", metavar="COL")
+    ] = None,
+    title: Annotated[str | None, typer.Option(help="Column of titles in the table of items.", metavar="COL")] = None,
+    category: Annotated[
+        str | None, typer.Option(help="Column of categories in the table of items.", metavar="COL")
+    ] = None,
+    text: Annotated[
+        str | None, typer.Option(help="Column of descriptions in the table of items.", metavar="COL")
+    ] = None,
+    separator: Annotated[
+        str | None, typer.Option(help="Separator of a CSV file; default: found.", metavar="CHAR")
+    ] = None,
+    domain: Annotated[str, typer.Option(help="Kind of the items in a word, for prompts.", metavar="WORD")] = "items",
+    name: Annotated[str | None, typer.Option(help="Short name for tables; default: the name of PATH.")] = None,
     tie_seed: TieSeed = 0,
     as_json: Json = False,
 ) -> None:
-    """Turn your own interactions into a data directory.
+    """Write a data directory from your own interactions.
 
     Example: deftrec data import clicks.csv --user uid --item sku --time ts --items goods.csv --to data/shop
     """
     check_target(to)
     form = form or _guess(path)
-    of_items = {"items-id": items_id, "title": title, "category": category, "text": text}
+    item_columns = {"items-id": items_id, "title": title, "category": category, "text": text}
     if form is Format.reference:
-        columns_of_events = {"user": user, "item": item, "time": time_, "rating": rating, "min-rating": min_rating}
+        event_columns = {"user": user, "item": item, "time": time_, "rating": rating, "min-rating": min_rating}
         in_order = {"order-as-given": order_as_given or None}
         _refuse(
-            {**columns_of_events, **in_order, "items": items, **of_items, "separator": separator},
-            "the reference format has no columns to name, no ratings, and a list of items of its own",
+            {**event_columns, **in_order, "items": items, **item_columns, "separator": separator},
+            "the reference format has no columns to name, no ratings, and its own list of items",
         )
     elif form is Format.recbole:
         _refuse(
-            {"items": items, **of_items, "separator": separator},
-            "the recbole format is separated by tabs and has its items in a .item file beside it",
+            {"items": items, **item_columns, "separator": separator},
+            "the recbole format is tab-separated and has its items in a .item file of the same directory",
         )
     elif items is None:
-        _refuse(of_items, "without --items FILE there are no columns of items to name")
+        _refuse(item_columns, "without --items FILE there is no table of items with such columns")
     if time_ is not None and order_as_given:
         raise DataError("give either --time COL or --order-as-given")
     wants_rating = rating or ("rating" if min_rating is not None else None)
@@ -182,10 +195,10 @@ def import_(
                 )
                 table: TableFormat = form.value  # type: ignore[assignment]
                 raw = read_tabular(path, columns, form=table, items=items)
-        called = name or (path.resolve().name if path.is_dir() else path.name.split(".")[0])
+        short_name = name or (path.resolve().name if path.is_dir() else path.name.split(".")[0])
         with working(progress, f"preparing {raw.events.height:,} interactions"):
             interactions = prepare(
-                raw, name=called, domain=domain, min_rating=min_rating, k_core=k_core, tie_seed=tie_seed
+                raw, name=short_name, domain=domain, min_rating=min_rating, k_core=k_core, tie_seed=tie_seed
             )
             if items is not None and raw.items is not None:
                 _check_items(items, raw.items, interactions.catalogue)
@@ -195,9 +208,9 @@ def import_(
 
 @app.command()
 def describe(
-    directory: Annotated[Path, typer.Argument(help="A data directory.", metavar="DIR")], as_json: Json = False
+    directory: Annotated[Path, typer.Argument(help="Data directory.", metavar="DIR")], as_json: Json = False
 ) -> None:
-    """Show what a data set is like: its tail, lengths, clones, repeats, cold targets.
+    """Describe a data set: long tail, history lengths, clones, repeats, cold targets.
 
     Example: deftrec data describe data/ml-100k
     """
@@ -225,14 +238,14 @@ def _guess(path: Path) -> Format:
 
 
 def _refuse(options: Mapping[str, object], reason: str) -> None:
-    """Options that would be ignored are mistakes."""
+    """Refuse options that would have no effect."""
     given = [f"--{name}" for name, value in options.items() if value is not None]
     if given:
         raise DataError(f"{reason}; leave out {', '.join(given)}")
 
 
 def _check_items(file: Path, items: pl.DataFrame, catalogue: pl.DataFrame) -> None:
-    """Refuse a table of other items than those that were taken."""
+    """Refuse a table of items that holds none of the items of the interactions."""
     listed = items.select(same_ids(items["item"], catalogue["item"].dtype))
     if catalogue.join(listed, on="item", how="semi").is_empty():
         raise DataError(
@@ -256,8 +269,8 @@ def _report(interactions: Interactions, to: Path, as_json: bool, with_table: boo
     notes = [f"{counts['duplicates']:,} duplicates dropped"] if counts.get("duplicates") else []
     notes += [f"{untitled:,} items without title"] if untitled else []
     if with_table:
-        worded = int(interactions.catalogue.select(pl.any_horizontal(pl.col(*CATALOGUE_COLUMNS) != "")).sum().item())
-        notes.append(f"words for {worded:,} of {counts['items']:,} items")
+        with_text = int(interactions.catalogue.select(pl.any_horizontal(pl.col(*CATALOGUE_COLUMNS) != "")).sum().item())
+        notes.append(f"texts for {with_text:,} of {counts['items']:,} items")
     print(
         f"{to}: {counts['users']:,} users, {counts['items']:,} items, {counts['interactions']:,} interactions"
         + (f" ({', '.join(notes)})" if notes else "")

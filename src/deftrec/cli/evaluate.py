@@ -1,4 +1,4 @@
-"""`deftrec evaluate`: a run, or any other system's rankings, on the targets of a run's data."""
+"""`deftrec evaluate`: a run, or the rankings of any system, on the targets of a run's data."""
 
 import json
 from pathlib import Path
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 def evaluate(
     run: RunFolder,
-    split: Annotated[Part, typer.Option(help="Which targets are asked for.")] = "test",
+    split: Annotated[Part, typer.Option(help="Part whose targets are evaluated.")] = "test",
     seen: Seen = "exclude",
     rankings: Annotated[
         Path | None,
         typer.Option(
-            help="Evaluate these rankings (Parquet: user, item, rank, score) instead of the run's model.",
+            help="Evaluate rankings from a file (user, item, rank, score) instead of the run's model.",
             metavar="FILE.parquet",
         ),
     ] = None,
@@ -32,7 +32,7 @@ def evaluate(
         str | None, typer.Option("--json", help="Write the result as JSON; '-' is stdout.", metavar="FILE")
     ] = None,
 ) -> None:
-    """Rank every item for every target of a split, and measure.
+    """Rank every item for every target of a part, and compute metrics.
 
     Example: deftrec evaluate runs/ml-100k --split test --seen exclude --json result.json
     """
@@ -42,7 +42,7 @@ def evaluate(
         else:
             recommender = load_recommender(run, progress)
             if split == "validation" and recommender.info.fit == "train+validation":
-                progress.say("warning: this run was fitted on the validation targets; these numbers flatter it")
+                progress.say("warning: this run was fitted on the validation targets, so these values are too high")
             with working(progress, f"ranking the {split} targets of {recommender.interactions.meta.name}"):
                 results = list(recommender.evaluate_parts(split, seen).values())
     if json_file != "-":
@@ -53,7 +53,7 @@ def evaluate(
 
 
 def _write(file: str, results: list["Result"]) -> None:
-    """The first result, and the metrics of its parts."""
+    """Write the first result with the metrics of its parts."""
     from deftrec.files import write_json
 
     whole: dict[str, Any] = results[0].to_json_dict()
@@ -66,15 +66,12 @@ def _write(file: str, results: list["Result"]) -> None:
 
 
 def _evaluate_rankings(run: Path, rankings: Path, split: Part, seen: str, progress: Progress) -> "Result":
-    """Measure a file of rankings with the run's data and split; the model is not loaded."""
+    """Evaluate a file of rankings with the run's data and split; the model is not loaded."""
     with working(progress, f"reading {rankings}"):
-        import torch
-
         from deftrec.config import Config
         from deftrec.data import Interactions, make_split
         from deftrec.errors import DeftRecError
-        from deftrec.evaluation import evaluate as evaluate_ranks
-        from deftrec.evaluation import read_rankings
+        from deftrec.evaluation import evaluate_file
         from deftrec.run import read_model
 
         if not (run / "config.json").is_file():
@@ -83,18 +80,9 @@ def _evaluate_rankings(run: Path, rankings: Path, split: Part, seen: str, progre
         interactions = Interactions.load(run / "data")
         parts = make_split(interactions, config.data.split)
         protocol: Any = seen
-        read = read_rankings(rankings, interactions, parts.cases(split), protocol)
         popularity = parts.training("train").counts(interactions.n_items)
-        result = evaluate_ranks(
-            read.ranks,
-            read.top_items,
-            torch.from_numpy(popularity),
-            name=rankings.stem,
-            dataset=interactions.meta.name,
-            protocol=parts.name,
-            split=split,
-            seen=protocol,
-            fit="unknown",
+        result, read = evaluate_file(
+            rankings, interactions, parts, popularity, name=rankings.stem, part=split, seen=protocol, fit="unknown"
         )
     for line in read.remarks(split, parts.name):
         progress.say(line)

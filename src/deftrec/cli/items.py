@@ -1,4 +1,4 @@
-"""`deftrec items`: add items to a finished run and remove them, without training."""
+"""`deftrec items`: add items to a finished run or remove them, without training."""
 
 import json
 from dataclasses import asdict
@@ -11,23 +11,27 @@ from deftrec.cli.console import listening, working
 from deftrec.cli.options import Json, RunFolder, split_ids
 from deftrec.errors import DataError
 
-app = typer.Typer(help="Add items to a run, or remove them, without training.", no_args_is_help=True)
+app = typer.Typer(help="Add items to a run or remove them, without training.", no_args_is_help=True)
 
-ItemColumn = Annotated[str, typer.Option(help="Column of the item ids.", metavar="COL")]
-Column = Annotated[str | None, typer.Option(help="Column of that name unless said.", metavar="COL")]
+ItemColumn = Annotated[str, typer.Option(help="Column of item ids.", metavar="COL")]
+Title = Annotated[str | None, typer.Option(help="Column of titles; default: title, if present.", metavar="COL")]
+Category = Annotated[
+    str | None, typer.Option(help="Column of categories; default: category, if present.", metavar="COL")
+]
+Text = Annotated[str | None, typer.Option(help="Column of descriptions; default: text, if present.", metavar="COL")]
 
 
 @app.command()
 def add(
     run: RunFolder,
-    items: Annotated[Path, typer.Option(help="CSV, Parquet or JSON lines, one row an item.", metavar="FILE")],
+    items: Annotated[Path, typer.Option(help="Table of items: CSV, Parquet or JSON lines.", metavar="FILE")],
     item: ItemColumn = "item",
-    title: Column = None,
-    category: Column = None,
-    text: Column = None,
+    title: Title = None,
+    category: Category = None,
+    text: Text = None,
     as_json: Json = False,
 ) -> None:
-    """Make items recommendable at once, by their title, category and text.
+    """Add items, which can be recommended at once by their title, category and text.
 
     Example: deftrec items add runs/shop --items new-goods.csv
     """
@@ -42,8 +46,13 @@ def add(
         done = add_items(run, found, source=str(items), on_batch=lambda n: progress.advance("texts", n))
         progress.end("texts")
     if done.trained and not as_json:
-        progress.say(f"warning: {done.trained:,} items of training have other words here; they keep those they had")
-    parts = {"added": done.added, "with new words": done.updated, "restored": done.restored, "there": done.unchanged}
+        progress.say(f"warning: {done.trained:,} items of training have other texts here; they keep their texts")
+    parts = {
+        "added": done.added,
+        "with new texts": done.updated,
+        "restored": done.restored,
+        "unchanged": done.unchanged,
+    }
     said = ", ".join(f"{count:,} {what}" for what, count in parts.items() if count) or "nothing to add"
     print(json.dumps(asdict(done)) if as_json else f"{run}: {said}; {done.items:,} items can be recommended")
 
@@ -53,12 +62,12 @@ def remove(
     run: RunFolder,
     items: Annotated[
         str,
-        typer.Option(help="A file with their ids, or the ids: one with a comma in double quotes.", metavar="FILE|A,B"),
+        typer.Option(help="File of item ids, or ids with commas between them.", metavar="FILE|A,B"),
     ],
     item: ItemColumn = "item",
     as_json: Json = False,
 ) -> None:
-    """Recommend items no more. Whoever took them keeps them in the history.
+    """Remove items from all recommendations. They stay in the histories of users.
 
     Example: deftrec items remove runs/shop --items lamp,desk
     """
@@ -70,13 +79,13 @@ def remove(
         if path.is_file():
             ids = read_items(path, Columns(item=item), option="--item")["item"].to_list()
         elif path.suffix in SUFFIXES:
-            raise DataError(f"--items {items!r}: no such file; an id that looks like one goes in a file")
+            raise DataError(f"--items {items!r}: no such file; write an id that looks like a file name into a file")
         else:
             ids = split_ids(items, "--items")
         if not ids:
-            raise DataError(f"--items {items!r}: names no item")
+            raise DataError(f"--items {items!r}: names no item; give at least one id")
         done = remove_items(run, ids, source=items if path.is_file() else "--items")
-    before = f", {done.before:,} were removed before" if done.before else ""
+    before = f", {done.before:,} were removed already" if done.before else ""
     print(
         json.dumps(asdict(done))
         if as_json

@@ -1,4 +1,4 @@
-"""Load a run: libraries that take seconds to import are imported here, behind a sign of life."""
+"""Loading of a run, with progress shown before the slow imports."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,10 +14,16 @@ if TYPE_CHECKING:
 def load_recommender(
     run: Path, progress: Progress, precision: "Precision" = "fp32", runtime: "Runtime" = "torch"
 ) -> "Recommender":
-    """The recommender of a run directory, which reads histories in `precision` by `runtime`.
+    """Load the recommender of a run directory.
+
+    Args:
+        run: the run directory.
+        progress: listener.
+        precision: precision of the language model while it reads histories.
+        runtime: library that runs a pre-trained language model.
 
     Raises:
-        DeftRecError: it is missing, unfinished or damaged.
+        DeftRecError: the run is missing, unfinished or damaged.
     """
     with working(progress, f"loading {run}"):
         from deftrec.recommender import Recommender

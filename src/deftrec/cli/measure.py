@@ -1,4 +1,4 @@
-"""What a finished run is worth, written into it: `metrics.json` always, the report where it can be drawn."""
+"""Measure a finished run: `metrics.json` always, the report with the extra `report`."""
 
 import json
 from collections.abc import Sequence
@@ -20,9 +20,9 @@ METRICS_FILE = "metrics.json"
 
 
 def measure(recommender: "Recommender", run: Path, progress: Progress) -> list["Result"]:
-    """Validation and test, the hybrid and both parts, into `metrics.json`, by the rule that the run was trained for.
+    """Measure the score and its parts on validation and test, and write `metrics.json`.
 
-    A run that was fitted on validation too is measured on test alone; a part in which nobody has a target is left out.
+    Seen items follow the rule that the run was trained for. A run fitted on validation too is measured on test only.
     """
     from deftrec.data import make_split
 
@@ -31,7 +31,7 @@ def measure(recommender: "Recommender", run: Path, progress: Progress) -> list["
     results = []
     for part in parts:
         if not len(split.cases(part)):
-            progress.say(f"nobody has a {part} target, so nothing is measured there")
+            progress.say(f"no user has a {part} target, so {part} is not measured")
             continue
         with working(progress, f"ranking the {part} targets"):
             results += list(recommender.evaluate_parts(part, recommender.config.retrieval.seen).values())
@@ -40,7 +40,7 @@ def measure(recommender: "Recommender", run: Path, progress: Progress) -> list["
 
 
 def read_results(run: Path) -> list["Result"]:
-    """What `measure` wrote; empty where it has not.
+    """Read the results of `measure`; empty if there are none.
 
     Raises:
         DeftRecError: the file is damaged.
@@ -54,7 +54,7 @@ def read_results(run: Path) -> list["Result"]:
         rows = json.loads(file.read_text(encoding="utf-8"))["results"]
         return [Result.model_validate(row) for row in rows]
     except (ValueError, KeyError, TypeError) as error:
-        raise DeftRecError(f"{file}: damaged; delete it, and it is measured again") from error
+        raise DeftRecError(f"{file}: damaged; delete it, and the run is measured again") from error
 
 
 def report_if_possible(
@@ -64,7 +64,7 @@ def report_if_possible(
     progress: Progress,
     examples: Sequence["Example"] | None = None,
 ) -> Path | None:
-    """The path of the run's HTML report; None, said in a line, where plots cannot be drawn."""
+    """Write the HTML report and return its path; None, with a line to `progress`, without the extra `report`."""
     from deftrec.report import write_report
 
     return page_if_possible(lambda: write_report(recommender, results, run / "report", examples), progress, "report")

@@ -1,4 +1,4 @@
-"""Arguments and options that several verbs share."""
+"""Arguments and options of several commands."""
 
 import csv
 import shlex
@@ -10,46 +10,48 @@ import typer
 
 from deftrec.errors import ConfigError
 
-RunFolder = Annotated[
-    Path, typer.Argument(help="A run: the directory that 'deftrec train --out' wrote.", metavar="RUN")
-]
+RunFolder = Annotated[Path, typer.Argument(help="Run directory, written by 'deftrec train --out'.", metavar="RUN")]
 DataFolder = Annotated[
     Path,
-    typer.Option("--data", help="A data directory of 'deftrec data fetch' or 'deftrec data import'.", metavar="DIR"),
+    typer.Option("--data", help="Data directory, from 'deftrec data fetch' or 'deftrec data import'.", metavar="DIR"),
 ]
 Recipe = Annotated[
-    str, typer.Option("--recipe", help="A YAML file, or the name of a recipe that is shipped.", metavar="FILE_OR_NAME")
+    str, typer.Option("--recipe", help="YAML file, or name of a recipe of the package.", metavar="FILE_OR_NAME")
 ]
 OptionalRecipe = Annotated[
     str | None,
     typer.Option(
         "--recipe",
-        help="A YAML file, or the name of a recipe that is shipped; 'default' unless said.",
+        help="YAML file, or name of a recipe of the package; default: the recipe 'default'.",
         metavar="FILE_OR_NAME",
     ),
 ]
 Overrides = Annotated[
-    list[str] | None, typer.Option("--set", help="Change an option of the recipe; repeatable.", metavar="KEY=VALUE")
+    list[str] | None,
+    typer.Option("--set", help="New value of an option of the recipe; repeatable.", metavar="KEY=VALUE"),
 ]
-Seen = Annotated[Literal["exclude", "keep"], typer.Option(help="Whether items of the history may be recommended.")]
-K = Annotated[int, typer.Option("-k", "--k", help="How many items.", min=1)]
-Seed = Annotated[int | None, typer.Option(help="Of the sampling noise; the run's own unless said.", min=0)]
+Seen = Annotated[
+    Literal["exclude", "keep"], typer.Option(help="Exclude or keep items of the history as recommendations.")
+]
+K = Annotated[int, typer.Option("-k", "--k", help="Number of items.", min=1)]
+Seed = Annotated[int | None, typer.Option(help="Seed of the sampling noise; default: the run's seed.", min=0)]
 Precision = Annotated[
     Literal["auto", "bf16", "fp32"],
-    typer.Option(help="Of reading histories; auto: bf16 where this machine multiplies it faster."),
+    typer.Option(help="Precision of the language model; auto: bf16 where this machine computes it faster."),
 ]
 Runtime = Annotated[
     Literal["torch", "openvino"],
-    typer.Option(help="What runs a pre-trained language model; openvino needs the extra of that name."),
+    typer.Option(help="Library that runs a pre-trained language model; openvino needs deftrec[openvino]."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
 
 
 def split_ids(text: str, option: str = "--history") -> list[str]:
-    """Item ids of a comma-separated list; an id that holds a comma is written in double quotes, as in CSV.
+    """Split a comma-separated list of item ids; an id with a comma is in double quotes, as in CSV.
 
     Args:
-        text: what the option `option` was given.
+        text: value of the option.
+        option: name of the option, for messages.
 
     Raises:
         ConfigError: a quote is not closed.
@@ -62,12 +64,12 @@ def split_ids(text: str, option: str = "--history") -> list[str]:
 
 
 def command_line(verb: str, defaults: Mapping[str, object], /, **options: object) -> str:
-    """A command as somebody would repeat it: options in the order given, without those that stand at their default.
+    """Write the shell command that repeats a call, without options at their defaults.
 
     Args:
-        verb: of deftrec.
-        defaults: by name; an option that is None or False is left out anyway.
-        options: by name; True is a flag alone, a list repeats its flag.
+        verb: command of deftrec.
+        defaults: default of each option by name; an option that is None or False is left out anyway.
+        options: value of each option by name; True is a flag without value, a list repeats its flag.
     """
     words = ["deftrec", verb]
     for name, value in options.items():

@@ -1,4 +1,4 @@
-"""`deftrec recommend`: the next items for a user, after a history, or for everybody."""
+"""`deftrec recommend`: the next items for a user, after a history, or for all users."""
 
 import json
 from collections.abc import Iterator
@@ -29,12 +29,17 @@ SHOWN = 5
 
 def recommend(
     run: RunFolder,
-    user: Annotated[str | None, typer.Option(help="A user of the data.", metavar="ID")] = None,
+    user: Annotated[str | None, typer.Option(help="Recommend to this user of the data.", metavar="ID")] = None,
     history: Annotated[
         str | None,
-        typer.Option(help="Item ids, oldest first; one with a comma in it in double quotes.", metavar="A,B,C"),
+        typer.Option(
+            help="Recommend after this history: item ids, oldest first; an id with a comma in double quotes.",
+            metavar="A,B,C",
+        ),
     ] = None,
-    all_users: Annotated[bool, typer.Option("--all-users", help="Everybody, into --out.")] = False,
+    all_users: Annotated[
+        bool, typer.Option("--all-users", help="Recommend to all users and write the rankings to --out.")
+    ] = False,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -44,15 +49,22 @@ def recommend(
         ),
     ] = None,
     engine: Annotated[
-        EngineName, typer.Option(help="Who makes the parts: this process, or a Ray cluster (extra ray).")
+        EngineName, typer.Option(help="Engine that ranks the parts: this process, or a Ray cluster (extra ray).")
     ] = "local",
-    part_users: Annotated[int, typer.Option(help="Users of a part.", min=1)] = 65_536,
+    part_users: Annotated[int, typer.Option(help="Number of users in a part.", min=1)] = 65_536,
     k: K = 10,
     seen: Seen = "exclude",
     seed: Seed = None,
     precision: Precision = "fp32",
     runtime: Runtime = "torch",
-    explain: Annotated[bool, typer.Option("--explain", help="Say why each item is recommended.")] = False,
+    allow: Annotated[
+        str | None, typer.Option(help="Recommend only these items, ids as for --history.", metavar="A,B,C")
+    ] = None,
+    deny: Annotated[
+        str | None, typer.Option(help="Recommend none of these items, ids as for --history.", metavar="A,B,C")
+    ] = None,
+    category: Annotated[str | None, typer.Option(help="Recommend only items of this category.", metavar="NAME")] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Explain each recommendation.")] = False,
     as_json: Json = False,
 ) -> None:
     """Recommend the next items.
@@ -69,7 +81,9 @@ def recommend(
     if engine != "local" and not in_parts:
         raise ConfigError(f"--engine {engine} makes parts: give --all-users and a directory as --out")
     if explain and all_users:
-        raise ConfigError("--explain asks the model once for every item of a history: give --user or --history")
+        raise ConfigError("--explain runs the model once for every item of a history: give --user or --history")
+    if all_users and (allow or deny or category):
+        raise ConfigError("--allow, --deny and --category belong to one request: give --user or --history")
     exclude = seen == "exclude"
     with listening() as progress:
         recommender = load_recommender(run, progress, precision, runtime)
@@ -89,29 +103,41 @@ def recommend(
             )
             return
         items = split_ids(history) if history is not None else None
-        _check_known(recommender, items or [])
-        found = recommender.recommend(user, history=items, k=k, exclude_seen=exclude, seed=seed, explain=explain)
+        allowed = None if allow is None else split_ids(allow)
+        denied = [] if deny is None else split_ids(deny)
+        _check_known(recommender, [*(items or []), *(allowed or []), *denied])
+        found = recommender.recommend(
+            user,
+            history=items,
+            k=k,
+            exclude_seen=exclude,
+            allow=allowed,
+            deny=denied,
+            category=category,
+            seed=seed,
+            explain=explain,
+        )
     interactions = recommender.interactions
-    taken = interactions.history(user) if user is not None else (items or [])
+    known = interactions.history(user) if user is not None else (items or [])
     if as_json:
         whole = {
             **({"user": user} if user is not None else {}),
-            "history": taken,
+            "history": known,
             "seen": seen,
             "recommendations": [_as_json(one) for one in found],
         }
         print(json.dumps(whole, indent=2, ensure_ascii=False))
         return
     console = output()
-    titles = [interactions.title(int(number)) for number in interactions.item_numbers(taken[-SHOWN:])]
-    console.print("after: " + ("; ".join(titles) or "nothing yet, so what most people take"), markup=False)
+    titles = [interactions.title(int(number)) for number in interactions.item_numbers(known[-SHOWN:])]
+    console.print("history: " + ("; ".join(titles) or "empty, so the most popular items"), markup=False)
     console.print(recommendation_table(found))
     if explain:
         console.print(explanations(found))
 
 
 def _check_known(recommender: "Recommender", items: list[str]) -> None:
-    """Refuse items that the run does not know, and say what mends it."""
+    """Refuse unknown items and give the mend."""
     try:
         recommender.interactions.item_numbers(items)
     except DataError as error:
@@ -119,7 +145,7 @@ def _check_known(recommender: "Recommender", items: list[str]) -> None:
 
 
 def _as_json(recommendation: "Recommendation") -> dict[str, Any]:
-    """Without an explanation where none was asked for."""
+    """The fields of a recommendation; `explanation` only where one was requested."""
     values = asdict(recommendation)
     return values if recommendation.explanation is not None else {k: v for k, v in values.items() if k != "explanation"}
 
@@ -127,7 +153,7 @@ def _as_json(recommendation: "Recommendation") -> dict[str, Any]:
 def _everybody(
     recommender: "Recommender", out: Path, k: int, exclude_seen: bool, seed: int | None, progress: Progress
 ) -> None:
-    """Write the rankings of all users, some thousand of them in memory at a time."""
+    """Write the rankings of all users, some thousand users in memory at a time."""
     from deftrec.evaluation import write_rankings
     from deftrec.recommender import USERS_AT_ONCE
 

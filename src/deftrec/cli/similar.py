@@ -1,4 +1,4 @@
-"""`deftrec similar`: the nearest items in the space that DeftRec recommends in."""
+"""`deftrec similar`: the nearest items in the latent space."""
 
 import json
 from typing import Annotated
@@ -13,11 +13,11 @@ from deftrec.cli.tables import recommendation_table
 
 def similar(
     run: RunFolder,
-    item: Annotated[str, typer.Option(help="An item of the catalogue.", metavar="ID")],
+    item: Annotated[str, typer.Option(help="Id of an item of the catalogue.", metavar="ID")],
     k: K = 10,
     as_json: Json = False,
 ) -> None:
-    """Show the items whose latents are nearest to that of an item, by cosine.
+    """Show the items with the highest cosine similarity to an item in the latent space.
 
     Example: deftrec similar runs/ml-100k --item 50 -k 5
     """
@@ -30,5 +30,5 @@ def similar(
         print(json.dumps({"item": item, "title": title, "similar": nearest}, indent=2, ensure_ascii=False))
         return
     console = output()
-    console.print(f"like: {title}", markup=False)
+    console.print(f"similar to: {title}", markup=False)
     console.print(recommendation_table(found))

@@ -1,4 +1,4 @@
-"""Results and recommendations as tables for a terminal. Titles are data: they are never read as markup."""
+"""Tables of results and recommendations for a terminal. Titles are shown as text, never read as markup."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -8,26 +8,27 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from deftrec.formatting import COLUMNS, WITH_INTERVAL, meaning, metric_name, with_interval
+from deftrec.formatting import WITH_INTERVAL, columns_of, meaning, metric_name, with_interval
 
 if TYPE_CHECKING:
-    from deftrec.benchmark import Table as BenchmarkTable
+    from deftrec.benchmark import BenchmarkTable
     from deftrec.evaluation import Result
     from deftrec.recommendation import Recommendation
 
 
 ROOM = 104
-"""Columns of a terminal that the whole table of metrics needs."""
+"""Width in characters of the complete table of metrics."""
 
 
 def metrics_table(results: Sequence["Result"], width: int = ROOM) -> RenderableType:
-    """One row a system, for results of one protocol; what the numbers mean stands above them.
+    """Build a table with one row per system, under a line that describes the protocol.
 
     Args:
-        results: of one group of `deftrec.formatting.groups`.
-        width: of the terminal; a narrow one gets the first columns whole rather than all of them cut.
+        results: one group of `deftrec.formatting.groups`.
+        width: width of the terminal in characters; a narrow one shows fewer columns.
     """
-    keys = COLUMNS if width >= ROOM else COLUMNS[:3]
+    keys = columns_of(results)
+    keys = keys if width >= ROOM else keys[:3]
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("system", no_wrap=True)
     for key in keys:
@@ -45,13 +46,13 @@ def metrics_table(results: Sequence["Result"], width: int = ROOM) -> RenderableT
 
 
 def benchmark_table(table: "BenchmarkTable", width: int = ROOM) -> RenderableType:
-    """One row a system of a benchmark, best first, over its seeds; what the numbers mean and say stands around it.
+    """Build a table with one row per system, best first, between its protocol and its verdict.
 
     Args:
-        table: of one fit and one rule for seen items.
-        width: of the terminal; a narrow one gets no costs.
+        table: table of one fit and one rule for seen items.
+        width: width of the terminal in characters; a narrow one shows no costs.
     """
-    from deftrec.benchmark.verdict import asked, training_time, verdict
+    from deftrec.benchmark.verdict import protocol_line, training_time, verdict
 
     wide = width >= ROOM
     rows = Table(box=box.SIMPLE_HEAD)
@@ -71,15 +72,15 @@ def benchmark_table(table: "BenchmarkTable", width: int = ROOM) -> RenderableTyp
             cells.append(Text(training_time(one)))
             cells.append(Text("" if one.users_per_second is None else f"{one.users_per_second:,.0f}"))
         rows.add_row(*cells, style="" if one.role == "peer" else "cyan")
-    return Group(Text(asked(table), style="bold"), rows, Text(f"{verdict(table)}\n"))
+    return Group(Text(protocol_line(table), style="bold"), rows, Text(f"{verdict(table)}\n"))
 
 
 def explanations(recommendations: Sequence["Recommendation"]) -> Group:
-    """Why each item is recommended: what the model says of the history, what moved the item, and by which part."""
+    """Explain each recommendation: the model's text on the history, the items that moved it, and each term's share."""
     whys = [(one, one.explanation) for one in recommendations if one.explanation is not None]
     lines: list[Text] = []
     if whys and whys[0][1].text is not None:
-        lines.append(Text(f'in the model\'s words, this history shows: "{whys[0][1].text}"'))
+        lines.append(Text(f'preference in this history, as the model writes it: "{whys[0][1].text}"'))
     for one, why in whys:
         movers = "; ".join(f"{mover.title} ({mover.change:+.2f})" for mover in why.movers)
         shares = ", ".join(f"{name} {share:.0%}" for name, share in why.shares.items() if share)
@@ -88,7 +89,7 @@ def explanations(recommendations: Sequence["Recommendation"]) -> Group:
 
 
 def recommendation_table(recommendations: Sequence["Recommendation"]) -> Table:
-    """Rank, id, title and score."""
+    """Build a table of rank, id, title and score."""
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("rank", justify="right")
     table.add_column("item", no_wrap=True)

@@ -1,4 +1,4 @@
-"""`deftrec update`: new interactions count at once, without training."""
+"""`deftrec update`: add interactions to the histories of a run, without training."""
 
 import json
 from dataclasses import asdict
@@ -13,15 +13,15 @@ from deftrec.cli.options import Json, RunFolder
 
 def update(
     run: RunFolder,
-    events: Annotated[Path, typer.Option(help="CSV, Parquet or JSON lines, one row an interaction.", metavar="FILE")],
-    user: Annotated[str, typer.Option(help="Column of the user ids.", metavar="COL")] = "user",
-    item: Annotated[str, typer.Option(help="Column of the item ids.", metavar="COL")] = "item",
-    time: Annotated[str, typer.Option(help="Column of the times, in the unit of the run's data.", metavar="COL")] = (
+    events: Annotated[Path, typer.Option(help="Table of interactions: CSV, Parquet or JSON lines.", metavar="FILE")],
+    user: Annotated[str, typer.Option(help="Column of user ids.", metavar="COL")] = "user",
+    item: Annotated[str, typer.Option(help="Column of item ids.", metavar="COL")] = "item",
+    time: Annotated[str, typer.Option(help="Column of times, in the unit of the run's data.", metavar="COL")] = (
         "time"
     ),
     as_json: Json = False,
 ) -> None:
-    """Let new interactions count in histories, those of unknown users too. What is there already counts once.
+    """Add interactions to the histories, also for new users. Known interactions are ignored.
 
     Example: deftrec update runs/shop --events today.csv
     """
@@ -31,10 +31,10 @@ def update(
 
         found, place = read_events(events, Columns(user=user, item=item, time=time))
         done = add_events(run, found, source=place.file, describe=place.describe)
-    known = f", {done.known:,} were there already" if done.known else ""
+    known = f", {done.known:,} were known already" if done.known else ""
     users = f" of {done.users:,} new users" if done.users else ""
     print(
         json.dumps(asdict(done))
         if as_json
-        else f"{run}: {done.added:,} interactions added{users}{known}; {done.interactions:,} count now"
+        else f"{run}: {done.added:,} interactions added{users}{known}; {done.interactions:,} in all"
     )

@@ -1,4 +1,4 @@
-"""What happened: who took what, when; and the catalogue."""
+"""Interaction data: which user interacted with which item at which time, and the catalogue of items."""
 
 from deftrec.data.interactions import Id, Interactions, Meta
 from deftrec.data.sequences import PADDING, Packed, Sequences

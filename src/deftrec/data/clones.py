@@ -1,6 +1,6 @@
-"""Clones: users whose complete sequences are identical, as bots, test accounts and imports that went wrong leave them.
+"""Clones: users with identical complete sequences, such as bots, test accounts and faulty imports.
 
-Whoever has seen one of them in training knows the next item of all others by heart, and many of them decide a metric.
+A model that has seen one clone in training knows the next item of all others, so many clones decide a metric.
 """
 
 from collections import Counter
@@ -11,27 +11,27 @@ import numpy as np
 from deftrec.data.interactions import Interactions
 
 MANY = 10
-"""So many users with one and the same sequence are clones. People do coincide, though in small numbers: of five
-published data sets two have such a sequence (of 204 and 11 users), and past those none is shared by more than five."""
-ASKED = 3
-"""Shorter sequences are left alone: people who took one popular item coincide by chance, and none of them is asked."""
+"""Minimum number of users with one sequence that makes them clones. Among five published data sets, two hold such a
+sequence (204 and 11 users); apart from these, no sequence is shared by more than five users."""
+SHORTEST = 3
+"""Minimum length of a clone's sequence. Users with a shorter one coincide by chance, and have no test target."""
 
 
 def sequence_counts(interactions: Interactions) -> Counter[bytes]:
-    """How many users have each complete sequence; the key is the sequence's item numbers as bytes."""
+    """The number of users with each complete sequence; a key is the bytes of the sequence's item numbers."""
     return Counter(sequence.tobytes() for sequence in interactions.sequences)
 
 
 def without_clones(interactions: Interactions, many: int = MANY) -> Interactions:
-    """The same data without the users whose complete sequence, of three items or more, at least `many` users share.
+    """Remove the users whose complete sequence, of at least `SHORTEST` items, at least `many` users share.
 
-    Nothing else changes: the other users' sequences, the numbers of the items and the catalogue stay as they are, so
-    that every system is asked the same questions about the same candidates, less those of the clones.
+    The other users' sequences, the item numbers and the catalogue stay as they are. Every system is then evaluated on
+    the same targets and candidates, except those of the clones.
     """
     counts = sequence_counts(interactions)
     sequences = interactions.sequences
     shared = np.asarray([counts[sequence.tobytes()] for sequence in sequences])
-    kept = (shared < many) | (sequences.lengths < ASKED)
+    kept = (shared < many) | (sequences.lengths < SHORTEST)
     if kept.all():
         return interactions
     meta, remaining = interactions.meta, sequences.select(np.flatnonzero(kept))

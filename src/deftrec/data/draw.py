@@ -1,4 +1,4 @@
-"""A description of a data set, drawn for a terminal."""
+"""The description of a data set as tables and bars for a terminal."""
 
 from collections.abc import Iterable, Sequence
 
@@ -13,19 +13,19 @@ BAR_WIDTH = 40
 
 
 def draw(description: Description) -> RenderableType:
-    """The facts as tables, the long tail and the history lengths as bars."""
+    """Draw the facts as tables, and the long tail and the history lengths as bars."""
     return Group(
         Text(f"{description.name}  ({description.source})", style="bold"),
         _facts(description),
         Text(),
-        Text("Long tail: share of the interactions of each tenth of the items, most popular first", style="bold"),
+        Text("Long tail: share of the interactions with each tenth of the items, most popular first", style="bold"),
         _bars(
             [f"{_ordinal(step)} tenth" for step in range(1, len(description.tail_steps) + 1)],
             description.tail_steps,
             [f"{share:.1%}" for share in description.tail_steps],
         ),
         Text(),
-        Text("History lengths: users by the number of their interactions", style="bold"),
+        Text("History lengths: number of users by number of interactions", style="bold"),
         _bars(
             [f"{one.low}" if one.low == one.high else f"{one.low} to {one.high}" for one in description.length_bins],
             [one.users for one in description.length_bins],
@@ -50,8 +50,8 @@ def _facts(description: Description) -> Table:
             f"p90 {lengths['p90']:g}, max {lengths['max']:g}",
         ),
         ("long tail", ", ".join(f"top {share} of items: {value:.1%}" for share, value in tail.items())),
-        ("repeats", f"{description.repeated:.1%} of interactions are with an item the user had before"),
-        ("equal times", f"{description.equal_times:.1%} of interactions share user and time with another"),
+        ("repeats", f"{description.repeated:.1%} of interactions repeat an item of the user's history"),
+        ("equal times", f"{description.equal_times:.1%} of interactions have the time of another one of the same user"),
         ("cloned histories", _clones(description.clones)),
     ]
     if description.filters:
@@ -90,7 +90,7 @@ def _splits(splits: Iterable[SplitDescription]) -> Table:
         ("validation targets not in train", "validation_not_in_train", ".1%"),
         ("test targets not in train", "test_not_in_train", ".1%"),
         ("test targets not in train + validation", "test_not_in_train_validation", ".1%"),
-        ("test targets the user had before", "test_repeats", ".1%"),
+        ("test targets in the user's history", "test_repeats", ".1%"),
     ]
     for label, attribute, form in rows:
         cells = ["-" if split.impossible else format(getattr(split, attribute), form) for split in splits]
@@ -99,12 +99,12 @@ def _splits(splits: Iterable[SplitDescription]) -> Table:
 
 
 def _warnings(description: Description) -> list[RenderableType]:
-    """What to mind before believing a metric on this data."""
+    """Notes on what would mislead a metric on this data."""
     found = [f"no {split.name} split: {split.impossible}" for split in description.splits if split.impossible]
     if description.clones.largest >= max(10, 0.01 * description.users):
         found.append(
             f"{description.clones.largest:,} users have the identical history: their test targets are equal too, so a "
-            "model that remembers it scores on all of them"
+            "model that memorises one has them all right"
         )
     if description.equal_times > 0.05:
         found.append(f"{description.equal_times:.0%} of interactions are ordered by a seed, not by their time")

@@ -1,30 +1,31 @@
-"""More users, items and events behind those that are there: no number that anybody holds changes."""
+"""Add users, items and events to a data set; existing users and items keep their numbers."""
 
 from dataclasses import replace
 
 import numpy as np
 import polars as pl
 
-from deftrec.data.interactions import CATALOGUE_COLUMNS, Interactions, as_times, same_ids
+from deftrec.data.interactions import CATALOGUE_COLUMNS, Interactions
 from deftrec.data.sequences import Sequences
-from deftrec.data.sources.columns import Place, times
+from deftrec.data.sources.columns import Place, as_times, same_ids, times
 from deftrec.errors import DataError
 
-CLOCK, UNITS = 1e8, 100.0
-"""Times past the first are of a clock, three years after 1970 in seconds; those that differ by the second as a factor
-are not in one unit."""
+CLOCK = 1e8
+"""Times beyond this are seconds or finer units since 1970: in seconds it is a day of 1973."""
+UNIT_FACTOR = 100.0
+"""Times that differ from the known ones by this factor are in another unit."""
 
 
 def extended(interactions: Interactions, items: pl.DataFrame, events: pl.DataFrame) -> Interactions:
-    """`interactions` with `items` behind the catalogue and `events` in the histories.
+    """Append `items` to the catalogue and insert `events` into the histories.
 
-    Users and items keep their numbers, new ones follow in the order given. An event goes where its time puts it among
-    those of its user, behind those of the same moment.
+    New users and items get the next numbers, in the order given. Events are sorted by time within each user; equal
+    times follow the existing interactions.
 
     Args:
-        interactions: what is there.
-        items: new ones: `item`, `title`, `category`, `text`.
-        events: `user`, `item`, `time`, of items of either kind; ids as `conform` gives them.
+        interactions: existing data.
+        items: new items, columns `item`, `title`, `category`, `text`.
+        events: new interactions with known or new items, columns `user`, `item`, `time`; ids as from `conform`.
     """
     if not items.height and not events.height:
         return interactions
@@ -40,24 +41,24 @@ def extended(interactions: Interactions, items: pl.DataFrame, events: pl.DataFra
         for name in ("user", "item")
     )
     owners = np.concatenate([interactions.sequences.owners(), owner.astype(np.int64)])
-    taken = np.concatenate([interactions.sequences.items, item.astype(np.int32)])
+    entries = np.concatenate([interactions.sequences.items, item.astype(np.int32)])
     times = np.concatenate([interactions.times, events["time"].to_numpy()])
     order = np.lexsort((times, owners))  # stable
     offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.bincount(owners, minlength=len(users)))])
-    counts = {"users": len(users), "items": catalogue.height, "interactions": len(taken)}
+    counts = {"users": len(users), "items": catalogue.height, "interactions": len(entries)}
     meta = interactions.meta.model_copy(update={"counts": {**interactions.meta.counts, **counts}})
     return replace(
         interactions,
         users=users,
         catalogue=catalogue,
-        sequences=Sequences(taken[order], offsets),
+        sequences=Sequences(entries[order], offsets),
         times=times[order],
         meta=meta,
     )
 
 
 def unknown_events(interactions: Interactions, events: pl.DataFrame) -> pl.DataFrame:
-    """The `events` that are not in `interactions` yet, each once, in their order."""
+    """The distinct `events` that are not in `interactions` yet, in their order."""
     known = interactions.events()
     if known["time"].dtype != events["time"].dtype:
         known, events = (frame.with_columns(pl.col("time").cast(pl.Float64)) for frame in (known, events))
@@ -66,10 +67,16 @@ def unknown_events(interactions: Interactions, events: pl.DataFrame) -> pl.DataF
 
 
 def conform(ids: pl.Series, like: pl.Series, source: str, what: str) -> pl.Series:
-    """Ids in the form of those that are there: `17` and `"17"` are the same id, `"007"` and `7` are two.
+    """Cast ids to the type of existing ids: `17` and `"17"` are the same id, `"007"` and `7` are different.
+
+    Args:
+        ids: new ids.
+        like: existing ids.
+        source: file or other origin of the new ids, for messages.
+        what: `user` or `item`, for messages.
 
     Raises:
-        DataError: those are whole numbers, and one of these is none, or not written in its plain form.
+        DataError: the existing ids are integers, and a new one is not an integer in plain form.
     """
     found = same_ids(ids, like.dtype)
     if like.dtype != pl.String and found.null_count():
@@ -81,26 +88,26 @@ def conform(ids: pl.Series, like: pl.Series, source: str, what: str) -> pl.Serie
 
 
 def conformed_events(events: pl.DataFrame, interactions: Interactions, source: str) -> pl.DataFrame:
-    """`user`, `item` and `time` in the form of those of `interactions`; other columns stay.
+    """Cast `user`, `item` and `time` to the types and the time unit of `interactions`; keep other columns.
 
     Raises:
-        DataError: an id or a time is of another kind, or the times are in another unit.
+        DataError: an id or a time is of another type, or the times are in another unit.
     """
-    tie_groups = times(events["time"], Place(source))
+    found = times(events["time"], Place(source))
     events = events.with_columns(
         conform(events["user"], interactions.users, source, "user").alias("user"),
         conform(events["item"], interactions.catalogue["item"], source, "item").alias("item"),
-        as_times(tie_groups, source).alias("time"),
+        as_times(found, source).alias("time"),
     )
     last, newest = np.abs(interactions.times).max(initial=0), events["time"].abs().max()
-    if tie_groups.dtype.is_temporal() and (interactions.meta.times == "position" or last <= CLOCK):
+    if found.dtype.is_temporal() and (interactions.meta.times == "position" or last <= CLOCK):
         raise DataError(
-            f"{source}: its times are dates, and those of this run's data are numbers up to {last:g}: give numbers "
-            "that go on from them"
+            f"{source}: its times are dates, and those of this run's data are numbers up to {last:g}; give numbers "
+            "that continue them"
         )
     if interactions.meta.times == "clock" and last > CLOCK and isinstance(newest, int | float) and newest:
         factor = float(newest) / float(last)
-        if not 1 / UNITS < factor < UNITS:
+        if not 1 / UNIT_FACTOR < factor < UNIT_FACTOR:
             raise DataError(
                 f"{source}: its times go up to {newest:g}, those of this run to {last:g}: they are in another unit "
                 "(dates are read as milliseconds); give times in the unit of the run's data"
@@ -109,5 +116,5 @@ def conformed_events(events: pl.DataFrame, interactions: Interactions, source: s
 
 
 def _among(column: pl.Series, known: pl.Series) -> pl.Series:
-    """Which of the distinct values of `column`, in order, are `known` too."""
+    """Mask of the distinct values of `column`, in their order, that are in `known`."""
     return column.unique(maintain_order=True).is_in(known.implode())

@@ -1,8 +1,8 @@
-"""The one form in which interactions enter DeftRec: who took what, when, and the catalogue.
+"""Interactions with their catalogue, and the mapping between external ids and internal numbers.
 
-Outside, users and items carry the ids their owner gave them (strings or integers). Inside, they are contiguous
-integers; this file is the border. Item numbers are assigned in a seeded random order, because numbers in order of
-appearance or of id carry information that leaks into every ranking through ties.
+Outside, users and items have the ids of the data's owner (strings or integers). Inside, they are contiguous integers;
+only this file converts. Item numbers are assigned in a seeded random order: numbers in order of appearance or of id
+carry information, which would leak into every ranking through ties.
 """
 
 import hashlib
@@ -18,10 +18,10 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from deftrec.data.sequences import Sequences
-from deftrec.data.sources.columns import Place, times, typed_ids
+from deftrec.data.sources.columns import Place, as_times, same_ids, times, typed_ids
 from deftrec.data.sources.frames import to_polars
 from deftrec.errors import DataError
-from deftrec.files import atomic_directory, write_text
+from deftrec.files import atomic_directory, recover, write_text
 
 Id: TypeAlias = str | int
 
@@ -33,9 +33,17 @@ RELABEL_SEED = 20250412
 
 
 class Meta(BaseModel):
-    """Where the data came from and what was done to it; the `meta.json` of a data directory.
+    """Provenance of a data set; the `meta.json` of a data directory.
 
-    `times` says whether the times of two users compare ("clock"), or only order the interactions of one ("position").
+    Attributes:
+        name: short name for tables.
+        source: file, URL or other origin.
+        sha256: SHA-256 of every file that was read, by name.
+        filters: filters that were applied, with their values.
+        counts: numbers of users, items, interactions and dropped duplicates.
+        tie_seed: seed of the order of interactions of one user at one time.
+        domain: kind of the items in a word or two ("movies"), for prompts.
+        times: `clock` if times of different users compare, `position` if they only order the items of one user.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -52,7 +60,7 @@ class Meta(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _without_split(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """Directories of before name a split, which was never another one and decided nothing."""
+        """Drop the `split` of older files, which had no effect."""
         return {key: value for key, value in values.items() if key != "split"}
 
 
@@ -61,12 +69,11 @@ class Interactions:
     """Interactions with their catalogue, under contiguous integer numbers.
 
     Attributes:
-        users: external user ids; the position is the user's number. `[U]`
-        catalogue: columns `item` (external id), `title`, `category`, `text` (strings, possibly empty); the row is
-            the item's number. `[I]` rows
-        sequences: every user's items in time order. `U` sequences
-        times: the time of each entry of `sequences.items`, in the unit of the source, never decreasing within a
-            user. `[E]`
+        users: external user ids; the index is the user's number. `[U]`
+        catalogue: columns `item` (external id), `title`, `category`, `text` (strings, possibly empty); the row index
+            is the item's number. `[I]` rows
+        sequences: items of every user in time order. `U` sequences
+        times: time of each entry of `sequences.items` in the unit of the source, ascending within a user. `[E]`
         meta: provenance.
     """
 
@@ -89,17 +96,18 @@ class Interactions:
         time: str = "time",
         meta: Meta | None = None,
     ) -> "Interactions":
-        """Build from a frame of events and, optionally, one of items: polars, or pandas.
+        """Build from a data frame of events and, optionally, one of items (polars or pandas).
 
-        Events with equal user and time are put in an order drawn from `meta.tie_seed`: file order and id order leak.
-        Exact duplicates (user, item and time equal) are dropped and counted in `meta.counts["duplicates"]`. Items
-        without a row in `items` get an empty title; items without an event are left out of the catalogue. An integer
-        id finds its row under its digits too, not under `"007"`.
+        Events of one user at one time are ordered randomly by `meta.tie_seed`, because file order and id order leak
+        information. Exact duplicates (equal user, item and time) are dropped and counted in
+        `meta.counts["duplicates"]`. Items without a row in `items` have empty texts; items without an event are left
+        out of the catalogue. The integer id 7 matches `"7"` in `items`, but not `"007"`.
 
         Args:
-            events: one row an interaction.
-            items: columns `item` and any of `title`, `category`, `text`.
-            user, item, time: names of the columns of `events`.
+            events: one row per interaction.
+            items: columns `item` and any of `title`, `category`, `text`; one row per item.
+            user, item, time: column names of `events`.
+            meta: provenance.
 
         Raises:
             DataError: a column is missing, an id or time is null or NaN, or there are no rows.
@@ -114,24 +122,25 @@ class Interactions:
         if events.height == 0:
             raise DataError(f"{meta.source}: no interactions; check the file and the filters {meta.filters or 'none'}")
         place = Place(meta.source)
-        tie_groups = times(events[time], place)
+        found = times(events[time], place)
         events = events.select(
             typed_ids(events[user], place).alias("user"),
             typed_ids(events[item], place).alias("item"),
-            as_times(tie_groups, meta.source).alias("time"),
+            as_times(found, meta.source).alias("time"),
         )
-        # Dates are kept in milliseconds, and ordered by all that they say.
-        finest = tie_groups.cast(pl.Datetime("us")) if tie_groups.dtype.is_temporal() else events["time"]
+        # Dates are stored in milliseconds, but ordered by microseconds.
+        finest = found.cast(pl.Datetime("us")) if found.dtype.is_temporal() else events["time"]
         ordered, duplicates = _ordered(events, finest, meta.tie_seed)
         users = ordered["user"].unique(maintain_order=True)
         catalogue = _catalogue(ordered["item"], items, meta.source)
         counts = {"users": len(users), "items": catalogue.height, "interactions": ordered.height}
-        meta = meta.model_copy(update={"counts": {**meta.counts, **counts, "duplicates": duplicates}})
+        counts["duplicates"] = duplicates + meta.counts.get("duplicates", 0)  # those that a filter dropped before
+        meta = meta.model_copy(update={"counts": {**meta.counts, **counts}})
         return cls._assemble(ordered, users, catalogue, meta)
 
     @classmethod
     def _assemble(cls, ordered: pl.DataFrame, users: pl.Series, catalogue: pl.DataFrame, meta: Meta) -> "Interactions":
-        """Number users and items; `ordered` is sorted by user in the order of `users`, then by sequence."""
+        """Number users and items; `ordered` is sorted by user in the order of `users`, then by time."""
         numbers = catalogue.select("item", pl.int_range(pl.len(), dtype=pl.Int32).alias("number"))
         items = ordered.select("item").join(numbers, on="item", how="left", maintain_order="left")["number"]
         lengths = ordered["user"].rle().struct.field("len").to_numpy()
@@ -146,9 +155,9 @@ class Interactions:
         """Read a data directory written by `save`, `deftrec data fetch` or `deftrec data import`.
 
         Raises:
-            DataError: a file is missing or is not what this library writes; the message says which and the mend.
+            DataError: a file is missing or damaged; the message names the file and the remedy.
         """
-        directory = Path(directory)
+        directory = recover(directory)
         for name in (INTERACTIONS_FILE, ITEMS_FILE, META_FILE):
             if not (directory / name).is_file():
                 raise DataError(
@@ -172,15 +181,15 @@ class Interactions:
         if later.to_series().any() or len(ordered["user"].rle()) != ordered["user"].n_unique():
             raise DataError(
                 f"{directory / INTERACTIONS_FILE}: its rows are not user by user in the order of time; make the "
-                "directory with 'deftrec data import', which takes rows in any order"
+                "directory with 'deftrec data import', which reads rows in any order"
             )
         return cls._assemble(ordered, ordered["user"].unique(maintain_order=True), catalogue, meta)
 
     def save(self, directory: str | Path) -> None:
-        """Write `interactions.parquet`, `items.parquet` and `meta.json` into `directory`, all or nothing.
+        """Write `interactions.parquet`, `items.parquet` and `meta.json` into `directory`, atomically.
 
         Raises:
-            DataError: there is something else in `directory`, which would be lost.
+            DataError: `directory` holds other files, which would be lost.
         """
         directory = check_target(directory)
         with atomic_directory(directory) as temporary:
@@ -189,7 +198,7 @@ class Interactions:
             write_text(temporary / META_FILE, self.meta.model_dump_json(indent=2) + "\n")
 
     def events(self) -> pl.DataFrame:
-        """The interactions under external ids: columns `user`, `item`, `time`, in sequence order. `[E]` rows"""
+        """The interactions under external ids, in sequence order: columns `user`, `item`, `time`. `[E]` rows"""
         return pl.DataFrame(
             {
                 "user": self.users.gather(self.sequences.owners()),
@@ -198,39 +207,39 @@ class Interactions:
             }
         )
 
-    # -- the border --------------------------------------------------------------------------------------------
+    # -- numbers and ids ---------------------------------------------------------------------------------------
 
     @property
     def n_users(self) -> int:
-        """How many users there are."""
+        """Number of users."""
         return len(self.users)
 
     @property
     def n_items(self) -> int:
-        """How many items the catalogue has."""
+        """Number of items in the catalogue."""
         return self.catalogue.height
 
     @property
     def n_interactions(self) -> int:
-        """How many interactions there are."""
+        """Number of interactions."""
         return len(self.sequences.items)
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over sequences, times, ids and words: equal if and only if a model would see the same data."""
+        """SHA-256 of sequences, times, ids and texts: equal if and only if a model sees the same data."""
         digest = hashlib.sha256()
         for numbers in (self.sequences.items, self.sequences.offsets, self.times):
             digest.update(numbers.tobytes())
-        words = [self.users, *(self.catalogue[name] for name in ("item", *CATALOGUE_COLUMNS))]
-        for column in words:
+        columns = [self.users, *(self.catalogue[name] for name in ("item", *CATALOGUE_COLUMNS))]
+        for column in columns:
             digest.update("\0".join(column.cast(pl.String).to_list()).encode() + b"\1")
         return digest.hexdigest()
 
     @cached_property
     def tie_groups(self) -> np.ndarray:
-        """The moment of each entry of `sequences.items`: a number for each time of each user. `[E]` int64
+        """The tie group of each entry of `sequences.items`: entries of one user at one time share a number. `[E]` int64
 
-        Among entries of one moment the order says nothing.
+        The order within a tie group carries no information.
         """
         first = np.zeros(self.n_interactions, bool)
         first[self.sequences.offsets[:-1][self.sequences.lengths > 0]] = True
@@ -246,7 +255,7 @@ class Interactions:
         return {str(item): number for number, item in enumerate(self.catalogue["item"])}
 
     def user_number(self, user: Id) -> int:
-        """The number of one external user id (`17` and `"17"` are the same id).
+        """The number of an external user id; `17` and `"17"` are the same id.
 
         Raises:
             DataError: the user is unknown.
@@ -263,7 +272,7 @@ class Interactions:
         """The numbers of external item ids. `[n]` int64
 
         Raises:
-            DataError: an item is unknown; the message names it and, in a list, its place.
+            DataError: an item is unknown; the message names it and its position in the list.
         """
         numbers, items = [], list(items)
         for place, item in enumerate(items, start=1):
@@ -279,31 +288,31 @@ class Interactions:
         return self.catalogue["item"].gather(np.asarray(numbers, dtype=np.int64)).to_list()
 
     def title(self, number: int) -> str:
-        """The title of an item, or its id where it has none."""
+        """The title of an item, or its id if it has none."""
         return self.catalogue["title"][number] or str(self.catalogue["item"][number])
 
     def history(self, user: Id) -> list[Id]:
-        """Every item of a user, oldest first, under external ids."""
+        """The external ids of all items of a user, oldest first."""
         return self.item_ids(self.sequences[self.user_number(user)])
 
 
 def check_target(directory: str | Path) -> Path:
-    """Where a data directory will be written, resolved: it is new, empty, or a data directory to replace.
+    """Check that a data directory can be written to `directory`, and return the resolved path.
 
     Raises:
-        DataError: there is something else there, which would be lost.
+        DataError: `directory` is neither new, nor empty, nor a data directory, or cannot be replaced or written.
     """
-    directory = Path(directory).resolve()
+    directory = recover(Path(directory).resolve())
     if directory.exists() and not directory.is_dir():
         raise DataError(f"{directory}: is a file; name a directory")
     others = {path.name for path in directory.iterdir()} if directory.exists() else set()
     others -= {INTERACTIONS_FILE, ITEMS_FILE, META_FILE}
     if others:
         raise DataError(f"{directory}: is not empty and not a data directory ({min(others)} is in it); name another")
-    # It is replaced as a whole, by renaming.
+    # A rename replaces the directory.
     if directory.is_mount() or directory == Path.cwd():
         raise DataError(
-            f"{directory}: cannot be replaced as a whole; name a new directory in it, as {directory / 'data'}"
+            f"{directory}: cannot be replaced as a whole; name a new directory in it, such as {directory / 'data'}"
         )
     parent = next(above for above in directory.parents if above.exists())
     if not os.access(parent, os.W_OK):
@@ -312,10 +321,10 @@ def check_target(directory: str | Path) -> Path:
 
 
 def _ordered(events: pl.DataFrame, tie_groups: pl.Series, tie_seed: int) -> tuple[pl.DataFrame, int]:
-    """Events by user and moment, ties in drawn order, without exact duplicates; and how many of those there were.
+    """Sort events by user and time, ties randomly, without exact duplicates; also return the number of duplicates.
 
-    Sorting by everything first makes the draw independent of file order. Ids are ranked once: millions of strings are
-    slow to sort.
+    Sorting by all columns first makes the random order independent of the file's order. Ids are ranked once, because
+    sorting millions of strings is slow.
     """
     ranks = pl.DataFrame(
         {"user": _ranks(events["user"]), "item": _ranks(events["item"]), "time": tie_groups}
@@ -324,59 +333,38 @@ def _ordered(events: pl.DataFrame, tie_groups: pl.Series, tie_seed: int) -> tupl
     user, time, item = (ranks[name].to_numpy() for name in ("user", "time", "item"))
     tied = np.concatenate([[False], (user[1:] == user[:-1]) & (time[1:] == time[:-1])])
     kept = ~(tied & np.concatenate([[False], item[1:] == item[:-1]]))
-    rows, moment = ranks["row"].to_numpy()[kept], np.cumsum(~tied)[kept]
+    rows, group = ranks["row"].to_numpy()[kept], np.cumsum(~tied)[kept]
     draw = np.random.default_rng(tie_seed).random(len(rows))
-    alone = np.bincount(moment)[moment] == 1
-    several = np.flatnonzero(~alone)
-    rows[several] = rows[several[np.lexsort((draw[several], moment[several]))]]
+    several = np.flatnonzero(np.bincount(group)[group] > 1)
+    rows[several] = rows[several[np.lexsort((draw[several], group[several]))]]
     return events[rows], len(kept) - len(rows)
 
 
 def _ranks(ids: pl.Series) -> pl.Series:
-    """The place of each id among the sorted distinct ones."""
+    """The rank of each id among the sorted distinct ids."""
     known = ids.unique().sort()
     if ids.dtype == pl.String:
         return ids.cast(pl.Enum(known)).to_physical()
     return pl.Series(ids.name, np.searchsorted(known.to_numpy(), ids.to_numpy()))
 
 
-def as_times(column: pl.Series, source: str) -> pl.Series:
-    """Times as numbers: whole ones stay whole, dates become milliseconds.
+def _catalogue(events: pl.Series, items: pl.DataFrame | None, source: str) -> pl.DataFrame:
+    """Make the catalogue of all items with an interaction, in a seeded random order.
 
-    Raises:
-        DataError: a value is missing, infinite, or no moment in time; the message names the first such row.
+    Args:
+        events: item of each interaction.
+        items: metadata of the items, if any.
+        source: origin of the data, for messages.
     """
-    found = times(column, Place(source))
-    if found.dtype.is_temporal():
-        found = found.cast(pl.Datetime("ms")).cast(pl.Int64)
-    if not found.dtype.is_integer():
-        return found.cast(pl.Float64)
-    whole = found.cast(pl.Int64, strict=False)
-    if whole.null_count():
-        row = int(whole.is_null().arg_max() or 0)
-        raise Place(source).error(row, column.name, f"{found[row]} is too large for a time; give a coarser unit")
-    return whole
-
-
-def same_ids(ids: pl.Series, dtype: pl.DataType) -> pl.Series:
-    """Ids as `dtype`, null where that makes another of one: `"17"` is 17, and `"007"`, `"+7"` or 7.5 are not 7."""
-    if not ids.dtype.is_float():
-        ids = ids.cast(pl.String)
-    found = ids.cast(dtype, strict=False)
-    return found.set((found.cast(ids.dtype) != ids).fill_null(False), None)
-
-
-def _catalogue(taken: pl.Series, items: pl.DataFrame | None, source: str) -> pl.DataFrame:
-    """One row an item that was taken, in a seeded random order, with its metadata where there is some."""
-    numbers = taken.unique().sort()
-    order = np.random.default_rng(RELABEL_SEED).permutation(len(numbers))
-    catalogue = pl.DataFrame({"item": numbers.gather(order)})
+    known = events.unique().sort()
+    order = np.random.default_rng(RELABEL_SEED).permutation(len(known))
+    catalogue = pl.DataFrame({"item": known.gather(order)})
     if items is not None and items.height:
         if "item" not in items.columns:
             raise DataError(f"{source}: the items have no column 'item'; the columns are {', '.join(items.columns)}")
-        known = [column for column in CATALOGUE_COLUMNS if column in items.columns]
+        given = [column for column in CATALOGUE_COLUMNS if column in items.columns]
         metadata = items.select(
-            same_ids(items["item"], catalogue["item"].dtype), *(pl.col(c).cast(pl.String) for c in known)
+            same_ids(items["item"], catalogue["item"].dtype), *(pl.col(c).cast(pl.String) for c in given)
         ).unique("item", keep="first", maintain_order=True)
         catalogue = catalogue.join(metadata, on="item", how="left", maintain_order="left")
     missing = [pl.lit("").alias(c) for c in CATALOGUE_COLUMNS if c not in catalogue.columns]

@@ -1,4 +1,4 @@
-"""From the events of a source to `Interactions`: filters, and a record of what they did."""
+"""Filters between the raw events of a source and `Interactions`, with a record of what they dropped."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -16,17 +16,17 @@ TAGS_AN_ITEM = 5
 
 @dataclass(frozen=True)
 class Raw:
-    """What a source holds, under external ids, nothing filtered.
+    """Unfiltered content of a source, under external ids.
 
     Attributes:
-        events: columns `user`, `item`, `time` and, where the source has ratings, `rating`. One row an interaction.
-        items: columns `item` and any of `title`, `category`, `text`; `None` where the source has no catalogue.
-        source: where it came from, in words.
-        sha256: of every file that was read.
-        notes: what a user should know about the source's own treatment, for `Meta.filters`.
-        times: whether `time` is a clock, or a position that only orders each user's interactions.
-        tags: columns `user`, `item`, `tag`: what users called items, one row each time, of which `tag_categories` makes
-            the items' categories; `None` where the source has none.
+        events: columns `user`, `item`, `time` and, if the source has ratings, `rating`; one row per interaction.
+        items: columns `item` and any of `title`, `category`, `text`; `None` if the source has no catalogue.
+        source: file, URL or other origin.
+        sha256: SHA-256 of every file that was read, by name.
+        notes: filters that the source itself applied, for `Meta.filters`.
+        times: `clock` if times of different users compare, `position` if they only order the items of one user.
+        tags: columns `user`, `item`, `tag`, one row per tag that a user gave an item; `tag_categories` makes the items'
+            categories of them. `None` if the source has no tags.
     """
 
     events: pl.DataFrame
@@ -49,16 +49,16 @@ def prepare(
 ) -> Interactions:
     """Filter and number the events of a source.
 
-    The order is: exact duplicates, then the rating, then the k-core. What is dropped is counted in `Meta.counts`.
-    Tags become categories last, when it is known what each user is asked for.
+    The rating filter comes first, then the k-core of the distinct interactions. `Meta.counts` records what is dropped.
+    Tags become categories last, when each user's evaluation targets are known.
 
     Args:
-        raw: what the source holds.
-        name: what the data is called in tables.
-        domain: what the items are, in a word ("movies"); prompts use it.
-        min_rating: keep interactions with at least this rating.
-        k_core: keep users and items with at least this many interactions among what is kept; repeated until it holds.
-        tie_seed: orders interactions of one user at one moment.
+        raw: content of the source.
+        name: short name for tables.
+        domain: kind of the items in a word or two ("movies"), for prompts.
+        min_rating: minimum rating of an interaction that is kept.
+        k_core: minimum number of kept interactions of every kept user and item.
+        tie_seed: seed of the order of interactions of one user at one time.
 
     Raises:
         DataError: the source has no ratings to filter by, or the filters leave nothing.
@@ -73,15 +73,14 @@ def prepare(
         filters["min_rating"] = min_rating
     columns = ["user", "item", "time"]
     if k_core is not None:
-        unique = (
-            events.lazy().select(columns).unique().collect(engine="streaming")
-        )  # their order says nothing; see Interactions.from_frame
+        # Any order will do: `Interactions.from_frame` sorts.
+        unique = events.lazy().select(columns).unique().collect(engine="streaming")
         counts["duplicates"] = events.height - unique.height
         events = keep_core(unique, k_core)
         filters["k_core"] = k_core
     if events.height == 0:
         applied = ", ".join(f"{key} {value}" for key, value in filters.items()) or "no filter"
-        raise DataError(f"{raw.source}: no interactions are left of {raw.events.height} ({applied})")
+        raise DataError(f"{raw.source}: no interactions are left of {raw.events.height} ({applied}); relax the filters")
     meta = Meta(
         name=name,
         source=raw.source,
@@ -93,29 +92,29 @@ def prepare(
         times=raw.times,
     )
     interactions = Interactions.from_frame(events.select(columns), raw.items, meta=meta)
-    if counts.get("duplicates"):  # dropped here already, before they could be counted there
-        total = {**interactions.meta.counts, "duplicates": counts["duplicates"]}
-        interactions = replace(interactions, meta=interactions.meta.model_copy(update={"counts": total}))
     if raw.tags is not None:
         interactions = replace(interactions, catalogue=tag_categories(interactions, raw.tags))
     return interactions
 
 
 def tag_categories(interactions: Interactions, tags: pl.DataFrame) -> pl.DataFrame:
-    """The catalogue, the category of each item its most frequent tags, at most `TAGS_AN_ITEM`, equal ones by name.
+    """Replace the category of each item by its most frequent tags, at most `TAGS_AN_ITEM`; ties go by name.
 
-    What users called the items that leave-one-out asks them for, the last two of each, is left out: an item that
-    nobody else has tagged would wear its answer in its text. The order is the one after all filters and ties.
+    A user's tags of the two leave-one-out targets are left out. Otherwise the text of an item that nobody else has
+    tagged would give the answer away.
 
     Args:
-        interactions: what is asked.
-        tags: columns `user`, `item`, `tag`, ids as in `interactions`; others than theirs are ignored.
+        interactions: filtered interactions in their final order.
+        tags: columns `user`, `item`, `tag`, with ids as in `interactions`; tags of other users or items are ignored.
+
+    Returns:
+        The new catalogue. `[I]` rows
     """
     sequences, split = interactions.sequences, leave_one_out(interactions)
     owners = sequences.owners()
-    asked = np.arange(len(owners)) >= (sequences.offsets[:-1] + split.train_end)[owners]
+    targets = np.arange(len(owners)) >= (sequences.offsets[:-1] + split.train_end)[owners]
     categories = (
-        tags.join(interactions.events().filter(asked), on=["user", "item"], how="anti")
+        tags.join(interactions.events().filter(targets), on=["user", "item"], how="anti")
         .group_by("item", "tag")
         .agg(pl.len().alias("times"))
         .sort("item", "times", "tag", descending=[False, True, False])
@@ -133,14 +132,14 @@ def keep_core(events: pl.DataFrame, k: int) -> pl.DataFrame:
     """The k-core: the largest part of `events` in which every user and every item has at least `k` events.
 
     Args:
-        events: columns `user` and `item`, one row an interaction.
-        k: at least 1.
+        events: columns `user` and `item`, one row per interaction.
+        k: minimum number of events, at least 1.
 
     Raises:
         DataError: `k` is not positive.
     """
     if k < 1:
-        raise DataError(f"k-core needs a positive number, not {k}")
+        raise DataError(f"k-core needs a positive number, not {k}; give at least 1")
     while True:
         kept = events.filter((pl.len().over("item") >= k) & (pl.len().over("user") >= k))
         if kept.height == events.height:

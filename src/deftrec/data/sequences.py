@@ -1,4 +1,4 @@
-"""Many sequences of different lengths as two flat arrays, and their packing into rows of constant shape."""
+"""Sequences of different lengths in two flat arrays, and their packing into rows of constant length."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 PADDING = -1
-"""Marks a place of a row that holds no item, or an input without a target."""
+"""Value of a position without an item, and of an input without a target."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -14,8 +14,8 @@ class Sequences:
     """`N` sequences of item numbers, oldest first.
 
     Attributes:
-        items: all sequences, one after the other. `[E]` int32
-        offsets: sequence `n` is `items[offsets[n]:offsets[n + 1]]`. `[N + 1]` int64
+        items: item numbers of all sequences, concatenated. `[E]` int32
+        offsets: start of each sequence in `items`; sequence `n` is `items[offsets[n]:offsets[n + 1]]`. `[N + 1]` int64
     """
 
     items: np.ndarray
@@ -23,7 +23,7 @@ class Sequences:
 
     @classmethod
     def from_lists(cls, lists: list[np.ndarray] | list[list[int]]) -> "Sequences":
-        """One sequence a list."""
+        """Build from one list of item numbers per sequence."""
         offsets = np.concatenate([[0], np.cumsum([len(one) for one in lists])]).astype(np.int64)
         items = np.concatenate([np.asarray(one, np.int32) for one in lists]) if lists else np.zeros(0, np.int32)
         return cls(items.astype(np.int32), offsets)
@@ -39,41 +39,42 @@ class Sequences:
 
     @property
     def lengths(self) -> np.ndarray:
-        """`[N]` int64"""
+        """Number of items of each sequence. `[N]` int64"""
         return np.diff(self.offsets)
 
     def owners(self) -> np.ndarray:
-        """The sequence each entry of `items` belongs to. `[E]` int64"""
+        """Index of the sequence of each entry of `items`. `[E]` int64"""
         return np.repeat(np.arange(len(self)), self.lengths)
 
     def counts(self, n_items: int) -> np.ndarray:
-        """How often each of `n_items` items occurs in all sequences together. `[I]` int64"""
+        """Number of occurrences of each item in all sequences together. `[I]` int64"""
         return np.bincount(self.items, minlength=n_items)
 
     def repeated(self, n_items: int) -> np.ndarray:
-        """Whether the sequence of each entry of `items` holds its item before. `[E]` bool"""
+        """Mask of the entries of `items` whose item occurs earlier in the same sequence. `[E]` bool"""
         pairs = self.owners() * n_items + self.items
-        _, first = np.unique(pairs, return_index=True)  # the first of equal ones
+        _, first = np.unique(pairs, return_index=True)  # index of the first occurrence
         repeated = np.ones(len(pairs), bool)
         repeated[first] = False
         return repeated
 
     def heads(self, lengths: np.ndarray) -> "Sequences":
-        """The first `lengths[n]` entries of every sequence."""
+        """Cut every sequence to its first `lengths[n]` entries."""
         kept = np.arange(len(self.items)) - np.repeat(self.offsets[:-1], self.lengths)
         offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
         return Sequences(self.items[kept < np.repeat(lengths, self.lengths)], offsets)
 
     def redrawn(self, tie_groups: np.ndarray, rng: np.random.Generator) -> "Sequences":
-        """The same with what belongs to one moment in an order drawn by `rng`.
+        """Shuffle the entries within each tie group.
 
         Args:
-            tie_groups: the moment of each entry, as `Interactions.tie_groups` numbers them. `[E]` int64
+            tie_groups: tie group of each entry, as in `Interactions.tie_groups`. `[E]` int64
+            rng: random generator.
         """
         return Sequences(self.items[np.lexsort((rng.random(len(tie_groups)), tie_groups))], self.offsets)
 
     def select(self, which: Iterable[int]) -> "Sequences":
-        """The sequences `which`, in that order."""
+        """The sequences with the indices `which`, in that order."""
         return Sequences.from_lists([self[n] for n in which])
 
     def recent(self, n: int, length: int) -> np.ndarray:
@@ -84,13 +85,13 @@ class Sequences:
 
 @dataclass(frozen=True, eq=False)
 class Packed:
-    """Histories laid side by side in rows of constant length; a place attends only within its own segment.
+    """Several histories packed into rows of constant length; a position attends only to its own history.
 
     Attributes:
-        items: item numbers, `PADDING` where the row is empty. `[B, L]` int64
-        targets: the item that follows each place, `PADDING` where none does. `[B, L]` int64
-        segments: which history of the row a place belongs to; empty places are segment `PADDING`. `[B, L]` int64
-        positions: place within its history, from 0. `[B, L]` int64
+        items: item numbers, or `PADDING`. `[B, L]` int64
+        targets: number of the next item, or `PADDING`. `[B, L]` int64
+        segments: index of the position's history within the row, or `PADDING`. `[B, L]` int64
+        positions: position within the history, from 0. `[B, L]` int64
     """
 
     items: np.ndarray
@@ -100,29 +101,29 @@ class Packed:
 
 
 def pack_for_training(sequences: Sequences, row: int, rng: np.random.Generator) -> Packed:
-    """All (history, next item) pairs of `sequences`, packed into rows of `row` places.
+    """Pack all (history, next item) pairs of `sequences` into rows of `row` positions.
 
-    A sequence of n items gives n - 1 places: every item but the last is an input, every one but the first a target.
-    Longer ones are cut into windows, the first cut at a random offset so that over epochs every item gets context.
+    A sequence of n items has n - 1 positions: every item but the last is an input, every item but the first a target.
+    A longer sequence is cut into windows. The first cut is random, so that over epochs every item gets a context.
     """
     inputs: list[np.ndarray] = []
     targets: list[np.ndarray] = []
     for sequence in sequences:
-        places = len(sequence) - 1
-        if places < 1:
+        length = len(sequence) - 1
+        if length < 1:
             continue
         start = 0
-        end = min(places, int(rng.integers(1, row + 1))) if places > row else places
-        while start < places:
+        end = min(length, int(rng.integers(1, row + 1))) if length > row else length
+        while start < length:
             inputs.append(sequence[start:end])
             targets.append(sequence[start + 1 : end + 1])
-            start, end = end, min(end + row, places)
+            start, end = end, min(end + row, length)
     order = rng.permutation(len(inputs))
     return _pack([inputs[n] for n in order], [targets[n] for n in order], row)
 
 
 def pack_last_targets(sequences: Sequences, row: int, rng: np.random.Generator) -> Packed:
-    """One target per sequence, its last item: the published form, kept to measure what every-position targets gain."""
+    """Pack the sequences with one target each, the last item (the published form)."""
     lists = [sequence[-(row + 1) :] for sequence in sequences if len(sequence) > 1]
     order = rng.permutation(len(lists))
     inputs = [lists[n][:-1] for n in order]
@@ -133,8 +134,8 @@ def pack_last_targets(sequences: Sequences, row: int, rng: np.random.Generator) 
 
 
 def _pack(inputs: list[np.ndarray], targets: list[np.ndarray], row: int) -> Packed:
-    """Best fit: each history goes into the fullest open row that still has room for it."""
-    open_rows: list[list[int]] = [[] for _ in range(row + 1)]  # by free places
+    """Pack by best fit: each history goes into the fullest row that has room for it."""
+    open_rows: list[list[int]] = [[] for _ in range(row + 1)]  # by number of free positions
     used: list[int] = []
     histories: list[int] = []
     placed: list[tuple[int, int, int]] = []
@@ -150,8 +151,7 @@ def _pack(inputs: list[np.ndarray], targets: list[np.ndarray], row: int) -> Pack
         used[number] += len(one)
         histories[number] += 1
         open_rows[free - len(one)].append(number)
-    shape = (len(used), row)
-    packed = _empty(shape)
+    packed = _empty((len(used), row))
     for one, target, (number, start, segment) in zip(inputs, targets, placed, strict=True):
         end = start + len(one)
         packed.items[number, start:end] = one
@@ -167,11 +167,16 @@ def _empty(shape: tuple[int, int]) -> Packed:
 
 
 def pad_histories(sequences: Sequences, which: np.ndarray, row: int) -> Packed:
-    """The newest `row` items of each history, one history a row, for inference. Width: the longest one's length."""
+    """Put the newest `row` items of each history into a row of its own, for inference.
+
+    Args:
+        sequences: all histories.
+        which: indices of the histories to read. `[B]` int64
+        row: maximum length of a history; rows are as long as the longest one.
+    """
     recent = [sequences.recent(int(n), row) for n in which]
     width = max(1, max((len(one) for one in recent), default=1))
-    shape = (len(recent), width)
-    packed = _empty(shape)
+    packed = _empty((len(recent), width))
     for number, one in enumerate(recent):
         packed.items[number, : len(one)] = one
         packed.segments[number, : len(one)] = 0

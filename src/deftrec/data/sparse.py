@@ -1,4 +1,4 @@
-"""Who took what, as sparse matrices."""
+"""Interactions as sparse matrices."""
 
 import warnings
 
@@ -10,7 +10,7 @@ from deftrec.data import Sequences
 
 
 def csr_matrix(rows: np.ndarray, columns: np.ndarray, values: np.ndarray, shape: tuple[int, int]) -> Tensor:
-    """A CSR matrix from entries in any order, each place at most once."""
+    """Build a CSR matrix from entries in any order; each (row, column) occurs at most once."""
     order = np.lexsort((columns, rows))
     starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.bincount(rows, minlength=shape[0]))])
     with warnings.catch_warnings():  # torch calls its CSR support beta, once a process
@@ -25,6 +25,6 @@ def csr_matrix(rows: np.ndarray, columns: np.ndarray, values: np.ndarray, shape:
 
 
 def distinct_pairs(sequences: Sequences, n_items: int) -> tuple[np.ndarray, np.ndarray]:
-    """Users and items of all interactions, sorted, a repeated one counted once. Two `[E]` int64 arrays"""
+    """The distinct (user, item) pairs of all interactions, sorted, as two `[E]` int64 arrays."""
     pairs = np.unique(sequences.owners() * n_items + sequences.items)
     return pairs // n_items, pairs % n_items

@@ -1,4 +1,4 @@
-"""Who is asked about what: leave-one-out and global temporal splits."""
+"""Splits into train, validation and test: leave-one-out and global temporal."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ Fit: TypeAlias = Literal["train", "train+validation"]
 
 @dataclass(frozen=True, eq=False)
 class Cases:
-    """Users who are asked for their next item.
+    """Evaluation cases: a history and the next item of each user.
 
     Attributes:
         users: user numbers. `[N]` int64
-        histories: what each of them took before, oldest first. `N` sequences
-        targets: the item each took next. `[N]` int64
+        histories: items before the target, oldest first. `N` sequences
+        targets: item number that follows each history. `[N]` int64
     """
 
     users: np.ndarray
@@ -33,17 +33,15 @@ class Cases:
         return len(self.users)
 
     def select(self, which: np.ndarray) -> "Cases":
-        """The cases `which`, in that order. `[n]` int64"""
+        """The cases with the indices `which`, in that order. `[n]` int64"""
         return Cases(self.users[which], self.histories.select(which), self.targets[which])
 
     @property
     def weights(self) -> np.ndarray:
-        """One over how many cases have the same history and target: clones together count as one. `[N]` float64"""
-        asked = [
-            history.tobytes() + target.tobytes() for history, target in zip(self.histories, self.targets, strict=True)
-        ]
-        counts = Counter(asked)
-        return np.array([1 / counts[case] for case in asked])
+        """Weights with which clones together count as one case: 1 / number of identical cases. `[N]` float64"""
+        cases = [history.tobytes() + item.tobytes() for history, item in zip(self.histories, self.targets, strict=True)]
+        counts = Counter(cases)
+        return np.array([1 / counts[case] for case in cases])
 
     def head(self, n: int) -> "Cases":
         """The first `n` cases."""
@@ -52,14 +50,14 @@ class Cases:
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Every user's sequence, cut into what is fitted and what is asked.
+    """A split of every user's sequence into a training part and evaluation targets.
 
     Attributes:
         name: `leave-one-out` or `temporal`.
-        sequences: the complete sequences. `U` of them
-        train_end: how many items of each sequence belong to train. `[U]`
-        refit_end: how many belong to train + validation. `[U]`
-        validation, test: place of the target within the sequence, `PADDING` where a user has none. `[U]`
+        sequences: complete sequences. `U` sequences
+        train_end: number of items of each sequence in train. `[U]` int64
+        refit_end: number of items of each sequence in train + validation. `[U]` int64
+        validation, test: position of the target in each sequence, `PADDING` for a user without one. `[U]` int64
     """
 
     name: SplitName
@@ -70,46 +68,50 @@ class Split:
     test: np.ndarray
 
     def training(self, fit: Fit = "train") -> Sequences:
-        """What a model may be fitted on: the train items, or those and the validation items."""
+        """The sequences that a model is fitted on: train, or train + validation."""
         return self.sequences.heads(self.train_end if fit == "train" else self.refit_end)
 
     def cases(self, part: Part) -> Cases:
-        """The questions of a part. The history is everything before the target, whatever was fitted."""
-        places = self.validation if part == "validation" else self.test
-        users = np.flatnonzero(places > 0)  # a target without any history asks nothing
+        """The evaluation cases of a part. A history holds all items before the target, in train or not."""
+        positions = self.validation if part == "validation" else self.test
+        users = np.flatnonzero(positions > 0)  # no history, no case
         starts = self.sequences.offsets[users]
-        targets = self.sequences.items[starts + places[users]]
+        targets = self.sequences.items[starts + positions[users]]
         lengths = np.zeros(len(self.sequences), np.int64)
-        lengths[users] = places[users]
+        lengths[users] = positions[users]
         return Cases(users, self.sequences.heads(lengths).select(users), targets.astype(np.int64))
 
 
 def leave_one_out(interactions: Interactions) -> Split:
-    """Last item = test, the one before = validation, the rest = train (the published protocol).
+    """Split off the last item as test and the one before as validation; the rest is train (published protocol).
 
-    A user with fewer than three interactions is not asked and counts as train.
+    All interactions of a user with fewer than three are train.
     """
     sequences = interactions.sequences
     lengths = sequences.lengths
-    asked = lengths >= 3
+    evaluated = lengths >= 3
     return Split(
         "leave-one-out",
         sequences,
-        np.where(asked, lengths - 2, lengths),
-        np.where(asked, lengths - 1, lengths),
-        np.where(asked, lengths - 2, PADDING),
-        np.where(asked, lengths - 1, PADDING),
+        np.where(evaluated, lengths - 2, lengths),
+        np.where(evaluated, lengths - 1, lengths),
+        np.where(evaluated, lengths - 2, PADDING),
+        np.where(evaluated, lengths - 1, PADDING),
     )
 
 
 def temporal(interactions: Interactions, validation_share: float = 0.1, test_share: float = 0.1) -> Split:
-    """Cut all users at the same two moments, so that no training interaction is later than any target.
+    """Split all users at the same two times, so that no training interaction is later than any target.
 
-    The newest `test_share` of all interactions lie after the second moment, the `validation_share` before them after
-    the first. Each user's target is the first interaction after the moment; a user without history is not asked.
+    Each user's target is the first interaction at or after the time. A user without an earlier one has no target.
+
+    Args:
+        interactions: the data.
+        validation_share: share of all interactions between the two times.
+        test_share: share of all interactions after the second time.
 
     Raises:
-        DataError: the data has too few distinct times for two cuts, or times that do not compare between users.
+        DataError: the data has too few distinct times, or positions instead of times.
     """
     if interactions.meta.times == "position":
         raise DataError(
@@ -134,12 +136,12 @@ def temporal(interactions: Interactions, validation_share: float = 0.1, test_sha
 
 
 def make_split(interactions: Interactions, name: SplitName) -> Split:
-    """The split called `name`."""
+    """Split the data by the method `name`."""
     return leave_one_out(interactions) if name == "leave-one-out" else temporal(interactions)
 
 
-def _count_before(sequences: Sequences, times: np.ndarray, moment: float) -> np.ndarray:
-    """How many items of each sequence came before `moment`. `[U]`"""
-    before = np.concatenate([np.zeros(1, np.int64), np.cumsum(times < moment)])
+def _count_before(sequences: Sequences, times: np.ndarray, time: float) -> np.ndarray:
+    """The number of items of each sequence before `time`. `[U]` int64"""
+    before = np.concatenate([np.zeros(1, np.int64), np.cumsum(times < time)])
     counts: np.ndarray = before[sequences.offsets[1:]] - before[sequences.offsets[:-1]]
     return counts

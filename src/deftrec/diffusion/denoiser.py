@@ -1,4 +1,4 @@
-"""The denoiser: a small perceptron whose layers are modulated by time and condition (AdaLN; Peebles and Xie 2023)."""
+"""The denoiser: a perceptron modulated by time and condition (AdaLN-Zero; Peebles and Xie 2023)."""
 
 import math
 
@@ -8,11 +8,11 @@ from torch.nn import functional as F
 
 
 class Denoiser(nn.Module):
-    """Noised latent, time and condition in; prediction (of x0 or of the noise) out, zero at initialisation.
+    """Predicts x0 or the noise from a noised latent, a time and a condition. Its initial output is zero.
 
     Args:
         latent: width D of latents and conditions.
-        width: of the perceptron.
+        width: hidden width W.
         depth: number of modulated blocks.
     """
 

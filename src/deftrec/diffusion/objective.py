@@ -1,4 +1,4 @@
-"""The objective: the denoised latent close to the item that was taken, and far from those that were not."""
+"""Training objective: the denoised latent should be close to the next item's latent and far from other items'."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
@@ -13,15 +13,14 @@ from deftrec.diffusion.softmax import chunked_cross_entropy
 
 @dataclass(frozen=True, eq=False)
 class Denoised:
-    """What the objective judges.
+    """Denoised latents and everything that the objective compares them with.
 
     Attributes:
         x0_hat: denoised latents. `[N, D]`
-        latents: those of the candidate items, with gradients. `[C, D]`
-        targets: the item each x0_hat should be, as a place in `latents`. `[N]` int64
-        seen: (row, place in `latents`) pairs that are no negatives, sorted by row. `[M, 2]` int64
-        log_q: log probability that a candidate is among the candidates; None where all items are. `[C]`
-        snr: signal-to-noise ratio alpha(t)^2 / sigma(t)^2 of what was denoised; None counts all errors alike. `[N]`
+        latents: latents of the candidate items, with gradients. `[C, D]`
+        targets: index of the right item in `latents`. `[N]` int64
+        seen: (row, index in `latents`) pairs of items in the row's history, sorted by row. `[M, 2]` int64
+        log_q: log probability of each candidate to be sampled; None if all items are candidates. `[C]`
     """
 
     x0_hat: Tensor
@@ -29,23 +28,18 @@ class Denoised:
     targets: Tensor
     seen: Tensor
     log_q: Tensor | None
-    snr: Tensor | None = None
 
     def errors(self, latents: Tensor) -> Tensor:
-        """Squared distances of x0_hat to `latents` `[N, M, D]`, times `snr` where there is one. `[N, M]`
-
-        As x_t = alpha x_0 + sigma eps, the error of a predicted noise is that of its x0_hat times alpha^2 / sigma^2.
-        """
-        errors = (self.x0_hat[:, None] - latents).square().sum(-1)
-        return errors if self.snr is None else errors * self.snr[:, None]
+        """Squared distances of x0_hat to `latents` `[N, M, D]`. `[N, M]`"""
+        return (self.x0_hat[:, None] - latents).square().sum(-1)
 
 
 @dataclass(frozen=True, eq=False)
 class NextItems:
-    """What a head learns from.
+    """Conditions and the items that followed.
 
     Attributes:
-        condition: what the language model made of each history. `[N, D]`
+        condition: the language model's condition after each history. `[N, D]`
         candidates: item numbers of the candidates. `[C]` int64
         latents, targets, seen, log_q: see `Denoised`.
     """
@@ -60,12 +54,12 @@ class NextItems:
     def __len__(self) -> int:
         return len(self.targets)
 
-    def denoised(self, x0_hat: Tensor, snr: Tensor | None = None) -> Denoised:
-        """These items with what was denoised for them. `x0_hat` `[N, D]`, `snr` `[N]`"""
-        return Denoised(x0_hat, self.latents, self.targets, self.seen, self.log_q, snr)
+    def denoised(self, x0_hat: Tensor) -> Denoised:
+        """These items with their denoised latents `[N, D]`."""
+        return Denoised(x0_hat, self.latents, self.targets, self.seen, self.log_q)
 
     def extended(self, condition: Tensor, targets: Tensor, seen: Tensor) -> "NextItems":
-        """These items and `R` more behind them. `condition` `[R, D]`, `targets` `[R]`, `seen` `[M, 2]`"""
+        """These items followed by `R` more. `condition` `[R, D]`, `targets` `[R]`, `seen` `[M, 2]`"""
         shifted = seen + torch.tensor([len(self), 0], device=seen.device)
         return replace(
             self,
@@ -74,37 +68,30 @@ class NextItems:
             seen=torch.cat([self.seen, shifted]),
         )
 
-    def select(self, rows: Tensor) -> "NextItems":
-        """Some of the rows. `rows` `[N]` bool"""
-        place = rows.cumsum(0) - 1
-        row, item = self.seen[rows[self.seen[:, 0]]].unbind(1)
-        seen = torch.stack([place[row], item], 1)
-        return NextItems(self.condition[rows], self.candidates, self.latents, self.targets[rows], seen, self.log_q)
-
 
 class Negatives(ABC):
-    """How negative interactions enter the objective."""
+    """A term of the loss that uses negative items."""
 
     def __init__(self, options: ObjectiveOptions) -> None:
         self.options = options
 
     @abstractmethod
     def loss(self, denoised: Denoised) -> Tensor | None:
-        """A scalar, or None where there is no such term."""
+        """A scalar; None if there is no such term."""
 
     def _draw(self, denoised: Denoised) -> tuple[Tensor, Tensor]:
-        """Places of random items `[N, M]`, and which of them are no negatives: targets, seen items. `[N, M]` bool"""
+        """Random items as indices into the latents `[N, M]`, and a mask of those that are targets or seen `[N, M]`."""
         N, M, C = len(denoised.targets), self.options.negatives_per_target, len(denoised.latents)
         drawn = torch.randint(C, (N, M), device=denoised.targets.device)
-        none = drawn == denoised.targets[:, None]
+        excluded = drawn == denoised.targets[:, None]
         if self.options.mask_seen:
             rows = torch.arange(N, device=drawn.device)[:, None]
-            none |= torch.isin(rows * C + drawn, denoised.seen[:, 0] * C + denoised.seen[:, 1])
-        return drawn, none
+            excluded |= torch.isin(rows * C + drawn, denoised.seen[:, 0] * C + denoised.seen[:, 1])
+        return drawn, excluded
 
 
 class NoNegatives(Negatives):
-    """Plain denoising (DreamRec-like): the error alone."""
+    """The denoising error alone, as in DreamRec."""
 
     def loss(self, denoised: Denoised) -> None:
         """See `Negatives.loss`."""
@@ -116,10 +103,10 @@ class PairwiseNegatives(Negatives):
 
     def loss(self, denoised: Denoised) -> Tensor:
         """See `Negatives.loss`."""
-        drawn, none = self._draw(denoised)
+        drawn, excluded = self._draw(denoised)
         positive = denoised.errors(denoised.latents[denoised.targets, None])  # [N, 1]
         negative = denoised.errors(denoised.latents[drawn])  # [N, M]
-        return F.softplus(positive - negative).masked_fill(none, 0).sum() / (~none).sum().clamp_min(1)
+        return F.softplus(positive - negative).masked_fill(excluded, 0).sum() / (~excluded).sum().clamp_min(1)
 
 
 class PreferenceNegatives(Negatives):
@@ -130,24 +117,24 @@ class PreferenceNegatives(Negatives):
 
     def loss(self, denoised: Denoised) -> Tensor:
         """See `Negatives.loss`."""
-        drawn, none = self._draw(denoised)
-        centroid = denoised.latents[drawn].masked_fill(none[..., None], 0).mean(1)
+        drawn, excluded = self._draw(denoised)
+        centroid = denoised.latents[drawn].masked_fill(excluded[..., None], 0).mean(1)
         positive = 1 - F.cosine_similarity(denoised.x0_hat, denoised.latents[denoised.targets], dim=-1)
         negative = 1 - F.cosine_similarity(denoised.x0_hat, centroid, dim=-1)
         return F.softplus((positive - negative) / self.options.temperature).mean()
 
 
 class SoftmaxNegatives(Negatives):
-    """Every candidate is a negative: -log softmax of -error / (2 temperature), error the squared distance.
+    """Softmax over all candidates: -log softmax of -squared distance / (2 temperature).
 
-    With candidates that are a sample of the catalogue, each logit is corrected by its log probability of being drawn
-    (logQ, Bengio and Senecal 2008), so that popular items are not punished for being drawn often.
+    If the candidates are a sample of the catalogue, each logit is corrected by its log probability of being sampled
+    (logQ, Bengio and Senecal 2008). Without it, popular items would be penalised for being sampled often.
     """
 
     def loss(self, denoised: Denoised) -> Tensor:
         """See `Negatives.loss`."""
         temperature = self.options.temperature
-        bias = -denoised.latents.square().sum(-1) / (2 * temperature)  # constant on the sphere
+        bias = -denoised.latents.square().sum(-1) / (2 * temperature)  # constant for unit latents
         if denoised.log_q is not None:
             bias = bias - denoised.log_q
         seen = denoised.seen if self.options.mask_seen else None
@@ -163,16 +150,16 @@ NEGATIVES: dict[str, type[Negatives]] = {
 
 
 class Objective:
-    """Denoising error plus the term of the negatives, weighted as configured."""
+    """Weighted denoising error plus the term of the negatives."""
 
     def __init__(self, options: ObjectiveOptions) -> None:
         self.options = options
         self.negatives = NEGATIVES[options.negatives](options)
 
     def __call__(self, denoised: Denoised) -> dict[str, Tensor]:
-        """Scalars: `loss`, and its parts `error` and (if there is one) `negatives`.
+        """Scalars: `loss` and its parts `error` and, if there are any, `negatives`.
 
-        The error's target carries no gradient: with one, all latents shrink into a cone, where every error is small.
+        The error has no gradient with respect to its target: with one, all latents shrink into a cone.
         """
         error = denoised.errors(denoised.latents[denoised.targets, None].detach()).mean()
         loss = self.options.error_weight * error
@@ -180,10 +167,5 @@ class Objective:
         negatives = self.negatives.loss(denoised)
         if negatives is not None:
             parts["negatives"] = negatives
-            loss = loss + self.options.negatives_weight * negatives
+            loss = loss + negatives
         return {"loss": loss, **parts}
-
-    def contrast(self, denoised: Denoised) -> Tensor:
-        """The weighted term of the negatives alone; zero where there is none."""
-        negatives = self.negatives.loss(denoised)
-        return denoised.x0_hat.new_zeros(()) if negatives is None else self.options.negatives_weight * negatives

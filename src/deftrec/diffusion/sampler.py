@@ -1,4 +1,4 @@
-"""From noise to a latent: samplers hold no network, only the step from one time to an earlier one."""
+"""Samplers: steps from noise to a latent. They hold no network, only the step from one time to an earlier one."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -16,11 +16,11 @@ Denoise: TypeAlias = Callable[[Tensor, float], Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """The end of a denoising path and, if asked for, the way there.
+    """Generated latents and, optionally, the denoised x0 of every step.
 
     Attributes:
-        x0: the denoised latents. `[N, ...]`
-        path: the denoised x0 after every step. `[steps, N, ...]`, or None
+        x0: generated latents. `[N, ...]`
+        path: denoised x0 after each step; None if not requested. `[steps, N, ...]`
     """
 
     x0: Tensor
@@ -28,44 +28,38 @@ class Sample:
 
 
 class Sampler(ABC):
-    """Steps through falling times; after the last one the denoised x0 itself is the result.
+    """Denoises at decreasing times; the denoised x0 of the last step is the result.
 
-    All N rows share the draws of the S samples, so that a row's result does not depend on who shares its batch.
+    All N rows share the S noise draws, so that a row's result does not depend on the other rows of its batch.
 
     Args:
-        schedule: the one the denoiser was trained with.
-        steps: number of times the denoiser is asked.
-        start: the first time; below 1 only where the denoiser predicts the noise, which at 1 says nothing of x0.
-        noise_variance: of one component of the noise.
+        schedule: noise schedule of the training.
+        steps: number of evaluations of the denoiser.
+        start: first time, 1 or slightly less for denoisers that predict the noise.
+        noise_variance: variance of one component of the noise.
     """
 
     def __init__(self, schedule: NoiseSchedule, steps: int, start: float = 1.0, noise_variance: float = 1.0) -> None:
         self.schedule, self.steps, self.start, self.noise_variance = schedule, steps, start, noise_variance
 
     def times(self) -> list[float]:
-        """The times at which the denoiser is asked, `steps` of them, evenly spaced from `start` towards 0."""
+        """Times of the evaluations, `steps` of them, evenly spaced from `start` towards 0."""
         return [self.start * (1 - n / self.steps) for n in range(self.steps)]
 
     def sample(
         self, denoise: Denoise, noise: Tensor, generator: torch.Generator | None = None, keep_path: bool = False
     ) -> Sample:
-        """Denoise `noise` `[N, S, D]` to latents. Draws come from `generator` alone."""
+        """Denoise `noise` `[N, S, D]`. `generator` is the source of every random draw."""
         times = self.times()
         x = noise
         path = []
-        before: tuple[Tensor, float] | None = None
         for time, earlier in zip(times, [*times[1:], None], strict=True):
             x0 = denoise(x, time)
             if keep_path:
                 path.append(x0)
             if earlier is not None:
-                x = self.step(x, self.ahead(x0, time, earlier, before), time, earlier, generator)
-            before = x0, time
+                x = self.step(x, x0, time, earlier, generator)
         return Sample(x0, torch.stack(path) if keep_path else None)
-
-    def ahead(self, x0: Tensor, t: float, s: float, before: tuple[Tensor, float] | None) -> Tensor:
-        """The x0 to walk from `t` to `s` with, from that at `t` and the one `before` it with its time."""
-        return x0
 
     @abstractmethod
     def step(self, x: Tensor, x0: Tensor, t: float, s: float, generator: torch.Generator | None) -> Tensor:
@@ -78,7 +72,7 @@ class Sampler(ABC):
 
 
 class DDIMSampler(Sampler):
-    """Deterministic: keep the noise that x holds, at the earlier time's level (Song et al. 2021, eq. 12, eta 0)."""
+    """Deterministic sampling (Song et al. 2021, eq. 12, eta 0): the noise in x is rescaled to the earlier time."""
 
     def step(self, x: Tensor, x0: Tensor, t: float, s: float, generator: torch.Generator | None) -> Tensor:
         """See `Sampler.step`."""
@@ -87,27 +81,8 @@ class DDIMSampler(Sampler):
         return alpha_s * x0 + sigma_s * noise
 
 
-class DPMSampler(DDIMSampler):
-    """DPM-Solver++(2M) (Lu et al. 2022, arXiv 2211.01095, algorithm 2): DDIM's step towards an x0 half a step ahead.
-
-    With lambda = log(alpha / sigma) and h its growth over a step, x0 goes on as it went over the last step, for h / 2.
-    Nothing is known of the first step's slope, nor of the second's where the first began in pure noise, at lambda
-    minus infinity: both are DDIM's.
-    """
-
-    def ahead(self, x0: Tensor, t: float, s: float, before: tuple[Tensor, float] | None) -> Tensor:
-        """See `Sampler.ahead`."""
-        if before is None:
-            return x0
-        earlier, u = before
-        times = torch.tensor([u, t, s], dtype=torch.float64)
-        level = (self.schedule.alpha(times) / self.schedule.sigma(times)).log()
-        last, following = (float(step) for step in level.diff())
-        return x0 + following / (2 * last) * (x0 - earlier)
-
-
 class DDPMSampler(Sampler):
-    """Ancestral: a draw from q(x_s | x_t, x0) (Ho et al. 2020, eq. 7, for any two times)."""
+    """Ancestral sampling: draws from q(x_s | x_t, x0) (Ho et al. 2020, eq. 7, for any two times)."""
 
     def step(self, x: Tensor, x0: Tensor, t: float, s: float, generator: torch.Generator | None) -> Tensor:
         """See `Sampler.step`."""
@@ -120,22 +95,4 @@ class DDPMSampler(Sampler):
         return mean + deviation * draw
 
 
-class MeanSampler(Sampler):
-    """Keeps no noise: x_s = alpha_s x0, the mean of q(x_s | x0). What the unrolled passes of training walk.
-
-    DDIM from the mean of the noise does the same in its first step only: later ones carry on the difference between
-    two estimates as if it were noise.
-    """
-
-    def step(self, x: Tensor, x0: Tensor, t: float, s: float, generator: torch.Generator | None) -> Tensor:
-        """See `Sampler.step`."""
-        _, _, alpha_s, _ = self._levels(x, t, s)
-        return alpha_s * x0
-
-
-SAMPLERS: dict[str, type[Sampler]] = {
-    "ddim": DDIMSampler,
-    "ddpm": DDPMSampler,
-    "dpm": DPMSampler,
-    "mean": MeanSampler,
-}
+SAMPLERS: dict[str, type[Sampler]] = {"ddim": DDIMSampler, "ddpm": DDPMSampler}

@@ -1,4 +1,4 @@
-"""How much of a latent is left at time t: x_t = alpha(t) x_0 + sigma(t) eps, from t = 0 (clean) to t = 1 (noise)."""
+"""Noise schedules: x_t = alpha(t) x_0 + sigma(t) eps, from t = 0 (clean) to t = 1 (noise)."""
 
 import math
 from abc import ABC, abstractmethod
@@ -10,15 +10,16 @@ from torch import Tensor
 class NoiseSchedule(ABC):
     """Variance preserving (alpha^2 + sigma^2 = 1) with zero terminal signal-to-noise ratio: alpha(1) = 0.
 
-    A schedule that leaves signal at t = 1 trains on what sampling will never see (Lin et al. 2023, arXiv 2305.08891).
+    With signal left at t = 1, training and sampling would start from different inputs (Lin et al. 2023, arXiv
+    2305.08891).
     """
 
     @abstractmethod
     def alpha(self, t: Tensor) -> Tensor:
-        """Share of the signal, of the shape of `t` in [0, 1]."""
+        """Factor of the signal at times `t` in [0, 1], of the shape of `t`."""
 
     def sigma(self, t: Tensor) -> Tensor:
-        """Share of the noise, of the shape of `t` in [0, 1]."""
+        """Factor of the noise at times `t` in [0, 1], of the shape of `t`."""
         return (1 - self.alpha(t).square()).clamp_min(0).sqrt()
 
     def corrupt(self, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
@@ -35,7 +36,7 @@ class CosineSchedule(NoiseSchedule):
 
 
 class LinearSchedule(NoiseSchedule):
-    """beta linear in t from 0.1 to 20 (Ho et al. 2020, in continuous time), rescaled so that nothing is left at t = 1.
+    """beta linear in t from 0.1 to 20 (Ho et al. 2020, in continuous time), rescaled to alpha(1) = 0.
 
     The rescaling is algorithm 1 of Lin et al. 2023: alpha is shifted by its value at 1 and stretched to keep alpha(0).
     """

@@ -1,4 +1,4 @@
-"""Cross-entropy against a whole catalogue without ever holding [targets x items]."""
+"""Cross-entropy over a whole catalogue, in chunks, without the full [targets x items] matrix of logits."""
 
 from typing import Any
 
@@ -7,15 +7,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 CHUNK_CELLS = 1 << 20
-"""Logits held at a time: 4 MiB in float32, which stay in the caches."""
+"""Number of logits computed at a time on a CPU: 4 MiB in float32, which fit into its caches."""
 GPU_CHUNK_CELLS = 1 << 26
-"""The same on a GPU, which small products would leave idle: 256 MiB."""
+"""Number of logits computed at a time on a GPU, 256 MiB: small products would leave it idle."""
 
 
 def cross_entropy(
     queries: Tensor, latents: Tensor, bias: Tensor, targets: Tensor, hidden: Tensor | None = None
 ) -> Tensor:
-    """Mean of -log softmax(queries latents^T + bias)[target]: the plain reference of `chunked_cross_entropy`."""
+    """Mean of -log softmax(queries latents^T + bias)[target]; the plain reference of `chunked_cross_entropy`."""
     logits = queries @ latents.T + bias
     if hidden is not None and len(hidden):
         logits = logits.index_put((hidden[:, 0], hidden[:, 1]), logits.new_tensor(float("-inf")))
@@ -25,14 +25,14 @@ def cross_entropy(
 def chunked_cross_entropy(
     queries: Tensor, latents: Tensor, bias: Tensor, targets: Tensor, hidden: Tensor | None = None
 ) -> Tensor:
-    """Mean of -log softmax(queries latents^T + bias)[target], over rows in chunks; the gradient is made on the way.
+    """Mean of -log softmax(queries latents^T + bias)[target], in chunks of rows; the forward pass computes gradients.
 
     Args:
         queries: `[N, D]`, already divided by the temperature.
         latents: `[C, D]`
-        bias: `[C]` float32
-        targets: `[N]` int64, places in `latents`.
-        hidden: (row, column) pairs left out of the softmax, sorted by row; never a row's own target. `[M, 2]` int64
+        bias: added to the logits. `[C]` float32
+        targets: index of the right row of `latents`. `[N]` int64
+        hidden: (row, column) pairs left out of the softmax, sorted by row, without the targets. `[M, 2]` int64
 
     Returns:
         scalar float32. Matrix products run in the autocast dtype where autocast is on.

@@ -1,4 +1,4 @@
-"""What `deftrec doctor` says."""
+"""The result of `deftrec doctor`."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -16,18 +16,18 @@ class Examination:
     """Costs of a recipe or a run.
 
     Attributes:
-        name: of what was examined.
-        items: of the catalogue.
-        members: models whose scores are averaged; parameters are those of all of them.
-        language_model: as it is configured; `nano` for the small one from scratch.
-        architecture: where its shape was read: a local folder, the hub, its cache, or the packaged copy.
-        tuning: `frozen`, `full`, `lora`, `nf4`, or `full` of the small one.
-        prompt_tokens, history_tokens: that it reads for one user whose history fills the window.
-        parameters: by part.
-        trained: parameters that learn.
-        training_bytes, serving_bytes: by part.
-        flops_per_user: by part, of one recommendation.
-        notes: what was assumed or estimated, in words.
+        name: name of the run or recipe.
+        items: size of the catalogue.
+        members: models of the ensemble; parameters are those of all of them.
+        language_model: configured language model; `nano` for the one trained from scratch.
+        architecture: source of its shape: a local folder, the hub, its cache, or the packaged copy.
+        tuning: `frozen`, `full`, `lora` or `nf4`; `full` for `nano`.
+        prompt_tokens, history_tokens: tokens read for one user with a history of `data.max_history` items.
+        parameters: number of parameters by part.
+        trained: number of trained parameters.
+        training_bytes, serving_bytes: bytes by part.
+        flops_per_user: floating-point operations of one recommendation, by part.
+        notes: assumptions and estimates, in words.
     """
 
     name: str
@@ -86,7 +86,7 @@ def examine(subject: Subject) -> Examination:
 
 
 def parameters_of(skeleton: Skeleton) -> dict[str, int]:
-    """How many numbers each part of one member has."""
+    """Number of parameters of each part of one member."""
     model = skeleton.model
     adapter = sum(p.numel() for name, p in model.language.named_parameters() if "lora_" in name)
     tokenizers = [model.item_tokenizer] + ([] if model.user_tokenizer is None else [model.user_tokenizer])
@@ -97,8 +97,8 @@ def parameters_of(skeleton: Skeleton) -> dict[str, int]:
         "adapter": adapter,
         "tokenizer": sum(p.numel() for one in tokenizers for p in one.parameters()) + scale,
         "head": sum(p.numel() for p in model.diffusion.parameters()),
-        "words": 0 if model.reasoner is None else sum(p.numel() for p in model.reasoner.parameters()),
-        "item features": model.features.numel(),
+        "rationale": sum(p.numel() for p in model.strategy.parameters()),
+        "item features": model.features.values.numel(),
     }
     return {part: count for part, count in parts.items() if count}
 
@@ -119,10 +119,6 @@ def _notes(subject: Subject, skeleton: Skeleton) -> list[str]:
             "training.sharded: each of N processes holds an Nth of all but the activations, which are its own, and "
             "the weights whole while it validates"
         )
-    if skeleton.model.reasoner is not None:
+    if skeleton.model.has_rationale:
         notes.append("the preference in words, its loss and its generation, is not among activations and work")
-    if subject.config.tokenizer.tokens != "continuous":
-        notes.append("what the codebooks hold and compute is not among activations and work")
-    if subject.config.diffusion.head == "semantic-ids":
-        notes.append("the decoder of the semantic ids and its beam search are not among activations and work")
     return notes

@@ -1,4 +1,4 @@
-"""Bytes that training and serving hold, from shapes alone."""
+"""Memory of training and serving in bytes, from shapes alone."""
 
 import torch
 from torch import Tensor, nn
@@ -12,17 +12,17 @@ from deftrec.language.stored import stored_state
 from deftrec.retrieval.terms.collaborative_prior import NEIGHBOURS
 
 NF4_BITS = 4 + 8 / 64 + 32 / (64 * 256)
-"""Of one weight: its own, an 8-bit constant for 64 of them, and a 32-bit one for 256 of those (QLoRA, section 3)."""
+"""Bits of one weight: 4, an 8-bit constant for 64 weights, and a 32-bit one for 256 constants (QLoRA, section 3)."""
 
-ONE_PASS = Sampling("mean", 1, "zero", 1, 0.0)
+ONE_PASS = Sampling("ddim", 1, 0, 0.0)
 """The denoiser asked once, as for a target in training."""
 
 
 def training_memory(skeleton: Skeleton, subject: Subject) -> dict[str, int]:
-    """What the joint stage holds at its peak, by part.
+    """Peak memory of the joint stage, by part.
 
-    All but the activations is exact. Those are what autograd keeps of one batch, with attention written out and without
-    autocast, both of which can only be less; what a kernel uses in passing is not counted.
+    All parts but the activations are exact. Activations are the tensors that autograd keeps for one batch, with
+    attention written out and without autocast, so they are an upper estimate; workspace of kernels is not counted.
     """
     model, config = skeleton.model.train(), subject.config
     trained = sum(_bytes(parameter) for parameter in model.parameters() if parameter.requires_grad)
@@ -39,7 +39,7 @@ def training_memory(skeleton: Skeleton, subject: Subject) -> dict[str, int]:
 
 
 def serving_memory(skeleton: Skeleton, subject: Subject) -> dict[str, int]:
-    """What answering one user after the other holds, by part."""
+    """Memory of serving one user after the other, by part."""
     config, members = subject.config, int(subject.config.training.ensemble_size)
     catalogue = skeleton.catalogue()
     parts = {
@@ -53,13 +53,15 @@ def serving_memory(skeleton: Skeleton, subject: Subject) -> dict[str, int]:
         parts["projections for folded users"] = 4 * members * subject.items * numbers
     if config.retrieval.prior != "none":
         participating = min(config.retrieval.prior_max_items, subject.items)
-        # An item number and a weight for each neighbour (int32, float32), and an index of the catalogue (int32).
-        parts["collaborative prior"] = participating * min(NEIGHBOURS, participating) * (4 + 4) + 4 * subject.items
+        # An item number and a weight for each neighbour (int32, float32), the number of each item that takes part and
+        # an index of the catalogue (both int32).
+        row = min(NEIGHBOURS, participating) * (4 + 4) + 4
+        parts["collaborative prior"] = participating * row + 4 * subject.items
     return parts
 
 
 def weight_bytes(model: nn.Module, config: Config) -> int:
-    """Bytes of parameters and buffers; linear layers of a model in 4 bits count as such."""
+    """Bytes of parameters and buffers; frozen linear layers of a 4-bit model count 4 bits per weight."""
     whole = sum(_bytes(tensor) for tensor in [*model.parameters(), *model.buffers()])
     if not (isinstance(config.language, PretrainedOptions) and config.language.tuning == "nf4"):
         return whole
@@ -72,28 +74,27 @@ def weight_bytes(model: nn.Module, config: Config) -> int:
 
 
 def activations(skeleton: Skeleton, subject: Subject) -> int:
-    """Bytes that autograd keeps of one batch: of the item tokens, the language model and the denoiser."""
+    """Bytes that autograd keeps for one batch in item tokenizer, language model and denoiser."""
     model, config = skeleton.model, subject.config
     max_history = model.max_history
     rows = max(1, int(config.training.batch_positions) // max_history)
     candidates = min(subject.items, config.objective.sampled_items + 2 * rows * max_history)
-    if subject.items <= config.objective.full_softmax_items:
+    if subject.items <= config.objective.full_softmax_limit:
         candidates = subject.items
-    targets = rows * max_history if config.training.targets == "every" else rows
     layout, tokenizer = one_layout(rows, max_history), model.item_tokenizer
     items = torch.zeros(rows, max_history, dtype=torch.int64, device=META)
     with META, _Kept(model) as tokens:
-        features = model.features[:candidates]
+        features = model.features.values[:candidates]
         masked = tokenizer.masking(features)
         ways = torch.stack([encoder(masked) for encoder in tokenizer.encoders], 1)
     with META, _Kept(model) as language:
         condition = model.condition(ways, features, items, layout)
     with META, _Kept(model) as head:
-        model.diffusion.generate(condition.flatten(0, 1)[:targets].float(), ONE_PASS)
+        model.diffusion.generate(condition.flatten(0, 1).float(), ONE_PASS)
     reading = language.bytes
     if isinstance(config.language, PretrainedOptions) and config.language.gradient_checkpointing:
         reading = _with_checkpoints(reading, skeleton, rows * (skeleton.prompt + max_history * tokens_per_item(config)))
-    return tokens.bytes + reading + (1 + config.diffusion.unrolled) * head.bytes
+    return tokens.bytes + reading + head.bytes
 
 
 def _with_checkpoints(whole: int, skeleton: Skeleton, tokens: int) -> int:
@@ -105,10 +106,10 @@ def _with_checkpoints(whole: int, skeleton: Skeleton, tokens: int) -> int:
 
 
 class _Kept:
-    """Counts what autograd keeps inside the block, each storage once, without the model's own tensors.
+    """Counts the tensors that autograd keeps inside the block, each storage once, without the model's own.
 
     Attributes:
-        bytes: so far.
+        bytes: number of bytes so far.
     """
 
     def __init__(self, model: nn.Module) -> None:

@@ -1,4 +1,4 @@
-"""A DeftRec on the `meta` device: every shape is there, and no value."""
+"""A DeftRec on the `meta` device: shapes without values."""
 
 from dataclasses import dataclass
 
@@ -8,8 +8,8 @@ from deftrec.config import Config, NanoOptions, PretrainedOptions
 from deftrec.doctor.subject import Subject
 from deftrec.language import LanguageModel, Layout, build_language_model
 from deftrec.language.pretrained import PretrainedLanguageModel
-from deftrec.language.skeleton import Architecture, architecture_of, has_tokenizer
 from deftrec.model import DeftRec, ItemLatents
+from deftrec.pretrained_files.architecture import Architecture, architecture_of, has_tokenizer
 from deftrec.tokenizer import ItemFeatures
 
 META = torch.device("meta")
@@ -17,13 +17,13 @@ META = torch.device("meta")
 
 @dataclass(frozen=True, eq=False)
 class Skeleton:
-    """One member, and where the shape of its language model comes from.
+    """One member on the `meta` device.
 
     Attributes:
-        model: on `meta`.
-        architecture: None for `nano`.
-        prompt: tokens before the history.
-        prompt_estimated: whether they were not counted by the model's own tokenizer.
+        model: the member.
+        architecture: source of the language model's shape; None for `nano`.
+        prompt: number of tokens before the history.
+        prompt_estimated: whether that number is an estimate, because the model's tokenizer is not at hand.
     """
 
     model: DeftRec
@@ -32,18 +32,18 @@ class Skeleton:
     prompt_estimated: bool
 
     def catalogue(self) -> ItemLatents:
-        """What serving holds of the items."""
+        """Tokens and latents of the items, as serving holds them."""
         model = self.model
         items, ways, width = len(model.features), len(model.item_tokenizer.encoders), model.language.width
         with META:
             latents = torch.empty(items, width)
-            return ItemLatents(torch.empty(items, ways, width), latents, model.features.detach())
+            return ItemLatents(torch.empty(items, ways, width), latents, model.features.values.detach())
 
 
 def build_skeleton(subject: Subject) -> Skeleton:
-    """The model of `subject`, its attention written out, so that every product is seen.
+    """The model of `subject`, with attention written out so that every product is counted.
 
-    Weights of 4 bits are those of an adapter's model here; `deftrec.doctor.memory` knows how small they are.
+    A 4-bit model is built as one with an adapter; `deftrec.doctor.memory` counts its weights as 4 bits.
 
     Raises:
         ConfigError, DownloadError: the shape of its language model cannot be read.
@@ -67,7 +67,7 @@ def build_skeleton(subject: Subject) -> Skeleton:
             language = PretrainedLanguageModel(
                 architecture.folder, _plain(options), subject.domain, ways, max_history, (), skeleton=True
             )
-        model = DeftRec(features, language, config)
+        model = DeftRec.build(features, language, config)
         prompt = len(language.eval().words())  # training draws another one every time
         language.train()
     estimated = architecture is not None and not has_tokenizer(architecture.folder)
@@ -76,16 +76,16 @@ def build_skeleton(subject: Subject) -> Skeleton:
 
 def _plain(options: PretrainedOptions) -> PretrainedOptions:
     tuning = "lora" if options.tuning == "nf4" else options.tuning
-    return options.model_copy(update={"tuning": tuning, "attention": "eager", "gradient_checkpointing": False})
+    return options.model_copy(update={"tuning": tuning, "gradient_checkpointing": False})
 
 
 def one_layout(rows: int, max_history: int) -> Layout:
-    """`rows` histories that fill the window."""
+    """Layout of `rows` histories of full length."""
     positions = torch.arange(max_history, device=META).expand(rows, max_history)
     return Layout(torch.zeros_like(positions), positions)
 
 
 def tokens_per_item(config: Config) -> int:
-    """Tokens of one item in a history: its continuous ones, and the words of its title."""
+    """Tokens of one item in a history: its continuous tokens and its title."""
     titles = config.language.titles if isinstance(config.language, PretrainedOptions) else 0
     return config.tokenizer.ways + titles

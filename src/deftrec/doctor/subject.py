@@ -1,4 +1,4 @@
-"""What is examined: a run, or a recipe and the catalogue it would be used with."""
+"""The run or recipe to examine, with the sizes its costs depend on."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,28 +7,27 @@ from deftrec.config import Config
 from deftrec.data import Interactions, make_split
 from deftrec.data.words import item_texts
 from deftrec.errors import ConfigError
-from deftrec.language.skeleton import hidden_size
-from deftrec.language.weights import MINILM
+from deftrec.pretrained_files.architecture import hidden_size
 from deftrec.recipe import adapt, load_recipe
-from deftrec.run import RunInfo, read_model
+from deftrec.run import read_records
 from deftrec.training.fit import resolve
 
 ITEMS = 10_000
 HISTORY = 20
-"""Catalogue, and interactions of one user, where nothing else is said. There are as many users as items."""
+"""Default size of the catalogue, and interactions per user. There are as many users as items."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A configuration with all that its size depends on.
+    """A configuration with the sizes that decide its costs.
 
     Attributes:
-        name: of the run or the recipe.
-        config: no option is `auto` any more.
-        items: of the catalogue.
+        name: name of the run or the recipe.
+        config: options, resolved.
+        items: size of the catalogue.
         collaborative_width, text_width: columns of the item features.
-        domain: what the items are, for the prompt.
-        assumed: what is not known and was assumed, in words.
+        domain: kind of the items in a word, for the prompt.
+        assumed: assumptions, in words.
     """
 
     name: str
@@ -46,9 +45,9 @@ def subject_of(
     """The run in the folder `name`, or the recipe of that name or path.
 
     Args:
-        items: size of the catalogue in place of the data's own.
-        data: a data directory that a recipe would be used with.
-        overrides: `a.b=c`, of a recipe.
+        items: size of the catalogue instead of the data's own.
+        data: data directory for a recipe.
+        overrides: `a.b=c` overrides of a recipe.
 
     Raises:
         ConfigError: no such run or recipe; a run has its data and options already.
@@ -65,7 +64,7 @@ def subject_of(
 
 
 def _run(folder: Path, items: int | None) -> Subject:
-    config, info = read_model(folder / "config.json", Config), read_model(folder / "run.json", RunInfo)
+    config, info = read_records(folder)
     interactions = Interactions.load(folder / "data")
     return Subject(
         str(folder),
@@ -94,7 +93,7 @@ def _recipe(name: str, items: int | None, data: Path | None, overrides: list[str
         config,
         items or count,
         0 if config.collaborative.encoder == "none" else config.collaborative.dim,
-        hidden_size(config.text.model or MINILM) if text and config.text.encoder != "none" else 0,
+        hidden_size(config.text.model) if text and config.text.model is not None else 0,
         domain,
         assumed,
     )

@@ -10,11 +10,10 @@ from deftrec.retrieval.terms.collaborative_prior import NEIGHBOURS
 
 
 def work_per_user(skeleton: Skeleton, subject: Subject) -> dict[str, int]:
-    """What recommending to one user whose history fills the window costs, by part; a product of two numbers is 2.
+    """Operations of one recommendation for a history of `data.max_history` items, by part; a multiply-add counts 2.
 
     `language model` reads prompt and history, `denoising` is all steps, `scoring` compares with every item, `prior` is
-    the linear one where there may be one. A head of semantic ids has no scoring that could be counted: its beam search
-    does not depend on the size of the catalogue.
+    the collaborative prior where there may be one.
     """
     config, model = subject.config, skeleton.model.eval()
     members, max_history = int(config.training.ensemble_size), model.max_history

@@ -1,4 +1,4 @@
-"""How good a ranking is: metrics with intervals, one protocol for every system, rankings in and out of Parquet."""
+"""Metrics with confidence intervals, one evaluation protocol for every system, and rankings as Parquet files."""
 
 from deftrec.evaluation.intervals import (
     PairedDifference,
@@ -10,6 +10,7 @@ from deftrec.evaluation.intervals import (
 from deftrec.evaluation.metrics import (
     CUTOFFS,
     MISSED,
+    MRR_CUTOFF,
     TargetRanks,
     accuracy,
     coverage,
@@ -18,11 +19,12 @@ from deftrec.evaluation.metrics import (
     ranks_from_scores,
 )
 from deftrec.evaluation.protocol import Result, Seen, evaluate
-from deftrec.evaluation.rankings import Rankings, ranking_frame, read_rankings, write_rankings
+from deftrec.evaluation.rankings import Rankings, evaluate_file, ranking_frame, read_rankings, write_rankings
 
 __all__ = [
     "CUTOFFS",
     "MISSED",
+    "MRR_CUTOFF",
     "PairedDifference",
     "Rankings",
     "Result",
@@ -32,6 +34,7 @@ __all__ = [
     "bootstrap_interval",
     "coverage",
     "evaluate",
+    "evaluate_file",
     "mean_accuracy",
     "mean_over_seeds",
     "novelty",

@@ -1,13 +1,13 @@
-"""How sure a metric is: bootstrap over users.
+"""Bootstrap confidence intervals over users.
 
-A bootstrap replicate draws N users with replacement and takes their mean. What matters of a draw is only how often each
-distinct value came up, and those counts are multinomial; so replicates are drawn over distinct values, which is
-the same distribution at a fraction of the work (HR@K of ten million users has two values). Where there are more than
-4,096 distinct values, neighbours in value are drawn together and their mean stands for them: with M the largest
-magnitude that hides a variance of at most (M / 4096)^2, so it narrows an interval by nothing one could see.
+A bootstrap replicate draws N users with replacement and takes their mean. The mean depends only on how often each
+distinct value was drawn, and those counts are multinomial. Replicates are therefore drawn over distinct values: the
+same distribution with a fraction of the work (HR@K of ten million users has two values). With more than 4,096 distinct
+values, close values are grouped and represented by their mean. With M the largest magnitude, this hides a variance
+of at most (M / 4096)^2, too little to change an interval visibly.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,15 +17,15 @@ from torch import Tensor
 _CHUNK = 1 << 22  # counts drawn at once: 32 MB
 _DISTINCT = 4096
 SAMPLES = 1000
-"""Bootstrap replicates."""
+"""Number of bootstrap replicates of an interval."""
 
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """How much better one system is than another on the same users.
+    """Difference between two systems on the same users.
 
     Attributes:
-        first, second: the two means over users.
+        first, second: means over users of the two systems.
         difference: mean of the first minus mean of the second.
         ci95: 95 % percentile bootstrap interval of the difference.
         p: two-sided bootstrap p-value of "no difference"; at least 2 / (samples + 1), at most 1.
@@ -39,35 +39,35 @@ class PairedDifference:
 
 
 def bootstrap_interval(values: Tensor, *, seed: int = 0, samples: int = SAMPLES) -> tuple[float, float]:
-    """The 95 % percentile bootstrap interval of the mean over users (Efron 1979); the same seed gives the same one.
+    """Compute the 95 % percentile bootstrap interval of the mean over users (Efron 1979).
 
     Args:
         values: one metric of every user, finite. `[N]`, N at least 1
-        seed: seed of the draws.
-        samples: bootstrap replicates.
+        seed: seed of the random draws; equal seeds give equal intervals.
+        samples: number of bootstrap replicates.
     """
     return _interval(_replicates(values, seed, samples))
 
 
 def paired_bootstrap(first: Tensor, second: Tensor, *, seed: int = 0, samples: int = SAMPLES) -> PairedDifference:
-    """Compare two systems on the same users, resampling users with both their values.
+    """Compare two systems on the same users; a replicate resamples users together with both their values.
 
-    Exchanging the systems flips the signs and leaves p as it is, exactly.
+    Exchanging the systems flips the signs and keeps p exactly.
 
     Args:
-        first, second: one metric of every user under either system, in the same order of users. `[N]` each
-        seed: seed of the draws.
-        samples: bootstrap replicates.
+        first, second: one metric of every user under each system, in the same order of users. `[N]` each
+        seed: seed of the random draws.
+        samples: number of bootstrap replicates.
 
     Raises:
-        ValueError: the two do not have the same number of users.
+        ValueError: the numbers of users differ.
     """
     if first.shape != second.shape:
         raise ValueError(f"paired values need the same users: {tuple(first.shape)} against {tuple(second.shape)}")
     first, second = first.double(), second.double()
     differences = first - second
     replicates = _replicates(differences, seed, samples)
-    # The share of replicates on the far side of zero, with the observed sample counted among them so that p is never 0.
+    # Share of replicates on the far side of zero. The observed sample counts as one of them, so p is never 0.
     tail = min(int((replicates <= 0).sum()), int((replicates >= 0).sum()))
     p = min(1.0, 2 * (tail + 1) / (samples + 1))
     means = float(first.mean()), float(second.mean()), float(differences.mean())
@@ -75,44 +75,42 @@ def paired_bootstrap(first: Tensor, second: Tensor, *, seed: int = 0, samples: i
 
 
 def paired_over_seeds(first: Sequence[Tensor], second: Sequence[Tensor], *, samples: int = SAMPLES) -> PairedDifference:
-    """Compare two systems that were trained with several seeds: each user's values are averaged over them, then paired.
+    """Compare two systems trained with several seeds: average each user's values over seeds, then pair them.
 
-    The interval and p hold the sampling of users, and of the seeds no more than what averaging leaves.
+    The interval and p measure the sampling of users; the variation between seeds is averaged, not measured.
 
     Args:
-        first, second: one metric of every user, a tensor a seed; their numbers of seeds may differ. `[N]` each
-        samples: bootstrap replicates.
+        first, second: one metric of every user, one tensor per seed; their numbers of seeds may differ. `[N]` each
+        samples: number of bootstrap replicates.
 
     Raises:
-        ValueError: the two do not have the same number of users.
+        ValueError: the numbers of users differ.
     """
     return paired_bootstrap(mean_over_seeds(first), mean_over_seeds(second), samples=samples)
 
 
 def mean_over_seeds(values: Sequence[Tensor]) -> Tensor:
-    """Each user's value of one metric, averaged over seeds. `[N]` each -> `[N]`"""
+    """Average each user's value of one metric over seeds. `[N]` each -> `[N]`"""
     return torch.stack(list(values)).mean(0)
 
 
 def _replicates(values: Tensor, seed: int, samples: int) -> np.ndarray:
-    """Means of bootstrap replicates. `[samples]` float64"""
+    """Compute the means of bootstrap replicates. `[samples]` float64"""
     array = values.detach().double().cpu().numpy()
     if array.ndim != 1 or len(array) == 0 or not np.isfinite(array).all():
         raise ValueError("a bootstrap needs one finite value for each of at least one user")
     distinct, counts = _distinct(array)
     drawn = np.random.default_rng(seed)
     chances = counts / len(array)
-    means = [
-        drawn.multinomial(len(array), chances, size=size) @ distinct / len(array)
-        for size in _chunks(samples, max(1, _CHUNK // len(distinct)))
-    ]
-    return np.concatenate(means)
+    step = max(1, _CHUNK // len(distinct))
+    sizes = [min(step, samples - start) for start in range(0, samples, step)]
+    return np.concatenate([drawn.multinomial(len(array), chances, size) @ distinct / len(array) for size in sizes])
 
 
 def _distinct(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The distinct values (or the means of groups of close ones) and how many users have each. `[V]`, `[V]`
+    """Find the distinct values, or the means of groups of close ones, and their numbers of users. `[V]`, `[V]`
 
-    In order of appearance, and the groups are symmetric around zero: negated values then get the very same draws.
+    Values stay in order of appearance and groups are symmetric around zero, so negated values get the same draws.
     """
     distinct, first, counts = np.unique(array, return_index=True, return_counts=True)
     if len(distinct) > _DISTINCT:
@@ -121,11 +119,6 @@ def _distinct(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         distinct = np.bincount(group, weights=array) / counts
     order = np.argsort(first)
     return distinct[order], counts[order]
-
-
-def _chunks(total: int, step: int) -> Iterator[int]:
-    for start in range(0, total, step):
-        yield min(step, total - start)
 
 
 def _interval(replicates: np.ndarray) -> tuple[float, float]:

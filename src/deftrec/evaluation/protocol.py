@@ -1,4 +1,4 @@
-"""One evaluator for every system: what a number means is written beside it, so that unlike rows are never compared."""
+"""Evaluate any system under one protocol, and keep with each result the facts that make it comparable."""
 
 from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
@@ -17,19 +17,19 @@ candidate."""
 
 
 class Result(BaseModel):
-    """Metrics of one system on one part of one dataset, with everything that decides what they mean.
+    """Metrics of one system on one part of one dataset, with the facts that decide their meaning.
 
     Attributes:
-        name: the system.
-        dataset: the data.
-        protocol: how the data was split.
-        split: which targets were asked for.
-        seen: whether items of the history are candidates.
-        fit: what the system was fitted on; `unknown` for rankings that came from elsewhere. Results with different
-            fits are not comparable: fitting on validation items too is worth more than most models.
-        users: how many users were asked.
-        metrics: `hr@10`, `ndcg@10`, `recall@10`, `mrr`, `coverage@10`, `novelty@10`, ... Means over users; novelty over
-            the users who got any recommendation (0 where nobody did).
+        name: name of the system.
+        dataset: name of the data.
+        protocol: kind of split, for example `leave-one-out`.
+        split: evaluated part, `validation` or `test`.
+        seen: rule for items of the history (see `Seen`).
+        fit: part of the data that the system was fitted on; `unknown` for rankings from a file. Results with different
+            fits are not comparable: fitting on validation items too improves accuracy more than most models do.
+        users: number of evaluated users.
+        metrics: `hr@10`, `ndcg@10`, `recall@10`, `mrr@100`, `coverage@10`, `novelty@10`, ... Means over users; novelty
+            over the users with at least one recommendation (0 where there is none).
         ci95: 95 % bootstrap intervals over users. Coverage is no mean over users, and has none.
     """
 
@@ -46,7 +46,7 @@ class Result(BaseModel):
     ci95: dict[str, tuple[float, float]]
 
     def to_json_dict(self) -> dict[str, Any]:
-        """The result as JSON holds it: intervals become lists of two."""
+        """Convert to plain JSON values; an interval becomes a list of two numbers."""
         return self.model_dump(mode="json")
 
 
@@ -65,21 +65,22 @@ def evaluate(
     seed: int = 0,
     samples: int = SAMPLES,
 ) -> Result:
-    """All metrics of one ranking of the whole catalogue; `accuracy(ranks)` gives the values of each user.
+    """Compute all metrics of one system; `accuracy(ranks)` gives the values of each user.
 
-    Coverage and novelty are given for the cutoffs that `top_items` is wide enough for.
+    Coverage and novelty are computed for the cutoffs that are no longer than the lists in `top_items`.
 
     Args:
-        ranks: where each user's target stands. `N` users
-        top_items: the recommended items, best first, -1 where a list has ended. `[N, K]`
+        ranks: position of each user's target. `N` users
+        top_items: recommended items, best first, -1 where a list has ended. `[N, K]`
         popularity: training interactions of each item of the catalogue. `[I]`
         name, dataset, protocol, split, seen, fit: see `Result`.
-        cutoffs: list lengths.
-        seed, samples: of the bootstrap.
+        cutoffs: list lengths of the metrics.
+        seed: seed of the bootstrap.
+        samples: number of bootstrap replicates.
 
     Raises:
-        DataError: nobody was asked.
-        ValueError: ranks and lists are of different users.
+        DataError: no user has a target.
+        ValueError: `ranks` and `top_items` have different numbers of users.
     """
     if len(ranks) == 0:
         raise DataError(

@@ -1,15 +1,15 @@
-"""Rankings in and out of Parquet: how any other system hands over what it recommends.
+"""Rankings as Parquet files, the exchange format between recommenders and the evaluator.
 
-One row a recommendation: `user`, `item` (external ids), `rank` (from 1) and `score` (higher is better). The order comes
-from the scores, and equal scores are ties; where the column `score` is absent or empty it comes from `rank`.
-A target outside a user's list is a miss, so MRR and the ties are those of the list, and at its end a tie with items
-that were cut off goes unseen.
+One row per recommendation: `user`, `item` (external ids), `rank` (from 1) and `score` (higher is better). Scores decide
+the order, and equal scores are ties; where the column `score` is absent or empty, `rank` decides. A target outside a
+user's list is a miss. Ties are counted within the list, so a tie with items past its end is not seen.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -19,10 +19,10 @@ from torch import Tensor
 
 from deftrec.data.interactions import Id, Interactions
 from deftrec.data.sources.columns import Place, typed_ids
-from deftrec.data.split import Cases, Part, SplitName
+from deftrec.data.split import Cases, Fit, Part, Split, SplitName
 from deftrec.errors import DataError
 from deftrec.evaluation.metrics import CUTOFFS, MISSED, TargetRanks
-from deftrec.evaluation.protocol import Seen
+from deftrec.evaluation.protocol import Result, Seen, evaluate
 from deftrec.files import atomic_path
 
 COLUMNS = ("user", "item", "rank", "score")
@@ -31,7 +31,7 @@ BEFORE: dict[Part, str] = {
     "validation": "all but each user's last two items",
     "test": "all but each user's last item",
 }
-"""The history of each target where leave-one-out asks."""
+"""History of each target under the leave-one-out split."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,11 +39,11 @@ class Rankings:
     """Rankings from a file, ready for `evaluate`.
 
     Attributes:
-        ranks: where each asked user's target stands. `N` users, in the order of the cases
+        ranks: position of each evaluated user's target. `N` users, in the order of the cases
         top_items: item numbers, best first, -1 where a list has ended. `[N, K]` int64
-        users_missing: asked users without a row in the file; each of them counts as a miss.
-        users_unasked: users in the file who have no target; ignored.
-        seen_removed: rows whose item the user had taken before, removed under `seen="exclude"`.
+        users_missing: number of evaluated users without a row in the file; each counts as a miss.
+        users_unasked: number of users in the file without a target; ignored.
+        seen_removed: number of rows with an item of the user's history, removed under `seen="exclude"`.
     """
 
     ranks: TargetRanks
@@ -53,20 +53,20 @@ class Rankings:
     seen_removed: int
 
     def remarks(self, part: Part, protocol: SplitName) -> list[str]:
-        """What whoever made the file should know: who was left out, what was removed, and a list of the wrong history.
+        """Describe missing users, ignored users, removed rows, and lists that follow the wrong history.
 
         Args:
-            part: which targets were asked for.
-            protocol: of the split.
+            part: evaluated part, `validation` or `test`.
+            protocol: kind of split.
         """
         counted = (
-            (self.users_missing, "asked users have no row and count as misses"),
+            (self.users_missing, "evaluated users have no row and count as misses"),
             (self.users_unasked, "users have no target and are ignored"),
-            (self.seen_removed, "rows are items that their user had before, and are removed"),
+            (self.seen_removed, "rows are items of their user's history, and are removed"),
         )
         remarks = [f"{count:,} {what}" for count, what in counted if count]
         if self.users_missing < len(self.ranks.missed()) and bool(self.ranks.missed().all()):
-            before = BEFORE[part] if protocol == "leave-one-out" else "no more than each user had before their target"
+            before = BEFORE[part] if protocol == "leave-one-out" else "each user's items before the target"
             remarks.append(f"warning: no target is in any list: for {part}, rank after {before}")
         return remarks
 
@@ -74,13 +74,13 @@ class Rankings:
 def ranking_frame(
     interactions: Interactions, users: Sequence[Id] | pl.Series, top_items: np.ndarray, scores: np.ndarray
 ) -> pl.DataFrame:
-    """One chunk of recommendations under external ids, as `write_rankings` takes them.
+    """Convert one chunk of recommendations to external ids, in the columns that `write_rankings` expects.
 
     Args:
-        interactions: whose catalogue the item numbers belong to.
-        users: external ids, of the type of `interactions.users`. `n` of them
+        interactions: data that the item numbers belong to.
+        users: external ids, with the type of `interactions.users`. `n` of them
         top_items: item numbers, best first, -1 where a list has ended. `[n, K]`
-        scores: `[n, K]`
+        scores: scores of these items. `[n, K]`
     """
     there = top_items >= 0
     rows, places = np.nonzero(there)
@@ -99,15 +99,15 @@ def write_rankings(path: str | Path, frames: Iterable[pl.DataFrame]) -> None:
 
     Args:
         path: file to write.
-        frames: columns `user`, `item`, `rank`, `score`; every chunk with the same types of ids.
+        frames: chunks with columns `user`, `item`, `rank`, `score`, all with the same types of ids.
 
     Raises:
-        DataError: there is no chunk at all, or one lacks a column or has other types of ids than the first.
+        DataError: there is no chunk, a column is missing, or the types of ids differ between chunks.
     """
     source = iter(frames)
     first = next(source, None)
     if first is None:
-        raise DataError(f"{path}: no recommendations to write; is there any user to recommend to?")
+        raise DataError(f"{path}: no recommendations to write; the data have no user to recommend to")
     schema = _selected(first, path).schema
     failures: list[Exception] = []
 
@@ -121,7 +121,7 @@ def write_rankings(path: str | Path, frames: Iterable[pl.DataFrame]) -> None:
                     found, wanted = (", ".join(map(str, one.dtypes()[:2])) for one in (chunk.schema, schema))
                     raise DataError(f"{path}: ids of types {found} after {wanted}; give every chunk the same")
                 yield chunk
-        except Exception as error:  # polars would bury it in the text of its own
+        except Exception as error:  # polars would wrap it in an error of its own
             failures.append(error)
             raise
 
@@ -137,21 +137,22 @@ def write_rankings(path: str | Path, frames: Iterable[pl.DataFrame]) -> None:
 def read_rankings(
     path: str | Path, interactions: Interactions, cases: Cases, seen: Seen, *, depth: int = max(CUTOFFS)
 ) -> Rankings:
-    """Read and check a file of rankings. Memory: about 40 bytes a row.
+    """Read and check a file of rankings. Memory: about 40 bytes per row.
 
-    Under `seen="exclude"` items of a user's history are removed and the places behind them move up; under `keep`
-    the lists are taken as they are.
+    Under `seen="exclude"` items of a user's history are removed and later items move up; under `keep` the lists stay
+    unchanged.
 
     Args:
-        path: Parquet with `user`, `item`, and `score` or `rank`.
-        interactions: the data whose ids the file uses.
-        cases: the users who are asked.
-        seen: the protocol.
-        depth: how many places to keep in `top_items`.
+        path: Parquet file with `user`, `item`, and `score` or `rank`.
+        interactions: data whose ids the file uses.
+        cases: evaluated users with their histories and targets.
+        seen: rule for items of the history.
+        depth: number of items per list to keep in `top_items`.
 
     Raises:
-        DataError: no such file, not Parquet, a column is missing, an id is unknown, a score or rank is empty,
-            not a number or below 1, an item comes twice for a user. The message names row, column, value and mend.
+        DataError: the file does not exist or is not Parquet; a column is missing; an id is unknown; a score or rank is
+            empty, not a number or below 1; an item is listed twice for a user. The message names row, column, value
+            and remedy.
     """
     path = Path(path)
     table = _numbered(path, interactions)
@@ -160,25 +161,57 @@ def read_rankings(
 
     case_of = np.full(interactions.n_users, -1, np.int64)
     case_of[cases.users] = np.arange(len(cases))
-    asked = table.with_columns(pl.Series("case", case_of[table["user"].to_numpy()])).filter(pl.col("case") >= 0)
-    users_missing = len(cases) - asked["case"].n_unique()
-    users_unasked = table["user"].n_unique() - asked["user"].n_unique()
+    rows = table.with_columns(pl.Series("case", case_of[table["user"].to_numpy()])).filter(pl.col("case") >= 0)
+    users_missing = len(cases) - rows["case"].n_unique()
+    users_unasked = table["user"].n_unique() - rows["user"].n_unique()
 
-    before = asked.height
+    before = rows.height
     if seen == "exclude":
-        taken = pl.DataFrame(
+        history = pl.DataFrame(
             {"case": cases.histories.owners(), "item": cases.histories.items},
             schema_overrides={"case": pl.Int64, "item": pl.Int64},
         )
-        asked = asked.join(taken.unique(), on=["case", "item"], how="anti")
-    by_score = asked["score"].null_count() == 0
-    asked = asked.with_columns(pl.col("score") if by_score else -pl.col("rank").cast(pl.Float64).alias("score"))
+        rows = rows.join(history.unique(), on=["case", "item"], how="anti")
+    by_score = rows["score"].null_count() == 0
+    rows = rows.with_columns(pl.col("score") if by_score else -pl.col("rank").cast(pl.Float64).alias("score"))
     # Among equal scores the lists follow the file's ranks; what the metrics count does not depend on it.
-    asked = asked.sort("case", "score", "rank", "item", descending=[False, True, False, False])
+    rows = rows.sort("case", "score", "rank", "item", descending=[False, True, False, False])
     return Rankings(
-        _target_ranks(asked, cases), _top_items(asked, len(cases), depth), users_missing, users_unasked,
-        before - asked.height,
+        _target_ranks(rows, cases), _top_items(rows, len(cases), depth), users_missing, users_unasked,
+        before - rows.height,
     )  # fmt: skip
+
+
+def evaluate_file(
+    path: str | Path,
+    interactions: Interactions,
+    split: Split,
+    popularity: np.ndarray,
+    *,
+    name: str,
+    part: Part,
+    seen: Seen,
+    fit: Fit | Literal["unknown"],
+    seed: int = 0,
+) -> tuple[Result, Rankings]:
+    """Read a file of rankings and compute its metrics.
+
+    Args:
+        path: see `read_rankings`.
+        interactions, split: data and their split.
+        popularity: training interactions of each item. `[I]`
+        name, part, seen, fit: see `Result`; `part` is its `split`.
+        seed: seed of the bootstrap.
+
+    Raises:
+        DataError: no user has a target, or the file is missing, damaged or from other data.
+    """
+    read = read_rankings(path, interactions, split.cases(part), seen)
+    result = evaluate(
+        read.ranks, read.top_items, torch.from_numpy(popularity), name=name, dataset=interactions.meta.name,
+        protocol=split.name, split=part, seen=seen, fit=fit, seed=seed,
+    )  # fmt: skip
+    return result, read
 
 
 def _selected(frame: pl.DataFrame, path: str | Path) -> pl.DataFrame:
@@ -189,7 +222,7 @@ def _selected(frame: pl.DataFrame, path: str | Path) -> pl.DataFrame:
 
 
 def _numbered(path: Path, interactions: Interactions) -> pl.DataFrame:
-    """The file's rows: `row` (from 1), `user`, `item` (numbers), `rank`, `score` (null where the file has none)."""
+    """Read `row` (from 1), `user`, `item` (numbers), `rank` and `score` (null where the file has none)."""
     if not path.is_file():
         raise DataError(f"{path}: no such file; rankings are one Parquet file with columns {', '.join(COLUMNS)}")
     try:
@@ -226,7 +259,7 @@ def _numbered(path: Path, interactions: Interactions) -> pl.DataFrame:
 
 
 def _to_numbers(path: Path, column: pl.Series, ids: pl.Series, dataset: str) -> pl.Series:
-    """The numbers of external ids; `17` and `"17"` are the same id, as everywhere at the border."""
+    """Convert external ids to numbers; `17` and `"17"` are the same id."""
     if column.dtype.is_float():  # integers, as a merge in pandas leaves them
         column = typed_ids(column, Place(str(path)))
     if column.dtype != ids.dtype:
@@ -243,7 +276,7 @@ def _to_numbers(path: Path, column: pl.Series, ids: pl.Series, dataset: str) -> 
 
 
 def _check_order(path: Path, table: pl.DataFrame) -> None:
-    """Every row has a finite score; or none has a score and every row has a rank from 1."""
+    """Check that every row has a finite score, or that no row has one and every row has a rank from 1."""
     by_rank = table["score"].null_count() == table.height
     column = "rank" if by_rank else "score"
     values = table[column]
@@ -262,12 +295,12 @@ def _check_duplicates(path: Path, table: pl.DataFrame, n_items: int) -> None:
         row = int(repeated.arg_max() or 0)
         item = pl.read_parquet(path, columns=["item"])["item"][row]
         raise DataError(
-            f"{path}: row {row + 1}, column 'item': {item!r} comes a second time for the same user; keep its best row"
+            f"{path}: row {row + 1}, column 'item': {item!r} is listed twice for the same user; keep its best row"
         )
 
 
-def _target_ranks(asked: pl.DataFrame, cases: Cases) -> TargetRanks:
-    case, item, score = (asked[name].to_numpy() for name in ("case", "item", "score"))
+def _target_ranks(rows: pl.DataFrame, cases: Cases) -> TargetRanks:
+    case, item, score = (rows[name].to_numpy() for name in ("case", "item", "score"))
     hit = item == cases.targets[case]
     own = np.full(len(cases), np.nan)
     own[case[hit]] = score[hit]
@@ -278,11 +311,11 @@ def _target_ranks(asked: pl.DataFrame, cases: Cases) -> TargetRanks:
     return TargetRanks(torch.from_numpy(np.where(listed, greater, MISSED)), torch.from_numpy(ties))
 
 
-def _top_items(asked: pl.DataFrame, n_cases: int, depth: int) -> Tensor:
-    case, item = asked["case"].to_numpy(), asked["item"].to_numpy()
+def _top_items(rows: pl.DataFrame, n_cases: int, depth: int) -> Tensor:
+    case, item = rows["case"].to_numpy(), rows["item"].to_numpy()
     starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.bincount(case, minlength=n_cases))])
-    place = np.arange(len(case)) - starts[case]
+    position = np.arange(len(case)) - starts[case]
     top = np.full((n_cases, depth), -1, np.int64)
-    kept = place < depth
-    top[case[kept], place[kept]] = item[kept]
+    kept = position < depth
+    top[case[kept], position[kept]] = item[kept]
     return torch.from_numpy(top)

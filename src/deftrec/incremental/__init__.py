@@ -1,4 +1,4 @@
-"""What becomes known after training: users, items and events that a run has never seen."""
+"""Changes to a run after training: items, removals, events, and training that continues from its weights."""
 
 from deftrec.incremental.capabilities import Capabilities, Capability
 from deftrec.incremental.current_state import CurrentState, current_state

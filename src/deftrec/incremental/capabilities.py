@@ -1,4 +1,4 @@
-"""What a run can do with what it has never seen, and what would mend it where it cannot."""
+"""Whether a run can serve unseen users and items, and the mend where it cannot."""
 
 from dataclasses import dataclass
 
@@ -9,11 +9,11 @@ from deftrec.run import RunInfo
 
 @dataclass(frozen=True)
 class Capability:
-    """One thing that a run can do or not.
+    """One capability of a run.
 
     Attributes:
-        able: whether it can.
-        reason: why, in one line; where it cannot, with the mend.
+        able: whether the run has it.
+        reason: reason in one line, with the mend where it is missing.
     """
 
     able: bool
@@ -23,10 +23,10 @@ class Capability:
         return self.able
 
     def require(self, what: str) -> None:
-        """Go on only if it can.
+        """Refuse a run without this capability.
 
         Raises:
-            ConfigError: it cannot; the message says why, and the mend.
+            ConfigError: it is missing; the message gives the reason and the mend.
         """
         if not self.able:
             raise ConfigError(f"this run cannot {what}: {self.reason}")
@@ -34,12 +34,12 @@ class Capability:
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What a run can do.
+    """Capabilities of a run.
 
     Attributes:
-        unseen_users: recommend to users that it was not trained on.
-        unseen_items: recommend items that it was not trained on.
-        text: read the items' words.
+        unseen_users: recommending to users that it was not trained on.
+        unseen_items: recommending items that it was not trained on.
+        text: reading the items' text.
     """
 
     unseen_users: Capability
@@ -48,11 +48,11 @@ class Capabilities:
 
     @classmethod
     def of(cls, config: Config, info: RunInfo) -> "Capabilities":
-        """Those of a run.
+        """Capabilities of a run.
 
         Args:
-            config: its options, resolved.
-            info: where its weights come from.
+            config: options of the run, resolved.
+            info: record of the run.
         """
         users = Capability(True, "a user's tokens come from the history alone; no table of users is read")
         return cls(users, _items(config, info), _text(info))

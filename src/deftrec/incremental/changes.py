@@ -1,8 +1,7 @@
-"""Add items to a finished run, remove them, and let new interactions count: seconds, and no training.
+"""Add items, remove items and add events to a finished run, in seconds and without training.
 
-Each change reads the overlay, makes the next one and puts it in its place as a whole, under a lock that dies with its
-process: a reader sees the run before or after it, and so does whoever comes after a kill. Doing a change again does
-nothing more.
+Each change reads the overlay, makes the next one and replaces the file as a whole, under a lock that dies with its
+process: a reader sees the run before or after the change, even after a kill. Repeating a change does nothing more.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,27 +21,26 @@ from deftrec.data.words import texts_of
 from deftrec.errors import DataError
 from deftrec.incremental.capabilities import Capabilities
 from deftrec.incremental.overlay import Overlay, changing, read_overlay, write_overlay
-from deftrec.language.origin import check_origin, origin_in
-from deftrec.language.sentences import kept_sentence_model
-from deftrec.language.weights import MINILM, model_folder
+from deftrec.pretrained_files.locate import model_folder
+from deftrec.pretrained_files.origin import check_origin, origin_in
 from deftrec.run import RunInfo, read_run
+from deftrec.text import kept_sentence_model
 
 Describe = Callable[[int], str]
-"""Names a record of a file: "row 3"."""
+"""Name of a record of a file, such as "row 3"."""
 
 
 @dataclass(frozen=True)
 class ItemsAdded:
-    """What `add_items` did.
+    """Result of `add_items`.
 
     Attributes:
-        added: items that the run did not have.
-        updated: added earlier, now with other words.
-        restored: that had been removed.
-        unchanged: that it had, with these words.
-        trained: of the items it had, those of training whose words here are others: they keep theirs, which their
-            vectors were trained with.
-        items: in the catalogue now, removed ones aside.
+        added: number of items that the run did not have.
+        updated: number of items added earlier, now with other text.
+        restored: number of items that had been removed.
+        unchanged: number of items that the run had with this text.
+        trained: number of training items with other text here; they keep the text their vectors were trained with.
+        items: number of items that can be recommended now.
     """
 
     added: int
@@ -55,7 +53,7 @@ class ItemsAdded:
 
 @dataclass(frozen=True)
 class ItemsRemoved:
-    """What `remove_items` did: items removed now, those that had been before, and those that are left."""
+    """Result of `remove_items`: numbers of items removed now, removed before, and left."""
 
     removed: int
     before: int
@@ -64,13 +62,13 @@ class ItemsRemoved:
 
 @dataclass(frozen=True)
 class EventsAdded:
-    """What `add_events` did.
+    """Result of `add_events`.
 
     Attributes:
-        added: interactions that are new.
-        known: exact duplicates of what was there.
-        users: that the run did not have.
-        interactions: that count now, those of training included.
+        added: number of new interactions.
+        known: number of exact duplicates.
+        users: number of users that the run did not have.
+        interactions: number of interactions now, training included.
     """
 
     added: int
@@ -87,18 +85,18 @@ def add_items(
     on_batch: Callable[[int], None] | None = None,
     device: torch.device | None = None,
 ) -> ItemsAdded:
-    """Make items recommendable by their words alone.
+    """Make items recommendable by their text.
 
     Args:
-        folder: of the run.
-        items: `item` and any of `title`, `category`, `text`.
-        source: what errors call them.
+        folder: run directory.
+        items: columns `item` and any of `title`, `category`, `text`.
+        source: name of the items in errors.
         on_batch: called with the number of texts read since the last call.
-        device: where texts are read; None: the CPU.
+        device: device that reads the texts; None: the CPU.
 
     Raises:
-        ConfigError: the run cannot recommend items that it was not trained on; the message says what mends it.
-        DataError: an item has no words, is named twice, or has an id of another kind.
+        ConfigError: the run cannot recommend items that it was not trained on; the message gives the mend.
+        DataError: an item has no text, appears twice, or has an id of another type.
         DeftRecError: no complete run lies there, or its sentence model has changed.
     """
     folder = Path(folder)
@@ -130,10 +128,10 @@ def add_items(
 
 
 def remove_items(folder: str | Path, items: Sequence[Id], *, source: str = "items") -> ItemsRemoved:
-    """Recommend items no more; whoever took them keeps them in the history.
+    """Stop recommending items; they stay in the histories of users.
 
     Raises:
-        DataError: an item is unknown, or all would go.
+        DataError: an item is unknown, or no item would be left.
         DeftRecError: no complete run lies there.
     """
     folder = Path(folder)
@@ -158,17 +156,16 @@ def remove_items(folder: str | Path, items: Sequence[Id], *, source: str = "item
 def add_events(
     folder: str | Path, events: pl.DataFrame, *, source: str = "events", describe: Describe = as_row
 ) -> EventsAdded:
-    """Let new interactions count in the histories of their users, known or not, and in the vectors of later items.
+    """Add interactions to the histories of users, known or new, and to the vectors of added items.
 
     Args:
-        folder: of the run.
-        events: `user`, `item`, `time`, and, where rows are to be named as in a file, `record`. Exact duplicates, of
-            each other and of what is there, count once.
-        source: what errors call them.
+        folder: run directory.
+        events: columns `user`, `item`, `time`, and optionally `record`, the row of a file. Exact duplicates count once.
+        source: name of the events in errors.
         describe: names a record.
 
     Raises:
-        DataError: an item is unknown, named with its row; or an id or time is of another kind.
+        DataError: an item is unknown (the row is named), or an id or time has another type.
         DeftRecError: no complete run lies there.
     """
     folder = Path(folder)
@@ -201,7 +198,7 @@ def _recommendable(interactions: Interactions, overlay: Overlay) -> int:
 
 
 def _catalogue(items: pl.DataFrame, interactions: Interactions, source: str) -> pl.DataFrame:
-    """`items` with all columns of a catalogue, ids in the run's form."""
+    """`items` with all columns of a catalogue and ids of the run's type."""
     if "item" not in items.columns:
         raise DataError(f"{source}: no column 'item'; the columns are {', '.join(items.columns)}")
     words = [
@@ -213,7 +210,7 @@ def _catalogue(items: pl.DataFrame, interactions: Interactions, source: str) -> 
     given = items.select(conform(items["item"], interactions.catalogue["item"], source, "item"), *words)
     twice = given["item"].is_duplicated()
     if twice.any():
-        raise DataError(f"{source}: item {given['item'][int(twice.arg_max() or 0)]!r} stands there twice; keep one row")
+        raise DataError(f"{source}: item {given['item'][int(twice.arg_max() or 0)]!r} appears twice; keep one row")
     return given
 
 
@@ -221,8 +218,8 @@ def _check_words(items: pl.DataFrame, source: str) -> None:
     for item, text in zip(items["item"], texts_of(items), strict=True):
         if not text:
             raise DataError(
-                f"{source}: item {item!r} has no title, category or text, and nothing else tells it from another; give "
-                "it words, or leave it out"
+                f"{source}: item {item!r} has no title, category or text, so nothing distinguishes it; give "
+                "it text, or leave it out"
             )
 
 
@@ -234,10 +231,11 @@ def _vectors(
     on_batch: Callable[[int], None] | None,
     device: torch.device,
 ) -> Tensor:
-    """Sentence vectors by the very model that read the items of training."""
+    """Sentence vectors from the model that read the items of training."""
     if not items.height:
         return torch.zeros(0, info.text_width)
-    model = config.text.model or MINILM
+    model = config.text.model
+    assert model is not None, "the run can recommend items that it was not trained on"
     where = model_folder(model)
     check_origin(info.sentences, origin_in(where, model), str(folder), "text.model")
     return kept_sentence_model(where, device).vectors(

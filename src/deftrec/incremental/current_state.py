@@ -1,4 +1,4 @@
-"""A run and what came after it, as one: catalogue, histories, features and text match."""
+"""A run together with its overlay: catalogue, histories and item features."""
 
 from dataclasses import dataclass
 
@@ -17,13 +17,13 @@ from deftrec.run import Run
 
 @dataclass(frozen=True, eq=False)
 class CurrentState:
-    """What a run knows now.
+    """Current state of a run.
 
     Attributes:
-        interactions: of training and after it; numbers of training stay, new ones follow.
-        model: with features of all items, every weight that of the run.
+        interactions: data of training and of the overlay; numbers of training stay, new ones follow.
+        model: model with the features of all items and the weights of the run.
         removed: numbers of items that are not recommended. `[R]` int64
-        confidence: how much is known of each new item by who took it, from 0, nothing, towards 1. `[N]`
+        confidence: confidence in the collaborative vector of each added item, from 0 (no interactions) towards 1. `[N]`
     """
 
     interactions: Interactions
@@ -33,10 +33,10 @@ class CurrentState:
 
 
 def current_state(run: Run, overlay: Overlay | None) -> CurrentState:
-    """What `run` knows with `overlay`; the run itself stays as it is.
+    """The state of `run` with `overlay`; the run itself does not change.
 
-    A new item's features are its text vector, scaled by what training saw, beside a collaborative half that is zero
-    (the masked half of training) until users who took trained items take it too (`FoldIn`).
+    Features of an added item are its text vector, scaled as in training, beside a collaborative block that is zero (the
+    masked block of training) until users of training items interact with it (`FoldIn`).
     """
     if overlay is None or not overlay.version:
         return CurrentState(run.interactions, run.model, torch.zeros(0, dtype=torch.int64), torch.zeros(0))
@@ -52,13 +52,13 @@ def current_state(run: Run, overlay: Overlay | None) -> CurrentState:
 
 @dataclass(frozen=True, eq=False)
 class NewFeatures:
-    """Features of new items, given those of the trained ones.
+    """Features of added items, given those of the training items.
 
     Attributes:
-        fold: of the collaborative half.
-        trained: which items LightGCN saw interactions of, among all of training. `[I]` int64 numbers
-        text: the scaled text half. `[N, E]`
-        collaborative_width: columns of the collaborative half.
+        fold: fold-in of the collaborative block.
+        trained: numbers of the training items with interactions. `[I]` int64
+        text: scaled text block. `[N, E]`
+        collaborative_width: columns of the collaborative block.
     """
 
     fold: FoldIn
@@ -68,10 +68,10 @@ class NewFeatures:
 
     @classmethod
     def of(cls, run: Run, interactions: Interactions, vectors: Tensor) -> "NewFeatures":
-        """Those of the items of `interactions` that lie behind the catalogue of `run`.
+        """Features of the items of `interactions` behind the catalogue of `run`.
 
         Raises:
-            DeftRecError: nothing tells how features are scaled, or the vectors are of another width.
+            DeftRecError: the vectors have another width.
         """
         if vectors.shape[1] != run.info.text_width:
             raise DeftRecError(

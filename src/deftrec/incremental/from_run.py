@@ -1,4 +1,4 @@
-"""A finished run as something that training goes on from."""
+"""A finished run as a warm start."""
 
 from deftrec.ensemble import Ensemble
 from deftrec.incremental.warm_start import WarmStart, weights_digest
@@ -6,7 +6,7 @@ from deftrec.run import Provenance, Run
 
 
 def start_of(run: Run) -> WarmStart:
-    """What a training that goes on from `run` needs of it.
+    """The warm start from `run`.
 
     Raises:
         ConfigError: its head cannot go on to other items, or it is too old to know how its features were scaled.

@@ -1,8 +1,8 @@
-"""All that a run learnt without training, in one file beside it: replaced as a whole, so nobody ever reads half.
+"""Changes to a run after training, in one file that is replaced as a whole.
 
-overlay.safetensors   items added (their words, and their sentence vectors), ids removed, events that arrived
+overlay.safetensors   items added (text and sentence vectors), ids removed, events
 
-The trained files are never touched: without the overlay a run is what it was after training.
+The trained files never change: without the overlay a run is as it was after training.
 """
 
 import io
@@ -22,28 +22,27 @@ from torch import Tensor
 from deftrec.data import Interactions
 from deftrec.data.interactions import CATALOGUE_COLUMNS
 from deftrec.errors import DeftRecError
-from deftrec.files import atomic_path, locked, writable
+from deftrec.files import atomic_path, locked
 
 FILE = "overlay.safetensors"
-LOCK = ".overlay.lock"
 FORMAT = 1
 TABLES = ("items", "events", "removed")
 
 Stamp: TypeAlias = tuple[int, int, int] | None
-"""Of the overlay's file; None where there is none."""
+"""Inode, modification time and size of the overlay's file; None without a file."""
 
 
 @dataclass(frozen=True, eq=False)
 class Overlay:
-    """What came after training, under external ids of the kinds that the run has.
+    """Items, removals and events after training, under external ids of the run's types.
 
     Attributes:
-        fingerprint: of the interactions that the run was trained on.
-        items: added ones, in the order in which they came: `item`, `title`, `category`, `text`. N rows
-        vectors: their sentence vectors, not yet scaled. `[N, E]` float32
-        events: that arrived: `user`, `item`, `time`.
-        removed: items that are not recommended any more: `item`.
-        version: how many changes made it.
+        fingerprint: fingerprint of the interactions that the run was trained on.
+        items: added items in order: `item`, `title`, `category`, `text`. N rows
+        vectors: sentence vectors of these items, not scaled. `[N, E]` float32
+        events: events after training: `user`, `item`, `time`.
+        removed: items that are not recommended: `item`.
+        version: number of changes.
     """
 
     fingerprint: str
@@ -55,7 +54,7 @@ class Overlay:
 
     @classmethod
     def empty(cls, interactions: Interactions) -> "Overlay":
-        """Nothing came yet."""
+        """An overlay without any change."""
         item = interactions.catalogue["item"].dtype
         time = pl.Series(interactions.times[:0]).dtype
         return cls(
@@ -67,7 +66,7 @@ class Overlay:
         )
 
     def with_items(self, items: pl.DataFrame, vectors: Tensor) -> "Overlay":
-        """`items` added behind the others; those that are there already get these words instead.
+        """Add `items` behind the others; items that are there already get this text instead.
 
         Args:
             items: `item`, `title`, `category`, `text`. N rows
@@ -85,21 +84,21 @@ class Overlay:
         return replace(self, items=pl.concat([kept, more]), vectors=rows).without_removal(items["item"])
 
     def without_removal(self, items: pl.Series) -> "Overlay":
-        """`items` may be recommended again."""
+        """Recommend `items` again."""
         return replace(self, removed=self.removed.filter(~pl.col("item").is_in(items.implode())))
 
     def with_removal(self, items: pl.Series) -> "Overlay":
-        """`items` are not recommended any more."""
+        """Stop recommending `items`."""
         removed = pl.concat([self.removed, items.alias("item").to_frame()]).unique(maintain_order=True)
         return replace(self, removed=removed)
 
     def with_events(self, events: pl.DataFrame) -> "Overlay":
-        """`events` behind the others: `user`, `item`, `time`."""
+        """Add events: `user`, `item`, `time`."""
         return replace(self, events=pl.concat([self.events, events], how="vertical_relaxed"))
 
 
 def overlay_stamp(folder: str | Path) -> Stamp:
-    """Another one whenever the overlay of the run in `folder` was replaced; nothing of it is read."""
+    """A stamp that changes whenever the overlay of the run in `folder` is replaced, without reading it."""
     try:
         about = (Path(folder) / FILE).stat()
     except FileNotFoundError:
@@ -108,7 +107,7 @@ def overlay_stamp(folder: str | Path) -> Stamp:
 
 
 def read_overlay(folder: str | Path, interactions: Interactions) -> Overlay:
-    """What came to the run in `folder` after training; empty where nothing did.
+    """The overlay of the run in `folder`; an empty one without a file.
 
     Raises:
         DeftRecError: the file is damaged, or of another run.
@@ -127,15 +126,15 @@ def read_overlay(folder: str | Path, interactions: Interactions) -> Overlay:
     except (OSError, SafetensorError, KeyError, ValueError, pl.exceptions.PolarsError) as error:
         reason = str(error).splitlines()[0]
         raise DeftRecError(
-            f"{path}: damaged ({reason}); delete it, and add again what came after the training"
+            f"{path}: damaged ({reason}); delete it, and repeat the changes made after training"
         ) from error
     if overlay.fingerprint != interactions.fingerprint:
-        raise DeftRecError(f"{path}: belongs to a run on other data; delete it, and add again what came later")
+        raise DeftRecError(f"{path}: belongs to a run on other data; delete it, and repeat the changes")
     return overlay
 
 
 def write_overlay(folder: Path, overlay: Overlay) -> None:
-    """Put `overlay` in the place of the one that is there, as a whole."""
+    """Replace the overlay file as a whole."""
     about = {"format": FORMAT, "fingerprint": overlay.fingerprint, "version": overlay.version}
     tensors = {"about": _tensor(json.dumps(about).encode())}
     for name in TABLES:
@@ -149,13 +148,11 @@ def write_overlay(folder: Path, overlay: Overlay) -> None:
 
 @contextmanager
 def changing(folder: Path) -> Iterator[None]:
-    """Inside the block nobody else changes the run in `folder`; readers go on.
+    """Inside the block no other process changes the run in `folder`; readers continue.
 
-    The lock dies with its process. What a killed one left half written is cleared away.
+    The lock dies with its process. Temporary files of a killed process are deleted.
     """
-    with writable(folder, "make it so"):
-        (folder / LOCK).touch()
-    with locked(folder / LOCK, wait=True):
+    with locked(folder / FILE, wait=True):
         for left in folder.glob(f".{FILE}.*.tmp"):
             left.unlink(missing_ok=True)
         yield

@@ -1,4 +1,4 @@
-"""Training that goes on from the weights of a run: what is kept, and what new items enter with."""
+"""Training that continues from the weights of a run, on data with new items."""
 
 import hashlib
 from dataclasses import dataclass
@@ -11,30 +11,30 @@ from torch import Tensor
 from deftrec.collaborative import FoldIn
 from deftrec.data import Cases, Interactions, Sequences, Split
 from deftrec.errors import ConfigError
-from deftrec.language.origin import Origin
 from deftrec.language.stored import load_stored_state, stored_state
 from deftrec.model import DeftRec
+from deftrec.pretrained_files.origin import Origin
 from deftrec.run import Provenance
 from deftrec.tokenizer import ItemFeatures, Scaling
 
 MOST_KNOWN = 0.01
-"""Share of the test targets that a run to start from may have been fitted on: events deleted since make a few."""
+"""Largest share of test targets that the run to start from may have been fitted on: deleted events make a few."""
 
 
 @dataclass(frozen=True, eq=False)
 class WarmStart:
-    """A run to go on from.
+    """A run whose weights training continues from.
 
     Attributes:
-        members: its models.
-        items: external ids of its catalogue, one for each row of features. `[I]`
-        trained: which of them LightGCN saw interactions of. `[I]` bool
-        collaborative_width: columns of the collaborative half.
-        scaling: of its features.
-        provenance: which run it is.
+        members: models of the ensemble.
+        items: external ids of the catalogue, one for each row of features. `[I]`
+        trained: whether each item had interactions in training. `[I]` bool
+        collaborative_width: columns of the collaborative block.
+        scaling: scaling of the features.
+        provenance: identity of the run.
         users: external ids, one for each row of `fitted`.
-        fitted: what its weights were fitted on, in places of `items`.
-        base, sentences: the language model and the sentence model that it was trained on; None where there was none.
+        fitted: interactions that the weights were fitted on, by row of `items`.
+        base, sentences: language model and sentence model of the run; None without one.
     """
 
     members: tuple[DeftRec, ...]
@@ -49,12 +49,12 @@ class WarmStart:
     sentences: Origin | None = None
 
     def places(self, interactions: Interactions) -> np.ndarray:
-        """The row that each item of `interactions` had, -1 for a new one. `[I']` int64"""
+        """Row of each item of `interactions` in the run's catalogue; -1 for a new item. `[I']` int64"""
         rows = {str(item): row for row, item in enumerate(self.items)}
         return np.array([rows.get(str(item), -1) for item in interactions.catalogue["item"]], np.int64)
 
     def known(self, interactions: Interactions, cases: Cases) -> np.ndarray:
-        """Which targets are in `fitted`, oftener than in the history that they are asked after. `[N]` bool"""
+        """Whether each target occurs in `fitted` more often than in the case's own history. `[N]` bool"""
         rows = {str(user): row for row, user in enumerate(self.users)}
         places = self.places(interactions)
         known = np.zeros(len(cases), bool)
@@ -66,7 +66,7 @@ class WarmStart:
         return known
 
     def unknown(self, interactions: Interactions, cases: Cases) -> Cases:
-        """The validation cases that choose something: those whose targets are not known by heart.
+        """The validation cases whose targets the run was not fitted on.
 
         Raises:
             ConfigError: there are none.
@@ -80,10 +80,10 @@ class WarmStart:
         return kept
 
     def refuse_known_targets(self, interactions: Interactions, split: Split) -> None:
-        """Nothing is measured on what the weights were fitted on before.
+        """Refuse data whose test targets the weights were fitted on.
 
         Raises:
-            ConfigError: more than `MOST_KNOWN` of the test targets are known.
+            ConfigError: the share of such targets is larger than `MOST_KNOWN`.
         """
         cases = split.cases("test")
         known = int(self.known(interactions, cases).sum())
@@ -109,23 +109,23 @@ class WarmStart:
     def features(
         self, member: int, interactions: Interactions, sequences: Sequences, text: Tensor | None
     ) -> ItemFeatures:
-        """Of a new catalogue: items of the run keep their vectors, new ones have their text and what users say of them.
+        """Item features of a new catalogue: items of the run keep their vectors, new ones get text and fold-in vectors.
 
         Args:
-            member: whose features, which may have been trained.
-            interactions: the new data.
-            sequences: what is fitted of it; nothing else is looked at.
+            member: member of the ensemble, whose features may have been trained.
+            interactions: new data.
+            sequences: interactions that are fitted; no others are used.
             text: sentence vectors, not scaled, of the new items at least. `[I', E]`
         """
         old, places, d = (
-            self.members[member].features.detach().cpu(),
+            self.members[member].features.values.detach().cpu(),
             self.places(interactions),
             self.collaborative_width,
         )
         values = torch.zeros(interactions.n_items, old.shape[1])
         known = places >= 0
         values[torch.from_numpy(known)] = old[torch.from_numpy(places[known])]
-        if text is not None and old.shape[1] > d:  # a run without text has no place for it
+        if text is not None and old.shape[1] > d:  # a run without text has no columns for it
             new = torch.from_numpy(~known)
             values[new, d:] = self.scaling.columns(slice(d, old.shape[1])).apply(text[new])
         with_vector = known & np.where(known, self.trained[places], False)
@@ -135,12 +135,12 @@ class WarmStart:
         return ItemFeatures(values, slice(0, d), slice(d, old.shape[1]), self.scaling)
 
     def load_into(self, model: DeftRec, member: int) -> None:
-        """Put the weights of a member into a model for the new catalogue, all but the features.
+        """Load the weights of a member, without the features, into a model for the new catalogue.
 
         Raises:
-            ConfigError: the model is of another shape.
+            ConfigError: the model has another shape.
         """
-        state = {**stored_state(self.members[member]), "features": model.features.detach()}
+        state = {**stored_state(self.members[member]), "features.values": model.features.values.detach()}
         try:
             load_stored_state(model, state)
         except (RuntimeError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""The same answers sooner: what inference alone may do, beside `deftrec.model` and tested against it."""
+"""Faster inference with the results of `deftrec.model`: cached keys and values, precomputed projections."""
 
 from deftrec.inference.model import InferenceModel, reader_of
 from deftrec.inference.reading import Reading

@@ -1,4 +1,4 @@
-"""A pre-trained model's reading as one OpenVINO graph, for CPUs: the same numbers with less between the products."""
+"""A pre-trained language model as one OpenVINO graph, for CPUs."""
 
 import threading
 import warnings
@@ -15,26 +15,26 @@ from deftrec.language import PretrainedLanguageModel
 
 PRECISIONS = {torch.float32: "f32", torch.bfloat16: "bf16"}
 ALIKE = {torch.float32: 0.9999, torch.bfloat16: 0.98}
-"""Cosine of what graph and model answer, at least."""
+"""Least cosine between the hidden states of the graph and those of the model."""
 _GRAPHS: "WeakKeyDictionary[nn.Module, dict[torch.dtype, Any]]" = WeakKeyDictionary()
-"""Graphs of models that are still there: what comes to a run later changes its items, not its language model."""
+"""Compiled graphs by language model: items added to a run do not change its language model."""
 _ONE_AT_A_TIME = threading.Lock()
-"""Threads that ask for the same graph wait for it."""
+"""Held while a graph is compiled, so that threads do not compile it twice."""
 
 
 class ExportedReader(PretrainedReader):
-    """Answers whole histories by a graph; what is read on, event by event, goes through PyTorch in the same `dtype`.
+    """Reads whole histories with a graph; histories that grow event by event are read with PyTorch.
 
-    The graph is made once for a model, for any number of rows and tokens, with the keys and values of the prompt's
-    words inside it; for all-MiniLM-L6-v2 that takes a quarter of a minute. It uses as many threads as PyTorch by then.
+    The graph is compiled once per model for any number of rows and tokens, about 15 seconds for all-MiniLM-L6-v2. It
+    contains the keys and values of the prompt and uses as many threads as PyTorch.
 
     Args:
-        language: the model.
-        dtype: of the graph's products; float32 gives what the plain path gives, to rounding.
+        language: the language model.
+        dtype: type of the graph's matrix products; float32 equals the plain path up to rounding.
 
     Raises:
         MissingExtraError: OpenVINO is not installed.
-        ConfigError: the model is on a GPU, cannot be exported, or answers otherwise as a graph.
+        ConfigError: the model is on a GPU, cannot be exported, or its graph gives other results.
     """
 
     def __init__(self, language: PretrainedLanguageModel, dtype: torch.dtype) -> None:
@@ -53,10 +53,10 @@ class ExportedReader(PretrainedReader):
         return torch.from_numpy(found[0])
 
     def _check(self, exact: PretrainedReader, alike: float) -> None:
-        """An exporter may take a size of its example for the only one there is; weights may have changed since.
+        """Compare graph and model: an exporter may fix a size of its example, and weights may have changed since.
 
         Raises:
-            ConfigError: the graph does not answer as the model does.
+            ConfigError: the results differ.
         """
         ways = torch.randn(5, 21, self.language.width, generator=torch.Generator().manual_seed(0))
         last = torch.arange(16, 21)
@@ -67,11 +67,11 @@ class ExportedReader(PretrainedReader):
         except RuntimeError:
             found = 0.0
         if not found > alike:
-            raise ConfigError("this language model answers otherwise as a graph: leave runtime at torch")
+            raise ConfigError("the OpenVINO graph of this language model gives other results: set runtime to torch")
 
 
 class _Answer(nn.Module):
-    """`Reader.answer` as the one function of a module. `[B, T, D]`, `[B]` int64 -> `[B, D]`"""
+    """`Reader.answer` as a module. `[B, T, D]`, `[B]` int64 -> `[B, D]`"""
 
     def __init__(self, reader: PretrainedReader) -> None:
         super().__init__()
@@ -88,12 +88,12 @@ def _compiled(reader: PretrainedReader, dtype: torch.dtype) -> Any:
         raise MissingExtraError("openvino", "openvino", "runtime openvino") from error
     language = reader.language
     if language.scale.device.type != "cpu":
-        raise ConfigError("runtime openvino reads on the CPU, and this run is on a GPU: leave runtime at torch")
+        raise ConfigError("runtime openvino runs on a CPU, and this run is on a GPU: set runtime to torch")
     any_number = torch.export.Dim.AUTO
     example = torch.zeros(3, 7, language.width), torch.tensor([6, 5, 2])
     try:
         with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # the exporter asks torch by names of older versions
+            warnings.simplefilter("ignore", FutureWarning)  # the exporter uses deprecated names of torch
             program = torch.export.export(
                 _Answer(reader).eval(),
                 example,
@@ -103,6 +103,6 @@ def _compiled(reader: PretrainedReader, dtype: torch.dtype) -> Any:
             model = openvino.convert_model(program)
         hints = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "INFERENCE_PRECISION_HINT": PRECISIONS[dtype]}
         return openvino.Core().compile_model(model, "CPU", hints)
-    except Exception as error:  # whatever an exporter cannot do with somebody's model
+    except Exception as error:  # exporters raise errors of many types
         reason = " ".join(str(error).split())[:200]
-        raise ConfigError(f"this language model cannot be exported ({reason}): leave runtime at torch") from error
+        raise ConfigError(f"this language model cannot be exported ({reason}): set runtime to torch") from error

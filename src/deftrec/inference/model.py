@@ -1,4 +1,4 @@
-"""A trained model as inference alone needs it."""
+"""A trained model prepared for fast inference."""
 
 from dataclasses import dataclass
 from typing import cast
@@ -23,12 +23,12 @@ from deftrec.model import DeftRec, ItemLatents
 
 @dataclass(eq=False)
 class State:
-    """What one member has read of B histories of equal length.
+    """State of one member after B histories of equal length.
 
     Attributes:
-        past: keys and values.
-        sums: of the projected features, see `HistoryTokens`. `[B, P]`
-        count: items.
+        past: cached keys and values.
+        sums: sums of the projected features (`HistoryTokens`). `[B, P]`
+        count: number of items read.
     """
 
     past: Cache
@@ -37,13 +37,13 @@ class State:
 
 
 class InferenceMember:
-    """One DeftRec: `DeftRec.generate`, the condition and the rest, for one history a row.
+    """Fast path of one DeftRec, one history per row.
 
     Args:
-        model: in evaluation mode, one of those that `InferenceModel.suits`.
-        catalogue: its own.
-        dtype: in which histories are read; float32 gives what the plain path gives, to rounding.
-        runtime: what runs the language model.
+        model: model in evaluation mode that `InferenceModel.suits` accepts.
+        catalogue: the model's encoded catalogue.
+        dtype: type of the language model's computations; float32 equals the plain path up to rounding.
+        runtime: library that runs the language model.
     """
 
     def __init__(self, model: DeftRec, catalogue: ItemLatents, dtype: torch.dtype, runtime: Runtime) -> None:
@@ -51,15 +51,16 @@ class InferenceMember:
         self.reader = reader_of(model.language, dtype, runtime)
 
     def begin(self, rows: int) -> State:
-        """Nothing is read yet of `rows` histories."""
+        """State before the first item of `rows` histories."""
         return State(self.reader.begin(rows))
 
     def read(self, items: Tensor, lengths: Tensor, state: State) -> Tensor:
-        """The condition after each history; `state` goes on with them, which means something for equal lengths alone.
+        """Condition after each history; updates `state`, which is valid for histories of equal length only.
 
         Args:
-            items: item numbers, anything behind the end. `[B, L]` int64
-            lengths: from 1. `[B]` int64
+            items: item numbers, any number after the end. `[B, L]` int64
+            lengths: lengths of the histories, at least 1. `[B]` int64
+            state: state to continue from.
 
         Returns:
             `[B, D]` float32
@@ -69,17 +70,17 @@ class InferenceMember:
         return self.reader.read(read.flatten(1, 2), lengths * read.shape[2] - 1, state.past)
 
     def answer(self, items: Tensor, lengths: Tensor) -> Tensor:
-        """`read` of whole histories, which cannot be read on."""
+        """`read` of whole histories, without a state."""
         read, _ = self.tokens(items.clamp_min(0), None, 0)
         return self.reader.answer(read.flatten(1, 2), lengths * read.shape[2] - 1)
 
 
 class InferenceModel:
-    """All members of a model, for inference: words of the prompt read once, items projected once, last places alone.
+    """Fast path of all members: the prompt is read once, items are projected once, only last positions are computed.
 
     Args:
-        model: in evaluation mode, one that `suits`.
-        catalogue: of `model.encode_catalogue`.
+        model: model in evaluation mode that `suits` accepts.
+        catalogue: result of `model.encode_catalogue`.
         dtype, runtime: see `InferenceMember`.
     """
 
@@ -101,22 +102,22 @@ class InferenceModel:
 
     @staticmethod
     def suits(model: Model) -> bool:
-        """Whether there is a fast path: not where words are the condition or titles are read, nor without a cache."""
+        """Whether there is a fast path: a key-value cache, no titles, and a condition without rationale."""
         first = model.members[0] if isinstance(model, Ensemble) else model
         if isinstance(first.language, PretrainedLanguageModel):
-            worded = first.reasoner is not None and first.reasoner.conditions
-            return first.language.caches and not worded and not first.language.title_ids.shape[1]
+            plain = not first.strategy.reads_rationale and not first.language.title_ids.shape[1]
+            return plain and first.language.caches
         return isinstance(first.language, NanoLanguageModel)
 
     @torch.no_grad()
     def generate(
         self, items: Tensor, lengths: Tensor, sampling: Sampling, generator: torch.Generator | None = None
     ) -> Tensor:
-        """The latent of the next item after each history, as `Model.generate`.
+        """Latent of the next item after each history, as `Model.generate`.
 
         Args:
-            items: item numbers, anything behind the end. `[B, L]` int64
-            lengths: from 1. `[B]` int64
+            items: item numbers, any number after the end. `[B, L]` int64
+            lengths: lengths of the histories, at least 1. `[B]` int64
 
         Returns:
             `[B, D]` float32
@@ -126,7 +127,7 @@ class InferenceModel:
 
     @torch.no_grad()
     def latents(self, conditions: list[Tensor], sampling: Sampling, generator: torch.Generator | None) -> Tensor:
-        """What every member denoises under its condition. M of `[B, D]` -> `[B, M D]`"""
+        """Latents of all members from their conditions. M of `[B, D]` -> `[B, M D]`"""
         samples: list[Sample] = [
             member.diffusion.generate(condition, sampling, generator)
             for member, condition in zip(self.members, conditions, strict=True)
@@ -135,13 +136,16 @@ class InferenceModel:
 
 
 def reader_of(language: LanguageModel, dtype: torch.dtype, runtime: Runtime = "torch") -> Reader:
-    """A reader of a model of one of the kinds that `InferenceModel` suits.
+    """The reader of a language model that `InferenceModel.suits` accepts.
 
     Raises:
-        MissingExtraError, ConfigError: the runtime is not installed, or cannot run this model.
+        MissingExtraError: the runtime is not installed.
+        ConfigError: the runtime cannot run this model.
     """
     if isinstance(language, PretrainedLanguageModel):
         return (ExportedReader if runtime == "openvino" else PretrainedReader)(language, dtype)
     if runtime != "torch":
-        raise ConfigError(f"runtime {runtime} runs pre-trained models, and this run's is nano: leave runtime at torch")
+        raise ConfigError(
+            f"runtime {runtime} runs pre-trained models, and this run has a nano model: set runtime to torch"
+        )
     return NanoReader(cast(NanoLanguageModel, language), dtype)

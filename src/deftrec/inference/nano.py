@@ -1,4 +1,4 @@
-"""`nano`, read on from kept keys and values; its last block runs for the places that are asked for alone."""
+"""Fast path of the nano model: cached keys and values; the last block runs for the last positions only."""
 
 from copy import deepcopy
 from typing import cast
@@ -13,21 +13,21 @@ from deftrec.language.nano import Block, NanoLanguageModel, rotate
 
 
 class NanoReader(Reader):
-    """A reader of `language`, whose weights it copies where they are kept in another `dtype`."""
+    """Reads with `language`, or with a copy of its weights in another `dtype`."""
 
     def __init__(self, language: NanoLanguageModel, dtype: torch.dtype) -> None:
         self.language = language if dtype == torch.float32 else deepcopy(language).to(dtype)
         self.dtype = dtype
 
     def begin(self, rows: int) -> Cache:
-        """See `Reader.begin`; there are no words."""
+        """See `Reader.begin`; there is no prompt."""
         return DynamicCache()
 
     def read(self, ways: Tensor, last: Tensor, past: Cache) -> Tensor:
         """See `Reader.read`."""
         before, tokens = past.get_seq_length(), ways.shape[1]
         positions = torch.arange(before, before + tokens, device=ways.device)[None]
-        # A kernel for causal attention is faster than one that is handed the same as a mask.
+        # The kernel for causal attention is faster than the one with an explicit mask.
         mask = causal(before, tokens, ways.device) if before and tokens > 1 else None
         x = ways.to(self.dtype) + self.language.places(positions)
         *blocks, final = cast(list[Block], list(self.language.blocks))
@@ -43,7 +43,7 @@ class NanoReader(Reader):
 def _advance(
     block: Block, x: Tensor, read: Tensor, own: Tensor, positions: Tensor, mask: Tensor | None, past: Cache, layer: int
 ) -> Tensor:
-    """`Block.forward` of `x` `[B, T, D]` at the positions `own`, which reads `past` and `read` at `positions`."""
+    """`Block.forward` of `x` `[B, T, D]` at positions `own`, which attends to `past` and to `read` at `positions`."""
     B, T, D = x.shape
     H = block.heads
     weight, bias = block.query_key_value.weight, block.query_key_value.bias

@@ -1,6 +1,6 @@
-"""A pre-trained model, read on from kept keys and values, its weights in half the width where that is asked for."""
+"""Fast path of a pre-trained model: cached keys and values, optionally bf16 weights."""
 
-from copy import copy, deepcopy
+from copy import deepcopy
 
 import torch
 from torch import Tensor
@@ -11,13 +11,13 @@ from deftrec.language import PretrainedLanguageModel
 
 
 class PretrainedReader(Reader):
-    """A reader of `language`, whose weights it copies where they are kept in another `dtype`."""
+    """Reads with `language`, or with a copy of its weights in another `dtype`."""
 
     def __init__(self, language: PretrainedLanguageModel, dtype: torch.dtype) -> None:
         self.language = language
-        if dtype not in (torch.float32, language.dtype):  # float32: as they are
-            self.language = copy(language)
-            self.language._modules = {"model": deepcopy(language.model).to(dtype)}
+        if dtype not in (torch.float32, language.dtype):  # float32 uses the weights unchanged
+            self.language = deepcopy(language)
+            self.language.model.to(dtype)
             self.language.dtype = dtype
         self.prompt = DynamicCache()
         with torch.no_grad():

@@ -1,4 +1,4 @@
-"""One history that grows: a further item costs one step of the language model, whatever came before."""
+"""A history that grows item by item: each further item costs one step of the language model."""
 
 import torch
 from torch import Tensor
@@ -8,22 +8,22 @@ from deftrec.inference.model import InferenceModel
 
 
 class Reading:
-    """A history as far as it has been read.
+    """A history and its cached keys and values.
 
-    Up to the model's window an item is one step over kept keys and values. Past it every item moves the positions of
-    all others, and the newest `max_history` items are read anew: leave room in `data.max_history` for those who come back.
+    Up to `data.max_history` items, a further item costs one step. Beyond it, the positions of all items move and the
+    newest `max_history` items are read again.
 
     Args:
-        model: reads.
-        history: item numbers, oldest first, one or more.
+        model: fast path of the model.
+        history: item numbers, oldest first, at least one.
     """
 
     def __init__(self, model: InferenceModel, history: list[int]) -> None:
         self.model, self.history = model, list(history)
         self._read_anew()
 
-    def take(self, item: int) -> None:
-        """Read one more item."""
+    def add(self, item: int) -> None:
+        """Read a further item."""
         self.history.append(item)
         if len(self.history) > self.model.max_history:
             self._read_anew()
@@ -31,7 +31,7 @@ class Reading:
             self._read([item])
 
     def latent(self, sampling: Sampling, generator: torch.Generator | None = None) -> Tensor:
-        """The latent of the next item, as `InferenceModel.generate`. `[1, D]`"""
+        """Latent of the next item, as `InferenceModel.generate`. `[1, D]`"""
         return self.model.latents(self.conditions, sampling, generator)
 
     def _read_anew(self) -> None:

@@ -1,4 +1,4 @@
-"""The tokens of a history without a product for every place of it."""
+"""Tokens of a history from precomputed projections, without matrix products for every position."""
 
 from copy import deepcopy
 from typing import cast
@@ -12,19 +12,18 @@ from deftrec.tokenizer.robust import Way
 
 
 class HistoryTokens:
-    """What the language model reads at each place of a history: `DeftRec.tokens` for one history a row.
+    """`DeftRec.tokens` for one history per row.
 
-    A folded user is the mean of the features so far, and what a way does first is linear: the projections of a mean are
-    the mean of the projections. So items are projected once, and a place costs a running sum.
+    A user's features are the mean of the items so far, and an encoder's first layers are linear: the projection of a
+    mean is the mean of the projections. So items are projected once, and a position costs a running sum.
 
     Args:
-        model: in evaluation mode.
-        catalogue: its own.
-        dtype: of the products.
+        model: model in evaluation mode.
+        catalogue: the model's encoded catalogue.
+        dtype: type of the matrix products.
 
     Attributes:
-        projected: what the user tokenizer's first layers make of each item, without bias; None without folded users.
-            `[I, P]`
+        projected: items after the first layers of the user tokenizer, without bias; None without user tokens. `[I, P]`
     """
 
     def __init__(self, model: DeftRec, catalogue: ItemLatents, dtype: torch.dtype) -> None:
@@ -38,15 +37,15 @@ class HistoryTokens:
             self.projected = catalogue.features @ first.T
 
     def __call__(self, items: Tensor, sums: Tensor | None = None, count: int = 0) -> tuple[Tensor, Tensor | None]:
-        """Tokens of the places that follow `count` others.
+        """Tokens of the positions after `count` others.
 
         Args:
             items: item numbers, at least 0. `[B, L]` int64
-            sums: of `projected` over the places before; None: there are none. `[B, P]`
-            count: of the places before.
+            sums: sums of `projected` over the positions before; None: no positions before. `[B, P]`
+            count: number of positions before.
 
         Returns:
-            tokens `[B, L, K, D]`, and `sums` after the last place, None without folded users.
+            tokens `[B, L, K, D]`, and `sums` after the last position, None without user tokens.
         """
         read = self.ways[items]
         if self.projected is None:
@@ -58,7 +57,7 @@ class HistoryTokens:
         return read + self._users((totals / counts[:, None]).to(self.dtype)), totals[:, -1]
 
     def _users(self, means: Tensor) -> Tensor:
-        """Tokens of users from their projected means. `[B, L, P]` -> `[B, L, K, D]`"""
+        """User tokens from projected means. `[B, L, P]` -> `[B, L, K, D]`"""
         sizes = [layer.out_features for way in self.users for layer in (way.linear, way.expand)]
         parts = iter(torch.split(means, sizes, -1))
         ways = []

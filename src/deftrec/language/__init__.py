@@ -1,27 +1,33 @@
-"""Prompts and language models: tokens and words in, a condition out."""
+"""Prompts, language models and condition strategies: histories of continuous tokens to conditions."""
 
 from collections.abc import Sequence
 
 from deftrec.config import LanguageOptions, NanoOptions
 from deftrec.language.base import LanguageModel, Layout
+from deftrec.language.condition import ConditionStrategy, LatentCondition, ReasoningCondition, build_condition
 from deftrec.language.engines import TextEngine, VllmEngine
 from deftrec.language.nano import NanoLanguageModel
 from deftrec.language.preferences import Preferences, guessed_category
 from deftrec.language.pretrained import PretrainedLanguageModel
-from deftrec.language.reasoning import RationaleBatch, Reasoner, Reasoning
-from deftrec.language.weights import model_folder
+from deftrec.language.rationale import RationaleBatch, RationaleReading, Rationales, RationaleWriter
+from deftrec.pretrained_files.locate import model_folder
 
 __all__ = [
+    "ConditionStrategy",
     "LanguageModel",
+    "LatentCondition",
     "Layout",
     "NanoLanguageModel",
     "Preferences",
     "PretrainedLanguageModel",
     "RationaleBatch",
-    "Reasoner",
-    "Reasoning",
+    "RationaleReading",
+    "RationaleWriter",
+    "Rationales",
+    "ReasoningCondition",
     "TextEngine",
     "VllmEngine",
+    "build_condition",
     "build_language_model",
     "guessed_category",
 ]
@@ -30,17 +36,15 @@ __all__ = [
 def build_language_model(
     options: LanguageOptions, *, domain: str, ways: int, max_history: int, titles: Sequence[str] = ()
 ) -> LanguageModel:
-    """The language model that `options` describe. A pre-trained model's files are fetched if they are not there.
+    """The language model that `options` describe; a pre-trained model is downloaded if it is not present.
 
     Args:
-        domain: what the items are, for prompts.
-        ways: K, continuous tokens of one item.
-        max_history: items of one history.
-        titles: of every item, for models that read them.
+        domain: kind of items, for prompts.
+        ways: number of continuous tokens K per item.
+        max_history: largest number of items in one history.
+        titles: title of every item, for models that read them.
     """
     if isinstance(options, NanoOptions):
-        return NanoLanguageModel(
-            int(options.width), options.layers, options.heads, float(options.dropout), max_history, ways
-        )
+        return NanoLanguageModel(int(options.width), options.layers, float(options.dropout), max_history, ways)
     folder = model_folder(options.model, options.revision)
     return PretrainedLanguageModel(folder, options, domain, ways, max_history, titles)

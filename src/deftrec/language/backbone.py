@@ -1,4 +1,4 @@
-"""A Hugging Face model as DeftRec reads it: from safetensors or as an architecture alone, ready to be run causally."""
+"""A Hugging Face model prepared to read embeddings causally: from safetensors, or its architecture alone."""
 
 import inspect
 from dataclasses import dataclass
@@ -10,31 +10,31 @@ from torch import nn
 
 from deftrec.config import PretrainedOptions
 from deftrec.errors import ConfigError, MissingExtraError
-from deftrec.language.folder import reading
 from deftrec.language.positions import PositionIds, Positions, positions_of
+from deftrec.pretrained_files.reading import reading
 
 DROPOUTS = (
     *("hidden_dropout_prob", "attention_probs_dropout_prob"),  # BERT
     *("attention_dropout", "dropout", "dropout_rate"),  # Llama, BART, T5
     *("resid_pdrop", "embd_pdrop", "attn_pdrop"),  # GPT-2
 )
-"""How configurations call the dropout of embeddings, attention and branches."""
+"""Names that model configurations give to dropout rates."""
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 @dataclass(frozen=True, eq=False)
 class Backbone:
-    """What reads the embedded tokens.
+    """A pre-trained model and its properties.
 
     Attributes:
-        model: takes embeddings, a mask `[B, 1, T, T]` and, if it knows them, positions; gives `last_hidden_state`.
-        positions: how it is told them.
-        width: D, of its embeddings.
-        longest: tokens that it reads at most; None: any number.
-        dtype: of its weights.
-        speaks: whether it was made to write word after word.
-        output: scores of words, where they are not those of its word embeddings; None: they are.
+        model: returns `last_hidden_state` for embeddings, a mask `[B, 1, T, T]` and, if supported, positions.
+        positions: conversion of token positions to the model's inputs.
+        width: width D of its embeddings.
+        longest: largest number of tokens it reads; None: no limit.
+        dtype: type of its weights.
+        causal: whether it was pre-trained to write text.
+        output: output layer over the vocabulary; None: the word embeddings serve as output layer.
     """
 
     model: nn.Module
@@ -42,23 +42,23 @@ class Backbone:
     width: int
     longest: int | None
     dtype: torch.dtype
-    speaks: bool
+    causal: bool
     output: nn.Module | None = None
 
 
 def read_backbone(folder: Path, options: PretrainedOptions, *, weights: bool = True) -> Backbone:
-    """The model of `folder`; of one with an encoder and a decoder the encoder, which reads without writing.
+    """The model in `folder`; the encoder of an encoder-decoder model.
 
     Args:
-        folder: with `config.json` and, unless `options.initial` is random, weights.
-        options: dropout, attention, dtype.
-        weights: false: the architecture alone, on the default device; for `meta`, where nothing has values.
+        folder: model folder with `config.json` and safetensors weights.
+        options: dropout, tuning, dtype.
+        weights: whether weights are loaded; False builds the architecture alone, for the `meta` device.
 
     Raises:
         ConfigError: the folder cannot be read, or tuning nf4 has no GPU.
         MissingExtraError: bitsandbytes is missing for tuning nf4.
     """
-    from transformers import (  # seconds that nobody else should wait for
+    from transformers import (  # a slow import, only where needed
         MODEL_FOR_CAUSAL_LM_MAPPING,
         MODEL_FOR_MASKED_LM_MAPPING,
         MODEL_MAPPING,
@@ -71,27 +71,27 @@ def read_backbone(folder: Path, options: PretrainedOptions, *, weights: bool = T
     for name in DROPOUTS:
         if hasattr(config, name):
             setattr(config, name, options.dropout)
-    config.use_cache = False  # unless it is asked for, as for writing word after word
+    config.use_cache = False  # `read_on` asks for it where it generates text
     if hasattr(config, "is_decoder") and not getattr(config, "is_encoder_decoder", False):
-        config.is_decoder = True  # an encoder keeps keys and values only then; the mask is ours either way
+        config.is_decoder = True  # an encoder caches keys and values only then; DeftRec passes its own mask
     architecture = MODEL_MAPPING.get(type(config), None)
     dtype = dtype_of(options, config)
     arguments: dict[str, Any] = {
-        "attn_implementation": attention_of(options, architecture),
+        "attn_implementation": attention_of(architecture) if weights else "eager",
         "dtype": dtype,
         "trust_remote_code": False,
     }
-    # A pooler reads the first token only, which here is a word; it would be trained by nothing.
+    # A pooler reads the first token only, a word of the prompt; nothing would train it.
     if architecture is not None and "add_pooling_layer" in inspect.signature(architecture.__init__).parameters:
         arguments["add_pooling_layer"] = False
-    speaks = type(config) in MODEL_FOR_CAUSAL_LM_MAPPING and type(config) not in MODEL_FOR_MASKED_LM_MAPPING
+    causal = type(config) in MODEL_FOR_CAUSAL_LM_MAPPING and type(config) not in MODEL_FOR_MASKED_LM_MAPPING
     output = None
     with reading(folder):
-        if weights and options.initial == "pretrained":
+        if weights:
             if options.tuning == "nf4":
                 arguments |= quantised(dtype)
             model = AutoModel.from_pretrained(folder, config=config, use_safetensors=True, **arguments)
-            if speaks and options.reasoning.weight and not config.tie_word_embeddings:
+            if causal and options.reasoning.weight and not config.tie_word_embeddings:
                 output = own_output(folder, config, dtype)
         else:
             model = AutoModel.from_config(config, **arguments)
@@ -99,11 +99,11 @@ def read_backbone(folder: Path, options: PretrainedOptions, *, weights: bool = T
         model = model.get_encoder()
     positions = positions_of(model, arguments["attn_implementation"] == "eager")
     width = int(model.get_input_embeddings().weight.shape[1])
-    return Backbone(model, positions, width, longest_of(config, positions), dtype, speaks, output)
+    return Backbone(model, positions, width, longest_of(config, positions), dtype, causal, output)
 
 
 def own_output(folder: Path, config: Any, dtype: torch.dtype) -> nn.Module | None:
-    """The layer that scores words, as its files hold it; None where they hold none, as those of a base model."""
+    """The output layer over the vocabulary; None if the files hold none, as for base models."""
     from transformers import AutoModelForCausalLM
 
     whole, about = AutoModelForCausalLM.from_pretrained(
@@ -120,23 +120,21 @@ def own_output(folder: Path, config: Any, dtype: torch.dtype) -> nn.Module | Non
 
 
 def dtype_of(options: PretrainedOptions, config: Any) -> torch.dtype:
-    """What the weights are kept in; trained ones always in fp32."""
-    if options.tuning == "full" or options.initial == "random":
+    """Type of the weights; fp32 if they are trained."""
+    if options.tuning == "full":
         return torch.float32
     if options.dtype != "auto":
         return DTYPES[options.dtype]
     return torch.bfloat16 if config.dtype in (torch.bfloat16, "bfloat16") else torch.float32
 
 
-def attention_of(options: PretrainedOptions, architecture: Any) -> str:
-    """The implementation of attention; the fused one where a GPU runs it and the model has it."""
-    if options.attention != "auto":
-        return options.attention
+def attention_of(architecture: Any) -> str:
+    """Attention implementation: fused (sdpa) on a GPU if the model has it; eager on a CPU, where it is faster."""
     return "sdpa" if torch.cuda.is_available() and getattr(architecture, "_supports_sdpa", False) else "eager"
 
 
 def longest_of(config: Any, positions: Positions) -> int | None:
-    """Tokens that the model reads at most: places of its table, and the window of layers that look no further back."""
+    """Largest number of tokens the model reads: size of its position table, or window of its sliding attention."""
     limits = []
     places = getattr(config, "max_position_embeddings", None)
     if places is not None:
@@ -148,7 +146,7 @@ def longest_of(config: Any, positions: Positions) -> int | None:
 
 
 def quantised(dtype: torch.dtype) -> dict[str, Any]:
-    """Arguments that read linear layers into 4 bits, NormalFloat with quantised constants (QLoRA, arXiv 2305.14314).
+    """Arguments that load linear layers in 4 bits: NormalFloat, quantised constants (QLoRA, arXiv 2305.14314).
 
     Raises:
         ConfigError: there is no GPU.
@@ -157,7 +155,7 @@ def quantised(dtype: torch.dtype) -> dict[str, Any]:
     if not torch.cuda.is_available():
         raise ConfigError("language.tuning nf4 needs a GPU, and none is found here; set language.tuning to lora")
     try:
-        import bitsandbytes  # noqa: F401 - `transformers` would not say which extra installs it
+        import bitsandbytes  # noqa: F401 - `transformers` would not name the extra to install
     except ImportError as error:
         raise MissingExtraError("bitsandbytes", "nf4", "language.tuning nf4") from error
     from transformers import BitsAndBytesConfig

@@ -1,4 +1,4 @@
-"""What DeftRec asks of a language model: continuous tokens among words in, a condition for each next item out."""
+"""Interface of a language model: continuous tokens among words in, a hidden state per item out."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -12,11 +12,11 @@ from deftrec.data import PADDING, Packed
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """Where the histories of a batch lie.
+    """Positions of the histories in the rows of a batch.
 
     Attributes:
-        segments: which history of its row a place belongs to, `PADDING` for an empty place. `[B, L]` int64
-        positions: place within its history, from 0. `[B, L]` int64
+        segments: number of the history in its row; `PADDING` at empty positions. `[B, L]` int64
+        positions: position within the history, from 0. `[B, L]` int64
     """
 
     segments: Tensor
@@ -24,7 +24,7 @@ class Layout:
 
     @classmethod
     def of(cls, packed: Packed) -> "Layout":
-        """Where the histories of packed or padded rows lie."""
+        """The layout of packed or padded rows."""
         return cls(torch.from_numpy(packed.segments), torch.from_numpy(packed.positions))
 
     def to(self, device: torch.device) -> "Layout":
@@ -36,9 +36,9 @@ class Layout:
         return Layout(self.segments[rows], self.positions[rows])
 
     def attention_mask(self) -> Tensor:
-        """Whether a place (second axis) may read another (third): the same history, not later. `[B, L, L]` bool
+        """True where a position (second axis) may read another (third): same history, not later. `[B, L, L]` bool
 
-        An empty place reads itself alone, so that no softmax runs over nothing.
+        An empty position reads itself alone, so that no softmax is empty.
         """
         same = self.segments[:, :, None] == self.segments[:, None, :]
         L = self.segments.shape[1]
@@ -50,15 +50,15 @@ class Layout:
 
 @dataclass(frozen=True, eq=False)
 class Prompt:
-    """Words and histories as a language model reads them: P words, then S tokens at each place.
+    """Input of a language model: P words, then S tokens at each of L positions.
 
     Attributes:
         embeddings: `[B, P + L S, D]`
         mask: true where a token (second axis) may read another (third). `[B, P + L S, P + L S]` bool
         positions: `[B, P + L S]` int64
-        present: which tokens are there at all. `[B, P + L S]` bool
-        words: P.
-        step: S.
+        present: false at padding. `[B, P + L S]` bool
+        words: number of words P.
+        step: number of tokens S per position.
     """
 
     embeddings: Tensor
@@ -70,39 +70,37 @@ class Prompt:
 
 
 class LanguageModel(nn.Module, ABC):
-    """Reads a prompt whose last part is a history of items, K continuous tokens each.
+    """Reads a prompt that ends with a history of items, K continuous tokens each.
 
-    The hidden state at the last token of an item is the condition for the item after it. Words that come before the
-    history are laid once at the start of each row and read by every history in it: they see nothing but
-    themselves, so this equals a prompt of its own for each history.
+    The hidden state at an item's last token is the condition of the item after it. The words of a prompt stand once at
+    the start of each row and are read by every history in it. They read only themselves, so the result equals that of a
+    separate prompt per history.
 
     Attributes:
-        width: D, of the tokens read and of the condition.
-        max_history: most items of one history that are read.
-        in_files: whether weights that are not trained can be read again from where they came from.
+        width: width D of tokens and hidden states.
+        max_history: largest number of items read from one history.
     """
 
     width: int
     max_history: int
-    in_files: bool = True
 
     def forward(self, ways: Tensor, layout: Layout, items: Tensor | None = None) -> Tensor:
-        """Conditions of a batch of histories.
+        """Hidden state after each item of a batch of histories.
 
         Args:
-            ways: continuous tokens of each place. `[B, L, K, D]`
-            layout: where the histories lie.
-            items: item number of each place, anything where it is empty; None: no titles are read. `[B, L]` int64
+            ways: continuous tokens. `[B, L, K, D]`
+            layout: segments and positions.
+            items: item numbers, for titles, any number at empty positions; None: no titles. `[B, L]` int64
 
         Returns:
-            `[B, L, D]`; what stands at an empty place means nothing.
+            `[B, L, D]`; values at empty positions are meaningless.
         """
         prompt = self.lay_out(ways, layout, items)
         hidden = self.read(prompt.embeddings, prompt.mask, prompt.positions)
         return hidden[:, prompt.words + prompt.step - 1 :: prompt.step]
 
     def lay_out(self, ways: Tensor, layout: Layout, items: Tensor | None) -> Prompt:
-        """Words, then each place's title (where the model reads titles) and its continuous tokens; see `forward`."""
+        """Words, then title tokens (if read) and continuous tokens of each position; arguments as for `forward`."""
         B, L, _, D = ways.shape
         words = self.words()  # [P, D]
         P = len(words)
@@ -115,7 +113,7 @@ class LanguageModel(nn.Module, ABC):
         S = tokens.shape[2]
         present = present.flatten(1)  # [B, L S]
         attention_mask = layout.attention_mask().repeat_interleave(S, 1).repeat_interleave(S, 2)
-        if S > 1:  # the tokens of one item follow one another, and what is not there is not read
+        if S > 1:  # the tokens of one item are read in order, padding is not read
             attention_mask = attention_mask & torch.ones_like(attention_mask[0]).tril()
             alone = torch.eye(L * S, dtype=torch.bool, device=ways.device)
             attention_mask = (attention_mask & present[:, None, :]) | alone
@@ -124,7 +122,7 @@ class LanguageModel(nn.Module, ABC):
         mask[:, P:, :P] = True
         mask[:, P:, P:] = attention_mask
         embeddings = torch.cat([words.to(tokens.dtype).expand(B, P, D), tokens.reshape(B, L * S, D)], 1)
-        # A token's position counts the tokens of its own history before it that are there.
+        # A token's position is the number of tokens, without padding, before it in its own history.
         before = present.long().cumsum(1) - 1
         starts = (torch.arange(L, device=ways.device) - layout.positions).clamp_min(0) * S
         first = torch.where(starts > 0, before.gather(1, (starts - 1).clamp_min(0)) + 1, 0)
@@ -139,7 +137,7 @@ class LanguageModel(nn.Module, ABC):
         return torch.zeros(0, self.width, device=next(self.parameters()).device)
 
     def titles(self, items: Tensor) -> tuple[Tensor, Tensor] | None:
-        """Embeddings of the words of each item's title, and which are there; None where titles are not read.
+        """Embeddings of each item's title tokens and a mask without padding; None if titles are not read.
 
         Args:
             items: `[B, L]` int64
@@ -150,11 +148,11 @@ class LanguageModel(nn.Module, ABC):
         return None
 
     def with_titles(self, titles: Sequence[str]) -> "LanguageModel":
-        """The same model, every weight shared, for a catalogue with more items; itself where it reads no titles."""
+        """A model that shares every weight, for a catalogue with more items; itself if it reads no titles."""
         return self
 
     def rescale(self, ways: Tensor) -> Tensor:
-        """Bring continuous tokens to the scale this model expects. `[B, L, K, D]` -> `[B, L, K, D]`"""
+        """Continuous tokens at the scale that the model expects. `[B, L, K, D]` -> `[B, L, K, D]`"""
         return ways
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""Does a model read what it may and nothing else? Asked of its own weights before anything is trained with them."""
+"""Check, before training, that a pre-trained model honours attention mask and positions."""
 
 import torch
 from torch import Tensor
@@ -7,23 +7,22 @@ from deftrec.errors import ConfigError
 from deftrec.language.backbone import Backbone
 
 WORDS, FIRST, SECOND = 2, 2, 3
-"""Tokens of the row that is asked: words, and two histories that see them but not each other."""
+"""Numbers of tokens of the test row: words, and two histories that read the words but not each other."""
 
 ROUNDING = {torch.float32: 1e-3, torch.bfloat16: 3e-2}
-"""Largest difference that sums in another order may make, relative to the hidden states."""
+"""Largest relative difference of hidden states that rounding explains."""
 
 
 @torch.no_grad()
 def check_mask(backbone: Backbone, name: str) -> None:
-    """Run `backbone` on a few made-up tokens whose answers must not change, or must not differ.
+    """Run `backbone` on three rows of random tokens and compare their hidden states.
 
-    Three rows: words and two histories; the same with the histories in the other order; the same with another last
-    token. In the second each history must get what it got in the first, wherever in the row it lies; in the third
-    nothing before the last token may know of the change.
+    The rows are words and two histories; the two histories swapped; and another last token. The second row must give
+    each history the states of the first row. In the third row, no state before the last token may change.
 
     Args:
-        backbone: as it was read, not yet tuned.
-        name: what a user calls it.
+        backbone: pre-trained model before tuning.
+        name: name of the model, for messages.
 
     Raises:
         ConfigError: the model ignores the mask or the positions, or does not take embeddings.
@@ -32,12 +31,12 @@ def check_mask(backbone: Backbone, name: str) -> None:
     rounding = ROUNDING[backbone.dtype]
     if _differs(before[:-1], changed[:-1], rounding):
         raise ConfigError(
-            f"{name}: ignores the attention mask, so that a history would see what comes after it; choose another "
-            "language.model"
+            f"{name}: ignores the attention mask, so that a history would read later items; choose another "
+            "choose another language.model"
         )
     if _differs(before[_swapped()], swapped, rounding):
         raise ConfigError(
-            f"{name}: ignores the attention mask or the positions, so that histories side by side would disturb each "
+            f"{name}: ignores the attention mask or the positions, so that histories in one row would influence each "
             "other; choose another language.model"
         )
 
@@ -64,28 +63,28 @@ def _answers(backbone: Backbone, name: str) -> Tensor:
         device = weight.device
         inputs = backbone.positions.inputs(tokens.to(device, backbone.dtype), mask.to(device), positions.to(device))
         hidden: Tensor = backbone.model(**inputs).last_hidden_state
-    except Exception as error:  # whatever a model says that was not made for this
+    except Exception as error:  # models raise errors of many types
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise ConfigError(
-            f"{name}: does not read embeddings under a mask of one's own ({reason}); choose another language.model"
+            f"{name}: does not read embeddings under a custom mask ({reason}); choose another language.model"
         ) from error
     finally:
         backbone.model.train(was_training)
     if hidden.shape != tokens.shape:
         raise ConfigError(
-            f"{name}: reads embeddings of width {backbone.width} but answers in {hidden.shape[-1]}; choose another "
-            "language.model"
+            f"{name}: reads embeddings of width {backbone.width} but returns states of width {hidden.shape[-1]}; "
+            "choose another language.model"
         )
     return hidden.float().cpu()
 
 
 def _swapped() -> Tensor:
-    """Places of the first row in the order of the second: words, second history, first history."""
+    """Indices of the first row in the order of the second: words, second history, first history."""
     return torch.cat(
         [torch.arange(WORDS), torch.arange(WORDS + FIRST, WORDS + FIRST + SECOND), torch.arange(WORDS, WORDS + FIRST)]
     )
 
 
 def _differs(one: Tensor, other: Tensor, rounding: float) -> bool:
-    """Whether hidden states `[T, D]` differ by more than rounding; what is not a number differs."""
+    """Whether hidden states `[T, D]` differ by more than rounding; NaN differs."""
     return not bool((one - other).norm() <= rounding * one.norm())

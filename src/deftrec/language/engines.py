@@ -1,4 +1,4 @@
-"""Engines that generate text from prompts given as embeddings: the model itself, or vLLM for many users at once."""
+"""Engines that generate text from prompts given as embeddings, such as vLLM for many users."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -11,16 +11,16 @@ from deftrec.errors import ConfigError
 
 
 class TextEngine(ABC):
-    """Greedy text after prompts that hold continuous tokens, which no vocabulary has."""
+    """Greedy generation from embeddings: prompts contain continuous tokens, which no vocabulary has."""
 
     @abstractmethod
     def generate(self, prompts: Sequence[Tensor], max_tokens: int, end: int) -> list[list[int]]:
-        """Word pieces after each prompt, without the end.
+        """Token ids generated after each prompt, without the end.
 
         Args:
-            prompts: embeddings of each prompt's own tokens, no padding. Each `[T, D]`
-            max_tokens: longest text.
-            end: the word piece that ends a text.
+            prompts: embeddings without padding. Each `[T, D]`
+            max_tokens: largest number of tokens of one text.
+            end: token id that ends a text.
         """
 
 
@@ -28,8 +28,7 @@ class VllmEngine(TextEngine):
     """vLLM with prompt embeddings (https://docs.vllm.ai/en/stable/features/prompt_embeds/), on a GPU.
 
     Supported: causal language models that vLLM runs, frozen or with a LoRA adapter. Not supported: encoders such as
-    MiniLM, whose words come from a layer that vLLM does not know, and models tuned in full, whose weights are the
-    run's own.
+    MiniLM, whose output layer vLLM does not know, and fully tuned models, whose weights lie in the run.
 
     Args:
         model: hub id or local folder of the base model.

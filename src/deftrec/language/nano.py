@@ -1,4 +1,4 @@
-"""`nano`: a small causal transformer from scratch, for data on which a pre-trained model earns nothing."""
+"""`nano`: a small causal transformer trained from scratch."""
 
 import torch
 from torch import Tensor, nn
@@ -6,24 +6,27 @@ from torch.nn import functional as F
 
 from deftrec.language.base import LanguageModel
 
+HEADS = 2
+"""Number of attention heads."""
+
 
 class NanoLanguageModel(LanguageModel):
     """Pre-norm transformer with learned and rotary positions.
 
     Args:
         width: D.
-        layers, heads: of the transformer.
-        dropout: on the input and both branches of every block.
-        max_history: items of one history.
-        ways: K, tokens of one item.
+        layers: number of blocks.
+        dropout: dropout rate of the input and of both branches of every block.
+        max_history: largest number of items in one history.
+        ways: number of tokens K per item.
     """
 
-    def __init__(self, width: int, layers: int, heads: int, dropout: float, max_history: int, ways: int) -> None:
+    def __init__(self, width: int, layers: int, dropout: float, max_history: int, ways: int) -> None:
         super().__init__()
         self.width, self.max_history = width, max_history
         self.places = nn.Embedding(max_history * ways, width)
         self.dropout = nn.Dropout(dropout)
-        self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(layers))
+        self.blocks = nn.ModuleList(Block(width, HEADS, dropout) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
         nn.init.normal_(self.places.weight, std=0.02)
 
@@ -36,7 +39,7 @@ class NanoLanguageModel(LanguageModel):
 
 
 class Block(nn.Module):
-    """Attention, then a perceptron of four times the width; each adds to what it read."""
+    """Attention, then a perceptron of four times the width, each with a residual connection."""
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()

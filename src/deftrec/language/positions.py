@@ -1,4 +1,4 @@
-"""How a pre-trained model is told which place of its history a token has, wherever in a row it lies."""
+"""Token positions as inputs of a pre-trained model: positions within the history, not within the row."""
 
 import inspect
 from abc import ABC, abstractmethod
@@ -10,10 +10,10 @@ from torch.nn import functional as F
 
 
 class Positions(ABC):
-    """Turns embeddings, mask and positions into what a model's `forward` takes.
+    """Converts embeddings, mask and positions to the arguments of a model's `forward`.
 
     Args:
-        eager: whether the model adds its mask to the logits of attention, or passes it to a kernel as it is.
+        eager: whether the model adds the mask to attention logits (eager) or passes it to a kernel.
     """
 
     def __init__(self, eager: bool) -> None:
@@ -30,7 +30,7 @@ class Positions(ABC):
         """
 
     def mask(self, mask: Tensor, dtype: torch.dtype) -> Tensor:
-        """The mask as attention takes it. `[B, T, T]` bool -> `[B, 1, T, T]`"""
+        """The mask in the form that attention expects. `[B, T, T]` bool -> `[B, 1, T, T]`"""
         mask = mask[:, None]
         return additive(mask, dtype) if self.eager else mask
 
@@ -39,7 +39,7 @@ class PositionIds(Positions):
     """The model takes `position_ids`.
 
     Args:
-        offset: number of the first place; RoBERTa counts from behind its padding index.
+        offset: id of the first position; RoBERTa starts after its padding index.
     """
 
     def __init__(self, eager: bool, offset: int) -> None:
@@ -53,10 +53,11 @@ class PositionIds(Positions):
 
 
 class LearnedTable(Positions):
-    """The model adds row n of a table to the n-th token of a row (BART): the right row is added, that one taken off.
+    """The model adds table row n to the n-th token of a row (BART): add the right row and subtract that one.
 
     Args:
-        table: of positions, the first of them in row `offset`.
+        table: position embeddings.
+        offset: table row of the first position.
     """
 
     def __init__(self, eager: bool, table: nn.Embedding, offset: int) -> None:
@@ -72,10 +73,10 @@ class LearnedTable(Positions):
 
 
 class RelativeBias(Positions):
-    """The model adds a bias by distance in the row to its logits (T5): the mask makes it that by distance of positions.
+    """The model adds a bias by distance in the row to its logits (T5): the mask corrects it to position distances.
 
     Args:
-        attention: the module that owns the bias, which all layers share.
+        attention: module that holds the bias, shared by all layers.
     """
 
     def __init__(self, eager: bool, attention: Any) -> None:
@@ -90,7 +91,7 @@ class RelativeBias(Positions):
 
     def bias(self, positions: Tensor) -> Tensor:
         """Bias between all pairs of positions. `[B, T]` -> `[B, H, T, T]`"""
-        distance = positions[:, None, :] - positions[:, :, None]  # of what is read from who reads
+        distance = positions[:, None, :] - positions[:, :, None]  # from the reading token to the token read
         bucket = self.attention._relative_position_bucket(
             distance,
             bidirectional=not self.attention.is_decoder,
@@ -102,7 +103,7 @@ class RelativeBias(Positions):
 
 
 class Uncounted(Positions):
-    """The model takes no positions and shows no table of them; `check_mask` says whether that does."""
+    """The model has no position input and no known table; `check_mask` tests whether it works nevertheless."""
 
     def inputs(self, embeddings: Tensor, mask: Tensor, positions: Tensor) -> dict[str, Tensor]:
         """See `Positions.inputs`."""
@@ -110,7 +111,7 @@ class Uncounted(Positions):
 
 
 def positions_of(model: nn.Module, eager: bool) -> Positions:
-    """The way in which `model`, of the `transformers` library, learns positions."""
+    """The position inputs of a `transformers` model."""
     if "position_ids" in inspect.signature(model.forward).parameters:
         return PositionIds(eager, first_position(model))
     owners = [module for module in model.modules() if hasattr(module, "relative_attention_bias")]
@@ -123,7 +124,7 @@ def positions_of(model: nn.Module, eager: bool) -> Positions:
 
 
 def first_position(model: nn.Module) -> int:
-    """Number of the first place in the model's own count: one past the padding index of a table that has one."""
+    """Id of the first position: one after the padding index of the position table, else 0."""
     for name, module in model.named_modules():
         if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
             return int(module.padding_idx) + 1
@@ -131,5 +132,5 @@ def first_position(model: nn.Module) -> int:
 
 
 def additive(mask: Tensor, dtype: torch.dtype) -> Tensor:
-    """Zero where the mask is true, the least number where it is not."""
+    """Zero where the mask is true, the most negative number elsewhere."""
     return torch.zeros_like(mask, dtype=dtype).masked_fill(~mask, torch.finfo(dtype).min)

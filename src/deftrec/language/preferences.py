@@ -1,4 +1,4 @@
-"""What a history shows, as words to be learnt: the categories taken most, and that of the next item."""
+"""Correct rationales of training histories: their most frequent categories, and the next item's category."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -12,19 +12,25 @@ if TYPE_CHECKING:
     from deftrec.language.pretrained import PretrainedLanguageModel
 
 NAMED = 3
-"""Categories of the history that are named."""
+"""Number of categories named."""
 
 SEPARATOR = ";"
-"""Stands between what is known and what is guessed."""
+"""Mark between the history's categories and the guess of the next one."""
+
+ROWS = 8
+"""Number of histories per batch with a rationale."""
+
+HISTORY = 50
+"""Number of newest items read before a rationale."""
 
 
 class Preferences:
-    """Words the preferences that histories show: "Drama, Comedy, War; next: Comedy".
+    """Writes the correct rationale of a history: "Drama, Comedy, War; next: Comedy".
 
     Args:
-        categories: of every item, its own first; empty where it has none.
-        language: whose word pieces are used.
-        options: how long a wording may be, how many histories of a batch have one, and how much of them is read.
+        categories: categories of every item, the most specific first; empty for items without one.
+        language: model whose tokenizer is used.
+        options: largest number of tokens.
     """
 
     def __init__(
@@ -33,16 +39,16 @@ class Preferences:
         self.categories, self.language, self.options = categories, language, options
 
     def past(self, history: np.ndarray) -> list[str]:
-        """The categories taken most, the newest first among equals."""
+        """The most frequent categories, the newest first among equals."""
         counts: Counter[str] = Counter()
         for item in history[::-1]:
             counts.update(self.categories[int(item)])
         return [name for name, _ in counts.most_common(NAMED)]
 
-    def wording(self, history: np.ndarray, target: int) -> tuple[int, ...]:
-        """Word pieces of what is to be said after `history` when `target` came next, the end of the text last.
+    def rationale(self, history: np.ndarray, target: int) -> tuple[int, ...]:
+        """Token ids of the rationale of `history` followed by `target`, with the end of the text.
 
-        Where it is too long, less is said of the past.
+        A text that is too long names fewer categories of the history.
         """
         following, room = self.categories[target], self.options.max_tokens - 1
         guess = self._ids(f"{SEPARATOR} next: {following[0]}")[:room] if following else ()
@@ -54,12 +60,12 @@ class Preferences:
 
 
 def guessed_category(text: str, categories: Sequence[str]) -> str | None:
-    """The category that a wording guesses for the next item: the longest of `categories` that it begins with there."""
+    """The next item's category guessed by a rationale: the longest of `categories` that its guess begins with."""
     guess = _plain(text.partition(SEPARATOR)[2].partition(":")[2])
     fitting = [name for name in categories if name and guess.startswith(_plain(name))]
     return max(fitting, key=len, default=None)
 
 
 def _plain(text: str) -> str:
-    """Lower case, and nothing but letters and digits: tokenizers differ in what they do to the rest."""
+    """Lower-case letters and digits only: tokenizers differ in their treatment of other characters."""
     return "".join(letter for letter in text.lower() if letter.isalnum())

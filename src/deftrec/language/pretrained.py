@@ -1,4 +1,4 @@
-"""A pre-trained Hugging Face model that reads continuous tokens as `inputs_embeds`, beside words of a prompt."""
+"""A pre-trained Hugging Face model that reads continuous tokens as `inputs_embeds`, among words of a prompt."""
 
 import inspect
 import re
@@ -19,8 +19,8 @@ from deftrec.language.base import LanguageModel
 from deftrec.language.check import check_mask
 from deftrec.language.positions import PositionIds
 from deftrec.language.prompts import PARAPHRASES, prompt_words, title_words
-from deftrec.language.skeleton import tokenizer_of
 from deftrec.language.tuning import tune
+from deftrec.pretrained_files.architecture import tokenizer_of
 
 if TYPE_CHECKING:
     from transformers.cache_utils import Cache
@@ -29,31 +29,30 @@ MARK = re.compile(r"\s+([,;:])")
 
 
 class PretrainedLanguageModel(LanguageModel):
-    """Any causal model, encoder or encoder of an encoder-decoder that honours a mask of one's own, run causally.
+    """A causal model, an encoder, or the encoder of an encoder-decoder model, read causally under DeftRec's mask.
 
-    Weights are read from safetensors only, and no code from a model's repository is run. What ignores the mask or the
-    positions is refused (`deftrec.language.check`).
+    Weights are read from safetensors only, and no code from a model's repository is run. Models that ignore the mask or
+    the positions are refused (`deftrec.language.check`).
 
     Args:
         folder: local folder with config, tokenizer and weights.
-        options: tuning and prompt.
-        domain: what the items are, for the prompt.
-        ways: K, continuous tokens of one item.
-        max_history: items of history that are wanted.
-        titles: of every item, read where `options.titles` says so.
-        skeleton: no weights and no check of them, and an estimate where there is no tokenizer: for the `meta` device.
+        options: tuning, prompts and titles.
+        domain: kind of items, for the prompt.
+        ways: number of continuous tokens K per item.
+        max_history: wanted number of history items.
+        titles: title of every item; read if `options.titles` is above 0.
+        skeleton: whether the model is built without weights, for the `meta` device; a missing tokenizer is estimated.
 
     Attributes:
-        max_history: items of history that are read, those that fit beside the words.
-        prompts: word pieces around a history.
-        tokenizer: of the model.
-        end: the word piece that ends a text.
-        speaks: whether the model was made to write word after word.
-        caches: whether it can keep keys and values while it writes.
+        max_history: largest number of history items that fit beside the words.
+        prompts: token ids around a history.
+        tokenizer: the model's tokenizer.
+        end: token id that ends a text.
+        causal: whether the model was pre-trained to write text.
+        caches: whether it can cache keys and values.
 
     Raises:
-        ConfigError: the folder cannot be read, the model is none that can be used, or not even one item fits beside
-            the words.
+        ConfigError: the folder cannot be read, the model is not usable, or no item fits beside the words.
     """
 
     title_ids: Tensor
@@ -70,14 +69,13 @@ class PretrainedLanguageModel(LanguageModel):
         skeleton: bool = False,
     ) -> None:
         super().__init__()
-        self.in_files = options.initial == "pretrained"
         backbone = read_backbone(folder, options, weights=not skeleton)
         if not skeleton:
             check_mask(backbone, options.model)
         tokenizer = tokenizer_of(folder, estimate=skeleton)
         self.positions, self.width, self.dtype = backbone.positions, backbone.width, backbone.dtype
         keeps = "past_key_values" in inspect.signature(backbone.model.forward).parameters
-        self.speaks, self.output = backbone.speaks, backbone.output
+        self.causal, self.output = backbone.causal, backbone.output
         self.caches = keeps and isinstance(self.positions, PositionIds)
         chat = options.chat if options.chat != "auto" else bool(getattr(tokenizer, "chat_template", None))
         self.tokenizer = tokenizer
@@ -88,11 +86,11 @@ class PretrainedLanguageModel(LanguageModel):
         self.model: nn.Module = tune(backbone.model, options)
         embeddings = backbone.model.get_input_embeddings()  # type: ignore[operator]
         norms = torch.linalg.vector_norm(embeddings.weight.detach(), dim=-1, dtype=torch.float32)
-        # Gemma and BART multiply what they look up.
+        # Gemma and BART scale their embeddings.
         self.scale = nn.Parameter(norms.mean() * getattr(embeddings, "embed_scale", 1.0))
 
     def _window(self, options: PretrainedOptions, longest: int | None, ways: int, max_history: int) -> int:
-        """Items of history that fit beside the words into `longest` tokens, at most `max_history`."""
+        """Number of history items that fit beside the words into `longest` tokens, at most `max_history`."""
         most = min(one for one in (longest, options.max_tokens, sys.maxsize) if one is not None)
         words = max(map(len, self.prompts.before))
         if options.reasoning.weight:
@@ -106,7 +104,7 @@ class PretrainedLanguageModel(LanguageModel):
         return min(max_history, room)
 
     def words(self) -> Tensor:
-        """Embeddings of the prompt's words: in training of a paraphrase drawn anew, else the first. `[P, D]`"""
+        """Embeddings of the prompt's words: a random paraphrase in training, else the first one. `[P, D]`"""
         several = len(self.prompts.before)
         drawn = int(torch.randint(several, (), device="cpu")) if self.training and several > 1 else 0
         return self.embed(torch.tensor(self.prompts.before[drawn], device=self.scale.device))
@@ -131,20 +129,20 @@ class PretrainedLanguageModel(LanguageModel):
         return self.model.get_input_embeddings()(ids)  # type: ignore[no-any-return, operator]
 
     def spell(self, pieces: list[list[int]]) -> list[str]:
-        """Word pieces as text, those below 0 left out, marks close to the word before them."""
+        """Token ids as text, without ids below 0 and without spaces before punctuation marks."""
         rows = [[piece for piece in row if piece >= 0] for row in pieces]
         texts = self.tokenizer.batch_decode(rows, skip_special_tokens=True)
         return [MARK.sub(r"\1", text).strip() for text in texts]
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Scores of every word, by the model's own output layer or its word embeddings. `[..., D]` -> `[..., V]`"""
+        """Logits over the vocabulary, by the output layer or the word embeddings. `[..., D]` -> `[..., V]`"""
         if self.output is not None:
             return self.output(hidden.to(self.dtype))  # type: ignore[no-any-return]
         weight = self.model.get_input_embeddings().weight  # type: ignore[operator]
         return F.linear(hidden.to(weight.dtype), weight)
 
     def rescale(self, ways: Tensor) -> Tensor:
-        """Continuous tokens get the norm of an average word: attention and layer norms expect it."""
+        """Continuous tokens with the mean norm of the word embeddings, which the model's layers expect."""
         return F.normalize(ways, dim=-1) * self.scale
 
     def read(self, embeddings: Tensor, mask: Tensor, positions: Tensor) -> Tensor:
@@ -152,15 +150,15 @@ class PretrainedLanguageModel(LanguageModel):
         return self.read_on(embeddings, mask, positions, None)
 
     def read_on(self, embeddings: Tensor, mask: Tensor, positions: Tensor, cache: "Cache | None") -> Tensor:
-        """`read` of the T tokens that follow the C of `cache`, which they join.
+        """`read` of T tokens after the C tokens in `cache`; their keys and values are added to it.
 
         Args:
             embeddings: `[B, T, D]`
-            mask: who reads whom, of all. `[B, T, C + T]` bool
+            mask: true where a token (second axis) may read another (third). `[B, T, C + T]` bool
             positions: `[B, T]` int64
-            cache: of keys and values, where `caches` says so; None reads without one.
+            cache: keys and values, if `caches`; None: no cache.
         """
-        if self.dtype != torch.float32:  # else autocast decides: tokens may come in half the width, and stay so
+        if self.dtype != torch.float32:  # else autocast decides
             embeddings = embeddings.to(self.dtype)
         inputs = self.positions.inputs(embeddings, mask, positions)
         kept = {} if cache is None else {"past_key_values": cache, "use_cache": True}

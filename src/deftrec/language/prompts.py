@@ -1,4 +1,4 @@
-"""The words around a history: paraphrases of one request, what is asked after it, and titles as data."""
+"""Words around a history: paraphrases of the prompt, the question before a rationale, and item titles."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -23,22 +23,22 @@ PARAPHRASES = (
     "Predict the next of the {domain} after these: {history}",
     "A list of {domain} in the order in which they were taken, to be continued: {history}",
 )
-"""The first one is asked in evaluation; training draws one for each batch."""
+"""Paraphrases of the prompt. Evaluation uses the first; training draws one per batch."""
 
 QUESTION = "This person likes"
-"""What stands between a history and the preference in words."""
+"""Text between a history and its rationale."""
 
 CHARACTERS_PER_TOKEN = 20
-"""More of a title than this is not even tokenised: a word piece of any script is shorter."""
+"""Largest number of characters per token; the rest of a title is cut before tokenization, for speed."""
 
 
 @dataclass(frozen=True)
 class PromptWords:
-    """Word pieces around the history.
+    """Token ids around the history.
 
     Attributes:
-        before: of each paraphrase, what stands before the history.
-        after: what stands between the history and the preference in words.
+        before: token ids before the history, for each paraphrase.
+        after: token ids between the history and the rationale.
     """
 
     before: tuple[tuple[int, ...], ...]
@@ -48,12 +48,13 @@ class PromptWords:
 def prompt_words(
     paraphrases: tuple[str, ...], domain: str, tokenizer: "PreTrainedTokenizerBase", chat: bool
 ) -> PromptWords:
-    """Word pieces of the prompts, in the model's chat format where `chat`; the domain is data, never a special token.
+    """Token ids of the prompts; special tokens in the domain's text are read as plain text.
 
     Args:
-        paraphrases: each ends with `{history}`.
-        domain: what the items are.
-        chat: render a user's turn by the tokenizer's chat template; the answer begins after it.
+        paraphrases: prompts that end with `{history}`.
+        domain: kind of items.
+        tokenizer: the model's tokenizer.
+        chat: whether the prompt is a user's turn in the tokenizer's chat template, before the answer.
     """
     texts = [one.format(domain=" ".join(domain.split()), history="").strip() for one in paraphrases]
     plain = [tuple(tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]) for text in texts]
@@ -67,7 +68,7 @@ def prompt_words(
 
 
 def _chat_frame(tokenizer: "PreTrainedTokenizerBase") -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Word pieces before and after the content of a user's turn, the second up to where the answer begins."""
+    """Token ids before and after the content of a user's turn, up to the start of the answer."""
     mark = "\x00"
     rendered = tokenizer.apply_chat_template(
         [{"role": "user", "content": mark}], tokenize=False, add_generation_prompt=True
@@ -78,9 +79,9 @@ def _chat_frame(tokenizer: "PreTrainedTokenizerBase") -> tuple[tuple[int, ...], 
 
 
 def title_words(titles: list[str], tokenizer: "PreTrainedTokenizerBase", most: int) -> Tensor:
-    """Word pieces of titles, the first `most` of each, -1 behind the end of a shorter one. `[I, most]` int64
+    """The first `most` token ids of each title, -1 after the end. `[I, most]` int64
 
-    A title is data: what looks like a special token in it is spelt out, and white space of any kind is one space.
+    Special tokens in a title are read as plain text, and white space of any kind as one space.
     """
     ids = torch.full((len(titles), most), -1)
     short = [" ".join(title[: most * CHARACTERS_PER_TOKEN].split()) for title in titles]

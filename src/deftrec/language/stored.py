@@ -1,4 +1,4 @@
-"""What of a module must be kept to have it again: all but the weights that a pre-trained model came with and keeps."""
+"""State dictionaries without the frozen weights of pre-trained models, which their own files hold."""
 
 from torch import Tensor, nn
 
@@ -6,16 +6,16 @@ from deftrec.language.base import LanguageModel
 
 
 def stored_state(module: nn.Module) -> dict[str, Tensor]:
-    """The tensors of `module.state_dict()` that are in no pre-trained model's files."""
+    """Tensors of `module.state_dict()` that no pre-trained model's files hold."""
     elsewhere = _in_files(module)
     return {name: tensor for name, tensor in module.state_dict().items() if name not in elsewhere}
 
 
 def load_stored_state(module: nn.Module, tensors: dict[str, Tensor]) -> None:
-    """Put what `stored_state` gave into `module`.
+    """Load the tensors of `stored_state` into `module`.
 
     Raises:
-        ValueError: a tensor is missing, or belongs to no such module.
+        ValueError: a tensor is missing or unknown.
         RuntimeError: a tensor has another shape.
     """
     result = module.load_state_dict(tensors, strict=False)
@@ -25,11 +25,11 @@ def load_stored_state(module: nn.Module, tensors: dict[str, Tensor]) -> None:
 
 
 def _in_files(module: nn.Module) -> set[str]:
-    """Names of what can be read again; weights of 4 bits have their constants beside them, under their own name."""
+    """Names of frozen weights; the constants of 4-bit weights have names that begin with the weight's."""
     frozen = {
         f"{path}.{name}" if path else name
         for path, inner in module.named_modules()
-        if isinstance(inner, LanguageModel) and inner.in_files
+        if isinstance(inner, LanguageModel)
         for name, parameter in inner.named_parameters(remove_duplicate=False)
         if not parameter.requires_grad
     }

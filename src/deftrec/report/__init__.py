@@ -1,4 +1,4 @@
-"""What a run is worth, as one HTML file: results with intervals, examples by title, curves and a denoising path."""
+"""The report of a run as one HTML file: results with intervals, examples, training curves and a denoising path."""
 
 from deftrec.report.examples import Example, pick_examples
 from deftrec.report.write import write_report

@@ -1,4 +1,4 @@
-"""A few users of the test: what they had taken, what is recommended, what they took next."""
+"""Examples from the test users: history, recommendations and next interaction."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -17,11 +17,11 @@ class Example:
     Attributes:
         user: external id.
         history: items before the target, oldest first.
-        titles: of the history.
-        target: title of the item that the user took next; no model has seen that they did.
-        target_item: its id.
-        recommendations: best first.
-        place: where the target stands among them, from 1; None where it does not.
+        titles: titles of the history.
+        target: title of the item of the next interaction, which no model has seen.
+        target_item: external id of that item.
+        recommendations: recommended items, best first.
+        place: rank of the target among them, from 1; None if it is not recommended.
     """
 
     user: Id
@@ -33,12 +33,12 @@ class Example:
     place: int | None
 
     def to_json_dict(self) -> dict[str, Any]:
-        """The example as JSON holds it."""
+        """Convert to plain JSON values."""
         return asdict(self)
 
 
 def pick_examples(recommender: Recommender, n: int = 5, k: int = 10, seed: int = 0) -> list[Example]:
-    """`n` users drawn from those of the test, fewer where there are fewer."""
+    """Draw `n` test users, or all if there are fewer, and recommend `k` items to each."""
     interactions = recommender.fitted_on
     cases = make_split(interactions, recommender.config.data.split).cases("test")
     drawn = np.random.default_rng(seed).permutation(len(cases))[:n]

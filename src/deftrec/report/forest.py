@@ -1,4 +1,4 @@
-"""Paired differences with their intervals, a row a system: of a benchmark's peers and of an ablation's variants."""
+"""Forest plot: paired differences between systems with their intervals."""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -11,36 +11,36 @@ from deftrec.report.theme import stand_in
 
 WIDTH = 4.9
 LETTER = 8.5
-"""Size of the letters beside points, in points."""
+"""Font size of texts beside points, in points."""
 
 
 class Difference(Protocol):
-    """One system minus another, on the same users."""
+    """Difference between two systems on the same users."""
 
     @property
     def difference(self) -> float:
-        """Of the means."""
+        """Difference of the means."""
 
     @property
     def ci95(self) -> tuple[float, float]:
-        """Its 95 % interval."""
+        """95 % interval of the difference."""
 
     @property
     def p(self) -> float:
-        """Of no difference."""
+        """p-value of no difference."""
 
 
 def forest(rows: Mapping[str, Difference], axis: str, label: str, key: str, digits: int = 3) -> str:
-    """A dot for each difference and a line for its interval, with its value and p beside; the first row on top.
+    """Draw a dot for each difference and a line for its interval, with value and p beside; first row on top.
 
     Blue: above zero; orange: below; grey: unclear.
 
     Args:
-        rows: by the name that is shown.
-        axis: what is drawn, under it.
-        label: what a reader who cannot see the plot is told.
-        key: of the plot; ids on one page must differ.
-        digits: of the values, after the point.
+        rows: differences by the name of their row.
+        axis: text under the horizontal axis.
+        label: text for readers who cannot see the plot.
+        key: key of the plot, unique on its page.
+        digits: digits of the values after the decimal point.
     """
     figure, axes = empty_plot((WIDTH, 0.85 + 0.27 * len(rows)))
     places = np.arange(len(rows))[::-1]

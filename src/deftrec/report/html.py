@@ -1,62 +1,49 @@
-"""Parts of a page: one file, nothing is fetched, nothing runs. What is called text is escaped here, markup is not."""
+"""Render pages from templates: one file without scripts or links, and every value of the data escaped."""
 
-from collections.abc import Mapping, Sequence
-from html import escape
+import json
 from importlib.resources import files
+from pathlib import Path
+from typing import Any
 
+from deftrec.benchmark.verdict import training_time
+from deftrec.errors import MissingExtraError
+from deftrec.formatting import count, metric_name, with_interval
 from deftrec.report.theme import variables
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
-"""The browser is told to fetch nothing and to run nothing, whatever a title may hold."""
+"""Content security policy of every page: the browser fetches nothing and runs nothing."""
 
 
-def document(title: str, body: str) -> str:
-    """The whole page: title as text, body as markup."""
+def render(template: str, folder: Path | None = None, **values: Any) -> str:
+    """Render a template of `deftrec/report/templates`, or of `folder`, where it may extend those.
+
+    Args:
+        template: file name; a template that extends `base.html` needs the values `title`, `sentence` and `tiles`.
+        folder: further folder of templates.
+        values: variables of the template. Strings are escaped.
+
+    Raises:
+        MissingExtraError: jinja2 is not installed.
+    """
+    try:
+        import jinja2
+        from markupsafe import Markup
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("jinja2", "report", "drawing the report") from error
+    loaders = [jinja2.PackageLoader("deftrec.report"), *([jinja2.FileSystemLoader(folder)] if folder else [])]
+    environment = jinja2.Environment(
+        loader=jinja2.ChoiceLoader(loaders),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "metric_name": metric_name,
+        "count_text": count,
+        "training_time": training_time,
+        "pretty": lambda value: json.dumps(value, indent=2),
+    }
     style = variables() + files("deftrec.report").joinpath("style.css").read_text(encoding="utf-8")
-    return (
-        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta name="viewport" content="width=device-width,initial-scale=1">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
-        f"<title>{escape(title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n{body}\n</main>\n"
-        "</body>\n</html>\n"
-    )
-
-
-def header(title: str, sentence: str, tiles: Sequence[tuple[str, str]]) -> str:
-    """The head of a page; tiles are pairs of value and name. All of it text."""
-    boxes = "".join(f"<div class=tile><b>{escape(value)}</b><span>{escape(name)}</span></div>" for value, name in tiles)
-    return f"<header><h1>{escape(title)}</h1><p>{escape(sentence)}</p><div class=tiles>{boxes}</div></header>"
-
-
-def section(title: str, *parts: str) -> str:
-    """A part of the page under a title of text; the parts are markup."""
-    return f"<section><h2>{escape(title)}</h2>{''.join(parts)}</section>"
-
-
-def failed(reasons: Sequence[tuple[str, str]]) -> str:
-    """Who is missing and why, as a part of the page; nothing where nobody is. All of it text."""
-    rows = "".join(f"<li><b>{escape(who)}</b>: {escape(reason)}</li>" for who, reason in reasons)
-    return section("Not measured", f"<div class='card failed'><ul>{rows}</ul></div>") if rows else ""
-
-
-def note(text: str) -> str:
-    """A remark in small letters."""
-    return f"<p class=note>{escape(text)}</p>"
-
-
-def grid(figures: Mapping[str, str], last: str = "") -> str:
-    """Plots side by side where there is room: titles as text, plots as markup, and what comes last as markup."""
-    drawn = "".join(f"<figure><h3>{escape(title)}</h3>{svg}</figure>" for title, svg in figures.items())
-    return f'<div class=grid style="margin-top:14px">{drawn}{last}</div>'
-
-
-def facts_list(facts: Mapping[str, str]) -> str:
-    """Names and values, both text."""
-    return (
-        "<dl>" + "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts.items()) + "</dl>"
-    )
-
-
-def details(summary: str, markup: str) -> str:
-    """What is shown on demand, under a line of text."""
-    return f"<details><summary>{escape(summary)}</summary>{markup}</details>"
+    environment.globals |= {"style": Markup(style), "policy": Markup(POLICY), "with_interval": with_interval}  # noqa: S704
+    return environment.get_template(template).render(**values)

@@ -1,38 +1,37 @@
-"""The report of a run as one HTML file; every word of the data is escaped."""
+"""The report of a run as one HTML file."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 
 from deftrec.config import Config
 from deftrec.evaluation import Result
-from deftrec.formatting import COLUMNS, duration, groups, meaning, metric_name, with_interval
+from deftrec.formatting import columns_of, duration, groups, meaning
 from deftrec.report.examples import Example
-from deftrec.report.html import details, document, facts_list, grid, header, note, section
+from deftrec.report.html import render
 from deftrec.report.plots import DRAWS, STEPS
 from deftrec.run import RunInfo
 
 SHOWN_HISTORY = 6
-PRIORS = {"ease": "EASE", "slit": "SLIT", "graph": "linear graph filter"}
 LEGEND = (
-    ("dots", "&bull;", "items"),
-    ("past", "&#9632;", "history, the newest strongest"),
-    ("path", "&#9473;", "denoising"),
-    ("main", "&#9679;", "recommended, with rank"),
-    ("next", "&#9733;", "taken next"),
+    ("dots", "•", "items"),
+    ("past", "■", "history, the newest darkest"),
+    ("path", "━", "denoising"),
+    ("main", "●", "recommended, with rank"),
+    ("next", "★", "next interaction"),
 )
-"""Role of the colour, mark and name."""
+"""Colour role, mark and name."""
 
 
 @dataclass(frozen=True)
 class Figures:
-    """Plots as SVG, in the order of the page.
+    """Plots of a run as SVG, in the order of the page.
 
     Attributes:
         bars: HR and NDCG of all systems, by title.
-        curves: losses and validation, by title.
-        path: denoising paths of one example, and that example.
-        steps: of the run's own sampling.
+        curves: losses and validation metrics, by title.
+        path: denoising paths of one example.
+        path_of: that example.
+        steps: number of denoising steps of the run's own sampling.
     """
 
     bars: Mapping[str, str]
@@ -45,131 +44,86 @@ class Figures:
 def page(
     info: RunInfo, config: Config, results: Sequence[Result], examples: Sequence[Example], figures: Figures
 ) -> str:
-    """The whole document."""
-    body = "\n".join(
-        [
-            _head(info, results),
-            section("Accuracy", *(_metrics(rows) for rows in groups(results)), grid(figures.bars)),
-            section(
-                "Five users, and what comes next" if len(examples) == 5 else "Users, and what comes next",
-                "<div class=stack>" + "".join(_example(one) for one in examples) + "</div>",
-                note("Each history ends before the user's test item, which neither model nor list has seen."),
-            ),
-            section("From noise to a recommendation", _path(figures)),
-            section("Training", grid(figures.curves), note("The dot is the epoch whose weights were kept.")),
-            section("The run", _run(info, config)),
-        ]
-    )
-    return document(f"DeftRec on {info.dataset}", body)
-
-
-def _head(info: RunInfo, results: Sequence[Result]) -> str:
+    """Render the page."""
     test = next((one for one in results if one.split == "test"), results[0])
-    boxes = [
-        (f"{test.metrics['ndcg@10']:.3f}", f"NDCG@10, {test.split}"),
-        (f"{test.metrics['hr@10']:.3f}", f"HR@10, {test.split}"),
-        (f"{test.users:,}", "users asked"),
-        (duration(sum(info.seconds.values())), "of training"),
-    ]
-    return header(f"DeftRec on {info.dataset}", f"{meaning(test)}.", boxes)
+    return render(
+        "run.html",
+        title=f"DeftRec on {info.dataset}",
+        sentence=f"{meaning(test)}.",
+        tiles=[
+            (f"{test.metrics['ndcg@10']:.3f}", f"NDCG@10, {test.split}"),
+            (f"{test.metrics['hr@10']:.3f}", f"HR@10, {test.split}"),
+            (f"{test.users:,}", "evaluated users"),
+            (duration(sum(info.seconds.values())), "training time"),
+        ],
+        tables=[
+            {
+                "title": rows[0].split.capitalize(),
+                "columns": columns_of(rows),
+                "results": rows,
+                "meaning": meaning(rows[0]),
+            }
+            for rows in groups(results)
+        ],
+        bars=figures.bars,
+        examples=examples,
+        shown=SHOWN_HISTORY,
+        found=found,
+        legend=LEGEND,
+        path=figures.path,
+        caption=_caption(figures),
+        curves=figures.curves,
+        facts=[*run_facts(info, config), *term_facts(info)],
+        settings=config.model_dump_json(indent=2),
+    )
 
 
-def _metrics(rows: Sequence[Result]) -> str:
-    head = "".join(f"<th>{escape(metric_name(key))}</th>" for key in COLUMNS)
-    lines = []
-    for one in rows:
-        cells = []
-        for key in COLUMNS:
-            value, interval = with_interval(one, key)
-            cells.append(f"<td>{value}{f'<small>{interval}</small>' if interval else ''}</td>")
-        mark = ' class="main"' if one.name == "deftrec" else ""
-        lines.append(f"<tr{mark}><td>{escape(one.name)}</td>{''.join(cells)}</tr>")
-    title = escape(rows[0].split.capitalize())
+def found(one: Example) -> str:
+    """Say where the target is among the recommendations."""
+    return f"rank {one.place} of the list" if one.place else f"not among the {len(one.recommendations)} recommendations"
+
+
+def _caption(figures: Figures) -> str:
     return (
-        f'<div class=card style="margin-top:14px"><h3>{title}</h3><div class=scroll><table>'
-        f"<thead><tr><th>system</th>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
-        f"{note(meaning(rows[0]) + '. Beside the values: 95 % bootstrap intervals over users.')}</div>"
+        f"User {figures.path_of.user}. Grey dots are items, placed by the two main axes of the item latents. Lines "
+        f"follow the denoised latent through {STEPS} steps from {DRAWS} draws of noise, from the first estimate (rings) "
+        f"to the last (dots); one line is thick. This run recommends after {figures.steps} "
+        f"{'step' if figures.steps == 1 else 'steps'}. Numbers are ranks of the list above. Two axes show a small part "
+        "of a space of many dimensions: points that are close here may be far apart in it."
     )
 
 
-def _example(one: Example) -> str:
-    recommended = "".join(
-        f"<li{' class=hit' if item.rank == one.place else ''}>{escape(item.title)}</li>" for item in one.recommendations
-    )
-    past = "".join(f"<li>{escape(title)}</li>" for title in one.titles[-SHOWN_HISTORY:])
-    return (
-        f"<div class='card user'><h3>User {escape(str(one.user))}</h3>"
-        f"<div><h4>{escape(_history_caption(one))}</h4><ul>{past}</ul></div>"
-        f"<div><h4>recommended</h4><ol>{recommended}</ol></div>"
-        f"<p class=all>Taken next: <span class=hit>{escape(one.target)}</span>{escape(_found(one))}</p></div>"
-    )
-
-
-def _history_caption(one: Example) -> str:
-    total = len(one.titles)
-    if total <= SHOWN_HISTORY:
-        return "took, oldest first"
-    return f"took, the last {SHOWN_HISTORY} of {total:,}"
-
-
-def _found(one: Example) -> str:
-    return f", recommended at rank {one.place}" if one.place else f", not among the {len(one.recommendations)}"
-
-
-def _path(figures: Figures) -> str:
-    one = figures.path_of
-    caption = (
-        f"User {one.user}. Every grey dot is an item, placed by the two main axes of the item latents. Lines follow "
-        f"the denoised latent through {STEPS} steps from {DRAWS} draws of noise: from the first estimate (rings) to "
-        f"the last (dots); one is thick. This run itself recommends after {figures.steps} "
-        f"{'step' if figures.steps == 1 else 'steps'}. Numbers are ranks of the list above. A plane shows only part "
-        "of a space of many dimensions: what is near in it need not be near."
-    )
-    legend = "".join(
-        f"<span><i style='color:var(--{role})'>{mark}</i>{escape(name)}</span>" for role, mark, name in LEGEND
-    )
-    return (
-        f"<figure><div class=legend>{legend}</div><div class=scroll><div class=wide>{figures.path}</div></div>"
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
-    )
-
-
-def _run(info: RunInfo, config: Config) -> str:
+def run_facts(info: RunInfo, config: Config) -> list[tuple[str, str]]:
+    """List data, training and machine of a run by name."""
     machine = info.environment
-    facts = {
-        "data": f"{info.dataset}, fingerprint {info.fingerprint[:16]}",
-        "split": config.data.split,
-        "fitted on": info.fit,
-        "parameters": f"{info.parameters:,}",
-        "epochs kept": ", ".join(f"{stage} {epochs}" for stage, epochs in info.epochs.items()),
-        "seconds": ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in info.seconds.items()),
-        "seed": str(config.seed),
-        "machine": ", ".join(
-            part
-            for part in (machine.get("platform", ""), machine.get("gpu", ""), f"{machine.get('threads', '?')} threads")
-            if part
-        ),
-        "versions": ", ".join(
-            f"{name} {machine[name]}" for name in ("deftrec", "python", "torch", "transformers") if name in machine
-        ),
-        "git revision": info.revision or "not from a checkout",
-    }
-    facts |= dict(term_facts(info))
-    settings = details("All settings", f"<pre>{escape(config.model_dump_json(indent=2))}</pre>")
-    return f"<div class=card>{facts_list(facts)}{settings}</div>"
+    hardware = (machine.get("platform", ""), machine.get("gpu", ""), f"{machine.get('threads', '?')} threads")
+    packages = ("deftrec", "python", "torch", "transformers")
+    return [
+        ("data", f"{info.dataset}, fingerprint {info.fingerprint[:16]}"),
+        ("split", config.data.split),
+        ("fitted on", info.fit),
+        ("parameters", f"{info.parameters:,}"),
+        ("epochs kept", ", ".join(f"{stage} {epochs}" for stage, epochs in info.epochs.items())),
+        ("seconds", ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in info.seconds.items())),
+        ("seed", str(config.seed)),
+        ("machine", ", ".join(part for part in hardware if part)),
+        ("versions", ", ".join(f"{name} {machine[name]}" for name in packages if name in machine)),
+        ("git revision", info.revision or "not from a checkout"),
+    ]
 
 
 def term_facts(info: RunInfo) -> list[tuple[str, str]]:
-    """The score terms that validation gave a weight, with their settings and worth."""
-    facts = []
-    for name, values in info.terms.items():
-        if values["active"]:
-            settings = ", ".join(
-                f"{key.replace('_', ' ')} {value:.4g}"
-                if isinstance(value, float)
-                else f"{key.replace('_', ' ')} {value}"
-                for key, value in values.items()
-                if key not in {"active", "n_items"}
-            )
-            facts.append((name.replace("_", " "), settings))
-    return facts
+    """Describe the terms of the score that validation gave a weight, by name."""
+    return [(name.replace("_", " "), _settings(values)) for name, values in info.terms.items() if values["active"]]
+
+
+def _settings(values: dict[str, Any]) -> str:
+    """Settings of a term in words, then what it was worth on validation."""
+    record = values.get("record", {})
+    shown = {key: value for key, value in values.items() if key not in {"active", "record", "n_items", "values"}}
+    settings = [
+        f"{key.replace('_', ' ')} {value:g}" if isinstance(value, float) else f"{key.replace('_', ' ')} {value}"
+        for key, value in shown.items()
+    ]
+    worth = [f"validation NDCG@10 {record['ndcg_without']:.4f} without, {record['ndcg']:.4f} with it"] if record else []
+    return "; ".join([", ".join(settings), *worth])

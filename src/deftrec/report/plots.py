@@ -1,4 +1,4 @@
-"""Plots as inline SVG: bars with intervals, training curves, and a denoising path over the item latents."""
+"""Plots of a run as inline SVG: bars with intervals, training curves, and a denoising path over the item latents."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,14 +15,15 @@ from deftrec.report.theme import stand_in
 NARROW = (4.6, 2.9)
 WIDE = (8.2, 5.6)
 DOTS = 3000
-"""Items drawn as the background of the path, at most."""
+"""Largest number of items in the background of the path."""
 DRAWS = 8
-"""Draws of noise whose denoising paths are shown."""
+"""Number of denoising paths, each from its own draw of noise."""
 STEPS = 20
+"""Number of steps of these paths."""
 
 
 def bars(results: Sequence[Result], metric: str, title: str) -> str:
-    """One bar a system with its 95 % interval, best last row first. Systems of one protocol only."""
+    """Draw one bar per system with its 95 % interval. All results must share one protocol."""
     figure, axes = empty_plot((NARROW[0], 0.95 + 0.36 * len(results)))
     values = [one.metrics[metric] for one in results]
     lows, highs = zip(*(one.ci95[metric] for one in results), strict=True)
@@ -44,7 +45,7 @@ def bars(results: Sequence[Result], metric: str, title: str) -> str:
 
 
 def curve(rows: Sequence[dict[str, float]], key: str, title: str, best_epoch: int | None) -> str:
-    """A figure of every epoch; a dot marks the epoch whose weights were kept."""
+    """Draw one value per epoch; a dot marks the epoch whose weights were kept."""
     figure, axes = empty_plot(NARROW)
     known = [(row["epoch"], row[key]) for row in rows if key in row]
     epochs, values = zip(*known, strict=True)
@@ -62,7 +63,7 @@ def curve(rows: Sequence[dict[str, float]], key: str, title: str, best_epoch: in
 
 
 def denoising_path(recommender: Recommender, example: Example) -> str:
-    """What the denoiser makes of noise, step by step, in the plane of the catalogue's two main axes."""
+    """Draw denoising paths from noise to a latent, in the plane of the two main axes of the item latents."""
     latents = recommender.catalogue.latents.cpu()
     plane = Projection.of(latents)
     interactions = recommender.interactions
@@ -102,18 +103,18 @@ def _role(name: str) -> str:
 
 
 def _number(figure: Any, axes: Any, points: np.ndarray, obstacles: np.ndarray) -> None:
-    """Ranks beside the points, each where it is farthest from other points and numbers."""
+    """Write ranks beside the points, each at the position farthest from other points and numbers."""
     figure.canvas.draw()
-    taken = axes.transData.transform(obstacles)
+    occupied = axes.transData.transform(obstacles)
     scale = figure.dpi / 72
     directions = [(np.cos(a), np.sin(a)) for a in np.linspace(0, 2 * np.pi, 16, endpoint=False)]
     for rank, point in enumerate(points, start=1):
         at = axes.transData.transform(point)
         spots = [np.array([x, y]) * reach * scale + at for reach in (9, 12) for x, y in directions]
-        others = taken[np.abs(taken - at).max(1) > 1e-6]
+        others = occupied[np.abs(occupied - at).max(1) > 1e-6]
         room = [np.abs(others - spot).max(1).min() if len(others) else 0.0 for spot in spots]
         best = spots[int(np.argmax(np.minimum(room, 11 * scale)))]
-        taken = np.concatenate([taken, best[None]])
+        occupied = np.concatenate([occupied, best[None]])
         offset = (best - at) / scale
         axes.annotate(
             str(rank), point, tuple(offset), textcoords="offset points", ha="center", va="center", fontsize=8.5,

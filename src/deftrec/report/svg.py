@@ -1,4 +1,4 @@
-"""Drawing for a page: empty plots in the report's style, and finished ones as inline SVG."""
+"""Plots in the style of the report, and their conversion to inline SVG."""
 
 import io
 import logging
@@ -13,7 +13,7 @@ from deftrec.report.theme import fill_in, stand_in
 
 
 def empty_plot(size: tuple[float, float]) -> tuple[Any, Any]:
-    """An empty plot without top and right edge."""
+    """Make an empty plot without top and right edge."""
     with _style():
         figure = matplotlib("figure").Figure(figsize=size, layout="constrained")
         axes = figure.add_subplot()
@@ -28,11 +28,11 @@ def empty_plot(size: tuple[float, float]) -> tuple[Any, Any]:
 
 
 def as_svg(figure: Any, salt: str, label: str) -> str:
-    """The plot as an element to put into a page: no declaration, no metadata, no fixed size, ids of its own."""
+    """Convert a plot to an SVG element without metadata or fixed size, with ids that are unique on the page."""
     buffer = io.StringIO()
     with _style(salt):
-        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
+        none = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.savefig(buffer, format="svg", transparent=True, metadata=none)
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     opening, _, rest = text.partition(">")
@@ -46,14 +46,14 @@ def as_svg(figure: Any, salt: str, label: str) -> str:
 
 
 def _style(salt: str = "") -> AbstractContextManager[None]:
-    """Letters stay letters, dollar signs stay dollar signs, and equal plots give equal files."""
+    """Keep text as text, show dollar signs unchanged, and make the output reproducible."""
     settings = {"svg.fonttype": "none", "svg.hashsalt": salt, "text.parse_math": False, "font.size": 9.5}
     context: Callable[[dict[str, Any]], AbstractContextManager[None]] = matplotlib().rc_context
     return context(settings)
 
 
 def matplotlib(part: str = "") -> Any:
-    """matplotlib, or a part of it.
+    """Import matplotlib, or a part of it.
 
     Raises:
         MissingExtraError: it is not installed.

@@ -1,4 +1,4 @@
-"""Colours by role, light and dark. Plots are drawn with stand-ins that the page's style sheet fills in."""
+"""Colours by role, light and dark. Plots use placeholder colours that become variables of the style sheet."""
 
 ROLES = {
     "page": ("#f7f6f2", "#121211"),
@@ -16,25 +16,25 @@ ROLES = {
     "past": ("#128a66", "#3cbf95"),
     "next": ("#b98600", "#e6b53a"),
 }
-"""Role -> (light, dark)."""
+"""Light and dark colour of each role."""
 
 _STAND_INS = {role: f"#00fe{number:02x}" for number, role in enumerate(ROLES)}
 
 
 def stand_in(role: str) -> str:
-    """The colour to draw with, for `fill_in` to find."""
+    """Name the placeholder colour of a role, which `fill_in` replaces."""
     return _STAND_INS[role]
 
 
 def fill_in(svg: str) -> str:
-    """Replace the stand-ins by the style sheet's variables."""
+    """Replace placeholder colours by variables of the style sheet."""
     for role, colour in _STAND_INS.items():
         svg = svg.replace(colour, f"var(--{role})")
     return svg
 
 
 def variables() -> str:
-    """The style sheet's variables: light, and dark where the reader's system asks for it."""
+    """Write the variables of the style sheet: light, and dark if the reader's system prefers it."""
     light = "".join(f"--{role}:{colours[0]};" for role, colours in ROLES.items())
     dark = "".join(f"--{role}:{colours[1]};" for role, colours in ROLES.items())
     return f":root{{color-scheme:light dark;{light}}}\n@media (prefers-color-scheme:dark){{:root{{{dark}}}}}\n"

@@ -1,4 +1,4 @@
-"""Put the report of a run into a folder: `index.html`, `report.md` and `results.json`."""
+"""Write the report of a run: `index.html`, `report.md` and `results.json`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,20 +23,20 @@ def write_report(
     folder: str | Path,
     examples: Sequence[Example] | None = None,
 ) -> Path:
-    """Write the report into `folder`, whole or not at all; what stood there is replaced.
+    """Write the report to `folder` in one step, replacing its former content.
 
     Args:
-        recommender: a trained one.
-        results: of it, of its parts and of peers.
-        folder: nothing else should be kept in it.
-        examples: users to show; five of the test unless given.
+        recommender: trained recommender.
+        results: results of the recommender, of its parts and of peers.
+        folder: folder of the report alone.
+        examples: users to show; None for five test users.
 
     Returns:
-        The path of the HTML file.
+        Path of the HTML file.
 
     Raises:
-        MissingExtraError: matplotlib is not installed.
-        DataError: nobody has a test target.
+        MissingExtraError: the extra `report` is not installed.
+        DataError: no user has a test target.
     """
     folder = Path(folder)
     info = recommender.info
@@ -57,7 +57,7 @@ def write_report(
 
 
 def _stage_title(stage: str) -> str:
-    """What a stage is called for people; `joint-2` is that of the second member."""
+    """Write the name of a stage for readers; `joint-2` is the joint training of the second member."""
     name, _, member = stage.partition("-")
     title = STAGES.get(name, stage)
     return f"{title}, member {member}" if member else title

@@ -1,6 +1,6 @@
 """Linear item-to-item models in closed form: EASE, SLIT and the filter of the interaction graph."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -30,7 +30,7 @@ NEIGHBOURS_OF_ADDED = 5
 class LinearPrior:
     """Item-to-item weights, the largest M of each item that takes part.
 
-    Memory: 8 M bytes for each of the P items that take part, and 4 bytes for each item of the catalogue.
+    Memory: 8 M + 4 bytes for each of the P items that take part, and 4 bytes for each item of the catalogue.
 
     Attributes:
         n_items: size of the catalogue.
@@ -99,8 +99,8 @@ class LinearPrior:
         """The next item by ridge regression (SLIT; Choi et al. 2021, arXiv 2103.16104).
 
         B = (X^T X + lambda)^-1 X^T Y: a row of X is a history as `scores` weights it, the row of Y its next item.
-        Unlike EASE it knows the order of two items and how common the next one is. Past `SLIT_ROWS` pairs a sample of them is
-        used. Arguments as for `ease`; `recency` is p of `scores`.
+        Unlike EASE it knows the order of two items and how common the next one is. Past `SLIT_ROWS` pairs, a sample of
+        them is used. Arguments as for `ease`; `recency` is p of `scores`.
         """
         popular, sequences = _popular(sequences, n_items, max_items)
         rows, items, strength, targets = _histories(sequences, len(popular), recency)
@@ -153,7 +153,7 @@ class LinearPrior:
         """The same model without the weights that `items` `[n]` give to others."""
         silent = torch.isin(self.items.long(), items)
         weights = self.weights.masked_fill(silent[:, None], 0.0)
-        return LinearPrior(self.n_items, self.items, self.neighbours, weights, self.stand_ins)
+        return replace(self, weights=weights)
 
     def with_items(self, latents: Tensor) -> "LinearPrior":
         """The same model for a catalogue with N items more behind its own.
@@ -168,14 +168,14 @@ class LinearPrior:
         fitted, added = self.n_items, len(latents) - self.n_items
         speaking = self.items[(self.weights != 0).any(1)].long()
         if not added or not len(speaking):
-            return LinearPrior(len(latents), self.items, self.neighbours, self.weights)
+            return replace(self, n_items=len(latents))
         unit = nn.functional.normalize(latents.float().cpu(), dim=-1)
         kept = min(NEIGHBOURS_OF_ADDED, len(speaking))
         nearest = [
             (unit[fitted:][rows] @ unit[speaking].T).topk(kept, dim=1).indices for rows in row_chunks(added, fitted)
         ]
         stand_ins = speaking[torch.cat(nearest)]
-        return LinearPrior(len(latents), self.items, self.neighbours, self.weights, stand_ins)
+        return replace(self, n_items=len(latents), stand_ins=stand_ins)
 
     def scores(self, histories: Sequences, recency: float) -> Tensor:
         """Sum of the weights of each history; an item of age a (0 = newest) counts (1 + a)^-recency. `[N, I]`"""

@@ -1,4 +1,4 @@
-"""Histories in, generated latents out: what the catalogue is scored with."""
+"""Generated latents of histories, which the catalogue is scored with."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -44,11 +44,11 @@ class Queries:
 
 
 PLACES = 8192
-"""History places of one batch; histories of like length share a batch, so that little padding is computed."""
+"""History positions of one batch on a GPU; histories of similar length share a batch, which limits padding."""
 WASTE, SMALL = 0.1, 0.1
-"""Empty places for each that is filled, at most, where a batch has more than that share of its places."""
+"""Largest share of padding, for batches that fill more than the second share of their positions."""
 CPU_PLACES = 2048
-"""The same on a CPU: what one layer hands to the next stays in its caches."""
+"""History positions of one batch on a CPU: activations stay in its caches."""
 
 
 def generate_queries(
@@ -61,12 +61,12 @@ def generate_queries(
     dtype: torch.dtype = torch.float32,
     on_batch: Callable[[int], None] | None = None,
 ) -> Queries:
-    """The latent of the next item after every history, none of them empty.
+    """Generate the latent of the next item for every history, none of them empty.
 
-    Every batch draws the same noise from `seed`: a history's result does not depend on the others.
+    Every batch draws the same noise from `seed`, so that a history's result does not depend on the others.
 
     Args:
-        dtype: of the matrix products, by autocast; float32 is the reference.
+        dtype: type of the matrix products, by autocast; float32 (default) is the reference.
         on_batch: called with the number of histories done since the last call.
 
     Returns:
@@ -106,19 +106,19 @@ def generate_texts(
     on_batch: Callable[[int], None] | None = None,
     engine: TextEngine | None = None,
 ) -> list[str]:
-    """What the model says of every history, none of them empty; arguments as for `generate_queries`.
+    """Generate a rationale for every history, none of them empty; arguments as for `generate_queries`.
 
     Args:
-        engine: generates in the model's place.
+        engine: engine that generates instead of the model.
 
     Raises:
-        ConfigError: it has learnt no words.
+        ConfigError: the model has learnt no rationales.
     """
     device, texts = catalogue.latents.device, [""] * len(histories)
     with evaluating(model):
         for which, items, layout in batches(model.max_history, histories, device):
             with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-                said = model.say(catalogue, items, layout, engine)
+                said = model.rationales(catalogue, items, layout, engine)
             for n, text in zip(which, said, strict=True):
                 texts[n] = text
             if on_batch:
@@ -128,7 +128,7 @@ def generate_texts(
 
 @contextmanager
 def evaluating(model: Model) -> Iterator[None]:
-    """Inside the block the model is in evaluation mode; afterwards it is in the mode it was in."""
+    """Put the model into evaluation mode inside the block, and back into its mode afterwards."""
     was_training = model.training
     model.eval()
     try:
@@ -138,14 +138,21 @@ def evaluating(model: Model) -> Iterator[None]:
 
 
 def places_of(device: torch.device) -> int:
-    """History places of one batch that suit the device."""
+    """History positions of one batch for a device."""
     return CPU_PLACES if device.type == "cpu" else PLACES
 
 
 def batches(
     max_history: int, histories: Sequences, device: torch.device, most: int | None = None
 ) -> Iterator[tuple[np.ndarray, Tensor, Layout]]:
-    """Which histories share a batch, their newest `max_history` items and their layout; `most` places, or as suits."""
+    """Numbers of the histories of each batch, their newest `max_history` items and their layout.
+
+    Args:
+        max_history: newest items that are read.
+        histories: all histories.
+        device: device of the batches.
+        most: positions of a batch; None: `places_of(device)`.
+    """
     if most is None:
         most = places_of(device)
     lengths = np.minimum(histories.lengths, max_history)

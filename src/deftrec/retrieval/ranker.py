@@ -43,7 +43,13 @@ class Ranker:
     # -- composing ---------------------------------------------------------------------------------------------
 
     def with_term(self, term: ScoreTerm) -> "Ranker":
-        """The same ranker with one more term behind the others."""
+        """The same ranker with one more term behind the others.
+
+        Raises:
+            ConfigError: it has a term of this name, under which both would be saved.
+        """
+        if self.term(term.name) is not None:
+            raise ConfigError(f"the score has a term {term.name!r} already; give the new one another name")
         return replace(self, terms=(*self.terms, term))
 
     def with_rules(self, *rules: Rule) -> "Ranker":

@@ -1,6 +1,6 @@
-"""Vectors become continuous tokens."""
+"""Item features and the tokenizer that turns them into continuous tokens."""
 
-from deftrec.tokenizer.features import ItemFeatures, Scaling
+from deftrec.tokenizer.features import FeatureTable, ItemFeatures, Scaling
 from deftrec.tokenizer.robust import Masking, RobustTokenizer, Tokens
 
-__all__ = ["ItemFeatures", "Masking", "RobustTokenizer", "Scaling", "Tokens"]
+__all__ = ["FeatureTable", "ItemFeatures", "Masking", "RobustTokenizer", "Scaling", "Tokens"]

@@ -1,21 +1,21 @@
-"""What the tokenizer reads of an item: its collaborative vector beside its text vector, on one scale."""
+"""Item features: the collaborative vector beside the text vector of each item, standardised."""
 
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 SMALLEST_SPREAD = 1e-6
-"""Of rows about their mean, as a share of their size; what is less is rounding."""
+"""Smallest spread of rows about their mean, relative to their size; less is rounding."""
 
 
 @dataclass(frozen=True, eq=False)
 class Scaling:
-    """How raw vectors become features: (raw - mean) / scale, by what training saw.
+    """Standardisation of raw vectors: (raw - mean) / scale, with the training items' statistics.
 
     Attributes:
-        mean: the mean row. `[F]`
-        scale: the global root mean square of the block that a column belongs to. `[F]`
+        mean: mean row. `[F]`
+        scale: root mean square of each column's block. `[F]`
     """
 
     mean: Tensor
@@ -23,9 +23,9 @@ class Scaling:
 
     @classmethod
     def of(cls, block: Tensor) -> "Scaling":
-        """What centres a block and gives it a root mean square of one; rows that are all zero do not count.
+        """Statistics that centre a block and bring its root mean square to one; rows of zeros do not count.
 
-        Rows that are all alike have no spread but rounding's: they are brought to the size of features as they are.
+        Equal rows have no spread; they are only divided by their size.
         """
         present = block.abs().sum(1) > 0
         if not present.any():
@@ -38,28 +38,28 @@ class Scaling:
 
     @classmethod
     def join(cls, parts: list["Scaling"]) -> "Scaling":
-        """Blocks side by side."""
+        """Statistics of blocks side by side."""
         return cls(torch.cat([part.mean for part in parts]), torch.cat([part.scale for part in parts]))
 
     def columns(self, columns: slice) -> "Scaling":
-        """That of some columns."""
+        """Statistics of some columns."""
         return Scaling(self.mean[columns], self.scale[columns])
 
     def apply(self, block: Tensor) -> Tensor:
-        """Raw vectors as features; rows that are all zero stay so. `[N, F]` -> `[N, F]` float32"""
+        """Raw vectors as features; rows of zeros stay zero. `[N, F]` -> `[N, F]` float32"""
         scaled = (block.float() - self.mean) / self.scale
         return torch.where(block.abs().sum(1, keepdim=True) > 0, scaled, torch.zeros_like(scaled))
 
 
 @dataclass(frozen=True, eq=False)
 class ItemFeatures:
-    """One row an item, made of blocks.
+    """One row per item, made of blocks of columns.
 
     Attributes:
-        values: `[I, F]` float32; each block is centred and has a root mean square of one; a missing block is zero.
+        values: features, each block centred with a root mean square of one; zeros are missing. `[I, F]` float32
         collaborative: columns of the collaborative block, possibly none.
         text: columns of the text block, possibly none.
-        scaling: of the raw vectors they were made from; None where they were not.
+        scaling: statistics of the raw vectors; None if the features were not computed from raw vectors.
     """
 
     values: Tensor
@@ -69,14 +69,55 @@ class ItemFeatures:
 
     @classmethod
     def build(cls, collaborative: Tensor | None, text: Tensor | None) -> "ItemFeatures":
-        """Standardise and join the blocks.
+        """Standardise the blocks and join them.
 
         Args:
-            collaborative: `[I, d]`, or None.
-            text: `[I, e]`, or None. A row of zeros is an item without text.
+            collaborative: collaborative vectors, or None. `[I, d]`
+            text: text vectors, or None; a row of zeros is an item without text. `[I, e]`
         """
         blocks = [block for block in (collaborative, text) if block is not None]
         scalings = [Scaling.of(block) for block in blocks]
         d = 0 if collaborative is None else collaborative.shape[1]
         values = torch.cat([scaling.apply(block) for scaling, block in zip(scalings, blocks, strict=True)], dim=1)
         return cls(values, slice(0, d), slice(d, values.shape[1]), Scaling.join(scalings))
+
+    @property
+    def droppable(self) -> slice | None:
+        """Columns that training may hide as a whole: the collaborative block, if there is a text block beside it."""
+        both = all(block.stop > block.start for block in (self.collaborative, self.text))
+        return self.collaborative if both else None
+
+
+class FeatureTable(nn.Module):
+    """Features of every item of the catalogue, looked up by item number.
+
+    Args:
+        values: initial features. `[I, F]`
+        trainable: whether training updates them.
+    """
+
+    def __init__(self, values: Tensor, trainable: bool) -> None:
+        super().__init__()
+        self.values = nn.Parameter(values.clone(), requires_grad=trainable)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def forward(self, items: Tensor) -> Tensor:
+        """Features of item numbers. `[...]` int64 -> `[..., F]`"""
+        return self.values[items]
+
+    @property
+    def width(self) -> int:
+        """Number of columns F."""
+        return self.values.shape[1]
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the features."""
+        return self.values.device
+
+    def extended(self, rows: Tensor) -> "FeatureTable":
+        """A table with N more items behind these; this one does not change. `[N, F]`"""
+        values = self.values.detach()
+        return FeatureTable(torch.cat([values, rows.to(values)]), self.values.requires_grad)

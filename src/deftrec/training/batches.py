@@ -1,4 +1,4 @@
-"""Packed rows become the batches of one epoch."""
+"""Batches of packed histories."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -6,28 +6,29 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from deftrec.batch import Batch
 from deftrec.config import ObjectiveOptions
 from deftrec.data import PADDING, Packed, Sequences
 from deftrec.data.sequences import pack_for_training
 from deftrec.language import Layout, Preferences, RationaleBatch
-from deftrec.model import Batch
+from deftrec.language.preferences import ROWS
 from deftrec.training.distributed import Team
 from deftrec.training.rationale import rationale
 
 
 class PackedBatches:
-    """Every epoch packs the training histories anew, in an order drawn from the seed and the epoch's number.
+    """Packs the training histories anew for every epoch, in an order drawn from the seed and the number of the epoch.
 
     Args:
         sequences: training interactions.
         n_items: size of the catalogue.
-        max_history: places of a row.
-        batch_positions: places of a batch.
-        objective: whether a batch knows all items or a sample of them.
-        seed: of packing and sampling.
-        preferences: words for what histories show, learnt beside the next item; None where none are learnt.
-        tie_groups: of each interaction (`Interactions.tie_groups`): what shares one is packed in an order drawn anew every
-            epoch; None: no two do. `[E]` int64
+        max_history: positions of a row.
+        batch_positions: positions of a batch.
+        objective: options of the objective; a large catalogue is sampled.
+        seed: seed of packing and sampling.
+        preferences: rationales learnt beside the next item; None: none are learnt.
+        tie_groups: tie group of each interaction (`Interactions.tie_groups`); interactions of one group are packed in
+            an order drawn anew every epoch; None: there are no ties. `[E]` int64
     """
 
     def __init__(
@@ -45,12 +46,12 @@ class PackedBatches:
         self.preferences, self.tie_groups = preferences, tie_groups
         self.sequences, self.n_items, self.max_history, self.seed = sequences, n_items, max_history, seed
         self.rows = max(1, batch_positions // max_history)
-        self.sampled = objective.sampled_items if n_items > objective.full_softmax_items else None
+        self.sampled = objective.sampled_items if n_items > objective.full_softmax_limit else None
         counts = sequences.counts(n_items)
         self.popularity = counts / max(1, counts.sum())
 
     def epoch(self, number: int) -> tuple[int, Iterator[Batch]]:
-        """How many batches epoch `number` has, and they themselves; the last one may be smaller."""
+        """Number of batches of epoch `number`, and the batches; the last one may be smaller."""
         rng = np.random.default_rng([self.seed, number])
         sequences = self.sequences if self.tie_groups is None else self.sequences.redrawn(self.tie_groups, rng)
         packed = pack_for_training(sequences, self.max_history, rng)
@@ -59,14 +60,14 @@ class PackedBatches:
         return len(starts), (self._build(packed, order[start : start + self.rows], rng) for start in starts)
 
     def _build(self, packed: Packed, which: np.ndarray, rng: np.random.Generator) -> Batch:
-        """The batch of some rows."""
+        """The batch of the rows `which`."""
         items, targets = packed.items[which], packed.targets[which]
         layout = Layout(torch.from_numpy(packed.segments[which]), torch.from_numpy(packed.positions[which]))
-        words = None if self.preferences is None else self._worded(self.preferences, packed, which, rng)
+        words = None if self.preferences is None else self._rationales(self.preferences, packed, which, rng)
         if self.sampled is None:
             candidates = torch.arange(self.n_items)
             return Batch(candidates, torch.from_numpy(items), torch.from_numpy(targets), layout, None, words)
-        # A sample: what the batch holds, and uniform draws beside it.
+        # The items of the batch, and a uniform sample beside them.
         drawn = rng.integers(0, self.n_items, self.sampled)
         present = np.concatenate([items[items != PADDING], targets[targets != PADDING]])
         chosen = np.unique(np.concatenate([present, drawn]))
@@ -83,12 +84,12 @@ class PackedBatches:
             words = replace(words, items=place(words.items.numpy()), targets=place(words.targets.numpy()))
         return Batch(torch.from_numpy(chosen), place(items), place(targets), layout, log_q, words)
 
-    def _worded(
+    def _rationales(
         self, preferences: Preferences, packed: Packed, which: np.ndarray, rng: np.random.Generator
     ) -> RationaleBatch:
-        """Some places of some rows: the history up to there, what came next, and both in words."""
+        """Histories up to some positions of some rows, their next items, and rationales."""
         rows, places = (packed.targets[which] != PADDING).nonzero()
-        drawn = rng.permutation(len(rows))[: preferences.options.rows]
+        drawn = rng.permutation(len(rows))[:ROWS]
         histories, targets = [], []
         for row, place in zip(which[rows[drawn]], places[drawn], strict=True):
             start = place - int(packed.positions[row, place])
@@ -110,9 +111,9 @@ def batch_to(batch: Batch, device: torch.device) -> Batch:
 
 
 def batch_share(batch: Batch, team: Team) -> tuple[Batch, float]:
-    """The rows of a batch that are this process's, and the weight of their mean loss: their share of all targets.
+    """This process's rows of a batch, and the weight of their mean loss: their share of all targets.
 
-    Every process knows all candidates. Words weigh as their rows' targets do.
+    Every process has all candidates. Rationales weigh as the targets of their rows do.
     """
 
     def rows(count: int) -> torch.Tensor:

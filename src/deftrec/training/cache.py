@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from deftrec.errors import DeftRecError
-from deftrec.files import atomic_directory
+from deftrec.files import atomic_directory, recover
 from deftrec.tensors import load_tensors, save_tensors
 
 TENSORS, ABOUT = "result.safetensors", "about.json"
@@ -72,7 +72,7 @@ class StageCache:
         content = {"stage": name, "version": VERSION, **stage.key()}
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
         entry = None if self.folder is None else self.folder / f"{name}-{digest}"
-        if entry is not None and entry.is_dir():
+        if entry is not None and recover(entry).is_dir():
             return _read(entry)
         started = time.monotonic()
         made = stage.run()

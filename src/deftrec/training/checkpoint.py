@@ -1,4 +1,4 @@
-"""Everything that a killed run needs to go on as if nothing had happened: safetensors and JSON, never pickle."""
+"""Checkpoints from which an interrupted stage continues exactly: safetensors and JSON, never pickle."""
 
 import json
 from dataclasses import asdict, dataclass, field
@@ -23,16 +23,16 @@ TENSORS, STATE = "state.safetensors", "state.json"
 
 @dataclass
 class TrainingState:
-    """Where a stage stands.
+    """Progress of a stage.
 
     Attributes:
-        epoch: epochs that are complete.
-        best_epoch: the one with the best validation, 0 before the first.
-        best_value: its value.
-        history: one row an epoch: losses, validation metrics, seconds.
-        finished: whether nothing is left to do.
-        seconds: that training and validation took so far.
-        horizon: of the learning rate in the last epoch, in epochs; 0 before the first.
+        epoch: number of complete epochs.
+        best_epoch: epoch with the best validation; 0 before the first.
+        best_value: validation NDCG@10 of that epoch.
+        history: losses, validation metrics and seconds, one row per epoch.
+        finished: whether training is complete.
+        seconds: seconds of training and validation so far.
+        horizon: horizon of the learning rate in the last epoch, in epochs; 0 before the first.
     """
 
     epoch: int = 0
@@ -53,9 +53,9 @@ def save_checkpoint(
     state: TrainingState,
     team: Team = ALONE,
 ) -> None:
-    """Weights, best and averaged weights, optimiser, random state and `state` in `folder`, replaced as a whole.
+    """Write weights, best and averaged weights, optimiser, random state and `state` to `folder`, replaced as a whole.
 
-    All processes of a team call this, to put together what is taken apart; the first one writes.
+    All processes of a team call this, to gather sharded weights; the main one writes.
     """
     shared = {f"module.{name}": tensor for name, tensor in stored_state(module).items()}
     shared |= {f"best.{name}": tensor for name, tensor in best.items()}
@@ -63,7 +63,7 @@ def save_checkpoint(
     for number, values in optimizer.state_dict()["state"].items():
         shared |= {f"optimizer.{number}.{key}": torch.as_tensor(value) for key, value in values.items()}
     tensors = {}
-    for name, tensor in shared.items():  # one after the other: a process has no room for all of them
+    for name, tensor in shared.items():  # one after the other: gathering all at once would not fit into memory
         complete = gather(tensor.detach())
         if team.is_main:
             tensors[name] = complete.cpu()

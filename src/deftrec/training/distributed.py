@@ -1,4 +1,4 @@
-"""The processes that train one model together: `accelerate launch` starts them, each with a copy of the model."""
+"""Processes that train one model together, started by `accelerate launch`, each with a copy of the model."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,18 +22,18 @@ from deftrec.errors import ConfigError
 T = TypeVar("T")
 
 PATIENCE = timedelta(days=1)
-"""How long a process waits for the others: the first one may have vectors to make or a prior to choose."""
+"""Longest wait for the other processes: the main one may compute vectors or choose score terms."""
 
 
 @dataclass(frozen=True)
 class Team:
-    """A process and how many work with it; alone unless said otherwise.
+    """A process among those that train together; by default a single process.
 
-    Batches and questions are shared by rows. What is not, the first process does, and tells the others.
+    Batches and evaluations are shared by rows. The main process does everything else and broadcasts the result.
 
     Attributes:
-        index: of this process, from 0.
-        size: how many there are.
+        index: index of this process, from 0.
+        size: number of processes.
     """
 
     index: int = 0
@@ -41,42 +41,42 @@ class Team:
 
     @classmethod
     def on(cls, device: torch.device) -> "Team":
-        """The processes that `accelerate launch` (or `torchrun`) started, on devices of this type."""
+        """The processes started by `accelerate launch` (or `torchrun`), on devices of this type."""
         state = PartialState(cpu=device.type == "cpu", timeout=PATIENCE)
         return cls(state.process_index, state.num_processes)
 
     def shutdown(self) -> None:
-        """Go separate ways for good: a process that just ends may take the others with it."""
+        """Destroy the process group: a process that simply ends may take the others with it."""
         if self.size > 1:
             PartialState().destroy_process_group()
 
     @property
     def is_main(self) -> bool:
-        """Whether this process writes, logs and does what is not shared."""
+        """Whether this process writes, logs and does everything that is not shared."""
         return self.index == 0
 
     def accelerator(self, device: torch.device) -> Accelerator:
-        """What sums the gradients of the team.
+        """The accelerator that sums the gradients of the team.
 
         Raises:
-            ConfigError: the launch asks for FSDP or DeepSpeed; `training.sharded` is how weights are taken apart here.
+            ConfigError: the launch asks for FSDP or DeepSpeed; here `training.sharded` shards the weights.
         """
-        partly = DistributedDataParallelKwargs(find_unused_parameters=True)  # some options leave some weights out
+        partly = DistributedDataParallelKwargs(find_unused_parameters=True)  # some options leave some weights unused
         accelerator = Accelerator(cpu=device.type == "cpu", kwargs_handlers=[partly])
         kind = accelerator.distributed_type
         if self.size > 1 and kind not in {DistributedType.MULTI_CPU, DistributedType.MULTI_GPU}:
             raise ConfigError(
                 f"accelerate launch asks for {kind.value}; launch with --multi_gpu, or with --cpu, and set "
-                "training.sharded to true where the weights are to be taken apart"
+                "training.sharded to true to shard the weights"
             )
         return accelerator
 
     def rows(self, count: int) -> np.ndarray:
-        """Which of `count` rows are this process's: one or more, the same as another's where there are too few."""
+        """This process's rows out of `count`: one or more; rows are repeated where there are fewer than processes."""
         return np.arange(self.index, max(count, self.size), self.size) % count
 
     def broadcast(self, make: Callable[[], T]) -> T:
-        """What the first process makes; the others wait to be told."""
+        """Result of `make` on the main process, sent to all others."""
         if self.size == 1:
             return make()
         said = [make() if self.is_main else None]
@@ -84,15 +84,15 @@ class Team:
         return said[0]  # type: ignore[return-value]
 
     def main_value(self, value: T) -> T:
-        """What the first process has for it: clocks differ, and decisions must not."""
+        """The main process's value: clocks differ between processes, and decisions must not."""
         return self.broadcast(lambda: value)
 
     def mean(self, values: Tensor) -> Tensor:
-        """The mean over all processes of each of some values."""
+        """Mean of each value over all processes."""
         return values if self.size == 1 else reduce(values, "mean")
 
     def gathered(self, values: Tensor, count: int) -> Tensor:
-        """The values of all `count` rows, each once, from those of every process's `rows`."""
+        """Values of all `count` rows, from every process's `rows`."""
         if self.size == 1:
             return values
         everything = torch.empty(count, dtype=values.dtype)
@@ -102,4 +102,4 @@ class Team:
 
 
 ALONE = Team()
-"""A process that trains by itself."""
+"""A single process."""

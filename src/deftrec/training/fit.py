@@ -22,8 +22,8 @@ from deftrec.evaluation import mean_accuracy
 from deftrec.hardware import training_dtype
 from deftrec.incremental import start_of
 from deftrec.incremental.warm_start import WarmStart
-from deftrec.language.origin import Origin, check_origin, origin_in
-from deftrec.language.weights import MINILM, model_folder
+from deftrec.pretrained_files.locate import model_folder
+from deftrec.pretrained_files.origin import Origin, check_origin, origin_in
 from deftrec.progress import Progress, Silent
 from deftrec.recipe import adapt
 from deftrec.retrieval import Ranker, Validation, fit_ranker, generate_queries, latent_ranker, target_ranks
@@ -205,7 +205,9 @@ class Training:
             new = self.start.places(self.interactions) < 0
             texts = [text if wanted else "" for text, wanted in zip(texts, new, strict=True)]
             about = {**about, "start": self.start.provenance.weights}
-        folder, options = model_folder(self.config.text.model or MINILM), self.config.text
+        options = self.config.text
+        assert options.model is not None, "there is text"
+        folder = model_folder(options.model)
         stage = TextStage(texts, folder, options, self.device, self.dtype, about, self.space.progress)
         return self.space.cached(stage).tensors["text"]
 
@@ -246,9 +248,9 @@ class Training:
     def sentences(self) -> Origin | None:
         """The sentence model that reads the items' text; None without text."""
         options = self.config.text
-        if options.encoder == "none" or not any(item_texts(self.interactions)):
+        if options.model is None or not any(item_texts(self.interactions)):
             return None
-        return origin_in(model_folder(options.model or MINILM), options.model or MINILM)
+        return origin_in(model_folder(options.model), options.model)
 
     @property
     def _about(self) -> dict[str, Any]:

@@ -30,11 +30,6 @@ WARMUP_STEPS, FINAL_RATE, CLIP = 100, 0.1, 5.0
 """Batches of linear warm-up, learning rate at the end as a share of its peak, largest norm of the gradient."""
 
 
-def patience(epochs: int) -> int:
-    """Epochs without a better validation NDCG@10 before training stops."""
-    return max(4, epochs // 4)
-
-
 @dataclass(frozen=True, eq=False)
 class JointTraining:
     """Trains the members of a DeftRec.
@@ -141,7 +136,7 @@ class JointTraining:
             epochs=int(options.epochs) if self.start is None else fine.epochs,
             learning_rate=float(options.learning_rate) * (1.0 if self.start is None else fine.learning_rate_factor),
             slow_factor=options.language_learning_rate_factor,
-            patience=patience(int(options.epochs)),
+            patience=options.patience,
             dtype=self.dtype,
             warmup_steps=WARMUP_STEPS,
             final_rate=FINAL_RATE,
@@ -159,8 +154,8 @@ class JointTraining:
 
     def _preferences(self, model: DeftRec) -> Preferences | None:
         """Rationales that the model learns; None where it learns none."""
-        language = model.language
-        if model.reasoner is None or not isinstance(language, PretrainedLanguageModel):
+        language, writer = model.language, model.strategy.writer
+        if writer is None or not isinstance(language, PretrainedLanguageModel):
             return None
         categories = item_categories(self.interactions)
         if not any(categories):
@@ -168,7 +163,7 @@ class JointTraining:
                 f"{self.interactions.meta.name}: no item has a category, so there is no preference to put into words; "
                 "set language.reasoning.weight to 0"
             )
-        return Preferences(categories, language, model.reasoner.options)
+        return Preferences(categories, language, writer.options)
 
     def _rationale_alone(self, model: DeftRec, fit: Fit, preferences: Preferences, seed: int, name: str) -> None:
         """Train the rationale by itself, on the main process; the others take over its weights."""

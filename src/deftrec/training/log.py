@@ -1,4 +1,4 @@
-"""What happened in training, for people and programs: JSON lines always, TensorBoard where it is installed."""
+"""The training log: JSON lines, and TensorBoard events where TensorBoard is installed."""
 
 import importlib.util
 import json
@@ -12,7 +12,7 @@ class TrainingLog:
     """Appends one JSON object a line to `metrics.jsonl`, and scalars to TensorBoard event files beside it.
 
     Args:
-        folder: of the log; None logs nothing.
+        folder: folder of the log; None: nothing is logged.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -26,7 +26,7 @@ class TrainingLog:
                 self._board = SummaryWriter(str(folder / "tensorboard"))
 
     def write(self, stage: str, step: int, values: Mapping[str, float]) -> None:
-        """One row of figures of `stage` at `step` (an epoch)."""
+        """Write the figures of a stage at `step` (an epoch)."""
         if self.folder is None:
             return
         row = {"time": round(time.time(), 3), "stage": stage, "epoch": step, **values}
@@ -38,6 +38,6 @@ class TrainingLog:
             self._board.flush()
 
     def close(self) -> None:
-        """Nothing is written after this."""
+        """Close the log."""
         if self._board is not None:
             self._board.close()

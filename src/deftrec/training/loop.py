@@ -1,4 +1,4 @@
-"""The one training loop, for every stage."""
+"""The training loop of every stage."""
 
 import math
 import time
@@ -14,6 +14,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from deftrec.errors import DeftRecError
+from deftrec.files import recover
 from deftrec.language.stored import load_stored_state, stored_state
 from deftrec.progress import Progress
 from deftrec.training.average import AveragedWeights
@@ -25,12 +26,12 @@ from deftrec.training.throughput import Throughput
 
 
 class Stage(ABC):
-    """Something that is trained: a module, its batches, and its validation.
+    """A module to train, its batches and its validation.
 
     Attributes:
-        name: of logs and checkpoints.
-        module: called with a batch, gives `loss` and its parts.
-        dense: whether it mostly multiplies dense matrices, so that a share of the machine's rate says something.
+        name: name in logs and checkpoints.
+        module: maps a batch to `loss` and its parts.
+        dense: whether it mostly multiplies dense matrices, so that its share of the machine's matrix rate is reported.
     """
 
     name: str
@@ -39,46 +40,46 @@ class Stage(ABC):
 
     @abstractmethod
     def epoch(self, number: int) -> tuple[int, Iterator[Any]]:
-        """How many batches epoch `number` (from 0) has, and they themselves, on the right device."""
+        """Number of batches of epoch `number` (from 0), and the batches, on the device of the module."""
 
     @abstractmethod
     def validate(self) -> dict[str, float]:
-        """Metrics on the validation targets; `ndcg@10` decides."""
+        """Metrics on the validation targets; `ndcg@10` decides which epoch is kept."""
 
     def share(self, batch: Any, team: Team) -> tuple[Any, float]:
-        """What of a batch this process learns from, and the weight of its loss, 1 on average over the team.
+        """This process's part of a batch, and the weight of its loss, 1 on average over the team.
 
         The mean of all processes' weighted losses is the loss of the batch.
         """
         raise NotImplementedError(f"{self.name} is trained by one process alone")
 
     def slow_parameters(self) -> set[nn.Parameter]:
-        """Parameters that learn at another rate than the rest: those of a pre-trained model."""
+        """Parameters with a learning rate of their own: those of a pre-trained model."""
         return set()
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How a stage is trained.
+    """Training plan of a stage.
 
     Attributes:
-        epochs: the most that is trained.
-        stop_after: epochs after which to stop without asking validation (a refit); None validates.
-        learning_rate: at its peak, AdamW.
-        slow_factor: of `Stage.slow_parameters`.
-        warmup_steps: batches of linear rise, at most half of all; then a cosine falls to `final_rate` of the peak at
+        epochs: largest number of epochs.
+        stop_after: number of epochs of a refit, without validation; None: validate.
+        learning_rate: peak learning rate of AdamW.
+        slow_factor: factor on the learning rate of `Stage.slow_parameters`.
+        warmup_steps: batches of linear warm-up, at most half of all; then a cosine falls to `final_rate` of the peak at
             the horizon.
-        horizon: in epochs; None: `epochs`, or as many as `seconds` allow at the pace of those that are done.
-        weight_decay: of matrices; vectors (biases, norms) are not decayed.
+        horizon: length of the cosine in epochs; None: `epochs`, or as many as `seconds` allow at the measured pace.
+        weight_decay: weight decay of matrices; vectors (biases, norms) have none.
         clip: largest norm of the gradient.
-        average: decay of the averaged weights, which are what is validated and kept; 0 keeps the weights themselves.
+        average: decay of the averaged weights, which are validated and kept; 0: the weights themselves.
         patience: validations without a better value before training stops.
         validate_every: epochs between two validations.
-        accumulation: batches a step.
-        dtype: of matrix products, by autocast.
-        checkpoint_seconds: least time between two checkpoints.
-        seconds: of training and validation, over all resumptions; training stops after the epoch in which they end.
-        sharded: every process of a team keeps a share of the weights, not a copy, and `train` leaves them taken apart.
+        accumulation: batches per step.
+        dtype: type of matrix products, by autocast.
+        checkpoint_seconds: least number of seconds between two checkpoints.
+        seconds: time limit of training and validation, over all resumptions; training stops after that epoch.
+        sharded: whether each process keeps a share of the weights; `train` leaves them sharded.
     """
 
     epochs: int
@@ -102,14 +103,14 @@ class Plan:
 
 @dataclass(frozen=True)
 class Trained:
-    """What came of a stage: the module holds its best weights.
+    """Result of a stage, whose module holds the best weights.
 
     Attributes:
-        epochs: epochs of the best weights.
+        epochs: epoch of the best weights.
         value: validation NDCG@10 of the best weights; None for a refit.
-        history: one row an epoch.
-        seconds: of training and validation, over all resumptions.
-        horizon: of the learning rate in the last epoch, in epochs.
+        history: losses and metrics, one row per epoch.
+        seconds: seconds of training and validation, over all resumptions.
+        horizon: horizon of the learning rate in the last epoch, in epochs.
     """
 
     epochs: int
@@ -129,11 +130,11 @@ def train(
     progress: Progress,
     team: Team = ALONE,
 ) -> Trained:
-    """Train `stage` as planned, and leave its best weights in its module.
+    """Train `stage` by `plan` and leave the best weights in its module.
 
-    With `resume`, goes on after the last complete epoch of a checkpoint if there is one, and ends with the same
-    weights as if it had never stopped: batches depend on the epoch's number alone, and all random states are kept.
-    A `team` learns from the same batches as one process would, each from its share, and ends with the same weights.
+    With `resume`, training continues after the last complete epoch of a checkpoint, and ends with the same weights as
+    an uninterrupted one: batches depend on the number of the epoch alone, and all random states are kept. The
+    processes of a `team` share the batches of one process and end with the same weights.
 
     Raises:
         DeftRecError: the loss is no longer a number.
@@ -146,7 +147,7 @@ def train(
     folder = None if checkpoints is None else checkpoints / stage.name
     state, best = TrainingState(), _copied(stage.module)
     average = AveragedWeights(stage.module, plan.average)
-    if resume and folder is not None and folder.is_dir():
+    if resume and folder is not None and recover(folder).is_dir():
         state, best = load_checkpoint(folder, stage.module, optimizer, average)
     module: nn.Module = stage.module
     if team.size > 1 and not sharded:
@@ -160,7 +161,7 @@ def train(
     while not state.finished:
         started = time.monotonic()
         state.horizon = _horizon(plan, state)
-        if not team.is_main:  # noise of its own, that of the first process stays what it is alone
+        if not team.is_main:  # noise of its own; the main process draws as a single process does
             torch.manual_seed(seed + state.epoch * team.size + team.index)
         row = _train_epoch(stage, plan, state, module, optimizer, average, accelerator, throughput, team)
         row["seconds"] = team.main_value(time.monotonic() - started)
@@ -197,7 +198,7 @@ def train(
 
 
 def _copied(module: nn.Module) -> dict[str, Tensor]:
-    """The weights as they are now; those that stay in a pre-trained model's files are not copied."""
+    """A copy of the current weights, without those that stay in a pre-trained model's files."""
     return {name: tensor.detach().clone() for name, tensor in stored_state(module).items()}
 
 
@@ -212,7 +213,7 @@ def _train_epoch(
     throughput: Throughput,
     team: Team,
 ) -> dict[str, float]:
-    """One pass over the data; mean losses."""
+    """Mean losses of one pass over the data."""
     module.train()
     steps, batches = stage.epoch(state.epoch)
     sums: dict[str, Tensor] = {}
@@ -250,7 +251,7 @@ def _train_epoch(
 
 
 def _horizon(plan: Plan, state: TrainingState) -> float:
-    """Epochs after which the learning rate has fallen."""
+    """Epochs after which the learning rate has reached its end."""
     if plan.horizon is not None:
         return plan.horizon
     if not state.seconds or math.isinf(plan.seconds):
@@ -259,7 +260,7 @@ def _horizon(plan: Plan, state: TrainingState) -> float:
 
 
 def _rate(plan: Plan, epoch: int, step: int, steps: int, horizon: float) -> float:
-    """Learning rate of a step, from its place and the horizon alone: nothing to restore when a run resumes."""
+    """Learning rate of a step, from its number and the horizon alone, so that resuming restores nothing."""
     done = epoch * steps + step
     warmup = min(plan.warmup_steps, int(horizon * steps) // 2)
     if done < warmup:

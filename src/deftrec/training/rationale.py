@@ -1,4 +1,4 @@
-"""Words to be learnt of histories: beside the next item, and in passes of their own before it."""
+"""Rationales to learn: beside the next item, and in passes of their own before it."""
 
 from collections.abc import Iterator, Sequence
 
@@ -9,22 +9,23 @@ from torch import Tensor, nn
 from deftrec.data import PADDING, Sequences
 from deftrec.data.sequences import pad_histories
 from deftrec.language import Layout, Preferences, RationaleBatch
+from deftrec.language.preferences import HISTORY
 from deftrec.model import DeftRec
 from deftrec.training.loop import Stage
 
 ROWS = 32
-"""Histories of a batch of which nothing but words is learnt."""
+"""Histories of a batch from which only rationales are learnt."""
 
 
 def rationale(
     preferences: Preferences, histories: Sequence[np.ndarray], targets: Sequence[int], max_history: int
 ) -> RationaleBatch:
-    """Histories, of each no more items than are read, and what is to be said when `targets` came next."""
-    histories = [history[-preferences.options.history :] for history in histories]
+    """Histories, cut to the items that are read, with the rationales of their `targets`."""
+    histories = [history[-HISTORY:] for history in histories]
     padded = pad_histories(Sequences.from_lists(histories), np.arange(len(histories)), max_history)
-    wordings = [preferences.wording(history, target) for history, target in zip(histories, targets, strict=True)]
-    text = np.full((len(wordings), max(map(len, wordings))), PADDING)
-    for row, ids in zip(text, wordings, strict=True):
+    texts = [preferences.rationale(history, target) for history, target in zip(histories, targets, strict=True)]
+    text = np.full((len(texts), max(map(len, texts))), PADDING)
+    for row, ids in zip(text, texts, strict=True):
         row[: len(ids)] = ids
     return RationaleBatch(
         torch.from_numpy(padded.items), Layout.of(padded), torch.tensor(np.asarray(targets)), torch.from_numpy(text)
@@ -32,10 +33,10 @@ def rationale(
 
 
 class RationaleOnly(nn.Module):
-    """The loss of the words of a batch, and nothing else.
+    """The rationale loss of a batch.
 
     Args:
-        model: has learnt words to say.
+        model: model with a reasoner.
     """
 
     def __init__(self, model: DeftRec) -> None:
@@ -48,17 +49,17 @@ class RationaleOnly(nn.Module):
 
 
 class RationaleStage(Stage):
-    """Every user's history, cut at a place drawn anew in each pass, and the preference it shows.
+    """Rationales of every user's history, cut at a position drawn anew in each pass.
 
-    A pre-trained model reads continuous tokens that mean nothing to it yet, and small data have few batches: here it
-    learns what they are called before it learns what comes next.
+    Continuous tokens mean nothing to a pre-trained model at first, and small data have few batches: here it learns
+    their words before it learns the next item.
 
     Args:
-        model: whose words are taught.
+        model: model whose rationales are trained.
         sequences: training interactions.
-        preferences: what is to be said.
-        seed: of order and places.
-        name: of logs and checkpoints.
+        preferences: rationales to learn.
+        seed: seed of order and positions.
+        name: name in logs and checkpoints.
     """
 
     def __init__(self, model: DeftRec, sequences: Sequences, preferences: Preferences, seed: int, name: str) -> None:
@@ -71,7 +72,7 @@ class RationaleStage(Stage):
         rng = np.random.default_rng([self.seed, number])
         order = rng.permutation(self.users)
         places = rng.integers(1, self.sequences.lengths[order])  # of the target; one item at least lies before it
-        read = np.minimum(places, self.preferences.options.history)
+        read = np.minimum(places, HISTORY)
         alike = np.split(np.argsort(read, kind="stable"), range(ROWS, len(order), ROWS))  # a batch pads to its longest
 
         def build(part: np.ndarray) -> RationaleBatch:
@@ -86,7 +87,7 @@ class RationaleStage(Stage):
         return len(alike), (build(alike[n]) for n in rng.permutation(len(alike)))
 
     def validate(self) -> dict[str, float]:
-        """Nothing: it runs for a fixed number of passes."""
+        """No metrics: the stage runs for a fixed number of passes."""
         return {}
 
     def slow_parameters(self) -> set[nn.Parameter]:

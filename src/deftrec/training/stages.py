@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from torch import nn
 
+from deftrec.batch import Batch
 from deftrec.collaborative import CollaborativeVectors, LightGCN, Triples, draw_triples
 from deftrec.config import CollaborativeOptions, Config, TextOptions
 from deftrec.data import Cases, Fit, Sequences
 from deftrec.diffusion import Sampling
 from deftrec.evaluation import TargetRanks, mean_accuracy
-from deftrec.language.sentences import sentence_vectors
-from deftrec.language.weights import weights_identity
-from deftrec.model import Batch, DeftRec
+from deftrec.model import DeftRec
+from deftrec.pretrained_files.locate import weights_identity
 from deftrec.progress import Progress
 from deftrec.retrieval import (
     ExcludeHistory,
@@ -28,12 +28,15 @@ from deftrec.retrieval import (
     latent_ranker,
     target_ranks,
 )
+from deftrec.text import sentence_vectors
 from deftrec.training.batches import PackedBatches, batch_share, batch_to
 from deftrec.training.cache import CachedStage, StageResult
 from deftrec.training.distributed import ALONE, Team
 from deftrec.training.loop import Plan, Stage, Trained
 from deftrec.training.workspace import Workspace
 
+LIGHTGCN_RATE = 5e-3
+"""Learning rate of LightGCN."""
 LIGHTGCN_PATIENCE, LIGHTGCN_VALIDATES = 3, 5
 """Validations without a better value before LightGCN stops, and epochs between two validations."""
 
@@ -143,7 +146,7 @@ class CollaborativeVectorsStage(CachedStage):
         stage = LightGCNTraining(module, self.sequences, self.validation, self.n_items, self.config, name)
         plan = Plan(
             epochs=int(options.epochs),
-            learning_rate=options.learning_rate,
+            learning_rate=LIGHTGCN_RATE,
             patience=LIGHTGCN_PATIENCE,
             validate_every=LIGHTGCN_VALIDATES,
             dtype=torch.float32,

@@ -1,4 +1,4 @@
-"""How near training comes to what the machine multiplies."""
+"""Share of the machine's matrix rate that training reaches."""
 
 from typing import Any
 
@@ -10,11 +10,11 @@ from deftrec.hardware import matrix_rate
 
 
 class Throughput:
-    """Operations of the matrix products of one batch, beside the machine's measured rate.
+    """Counts the matrix products of one batch and compares them with the machine's measured rate.
 
     Args:
-        module: what is trained.
-        dtype: of the products.
+        module: trained module.
+        dtype: type of the matrix products.
     """
 
     def __init__(self, module: nn.Module, dtype: torch.dtype) -> None:
@@ -23,10 +23,10 @@ class Throughput:
         self.operations: int | None = None
 
     def count(self, batch: Any) -> None:
-        """Count what a batch multiplies, forward and backward, the first time that this is called.
+        """Count the operations of a batch, forward and backward, at the first call.
 
-        A pass of its own, because counting takes other kernels. It leaves no trace: no gradient, nothing drawn, and
-        codebooks that move as they are used are put back.
+        Counting runs a pass of its own, because it uses other kernels. The pass leaves no gradient, draws nothing from
+        the random state and restores all buffers.
         """
         if self.operations is not None:
             return
@@ -42,7 +42,7 @@ class Throughput:
         self.operations = counter.get_total_flops()
 
     def share(self, batches: int, seconds: float) -> float | None:
-        """Of the rate, when so many batches like the one counted took so long; None where nothing is multiplied."""
+        """Share of the matrix rate when `batches` like the counted one took `seconds`; None without matrix products."""
         if not self.operations:
             return None
         return self.operations * batches / seconds / matrix_rate(self.device, self.dtype)

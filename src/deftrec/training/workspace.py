@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from deftrec.config import Config
 from deftrec.errors import DeftRecError
 from deftrec.files import write_text
-from deftrec.language.origin import Origin, check_origin, origin_of, pinned
+from deftrec.pretrained_files.origin import Origin, check_origin, origin_of, pinned
 from deftrec.progress import Progress
 from deftrec.training.cache import CachedStage, StageCache, StageResult
 from deftrec.training.distributed import ALONE, Team

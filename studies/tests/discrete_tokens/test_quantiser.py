@@ -1,23 +1,26 @@
 """Discrete tokens: codebooks that are learnt in training only, kept with the weights, and lose what they should."""
 
 import copy
-import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from studies.discrete_tokens.model import DiscreteTokenizer, discrete_model
+from studies.discrete_tokens.quantiser import QUANTISERS, CodebookOptions, Quantiser
+from studies.replaced_parts import replaced
 from torch import Tensor
 
-from deftrec.config import TokenizerOptions
-from deftrec.errors import MissingExtraError
-from deftrec.tokenizer import QUANTISERS, Masking, Quantiser, RobustTokenizer
+from deftrec import Recommender
+from deftrec.tokenizer import Masking
+from toy import ring, tiny_config
 
 N, D, CODES = 60, 5, 6
 EVERY = pytest.mark.parametrize(("kind", "ways"), [("vq", 1), ("vq", 3), ("rq", 1)])
 
 
 def quantiser(kind: str, ways: int, **options: Any) -> Quantiser:
-    return QUANTISERS[kind](ways, D, TokenizerOptions(codebook_size=CODES, codebooks=2, **options))
+    return QUANTISERS[kind](ways, D, CodebookOptions(size=CODES, levels=2, **options))
 
 
 def trained(kind: str, ways: int, tokens: Tensor) -> Quantiser:
@@ -25,16 +28,6 @@ def trained(kind: str, ways: int, tokens: Tensor) -> Quantiser:
     for _ in range(10):
         model(tokens)
     return model.eval()
-
-
-def test_continuous_tokens_are_left_alone() -> None:
-    tokens, state = torch.randn(N, 2, D), torch.get_rng_state()
-    model = quantiser("continuous", 2)
-    found, loss = model(tokens)
-    assert found is tokens
-    assert loss is None
-    assert not model.state_dict()
-    assert torch.equal(state, torch.get_rng_state())
 
 
 @EVERY
@@ -100,21 +93,24 @@ def test_bf16_autocast_changes_no_code(kind: str, ways: int) -> None:
 
 
 def test_the_tokenizer_reads_and_averages_the_codes() -> None:
-    model = RobustTokenizer(
-        10, D, ways=2, hidden=8, dropout=0.0, masking=Masking(10, 0.0, []), noise=0.0, losses=frozenset(),
-        quantiser=quantiser("vq", 2),
-    )  # fmt: skip
+    model = DiscreteTokenizer(10, D, ways=2, hidden=8, dropout=0.0, masking=Masking(10, 0.0), noise=0.0)
+    model.quantiser = quantiser("vq", 2)
     x = torch.randn(N, 10)
-    assert set(model(x).losses) == {"commitment"}
+    model(x)
     tokens = model.eval()(x)
-    assert tokens.losses == {}
     assert len(torch.unique(tokens.ways[:, 0].detach(), dim=0)) <= CODES
     torch.testing.assert_close(tokens.mean, tokens.ways.mean(1))
     assert len(torch.unique(tokens.mean.detach(), dim=0)) < N  # some items cannot be told apart any more
 
 
-def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "vector_quantize_pytorch", None)
-    for kind in ("vq", "rq"):
-        with pytest.raises(MissingExtraError, match=r'vector-quantize-pytorch: pip install "deftrec\[bench\]"'):
-            quantiser(kind, 1)
+@pytest.mark.parametrize(("kind", "ways"), [("vq", 2), ("rq", 1)])
+def test_the_next_item_of_the_ring_is_found(kind: Any, ways: int, tmp_path: Path) -> None:
+    """Trained, ranked, saved and loaded as any other run; the codebooks are kept with the weights."""
+    with replaced(discrete_model(CodebookOptions(kind, size=24))):
+        config = tiny_config(tokenizer={"ways": ways}, retrieval={"prior": "none"})
+        fitted = Recommender.fit(ring(), config, out=tmp_path / "run")
+        loaded = Recommender.load(tmp_path / "run")
+    found = fitted.evaluate("test", parts="latent")
+    assert found.metrics["ndcg@10"] > 0.865
+    assert loaded.evaluate("test", parts="latent") == found
+    assert {"commitment", "error", "negatives"} <= set(fitted.info.history["joint"][0])

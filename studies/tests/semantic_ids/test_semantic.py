@@ -1,17 +1,22 @@
 """Semantic ids, the tree they are, and the beam search over it."""
 
 import itertools
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from studies.replaced_parts import replaced
 from studies.semantic_ids.codes import CodeTree, kmeans, semantic_ids
-from studies.semantic_ids.head import SemanticIdHead
+from studies.semantic_ids.head import SemanticIdHead, SemanticIdOptions
+from studies.semantic_ids.model import semantic_id_model
 from torch import Tensor
 
-from deftrec.config import DiffusionOptions, ObjectiveOptions
+from deftrec import Recommender
+from deftrec.config import ObjectiveOptions
 from deftrec.diffusion import NextItems, Objective, Sampling
 from deftrec.errors import ConfigError
+from toy import ring, tiny_config
 
 D, ITEMS = 6, 20
 
@@ -21,9 +26,7 @@ def features(items: int = ITEMS) -> Tensor:
 
 
 def make_head(**options: Any) -> SemanticIdHead:
-    head = SemanticIdHead(
-        D, DiffusionOptions(head="semantic-ids", width=16, code_levels=2, code_size=5, **options), ITEMS
-    )
+    head = SemanticIdHead(D, SemanticIdOptions(width=16, levels=2, size=5, **options), ITEMS)
     head.prepare(features())
     for parameter in head.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
@@ -51,7 +54,7 @@ def test_items_that_are_alike_share_their_first_codes() -> None:
 
 
 def test_too_many_equal_items_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"7 items have the same semantic id: raise diffusion.code_size"):
+    with pytest.raises(ConfigError, match=r"7 items have the same semantic id: raise size"):
         semantic_ids(torch.zeros(7, 8), levels=2, size=5)
 
 
@@ -108,8 +111,7 @@ def log_p(head: SemanticIdHead, condition: Tensor) -> Tensor:
 @torch.no_grad()
 def test_a_wide_beam_scores_everything_exactly() -> None:
     head, condition = make_head(beam=ITEMS), torch.randn(4, D)
-    assert head.scorer is not None
-    found = head.scorer(condition)
+    found = head.beam_search(condition)
     torch.testing.assert_close(found, log_p(head, condition), atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(found.exp().sum(1), torch.ones(4))
 
@@ -165,12 +167,24 @@ def test_ids_are_learnt() -> None:
 
 
 @torch.no_grad()
-def test_the_answer_is_the_condition_and_ids_are_kept() -> None:
+def test_the_answer_is_the_items_chances_and_ids_are_kept() -> None:
     head, condition = make_head(), torch.randn(3, D)
-    sample = head.generate(condition, Sampling("ddim", 4, "noise", 1, 0.0), keep_path=True)
-    assert torch.equal(sample.x0, condition)
+    sample = head.generate(condition, Sampling("ddim", 4, 1, 0.0), keep_path=True)
+    assert torch.equal(sample.x0, head.beam_search(condition).exp())
     assert sample.path is not None
-    assert sample.path.shape == (4, 3, D)
+    assert sample.path.shape == (4, 3, ITEMS)
     other = SemanticIdHead(D, head.options, ITEMS).eval()
     other.load_state_dict(head.state_dict())
     assert torch.equal(other.beam_search(condition), head.beam_search(condition))
+
+
+def test_the_next_item_of_the_ring_is_found(tmp_path: Path) -> None:
+    """Trained, ranked, saved and loaded as any other run."""
+    options = SemanticIdOptions(levels=2, size=6, width=32, beam=24)
+    with replaced(semantic_id_model(options)):
+        config = tiny_config(retrieval={"prior": "none"}, training={"epochs": 25})
+        fitted = Recommender.fit(ring(), config, out=tmp_path / "run")
+        loaded = Recommender.load(tmp_path / "run")
+    found = fitted.evaluate("test", parts="latent")
+    assert found.metrics["ndcg@10"] > 0.865
+    assert loaded.evaluate("test", parts="latent") == found

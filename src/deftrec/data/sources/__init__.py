@@ -1,1 +1,1 @@
-"""Where data comes from: one file per origin."""
+"""Readers of published data sets and of file formats: one file per origin."""

@@ -1,12 +1,12 @@
-"""Amazon reviews, from the McAuley lab: three releases, by category, with titles, categories, brands, descriptions.
+"""Amazon reviews of the McAuley lab: three releases by category, with titles, categories, brands and descriptions.
 
 2014: J. McAuley, C. Targett, Q. Shi and A. van den Hengel, "Image-based recommendations on styles and substitutes",
 SIGIR 2015. 2018: J. Ni, J. Li and J. McAuley, "Justifying recommendations using distantly-labeled reviews and
 fine-grained aspects", EMNLP 2019. 2023: Y. Hou et al., "Bridging language and items for retrieval and
 recommendation", arXiv:2403.03952.
 
-Every release has a 5-core of each category, in which all users and items have at least five reviews, and the raw
-ratings without any filter. None of them publishes checksums.
+Each release has a 5-core of every category, in which all users and items have at least five reviews, and the
+unfiltered ratings. No checksums are published.
 """
 
 import ast
@@ -21,24 +21,24 @@ import polars as pl
 from deftrec.data.download import sha256_of
 from deftrec.data.prepare import Raw
 from deftrec.data.sources.base import About, RemoteFile, Source
-from deftrec.data.sources.columns import CATEGORY_SEPARATOR, ids, numbers, times, words
-from deftrec.data.sources.tabular import Columns, read_tabular
+from deftrec.data.sources.columns import CATEGORY_SEPARATOR, words
+from deftrec.data.sources.tabular import Columns, events_of, read_tabular
 from deftrec.data.sources.textfile import TextFile, open_text
 from deftrec.errors import DataError
 
 Core: TypeAlias = Literal["5-core", "raw"]
 
 TEXT_LENGTH = 2000
-"""Characters of a description that are kept."""
+"""Maximum number of characters of a description; the rest is cut."""
 LONGEST_RECORD = 1 << 20
-"""Characters of one product's record that are parsed; none of the real ones comes near."""
+"""Maximum number of characters of one product's record, far above the longest real one."""
 
 
-def _names(listed: str) -> tuple[str, ...]:
-    return tuple(listed.split())
+def _names(*lists: str) -> tuple[str, ...]:
+    return tuple(name for names in lists for name in names.split())
 
 
-_IN_ALL = _names(
+_IN_ALL = (
     "Automotive Books CDs_and_Vinyl Cell_Phones_and_Accessories Clothing_Shoes_and_Jewelry Digital_Music Electronics "
     "Grocery_and_Gourmet_Food Kindle_Store Musical_Instruments Office_Products Pet_Supplies Sports_and_Outdoors "
     "Tools_and_Home_Improvement Toys_and_Games"
@@ -60,15 +60,19 @@ DOMAINS = {
 
 @dataclass(frozen=True)
 class Release:
-    """One of the three releases: where its files are and what their fields are called.
+    """File addresses and field names of one release.
 
     Attributes:
-        ratings: URL of the raw ratings, `{}` for the category.
-        ratings_header: the columns of that file where it has no header.
-        core: URL of the 5-core.
-        user, item, time, rating: the fields of the reviews.
-        product: the field of a product's id.
-        metadata: URL of the products.
+        year: year of the release.
+        size: number of reviews and categories, in words.
+        citation: paper to cite.
+        homepage: page of the release.
+        categories: names of all categories, as in the addresses.
+        ratings: URL of the unfiltered ratings, with `{}` for the category.
+        core: URL of the 5-core, with `{}` for the category.
+        metadata: URL of the products, with `{}` for the category.
+        ratings_header: columns of the ratings, which have no header line; empty if they have one.
+        user, item, time, rating: field names of the reviews; `item` names the product in the metadata too.
     """
 
     year: int
@@ -77,14 +81,13 @@ class Release:
     homepage: str
     categories: tuple[str, ...]
     ratings: str
-    ratings_header: tuple[str, ...] | None
     core: str
-    user: str
-    item: str
-    time: str
-    rating: str
-    product: str
     metadata: str
+    ratings_header: tuple[str, ...] = ()
+    user: str = "reviewerID"
+    item: str = "asin"
+    time: str = "unixReviewTime"
+    rating: str = "overall"
 
 
 _SNAP = "https://snap.stanford.edu/data/amazon/productGraph/categoryFiles/"
@@ -97,20 +100,15 @@ RELEASES = {
         citation='McAuley, Targett, Shi and van den Hengel, "Image-based recommendations on styles and substitutes", '
         "SIGIR 2015",
         homepage="https://cseweb.ucsd.edu/~jmcauley/datasets/amazon/links.html",
-        categories=_IN_ALL
-        + _names(
-            "Amazon_Instant_Video Apps_for_Android Baby Beauty Health_and_Personal_Care Home_and_Kitchen Movies_and_TV "
-            "Patio_Lawn_and_Garden Video_Games"
+        categories=_names(
+            _IN_ALL,
+            "Amazon_Instant_Video Apps_for_Android Baby Beauty Health_and_Personal_Care Home_and_Kitchen",
+            "Movies_and_TV Patio_Lawn_and_Garden Video_Games",
         ),
         ratings=_SNAP + "ratings_{}.csv",
-        ratings_header=("reviewerID", "asin", "overall", "unixReviewTime"),
         core=_SNAP + "reviews_{}_5.json.gz",
-        user="reviewerID",
-        item="asin",
-        time="unixReviewTime",
-        rating="overall",
-        product="asin",
         metadata=_SNAP + "meta_{}.json.gz",
+        ratings_header=("reviewerID", "asin", "overall", "unixReviewTime"),
     ),
     2018: Release(
         year=2018,
@@ -118,49 +116,48 @@ RELEASES = {
         citation='Ni, Li and McAuley, "Justifying recommendations using distantly-labeled reviews and fine-grained '
         'aspects", EMNLP 2019',
         homepage="https://nijianmo.github.io/amazon/",
-        categories=_IN_ALL
-        + _names(
-            "AMAZON_FASHION All_Beauty Appliances Arts_Crafts_and_Sewing Gift_Cards Home_and_Kitchen "
-            "Industrial_and_Scientific Luxury_Beauty Magazine_Subscriptions Movies_and_TV Patio_Lawn_and_Garden "
-            "Prime_Pantry Software Video_Games"
+        categories=_names(
+            _IN_ALL,
+            "AMAZON_FASHION All_Beauty Appliances Arts_Crafts_and_Sewing Gift_Cards Home_and_Kitchen",
+            "Industrial_and_Scientific Luxury_Beauty Magazine_Subscriptions Movies_and_TV",
+            "Patio_Lawn_and_Garden Prime_Pantry Software Video_Games",
         ),
         ratings=_LAB + "amazon_v2/categoryFilesSmall/{}.csv",
-        ratings_header=("asin", "reviewerID", "overall", "unixReviewTime"),  # the item first, unlike 2014
         core=_LAB + "amazon_v2/categoryFilesSmall/{}_5.json.gz",
-        user="reviewerID",
-        item="asin",
-        time="unixReviewTime",
-        rating="overall",
-        product="asin",
         metadata=_LAB + "amazon_v2/metaFiles2/meta_{}.json.gz",
+        ratings_header=("asin", "reviewerID", "overall", "unixReviewTime"),  # the item first, unlike 2014
     ),
     2023: Release(
         year=2023,
         size="571.5 million reviews, 33 categories",
         citation='Hou et al., "Bridging language and items for retrieval and recommendation", arXiv:2403.03952, 2024',
         homepage="https://amazon-reviews-2023.github.io/",
-        categories=_IN_ALL
-        + _names(
-            "All_Beauty Amazon_Fashion Appliances Arts_Crafts_and_Sewing Baby_Products Beauty_and_Personal_Care "
-            "Gift_Cards Handmade_Products Health_and_Household Health_and_Personal_Care Home_and_Kitchen "
-            "Industrial_and_Scientific Magazine_Subscriptions Movies_and_TV Patio_Lawn_and_Garden Software "
-            "Subscription_Boxes Unknown Video_Games"
+        categories=_names(
+            _IN_ALL,
+            "All_Beauty Amazon_Fashion Appliances Arts_Crafts_and_Sewing Baby_Products",
+            "Beauty_and_Personal_Care Gift_Cards Handmade_Products Health_and_Household",
+            "Health_and_Personal_Care Home_and_Kitchen Industrial_and_Scientific Magazine_Subscriptions",
+            "Movies_and_TV Patio_Lawn_and_Garden Software Subscription_Boxes Unknown Video_Games",
         ),
         ratings=_LAB + "amazon_2023/benchmark/0core/rating_only/{}.csv.gz",
-        ratings_header=None,
         core=_LAB + "amazon_2023/benchmark/5core/rating_only/{}.csv.gz",
+        metadata=_LAB + "amazon_2023/raw/meta_categories/meta_{}.jsonl.gz",
         user="user_id",
         item="parent_asin",
         time="timestamp",
         rating="rating",
-        product="parent_asin",
-        metadata=_LAB + "amazon_2023/raw/meta_categories/meta_{}.jsonl.gz",
     ),
 }
 
 
 class Amazon(Source):
-    """One category of one release: `amazon-2014/Beauty`, or `amazon-2014/Beauty/raw` without the 5-core filter."""
+    """One category of one release: `amazon-2014/Beauty`, or the unfiltered `amazon-2014/Beauty/raw`.
+
+    Args:
+        release: the release.
+        category: one of its categories.
+        core: `5-core` or `raw`.
+    """
 
     def __init__(self, release: Release, category: str, core: Core = "5-core") -> None:
         self.release = release
@@ -179,39 +176,33 @@ class Amazon(Source):
         )
 
     def read(self, files: Mapping[str, Path]) -> Raw:
-        """Read the ratings or reviews, and the metadata of their items; see `Source.read`."""
+        """Read the reviews and the metadata of their items; see `Source.read`."""
         reviews, metadata = (files[file.name] for file in self.about.files)
         release = self.release
         columns = Columns(user=release.user, item=release.item, time=release.time, rating=release.rating)
-        if self.core == "raw" and release.ratings_header is not None:
+        if self.core == "raw" and release.ratings_header:
             file = TextFile(reviews, separator=",", header=list(release.ratings_header))
-            frame = file.read(list(release.ratings_header))
-            record = frame["record"]
-            events = pl.DataFrame(
-                {
-                    "user": ids(frame[release.user], file.place, record),
-                    "item": ids(frame[release.item], file.place, record),
-                    "time": times(frame[release.time], file.place, record),
-                    "rating": numbers(frame[release.rating], file.place, record),
-                }
-            )
+            events = events_of(file.read(file.columns), file.place, columns)
         else:
             form: Literal["csv", "jsonl"] = "csv" if ".csv" in reviews.suffixes else "jsonl"
             events = read_tabular(reviews, columns, form=form).events
-        # An ASIN may look like an integer (a book's ISBN), and a small category may have no other.
+        # An ASIN may look like an integer (the ISBN of a book), and a small category may hold no other.
         events = events.with_columns(pl.col("user", "item").cast(pl.String))
-        items = read_products(metadata, release.product, set(events["item"].unique().to_list()))
+        items = read_products(metadata, release.item, set(events["item"].unique().to_list()))
         sha256 = {file.name: sha256_of(file) for file in (reviews, metadata)}
         return Raw(events, items, self.about.files[0].url, sha256, {"published_core": self.core})
 
 
 def read_products(path: Path, key: str, wanted: set[str]) -> pl.DataFrame:
-    """Title, categories, and brand with description, of the wanted products.
+    """Read title, categories, and brand with description of products: columns `item`, `title`, `category`, `text`.
 
-    The file has one record a line, in JSON or, in the release of 2014, as a Python literal.
+    Args:
+        path: file with one record per line, in JSON or, in the release of 2014, as a Python literal.
+        key: field of the product id.
+        wanted: ids of the products to read.
 
     Raises:
-        DataError: a line is neither; the message names it.
+        DataError: a line is no record, or no wanted product is in the file.
     """
     rows: dict[str, tuple[str, str, str]] = {}
     for record in _records(path):
@@ -223,19 +214,19 @@ def read_products(path: Path, key: str, wanted: set[str]) -> pl.DataFrame:
             category = CATEGORY_SEPARATOR.join(dict.fromkeys(_texts(_categories(record))))
             rows[product] = (str(record.get("title") or ""), category, text[:TEXT_LENGTH])
     if not rows:
-        raise DataError(f"{path}: has no product of the reviews; are the two files of one category?")
+        raise DataError(f"{path}: has no product of the reviews; check that both files are of one category")
     table = [(product, *texts) for product, texts in rows.items()]
     frame = pl.DataFrame(table, schema=dict.fromkeys(("item", "title", "category", "text"), pl.String), orient="row")
     return frame.with_columns(words(frame[name]) for name in ("title", "category", "text"))
 
 
 def _categories(record: dict[str, Any]) -> Any:
-    """Called `categories` in 2014 (a list of paths) and 2023, `category` in 2018."""
+    """The categories: field `categories` in 2014 (a list of paths) and 2023, `category` in 2018."""
     return record.get("categories") or record.get("category") or record.get("main_category") or record.get("main_cat")
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """All strings of a string or of lists of them."""
+    """All strings in a string or in nested lists."""
     if isinstance(value, str):
         if value.strip():
             yield value.strip()
@@ -255,16 +246,18 @@ def _records(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _parse(line: str, where: str) -> dict[str, Any]:
-    """One record. `ast.literal_eval` builds constants only: it runs nothing that a line could hold."""
+    """Parse one record. `ast.literal_eval` builds constants only and runs no code of the line."""
     if len(line) > LONGEST_RECORD:
-        raise DataError(f"{where}: is {len(line):,} characters long, which is no product")
+        raise DataError(f"{where}: is {len(line):,} characters long, too long for a product")
     try:
         record = json.loads(line)
     except (ValueError, RecursionError):
         try:
             record = ast.literal_eval(line.strip())
         except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
-            raise DataError(f"{where}: neither JSON nor a Python literal") from error
+            raise DataError(
+                f"{where}: neither JSON nor a Python literal; delete the file and fetch it again"
+            ) from error
     if not isinstance(record, dict):
-        raise DataError(f"{where}: not a record with names")
+        raise DataError(f"{where}: not a record with names; delete the file and fetch it again")
     return record

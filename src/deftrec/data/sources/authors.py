@@ -1,4 +1,4 @@
-"""The data sets of the DeftRec authors, out of their repository: the ones that published figures are measured on.
+"""The four data sets of the DeftRec authors, from their repository; the published figures are measured on them.
 
 H. Qu, W. Fan and S. Lin, "Generative Recommendation with Continuous-Token Diffusion", arXiv:2504.12007.
 """
@@ -43,14 +43,14 @@ SHA256 = {
         "57306182636ed803b3032f069a87793759a0d5c6ff4b5f248fc07dd56e0d000f",
     ),
 }
-"""Of each data set, of `FILES`: of the copies that figures were measured on, which the repository's are to equal."""
+"""SHA-256 of each data set's `FILES`, from the copies that our figures are measured on."""
 
 
 class Authors(Source):
-    """One of the authors' data sets.
+    """One data set of the authors.
 
     Args:
-        name: one of `SHA256`.
+        name: key of `SHA256`.
         title, size, licence, domain: see `About`.
     """
 
@@ -70,7 +70,7 @@ class Authors(Source):
         )
 
     def read(self, files: Mapping[str, Path]) -> Raw:
-        """Read the files, which lie in one directory; see `Source.read`."""
+        """Read the files, which are in one directory; see `Source.read`."""
         return read_reference(files[TEST].parent)
 
 

@@ -1,4 +1,4 @@
-"""What every origin of data says about itself, and does."""
+"""The base class of published data sets: description, download, reading."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -14,39 +14,48 @@ from deftrec.errors import DownloadError
 from deftrec.files import write_text
 
 Say: TypeAlias = Callable[[str], None]
-"""Told, in a sentence, what is happening and what the user should know."""
+"""Called with a sentence about what happens now or what the user should know."""
 
 
 class RemoteFile(BaseModel):
     """A file on its publisher's host.
 
     Attributes:
-        url: https.
-        checksum: `md5:<hex>` or `sha256:<hex>` as the publisher gives it; `None` where none is published, and then the
-            sha256 of the first download is recorded, and every later use is held to it.
-        size: in bytes, where it is known.
+        url: https address.
+        checksum: `md5:<hex>` or `sha256:<hex>` as published, or `None`. Without one, the SHA-256 of the first download
+            is recorded and checked from then on.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     url: str
     checksum: str | None = None
-    size: int | None = None
 
     @property
     def name(self) -> str:
-        """The file's name, the last part of its URL."""
+        """The file name: the last part of the URL."""
         return self.url.rsplit("/", 1)[-1]
 
     @property
     def place(self) -> Path:
-        """Where the file lies in the cache: host, then path."""
+        """The path within the cache: host, then path of the URL."""
         parts = urlsplit(self.url)
         return Path(parts.hostname or "", *parts.path.strip("/").split("/"))
 
 
 class About(BaseModel):
-    """What `deftrec data list` shows of a source."""
+    """Description of a published data set.
+
+    Attributes:
+        name: name for `deftrec data fetch`.
+        title: full name.
+        size: numbers of interactions, users and items, and size of the download, in words.
+        licence: terms of use.
+        citation: paper to cite.
+        homepage: page of the publisher.
+        domain: kind of the items in a word or two, for prompts.
+        files: files to download.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -61,30 +70,33 @@ class About(BaseModel):
 
 
 class Source(ABC):
-    """A published data set: says what it is, fetches its files, reads them."""
+    """A published data set: its description, download and reader."""
 
     about: About
 
     @abstractmethod
     def read(self, files: Mapping[str, Path]) -> Raw:
-        """Read the downloaded files, given by their names.
+        """Read the downloaded files.
+
+        Args:
+            files: path of each file, by name.
 
         Raises:
-            DataError: a file is not what it should be.
+            DataError: a file is malformed or another one.
         """
 
     def fetch(self, on_progress: Progress | None = None, say: Say = lambda _: None, home: Path | None = None) -> Raw:
-        """Download what is not in the cache yet, check it, and read it.
+        """Download the files that are not in the cache yet, check all of them, and read them.
 
         Args:
-            on_progress: told of the bytes of the file that is being fetched.
-            say: told which file that is, and what cannot be checked.
-            home: the cache, `default_home()` unless said.
+            on_progress: callback for received bytes.
+            say: callback for messages.
+            home: directory of the cache; `None` stands for `default_home()`.
 
         Raises:
-            DownloadError: a file cannot be fetched, or is not what its publisher says.
+            DownloadError: a file cannot be downloaded, or its checksum is wrong.
         """
-        cache = (home or default_home()) / "downloads"  # laid out as the hosts are, so that sources share files
+        cache = (home or default_home()) / "downloads"
         files = {file.name: self._fetch_one(file, cache / file.place, on_progress, say) for file in self.about.files}
         return self.read(files)
 
@@ -94,12 +106,12 @@ class Source(ABC):
         if checksum is None and to.is_file() and recorded.is_file():
             checksum = "sha256:" + recorded.read_text(encoding="utf-8").strip()
             if "sha256:" + sha256_of(to) != checksum:
-                raise DownloadError(f"{to}: has changed since it was downloaded; delete it, and fetch again")
+                raise DownloadError(f"{to}: has changed since it was downloaded; delete it and fetch again")
         if not to.is_file():
-            say(f"fetching {file.url}")
+            say(f"downloading {file.url}")
         download(file.url, to, checksum=checksum, on_progress=on_progress)
         if checksum is None:
             digest = sha256_of(to)
             write_text(recorded, digest + "\n")
-            say(f"{file.name}: its publisher gives no checksum; recorded sha256 {digest}")
+            say(f"{file.name}: no checksum is published; recorded sha256 {digest}")
         return to

@@ -1,4 +1,4 @@
-"""Columns of text become ids, times and ratings, or an error that names the file, the line and the column."""
+"""Conversion of columns to ids, times, ratings and texts; an error names the file, the line and the column."""
 
 import html
 from collections.abc import Callable, Iterable, Mapping
@@ -9,57 +9,56 @@ import polars as pl
 from deftrec.errors import DataError
 
 CATEGORY_SEPARATOR = "|"
-"""Joins the categories of an item that has several."""
+"""Separator between the categories of an item."""
 
 NOT_AN_ID = ["nan", "NaN", "NAN", "null", "NULL", "None", "<NA>"]
-"""What programs write where an id is missing."""
+"""Values that programs write for a missing id."""
 
-NO_WORDS = ["nan", "NaN", "NAN", "<NA>"]
-"""What they write where a text is; "None" and "null" may be titles."""
+NOT_A_TEXT = ["nan", "NaN", "NAN", "<NA>"]
+"""Values that programs write for a missing text; "None" and "null" may be titles."""
 
 ISO_DATE = (
     r"^([0-9]{4}-[0-9]{1,2}-[0-9]{1,2})"
     r"(?:[T ]([0-9]{1,2}:[0-9]{2})(:[0-9]{2}(?:\.[0-9]+)?)?(Z|[+-](?:[01][0-9]|2[0-3])(?::?[0-5][0-9])?)?)?$"
 )
-"""The dates that are understood: a day, then hour and minute, seconds and zone as far as there are any."""
+"""ISO 8601 dates: a day, optionally with hour and minute, then optionally with seconds and a zone."""
 
 
 def as_row(record: int) -> str:
-    """Rows of a table are counted from 1."""
+    """The name of a row of a table, counted from 1."""
     return f"row {record + 1}"
 
 
 @dataclass(frozen=True)
 class Place:
-    """Says where in a file a record stands.
+    """Names of the records of a file, for messages.
 
     Attributes:
-        file: name of the file, as the user knows it.
-        describe: turns the number of a record, from 0, into words: "line 17", "row 16".
+        file: path or name of the file, as the user gave it.
+        describe: function from the number of a record, from 0, to its name, such as "line 17" or "row 16".
     """
 
     file: str
     describe: Callable[[int], str] = as_row
 
     def error(self, record: int, column: str, message: str) -> DataError:
-        """The error about one record of one column."""
+        """Make the error about one record of one column."""
         return DataError(f"{self.file}: {self.describe(record)}, column {column!r}: {message}")
 
 
 def require(
     there: Iterable[str], wanted: Mapping[str, str], file: str, *, in_order: str | None = "--order-as-given"
 ) -> None:
-    """Check that every wanted column is there.
+    """Check that a table has every wanted column.
 
     Args:
-        there: the columns.
-        wanted: maps the role, which is its option's name, to the column.
-        file: as the user knows it.
-        in_order: the option that does without times; `None` where there is none.
+        there: columns of the table.
+        wanted: column of each role; a role is the name of its command-line option.
+        file: path or name of the file, as the user gave it.
+        in_order: command-line option for data without times, or `None`.
 
     Raises:
-        DataError: names the first one that is missing, those that are there, and the option that mends it; or the
-            one that has two roles.
+        DataError: a column is missing, or has two roles; the message lists the columns and names the option.
     """
     there, role_of = list(there), dict[str, str]()
     for role, column in wanted.items():
@@ -71,20 +70,20 @@ def require(
         names = ", ".join(map(repr, there[:20])) + (", ..." if len(there) > 20 else "")
         mend = f"name the right one with --{role} COL"
         if role == "time" and in_order:
-            mend += f", or take the order of the rows with {in_order}"
+            mend += f", or keep the order of the rows with {in_order}"
         raise DataError(f"{file}: no column {column!r} for the {role}; it has {names or 'none'}; {mend}")
 
 
 def ids(column: pl.Series, place: Place, records: pl.Series | None = None) -> pl.Series:
-    """External ids: integers if and only if every value is one written in its plain form, else the strings as they are.
+    """Convert external ids: to integers if every value is an integer in plain form, otherwise to strings.
 
-    `"7"` is an integer and `"007"` is not; `9223372036854775808` (2^63) makes the column unsigned. One column holds one
-    kind, so a single `"A7"` keeps all of them strings. Spaces and any Unicode are part of an id.
+    `"7"` is an integer and `"007"` is not; `9223372036854775808` (2^63) makes the column unsigned. A column has one
+    type, so a single `"A7"` keeps all ids strings. Spaces and any Unicode are part of an id.
 
     Args:
-        column: strings, or integers, or floats that are whole (a column of integers with a gap, as pandas writes it).
-        place: names the file.
-        records: the record of each entry, where entries have been left out before.
+        column: strings, integers, or whole floats (pandas writes integers with a gap so).
+        place: names of the records.
+        records: record number of each entry; `None` if no entry was left out before.
 
     Raises:
         DataError: an id is missing, empty, NaN or not whole.
@@ -97,7 +96,7 @@ def ids(column: pl.Series, place: Place, records: pl.Series | None = None) -> pl
 
 
 def typed_ids(column: pl.Series, place: Place, records: pl.Series | None = None) -> pl.Series:
-    """External ids of the type they have: integers in 64 bits, whole floats as integers, all else as strings.
+    """Convert external ids and keep their type: integers in 64 bits, whole floats as integers, the rest as strings.
 
     Raises:
         DataError: an id is missing, empty, NaN or not whole.
@@ -117,17 +116,25 @@ def typed_ids(column: pl.Series, place: Place, records: pl.Series | None = None)
 
 
 def check_id_type(name: str, dtype: pl.DataType, file: str) -> None:
-    """Refuse a column `name` whose values cannot be ids.
+    """Check that the values of a column can be ids.
 
     Raises:
-        DataError: it holds lists, records, or true and false.
+        DataError: the column holds lists, records or Booleans.
     """
     if dtype.is_nested() or dtype == pl.Boolean:
-        raise DataError(f"{file}: column {name!r} holds {dtype}, which cannot be an id")
+        raise DataError(f"{file}: column {name!r} holds {dtype}, which cannot be an id; give strings or integers")
+
+
+def same_ids(ids: pl.Series, dtype: pl.DataType) -> pl.Series:
+    """Cast ids to `dtype`, with null for an id that changes: `"17"` is 17, but `"007"`, `"+7"` and 7.5 are not 7."""
+    if not ids.dtype.is_float():
+        ids = ids.cast(pl.String)
+    found = ids.cast(dtype, strict=False)
+    return found.set((found.cast(ids.dtype) != ids).fill_null(False), None)
 
 
 def whole_numbers(text: pl.Series) -> pl.Series:
-    """The integers a column of strings spells, where every one of them does so in its plain form; else the strings."""
+    """Convert strings to integers if every string is an integer in plain form; otherwise keep the strings."""
     for dtype in (pl.Int64, pl.UInt64):
         numbers = text.cast(dtype, strict=False)
         if numbers.null_count() == text.null_count() and (numbers.cast(pl.String) == text).all():
@@ -136,15 +143,17 @@ def whole_numbers(text: pl.Series) -> pl.Series:
 
 
 def times(column: pl.Series, place: Place, records: pl.Series | None = None) -> pl.Series:
-    """Times as numbers in the unit of the source, or as dates in UTC where the column holds ISO 8601 dates.
+    """Convert times to numbers in the unit of the source, or ISO 8601 dates to dates in UTC.
 
-    A column holds numbers, dates that name their zone, or dates that name none and are UTC: no two of these compare.
+    A column holds numbers, dates with a zone, or dates without a zone, which are UTC; these do not mix.
 
     Raises:
-        DataError: a value is missing, NaN, infinite, neither a number nor a date, or not what most others are.
+        DataError: a value is missing, NaN, infinite, neither a number nor a date, or of another kind than most.
     """
     if column.dtype in (pl.Duration, pl.Time) or column.dtype.is_nested():
-        raise DataError(f"{place.file}: column {column.name!r} holds {column.dtype}, which is no moment in time")
+        raise DataError(
+            f"{place.file}: column {column.name!r} holds {column.dtype}, which are no times; give numbers or dates"
+        )
     if column.dtype.is_temporal() or column.dtype.is_integer():
         _refuse(column.is_null(), column, place, records, "is not a time")
         return column
@@ -159,29 +168,47 @@ def times(column: pl.Series, place: Place, records: pl.Series | None = None) -> 
     numbers = numbers.set(~numbers.is_finite().fill_null(True), None)
     if not numbers.null_count():
         return numbers
-    dates, tie_groups = _dates(text)
-    no_time = numbers.is_null() & dates.is_null() & tie_groups.is_null()
+    dates, zoned = _dates(text)
+    no_time = numbers.is_null() & dates.is_null() & zoned.is_null()
     _refuse(no_time, column, place, records, "is not a time (a number, or an ISO date)")
-    best = min(numbers, dates, tie_groups, key=pl.Series.null_count)
+    best = min(numbers, dates, zoned, key=pl.Series.null_count)
     what = "is written unlike the others: all numbers, all dates with a zone, or all dates without one"
     _refuse(best.is_null(), column, place, records, what)
     return best
 
 
+def as_times(column: pl.Series, source: str) -> pl.Series:
+    """Convert times to numbers: integers stay integers, dates become milliseconds since 1970.
+
+    Raises:
+        DataError: a value is missing, infinite or not a time; the message names its row.
+    """
+    found = times(column, Place(source))
+    if found.dtype.is_temporal():
+        found = found.cast(pl.Datetime("ms")).cast(pl.Int64)
+    if not found.dtype.is_integer():
+        return found.cast(pl.Float64)
+    whole = found.cast(pl.Int64, strict=False)
+    if whole.null_count():
+        row = int(whole.is_null().arg_max() or 0)
+        raise Place(source).error(row, column.name, f"{found[row]} is too large for a time; give a coarser unit")
+    return whole
+
+
 def _dates(text: pl.Series) -> tuple[pl.Series, pl.Series]:
-    """Two readings of ISO 8601 dates, in UTC: of those without a zone, and of those with one; null where it is none."""
+    """Parse ISO 8601 dates to UTC, as two columns: dates without a zone, and dates with one; null otherwise."""
     day, clock, seconds, zone = text.str.extract_groups(ISO_DATE).struct.unnest()
     written = day + " " + clock.fill_null("00:00") + seconds.fill_null(":00")
     dates = written.str.to_datetime("%Y-%m-%d %H:%M:%S%.f", strict=False, time_unit="us")
     digits = zone.str.replace_all("[^0-9]", "").str.pad_end(4, "0")
     ahead = digits.str.head(2).cast(pl.Int64) * 60 + digits.str.tail(2).cast(pl.Int64)
     ahead *= 1 - 2 * zone.str.starts_with("-").cast(pl.Int64)
-    tie_groups = dates.cast(pl.Int64) - ahead * 60_000_000
-    return dates.set(zone.is_not_null(), None), tie_groups.cast(pl.Datetime("us"))
+    zoned = dates.cast(pl.Int64) - ahead * 60_000_000
+    return dates.set(zone.is_not_null(), None), zoned.cast(pl.Datetime("us"))
 
 
 def numbers(column: pl.Series, place: Place, records: pl.Series | None = None) -> pl.Series:
-    """Ratings as floats.
+    """Convert ratings to floats.
 
     Raises:
         DataError: a value is missing or not a finite number.
@@ -192,7 +219,7 @@ def numbers(column: pl.Series, place: Place, records: pl.Series | None = None) -
 
 
 def words(column: pl.Series) -> pl.Series:
-    """Titles, categories and texts: missing (`NO_WORDS` too) is empty, a list is joined with `|`, `&amp;` becomes `&`.
+    """Convert titles, categories and texts: missing values become empty, lists join with `|`, `&amp;` becomes `&`.
 
     Raises:
         DataError: the column holds records, or lists of lists.
@@ -201,9 +228,9 @@ def words(column: pl.Series) -> pl.Series:
         inner = column.list.eval(pl.element().cast(pl.String, strict=False).drop_nulls())
         column = inner.list.join(CATEGORY_SEPARATOR)
     elif column.dtype.is_nested():
-        raise DataError(f"column {column.name!r} holds {column.dtype}; it must be text or a list of texts")
+        raise DataError(f"column {column.name!r} holds {column.dtype}; give text or a list of texts")
     text = column.cast(pl.String).fill_null("").str.strip_chars()
-    text = text.set(text.is_in(NO_WORDS), "")
+    text = text.set(text.is_in(NOT_A_TEXT), "")
     return pl.Series(column.name, [html.unescape(one) if "&" in one else one for one in text], dtype=pl.String)
 
 
@@ -213,4 +240,4 @@ def _refuse(bad: pl.Series, column: pl.Series, place: Place, records: pl.Series 
         record = entry if records is None else int(records[entry])
         value = column[entry]
         shown = "an empty value" if value is None or value == "" else repr(value)
-        raise place.error(record, column.name, f"{shown} {what}")
+        raise place.error(record, column.name, f"{shown} {what}; correct the value or remove the row")

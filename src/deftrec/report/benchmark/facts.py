@@ -1,25 +1,27 @@
-"""Where a benchmark's numbers come from, for the page and for Markdown alike."""
+"""Origin of a benchmark's numbers, shared by the page and the Markdown file."""
 
 from collections.abc import Mapping
 
-from deftrec.benchmark.tables import Table
+from deftrec.benchmark.scoring import BROUGHT
+from deftrec.benchmark.tables import BenchmarkTable
+
+COLUMNS = ("ndcg@10", "hr@10", "mrr@100", "coverage@10")
+"""Metrics of the tables."""
 
 
-def table_title(table: Table) -> str:
-    """A table's name: what was fitted, and whether seen items may be recommended."""
+def table_title(table: BenchmarkTable) -> str:
+    """Name a table by its fit and its rule for seen items."""
     fit = "train" if table.fit == "train" else "train + validation"
     return f"Fitted on {fit}, seen items {'excluded' if table.seen == 'exclude' else 'kept'}"
 
 
-def facts(table: Table) -> dict[str, str]:
-    """Data, machine, command and revision, by name."""
-    data = table.data
-    own = {row.revision or "not from a checkout" for row in table.models if row.library != "brought as a file"}
+def facts(table: BenchmarkTable) -> list[tuple[str, str]]:
+    """List data, machine, command and revision by name."""
+    data, minutes = table.data, table.budget_minutes
+    own = {row.revision or "not from a checkout" for row in table.models if row.library != BROUGHT}
     revision = table.revision or "not from a checkout"
-    minutes = table.budget_minutes
-    budget = (
-        "none" if minutes is None else f"{minutes:g} minutes of a peer's search, and of DeftRec's joint stage, a seed"
-    )
+    changes = {table.uncommitted, *(row.uncommitted for row in table.models)} - {None}
+    limit = f"{minutes or 0:g} minutes per seed, for a peer's search for settings and for DeftRec's joint training"
     found = {
         "command": table.command,
         "data": f"{table.dataset}: {data.users:,} users, {data.items:,} items, {data.interactions:,} interactions",
@@ -27,16 +29,17 @@ def facts(table: Table) -> dict[str, str]:
         "source": data.source,
         "filters": "; ".join(f"{name}: {value}" for name, value in data.filters.items()),
         "split": f"{table.split}, test targets",
-        "budget": budget,
+        "budget": "none" if minutes is None else limit,
         **machine_facts(table.machine),
         "git revision": revision if own <= {revision} else f"{revision}; systems were run at {', '.join(sorted(own))}",
+        "uncommitted changes": ", ".join(sorted(filter(None, changes))),
         "request": table.fingerprint,
     }
-    return {name: value for name, value in found.items() if value}
+    return [(name, value) for name, value in found.items() if value]
 
 
 def machine_facts(machine: Mapping[str, str]) -> dict[str, str]:
-    """What `machine()` says, in words."""
+    """Describe the machine of `deftrec.benchmark.machine.machine` by name."""
     return {
         "processor": f"{machine.get('cpu', 'unknown')}, {machine.get('cores', '?')} cores, {machine.get('memory', '')}",
         "threads": machine.get("threads", "?"),

@@ -1,11 +1,11 @@
-"""Plots of one table of a benchmark: accuracy against cost, and slices of the users."""
+"""Plots of one table of a benchmark: accuracy against cost, and accuracy by group of users."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
 
-from deftrec.benchmark.tables import DEFTREC, Slice, Summary
+from deftrec.benchmark.tables import DEFTREC, SliceResult, SystemSummary
 from deftrec.report.forest import LETTER, WIDTH
 from deftrec.report.svg import as_svg, empty_plot, matplotlib
 from deftrec.report.theme import stand_in
@@ -14,18 +14,18 @@ ROLES = {"deftrec": "main", "part": "part", "peer": "peer"}
 
 Cost = Literal["train_seconds", "users_per_second"]
 COST_NAMES: dict[Cost, str] = {
-    "train_seconds": "seconds of training, settings and epochs chosen",
+    "train_seconds": "seconds of training, with the choice of settings and epochs",
     "users_per_second": "users ranked per second",
 }
 
 
-def cost(summaries: Sequence[Summary], axis: Cost, key: str) -> str:
-    """NDCG@10 against a cost on a logarithmic axis, one named point a system.
+def cost(summaries: Sequence[SystemSummary], axis: Cost, key: str) -> str:
+    """Draw NDCG@10 against a cost on a logarithmic axis, one named point per system.
 
     Args:
-        summaries: of one table; those whose cost is unknown are left out.
-        axis: the cost.
-        key: of the table.
+        summaries: systems of one table; those of unknown cost are left out.
+        axis: cost on the horizontal axis.
+        key: key of the table.
     """
     known = [one for one in summaries if getattr(one, axis) is not None]
     points = np.array([[max(getattr(one, axis), 1e-3), one.metrics["ndcg@10"]] for one in known]).reshape(-1, 2)
@@ -48,13 +48,13 @@ def cost(summaries: Sequence[Summary], axis: Cost, key: str) -> str:
     return as_svg(figure, f"cost {axis} {key}", f"NDCG@10 against {COST_NAMES[axis]}")
 
 
-def slices(parts: Sequence[Slice], best_peer: str | None, key: str) -> str:
-    """NDCG@10 of every system in each slice: DeftRec and the best peer joined by lines, the others as dots.
+def slices(parts: Sequence[SliceResult], best_peer: str | None, key: str) -> str:
+    """Draw NDCG@10 of every system in each group: lines for DeftRec and the best peer, dots for the others.
 
     Args:
-        parts: the slices by one property.
-        best_peer: on all users; None where there is none.
-        key: of the table.
+        parts: groups by one property.
+        best_peer: name of the best peer on all users; None without a peer.
+        key: key of the table.
     """
     figure, axes = empty_plot((WIDTH, 2.9))
     places = np.arange(len(parts))
@@ -76,13 +76,13 @@ def slices(parts: Sequence[Slice], best_peer: str | None, key: str) -> str:
     return as_svg(figure, f"slices {parts[0].by} {key}", f"NDCG@10 by {parts[0].by}")
 
 
-def _name_points(figure: Any, axes: Any, points: np.ndarray, named: Sequence[Summary]) -> None:
-    """Names beside their points, each at the spot where it covers least; the main rows choose first."""
-    figure.draw_without_rendering()  # the places of points are known only after layout
+def _name_points(figure: Any, axes: Any, points: np.ndarray, named: Sequence[SystemSummary]) -> None:
+    """Place names beside their points where they cover least; DeftRec's names are placed first."""
+    figure.draw_without_rendering()  # positions are known only after layout
     scale = figure.dpi / 72
     at = axes.transData.transform(points)
     frame = axes.get_window_extent()
-    taken = [_box(point, 9 * scale, 9 * scale) for point in at]
+    occupied = [_box(point, 9 * scale, 9 * scale) for point in at]
     for n in sorted(range(len(named)), key=lambda n: named[n].role == "peer"):
         width, height = 0.58 * LETTER * len(named[n].name) * scale, 1.15 * LETTER * scale
         spots = []
@@ -94,9 +94,9 @@ def _name_points(figure: Any, axes: Any, points: np.ndarray, named: Sequence[Sum
         for order, spot in enumerate(spots):
             box = _box(spot, width, height)
             outside = box[0] < frame.x0 or box[2] > frame.x1 or box[1] < frame.y0 or box[3] > frame.y1
-            costs.append(sum(_overlap(box, other) for other in taken) + 1e6 * outside + order)
+            costs.append(sum(_overlap(box, other) for other in occupied) + 1e6 * outside + order)
         spot = spots[int(np.argmin(costs))]
-        taken.append(_box(spot, width, height))
+        occupied.append(_box(spot, width, height))
         role = "main" if named[n].name == DEFTREC else "soft"
         axes.annotate(
             named[n].name, points[n], tuple((spot - at[n]) / scale), textcoords="offset points", ha="center",

@@ -1,11 +1,11 @@
-"""Put the report of a benchmark beside its results: `README.md` always, `index.html` where plots can be drawn."""
+"""Write the report of a benchmark beside its results: `README.md` always, `index.html` with the extra `report`."""
 
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
 from deftrec.benchmark.scoring import COMPARED
-from deftrec.benchmark.tables import Comparison, Table
+from deftrec.benchmark.tables import BenchmarkTable, PeerComparison
 from deftrec.files import write_text
 from deftrec.formatting import metric_name
 from deftrec.report.benchmark.markdown import markdown
@@ -16,18 +16,18 @@ from deftrec.report.forest import forest
 PAGE = "index.html"
 
 
-def write_benchmark(tables: Sequence[Table], folder: str | Path) -> Path:
-    """Write the report of a benchmark's tables into its folder.
+def write_benchmark(tables: Sequence[BenchmarkTable], folder: str | Path) -> Path:
+    """Write the report of a benchmark's tables to the folder of its results.
 
     Args:
-        tables: at least one, in the order in which they are shown.
-        folder: where the results lie.
+        tables: at least one table, in the order of the page.
+        folder: folder of the results.
 
     Returns:
-        The path of the HTML file.
+        Path of the HTML file.
 
     Raises:
-        MissingExtraError: matplotlib is not installed; the Markdown is written all the same.
+        MissingExtraError: the extra `report` is not installed; the Markdown file is written nevertheless.
     """
     folder = Path(folder)
     write_text(folder / "README.md", markdown(tables))
@@ -35,7 +35,7 @@ def write_benchmark(tables: Sequence[Table], folder: str | Path) -> Path:
     return folder / PAGE
 
 
-def _draw(table: Table) -> dict[str, Mapping[str, str]]:
+def _draw(table: BenchmarkTable) -> dict[str, Mapping[str, str]]:
     key = f"{table.fit} {table.seen}"
     best = table.best_peer()
     compared = dict(differences(table.comparisons, metric, key) for metric in COMPARED if table.comparisons)
@@ -50,13 +50,13 @@ def _draw(table: Table) -> dict[str, Mapping[str, str]]:
     }
 
 
-def differences(comparisons: Sequence[Comparison], metric: str, key: str) -> tuple[str, str]:
-    """Title and plot of DeftRec minus each peer, the best peer on top.
+def differences(comparisons: Sequence[PeerComparison], metric: str, key: str) -> tuple[str, str]:
+    """Draw DeftRec minus each peer, best peer on top, and return title and plot.
 
     Args:
-        comparisons: of one table.
-        metric: which of them are drawn.
-        key: of the table.
+        comparisons: comparisons of one table.
+        metric: metric to draw.
+        key: key of the table.
     """
     rows = {one.peer: one for one in comparisons if one.metric == metric}
     title = f"{metric_name(metric)}, DeftRec minus each peer"

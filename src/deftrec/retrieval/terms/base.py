@@ -1,10 +1,9 @@
 """The seam of the retrieval score: one class for each term of the sum."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, ClassVar, Self
 
-import torch
 from torch import Tensor
 
 from deftrec.data import Sequences
@@ -28,8 +27,8 @@ class ExtendedCatalogue:
 class ScoreTerm(ABC):
     """One term of the retrieval score.
 
-    The score is the sum of the terms in order. To add a term, subclass this class, set `name`, and implement `scores`
-    (and `state`/`from_state` if it is to be saved with a run). Subclasses register themselves under their name.
+    The score is the sum of the terms in order. To add a term, subclass this class as a dataclass, set `name` and
+    implement `scores`. Subclasses register themselves under their name.
 
     Attributes:
         name: unique name, used in files, reports and explanations.
@@ -70,17 +69,20 @@ class ScoreTerm(ABC):
         return self
 
     def settings(self) -> dict[str, Any]:
-        """Chosen weights and what they were worth on validation, as JSON holds them."""
-        return {}
+        """Values to save with a run, as JSON holds them. Default: the fields of a dataclass that are not tensors."""
+        return {name: value for name, value in self._fields().items() if not isinstance(value, Tensor)}
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Tensors to save with a run, by name."""
-        return {}
+        """Tensors to save with a run, by name. Default: the tensor fields of a dataclass."""
+        return {name: value for name, value in self._fields().items() if isinstance(value, Tensor)}
 
     @classmethod
     def from_state(cls, settings: dict[str, Any], tensors: dict[str, Tensor]) -> Self:
-        """Rebuild a term from `settings` and `state_dict`."""
-        raise NotImplementedError(f"{cls.__name__} has no from_state, so it cannot be saved with a run")
+        """Rebuild a term from `settings` and `state_dict`. Default: pass both to the constructor."""
+        return cls(**settings, **tensors)
+
+    def _fields(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in fields(self)} if is_dataclass(self) else {}
 
     @staticmethod
     def named(name: str) -> type["ScoreTerm"]:
@@ -96,8 +98,3 @@ class ScoreTerm(ABC):
             raise DeftRecError(
                 f"no score term {name!r}; import the module that defines it before loading the run (known: {known})"
             ) from None
-
-
-def zeros_like_scores(queries: Queries, n_items: int) -> Tensor:
-    """Zeros `[N, I]` on the device of the queries."""
-    return torch.zeros(len(queries), n_items, device=queries.latents.device)

@@ -1,7 +1,7 @@
 """A bonus for items added after training, so that people meet them; its size is chosen on validation."""
 
-from dataclasses import dataclass, replace
-from typing import Any, Self
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -27,24 +27,26 @@ BONUSES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
 """Bonuses tried on validation: differences of logits, 1 multiplies the odds by e."""
 
 
+@dataclass(frozen=True, eq=False)
 class ColdStartBonus(ScoreTerm):
     """bonus x (1 - confidence_i) for items added after training, 0 for items of training.
 
     A model that ranks every training item well still hides added items: their text places them among items that are
     known to be liked, which stand before them.
 
-    Args:
+    Attributes:
         bonus: difference of logits.
-        record: what the bonus cost and gained on validation (`ndcg`, `ndcg_without`: NDCG@10 of other targets; `hits`,
-            `hits_without`: HR@50 of targets treated as added).
+        record: validation NDCG@10 of other targets with the bonus (`ndcg`) and without (`ndcg_without`), and HR@50 of
+            targets treated as added (`hits`, `hits_without`).
         values: the term for every item; None before items were added. `[I]`
     """
 
-    name = "cold_start_bonus"
-    explained = False
+    name: ClassVar[str] = "cold_start_bonus"
+    explained: ClassVar[bool] = False
 
-    def __init__(self, bonus: float, record: dict[str, float] | None = None, values: Tensor | None = None) -> None:
-        self.bonus, self.record, self.values = bonus, record or {}, values
+    bonus: float
+    record: dict[str, float] = field(default_factory=dict)
+    values: Tensor | None = None
 
     @classmethod
     def fit(
@@ -79,16 +81,7 @@ class ColdStartBonus(ScoreTerm):
     def extended(self, catalogue: ExtendedCatalogue) -> "ColdStartBonus":
         """See `ScoreTerm.extended`."""
         first = len(catalogue.latents) - len(catalogue.confidence)
-        return ColdStartBonus(self.bonus, self.record, pad(self.bonus * (1 - catalogue.confidence), (first, 0)))
-
-    def settings(self) -> dict[str, Any]:
-        """See `ScoreTerm.settings`."""
-        return {"bonus": self.bonus, **self.record}
-
-    @classmethod
-    def from_state(cls, settings: dict[str, Any], tensors: dict[str, Tensor]) -> Self:
-        """See `ScoreTerm.from_state`."""
-        return cls(settings["bonus"], {key: value for key, value in settings.items() if key != "bonus"})
+        return replace(self, values=pad(self.bonus * (1 - catalogue.confidence), (first, 0)))
 
 
 @dataclass(frozen=True, eq=False)

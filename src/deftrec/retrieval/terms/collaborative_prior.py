@@ -2,8 +2,8 @@
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, Self, TypeAlias
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, ClassVar, Literal, Self, TypeAlias
 
 import torch
 from torch import Tensor
@@ -46,7 +46,23 @@ class PriorSettings:
     regularisation: float
     recency: float
 
+    def fit(
+        self,
+        training: Sequences,
+        n_items: int,
+        max_items: int,
+        device: torch.device = torch.device("cpu"),  # noqa: B008
+    ) -> LinearPrior:
+        """Fit the model; dense matrices are computed on `device`, the result lies on the CPU."""
+        rest = NEIGHBOURS, max_items, device
+        if self.kind == "ease":
+            return LinearPrior.ease(training, n_items, self.regularisation, *rest)
+        if self.kind == "graph":
+            return LinearPrior.graph(training, n_items, *rest)
+        return LinearPrior.slit(training, n_items, self.regularisation, self.recency, *rest)
 
+
+@dataclass(frozen=True, eq=False)
 class CollaborativePrior(ScoreTerm):
     """weight x sum_h (1 + age_h)^-p B_hi over the items h of the history.
 
@@ -57,28 +73,23 @@ class CollaborativePrior(ScoreTerm):
         s'_i = s_i                                                               for i in the history
         s'_i = s_i + w p_i + log sum_j exp s_j - log sum_j exp (s_j + w p_j)     for the others, j over all of them
 
-    Args:
+    Attributes:
         linear: the fitted model.
-        settings: how it was fitted.
+        chosen: how it was fitted.
         weight: w.
         max_items: largest number of items that take part.
         repeats: whether items of the history are candidates that people come back to.
         record: validation NDCG@10 with the term (`ndcg`) and without (`ndcg_without`), if it was chosen.
     """
 
-    name = "collaborative_prior"
+    name: ClassVar[str] = "collaborative_prior"
 
-    def __init__(
-        self,
-        linear: LinearPrior,
-        settings: PriorSettings,
-        weight: float,
-        max_items: int,
-        repeats: bool,
-        record: dict[str, float] | None = None,
-    ) -> None:
-        self.linear, self.chosen, self.weight, self.max_items = linear, settings, weight, max_items
-        self.repeats, self.record = repeats, record or {}
+    linear: LinearPrior
+    chosen: PriorSettings
+    weight: float
+    max_items: int
+    repeats: bool
+    record: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def fit(
@@ -99,7 +110,7 @@ class CollaborativePrior(ScoreTerm):
         progress.begin(task, len(fits))
         values: dict[tuple[PriorSettings, float], Tensor] = {}
         for group in fits:
-            linear = fit_linear(group[0], training, n_items, max_items, device)
+            linear = group[0].fit(training, n_items, max_items, device)
 
             def variants(
                 scores: Tensor, queries: Queries, group: list[PriorSettings] = group, linear: LinearPrior = linear
@@ -117,8 +128,8 @@ class CollaborativePrior(ScoreTerm):
         by_weight = {weight: values[settings, weight] for weight in WEIGHTS}
         weight = one_standard_error_rule(by_weight, size=abs)
         record = {"ndcg": float(by_weight[weight].mean()), "ndcg_without": float(by_weight[0.0].mean())}
-        chosen = fit_linear(settings, training, n_items, max_items, device) if weight else LinearPrior.empty(n_items)
-        return cls(chosen, settings, weight, max_items, repeats, record)
+        linear = settings.fit(training, n_items, max_items, device) if weight else LinearPrior.empty(n_items)
+        return cls(linear, settings, weight, max_items, repeats, record)
 
     @property
     def reads_total(self) -> bool:  # type: ignore[override]
@@ -134,23 +145,20 @@ class CollaborativePrior(ScoreTerm):
 
     def refitted(self, training: Sequences) -> "CollaborativePrior":
         """See `ScoreTerm.refitted`."""
-        linear = fit_linear(self.chosen, training, self.linear.n_items, self.max_items)
-        return CollaborativePrior(linear, self.chosen, self.weight, self.max_items, self.repeats, self.record)
+        return replace(self, linear=self.chosen.fit(training, self.linear.n_items, self.max_items))
 
     def extended(self, catalogue: ExtendedCatalogue) -> "CollaborativePrior":
         """See `ScoreTerm.extended`."""
-        linear = self.linear.with_items(catalogue.latents)
-        return CollaborativePrior(linear, self.chosen, self.weight, self.max_items, self.repeats, self.record)
+        return replace(self, linear=self.linear.with_items(catalogue.latents))
 
     def without_items(self, items: Tensor) -> "CollaborativePrior":
         """The term without the weights that `items` `[n]` give to others."""
-        linear = self.linear.without_items(items)
-        return CollaborativePrior(linear, self.chosen, self.weight, self.max_items, self.repeats, self.record)
+        return replace(self, linear=self.linear.without_items(items))
 
     def settings(self) -> dict[str, Any]:
         """See `ScoreTerm.settings`."""
-        options = {"max_items": self.max_items, "repeats": self.repeats, "n_items": self.linear.n_items}
-        return {**asdict(self.chosen), "weight": self.weight, **options, **self.record}
+        rest = {"weight": self.weight, "max_items": self.max_items, "repeats": self.repeats, "record": self.record}
+        return {**asdict(self.chosen), **rest, "n_items": self.linear.n_items}
 
     def state_dict(self) -> dict[str, Tensor]:
         """See `ScoreTerm.state_dict`."""
@@ -159,10 +167,9 @@ class CollaborativePrior(ScoreTerm):
     @classmethod
     def from_state(cls, settings: dict[str, Any], tensors: dict[str, Tensor]) -> Self:
         """See `ScoreTerm.from_state`."""
-        linear = LinearPrior(settings["n_items"], tensors["items"], tensors["neighbours"], tensors["weights"])
         chosen = PriorSettings(settings["kind"], settings["regularisation"], settings["recency"])
-        record = {key: value for key, value in settings.items() if key.startswith("ndcg")}
-        return cls(linear, chosen, settings["weight"], settings["max_items"], settings["repeats"], record)
+        rest = (settings[name] for name in ("weight", "max_items", "repeats", "record"))
+        return cls(LinearPrior(settings["n_items"], **tensors), chosen, *rest)
 
 
 def redistributed(scores: Tensor, prior: Tensor, weight: float, histories: Sequences) -> Tensor:
@@ -185,22 +192,6 @@ def redistributed(scores: Tensor, prior: Tensor, weight: float, histories: Seque
     contribution = level + weight * prior
     contribution[cells] = 0.0
     return contribution
-
-
-def fit_linear(
-    settings: PriorSettings,
-    training: Sequences,
-    n_items: int,
-    max_items: int,
-    device: torch.device = torch.device("cpu"),  # noqa: B008
-) -> LinearPrior:
-    """Fit the linear model of some settings; dense matrices are computed on `device`, the result lies on the CPU."""
-    rest = NEIGHBOURS, max_items, device
-    if settings.kind == "ease":
-        return LinearPrior.ease(training, n_items, settings.regularisation, *rest)
-    if settings.kind == "graph":
-        return LinearPrior.graph(training, n_items, *rest)
-    return LinearPrior.slit(training, n_items, settings.regularisation, settings.recency, *rest)
 
 
 def _candidates(kinds: str) -> Iterator[list[PriorSettings]]:

@@ -1,7 +1,8 @@
 """Popularity and recent popularity: a term of the score that is the same for every history."""
 
 import itertools
-from typing import Any, Self
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Self
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ RECENT_POPULARITY = (0.0, 0.3, 0.6, 0.9, 1.2)
 """Weights of the log recent popularity tried on validation."""
 
 
+@dataclass(frozen=True, eq=False)
 class PopularityTrend(ScoreTerm):
     """t_i = popularity x log(1 + n_i) + recent_popularity x log(1 + l_i), less its mean over items with interactions.
 
@@ -27,19 +29,18 @@ class PopularityTrend(ScoreTerm):
     from whole histories ranks what was popular once beside what is popular now; with weights -1 and 1, t_i is the log
     of the share of the item's interactions that are their user's newest. Items without interactions get 0.
 
-    Args:
+    Attributes:
         values: t. `[I]` float32
         popularity, recent_popularity: the two weights.
         record: validation NDCG@10 with the term (`ndcg`) and without (`ndcg_without`), if it was chosen.
     """
 
-    name = "popularity_trend"
+    name: ClassVar[str] = "popularity_trend"
 
-    def __init__(
-        self, values: Tensor, popularity: float, recent_popularity: float, record: dict[str, float] | None = None
-    ) -> None:
-        self.values, self.popularity, self.recent_popularity = values, popularity, recent_popularity
-        self.record = record or {}
+    values: Tensor
+    popularity: float
+    recent_popularity: float
+    record: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def fit(cls, ranker: Ranker, validation: Validation) -> Self:
@@ -62,27 +63,11 @@ class PopularityTrend(ScoreTerm):
 
     def refitted(self, training: Sequences) -> "PopularityTrend":
         """See `ScoreTerm.refitted`."""
-        values = trend_scores(training, len(self.values), self.popularity, self.recent_popularity)
-        return PopularityTrend(values, self.popularity, self.recent_popularity, self.record)
+        return replace(self, values=trend_scores(training, len(self.values), self.popularity, self.recent_popularity))
 
     def extended(self, catalogue: ExtendedCatalogue) -> "PopularityTrend":
         """See `ScoreTerm.extended`; added items get 0, the mean."""
-        values = pad(self.values, (0, len(catalogue.latents) - len(self.values)))
-        return PopularityTrend(values, self.popularity, self.recent_popularity, self.record)
-
-    def settings(self) -> dict[str, Any]:
-        """See `ScoreTerm.settings`."""
-        return {"popularity": self.popularity, "recent_popularity": self.recent_popularity, **self.record}
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """See `ScoreTerm.state_dict`."""
-        return {"values": self.values}
-
-    @classmethod
-    def from_state(cls, settings: dict[str, Any], tensors: dict[str, Tensor]) -> Self:
-        """See `ScoreTerm.from_state`."""
-        record = {key: value for key, value in settings.items() if key.startswith("ndcg")}
-        return cls(tensors["values"], settings["popularity"], settings["recent_popularity"], record)
+        return replace(self, values=pad(self.values, (0, len(catalogue.latents) - len(self.values))))
 
 
 def trend_scores(sequences: Sequences, n_items: int, popularity: float, recent_popularity: float) -> Tensor:

@@ -1,0 +1,182 @@
+"""Condition strategies: the vector under which the next item is denoised, latent or with reasoning content."""
+
+from abc import ABC, abstractmethod
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from deftrec.config import LanguageOptions, PretrainedOptions
+from deftrec.data import PADDING
+from deftrec.errors import ConfigError
+from deftrec.language.base import LanguageModel, Layout
+from deftrec.language.engines import TextEngine
+from deftrec.language.pretrained import PretrainedLanguageModel
+from deftrec.language.rationale import RationaleBatch, RationaleReading, Rationales, RationaleWriter
+
+
+class ConditionStrategy(nn.Module, ABC):
+    """Makes the condition of a history, and trains rationales if there is a writer.
+
+    Methods take the language model as an argument: it is a part of DeftRec, not of the strategy.
+
+    Args:
+        writer: writes rationales; None: the model has no rationales.
+        weight: weight of the rationales' loss.
+    """
+
+    def __init__(self, writer: RationaleWriter | None = None, weight: float = 0.0) -> None:
+        super().__init__()
+        self.writer, self.weight = writer, weight
+
+    @property
+    def has_rationale(self) -> bool:
+        """Whether the model writes rationales."""
+        return self.writer is not None
+
+    @property
+    @abstractmethod
+    def reads_rationale(self) -> bool:
+        """Whether the condition depends on the rationale."""
+
+    @abstractmethod
+    def after_history(self, language: LanguageModel, tokens: Tensor, layout: Layout, items: Tensor) -> Tensor:
+        """Condition after each whole history, one history per row.
+
+        Args:
+            language: the language model.
+            tokens: continuous tokens. `[N, L, K, D]`
+            layout: layout of the histories.
+            items: item numbers. `[N, L]` int64
+
+        Returns:
+            `[N, D]`
+        """
+
+    @abstractmethod
+    def train_rationales(
+        self, language: LanguageModel, tokens: Tensor, items: Tensor, batch: RationaleBatch
+    ) -> tuple[Tensor, Tensor | None]:
+        """Loss of the correct rationales, and the condition with a rationale if it depends on one.
+
+        Args:
+            language: the language model.
+            tokens: continuous tokens at the positions of `batch`. `[R, L, K, D]`
+            items: item numbers at these positions. `[R, L]` int64
+            batch: histories and correct rationales.
+
+        Returns:
+            mean cross-entropy per token, scalar; condition `[R, D]` or None.
+        """
+
+    def rationale_loss(self, language: LanguageModel, tokens: Tensor, items: Tensor, batch: RationaleBatch) -> Tensor:
+        """Loss of the correct rationales alone, scalar; arguments as for `train_rationales`."""
+        reading = RationaleReading(cast(PretrainedLanguageModel, language), tokens, batch.layout, items)
+        return self._writer().loss(reading, batch.text)[0]
+
+    @torch.no_grad()
+    def texts(
+        self,
+        language: LanguageModel,
+        tokens: Tensor,
+        layout: Layout,
+        items: Tensor,
+        engine: TextEngine | None = None,
+    ) -> list[str]:
+        """Rationales as text; arguments as for `after_history`.
+
+        Args:
+            engine: generates the text instead of the language model.
+
+        Raises:
+            ConfigError: the model was trained without rationales.
+        """
+        writer, language = self._writer(), cast(PretrainedLanguageModel, language)
+        if engine is None:
+            return language.spell(writer.generate(language, tokens, layout, items).text.tolist())
+        prompts = writer.prompts(language, tokens, layout, items)
+        return language.spell(engine.generate(prompts, writer.options.max_tokens, language.end))
+
+    def _writer(self) -> RationaleWriter:
+        if self.writer is None:
+            raise ConfigError(
+                "this model was trained without rationales: train one with language.reasoning.weight above 0"
+            )
+        return self.writer
+
+
+class LatentCondition(ConditionStrategy):
+    """Hidden state after the history. Rationales, if any, are an auxiliary task."""
+
+    reads_rationale = False
+
+    def after_history(self, language: LanguageModel, tokens: Tensor, layout: Layout, items: Tensor) -> Tensor:
+        """See `ConditionStrategy.after_history`."""
+        hidden: Tensor = language(tokens, layout, items)
+        last = (layout.segments != PADDING).sum(1).sub(1).clamp_min(0)
+        return hidden[torch.arange(len(hidden), device=hidden.device), last]
+
+    def train_rationales(
+        self, language: LanguageModel, tokens: Tensor, items: Tensor, batch: RationaleBatch
+    ) -> tuple[Tensor, None]:
+        """See `ConditionStrategy.train_rationales`."""
+        return self.rationale_loss(language, tokens, items, batch), None
+
+
+class ReasoningCondition(ConditionStrategy):
+    """Hidden state after the history plus pooled states of the rationale (DeftRec, section on reasoning content).
+
+    condition = h + W sum_s a_s h_s with attention a = softmax(q . h_s) over the rationale's tokens. W starts at zero,
+    so that the model starts as one without reasoning.
+
+    Args:
+        width: width D of the language model.
+        writer: writes rationales.
+        weight: weight of the rationales' loss.
+    """
+
+    reads_rationale = True
+
+    def __init__(self, width: int, writer: RationaleWriter, weight: float) -> None:
+        super().__init__(writer, weight)
+        self.query = nn.Parameter(torch.zeros(width))
+        self.pooled = nn.Linear(width, width, bias=False)
+        nn.init.zeros_(self.pooled.weight)
+
+    def after_history(self, language: LanguageModel, tokens: Tensor, layout: Layout, items: Tensor) -> Tensor:
+        """See `ConditionStrategy.after_history`; generates a rationale for each history."""
+        model = cast(PretrainedLanguageModel, language)
+        return self.condition(self._writer().generate(model, tokens, layout, items))
+
+    def train_rationales(
+        self, language: LanguageModel, tokens: Tensor, items: Tensor, batch: RationaleBatch
+    ) -> tuple[Tensor, Tensor]:
+        """See `ConditionStrategy.train_rationales`; `language.reasoning.source` chooses the rationale read."""
+        writer, model = self._writer(), cast(PretrainedLanguageModel, language)
+        reading = RationaleReading(model, tokens, batch.layout, items)
+        loss, rationales = writer.loss(reading, batch.text)
+        if writer.options.source == "generated":
+            was_training = language.training
+            text = writer.generate(model.eval(), tokens.detach(), batch.layout, items).text
+            language.train(was_training)
+            rationales = writer.read(reading, text)
+        return loss, self.condition(rationales)
+
+    def condition(self, rationales: Rationales) -> Tensor:
+        """The condition with given rationales; the state after the history alone if no token counts. `[N, D]`"""
+        hidden, counts = rationales.hidden.float(), rationales.counts
+        logits = (hidden @ self.query).float()  # autocast may have narrowed them
+        attention = logits.masked_fill(~counts, torch.finfo(torch.float32).min).softmax(-1) * counts
+        pooled = (attention[..., None] * hidden).sum(1)
+        return rationales.history + self.pooled(pooled.to(rationales.history.dtype))  # type: ignore[no-any-return]
+
+
+def build_condition(options: LanguageOptions, language: LanguageModel) -> ConditionStrategy:
+    """The strategy that `language.condition` and `language.reasoning` describe."""
+    if not isinstance(options, PretrainedOptions) or not options.reasoning.weight:
+        return LatentCondition()
+    causal = cast(PretrainedLanguageModel, language).causal
+    writer = RationaleWriter(language.width, options.reasoning, causal=causal)
+    if options.condition == "reasoning":
+        return ReasoningCondition(language.width, writer, options.reasoning.weight)
+    return LatentCondition(writer, options.reasoning.weight)

@@ -1,0 +1,206 @@
+"""Rationales: short texts about the user's preference, which the language model learns to write after a history."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers.cache_utils import Cache, DynamicCache
+
+from deftrec.config import ReasoningOptions
+from deftrec.data import PADDING
+from deftrec.language.base import Layout, Prompt
+from deftrec.language.preferences import SEPARATOR
+from deftrec.language.pretrained import PretrainedLanguageModel
+
+
+@dataclass(frozen=True, eq=False)
+class RationaleBatch:
+    """Histories, one per row, with their correct rationales.
+
+    Attributes:
+        items: indices into the batch's candidates, `PADDING` after the end. `[R, L]` int64
+        layout: layout of `items`.
+        targets: following items as indices into the candidates. `[R]` int64
+        text: token ids of the rationales, `PADDING` after the end. `[R, S]` int64
+    """
+
+    items: Tensor
+    layout: Layout
+    targets: Tensor
+    text: Tensor
+
+    def to(self, device: torch.device) -> "RationaleBatch":
+        """The batch on `device`."""
+        return RationaleBatch(
+            self.items.to(device), self.layout.to(device), self.targets.to(device), self.text.to(device)
+        )
+
+    def seen_pairs(self) -> Tensor:
+        """(row, index in the candidates) of every history item other than the row's target. `[M, 2]` int64"""
+        other = (self.items != PADDING) & (self.items != self.targets[:, None])
+        rows, places = other.nonzero(as_tuple=True)
+        return torch.stack([rows, self.items[rows, places]], 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Rationales:
+    """Rationales of N histories and the hidden states behind them.
+
+    Attributes:
+        text: token ids, `PADDING` after the end. `[N, S]` int64
+        hidden: hidden state at each token. `[N, S, D]`
+        counts: whether a token's state is part of the condition. `[N, S]` bool
+        history: hidden state after the history, before the rationale. `[N, D]`
+    """
+
+    text: Tensor
+    hidden: Tensor
+    counts: Tensor
+    history: Tensor
+
+
+class RationaleWriter(nn.Module):
+    """Trains a language model to write rationales, and generates them.
+
+    Args:
+        width: width D of the language model.
+        options: length of a rationale and the text used in training.
+        causal: whether the model was pre-trained to write text. One that was not gets a linear layer before its
+            output, initially the identity.
+    """
+
+    def __init__(self, width: int, options: ReasoningOptions, *, causal: bool = False) -> None:
+        super().__init__()
+        self.options = options
+        self.adapter = None if causal else nn.Linear(width, width)
+        if self.adapter is not None:
+            nn.init.eye_(self.adapter.weight)
+            nn.init.zeros_(self.adapter.bias)
+
+    def loss(self, reading: "RationaleReading", text: Tensor) -> tuple[Tensor, Rationales]:
+        """Mean cross-entropy per token of correct rationales `[R, S]`, scalar; and their hidden states."""
+        states = reading.read(text)
+        present = text != PADDING
+        before = torch.cat([states.question[:, None], states.words[:, :-1]], 1)
+        loss = F.cross_entropy(self._logits(reading.language, before[present]).float(), text[present])
+        return loss, self._rationales(reading.language, text, states.words, states.history)
+
+    def read(self, reading: "RationaleReading", text: Tensor) -> Rationales:
+        """Given rationales `[N, S]` with their hidden states."""
+        states = reading.read(text)
+        return self._rationales(reading.language, text, states.words, states.history)
+
+    @torch.no_grad()
+    def generate(
+        self, language: PretrainedLanguageModel, tokens: Tensor, layout: Layout, items: Tensor, cached: bool = True
+    ) -> Rationales:
+        """Greedy generation after each history, one history per row.
+
+        Args:
+            tokens: continuous tokens. `[N, L, K, D]`
+            layout: layout of the histories.
+            items: item numbers. `[N, L]` int64
+            cached: whether keys and values are cached; False recomputes them for every token, the plain reference.
+        """
+        cache = DynamicCache() if cached and language.caches else None
+        reading = RationaleReading(language, tokens, layout, items, cache)
+        text = torch.zeros(len(tokens), 0, dtype=torch.int64, device=tokens.device)
+        finished = torch.zeros(len(tokens), dtype=torch.bool, device=tokens.device)
+        states = reading.read(text)
+        state, hidden = states.question, []
+        while text.shape[1] < self.options.max_tokens and not finished.all():
+            token = self._logits(language, state).argmax(-1).masked_fill(finished, PADDING)
+            text = torch.cat([text, token[:, None]], 1)
+            state = reading.read_last(text)
+            hidden.append(state)
+            finished = finished | (token == language.end)
+        return self._rationales(language, text, torch.stack(hidden, 1), states.history)
+
+    def prompts(self, language: PretrainedLanguageModel, tokens: Tensor, layout: Layout, items: Tensor) -> list[Tensor]:
+        """Embeddings that `generate` reads before the first token, for other engines. N of `[T, D]`"""
+        prompt = language.lay_out(tokens, layout, items)
+        question = language.embed(torch.tensor(language.prompts.after, device=tokens.device))
+        rows = zip(prompt.embeddings, prompt.present, strict=True)
+        return [torch.cat([row[present], question.to(row.dtype)]) for row, present in rows]
+
+    def _rationales(
+        self, language: PretrainedLanguageModel, text: Tensor, hidden: Tensor, history: Tensor
+    ) -> Rationales:
+        counts = text != PADDING
+        if self.options.source == "history":  # the guess of the next item stands after the separator
+            separator = language.tokenizer(SEPARATOR, add_special_tokens=False)["input_ids"][-1]
+            counts = counts & ((text == separator) | (text == language.end)).cumsum(1).eq(0)
+        return Rationales(text, hidden, counts, history)
+
+    def _logits(self, language: PretrainedLanguageModel, states: Tensor) -> Tensor:
+        return language.logits(states if self.adapter is None else self.adapter(states))
+
+
+@dataclass(frozen=True, eq=False)
+class _States:
+    """Hidden states of one pass.
+
+    Attributes:
+        history: after each history. `[N, D]`
+        question: after the question, which predicts the first token of the rationale. `[N, D]`
+        words: at each token of the rationale. `[N, S, D]`
+    """
+
+    history: Tensor
+    question: Tensor
+    words: Tensor
+
+
+class RationaleReading:
+    """One prompt of histories, one per row, followed by the question and a rationale.
+
+    Args:
+        language: the language model; in training mode it draws the prompt's paraphrase once, here.
+        tokens: continuous tokens. `[N, L, K, D]`
+        layout: layout of the histories.
+        items: item numbers. `[N, L]` int64
+        cache: keys and values of the tokens read so far, so that `read_last` reads a single token; None: no cache.
+    """
+
+    def __init__(
+        self,
+        language: PretrainedLanguageModel,
+        tokens: Tensor,
+        layout: Layout,
+        items: Tensor,
+        cache: Cache | None = None,
+    ) -> None:
+        self.language, self.cache = language, cache
+        self.prompt: Prompt = language.lay_out(tokens, layout, items)
+        self.after = torch.tensor(language.prompts.after, device=tokens.device)
+        length = (layout.segments != PADDING).sum(1)
+        self.last = self.prompt.words + length.clamp_min(1) * self.prompt.step - 1
+
+    def read(self, text: Tensor) -> _States:
+        """Read everything, `text` `[N, S]` last."""
+        hidden = self.language.read_on(*self._inputs(text), self.cache)
+        question_end = self.prompt.embeddings.shape[1] + len(self.after)
+        rows = torch.arange(len(hidden), device=hidden.device)
+        return _States(hidden[rows, self.last], hidden[:, question_end - 1], hidden[:, question_end:])
+
+    def read_last(self, text: Tensor) -> Tensor:
+        """Hidden state at the last token of `text` `[N, S]`, whose other tokens were read before. `[N, D]`"""
+        if self.cache is None:
+            return self.read(text).words[:, -1]
+        embeddings, mask, positions = self._inputs(text)
+        return self.language.read_on(embeddings[:, -1:], mask[:, -1:], positions[:, -1:], self.cache)[:, 0]
+
+    def _inputs(self, text: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Embeddings, mask and positions of prompt, question and `text` `[N, S]`."""
+        prompt, N = self.prompt, len(text)
+        ids = torch.cat([self.after.expand(N, -1), text], 1)
+        W, before = ids.shape[1], prompt.embeddings.shape[1]
+        words = self.language.embed(ids.clamp_min(0)).to(prompt.embeddings.dtype)
+        mask = torch.zeros(N, before + W, before + W, dtype=torch.bool, device=ids.device)
+        mask[:, :before, :before] = prompt.mask
+        mask[:, before:, :before] = prompt.present[:, None]
+        mask[:, before:, before:] = torch.ones(W, W, dtype=torch.bool, device=ids.device).tril()
+        steps = torch.arange(W, device=ids.device)
+        positions = torch.cat([prompt.positions, prompt.present.sum(1)[:, None] + steps], 1)
+        return torch.cat([prompt.embeddings, words], 1), mask, positions

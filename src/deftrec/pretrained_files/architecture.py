@@ -1,0 +1,101 @@
+"""Architecture of a pre-trained model without its weights, for cost estimates on the `meta` device."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from deftrec.pretrained_files.locate import (
+    MINILM,
+    architecture_on_hub,
+    cached_architecture,
+    installed_minilm,
+    local_folder,
+)
+from deftrec.pretrained_files.reading import reading
+
+PACKAGED = Path(__file__).parent / "architectures"
+"""Packaged `config.json` of well-known models, by hub id."""
+
+LETTERS_PER_TOKEN = 4
+"""Approximate number of letters per token of English text."""
+
+Source: TypeAlias = Literal["local folder", "hub cache", "packaged copy", "hub"]
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Folder from which an architecture was read.
+
+    Attributes:
+        folder: folder with `config.json` and possibly a tokenizer.
+        source: kind of folder.
+    """
+
+    folder: Path
+    source: Source
+
+
+def architecture_of(model: str, revision: str | None = None) -> Architecture:
+    """The architecture of a model, from a local folder, the hub's cache, the packaged copy, or the hub, in this order.
+
+    Raises:
+        ConfigError: the path is not a model folder.
+        DownloadError: `config.json` could not be downloaded.
+    """
+    folder = installed_minilm() if model == MINILM else local_folder(model)
+    if folder is not None:
+        return Architecture(folder, "local folder")
+    cached = None if model == MINILM else cached_architecture(model, revision)
+    if cached is not None:
+        return Architecture(cached, "hub cache")
+    packaged = PACKAGED / model
+    if (packaged / "config.json").is_file():
+        return Architecture(packaged, "packaged copy")
+    return Architecture(architecture_on_hub(model, revision), "hub")
+
+
+def hidden_size(model: str) -> int:
+    """Width of a model's hidden states, from its `config.json`."""
+    from transformers import AutoConfig  # a slow import, only where needed
+
+    folder = architecture_of(model).folder
+    with reading(folder):
+        return int(AutoConfig.from_pretrained(folder, trust_remote_code=False).hidden_size)
+
+
+class EstimatedTokens:
+    """Replaces a missing tokenizer: estimates numbers of tokens from numbers of letters."""
+
+    cls_token_id = None
+    bos_token_id = None
+    sep_token_id = None
+    eos_token_id = None
+
+    def __call__(self, text: str | list[str], **_: object) -> dict[str, Any]:
+        """The estimated number of tokens, all of them id 0."""
+        if isinstance(text, list):
+            return {"input_ids": [self(one)["input_ids"] for one in text]}
+        return {"input_ids": [0] * math.ceil(len(text) / LETTERS_PER_TOKEN)}
+
+
+def tokenizer_of(folder: Path, *, estimate: bool) -> Any:
+    """The tokenizer of `folder`.
+
+    Args:
+        estimate: whether a missing tokenizer is replaced by `EstimatedTokens`.
+
+    Raises:
+        ConfigError: the tokenizer cannot be read.
+    """
+    from transformers import AutoTokenizer  # a slow import, only where needed
+
+    if estimate and not has_tokenizer(folder):
+        return EstimatedTokens()
+    with reading(folder):
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+
+
+def has_tokenizer(folder: Path) -> bool:
+    """Whether `folder` contains a tokenizer."""
+    return any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json"))

@@ -1,0 +1,34 @@
+"""Quiet reading of model folders by `transformers`, with one error type."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from safetensors import SafetensorError
+
+from deftrec.errors import ConfigError
+
+
+@contextmanager
+def reading(folder: Path) -> Iterator[None]:
+    """Suppress progress bars and messages of `transformers` inside the block.
+
+    Calls in the block must pass `trust_remote_code=False`. Without it, `transformers` offers to run code from `folder`.
+
+    Raises:
+        ConfigError: configuration, tokenizer or safetensors weights are missing or do not fit together.
+    """
+    from transformers.utils import logging  # a slow import, only where needed
+
+    bars, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    try:
+        yield
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ConfigError(f"{folder}: cannot be read as a language model ({reason})") from error
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
