@@ -9,21 +9,24 @@ McAuley 2018); with the squared error alone it is a regression of the next item'
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
 
-from deftrec.diffusion import DiffusionHead, Sample, Sampling
-from deftrec.diffusion.heads import HEADS
+from deftrec.config import DiffusionOptions
+from deftrec.diffusion import DiffusionHead, Head, Sample, Sampling
+from deftrec.model import DeftRec
+from deftrec.tokenizer import ItemFeatures
 
 
 class NoDiffusionHead(DiffusionHead):
     """A diffusion head that always reads x = 0 at t = 1, in training and in retrieval."""
 
-    def training_pair(self, latents: Tensor, condition: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def training_pair(self, latents: Tensor, condition: Tensor) -> Tensor:
         """See `DiffusionHead.training_pair`; nothing is drawn."""
         t = torch.ones(len(latents), device=latents.device)
-        return self.denoise(torch.zeros_like(latents).detach(), t, condition), t, condition
+        return self.denoise(torch.zeros_like(latents), t, condition)
 
     def generate(
         self,
@@ -33,19 +36,19 @@ class NoDiffusionHead(DiffusionHead):
         keep_path: bool = False,
     ) -> Sample:
         """See `Head.generate`; every step of a path is the result."""
-        x0, _, _ = self.training_pair(condition.float(), condition)
+        x0 = self.training_pair(condition.float(), condition)
         return Sample(x0, x0.expand(sampling.steps, *x0.shape) if keep_path else None)
+
+
+def _build_head(features: ItemFeatures, width: int, options: DiffusionOptions) -> Head:
+    return NoDiffusionHead(width, options)
 
 
 @contextmanager
 def without_diffusion() -> Iterator[None]:
     """Inside the block `build_member` makes models with a `NoDiffusionHead`."""
-    before = HEADS["diffusion"]
-    HEADS["diffusion"] = NoDiffusionHead
-    try:
+    with patch.object(DeftRec, "build_head", staticmethod(_build_head)):
         yield
-    finally:
-        HEADS["diffusion"] = before
 
 
 def main() -> int:

@@ -11,10 +11,10 @@ from deftrec.data import Interactions
 from deftrec.data.words import texts_of
 from deftrec.errors import ConfigError
 from deftrec.files import atomic_directory
-from deftrec.language.sentences import sentence_vectors
-from deftrec.language.skeleton import hidden_size
-from deftrec.language.weights import MINILM, model_folder
+from deftrec.pretrained_files.architecture import hidden_size
+from deftrec.pretrained_files.locate import model_folder
 from deftrec.progress import Progress
+from deftrec.text.sentences import sentence_vectors
 
 WEIGHTS = ("*.safetensors", "*.safetensors.index.json", "*.bin", "*.bin.index.json")
 
@@ -25,8 +25,8 @@ def require_text(config: Config) -> None:
     Raises:
         ConfigError: the recipe has no text vectors.
     """
-    if config.text.encoder == "none":
-        raise ConfigError("items added after training are read by their text: set text.encoder to minilm")
+    if config.text.model is None:
+        raise ConfigError("items added after training are read as text: set text.model to minilm")
 
 
 def text_vectors(interactions: Interactions, config: Config, progress: Progress) -> Tensor:
@@ -37,11 +37,12 @@ def text_vectors(interactions: Interactions, config: Config, progress: Progress)
     """
     require_text(config)
     options, catalogue = config.text, interactions.catalogue
+    assert options.model is not None
     task = "text vectors of all items"
     progress.begin(task, catalogue.height)
     vectors = sentence_vectors(
         texts_of(catalogue),
-        model_folder(options.model or MINILM),
+        model_folder(options.model),
         max_tokens=options.max_tokens,
         device=torch.device("cpu"),
         dtype=torch.float32,
@@ -53,7 +54,7 @@ def text_vectors(interactions: Interactions, config: Config, progress: Progress)
 
 def text_width(config: Config) -> int:
     """Width of the recipe's sentence vectors; 0 without text vectors."""
-    return 0 if config.text.encoder == "none" else hidden_size(config.text.model or MINILM)
+    return 0 if config.text.model is None else hidden_size(config.text.model)
 
 
 def random_copy(model: str, folder: Path, seed: int = 0) -> Path:

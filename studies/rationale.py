@@ -30,6 +30,8 @@ from deftrec.diffusion import Sampling
 from deftrec.evaluation import paired_bootstrap
 from deftrec.evaluation.metrics import accuracy
 from deftrec.language import Layout, Preferences, PretrainedLanguageModel, guessed_category
+from deftrec.language.condition import ReasoningCondition
+from deftrec.language.rationale import RationaleReading
 from deftrec.model import DeftRec
 from deftrec.retrieval import ExcludeHistory, Queries, Rule, generate_queries, generate_texts, target_ranks
 
@@ -74,25 +76,26 @@ def named(recommender: Recommender, cases: Cases, texts: list[str]) -> Named:
 def with_gold_rationales(recommender: Recommender, cases: Cases) -> Tensor:
     """Latents generated under gold rationales, which contain the target's category. `[N, D]`"""
     model = recommender.model
-    if not isinstance(model, DeftRec) or model.reasoner is None:
-        raise SystemExit("gold rationales need a run of one model that was trained with rationales")
-    language = cast(PretrainedLanguageModel, model.language)
-    preferences = Preferences(item_categories(recommender.interactions), language, model.reasoner.options)
+    if not isinstance(model, DeftRec) or not isinstance(model.strategy, ReasoningCondition):
+        raise SystemExit("gold rationales need a run of one model whose condition contains its rationale")
+    strategy, language = model.strategy, cast(PretrainedLanguageModel, model.language)
+    assert strategy.writer is not None, "a condition with a rationale has a writer"
+    preferences = Preferences(item_categories(recommender.interactions), language, strategy.writer.options)
     catalogue, found = recommender.catalogue, []
+    sampling = Sampling.of(recommender.config.diffusion)
     for start in range(0, len(cases), BATCH):
-        which = np.arange(start, min(start + BATCH, len(cases)))
-        packed = pad_histories(cases.histories, which, model.max_history)
-        layout = Layout.of(packed)
-        items = torch.from_numpy(packed.items)
-        wordings = [preferences.wording(cases.histories[int(n)], int(cases.targets[n])) for n in which]
-        text = torch.full((len(which), max(map(len, wordings))), PADDING)
-        for row, ids in zip(text, wordings, strict=True):
+        rows = np.arange(start, min(start + BATCH, len(cases)))
+        packed = pad_histories(cases.histories, rows, model.max_history)
+        layout, items = Layout.of(packed), torch.from_numpy(packed.items)
+        gold = [preferences.rationale(cases.histories[int(n)], int(cases.targets[n])) for n in rows]
+        text = torch.full((len(rows), max(map(len, gold))), PADDING)
+        for row, ids in zip(text, gold, strict=True):
             row[: len(ids)] = torch.tensor(ids)
-        ways = model.tokens(catalogue.ways, catalogue.features, items, layout)
-        condition = model.reasoner.condition(model.reasoner.recall(language, ways, layout, items, text))
-        sampling = Sampling.of(recommender.config.diffusion)
+        tokens = model.tokens(catalogue.ways, catalogue.features, items, layout)
+        rationales = strategy.writer.read(RationaleReading(language, tokens, layout, items), text)
         generator = torch.Generator().manual_seed(recommender.config.seed)
-        found.append(model.diffusion.generate(condition.float(), sampling, generator).x0)
+        condition = strategy.condition(rationales).float()
+        found.append(model.diffusion.generate(condition, sampling, generator).x0)
     return torch.cat(found)
 
 
@@ -120,7 +123,7 @@ def main() -> None:
             for part, one, two in zip(("whole score", "latent"), [whole, own], values, strict=True):
                 pair = paired_bootstrap(one, two)
                 print(f"  {part} against {other}: {pair.difference:+.4f}, p {pair.p:.3f}")
-        if model.words:
+        if model.has_rationale:
             print_rationales(recommender)
         if conditioned_on_rationales(recommender):
             gold = Queries(cases.histories, with_gold_rationales(recommender, cases))
@@ -145,7 +148,7 @@ def print_rationales(recommender: Recommender) -> None:
 def conditioned_on_rationales(recommender: Recommender) -> bool:
     """Whether a run's condition contains the rationale."""
     model = recommender.model
-    return isinstance(model, DeftRec) and model.reasoner is not None and model.reasoner.conditions
+    return isinstance(model, DeftRec) and model.strategy.reads_rationale
 
 
 if __name__ == "__main__":

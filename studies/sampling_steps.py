@@ -14,8 +14,8 @@ from deftrec.diffusion import Sampling
 from deftrec.evaluation import accuracy, paired_bootstrap
 from deftrec.retrieval import ExcludeHistory, generate_queries, target_ranks
 
-WAYS = (("ddim", "zero"), ("ddim", "noise"), ("ddpm", "noise"))
-"""Samplers, and where they start: at the mean of the noise, or at a draw."""
+WAYS = (("ddim", 0), ("ddim", 1), ("ddpm", 1))
+"""Samplers, and their number of noise draws; 0 starts at the mean of the noise."""
 
 
 def main() -> None:
@@ -38,17 +38,12 @@ def main() -> None:
     reference = ndcg(configured)
     print(f"{recommender.interactions.meta.name}, {options.split}, {len(cases)} users, latent term alone")
     print(f"configured ({configured}): {reference.mean():.4f}")
-    print(f"{'sampler':8} {'start':6} {'steps':>5} {'NDCG@10':>8} {'difference':>10} {'p':>6}")
-    for sampler, start in WAYS:
+    print(f"{'sampler':8} {'draws':>5} {'steps':>5} {'NDCG@10':>8} {'difference':>10} {'p':>6}")
+    for sampler, samples in WAYS:
         for steps in options.steps:
-            values = ndcg(started(configured, start, sampler=sampler, steps=steps))
+            values = ndcg(dataclasses.replace(configured, sampler=sampler, samples=samples, steps=steps))
             test = paired_bootstrap(values, reference)
-            print(f"{sampler:8} {start:6} {steps:5d} {values.mean():8.4f} {test.difference:+10.4f} {test.p:6.3f}")
-
-
-def started(sampling: Sampling, start: str, sampler: str, steps: int) -> Sampling:
-    """The sampling with another sampler, number of steps and start."""
-    return dataclasses.replace(sampling, sampler=sampler, steps=steps, start=start)
+            print(f"{sampler:8} {samples:5d} {steps:5d} {values.mean():8.4f} {test.difference:+10.4f} {test.p:6.3f}")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-from studies.subset import subset
 
 from deftrec.data import Cases, Interactions, Sequences
 from deftrec.errors import DataError

@@ -5,13 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader
-
 from deftrec.benchmark.machine import machine
 from deftrec.files import write_json, write_text
 from deftrec.report.benchmark.facts import machine_facts
 from deftrec.report.forest import forest
-from deftrec.report.html import document
+from deftrec.report.html import render
 from deftrec.report.markdown import plain, table_lines
 from deftrec.run import git_revision
 from studies.comparison.paired import CLEAR, Comparison, SliceComparison
@@ -74,7 +72,7 @@ def write_page(folder: Path, page: Page, plots: Callable[[], Mapping[str, str]] 
         plots: draws the plots, SVG by title.
 
     Raises:
-        MissingExtraError: matplotlib is not installed; the HTML page alone is not written.
+        MissingExtraError: matplotlib or jinja2 is missing; only the HTML page is not written.
     """
     found, revision = machine(), git_revision()
     content = {**page.content, "command": page.command, "machine": found, "revision": revision}
@@ -82,10 +80,19 @@ def write_page(folder: Path, page: Page, plots: Callable[[], Mapping[str, str]] 
     facts = {"command": page.command, **machine_facts(found), "git revision": revision or "not from a checkout"}
     facts = {name: value for name, value in facts.items() if value}
     write_text(folder / "report.md", _markdown(page, facts))
-    templates = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True)
-    body = templates.get_template("page.html").render(page=page, facts=facts, plots=plots())
+    html = render(
+        "page.html",
+        Path(__file__).parent,
+        title=page.title,
+        sentence=page.summary,
+        tiles=[],
+        tables=page.tables,
+        plots=plots(),
+        failures=list(page.failures.items()),
+        facts=list(facts.items()),
+    )
     written = folder / "report.html"
-    write_text(written, document(page.title, body))
+    write_text(written, html)
     return written
 
 
@@ -139,5 +146,5 @@ def _markdown(page: Page, facts: Mapping[str, str]) -> str:
             *table_lines(table.columns, table.rows, table.text_columns),
             "",
         ]
-    lines += ["## Provenance", "", *(f"- {name}: {plain(value)}" for name, value in facts.items()), ""]
+    lines += ["## Procedure", "", *(f"- {name}: {plain(value)}" for name, value in facts.items()), ""]
     return "\n".join(lines)

@@ -23,8 +23,8 @@ from deftrec.retrieval.queries import batches
 from deftrec.tokenizer import ItemFeatures
 
 SASREC_BLOCKS = 2
-DREAMREC = Sampling("ddpm", steps=500, start="noise", samples=1, guidance_scale=2.0)
-AUTHORS = Sampling("ddpm", steps=100, start="noise", samples=1, guidance_scale=0.0)
+DREAMREC = Sampling("ddpm", steps=500, samples=1, guidance_scale=2.0)
+AUTHORS = Sampling("ddpm", steps=100, samples=1, guidance_scale=0.0)
 AUTHORS_WORDS = 32
 NEVER = -2
 """Number of no token: with it as the end, every text has the full length."""

@@ -37,7 +37,7 @@ def test_sampling_steps(script: Script, run: Path) -> None:
     lines = script(sampling_steps.main, run, "--steps", 1, 2).splitlines()
     rows = [line.split() for line in lines[3:]]
     assert [tuple(row[:3]) for row in rows] == [
-        (sampler, start, steps) for sampler, start in sampling_steps.WAYS for steps in "12"
+        (sampler, str(samples), steps) for sampler, samples in sampling_steps.WAYS for steps in "12"
     ]
     assert rows[0][3:] == [*rows[0][3:4], "+0.0000", "1.000"]  # the run's own sampling
 
@@ -68,7 +68,7 @@ def test_the_price_of_a_bonus(script: Script, tmp_path: Path, monkeypatch: pytes
     ring(users=60).save(tmp_path / "data")
     bert = tiny_bert(tmp_path / "bert")
     recipe = tmp_path / "tiny.yaml"
-    options = tiny_config(**FAST, text={"encoder": "minilm", "model": str(bert)}, retrieval={"prior": "none"})
+    options = tiny_config(**FAST, text={"model": str(bert)}, retrieval={"prior": "none"})
     recipe.write_text(options.model_dump_json())
     lines = script(cold_start_bonus.main, "--data", tmp_path / "data", "--recipe", recipe).splitlines()
     first, last = (line.split() for line in lines[-2:])

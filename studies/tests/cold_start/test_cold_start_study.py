@@ -20,9 +20,9 @@ from toy import tiny_bert, tiny_config
 
 SETTINGS = """
 collaborative: {{dim: 16, epochs: 10, batch_size: 128}}
-text: {{encoder: minilm, model: {bert}}}
+text: {{model: {bert}}}
 tokenizer: {{hidden: 32, dropout: 0.0, drop_collaborative: 0.5, trainable_features: false, users: none}}
-language: {{kind: nano, width: 32, layers: 1, heads: 2, dropout: 0.0}}
+language: {{kind: nano, width: 32, layers: 1, dropout: 0.0}}
 diffusion: {{width: 32, depth: 1}}
 training: {{learning_rate: 0.01, batch_positions: 256, epochs: 12, average: 0.0, precision: fp32, ensemble_size: 1}}
 retrieval: {{prior: none}}
@@ -62,9 +62,9 @@ def test_the_protocol_on_a_ring_whose_words_say_who_is_near(tmp_path: Path, caps
 
 def test_what_cannot_be_asked(tmp_path: Path) -> None:
     held = hold_out(titled_ring(users=40))
-    text = {"encoder": "minilm"}
+    text = {"model": "minilm"}
     for config, rows, message in (
-        (tiny_config(), ["recipe"], "text.encoder to minilm"),
+        (tiny_config(), ["recipe"], "text.model to minilm"),
         (tiny_config(text=text), ["masks"], "no row 'masks'"),
         (tiny_config(text=text, collaborative={"encoder": "none"}), list(ROWS), "--rows at 'recipe'"),
         (tiny_config(text=text, data={"split": "temporal"}), ["recipe"], "leave-one-out"),
@@ -77,7 +77,7 @@ def test_nobody_to_compare_with_is_said_before_anything_is_trained(tmp_path: Pat
     held = hold_out(titled_ring(users=40))
     longer = Cases(np.arange(1), Sequences.from_lists([[0] * 30]), np.zeros(1, np.int64))
     nobody = replace(held, questions=replace(held.questions, unseen_users=longer))
-    study = ColdStartStudy(nobody, tiny_config(text={"encoder": "minilm"}), ["recipe"], tmp_path, Silent())
+    study = ColdStartStudy(nobody, tiny_config(text={"model": "minilm"}), ["recipe"], tmp_path, Silent())
     with pytest.raises(DataError, match="no unseen user has a history as long as that of a seen one"):
         study.run()
 

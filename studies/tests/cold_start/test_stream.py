@@ -14,9 +14,9 @@ from toy import tiny_bert
 
 SETTINGS = """
 collaborative: {{dim: 16, epochs: 5, batch_size: 128}}
-text: {{encoder: minilm, model: {bert}}}
+text: {{model: {bert}}}
 tokenizer: {{hidden: 32, dropout: 0.0, drop_collaborative: 0.5, trainable_features: false, users: none}}
-language: {{kind: nano, width: 32, layers: 1, heads: 2, dropout: 0.0}}
+language: {{kind: nano, width: 32, layers: 1, dropout: 0.0}}
 diffusion: {{width: 32, depth: 1}}
 training: {{learning_rate: 0.01, batch_positions: 256, epochs: 8, average: 0.0, precision: fp32, ensemble_size: 1}}
 retrieval: {{prior: none}}
