@@ -3,7 +3,7 @@
     python -m studies.search --data data/software --log studies/searches/software.jsonl --trials 60
 
 Every trial trains one model and measures NDCG@10 of its latent term on validation. Optuna's TPE proposes the options
-(extra `bench`); the first trial is the recipe. Each finished trial is a line of the log, and the same command continues
+(extra `bench`); the first trial is the recipe, or the nearest point of the search space. Each finished trial is a line of the log, and the same command continues
 from there. Text and collaborative vectors are computed once. One trial's value is as noisy as its seed, so `--repeat 5`
 trains the best five with more seeds before one of them becomes a recipe.
 """
@@ -14,7 +14,7 @@ import statistics
 import time
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import optuna
 import torch
@@ -117,15 +117,25 @@ def validation(
 
 
 def starting_point(interactions: Interactions, recipe: Config) -> dict[str, Any]:
-    """The recipe's own values of the searched options."""
+    """The recipe's own values of the searched options, or the nearest values of the search space."""
     resolved = resolve(recipe, interactions, make_split(interactions, recipe.data.split))
     assert isinstance(resolved.language, NanoOptions)
     values = resolved.model_dump()
     point = {}
-    for key in SPACE:
+    for key, space in SPACE.items():
         group, name = key.split(".")
-        point[key] = values[group][name]
+        point[key] = nearest(space, values[group][name])
     return point
+
+
+def nearest(space: BaseDistribution, value: Any) -> Any:
+    """A value inside a space, as near to the given one as it gets."""
+    if isinstance(space, FloatDistribution | IntDistribution):
+        return min(max(value, space.low), space.high)
+    assert isinstance(space, CategoricalDistribution)
+    if value in space.choices or not isinstance(value, int):
+        return value
+    return min(space.choices, key=lambda choice: abs(cast(int, choice) - value))
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

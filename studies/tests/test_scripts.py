@@ -84,6 +84,8 @@ def test_a_search_continues_its_log(script: Script, tmp_path: Path) -> None:
     words += ["--shared", tmp_path / "shared"]
     script(search.main, *words, "--trials", 1)
     [first] = search.read_log(tmp_path / "log.jsonl")
-    assert first["options"]["training.learning_rate"] == 0.01, "the recipe itself is tried first"
+    tried = {key: first["options"][f"language.{key}"] for key in ("width", "layers")}
+    assert tried == {"width": 64, "layers": 1}, "the point of the space that is nearest to the recipe comes first"
+    assert first["options"]["training.learning_rate"] == 6e-3
     script(search.main, *words, "--trials", 1)
     assert search.read_log(tmp_path / "log.jsonl") == [first]
