@@ -3,9 +3,9 @@
     python -m studies.search --data data/software --log studies/searches/software.jsonl --trials 60
 
 Every trial trains one model and measures NDCG@10 of its latent term on validation. Optuna's TPE proposes the options
-(extra `bench`); the first trial is the recipe, or the nearest point of the search space. Each finished trial is a line of the log, and the same command continues
-from there. Text and collaborative vectors are computed once. One trial's value is as noisy as its seed, so `--repeat 5`
-trains the best five with more seeds before one of them becomes a recipe.
+(extra `bench`); the first trial is the recipe, or the nearest point of the search space. Each finished trial is a line
+of the log, and the same command continues from there. Text and collaborative vectors are computed once. One trial's
+value is as noisy as its seed, so `--repeat 5` trains the best five with more seeds before one of them becomes a recipe.
 """
 
 import argparse
