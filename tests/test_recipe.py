@@ -1,5 +1,8 @@
 """Recipes: YAML and `--set` become options, and every mistake is named."""
 
+from collections.abc import Iterator
+from dataclasses import fields
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,8 @@ from pydantic import ValidationError
 from deftrec import Config, load_recipe
 from deftrec.config import NanoOptions, PretrainedOptions
 from deftrec.errors import ConfigError
-from deftrec.recipe import adapt, build_config, recipes_folder, shipped_recipes
+from deftrec.recipe import adapt, build_config, recipes_folder, resolve, shipped_recipes
+from deftrec.sizes import Size, SizedValues, Sizes, sized_values
 
 SHIPPED = shipped_recipes()
 
@@ -78,6 +82,7 @@ def test_an_empty_file_is_the_default(tmp_path: Path) -> None:
         ("language.width=30", "width 30 must be a multiple of 4"),
         ("training=5", "--set: training is a group of options, not 5"),
         ("seed=-1", "--set: option 'seed': "),
+        ("size=huge", "option 'size': Input should be 'small', 'medium', 'large' or 'auto', not 'huge'"),
         ("language={layers: 1}", "--set: language needs kind: nano or kind: pretrained"),
         ("retrieval.prior_max_items=-1", "option 'retrieval.prior_max_items': "),
         ("diffusion.guidance_scale=1", "needs condition_dropout above 0"),
@@ -219,3 +224,110 @@ def test_where_items_have_few_takers_half_of_them_stand_without(
     config = adapt(load_recipe("default"), positions=positions, interactions=interactions, users=users, items=items)
     assert config.tokenizer.drop_collaborative == share
     assert config.tokenizer.trainable_features is learn
+
+
+# positions, interactions, users, items of train (leave-one-out), and what was chosen on validation for them.
+DEVELOPMENT = {
+    "software": (
+        Sizes(5_269, 6_620, 1_351, 778),
+        (64, 1024, 120, 0.5, "none", False, 64, 2, 0.3, 1.5e-3, 1024, 40, 4),
+    ),
+    "lastfm": (
+        Sizes(49_397, 50_488, 1_091, 3_685),
+        (64, 1262, 120, 0.1, "folded", False, 64, 2, 0.3, 1e-3, 2048, 20, 3),
+    ),
+    "ml-100k": (
+        Sizes(97_171, 98_114, 943, 1_682),
+        (128, 2452, 120, 0.1, "folded", False, 64, 2, 0.2, 2e-3, 2048, 20, 2),
+    ),
+    "beauty": (
+        Sizes(131_413, 153_776, 22_363, 12_101),
+        (64, 3844, 60, 0.5, "none", True, 64, 2, 0.3, 2e-3, 2048, 12, 2),
+    ),
+    "ml1m": (
+        Sizes(817_675, 823_713, 6_038, 3_307),
+        (200, 54914, 40, 0.1, "folded", True, 128, 2, 0.1, 1.5e-3, 2048, 16, 1),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DEVELOPMENT)
+def test_measured_data_gets_the_measured_values(name: str) -> None:
+    sizes, expected = DEVELOPMENT[name]
+    assert sized_values(sizes) == SizedValues(*expected)
+    config = resolve(load_recipe("default"), sizes)
+    assert isinstance(config.language, NanoOptions)
+    assert (config.data.max_history, config.collaborative.batch_size, config.collaborative.epochs) == expected[:3]
+    tokenizer = config.tokenizer
+    assert (tokenizer.drop_collaborative, tokenizer.users, tokenizer.trainable_features) == expected[3:6]
+    assert (config.language.width, config.language.layers, config.language.dropout) == expected[6:9]
+    training = config.training
+    assert (training.learning_rate, training.batch_positions, training.epochs) == expected[9:12]
+    assert training.ensemble_size == expected[12]
+    assert training.patience == max(4, expected[11] // 4)
+    assert config.collaborative.encoder == "lightgcn"
+
+
+UNITS = {"max_history": 8, "width": 16, "batch_positions": 64}
+"""Rounding of the numbers; 1 for the other integers."""
+LARGEST_STEP = 1.2
+"""Largest ratio between the values of neighbours, whose sizes differ by a tenth, before a unit of rounding."""
+
+
+def walks(interactions_per_item: float) -> Iterator[list[Sizes]]:
+    """Data of growing size at every history length, and of growing length at every size, each step by a tenth."""
+    lengths = [3 * 1.1**n for n in range(55)]  # to 515
+    positions = [1_000 * 1.1**n for n in range(122)]  # to 102 M
+
+    def sizes(count: float, length: float) -> Sizes:
+        users = max(1, round(count / length))
+        interactions = round(count + users)
+        return Sizes(round(count), interactions, users, max(1, round(interactions / interactions_per_item)))
+
+    yield from ([sizes(count, length) for count in positions] for length in lengths)
+    yield from ([sizes(count, length) for length in lengths] for count in positions)
+
+
+@pytest.mark.parametrize("size", ["small", "auto", "large"])
+@pytest.mark.parametrize("interactions_per_item", [8.0, 32.0, 200.0])
+def test_no_number_jumps_between_neighbours(interactions_per_item: float, size: Size) -> None:
+    switches = {"users": 0, "trainable_features": 0}
+    for walk in walks(interactions_per_item):
+        resolved = [sized_values(sizes, size) for sizes in walk]
+        for sizes, (before, after) in zip(walk, pairwise(resolved), strict=False):
+            for field in fields(SizedValues):
+                one, other = getattr(before, field.name), getattr(after, field.name)
+                if field.name in switches:
+                    continue
+                low, high = min(one, other), max(one, other)
+                unit = UNITS.get(field.name, 1) if isinstance(low, int) else 0
+                assert high <= low * LARGEST_STEP + unit, (field.name, sizes, one, other)
+        for name in switches:
+            changes = sum(getattr(one, name) != getattr(other, name) for one, other in pairwise(resolved))
+            switches[name] = max(switches[name], changes)
+    assert max(switches.values()) <= 2, "a switch is a line across the sizes, and a walk crosses it once or twice"
+
+
+@pytest.mark.parametrize("interactions_per_item", [16.0, 60.0])
+@pytest.mark.parametrize("positions", [5_000, 60_000, 400_000])
+def test_density_moves_values_smoothly(positions: int, interactions_per_item: float) -> None:
+    walk = [Sizes(positions, positions * 5 // 4, positions // 4, round(positions * 5 / 4 / d)) for d in (
+        interactions_per_item * 1.1**n for n in range(20)
+    )]  # fmt: skip
+    for before, after in pairwise(sized_values(sizes).drop_collaborative for sizes in walk):
+        assert max(before, after) <= LARGEST_STEP * min(before, after)
+
+
+def test_the_dial_grows_what_it_derives() -> None:
+    sizes = DEVELOPMENT["ml-100k"][0]
+    small, medium, auto, large = (
+        resolve(load_recipe("default", [f"size={size}"]), sizes) for size in ("small", "medium", "auto", "large")
+    )
+    assert (small.training.epochs, medium.training.epochs, large.training.epochs) == (4, 20, 20)
+    assert [one.training.ensemble_size for one in (small, medium, auto, large)] == [1, 1, 2, 4]
+    assert isinstance(large.language, NanoOptions)
+    assert (large.language.width, large.language.layers) == (128, 3)
+    assert (small.collaborative.encoder, medium.collaborative.encoder) == ("spectral", "lightgcn")
+    assert small.training.learning_rate == medium.training.learning_rate
+    fixed = resolve(load_recipe("default", ["size=small", "training.epochs=7", "training.ensemble_size=2"]), sizes)
+    assert (fixed.training.epochs, fixed.training.ensemble_size) == (7, 2), "what is set stays"

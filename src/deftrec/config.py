@@ -1,7 +1,7 @@
 """Typed, documented and frozen options of a run: read from YAML or `--set a.b=c`, saved as JSON in the run directory.
 
-`deftrec.recipe` resolves options set to `auto` from the size of the data before anything is built.
-The run directory holds the resolved values.
+An option that says `auto` is resolved from the size of the data by `deftrec.recipe.resolve` before anything is built;
+the run directory holds the resolved values.
 """
 
 from typing import Annotated, Literal, TypeAlias
@@ -9,6 +9,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from deftrec.data.split import SplitName
+from deftrec.sizes import Size
 
 Auto: TypeAlias = Literal["auto"]
 Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
@@ -45,8 +46,10 @@ class DataOptions(Options):
 class CollaborativeOptions(Options):
     """Item vectors computed from the training interactions."""
 
-    encoder: Literal["lightgcn", "none"] = Field(
-        "lightgcn", description="Method: LightGCN (He et al. 2020), or no collaborative vectors."
+    encoder: Literal["lightgcn", "spectral", "none", "auto"] = Field(
+        "auto",
+        description="Method: LightGCN (He et al. 2020), which is trained; spectral, a truncated SVD of the graph in "
+        "closed form; or no collaborative vectors (none). auto: spectral at size small, else lightgcn.",
     )
     dim: Count = Field(64, description="Width of the vectors.")
     layers: Annotated[int, Field(ge=0, le=8)] = Field(3, description="Number of LightGCN propagation layers, 0 to 8.")
@@ -99,7 +102,7 @@ class NanoOptions(Options):
 
     kind: Literal["nano"] = Field("nano", description="Language model: a small transformer trained from scratch.")
     width: Count | Auto = Field("auto", description="Width of tokens and hidden states, a multiple of 4.")
-    layers: Count = Field(2, description="Number of transformer blocks.")
+    layers: Count | Auto = Field("auto", description="Number of transformer blocks.")
     dropout: Rate | Auto = Field("auto", description="Dropout rate of the transformer, 0 to 1.")
 
     @model_validator(mode="after")
@@ -139,6 +142,7 @@ class PretrainedOptions(Options):
         description="Trained weights of the model: none (frozen), all (full), LoRA adapters (lora), or LoRA adapters "
         "on 4-bit weights (nf4; needs a GPU and the nf4 extra).",
     )
+    layers: Count | None = Field(None, description="Number of lowest blocks that are kept, for speed. null: all.")
     lora_rank: Count = Field(16, description="Rank of the LoRA adapters, which stand beside every linear layer.")
     lora_alpha: Positive = Field(32.0, description="Scale of the LoRA adapters before division by their rank.")
     dropout: Rate = Field(0.1, description="Dropout rate of the model and its adapters, 0 to 1.")
@@ -355,6 +359,12 @@ class Config(Options):
     """All options of one run."""
 
     seed: Annotated[int, Field(ge=0)] = Field(0, description="Seed of every random draw, at least 0.")
+    size: Size = Field(
+        "auto",
+        description="Dial that derives width, layers, epochs and ensemble size where they say auto. small: a first "
+        "result in minutes; medium: one model; large: a wider and larger ensemble; auto: the values measured at this "
+        "size of the data (saved as medium).",
+    )
     data: DataOptions = DataOptions()
     collaborative: CollaborativeOptions = CollaborativeOptions()
     text: TextOptions = TextOptions()

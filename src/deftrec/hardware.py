@@ -1,4 +1,4 @@
-"""What this machine multiplies fast."""
+"""Devices, number formats and the measured rate of matrix products."""
 
 import time
 import warnings
@@ -9,10 +9,10 @@ import torch
 
 Precision: TypeAlias = Literal["auto", "bf16", "fp32"]
 Runtime: TypeAlias = Literal["torch", "openvino"]
-"""What runs a language model that reads histories."""
+"""Library that runs the language model when histories are read."""
 
 CPU_SIDE, GPU_SIDE = 1024, 8192
-"""Of the matrices that a rate is measured with: smaller ones leave most of a GPU idle."""
+"""Side of the matrices that a rate is measured with; smaller ones leave most of a GPU idle."""
 
 
 def default_device() -> torch.device:
@@ -39,17 +39,19 @@ def training_dtype(precision: Precision, device: torch.device) -> torch.dtype:
 
 
 def inference_dtype(precision: Precision, device: torch.device) -> torch.dtype:
-    """What histories are read in for `auto`, `bf16` or `fp32`; `auto` is bfloat16 where its products are faster."""
+    """The dtype of reading histories for `auto`, `bf16` or `fp32`; `auto` is bfloat16 where its products are faster."""
     fast = precision == "auto" and multiplies_bf16(device)
     return torch.bfloat16 if precision == "bf16" or fast else torch.float32
 
 
 @lru_cache
 def matrix_rate(device: torch.device, dtype: torch.dtype, size: int | None = None, seconds: float = 0.2) -> float:
-    """Operations a second (a product and a sum are two) of square matrix products: the best of those in `seconds`.
+    """Operations a second of square matrix products, where a product and a sum are two: the best measured one.
 
     Args:
-        size: of a side; None: what fills the device.
+        device, dtype: device and number format of the matrices.
+        size: side of the matrices; None: large enough to fill the device.
+        seconds: duration of the measurement.
     """
     size = size or (GPU_SIDE if device.type == "cuda" else CPU_SIDE)
     one, other = torch.ones(2, size, size, device=device, dtype=dtype)  # nothing drawn: training would go on otherwise
@@ -61,3 +63,20 @@ def matrix_rate(device: torch.device, dtype: torch.dtype, size: int | None = Non
             torch.cuda.synchronize(device)
         best = min(best, time.perf_counter() - started)
     return float(2 * size**3 / best)
+
+
+def describe(device: torch.device, dtype: torch.dtype) -> str:
+    """The hardware in words: device or threads, number format, measured matrix rate."""
+    rate = matrix_rate(device, dtype) / 1e9
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_words()
+    return f"{name}, {'bf16' if dtype == torch.bfloat16 else 'fp32'} at {rate:,.0f} GFLOP/s"
+
+
+def _cpu_words() -> str:
+    threads = torch.get_num_threads()
+    unit = (
+        "AMX"
+        if getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
+        else torch.backends.cpu.get_cpu_capability()
+    )
+    return f"{threads} CPU {'thread' if threads == 1 else 'threads'} ({unit})"

@@ -1,33 +1,45 @@
-"""How long work says how far it is, without knowing who listens."""
+"""Reports of long work to whoever listens: the command line, a test, or nobody."""
 
 from collections.abc import Mapping
 from typing import Protocol
 
 
 class Progress(Protocol):
-    """Listener of long work; the command line draws bars, a test may count, `Silent` does nothing."""
+    """Listener of long work. The command line draws bars or lines; `Silent` does nothing."""
+
+    def expect(self, seconds: Mapping[str, float]) -> None:
+        """Add the expected seconds of tasks that have not begun, by task name; the sum gives the remaining time."""
 
     def begin(self, task: str, total: int) -> None:
-        """A task of `total` units starts."""
+        """Start a task of `total` units; 0 if its units cannot be counted."""
 
     def advance(self, task: str, units: int = 1, values: Mapping[str, float] | None = None) -> None:
-        """`units` more are done; `values` are its current figures (loss, rate)."""
+        """Count `units` more as done; `values` are the current figures of the task (loss, rate)."""
+
+    def batch(self, task: str, share: float) -> None:
+        """Report the share of the current unit (an epoch) that is done, from 0 to 1."""
 
     def end(self, task: str) -> None:
-        """The task is over, complete or not."""
+        """End a task, complete or not."""
 
     def say(self, text: str) -> None:
-        """One line for the person who waits."""
+        """Show one line of text."""
 
 
 class Silent:
-    """Listens to nothing."""
+    """Listener that ignores everything."""
+
+    def expect(self, seconds: Mapping[str, float]) -> None:
+        """See `Progress.expect`."""
 
     def begin(self, task: str, total: int) -> None:
         """See `Progress.begin`."""
 
     def advance(self, task: str, units: int = 1, values: Mapping[str, float] | None = None) -> None:
         """See `Progress.advance`."""
+
+    def batch(self, task: str, share: float) -> None:
+        """See `Progress.batch`."""
 
     def end(self, task: str) -> None:
         """See `Progress.end`."""
@@ -37,15 +49,19 @@ class Silent:
 
 
 class Labelled:
-    """Passes everything on under a label, where one listener hears of several works.
+    """Listener that puts a label before every task and line, and passes them on.
 
     Args:
-        progress: who listens.
-        label: stands before every task and line.
+        progress: listener that receives everything.
+        label: text before the name of every task and before every line.
     """
 
     def __init__(self, progress: Progress, label: str) -> None:
         self._progress, self._label = progress, label
+
+    def expect(self, seconds: Mapping[str, float]) -> None:
+        """See `Progress.expect`."""
+        self._progress.expect({f"{self._label}: {task}": value for task, value in seconds.items()})
 
     def begin(self, task: str, total: int) -> None:
         """See `Progress.begin`."""
@@ -54,6 +70,10 @@ class Labelled:
     def advance(self, task: str, units: int = 1, values: Mapping[str, float] | None = None) -> None:
         """See `Progress.advance`."""
         self._progress.advance(f"{self._label}: {task}", units, values)
+
+    def batch(self, task: str, share: float) -> None:
+        """See `Progress.batch`."""
+        self._progress.batch(f"{self._label}: {task}", share)
 
     def end(self, task: str) -> None:
         """See `Progress.end`."""

@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from deftrec.config import Config, LanguageOptions, NanoOptions
+from deftrec.config import Config, NanoOptions
 from deftrec.errors import ConfigError
+from deftrec.sizes import Sizes, sized_values
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -18,7 +19,7 @@ ABLATIONS = "ablations.yaml"
 """Beside the recipes, and none of them: the variants of `deftrec ablate`."""
 
 REPEATED = 0.001
-"""Of a smaller share of interactions that repeat one of their user's, a model learns nothing worth knowing."""
+"""Share of repeated interactions below which a model cannot learn to recommend items again."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -170,68 +171,56 @@ def _all_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
     return keys
 
 
+def resolve(config: Config, sizes: Sizes) -> Config:
+    """`config` with every `auto` replaced by its value for data of these sizes (`deftrec.sizes`).
+
+    Options that are set stay, whatever `size` says.
+
+    Raises:
+        ConfigError: the values contradict each other.
+    """
+    language, tokenizer = config.language, config.tokenizer
+    values = sized_values(sizes, config.size)
+    if isinstance(language, NanoOptions):
+        language = _filled(language, width=values.width, layers=values.layers, dropout=values.dropout)
+    training = _filled(
+        config.training,
+        learning_rate=values.learning_rate,
+        batch_positions=values.batch_positions,
+        epochs=values.epochs,
+        ensemble_size=values.ensemble_size,
+    )
+    resolved = config.model_copy(
+        update={
+            "size": "medium" if config.size == "auto" else config.size,
+            "data": _filled(config.data, max_history=values.max_history),
+            "collaborative": _filled(
+                config.collaborative,
+                encoder="spectral" if config.size == "small" else "lightgcn",
+                batch_size=values.collaborative_batch_size,
+                epochs=values.collaborative_epochs,
+            ),
+            "tokenizer": _filled(
+                tokenizer,
+                drop_collaborative=values.drop_collaborative,
+                users=values.users,
+                trainable_features=values.trainable_features,
+            ),
+            "language": language,
+            "objective": _filled(
+                config.objective, mask_seen=config.retrieval.seen == "exclude" or sizes.repeated < REPEATED
+            ),
+            "training": training,
+        }
+    )
+    return Config.model_validate(resolved.model_dump())  # a copy is not checked
+
+
 def adapt(
     config: Config, *, positions: int, interactions: int, users: int, items: int, repeated: float = 0.0
 ) -> Config:
-    """Resolve every `auto` from the size of what is fitted.
-
-    The steps lie between the sizes that were measured (5 k, 50 k, 100 k, 130 k and 800 k positions, 40 k of short
-    histories, 270 k of long ones). Small data wants many passes and half of its collaborative vectors dropped; large
-    data few passes and larger batches; very large data, and much of long histories, a wider model whose features learn;
-    sparse data such features and half of the vectors dropped, where it is large or its histories are short; long
-    histories more passes and less dropout, very many of them even less.
-
-    Args:
-        positions: (history, next item) pairs of train.
-        interactions: interactions of train.
-        users, items: how many of each.
-        repeated: share of the interactions whose user had the item before.
-    """
-    small, middle = positions < 20_000, positions < 90_000
-    large_graph = interactions >= 300_000
-    mean_length = positions / max(1, users)
-    long, large, huge = mean_length >= 80, positions >= 500_000, positions >= 2_000_000
-    wide = large or (long and positions >= 200_000)
-    epochs = 40 if small else 20 if middle else 6 if huge else 12
-    if long and not huge:
-        epochs = max(epochs, 16 if large else 20)
-    # Few takers an item; middling data with long histories were better off as the dense ones are.
-    sparse = interactions / max(1, items) < 40 and (mean_length < 20 or not middle)
-    # What a seed does to a small model is worth more than what most settings do; averaging takes it out.
-    members = 4 if small else 3 if middle else 2 if positions < 300_000 else 1
-    adapted = config.model_copy(
-        update={
-            "data": _filled(config.data, max_history=200 if mean_length >= 120 else 128 if long else 64),
-            "collaborative": _filled(
-                config.collaborative,
-                batch_size=max(1024, min(65_536, interactions // (15 if large_graph else 40))),
-                epochs=40 if large_graph else 60 if interactions >= 100_000 else 120,
-            ),
-            "tokenizer": _filled(
-                config.tokenizer,
-                drop_collaborative=0.5 if small or sparse else 0.1,
-                # The mean of a short history tells the language model nothing that it has not just read.
-                users="folded" if mean_length >= 20 else "none",
-                trainable_features=not small and (sparse or wide) and items <= 200_000,
-            ),
-            "language": _language(config.language, wide=wide, long=long),
-            "objective": _filled(config.objective, mask_seen=config.retrieval.seen == "exclude" or repeated < REPEATED),
-            "training": _filled(
-                config.training,
-                learning_rate=1.5e-3 if small or wide else 1e-3 if middle else 2e-3,
-                batch_positions=1024 if small else 2048,
-                epochs=epochs,
-                ensemble_size=members,
-            ),
-        }
-    )
-    return Config.model_validate(adapted.model_dump())  # a copy is not checked
-
-
-def _language(options: LanguageOptions, wide: bool, long: bool) -> LanguageOptions:
-    if not isinstance(options, NanoOptions):
-        return options
-    return _filled(options, width=128 if wide else 64, dropout=0.3 if not long else 0.1 if wide else 0.2)
+    """`resolve` with the sizes as arguments."""
+    return resolve(config, Sizes(positions, interactions, users, items, repeated))
 
 
 def _filled(options: M, **values: object) -> M:

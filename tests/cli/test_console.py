@@ -1,6 +1,7 @@
 """Bars on a terminal, lines elsewhere; both understand the same calls."""
 
 import io
+from itertools import pairwise
 
 import pytest
 from rich.console import Console
@@ -8,6 +9,7 @@ from rich.progress import Progress
 
 from deftrec.cli import console
 from deftrec.cli.console import Bars, Lines, figures, listening, working
+from deftrec.cli.remaining import Remaining, duration
 from deftrec.cli.tables import metrics_table
 from deftrec.evaluation import Result
 from deftrec.formatting import COLUMNS
@@ -56,6 +58,7 @@ def test_bars_show_counts_and_figures_and_keep_finished_stages() -> None:
     with Progress(*(column for column in ("{task.description}", "{task.fields[figures]}")), console=screen) as bar:
         bars = Bars(bar)
         bars.begin("joint", 10)
+        bars.batch("joint", 0.5)
         bars.advance("joint", 4, {"loss": 1.25, "validation ndcg@10": 0.05, "seconds": 9.0})
         bars.end("joint")
         bars.begin("loading", 0)
@@ -100,3 +103,82 @@ def test_tables_fit_the_terminal_without_a_cut(width: int, last: str) -> None:
     rows = [line for line in shown.splitlines() if "deftrec/latent" in line]
     assert all("0.1235 (0.100 to 0.200)" in row or "0.1234 (0.100 to 0.200)" in row for row in rows)
     assert len(rows) == 2
+
+
+def test_a_silent_task_writes_a_line_in_time(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(console.time, "monotonic", lambda: now[0])
+    lines = Lines()
+    written: dict[float, str] = {}
+    lines.begin("joint", 4)
+    for half_seconds in range(61):
+        now[0] = 100.0 + half_seconds / 2
+        lines.pulse()
+        if said := capsys.readouterr().err:
+            written[half_seconds / 2] = said
+    assert next(iter(written)) == 2.0, "the first line comes within two seconds"
+    times = [*written, 30.0]
+    assert all(later - sooner <= 10 for sooner, later in pairwise(times))
+    assert written[2.0] == "joint 0/4, 2 s so far\n"
+    lines.end("joint")
+    capsys.readouterr()
+    now[0] += 100
+    lines.pulse()
+    assert not capsys.readouterr().err, "nothing is under way"
+
+
+def test_batches_and_the_remaining_time_are_shown(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(console.time, "monotonic", lambda: now[0])
+    lines = Lines()
+    lines.expect({"joint": 40.0, "prior": 25.0})
+    lines.begin("joint", 2)
+    for second in range(1, 21):
+        now[0] = float(second)
+        lines.batch("joint", second / 20)
+    lines.advance("joint", 1, {"loss": 1.0})
+    assert capsys.readouterr().err.splitlines() == [
+        "joint 0/2 + 30%  (59 s left of all)",
+        "joint 0/2 + 60%  (53 s left of all)",
+        "joint 0/2 + 90%  (47 s left of all)",
+        "joint 1/2  loss 1.0000  (45 s left of all)",
+    ]
+
+
+def test_the_remaining_time_follows_the_pace() -> None:
+    now = [0.0]
+    left = Remaining(lambda: now[0])
+    assert left.seconds() is None
+    left.expect({"joint": 10.0, "joint-2": 10.0, "prior": 5.0})
+    left.begin("joint", 10)
+    left.done("joint", 0)
+    assert left.seconds() == 25
+    now[0] = 4.0
+    left.done("joint", 1)
+    assert left.seconds() == pytest.approx(36 + 10 + 5), "four times slower than forecast"
+    now[0] = 40.0
+    left.done("joint", 10)
+    left.end("joint")
+    assert left.seconds() == pytest.approx(40 + 5), "another member is as slow"
+    assert left.share() == pytest.approx(40 / 85)
+
+
+def test_a_resumed_task_is_not_thought_fast() -> None:
+    now = [0.0]
+    left = Remaining(lambda: now[0])
+    left.expect({"joint": 100.0})
+    left.begin("joint", 10)
+    left.done("joint", 5)
+    now[0] = 10.0
+    left.done("joint", 6)
+    assert left.seconds() == pytest.approx(40)
+
+
+def test_durations() -> None:
+    assert [duration(value) for value in (0.4, 59.4, 61, 120, 754, 7500)] == [
+        "0 s", "59 s", "1 min 1 s", "2 min", "12 min", "2 h 5 min",
+    ]  # fmt: skip

@@ -8,11 +8,11 @@ import pytest
 from calling import TINY, Call
 
 from deftrec import Interactions, Recommender
+from deftrec.benchmark import peers
 from deftrec.cli.demo import PEERS
 from deftrec.data import Split, make_split
-from deftrec.evaluation import peers
 
-ARGUMENTS = ["demo", *TINY]
+ARGUMENTS = ["demo", *TINY, "--language-recipe", "none"]
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +43,7 @@ def test_the_demo_shows_everything(deftrec: Call, tmp_path: Path, asked_of_peers
     users = [line for line in said.out.splitlines() if line.startswith("user ")]
     assert len(users) == 5
     assert said.out.count("recommended  1. [bold]number") == 5
-    assert said.out.count("took next") == 5
+    assert said.out.count("  next  ") == 5
     assert str(out / "report" / "index.html") in said.out.replace("\n", "")
     assert (out / "report" / "index.html").is_file()
     assert asked_of_peers == [list(PEERS)]
@@ -98,3 +98,35 @@ def test_damaged_metrics_name_the_mend(deftrec: Call, tmp_path: Path) -> None:
     assert "delete it, and it is measured again" in said.err
     (out / "metrics.json").unlink()
     assert deftrec(*ARGUMENTS, "--out", out).code == 0
+
+
+def test_a_second_part_has_a_language_model_read(
+    deftrec: Call, tmp_path: Path, asked_of_peers: list[list[str]]
+) -> None:
+    reader = tmp_path / "reader.yaml"
+    reader.write_text(
+        "collaborative: {encoder: spectral, dim: 8}\n"
+        "language: {kind: pretrained, layers: 1, prompts: ['Films: {history}']}\n"
+        "training: {epochs: 1, ensemble_size: 1}\n"
+        "retrieval: {prior: {kind: none}}\n"
+    )
+    out = tmp_path / "demo"
+    said = deftrec("demo", *TINY, "--language-recipe", reader, "--out", out)
+    assert said.code == 0, said.err
+    first, second = said.out.split(f"report: {out / 'report' / 'index.html'}")
+    assert "  deftrec/latent " in first
+    assert "reader" not in first, "the first part is shown before the second begins"
+    for name in ("deftrec reader", "deftrec", *PEERS):
+        assert f"  {name} " in second
+    assert asked_of_peers == [list(PEERS)], "peers run once"
+    assert "part 1 of 2, a small transformer trained from scratch: " in said.err
+    assert "part 2 of 2, a pre-trained language model that reads the histories: " in said.err
+    assert "GFLOP/s" in said.err
+    assert json.loads((out / "config.json").read_text())["size"] == "small"
+    assert (tmp_path / "demo-reader" / "run.json").is_file()
+
+
+def test_a_finished_part_is_not_announced(deftrec: Call, tmp_path: Path) -> None:
+    out = tmp_path / "demo"
+    assert "part 1 of 1, a small" in deftrec(*ARGUMENTS, "--out", out).err
+    assert "part 1 of 1, a small" not in deftrec(*ARGUMENTS, "--out", out).err

@@ -1,4 +1,4 @@
-"""`deftrec benchmark`: DeftRec beside its peers on the same data; `deftrec benchmark index` is in `deftrec.cli.index`."""
+"""`deftrec benchmark`: DeftRec beside its peers on the same data (`deftrec.cli.index`: the indexes of a run)."""
 
 import sys
 from pathlib import Path

@@ -1,9 +1,7 @@
-"""What a person sees while work goes on: bars where stderr is a terminal, now and then a plain line where it is not.
-
-Results go to stdout, everything here to stderr.
-"""
+"""Progress on the terminal: bars where stderr is a terminal, plain lines where it is not. Results go to stdout."""
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,11 +14,14 @@ from rich.progress import BarColumn, ProgressColumn, Task, TaskID, TextColumn, T
 from rich.progress import Progress as RichProgress
 from rich.text import Text
 
+from deftrec.cli.remaining import Remaining, duration
 from deftrec.errors import MissingExtraError
 from deftrec.progress import Progress
 
 PLAIN_SECONDS = 5.0
 """Least time between two plain lines of one count."""
+FIRST_SECONDS, SILENT_SECONDS = 1.5, 8.0
+"""Longest silence of plain lines after a task has begun, and between two lines."""
 PLAIN_WIDTH = 120
 DOWNLOAD = "downloading"
 
@@ -30,26 +31,28 @@ FIGURES = {
     "seconds": "{:.1f} s",
     "matrix share": "{:.1%} of the matrix rate",
 }
-"""What is shown of an epoch's figures, and how."""
+"""Figures of an epoch that are shown, and their format."""
 
 
 class Stopped(Exception):  # noqa: N818 - it is no error
-    """Somebody pressed Ctrl-C; the message says how to go on."""
+    """Interruption by Ctrl-C; the message says how to continue."""
 
 
 class Listener(Progress, Protocol):
-    """`Progress` that is told of downloads too."""
+    """`Progress` that also shows downloads."""
 
     def bytes(self, done: int, total: int | None) -> None:
-        """A download has come to `done` bytes of `total`, where that is known."""
+        """Report `done` bytes of a download; `total` is None where it is unknown."""
 
 
 @contextmanager
 def listening() -> Iterator[Listener]:
-    """Whoever shows progress to this stderr."""
+    """The listener that suits stderr: bars on a terminal, else plain lines."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield Lines()
+        lines = Lines()
+        with _heartbeat(lines):
+            yield lines
         return
     columns = (
         TextColumn("{task.description}", markup=False),
@@ -63,8 +66,26 @@ def listening() -> Iterator[Listener]:
 
 
 @contextmanager
+def _heartbeat(lines: "Lines") -> Iterator[None]:
+    """Call `lines.pulse` from a thread, so that a task that reports nothing is not silent."""
+    over = threading.Event()
+
+    def beat() -> None:
+        while not over.wait(0.5):
+            lines.pulse()
+
+    thread = threading.Thread(target=beat, name="progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+@contextmanager
 def working(progress: Progress, what: str) -> Iterator[None]:
-    """Show that `what` goes on, for work that cannot tell how far it is."""
+    """Show the task `what`, whose units cannot be counted, while the block runs."""
     progress.begin(what, 0)
     try:
         yield
@@ -73,7 +94,7 @@ def working(progress: Progress, what: str) -> Iterator[None]:
 
 
 def page_if_possible(draw: Callable[[], Path], progress: Progress, called: str = "page") -> Path | None:
-    """The path of the page that `draw` writes; None, said in a line, where plots cannot be drawn."""
+    """The path of the page that `draw` writes; None, with a line that says so, where plots cannot be drawn."""
     try:
         with working(progress, "drawing the report"):
             return draw()
@@ -88,22 +109,43 @@ def output() -> Console:
 
 
 class Bars:
-    """Progress as bars: one a task, and those of counted work stay when it is over."""
+    """Progress as bars, one for each task; bars of counted tasks stay after the end."""
 
     def __init__(self, bar: RichProgress) -> None:
         self._bar = bar
         self._tasks: dict[str, TaskID] = {}
+        self._done: dict[str, int] = {}
+        self._remaining = Remaining()
+        self._whole: TaskID | None = None
+
+    def expect(self, seconds: Mapping[str, float]) -> None:
+        """See `Progress.expect`."""
+        self._remaining.expect(seconds)
+        if self._whole is None:
+            self._whole = self._bar.add_task("whole run", total=1.0, figures="", unit="share")
+        self._show_remaining()
 
     def begin(self, task: str, total: int) -> None:
-        """See `Progress.begin`; a task of 0 units only shows that it goes on."""
+        """See `Progress.begin`."""
         self._tasks[task] = self._bar.add_task(task, total=total or None, figures="", unit="")
+        self._done[task] = 0
+        self._remaining.begin(task, total)
 
     def advance(self, task: str, units: int = 1, values: Mapping[str, float] | None = None) -> None:
         """See `Progress.advance`."""
-        self._bar.update(self._tasks[task], advance=units)
+        self._done[task] += units
+        self._bar.update(self._tasks[task], completed=self._done[task])
+        self._remaining.done(task, self._done[task])
         if values:
             short = figures({key: values[key] for key in ("loss", "validation ndcg@10") if key in values})
             self._bar.update(self._tasks[task], figures=short.replace("validation ", ""))
+        self._show_remaining()
+
+    def batch(self, task: str, share: float) -> None:
+        """See `Progress.batch`."""
+        self._bar.update(self._tasks[task], completed=self._done[task] + share)
+        self._remaining.done(task, self._done[task] + share)
+        self._show_remaining()
 
     def end(self, task: str) -> None:
         """See `Progress.end`."""
@@ -114,6 +156,8 @@ class Bars:
         else:  # training may stop before its horizon
             self._bar.update(number, total=state.completed)
             self._bar.stop_task(number)
+        self._remaining.end(task)
+        self._show_remaining()
 
     def say(self, text: str) -> None:
         """See `Progress.say`."""
@@ -125,59 +169,117 @@ class Bars:
             self._tasks[DOWNLOAD] = self._bar.add_task(DOWNLOAD, total=total, figures="", unit="bytes")
         self._bar.update(self._tasks[DOWNLOAD], completed=done, total=total)
 
+    def _show_remaining(self) -> None:
+        if self._whole is not None:
+            share, left = self._remaining.share(), self._remaining.seconds()
+            self._bar.update(self._whole, completed=share, figures=f"{duration(left)} left" if left else "")
+
 
 class Lines:
-    """Progress as lines: one at the end of every epoch, else one in five seconds at most."""
+    """Progress as lines: one at the end of every epoch, else one after five seconds.
+
+    `pulse` writes a line where a task has reported nothing for `SILENT_SECONDS`; a thread calls it.
+    """
 
     def __init__(self) -> None:
         self._totals: dict[str, int] = {}
-        self._done: dict[str, int] = {}
+        self._done: dict[str, float] = {}
         self._began: dict[str, float] = {}
+        self._said_of: set[str] = set()
         self._told: set[str] = set()
         self._said = time.monotonic()
+        self._remaining = Remaining()
+        self._lock = threading.RLock()
+
+    def expect(self, seconds: Mapping[str, float]) -> None:
+        """See `Progress.expect`."""
+        with self._lock:
+            self._remaining.expect(seconds)
 
     def begin(self, task: str, total: int) -> None:
         """See `Progress.begin`; a task of 0 units is only named."""
-        self._totals[task], self._done[task], self._began[task] = total, 0, time.monotonic()
-        if not total:
-            self.say(task)
+        with self._lock:
+            self._totals[task], self._done[task], self._began[task] = total, 0, time.monotonic()
+            self._remaining.begin(task, total)
+            self._said_of.discard(task)
+            if not total:
+                self._say_of(task, task)
 
     def advance(self, task: str, units: int = 1, values: Mapping[str, float] | None = None) -> None:
         """See `Progress.advance`."""
-        self._done[task] += units
-        count = f"{task} {self._done[task]:,}/{self._totals[task]:,}"
-        if values:
-            self._told.add(task)
-            self.say(f"{count}  {figures(values)}")
-        elif time.monotonic() - self._said > PLAIN_SECONDS:
-            self.say(count)
+        with self._lock:
+            self._done[task] = int(self._done[task]) + units
+            self._remaining.done(task, self._done[task])
+            if values:
+                self._told.add(task)
+                self._say_of(task, f"{self._count(task)}  {figures(values)}{self._left()}")
+            elif time.monotonic() - self._said > PLAIN_SECONDS:
+                self._say_of(task, self._count(task) + self._left())
+
+    def batch(self, task: str, share: float) -> None:
+        """See `Progress.batch`."""
+        with self._lock:
+            self._done[task] = int(self._done[task]) + min(share, 0.999)
+            self._remaining.done(task, self._done[task])
+            if time.monotonic() - self._said > PLAIN_SECONDS:
+                self._say_of(task, self._count(task) + self._left())
 
     def end(self, task: str) -> None:
         """See `Progress.end`."""
-        if self._totals.pop(task) and task not in self._told:
-            self.say(f"{task} {self._done[task]:,} in {time.monotonic() - self._began[task]:.1f} s")
+        with self._lock:
+            self._remaining.end(task)
+            if self._totals.pop(task) and task not in self._told:
+                self.say(f"{task} {int(self._done[task]):,} in {time.monotonic() - self._began[task]:.1f} s")
 
     def say(self, text: str) -> None:
         """See `Progress.say`."""
-        print(text, file=sys.stderr, flush=True)
-        self._said = time.monotonic()
+        with self._lock:
+            print(text, file=sys.stderr, flush=True)
+            self._said = time.monotonic()
 
     def bytes(self, done: int, total: int | None) -> None:
         """See `Listener.bytes`."""
         if time.monotonic() - self._said > PLAIN_SECONDS:
             self.say(f"{DOWNLOAD} {decimal(done)}" + (f" of {decimal(total)}" if total else ""))
 
+    def pulse(self) -> None:
+        """Write the state of the task that began last, if it has been silent for too long."""
+        with self._lock:
+            if not self._totals:
+                return
+            task, now = list(self._totals)[-1], time.monotonic()
+            first = task not in self._said_of and now - self._began[task] > FIRST_SECONDS
+            if first or now - self._said > SILENT_SECONDS:
+                self._say_of(task, f"{self._count(task)}, {now - self._began[task]:.0f} s so far{self._left()}")
+
+    def _say_of(self, task: str, text: str) -> None:
+        self._said_of.add(task)
+        self.say(text)
+
+    def _count(self, task: str) -> str:
+        if not self._totals[task]:
+            return task
+        done = int(self._done[task])
+        part = self._done[task] - done
+        return f"{task} {done:,}/{self._totals[task]:,}" + (f" + {part:.0%}" if part else "")
+
+    def _left(self) -> str:
+        left = self._remaining.seconds()
+        return "" if left is None else f"  ({duration(left)} left of all)"
+
 
 def figures(values: Mapping[str, float]) -> str:
-    """The figures of an epoch that tell how training goes, in one line."""
+    """The figures of an epoch that are shown, in one line."""
     return "  ".join(form.format(values[key]) for key, form in FIGURES.items() if key in values)
 
 
 class _Count(ProgressColumn):
-    """Units done of all, bytes as such; nothing where they are not counted."""
+    """Units done of all, or bytes; empty where they are not counted."""
 
     def render(self, task: Task) -> Text:
         """See `ProgressColumn.render`."""
+        if task.fields["unit"] == "share":
+            return Text(f"{task.completed:.0%}")
         if task.fields["unit"] == "bytes":
             done, total = int(task.completed), task.total
             return Text(decimal(done) + (f"/{decimal(int(total))}" if total else ""))

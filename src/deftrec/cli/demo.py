@@ -1,7 +1,8 @@
-"""`deftrec demo`: everything on real data, once; what lies there already is shown, what was interrupted goes on."""
+"""`deftrec demo`: train on real data, compare, recommend; first a small model, then one whose language model reads."""
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,9 +14,11 @@ from deftrec.cli.console import Listener, Stopped, listening, output, working
 from deftrec.cli.loading import load_recommender
 from deftrec.cli.measure import measure, read_results, report_if_possible
 from deftrec.cli.options import Overrides, Recipe
+from deftrec.cli.remaining import duration, plan
 from deftrec.cli.tables import metrics_table
 from deftrec.errors import DeftRecError
 from deftrec.formatting import peer_said
+from deftrec.progress import Labelled
 
 if TYPE_CHECKING:
     from deftrec.config import Config
@@ -23,65 +26,160 @@ if TYPE_CHECKING:
     from deftrec.evaluation import Result
     from deftrec.recommender import Recommender
     from deftrec.report import Example
+    from deftrec.training.forecast import Forecast
 
 DATASET = "ml-100k"
 PEERS = ("popularity", "item-knn", "ease")
+NO_RECIPE = "none"
 SHOWN_HISTORY, SHOWN_RECOMMENDATIONS = 4, 5
 
 
+@dataclass(frozen=True)
+class Part:
+    """One of the models that the demo trains.
+
+    Attributes:
+        number, parts: place among the parts, from 1, and their number.
+        name: name of its rows in the table.
+        out: its run directory.
+        config: its options.
+    """
+
+    number: int
+    parts: int
+    name: str
+    out: Path
+    config: "Config"
+
+    @property
+    def label(self) -> str:
+        """Text before the lines of its progress."""
+        return f"part {self.number} of {self.parts}"
+
+    @property
+    def finished(self) -> bool:
+        """Whether its run directory holds a finished run."""
+        return (self.out / "run.json").is_file()
+
+
 def demo(
-    out: Annotated[Path, typer.Option(help="The run directory.", metavar="RUN")] = Path("runs/demo"),
-    recipe: Recipe = "minilm",
+    out: Annotated[Path, typer.Option(help="The run directory of the first part.", metavar="RUN")] = Path("runs/demo"),
+    recipe: Recipe = "default",
+    language_recipe: Annotated[
+        str,
+        typer.Option(
+            help="Recipe of the second part, whose run goes beside RUN; 'none' ends the demo after the first part.",
+            metavar="FILE_OR_NAME",
+        ),
+    ] = "minilm-fast",
     overrides: Overrides = None,
-    force: Annotated[bool, typer.Option("--force", help="Train again, in place of the run that lies there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Train again, in place of the runs that lie there.")] = False,
 ) -> None:
     """Fetch MovieLens-100K, train, evaluate beside other recommenders, recommend, and write a report.
 
-    A finished run is shown again without training; an interrupted one goes on where it stopped.
+    The first part trains a small model (size: small) and compares it. In the second part, a pre-trained language model
+    reads the histories. Finished parts are shown again without training; an interrupted part goes on where it stopped.
 
     Example: deftrec demo
     """
+    parts = _parts(out, recipe, language_recipe, overrides)
+    if force:
+        for part in parts:
+            _remove(part.out)
+    try:
+        _run(parts)
+    except KeyboardInterrupt:
+        raise Stopped("interrupted; 'deftrec demo' goes on where it stopped") from None
+
+
+def _parts(out: Path, recipe: str, language_recipe: str, overrides: list[str] | None) -> list[Part]:
     from deftrec.recipe import load_recipe
 
-    config = load_recipe(recipe, overrides)
-    if force:
-        _remove(out)
-    try:
+    several = 1 if language_recipe == NO_RECIPE else 2
+    parts = [Part(1, several, "deftrec", out, load_recipe(recipe, ["size=small", *(overrides or [])]))]
+    if several == 2:
+        name = Path(language_recipe).stem
+        parts.append(Part(2, 2, f"deftrec {name}", out.with_name(f"{out.name}-{name}"), load_recipe(language_recipe)))
+    return parts
+
+
+def _run(parts: list[Part]) -> None:
+    """Train, measure and show every part."""
+    console, forecasts, before = output(), dict[int, "Forecast"](), list["Result"]()
+    for part in parts:
         with listening() as progress:
-            recommender = _trained(out, config, progress)
-            results = _measured(recommender, out, progress)
+            if part.number == 1:
+                forecasts = _forecasts(parts, progress)
+            for number, ahead in forecasts.items():
+                if number >= part.number:
+                    progress.expect({f"{parts[number - 1].label}: {task}": s for task, s in ahead.seconds.items()})
+            recommender = _trained(part, progress)
+            results = read_results(part.out) or measure(recommender, part.out, progress)
+            peers = _peers(recommender, part.out, progress) if part.number == 1 else []
             with working(progress, "recommending"):
                 from deftrec.report import pick_examples
 
                 examples = pick_examples(recommender)
-            page = report_if_possible(recommender, results, out, progress, examples)
-    except KeyboardInterrupt:
-        raise Stopped("interrupted; 'deftrec demo' goes on where it stopped") from None
-    console = output()
-    tested = [result for result in results if result.split == "test"]
-    console.print(metrics_table(tested, console.width))
-    _print_examples(examples, console)
-    console.print(Text(f"run: {out}"))
-    if page is not None:
-        console.print(Text(f"report: {page}"))
+            page = report_if_possible(recommender, results + peers, part.out, progress, examples)
+        tested = [_named(result, part.name) for result in results if result.split == "test"]
+        shown = tested + before + peers
+        console.print(metrics_table(shown, console.width))
+        _print_examples(examples, console)
+        console.print(Text(f"run: {part.out}"))
+        if page is not None:
+            console.print(Text(f"report: {page}"))
+        before = [result for result in tested if result.name == part.name] + peers
 
 
-def _trained(out: Path, config: "Config", progress: Listener) -> "Recommender":
-    """The run of `out`: loaded if it is complete, else trained from where it stands."""
-    if (out / "run.json").is_file():
+def _forecasts(parts: list[Part], progress: Listener) -> dict[int, "Forecast"]:
+    """Say what each unfinished part does and how long it takes here, from a probe of this machine; by number."""
+    unfinished = [part for part in parts if not part.finished]
+    if not unfinished:
+        return {}
+    interactions = _data(progress)
+    with working(progress, "timing a training step on this machine"):
+        from deftrec.training.forecast import forecast
+
+        found = {part.number: forecast(interactions, part.config) for part in unfinished}
+    reads = {1: "a small transformer trained from scratch", 2: "a pre-trained language model that reads the histories"}
+    for part in unfinished:
+        ahead = found[part.number]
+        progress.say(f"{part.label}, {reads[part.number]}: {plan(ahead.seconds)}")
+    total = sum(ahead.total for ahead in found.values())
+    progress.say(f"about {duration(total)} in all, with {next(iter(found.values())).machine}")
+    return found
+
+
+def _named(result: "Result", name: str) -> "Result":
+    """The result under the name of its part: `deftrec/latent` becomes `NAME/latent`."""
+    return result.model_copy(update={"name": name + result.name.removeprefix("deftrec")})
+
+
+def _trained(part: Part, progress: Listener) -> "Recommender":
+    """The run of a part: loaded if it is complete, else trained from where it stands."""
+    out = part.out
+    if part.finished:
         from deftrec.run import Request, read_model
 
         progress.say(f"{out} holds a finished run, which is shown; --force trains again")
-        if read_model(out / "request.json", Request).config != config:
+        if read_model(out / "request.json", Request).config != part.config:
             progress.say("warning: that run was trained with other options than these")
         return load_recommender(out, progress)
     interactions = _data(progress)
     with working(progress, "loading the libraries"):
+        from deftrec.data.download import default_home
         from deftrec.recommender import Recommender
     resume = (out / "request.json").is_file()
     if resume:
         progress.say(f"{out} holds an interrupted run, which goes on; --force starts again")
-    return Recommender.fit(interactions, config, out=out, resume=resume, progress=progress)
+    return Recommender.fit(
+        interactions,
+        part.config,
+        out=out,
+        resume=resume,
+        progress=Labelled(progress, part.label),
+        shared=default_home() / "stages",  # both parts read the same text vectors
+    )
 
 
 def _data(progress: Listener) -> "Interactions":
@@ -103,34 +201,34 @@ def _data(progress: Listener) -> "Interactions":
     return interactions
 
 
-def _measured(recommender: "Recommender", out: Path, progress: Listener) -> list["Result"]:
-    """DeftRec on validation and test, and every peer on test; what was measured before is read."""
-    results = read_results(out) or measure(recommender, out, progress)
+def _peers(recommender: "Recommender", out: Path, progress: Listener) -> list["Result"]:
+    """Every peer on test; results that were measured before are read."""
     missing = [name for name in PEERS if not (out / "peers" / name / "result.json").is_file()]
     if missing:
         from deftrec.benchmark.peers import run_peers
         from deftrec.data import make_split
 
         split = make_split(recommender.fitted_on, recommender.config.data.split)
-        run_peers(
-            recommender.fitted_on,
-            split,
-            missing,
-            out / "peers",
-            recommender.info.fit,
-            on_progress=lambda line: progress.say(peer_said(line)),
-        )
+        with working(progress, f"tuning and ranking {', '.join(missing)} (the first time, pip installs them)"):
+            run_peers(
+                recommender.fitted_on,
+                split,
+                missing,
+                out / "peers",
+                recommender.info.fit,
+                on_progress=lambda line: progress.say(peer_said(line)),
+            )
     from deftrec.evaluation import Result
     from deftrec.run import read_model
 
-    return results + [read_model(out / "peers" / name / "result.json", Result) for name in PEERS]
+    return [read_model(out / "peers" / name / "result.json", Result) for name in PEERS]
 
 
 def _remove(out: Path) -> None:
-    """Delete a run, and nothing that is no run.
+    """Delete a run directory.
 
     Raises:
-        DeftRecError: there is something else in `out`.
+        DeftRecError: `out` is no run directory.
     """
     if not out.exists():
         return
@@ -140,14 +238,14 @@ def _remove(out: Path) -> None:
 
 
 def _print_examples(examples: Sequence["Example"], console: Console) -> None:
-    """Users by the titles of what they took, what is recommended, and what they took next."""
+    """Print users: the last titles of their history, their recommendations, and the item they interacted with next."""
     for one in examples:
         console.print(Text(f"user {one.user}", style="bold"))
-        console.print(Text(f"  took         {'; '.join(one.titles[-SHOWN_HISTORY:])}"))
+        console.print(Text(f"  history      {'; '.join(one.titles[-SHOWN_HISTORY:])}"))
         for item in one.recommendations[:SHOWN_RECOMMENDATIONS]:
             label = "recommended" if item.rank == 1 else ""
             console.print(
                 Text(f"  {label:<12} {item.rank}. {item.title}", style="green" if item.rank == one.place else "")
             )
         found = f"rank {one.place}" if one.place else f"not among the first {len(one.recommendations)}"
-        console.print(Text(f"  took next    {one.target} ({found})\n"))
+        console.print(Text(f"  next         {one.target} ({found})\n"))

@@ -45,6 +45,6 @@ def build_language_model(
         titles: title of every item, for models that read them.
     """
     if isinstance(options, NanoOptions):
-        return NanoLanguageModel(int(options.width), options.layers, float(options.dropout), max_history, ways)
+        return NanoLanguageModel(int(options.width), int(options.layers), float(options.dropout), max_history, ways)
     folder = model_folder(options.model, options.revision)
     return PretrainedLanguageModel(folder, options, domain, ways, max_history, titles)

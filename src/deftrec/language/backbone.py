@@ -71,6 +71,8 @@ def read_backbone(folder: Path, options: PretrainedOptions, *, weights: bool = T
     for name in DROPOUTS:
         if hasattr(config, name):
             setattr(config, name, options.dropout)
+    if options.layers is not None:
+        _keep_lowest(config, options)
     config.use_cache = False  # `read_on` asks for it where it generates text
     if hasattr(config, "is_decoder") and not getattr(config, "is_encoder_decoder", False):
         config.is_decoder = True  # an encoder caches keys and values only then; DeftRec passes its own mask
@@ -100,6 +102,22 @@ def read_backbone(folder: Path, options: PretrainedOptions, *, weights: bool = T
     positions = positions_of(model, arguments["attn_implementation"] == "eager")
     width = int(model.get_input_embeddings().weight.shape[1])
     return Backbone(model, positions, width, longest_of(config, positions), dtype, causal, output)
+
+
+def _keep_lowest(config: Any, options: PretrainedOptions) -> None:
+    """Cut the model to its lowest `options.layers` blocks; the weights of the others are not read.
+
+    Raises:
+        ConfigError: it has fewer blocks.
+    """
+    blocks = int(config.num_hidden_layers)
+    if int(options.layers or blocks) > blocks:
+        raise ConfigError(
+            f"language.layers is {options.layers}, and {options.model} has {blocks} blocks: give fewer, or null"
+        )
+    config.num_hidden_layers = options.layers
+    if getattr(config, "layer_types", None) is not None:
+        config.layer_types = config.layer_types[: options.layers]
 
 
 def own_output(folder: Path, config: Any, dtype: torch.dtype) -> nn.Module | None:

@@ -87,8 +87,8 @@ def found(one: Example) -> str:
 def _caption(figures: Figures) -> str:
     return (
         f"User {figures.path_of.user}. Grey dots are items, placed by the two main axes of the item latents. Lines "
-        f"follow the denoised latent through {STEPS} steps from {DRAWS} draws of noise, from the first estimate (rings) "
-        f"to the last (dots); one line is thick. This run recommends after {figures.steps} "
+        f"follow the denoised latent through {STEPS} steps from {DRAWS} draws of noise, from the first estimate "
+        f"(rings) to the last (dots); one line is thick. This run recommends after {figures.steps} "
         f"{'step' if figures.steps == 1 else 'steps'}. Numbers are ranks of the list above. Two axes show a small part "
         "of a space of many dimensions: points that are close here may be far apart in it."
     )

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from deftrec import recipe
 from deftrec.collaborative import CollaborativeVectors
 from deftrec.config import Config
 from deftrec.data import Cases, Fit, Interactions, Split, SplitName, make_split
@@ -25,9 +26,9 @@ from deftrec.incremental.warm_start import WarmStart
 from deftrec.pretrained_files.locate import model_folder
 from deftrec.pretrained_files.origin import Origin, check_origin, origin_in
 from deftrec.progress import Progress, Silent
-from deftrec.recipe import adapt
 from deftrec.retrieval import Ranker, Validation, fit_ranker, generate_queries, latent_ranker, target_ranks
 from deftrec.run import Request, Run, RunInfo, environment, git_revision, save_run, training_in
+from deftrec.sizes import Sizes
 from deftrec.tokenizer import ItemFeatures
 from deftrec.training.cache import StageCache
 from deftrec.training.distributed import Team
@@ -318,14 +319,14 @@ def resolve(config: Config, interactions: Interactions, split: Split) -> Config:
     training = split.training("train")
     lengths, n_items = training.lengths, interactions.n_items
     repeated = int(training.repeated(n_items).sum()) if config.retrieval.seen == "keep" else 0
-    return adapt(
-        config,
+    sizes = Sizes(
         positions=int(np.maximum(lengths - 1, 0).sum()),
         interactions=len(training.items),
         users=int((lengths > 0).sum()),
         items=n_items,
         repeated=repeated / max(1, len(training.items)),
     )
+    return recipe.resolve(config, sizes)
 
 
 def _refitted(ranker: Ranker, training: Any) -> Ranker:

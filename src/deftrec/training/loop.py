@@ -163,7 +163,7 @@ def train(
         state.horizon = _horizon(plan, state)
         if not team.is_main:  # noise of its own; the main process draws as a single process does
             torch.manual_seed(seed + state.epoch * team.size + team.index)
-        row = _train_epoch(stage, plan, state, module, optimizer, average, accelerator, throughput, team)
+        row = _train_epoch(stage, plan, state, module, optimizer, average, accelerator, throughput, progress, team)
         row["seconds"] = team.main_value(time.monotonic() - started)
         state.epoch += 1
         state.finished = state.epoch >= last or state.seconds + row["seconds"] >= plan.seconds
@@ -211,6 +211,7 @@ def _train_epoch(
     average: AveragedWeights,
     accelerator: Accelerator,
     throughput: Throughput,
+    progress: Progress,
     team: Team,
 ) -> dict[str, float]:
     """Mean losses of one pass over the data."""
@@ -239,6 +240,7 @@ def _train_epoch(
             average.update()
         for name, value in losses.items():
             sums[name] = sums.get(name, torch.zeros((), device=value.device)) + weight * value.detach()
+        progress.batch(stage.name, (number + 1) / steps)
     means = {name: float(team.mean(value)) / max(1, steps) for name, value in sums.items()}
     if (share := throughput.share(steps, time.perf_counter() - started)) is not None:
         means["matrix share"] = share

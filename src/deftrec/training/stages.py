@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from deftrec.batch import Batch
-from deftrec.collaborative import CollaborativeVectors, LightGCN, Triples, draw_triples
+from deftrec.collaborative import CollaborativeVectors, LightGCN, Triples, draw_triples, spectral_vectors
 from deftrec.config import CollaborativeOptions, Config, TextOptions
 from deftrec.data import Cases, Fit, Sequences
 from deftrec.diffusion import Sampling
@@ -90,7 +90,7 @@ class TextStage(CachedStage):
 
 @dataclass(eq=False)
 class CollaborativeVectorsStage(CachedStage):
-    """Collaborative vectors from LightGCN, for as many epochs as validation or an earlier stage chose.
+    """Collaborative vectors: LightGCN for as many epochs as validation or an earlier stage chose, or spectral ones.
 
     Attributes:
         sequences: interactions to fit.
@@ -141,6 +141,9 @@ class CollaborativeVectorsStage(CachedStage):
         """See `CachedStage.run`; the tensors `users` `[U, d]` and `items` `[I, d]`."""
         options = self.options
         torch.manual_seed(self.config.seed)
+        if options.encoder == "spectral":
+            closed = spectral_vectors(self.sequences, self.n_items, options.dim, self.config.seed, self.device)
+            return StageResult({"users": closed.users, "items": closed.items}, vars(Trained(0, None, [])))
         module = LightGCN(self.sequences, self.n_items, options.dim, options.layers, options.l2).to(self.device)
         name = self.name.replace(" ", "-")
         stage = LightGCNTraining(module, self.sequences, self.validation, self.n_items, self.config, name)

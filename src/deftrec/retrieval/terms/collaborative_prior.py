@@ -106,7 +106,7 @@ class CollaborativePrior(ScoreTerm):
         The best settings are taken, with the weight that `one_standard_error_rule` chooses.
         """
         device, training, n_items = validation.queries.latents.device, validation.training, validation.n_items
-        fits, task = list(_candidates(kinds)), "collaborative prior"
+        fits, task = list(candidates(kinds)), "collaborative prior"
         progress.begin(task, len(fits))
         values: dict[tuple[PriorSettings, float], Tensor] = {}
         for group in fits:
@@ -194,7 +194,7 @@ def redistributed(scores: Tensor, prior: Tensor, weight: float, histories: Seque
     return contribution
 
 
-def _candidates(kinds: str) -> Iterator[list[PriorSettings]]:
+def candidates(kinds: str) -> Iterator[list[PriorSettings]]:
     """Settings to try, in groups that one fit serves: SLIT alone is fitted with the recency it is used with."""
     if kinds in {"any", "graph"}:
         yield [PriorSettings("graph", 0.0, recency) for recency in RECENCY]

@@ -1,0 +1,191 @@
+"""Seconds that each stage of a training will take on this machine, from a probe of about a second."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from deftrec.batch import Batch
+from deftrec.collaborative import LightGCN, draw_triples
+from deftrec.config import Config
+from deftrec.data import Interactions, make_split
+from deftrec.data.words import item_texts, item_titles
+from deftrec.ensemble import build_member
+from deftrec.evaluation.metrics import ranks_from_scores
+from deftrec.hardware import default_device, describe, inference_dtype, matrix_rate
+from deftrec.model import DeftRec
+from deftrec.pretrained_files.architecture import hidden_size
+from deftrec.retrieval.choose import USERS
+from deftrec.retrieval.terms import collaborative_prior as prior
+from deftrec.tokenizer import ItemFeatures
+from deftrec.training.batches import PackedBatches, batch_to
+from deftrec.training.fit import VALIDATION_USERS, resolve
+
+PROBE_SECONDS = 0.8
+"""Time for which whole batches are probed; a batch that takes longer is probed by some of its rows."""
+PROBED_ROWS = 3
+SENTENCE_PARAMETERS = 11e6
+"""Weights that one token of a sentence model is multiplied with."""
+SENTENCE_SHARE = 0.2
+"""Share of the matrix rate that short texts reach."""
+LOADING_SECONDS = 2.0
+TREND_WEIGHTS = 25
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Expected seconds of a training.
+
+    Attributes:
+        seconds: of every stage, in their order, under the names that `Progress` is given.
+        machine: the hardware and its measured matrix rate, in words.
+    """
+
+    seconds: dict[str, float]
+    machine: str
+
+    @property
+    def total(self) -> float:
+        """Seconds of all stages."""
+        return sum(self.seconds.values())
+
+
+def forecast(interactions: Interactions, config: Config, device: torch.device | None = None) -> Forecast:
+    """Time one training step of each kind, and count the steps.
+
+    Early stopping and stages that another run has cached make a training shorter. Random states stay as they are.
+
+    Args:
+        interactions: the data.
+        config: options, `auto` where the size of the data decides.
+        device: device of the training; None: the first GPU, else the CPU.
+
+    Raises:
+        DataError, ConfigError: as training would.
+    """
+    device = device or default_device()
+    split = make_split(interactions, config.data.split)
+    config = resolve(config, interactions, split)
+    dtype = inference_dtype(config.training.precision, device)
+    training = split.training("train")
+    users = min(VALIDATION_USERS, int((training.lengths > 0).sum()))
+    seconds: dict[str, float] = {}
+    with torch.random.fork_rng():
+        texts = [text for text in item_texts(interactions) if text] if config.text.model is not None else []
+        if texts:
+            tokens = sum(min(config.text.max_tokens, 2 + len(text) // 4) for text in texts)
+            work = 2 * SENTENCE_PARAMETERS * tokens
+            seconds["text"] = LOADING_SECONDS + work / (SENTENCE_SHARE * matrix_rate(device, dtype))
+        if config.collaborative.encoder == "lightgcn":
+            graph = config.collaborative
+            module = LightGCN(training, interactions.n_items, graph.dim, graph.layers, graph.l2).to(device)
+            triples = draw_triples(training, interactions.n_items, int(graph.batch_size), np.random.default_rng(0))
+            first = replace(
+                triples[0],
+                **{name: getattr(triples[0], name).to(device) for name in ("users", "positives", "negatives")},
+            )
+            step = _timed(lambda: module(first)["loss"].backward(), device)
+            seconds["collaborative"] = int(graph.epochs) * len(triples) * step
+        text_width = hidden_size(config.text.model) if texts and config.text.model is not None else 0
+        graph_width = 0 if config.collaborative.encoder == "none" else config.collaborative.dim
+        features = ItemFeatures.build(
+            torch.randn(interactions.n_items, graph_width) if graph_width else None,
+            torch.randn(interactions.n_items, text_width) if text_width else None,
+        )
+        model = build_member(features, config, interactions.meta.domain, item_titles(interactions)).to(device)
+        batches = PackedBatches(
+            training,
+            interactions.n_items,
+            max_history=model.max_history,
+            batch_positions=int(config.training.batch_positions),
+            objective=config.objective,
+            seed=0,
+        )
+        steps, drawn = batches.epoch(0)
+        learning, reading = _batch_seconds(model, batch_to(next(drawn), device), dtype)
+        asked = (
+            float(np.minimum(training.lengths, model.max_history).mean()) * users / int(config.training.batch_positions)
+        )
+        member = int(config.training.epochs) * (steps * learning + asked * reading)
+        for number in range(int(config.training.ensemble_size)):
+            seconds[f"joint-{number + 1}" if number else "joint"] = member
+        if config.retrieval.prior != "none":
+            seconds["collaborative prior"] = _prior_seconds(config, interactions.n_items, users, device)
+    return Forecast(seconds, describe(device, dtype))
+
+
+def _batch_seconds(model: DeftRec, batch: Batch, dtype: torch.dtype) -> tuple[float, float]:
+    """Seconds to learn from a batch, and to read it without learning."""
+    device = model.features.values.device
+
+    def read(rows: int) -> torch.Tensor:
+        some = torch.arange(rows, device=device)
+        part = replace(
+            batch,
+            items=batch.items[some],
+            targets=batch.targets[some],
+            layout=batch.layout.select(some),
+            rationale=None,
+        )
+        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+            loss: torch.Tensor = model(part)["loss"]
+        return loss
+
+    def learn(rows: int) -> None:
+        torch.autograd.backward(read(rows))
+
+    def whole(work: Callable[[int], object]) -> float:
+        # What is the same for every batch (the catalogue's tokens) is told from what grows with its rows.
+        one = _timed(lambda: work(1), device)
+        rows = len(batch.items)
+        if one * rows < PROBE_SECONDS or rows <= PROBED_ROWS:
+            return _timed(lambda: work(rows), device, warm=False)
+        several = _timed(lambda: work(PROBED_ROWS), device, warm=False)
+        return one + max(0.0, several - one) * (rows - 1) / (PROBED_ROWS - 1)
+
+    model.train()
+    learning = whole(learn)
+    model.eval()
+    with torch.no_grad():
+        return learning, whole(read)
+
+
+def _prior_seconds(config: Config, n_items: int, users: int, device: torch.device) -> float:
+    """Seconds to choose the prior: every setting and weight ranks the targets of the validation users."""
+    kind, users = config.retrieval.prior, min(users, USERS)
+    groups = list(prior.candidates(kind))
+    inverses = sum(group[0].kind != "graph" for group in groups)
+    settings = sum(len(group) for group in groups)
+    rows = max(1, min(users, 500_000 // n_items))
+    scores, linear = torch.randn(2, rows, n_items, device=device)
+    targets = torch.randint(n_items, (rows,), device=device)
+    ranking = _timed(lambda: ranks_from_scores(torch.add(scores, linear, alpha=1.5), targets), device) / rows
+    side = min(n_items, config.retrieval.prior_max_items)
+    inverting = 4 * side**3 / matrix_rate(device, torch.float32)
+    return float(inverses * inverting + (settings * len(prior.WEIGHTS) + TREND_WEIGHTS) * users * ranking)
+
+
+def _timed(work: Callable[[], object], device: torch.device, *, warm: bool = True) -> float:
+    """Seconds of `work`: the best of three if it is short, so that other programs hardly count.
+
+    Args:
+        work: what is timed.
+        device: where it runs.
+        warm: whether it runs once before, as the first time is slower than others.
+    """
+    if warm:
+        work()
+    best = float("inf")
+    for _ in range(3):
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        started = time.perf_counter()
+        work()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        best = min(best, time.perf_counter() - started)
+        if best > PROBE_SECONDS / 8:
+            break
+    return best
