@@ -5,9 +5,9 @@
 Random bipartite graphs, the default width and layers; every size in a process of its own, which builds the graph and
 trains on it. Memory is fitted by least squares as bytes x distinct edges + bytes x nodes.
 
-Expected before measuring: the built graph keeps 24 bytes per edge (number and value, both ways) and its building several
-times that; a node costs its base vector five times (weights, gradient, two moments, their sum over the layers) and the
-layers that the gradient needs.
+Expected before measuring: the built graph keeps 24 bytes per edge (number and value, both ways) and its building
+several times that; a node costs its base vector five times (weights, gradient, two moments, their sum over the layers)
+and the layers that the gradient needs.
 """
 
 import argparse

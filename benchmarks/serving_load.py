@@ -110,7 +110,7 @@ def load(port: int, make: Make, clients: int, seconds: float) -> np.ndarray:
 
 
 async def client(port: int, make: Make, rng: np.random.Generator, until: float) -> list[float]:
-    """Send requests over one connection, without an HTTP library, which would use more of the machine than the service."""
+    """Send requests over one connection. An HTTP library would use more of the machine than the service does."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     took = []
     while time.perf_counter() < until:

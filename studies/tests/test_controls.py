@@ -12,9 +12,12 @@ from deftrec.config import DiffusionOptions
 from deftrec.diffusion import Sampling
 from deftrec.ensemble import build_member
 from deftrec.language import PretrainedLanguageModel
-from deftrec.recipe import adapt
+from deftrec.recipe import resolve
+from deftrec.sizes import Sizes
 from deftrec.tokenizer import ItemFeatures
 from toy import ring, tiny_bert, tiny_config
+
+SIZES = Sizes(positions=100, interactions=110, users=10, items=20)
 
 
 def head() -> NoDiffusionHead:
@@ -38,7 +41,7 @@ def test_training_and_generation_are_one_evaluation_without_noise() -> None:
 
 
 def test_members_have_the_head_inside_the_block_alone() -> None:
-    config = adapt(tiny_config(), positions=100, interactions=100, users=10, items=20)
+    config = resolve(tiny_config(), SIZES)
     features = ItemFeatures.build(torch.randn(20, 16), None)
     with without_diffusion():
         assert isinstance(build_member(features, config, "items").diffusion, NoDiffusionHead)
@@ -72,6 +75,6 @@ def test_a_random_copy_has_other_weights_and_the_same_words(tmp_path: Path) -> N
     random_copy(str(source), tmp_path / "copy-9", 9)
     assert torch.equal(torch.random.get_rng_state(), state)
     config = tiny_config(language={"kind": "pretrained", "model": str(copies[0]), "prompts": ["what : {history}"]})
-    config = adapt(config, positions=100, interactions=100, users=10, items=20)
+    config = resolve(config, SIZES)
     member = build_member(ItemFeatures.build(torch.randn(20, 16), None), config, "items")
     assert isinstance(member.language, PretrainedLanguageModel)

@@ -10,12 +10,13 @@ from studies.controls import NoDiffusionHead
 from deftrec.config import PretrainedOptions
 from deftrec.ensemble import build_member
 from deftrec.errors import ConfigError
-from deftrec.recipe import adapt, load_recipe
+from deftrec.recipe import load_recipe, resolve
+from deftrec.sizes import Sizes
 from deftrec.tokenizer import ItemFeatures
 from toy import tiny_bert, tiny_config
 
 SHIPPED = load_variants()
-SIZES = {"positions": 5000, "interactions": 6000, "users": 1000, "items": 900}
+SIZES = Sizes(positions=5000, interactions=6000, users=1000, items=900)
 
 
 @pytest.mark.parametrize("recipe", ["default", "ml-100k"])
@@ -27,7 +28,7 @@ def test_every_variant_is_a_change_of_every_recipe(name: str, recipe: str) -> No
     assert config.retrieval.prior == "none"
     assert config.training.ensemble_size == (4 if name == "deftrec/ensemble" else 1)
     if name not in {"deftrec/mask-0", "deftrec/minilm"}:
-        assert adapt(config, **SIZES) != base  # mask-0 is the default, minilm one recipe's
+        assert resolve(config, SIZES) != base  # mask-0 is the default, minilm one recipe's
 
 
 def test_there_is_a_variant_for_every_claim() -> None:
@@ -62,7 +63,7 @@ def test_another_recipe_takes_the_place_of_the_one_asked_for(tmp_path: Path) -> 
 @pytest.mark.parametrize("name", ["cross-entropy", "regression"])
 def test_the_controls_build_the_head_without_diffusion(name: str) -> None:
     variant = SHIPPED[f"deftrec/{name}"]
-    config = adapt(variant.config(tiny_config()), **SIZES)
+    config = resolve(variant.config(tiny_config()), SIZES)
     features = ItemFeatures.build(torch.randn(20, 16), None)
     with variant.patched():
         assert isinstance(build_member(features, config, "items").diffusion, NoDiffusionHead)

@@ -44,6 +44,7 @@ def options(tmp_path: Path) -> dict[str, Any]:
 
 @pytest.fixture
 def setting(options: dict[str, Any]) -> Setting:
+    torch.manual_seed(0)
     interactions = ring(users=30)
     config = resolve(tiny_config(**options), interactions, make_split(interactions, "leave-one-out"))
     return Setting(config, interactions, study._features(config, interactions.n_items), K, torch.float32, CPU)
