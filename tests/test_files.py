@@ -227,6 +227,26 @@ def entered(path: Path) -> bool:
         return True
 
 
+COUNTING = """
+import sys
+from pathlib import Path
+from deftrec.files import locked
+file = Path(sys.argv[1])
+for _ in range(50):
+    with locked(file, wait=True):
+        file.write_text(str(int(file.read_text()) + 1))
+"""
+
+
+def test_no_two_processes_hold_a_lock_whose_file_comes_and_goes(tmp_path: Path) -> None:
+    file = tmp_path / "count"
+    file.write_text("0")
+    several = [subprocess.Popen([sys.executable, "-c", COUNTING, str(file)]) for _ in range(4)]
+    assert [one.wait(60) for one in several] == [0] * 4
+    assert file.read_text() == "200"
+    assert list(tmp_path.iterdir()) == [file]
+
+
 @pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
 @pytest.mark.parametrize("there", [False, True])
 def test_where_nothing_can_be_locked_it_is_said(

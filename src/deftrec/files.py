@@ -135,10 +135,10 @@ def locked(path: str | Path, *, wait: bool, needed: bool = True) -> Iterator[Non
         FileNotFoundError: the directory that would hold `path` is missing.
         UnwritableError: there can be no lock here, and it is `needed`.
     """
-    path = Path(os.path.abspath(path))  # noqa: PTH100 - a lock of `.` needs a name; a symbolic link keeps its own
+    path = Path(os.path.abspath(path))  # noqa: PTH100 - `.` needs a name; a link keeps its own
     if not path.parent.is_dir():
         raise FileNotFoundError(f"{path.parent}: no such directory")
-    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    lock = FileLock(path.parent / f".{path.name}.lock")
     held = False
     try:
         _acquire(lock, wait)
@@ -155,8 +155,10 @@ def locked(path: str | Path, *, wait: bool, needed: bool = True) -> Iterator[Non
         yield
     finally:
         if held:
-            with suppress(OSError):  # Windows removes no open file
-                Path(lock.lock_file).unlink()  # while it is held: who waits for it notices, and makes a new one
+            # Removed while held: since 3.30 filelock leaves the file to us, and a waiting process that then gets the
+            # lock of a removed file tries again. Windows removes no open file.
+            with suppress(OSError):
+                Path(lock.lock_file).unlink()
             lock.release()
 
 
