@@ -7,9 +7,7 @@ McAuley 2018); with the squared error alone it is a regression of the next item'
 """
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from unittest.mock import patch
+from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor
@@ -18,6 +16,7 @@ from deftrec.config import DiffusionOptions
 from deftrec.diffusion import DiffusionHead, Head, Sample, Sampling
 from deftrec.model import DeftRec
 from deftrec.tokenizer import ItemFeatures
+from studies.replaced_parts import replaced
 
 
 class NoDiffusionHead(DiffusionHead):
@@ -40,15 +39,18 @@ class NoDiffusionHead(DiffusionHead):
         return Sample(x0, x0.expand(sampling.steps, *x0.shape) if keep_path else None)
 
 
-def _build_head(features: ItemFeatures, width: int, options: DiffusionOptions) -> Head:
-    return NoDiffusionHead(width, options)
+class NoDiffusionDeftRec(DeftRec):
+    """DeftRec with a `NoDiffusionHead`."""
+
+    @staticmethod
+    def build_head(features: ItemFeatures, width: int, options: DiffusionOptions) -> Head:
+        """See `DeftRec.build_head`."""
+        return NoDiffusionHead(width, options)
 
 
-@contextmanager
-def without_diffusion() -> Iterator[None]:
-    """Inside the block `build_member` makes models with a `NoDiffusionHead`."""
-    with patch.object(DeftRec, "build_head", staticmethod(_build_head)):
-        yield
+def without_diffusion() -> AbstractContextManager[None]:
+    """A block in which `build_member` makes models with a `NoDiffusionHead`."""
+    return replaced(NoDiffusionDeftRec)
 
 
 def main() -> int:

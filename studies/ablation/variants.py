@@ -3,7 +3,6 @@
 import difflib
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,8 +25,8 @@ class Variant(BaseModel):
         about: description in a line.
         changes: options that replace those of the recipe, group by group; `set` in the file.
         recipe: another recipe in place of the given one.
-        patch: function `module:name` without arguments that returns a context manager; training and measuring happen
-            inside it. For changes that no option makes.
+        patch: name of a function of `studies.ablation.patches`; training and measuring happen inside the block that it
+            returns. For changes that no option makes.
         random_language: whether the pre-trained language model starts from random weights.
     """
 
@@ -57,8 +56,11 @@ class Variant(BaseModel):
         """The block in which the variant is trained and measured."""
         if self.patch is None:
             return nullcontext()
-        module, _, name = self.patch.partition(":")
-        return cast(AbstractContextManager[None], getattr(import_module(module), name)())
+        from studies.ablation import patches  # transformers, which take seconds
+
+        if self.patch not in patches.__all__:
+            raise ConfigError(f"{self.about}: no patch {self.patch!r}; there are: {', '.join(patches.__all__)}")
+        return cast(AbstractContextManager[None], getattr(patches, self.patch)())
 
     def with_random_language(self, config: Config, folder: Path) -> Config:
         """The options, with a copy of the language model under random weights where the variant asks for it.

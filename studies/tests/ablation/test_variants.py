@@ -6,6 +6,8 @@ import pytest
 import torch
 from studies.ablation import Variant, choose_variants, load_variants
 from studies.controls import NoDiffusionHead
+from studies.discrete_tokens.model import DiscreteTokenizer
+from studies.semantic_ids.head import SemanticIdHead
 
 from deftrec.config import PretrainedOptions
 from deftrec.ensemble import build_member
@@ -32,10 +34,10 @@ def test_every_variant_is_a_change_of_every_recipe(name: str, recipe: str) -> No
 
 
 def test_there_is_a_variant_for_every_claim() -> None:
-    wanted = "regression cross-entropy no-negatives pairwise preference k-2 k-4 k-8 mask-0 mask-0.2 mask-0.5"
-    wanted += " no-modality-mask no-user-tokens user-tokens no-text no-collaborative eps minilm minilm-random"
-    wanted += " minilm-lora minilm-frozen minilm-titles ensemble"
-    assert set(SHIPPED) >= {f"deftrec/{name}" for name in wanted.split()}
+    wanted = "vq rq semantic-ids regression cross-entropy no-negatives pairwise preference k-2 k-4 k-8 mask-0"
+    wanted += " mask-0.2 mask-0.5 no-modality-mask no-user-tokens user-tokens no-text no-collaborative eps minilm"
+    wanted += " minilm-random minilm-lora minilm-frozen minilm-titles ensemble"
+    assert set(SHIPPED) == {f"deftrec/{name}" for name in wanted.split()}
     assert all(variant.about for variant in SHIPPED.values())
 
 
@@ -68,6 +70,20 @@ def test_the_controls_build_the_head_without_diffusion(name: str) -> None:
     with variant.patched():
         assert isinstance(build_member(features, config, "items").diffusion, NoDiffusionHead)
     assert not isinstance(build_member(features, config, "items").diffusion, NoDiffusionHead)
+
+
+@pytest.mark.parametrize("name", ["vq", "rq", "semantic-ids"])
+def test_discrete_controls_replace_a_part(name: str) -> None:
+    variant = SHIPPED[f"deftrec/{name}"]
+    config = resolve(variant.config(tiny_config()), SIZES)
+    features = ItemFeatures.build(torch.randn(40, 16), None)
+    with variant.patched():
+        member = build_member(features, config, "items")
+    quantised, decodes = (
+        isinstance(member.item_tokenizer, DiscreteTokenizer),
+        isinstance(member.diffusion, SemanticIdHead),
+    )
+    assert (quantised, decodes) == (name != "semantic-ids", name == "semantic-ids")
 
 
 def test_a_random_language_model_is_a_copy_for_each_seed(tmp_path: Path) -> None:
