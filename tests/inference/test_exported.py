@@ -13,7 +13,7 @@ from deftrec.errors import ConfigError, MissingExtraError
 from deftrec.incremental import Overlay
 from deftrec.inference import InferenceModel, Reading, exported
 from deftrec.retrieval import generate_queries, inference_queries
-from deftrec.serving.engine import Engine
+from deftrec.serving.engine import InferenceEngine
 from toy import ring, tiny_config, tiny_model
 
 pytest.importorskip("openvino")
@@ -25,10 +25,10 @@ def test_batches(family: str, prompts: tuple[str, ...], tmp_path: Path) -> None:
     language = {**reads(tiny_model(family, tmp_path / family)), "prompts": prompts}
     model = build(language=language, tokenizer={"users": "folded", "ways": 2})
     catalogue = model.encode_catalogue()
-    plain = generate_queries(model, catalogue, histories(), sampling=SAMPLING, seed=3)
+    plain = generate_queries(model, catalogue, histories(), sampling=SAMPLING, seed=3).latents
     fast = inference_queries(
         InferenceModel(model, catalogue, runtime="openvino"), histories(), sampling=SAMPLING, seed=3
-    )
+    ).latents
     torch.testing.assert_close(fast, plain, atol=1e-5, rtol=1e-4)
     assert not torch.equal(fast, plain)  # another library has multiplied
 
@@ -66,7 +66,7 @@ def test_a_run_is_exported_once_whatever_comes_to_it(tmp_path: Path, monkeypatch
     assert renewed.runtime == "openvino"
     assert [(one.item, one.score) for one in renewed.recommend(history=history)] == expected
     assert made == [torch.float32]
-    served = Engine.load(tmp_path / "run", runtime="openvino")
+    served = InferenceEngine.load(tmp_path / "run", runtime="openvino")
     served.warm()  # a service answers in inference mode
     assert len(made) == 2
 
