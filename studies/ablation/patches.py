@@ -2,6 +2,7 @@
 
 from contextlib import AbstractContextManager
 
+from studies.authors.model import AuthorsDeftRec
 from studies.controls import without_diffusion
 from studies.discrete_tokens.model import discrete_model
 from studies.discrete_tokens.quantiser import CodebookOptions
@@ -9,7 +10,12 @@ from studies.replaced_parts import replaced
 from studies.semantic_ids.head import SemanticIdOptions
 from studies.semantic_ids.model import semantic_id_model
 
-__all__ = ["rq", "semantic_ids", "vq", "without_diffusion"]
+__all__ = ["authors", "rq", "semantic_ids", "vq", "without_diffusion"]
+
+
+def authors() -> AbstractContextManager[None]:
+    """The procedure of the paper's authors."""
+    return replaced(AuthorsDeftRec)
 
 
 def vq() -> AbstractContextManager[None]:

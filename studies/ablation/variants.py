@@ -24,7 +24,7 @@ class Variant(BaseModel):
     Attributes:
         about: description in a line.
         changes: options that replace those of the recipe, group by group; `set` in the file.
-        recipe: another recipe in place of the given one.
+        recipe: another recipe in place of the given one: a name, or a path, also relative to the shipped list.
         patch: name of a function of `studies.ablation.patches`; training and measuring happen inside the block that it
             returns. For changes that no option makes.
         random_language: whether the pre-trained language model starts from random weights.
@@ -49,7 +49,11 @@ class Variant(BaseModel):
         Raises:
             ConfigError: the recipe's other options exclude the change.
         """
-        start = base if self.recipe is None else load_recipe(self.recipe).model_copy(update={"seed": base.seed})
+        start = base
+        if self.recipe is not None:
+            beside = VARIANTS.parent / self.recipe
+            recipe = load_recipe(str(beside) if beside.is_file() else self.recipe)
+            start = recipe.model_copy(update={"seed": base.seed})
         return build_config(_merged(plain(start).model_dump(mode="json"), self.changes), self.about)
 
     def patched(self) -> AbstractContextManager[None]:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from studies.ablation import Variant, choose_variants, load_variants
+from studies.authors.model import AuthorsDeftRec
 from studies.controls import NoDiffusionHead
 from studies.discrete_tokens.model import DiscreteTokenizer
 from studies.semantic_ids.head import SemanticIdHead
@@ -36,7 +37,7 @@ def test_every_variant_is_a_change_of_every_recipe(name: str, recipe: str) -> No
 def test_there_is_a_variant_for_every_claim() -> None:
     wanted = "vq rq semantic-ids regression cross-entropy no-negatives pairwise preference k-2 k-4 k-8 mask-0"
     wanted += " mask-0.2 mask-0.5 no-modality-mask no-user-tokens user-tokens no-text no-collaborative eps minilm"
-    wanted += " minilm-random minilm-lora minilm-frozen minilm-titles ensemble"
+    wanted += " minilm-random minilm-lora minilm-frozen minilm-titles ensemble authors"
     assert set(SHIPPED) == {f"deftrec/{name}" for name in wanted.split()}
     assert all(variant.about for variant in SHIPPED.values())
 
@@ -70,6 +71,14 @@ def test_the_controls_build_the_head_without_diffusion(name: str) -> None:
     with variant.patched():
         assert isinstance(build_member(features, config, "items").diffusion, NoDiffusionHead)
     assert not isinstance(build_member(features, config, "items").diffusion, NoDiffusionHead)
+
+
+def test_the_authors_procedure_is_a_recipe_and_a_model() -> None:
+    variant = SHIPPED["deftrec/authors"]
+    config = resolve(variant.config(load_recipe("default", ["seed=5"])), SIZES)
+    assert (config.seed, config.diffusion.prediction, config.text.model) == (5, "eps", None)
+    with variant.patched():
+        assert isinstance(build_member(ItemFeatures.build(torch.randn(40, 16), None), config, "items"), AuthorsDeftRec)
 
 
 @pytest.mark.parametrize("name", ["vq", "rq", "semantic-ids"])
