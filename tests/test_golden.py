@@ -38,8 +38,8 @@ USERS = 10
 LOSS, METRIC, OVERLAP = 1e-4, 3e-3, 0.97
 """Tolerances: losses (relative), metrics (absolute), share of the recorded lists that is found again.
 
-Between AVX-512 (AMX off in fp32) and AVX2 kernels on one machine, losses moved by 2e-7, HR@50 by .0011 (one user of 943),
-other metrics and all 100 list items not at all. The tolerances are several times that.
+Between AVX-512 and AVX2 kernels on one machine, losses moved by 2e-7, HR@50 by .0011 (one user of 943), other
+metrics and all 100 list items not at all. The tolerances are several times that.
 """
 
 
