@@ -33,8 +33,8 @@ PEERS = ("popularity", "item-knn", "ease")
 NO_RECIPE = "none"
 FIRST = "a small transformer trained from scratch"
 SECOND = "a pre-trained language model that reads the histories"
-QUICK = ("size=small", "retrieval.prior.kind=ease", "retrieval.prior.regularisation=[300.0]")
-"""Options of the first part: a third of the settings of the collaborative prior are tried, as each costs seconds."""
+QUICK = ("size=small", "retrieval.prior=ease")
+"""Options of the first part: one kind of the collaborative prior is tried, as each costs seconds."""
 SHOWN_HISTORY, SHOWN_RECOMMENDATIONS = 4, 5
 
 
