@@ -102,7 +102,7 @@ class InferenceEngine(Catalogue):
 
         Raises a `DeftRecError` if the run is missing or damaged, or if the index does not suit it or the installation.
         """
-        stamp = overlay_stamp(folder)  # taken before the run is read, so that a change in between is noticed
+        stamp = overlay_stamp(folder)  # before the run is read, so that a change in between is noticed
         recommender = Recommender.load(folder, runtime=runtime)
         version, ranker, built = run_digest(folder)[:12], recommender.ranker, None
         if (kind := choose_index(index, ranker)) != "exact":
@@ -146,9 +146,9 @@ class InferenceEngine(Catalogue):
             else:
                 answers[place] = _attempt(job.engine._single, job)
         for group in groups.values():
-            places, asks = [place for place, _ in group], [ask for _, ask in group]
+            places, requests = [place for place, _ in group], [request for _, request in group]
             try:
-                answers.update(zip(places, asks[0].engine._together(asks), strict=True))
+                answers.update(zip(places, requests[0].engine._together(requests), strict=True))
             except Exception as error:
                 answers.update(dict.fromkeys(places, error))
         return [answers[place] for place in range(len(jobs))]
@@ -165,19 +165,19 @@ class InferenceEngine(Catalogue):
         [found] = self.recommender.describe(popular, "popularity")
         return EngineResponse(found, {"retrieve": time.perf_counter() - began})
 
-    def _together(self, asks: Sequence[RecommendationRequest]) -> list[EngineResponse | Exception]:
+    def _together(self, requests: Sequence[RecommendationRequest]) -> list[EngineResponse | Exception]:
         """Process requests with the same seed and number of samples."""
-        histories = Sequences.from_lists([ask.history for ask in asks])
+        histories = Sequences.from_lists([request.history for request in requests])
         began = time.perf_counter()
-        queries = self.recommender.queries(histories, asks[0].seed, asks[0].samples)
+        queries = self.recommender.queries(histories, requests[0].seed, requests[0].samples)
         generated = time.perf_counter()
-        scored = self._scores(queries, asks)
-        lists = [self._best(*one, ask) for one, ask in zip(scored, asks, strict=True)]
+        scored = zip(self._scores(queries, requests), requests, strict=True)
+        pairs = [(request, self._best(*candidates, request)) for candidates, request in scored]
         seconds = {"generate": generated - began, "retrieve": time.perf_counter() - generated}
-        return [_attempt(self._explained, ask, found, seconds) for ask, found in zip(asks, lists, strict=True)]
+        return [_attempt(self._explained, *pair, seconds) for pair in pairs]
 
     def _scores(
-        self, queries: Queries, asks: Sequence[RecommendationRequest]
+        self, queries: Queries, requests: Sequence[RecommendationRequest]
     ) -> Iterator[tuple[Tensor | None, Tensor]]:
         """Candidates of the index and their scores for each request `[c]`; without an index None, and all scores `[I]`.
 
@@ -187,44 +187,45 @@ class InferenceEngine(Catalogue):
         if index is None:
             yield from ((None, row) for _, scores in self.recommender.ranker.chunks(queries) for row in scores)
             return
-        counts = [OVERFETCH * ask.k + len(self.removed) + len(ask.deny) for ask in asks]
-        for place, ask in enumerate(asks):
-            if ask.exclude_seen or index.lowers_history:
-                counts[place] += len(ask.history)
-        for query, ask, near in zip(queries.latents, asks, index.candidates(queries.latents, counts), strict=True):
-            named = self._in_category(ask) if ask.allow is None else ask.allow
-            yield index.score(query, ask.history, near if named is None else named, also_prior=named is None)
+        counts = [OVERFETCH * request.k + len(self.removed) + len(request.deny) for request in requests]
+        for place, request in enumerate(requests):
+            if request.exclude_seen or index.lowers_history:
+                counts[place] += len(request.history)
+        found = index.candidates(queries.latents, counts)
+        for query, request, near in zip(queries.latents, requests, found, strict=True):
+            named = self._in_category(request) if request.allow is None else request.allow
+            yield index.score(query, request.history, near if named is None else named, also_prior=named is None)
 
-    def _in_category(self, ask: RecommendationRequest) -> np.ndarray | None:
+    def _in_category(self, request: RecommendationRequest) -> np.ndarray | None:
         """Numbers of the items in the category of a request; None if it names none. `[n]`"""
-        if ask.category is None:
+        if request.category is None:
             return None
-        members = self.recommender.categories.get(ask.category)
+        members = self.recommender.categories.get(request.category)
         return NO_ITEMS if members is None else members.numpy()
 
-    def _rules(self, ask: RecommendationRequest) -> Iterator[Rule]:
-        yield Deny(torch.from_numpy(ask.deny))
-        for items in (ask.allow, self._in_category(ask)):
+    def _rules(self, request: RecommendationRequest) -> Iterator[Rule]:
+        yield Deny(torch.from_numpy(request.deny))
+        for items in (request.allow, self._in_category(request)):
             if items is not None:
                 yield Allow(torch.from_numpy(items))
-        if ask.exclude_seen:
+        if request.exclude_seen:
             yield ExcludeHistory()
 
-    def _best(self, items: Tensor | None, scores: Tensor, ask: RecommendationRequest) -> list[Recommendation]:
+    def _best(self, items: Tensor | None, scores: Tensor, request: RecommendationRequest) -> list[Recommendation]:
         """Best permitted items of the candidates `items` by their scores; None stands for all items. Both `[c]`"""
         excluded = torch.zeros(1, len(self.items))  # of all items, as rules refer to item numbers
-        for rule in self._rules(ask):
-            rule.apply(excluded, Sequences.from_lists([ask.history]))
-        found = top(scores.cpu()[None] + (excluded if items is None else excluded[:, items]), ask.k)
+        for rule in self._rules(request):
+            rule.apply(excluded, Sequences.from_lists([request.history]))
+        found = top(scores.cpu()[None] + (excluded if items is None else excluded[:, items]), request.k)
         return self.recommender.describe(found if items is None else found.among(items), "deftrec")[0]
 
     def _explained(
-        self, ask: RecommendationRequest, found: list[Recommendation], seconds: dict[str, float]
+        self, request: RecommendationRequest, found: list[Recommendation], seconds: dict[str, float]
     ) -> EngineResponse:
-        if not ask.explain or not found:
+        if not request.explain or not found:
             return EngineResponse(found, seconds)
         began = time.perf_counter()
-        explained = self.recommender.explained(found, ask.history, ask.seed)
+        explained = self.recommender.explained(found, request.history, request.seed)
         return EngineResponse(explained, {**seconds, "explain": time.perf_counter() - began})
 
 

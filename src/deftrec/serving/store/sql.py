@@ -100,12 +100,12 @@ class SqlStore:
         """Delete the stored events of a user, also from SQLite's free pages, and remember it; returns their number."""
         mark = self._insert(erased).values(user_sha256=_digest(user), time=self._now())
         with self._writing() as connection:
-            gone = connection.execute(sa.delete(events).where(events.c.user_id == user)).rowcount
+            deleted = connection.execute(sa.delete(events).where(events.c.user_id == user)).rowcount
             connection.execute(mark.on_conflict_do_nothing(index_elements=["user_sha256"]))
         if self._sqlite:
             with store_errors(), self._engine.connect() as connection:
                 connection.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        return gone
+        return deleted
 
     def erased(self, users: Sequence[str]) -> frozenset[str]:
         """Those of `users` that were erased once."""
@@ -134,8 +134,8 @@ class SqlStore:
 
 def _check_same(connection: sa.Connection, wanted: Sequence[Event]) -> None:
     """Raise an `EventConflictError` if an event differs from the stored event with its id."""
-    kept = sa.select(events).where(events.c.event_id.in_({event.event_id for event in wanted}))
-    rows = {row.event_id: row for row in connection.execute(kept)}
+    stored = sa.select(events).where(events.c.event_id.in_({event.event_id for event in wanted}))
+    rows = {row.event_id: row for row in connection.execute(stored)}
     for index, event in enumerate(wanted):
         row = rows[event.event_id]
         if (row.user_id, row.item_id) != (event.user_id, event.item_id) or event.time not in (None, row.time):
