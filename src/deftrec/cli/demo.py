@@ -40,14 +40,19 @@ SHOWN_HISTORY, SHOWN_RECOMMENDATIONS = 4, 5
 
 @dataclass(frozen=True)
 class Part:
-    """One of the models that the demo trains: number from 1, name of its rows in the table, run directory, options.
+    """One of the models that the demo trains.
 
-    `label` is the text before the lines of its progress, and `task` a description of the model.
+    Attributes:
+        number: number of the part, from 1.
+        label: text before the lines of its progress.
+        model: description of the model.
+        name: name of its rows in the table.
+        out, config: run directory and options.
     """
 
     number: int
     label: str
-    task: str
+    model: str
     name: str
     out: Path
     config: "Config"
@@ -141,7 +146,7 @@ def _forecasts(parts: list[Part], progress: Listener) -> dict[int, "Forecast"]:
 
         found = {part.number: forecast(interactions, part.config) for part in unfinished}
     for part in unfinished:
-        progress.say(f"{part.label}, {part.task}: {plan(found[part.number].seconds)}")
+        progress.say(f"{part.label}, {part.model}: {plan(found[part.number].seconds)}")
     total = sum(ahead.total for ahead in found.values())
     progress.say(f"about {duration(total)} in all, with {found[unfinished[0].number].machine}")
     return found
