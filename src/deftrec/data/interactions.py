@@ -18,8 +18,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from deftrec.data.sequences import Sequences
-from deftrec.data.sources.columns import Place, as_times, same_ids, times, typed_ids
-from deftrec.data.sources.frames import to_polars
+from deftrec.data.sources.columns import Place, as_times, same_ids, times, to_polars, typed_ids
 from deftrec.errors import DataError
 from deftrec.files import atomic_directory, recover, write_text
 

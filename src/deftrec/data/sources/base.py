@@ -1,16 +1,19 @@
-"""The base class of published data sets: description, download, reading."""
+"""The base classes of published data sets: description, download, reading."""
 
+import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
+import polars as pl
 from pydantic import BaseModel, ConfigDict
 
-from deftrec.data.download import Progress, default_home, download, sha256_of
+from deftrec.data.download import Progress, checksums, default_home, download, sha256_of
 from deftrec.data.prepare import Raw
-from deftrec.errors import DownloadError
+from deftrec.errors import DataError, DownloadError
 from deftrec.files import write_text
 
 Say: TypeAlias = Callable[[str], None]
@@ -76,10 +79,7 @@ class Source(ABC):
 
     @abstractmethod
     def read(self, files: Mapping[str, Path]) -> Raw:
-        """Read the downloaded files.
-
-        Args:
-            files: path of each file, by name.
+        """Read the downloaded files, given by name.
 
         Raises:
             DataError: a file is malformed or another one.
@@ -89,8 +89,7 @@ class Source(ABC):
         """Download the files that are not in the cache yet, check all of them, and read them.
 
         Args:
-            on_progress: callback for received bytes.
-            say: callback for messages.
+            on_progress, say: callbacks for received bytes and for messages.
             home: directory of the cache; `None` stands for `default_home()`.
 
         Raises:
@@ -115,3 +114,23 @@ class Source(ABC):
             write_text(recorded, digest + "\n")
             say(f"{file.name}: no checksum is published; recorded sha256 {digest}")
         return to
+
+
+class Archive(Source):
+    """A published data set in one zip file."""
+
+    def read(self, files: Mapping[str, Path]) -> Raw:
+        """Read the archive; see `Source.read`."""
+        (archive,) = files.values()
+        try:
+            with zipfile.ZipFile(archive) as content:
+                return replace(self.parse(content), sha256=checksums(archive))
+        except (zipfile.BadZipFile, KeyError, ValueError, EOFError, pl.exceptions.PolarsError) as error:
+            reason = str(error).splitlines()[0]
+            raise DataError(
+                f"{archive}: not the archive of {self.about.name} ({reason}); delete it and fetch it again"
+            ) from error
+
+    @abstractmethod
+    def parse(self, content: zipfile.ZipFile) -> Raw:
+        """Read the files in the archive."""

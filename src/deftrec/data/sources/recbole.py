@@ -5,7 +5,7 @@ from typing import Literal
 
 import polars as pl
 
-from deftrec.data.download import sha256_of
+from deftrec.data.download import checksums
 from deftrec.data.prepare import Raw
 from deftrec.data.sources.columns import CATEGORY_SEPARATOR, ids, require, words
 from deftrec.data.sources.tabular import Columns, events_of
@@ -51,10 +51,9 @@ def read_recbole(
     frame = file.read([names[name] for name in kept]).rename({names[name]: name for name in kept})
     item_file = inter.with_suffix(".item")
     items = _read_items(item_file, item) if item_file.is_file() else None
-    files = [inter, item_file] if items is not None else [inter]
-    sha256 = {one.name: sha256_of(one) for one in files}
+    sha256 = checksums(inter, *([] if items is None else [item_file]))
     kind: Literal["clock", "position"] = "position" if as_given else "clock"
-    return Raw(events_of(frame, file.place, columns), items, f"recbole:{inter.stem}", sha256, times=kind)
+    return Raw(events_of(frame, file.place(frame), columns), items, f"recbole:{inter.stem}", sha256, times=kind)
 
 
 def _inter_file(path: Path) -> Path:
@@ -88,20 +87,15 @@ def _read_items(path: Path, item: str) -> pl.DataFrame:
     if item not in names:
         raise DataError(f"{path}: no column {item!r}; it has {', '.join(map(repr, names))}")
     frame = file.read(list(names.values()))
-    columns = {"item": ids(frame[names[item]].alias(item), file.place, frame["record"])}
-    title = next((names[name] for name in TITLES if name in names), None)
-    if title is not None:
-        columns["title"] = words(frame[title])
-        if YEAR in names:
-            year = words(frame[names[YEAR]])
-            known = (year != "") & (columns["title"] != "")
-            columns["title"] = (columns["title"] + " (" + year + ")").zip_with(known, columns["title"])
-    category = next((names[name] for name in CATEGORIES if name in names), None)
-    if category is not None:
-        split = category.endswith("_seq")
-        columns["category"] = words(frame[category].str.split(" ") if split else frame[category])
+    columns = {"item": ids(frame[names[item]].alias(item), file.place(frame))}
+    for role, candidates in (("title", TITLES), ("category", CATEGORIES), ("text", TEXTS)):
+        field = next((names[name] for name in candidates if name in names), None)
+        if field is not None:
+            split = role == "category" and field.endswith("_seq")
+            columns[role] = words(frame[field].str.split(" ") if split else frame[field], path)
+    if "title" in columns and YEAR in names:
+        title, year = columns["title"], words(frame[names[YEAR]], path)
+        columns["title"] = (title + " (" + year + ")").zip_with((year != "") & (title != ""), title)
+    if "category" in columns:
         columns["category"] = columns["category"].str.replace_all(rf"\{CATEGORY_SEPARATOR}{{2,}}", CATEGORY_SEPARATOR)
-    text = next((names[name] for name in TEXTS if name in names), None)
-    if text is not None:
-        columns["text"] = words(frame[text])
     return pl.DataFrame(columns)
