@@ -54,34 +54,34 @@ def measure(run: Path, items: int, kind: IndexKind, users: int) -> None:
     """Print the row of one catalogue and one way."""
     from deftrec import Recommender
     from deftrec.data import Sequences
-    from deftrec.retrieval import Found, top
+    from deftrec.retrieval import Queries
     from deftrec.serving.index import OVERFETCH, Approximate, build_index
-    from deftrec.serving.index.recall import RecallQueries
+    from index_recall import RecallQueries
 
     asked = RecallQueries.of(Recommender.load(run), users, items)
-    retriever, queries = asked.retriever, asked.queries
+    ranker, queries = asked.ranker, asked.queries
     empty = [torch.zeros(0, dtype=torch.int64).numpy()] * max(BATCH, len(queries))
 
-    def exactly(some: torch.Tensor) -> Found:
-        return retriever.search(some, Sequences.from_lists(empty[: len(some)]), K, exclude_seen=False)
+    def exactly(some: torch.Tensor) -> torch.Tensor:
+        return ranker.scores(Queries(Sequences.from_lists(empty[: len(some)]), some)).topk(K).indices
 
     exactly(queries[:1])  # what the exact score keeps is there either way
     gc.collect()
     before, began = resident(), time.process_time()
-    vectors, metric = Approximate.vectors(retriever), Approximate.metric(retriever)
+    vectors, metric = Approximate.vectors(ranker), Approximate.metric(ranker)
     index = build_index(kind, vectors, metric, "benchmark", "")
     built = time.process_time() - began
     del vectors
     gc.collect()
     added = 0.0 if index is None else (resident() - before) / 2**20
-    approximate = None if index is None else Approximate(retriever, index)
+    approximate = None if index is None else Approximate(ranker, index)
 
     def search(some: torch.Tensor) -> torch.Tensor:
         if approximate is None:
-            return exactly(some).items
+            return exactly(some)
         near = approximate.candidates(some, [OVERFETCH * K] * len(some))
         scored = [approximate.score(query, empty[0], one, True) for query, one in zip(some, near, strict=True)]
-        return torch.cat([top(scores[None], K).among(items).items for items, scores in scored])
+        return torch.stack([items[scores.topk(K).indices] for items, scores in scored])
 
     search(queries[:1])
     began = time.process_time()
@@ -91,7 +91,7 @@ def measure(run: Path, items: int, kind: IndexKind, users: int) -> None:
     for part in queries.split(BATCH):
         search(part)
     together = (time.process_time() - began) / len(queries)
-    right = exactly(queries).items
+    right = exactly(queries)
     recall = (found[:, :, None] == right[:, None]).any(1).float().mean()
     print(
         f"{items:11,d}  {kind:11} {built:7.1f} s  {added:6.0f} MiB  {1000 * alone:8.3f}  {1000 * together:8.3f}"

@@ -11,17 +11,15 @@ from typing import Annotated
 import typer
 
 from deftrec.cli.all_options import all_options
-from deftrec.cli.api_key import api_key
-from deftrec.cli.benchmark import app as benchmark_app
+from deftrec.cli.benchmark import benchmark
 from deftrec.cli.console import Stopped
 from deftrec.cli.data import app as data_app
 from deftrec.cli.demo import demo
 from deftrec.cli.doctor import doctor
 from deftrec.cli.evaluate import evaluate
 from deftrec.cli.items import app as items_app
-from deftrec.cli.recommend import recommend
-from deftrec.cli.serve import serve
-from deftrec.cli.similar import similar
+from deftrec.cli.recommend import recommend, similar
+from deftrec.cli.serve import api_key, serve
 from deftrec.cli.train import train
 from deftrec.cli.update import update
 from deftrec.errors import DeftRecError
@@ -29,8 +27,7 @@ from deftrec.errors import DeftRecError
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(data_app, name="data")
 app.add_typer(items_app, name="items")
-app.add_typer(benchmark_app, name="benchmark")
-for verb in (train, update, evaluate, recommend, similar, doctor, serve, api_key, demo):
+for verb in (train, update, evaluate, recommend, similar, benchmark, doctor, serve, api_key, demo):
     app.command(verb.__name__.replace("_", "-"))(verb)
 app.command("options")(all_options)
 

@@ -1,14 +1,12 @@
-"""`deftrec benchmark`: DeftRec beside its peers on the same data. `deftrec.cli.index` has its subcommand `index`."""
+"""`deftrec benchmark`: DeftRec beside its peers on the same data."""
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
-from typer.core import TyperGroup
 
 from deftrec.cli.console import Listener, Stopped, listening, output, page_if_possible, working
-from deftrec.cli.index import index
 from deftrec.cli.options import DataFolder, Json, Overrides, command_line
 from deftrec.cli.tables import benchmark_table
 from deftrec.data.split import SplitName
@@ -20,24 +18,9 @@ if TYPE_CHECKING:
     from deftrec.data import Interactions
 
 BOTH: Final = "both"
-PEERS: Final = "peers"
-"""Default subcommand of `deftrec benchmark`."""
 DEFAULTS = {"seeds": 1, "split": "leave-one-out", "fit": BOTH, "seen": BOTH}
 
 
-class Benchmark(TyperGroup):
-    """Reads `deftrec benchmark --data ...` as the subcommand `peers`."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """See `TyperGroup`."""
-        return super().parse_args(ctx, args if args and args[0] in self.commands else [PEERS, *args])
-
-
-app = typer.Typer(cls=Benchmark, help="DeftRec beside its peers; with 'index', the indexes of the service.")
-app.command()(index)
-
-
-@app.command(PEERS)
 def benchmark(
     data: DataFolder,
     out: Annotated[Path, typer.Option(help="Folder of the report; finished work in it is kept.", metavar="REPORT")],
@@ -79,7 +62,7 @@ def benchmark(
     """Train DeftRec and its peers on the same data, compare them, and write a report.
 
     The same command continues after an interruption; several at the same time share the work. Exit code 1 means that a
-    system failed; the report holds the others. 'deftrec benchmark index' measures the indexes of the service.
+    system failed; the report holds the others.
 
     Example: deftrec benchmark --data data/ml-100k --out reports/ml-100k --models ease-recency,sasrec --seeds 3
     """
