@@ -15,7 +15,7 @@ from deftrec.run import RunInfo
 SHOWN_HISTORY = 6
 LEGEND = (
     ("dots", "•", "items"),
-    ("past", "■", "history, the newest darkest"),
+    ("past", "■", "history, the newest strongest"),
     ("path", "━", "denoising"),
     ("main", "●", "recommended, with rank"),
     ("next", "★", "next interaction"),
