@@ -9,7 +9,7 @@ from typing import TypeAlias
 from urllib.parse import urlsplit
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from deftrec.data.download import Progress, checksums, default_home, download, sha256_of
 from deftrec.data.prepare import Raw
@@ -20,7 +20,7 @@ Say: TypeAlias = Callable[[str], None]
 """Called with a sentence about what happens now or what the user should know."""
 
 
-class RemoteFile(BaseModel):
+class RemoteFile(BaseModel, frozen=True, extra="forbid"):
     """A file on its publisher's host.
 
     Attributes:
@@ -28,8 +28,6 @@ class RemoteFile(BaseModel):
         checksum: `md5:<hex>` or `sha256:<hex>` as published, or `None`. Without one, the SHA-256 of the first download
             is recorded and checked from then on.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     url: str
     checksum: str | None = None
@@ -46,21 +44,16 @@ class RemoteFile(BaseModel):
         return Path(parts.hostname or "", *parts.path.strip("/").split("/"))
 
 
-class About(BaseModel):
+class About(BaseModel, frozen=True, extra="forbid"):
     """Description of a published data set.
 
     Attributes:
-        name: name for `deftrec data fetch`.
-        title: full name.
+        name, title: name for `deftrec data fetch`, and full name.
         size: numbers of interactions, users and items, and size of the download, in words.
-        licence: terms of use.
-        citation: paper to cite.
-        homepage: page of the publisher.
+        licence, citation, homepage: terms of use, paper to cite, and page of the publisher.
         domain: kind of the items in a word or two, for prompts.
         files: files to download.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     title: str
