@@ -6,7 +6,7 @@ import traceback
 import warnings
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -78,39 +78,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if debug:
             traceback.print_exc()
-        return _fail(_line(error, debug), 1)
+        if isinstance(error, DeftRecError | OSError):  # these are written for the user
+            return _fail(f"error: {error}", 1)
+        where = "" if debug else " (--debug shows where)"
+        return _fail(f"error: unexpected {type(error).__name__}: {error}{where}", 1)
     if code == INTERRUPTED:  # typer's word for a KeyboardInterrupt that no verb caught
         return _fail("interrupted", INTERRUPTED)
     return code if isinstance(code, int) else 0
 
 
-def _line(error: Exception, debug: bool) -> str:
-    """What went wrong. Only the errors of this package and of the system say it in words that a user can act on."""
-    if isinstance(error, DeftRecError | OSError):
-        return f"error: {error}"
-    return f"error: unexpected {type(error).__name__}: {error}" + ("" if debug else " (--debug shows where)")
-
-
-def _verb(words: Sequence[str]) -> str:
-    """The command that `words` begin with, as it is called: "deftrec data import"."""
-    command, path = typer.main.get_command(app), ["deftrec"]
-    for word in words:
-        inner = getattr(command, "commands", {}).get(word)
-        if inner is None:
-            break
-        command = inner
-        path.append(word)
-    return " ".join(path)
-
-
 def _wrong_use(error: typer.TyperException, words: Sequence[str]) -> int:
-    """An unknown verb or option, or a value that is none."""
+    """Report an unknown verb or option, or an invalid value, with the command that shows its help."""
     context = getattr(error, "ctx", None)
     if context is not None and type(error).__name__ == "NoArgsIsHelpError":
         print(context.get_help())
         return WRONG_USE
-    path = context.command_path if context is not None else _verb(words)
-    return _fail(f"error: {error.format_message()} ({path} --help says more)", WRONG_USE)
+    command: Any = typer.main.get_command(app)
+    path = ["deftrec"]
+    for word in words:
+        command = getattr(command, "commands", {}).get(word)
+        if command is None:
+            break
+        path.append(word)
+    verb = context.command_path if context is not None else " ".join(path)
+    return _fail(f"error: {error.format_message()} ({verb} --help says more)", WRONG_USE)
 
 
 def _fail(line: str, code: int) -> int:

@@ -14,7 +14,6 @@ from deftrec.errors import ConfigError
 
 if TYPE_CHECKING:
     from deftrec.benchmark import BenchmarkTable
-    from deftrec.config import Config
     from deftrec.data import Interactions
 
 BOTH: Final = "both"
@@ -79,18 +78,20 @@ def benchmark(
                 from deftrec.benchmark import BenchmarkRequest, all_systems, choose_models, run_benchmark
                 from deftrec.benchmark.machine import versions
                 from deftrec.benchmark.tables import DEFTREC
+                from deftrec.recipe import load_recipe, shipped_recipes
                 from deftrec.report.benchmark import write_benchmark
 
             systems = all_systems()
             wanted = None if models is None else [name.strip() for name in models.split(",") if name.strip()]
             chosen = choose_models(wanted, list(systems))
+            own = interactions.meta.name if interactions.meta.name in shipped_recipes() else "default"
             request = BenchmarkRequest(
                 data=interactions.fingerprint,
                 split=split,
                 fits=("train", "train+validation") if fit == BOTH else (fit,),
                 seens=("exclude", "keep") if seen == BOTH else (seen,),
                 budget_minutes=budget,
-                config=_config(recipe, interactions.meta.name, overrides),
+                config=load_recipe(recipe or own, overrides),
                 versions=versions(),
             )
             tables = run_benchmark(
@@ -133,14 +134,6 @@ def _data(folder: Path, without: bool, progress: Listener) -> "Interactions":
     if without:
         progress.say(f"{whole.n_users - interactions.n_users:,} clones dropped of {whole.n_users:,} users")
     return interactions
-
-
-def _config(recipe: str | None, dataset: str, overrides: list[str] | None) -> "Config":
-    """Load the requested recipe, else the one with the name of the data, else `default`."""
-    from deftrec.recipe import load_recipe, shipped_recipes
-
-    own = dataset if dataset in shipped_recipes() else "default"
-    return load_recipe(recipe or own, overrides)
 
 
 def _show(tables: "list[BenchmarkTable]", out: Path, page: Path | None, as_json: bool) -> None:

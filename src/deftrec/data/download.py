@@ -79,11 +79,9 @@ def download(
         url: https address; plain http only for this machine.
         to: target file. An existing one is kept if its checksum is right, or if there is no checksum.
         checksum: `sha256:<hex>` or `md5:<hex>`, as published.
-        attempts: maximum number of connections.
-        backoff: seconds before the second attempt; the pause doubles with each further attempt.
+        attempts, backoff: maximum number of attempts, and seconds between the first two; each further pause doubles.
         timeout: seconds without a byte after which an attempt fails.
         largest: maximum size of the file in bytes.
-        on_progress: callback for received bytes.
 
     Raises:
         UnreachableError: unknown host, refused connection or invalid certificate, in two attempts.
@@ -120,9 +118,6 @@ def download(
         )
 
 
-# -- one attempt -----------------------------------------------------------------------------------------------------
-
-
 def _attempt(url: str, part: Path, timeout: float, largest: int, on_progress: Progress | None) -> None:
     """Complete `part`, continuing after its last byte where that is safe; `_TryAgainError` if a retry may succeed."""
     validator = _validator(part, url)
@@ -144,8 +139,12 @@ def _attempt(url: str, part: Path, timeout: float, largest: int, on_progress: Pr
                 total = _whole_number(found[2])
             else:  # the whole file: the server cannot resume, or the file has changed
                 start = 0
-            if total is not None:
-                _check_size(url, total, total - start, largest, part.parent)
+            free = shutil.disk_usage(part.parent).free
+            if total is not None and total > largest:
+                raise DownloadError(f"{url}: has {total:,} bytes, more than the {largest:,} allowed")
+            if total is not None and total - start > free:
+                room = f"{part.parent} has {free:,} free; make room there"
+                raise DownloadError(f"{url}: needs {total - start:,} bytes, and {room}")
             if start == 0:
                 _remember(part, url, answer.headers)
             with part.open("r+b") as file:
@@ -212,9 +211,6 @@ def _explain_failure(url: str, error: Exception) -> None:
     raise _TryAgainError(f"the connection broke off ({cause or type(cause).__name__})") from error
 
 
-# -- the record beside a part ----------------------------------------------------------------------------------------
-
-
 def _note(part: Path) -> Path:
     return part.with_name(part.name + ".json")
 
@@ -252,9 +248,6 @@ def _locked_part(part: Path) -> Iterator[None]:
         raise DownloadError(f"{part}: another process downloads this file; wait for it and try again") from None
 
 
-# -- headers, addresses, sums ----------------------------------------------------------------------------------------
-
-
 class _NoDowngrade(urllib.request.HTTPRedirectHandler):
     """Follow a redirect only to an address that would be allowed as a first address."""
 
@@ -273,14 +266,6 @@ def _check_address(url: str) -> None:
 
 def _whole_number(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() else None
-
-
-def _check_size(url: str, total: int, missing: int, largest: int, folder: Path) -> None:
-    if total > largest:
-        raise DownloadError(f"{url}: has {total:,} bytes, more than the {largest:,} allowed")
-    free = shutil.disk_usage(folder).free
-    if missing > free:
-        raise DownloadError(f"{url}: needs {missing:,} bytes, and {folder} has {free:,} free; make room there")
 
 
 def _matches(file: Path, checksum: str) -> bool:

@@ -7,7 +7,7 @@ import polars as pl
 
 from deftrec.data.interactions import CATALOGUE_COLUMNS, Interactions
 from deftrec.data.sequences import Sequences
-from deftrec.data.sources.columns import Place, as_times, first_true, same_ids, times
+from deftrec.data.sources.columns import Place, as_numbers, first_true, same_ids, times
 from deftrec.errors import DataError
 
 CLOCK = 1e8
@@ -84,11 +84,12 @@ def conformed_events(events: pl.DataFrame, interactions: Interactions, source: s
     Raises:
         DataError: an id or a time is of another type, or the times are in another unit.
     """
-    found = times(events["time"], Place(source))
+    place = Place(source)
+    found = times(events["time"], place)
     events = events.with_columns(
         conform(events["user"], interactions.users, source, "user").alias("user"),
         conform(events["item"], interactions.catalogue["item"], source, "item").alias("item"),
-        as_times(found, source).alias("time"),
+        as_numbers(found, place).alias("time"),
     )
     last, newest = np.abs(interactions.times).max(initial=0), events["time"].abs().max()
     if found.dtype.is_temporal() and (interactions.meta.times == "position" or last <= CLOCK):

@@ -17,7 +17,7 @@ import polars as pl
 from pydantic import BaseModel, ValidationError
 
 from deftrec.data.sequences import Sequences
-from deftrec.data.sources.columns import Place, as_times, same_ids, times, to_polars, typed_ids
+from deftrec.data.sources.columns import Place, as_numbers, same_ids, times, to_polars, typed_ids
 from deftrec.errors import DataError
 from deftrec.files import atomic_directory, recover, write_text
 
@@ -113,7 +113,7 @@ class Interactions:
         events = events.select(
             typed_ids(events[user], place).alias("user"),
             typed_ids(events[item], place).alias("item"),
-            as_times(found, meta.source).alias("time"),
+            as_numbers(found, place).alias("time"),
         )
         # Dates are stored in milliseconds, but ordered by microseconds.
         finest = found.cast(pl.Datetime("us")) if found.dtype.is_temporal() else events["time"]
@@ -242,10 +242,8 @@ class Interactions:
         try:
             return self._user_numbers[str(user)]
         except KeyError:
-            raise DataError(
-                f"user {user!r} is not among the {self.n_users} users of {self.meta.name}; give a history instead, or "
-                "add the user's interactions with 'deftrec update'"
-            ) from None
+            known = f"user {user!r} is not among the {self.n_users} users of {self.meta.name}"
+            raise DataError(f"{known}; give a history, or add the user's interactions with 'deftrec update'") from None
 
     def item_numbers(self, items: Iterable[Id]) -> np.ndarray:
         """The numbers of external item ids. `[n]` int64

@@ -17,7 +17,7 @@ from deftrec.errors import DataError, DownloadError
 from deftrec.files import write_text
 
 Say: TypeAlias = Callable[[str], None]
-"""Called with a sentence about what happens now or what the user should know."""
+"""Callback with a message for the user."""
 
 
 class RemoteFile(BaseModel, frozen=True, extra="forbid"):
@@ -25,8 +25,7 @@ class RemoteFile(BaseModel, frozen=True, extra="forbid"):
 
     Attributes:
         url: https address.
-        checksum: `md5:<hex>` or `sha256:<hex>` as published, or `None`. Without one, the SHA-256 of the first download
-            is recorded and checked from then on.
+        checksum: `md5:<hex>` or `sha256:<hex>`, or `None`: the SHA-256 of the first download is checked from then on.
     """
 
     url: str
@@ -79,11 +78,7 @@ class Source(ABC):
         """
 
     def fetch(self, on_progress: Progress | None = None, say: Say = lambda _: None, home: Path | None = None) -> Raw:
-        """Download the files that are not in the cache yet, check all of them, and read them.
-
-        Args:
-            on_progress, say: callbacks for received bytes and for messages.
-            home: directory of the cache; `None` stands for `default_home()`.
+        """Download the files that are not in the cache `home` yet, check all of them, and read them.
 
         Raises:
             DownloadError: a file cannot be downloaded, or its checksum is wrong.

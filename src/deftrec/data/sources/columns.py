@@ -66,29 +66,22 @@ def first_true(mask: pl.Series) -> int:
 def require(
     there: Iterable[str], wanted: Mapping[str, str], file: str, *, in_order: str | None = "--order-as-given"
 ) -> None:
-    """Check that a table has every wanted column.
-
-    Args:
-        there: columns of the table.
-        wanted: column of each role; a role is the name of its command-line option.
-        file: path or name of the file, as the user gave it.
-        in_order: command-line option for data without times, or `None`.
+    """Check that a table has the `wanted` column of each role; a role is the name of its command-line option.
 
     Raises:
-        DataError: a column is missing, or has two roles; the message lists the columns and names the option.
+        DataError: a column is missing, or has two roles. The message names the option, and for times also `in_order`,
+            the option for data without times.
     """
     there, role_of = list(there), dict[str, str]()
     for role, column in wanted.items():
         if column in role_of:
             raise DataError(f"{file}: column {column!r} cannot be both {role_of[column]} and {role}; name another")
         role_of[column] = role
-        if column in there:
-            continue
-        names = ", ".join(map(repr, there[:20])) + (", ..." if len(there) > 20 else "")
-        mend = f"name the right one with --{role} COL"
-        if role == "time" and in_order:
-            mend += f", or keep the order of the rows with {in_order}"
-        raise DataError(f"{file}: no column {column!r} for the {role}; it has {names or 'none'}; {mend}")
+        if column not in there:
+            names = ", ".join(map(repr, there[:20])) + (", ..." if len(there) > 20 else "")
+            other = f", or keep the order of the rows with {in_order}" if role == "time" and in_order else ""
+            mend = f"name the right one with --{role} COL{other}"
+            raise DataError(f"{file}: no column {column!r} for the {role}; it has {names or 'none'}; {mend}")
 
 
 def ids(column: pl.Series, place: Place) -> pl.Series:
@@ -108,9 +101,7 @@ def ids(column: pl.Series, place: Place) -> pl.Series:
 
 
 def typed_ids(column: pl.Series, place: Place) -> pl.Series:
-    """Convert external ids and keep their type: integers in 64 bits, the rest as strings.
-
-    Whole floats become integers, because pandas writes a column of integers with a gap as floats.
+    """Convert external ids and keep their type: integers (of pandas also whole floats) in 64 bits, the rest as strings.
 
     Raises:
         DataError: an id is missing, empty, NaN or not whole.
@@ -168,11 +159,9 @@ def times(column: pl.Series, place: Place) -> pl.Series:
         raise DataError(
             f"{place.file}: column {column.name!r} holds {column.dtype}, which are no times; give numbers or dates"
         )
-    if column.dtype.is_temporal() or column.dtype.is_integer():
-        place.refuse(column.is_null(), column, "is not a time")
-        return column
-    if column.dtype.is_float():
-        place.refuse(~column.is_finite().fill_null(False), column, "is not a time")
+    if column.dtype.is_temporal() or column.dtype.is_numeric():
+        missing = ~column.is_finite().fill_null(False) if column.dtype.is_float() else column.is_null()
+        place.refuse(missing, column, "is not a time")
         return column
     text = column.cast(pl.String).str.strip_chars()
     plain = whole_numbers(text)
@@ -191,21 +180,20 @@ def times(column: pl.Series, place: Place) -> pl.Series:
     return best
 
 
-def as_times(column: pl.Series, source: str) -> pl.Series:
-    """Convert times to numbers: integers stay integers, dates become milliseconds since 1970.
+def as_numbers(found: pl.Series, place: Place) -> pl.Series:
+    """Convert the result of `times` to numbers: integers stay integers, dates become milliseconds since 1970.
 
     Raises:
-        DataError: a value is missing, infinite or not a time; the message names its row.
+        DataError: an integer has more than 64 bits.
     """
-    found = times(column, Place(source))
     if found.dtype.is_temporal():
         found = found.cast(pl.Datetime("ms")).cast(pl.Int64)
     if not found.dtype.is_integer():
         return found.cast(pl.Float64)
     whole = found.cast(pl.Int64, strict=False)
     if whole.null_count():
-        row = first_true(whole.is_null())
-        raise Place(source).error(row, column.name, f"{found[row]} is too large for a time; give a coarser unit")
+        entry = first_true(whole.is_null())
+        raise place.error(entry, found.name, f"{found[entry]} is too large for a time; give a coarser unit")
     return whole
 
 
@@ -236,7 +224,7 @@ def words(column: pl.Series, file: str | Path) -> pl.Series:
     """Convert titles, categories and texts: missing values become empty, lists join with `|`, `&amp;` becomes `&`.
 
     Raises:
-        DataError: the column holds records, or lists of lists.
+        DataError: the column holds records, or lists of lists; the message names `file`.
     """
     if isinstance(column.dtype, pl.List):
         inner = column.list.eval(pl.element().cast(pl.String, strict=False).drop_nulls())

@@ -26,14 +26,15 @@ RECBOLE_WHEEL = "recbole==1.2.1"
 RECBOLE_SHA256 = "9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407"
 
 
-def _about(name: str, size: str, homepage: str, licence: str = RESEARCH_ONLY, checksum: str | None = None) -> About:
+def _about(name: str, size: str, checksum: str | None = None, licence: str = RESEARCH_ONLY) -> About:
+    version = name.removeprefix("ml-")
     return About(
         name=name,
-        title=f"MovieLens {name.removeprefix('ml-')}",
+        title=f"MovieLens {version}",
         size=size,
         licence=licence,
         citation=CITATION,
-        homepage=f"https://grouplens.org/datasets/movielens/{homepage}/",
+        homepage=f"https://grouplens.org/datasets/movielens/{version.removesuffix('-small')}/",
         domain="movies",
         files=(RemoteFile(url=f"{HOST}{name}.zip", checksum=checksum),),
     )
@@ -54,10 +55,7 @@ class MovieLens100K(_MovieLens):
     """MovieLens 100K, of 1997 and 1998; read from RecBole's wheel if GroupLens cannot be reached."""
 
     about = _about(
-        "ml-100k",
-        "100,000 ratings, 943 users, 1,682 movies; 4.9 MB",
-        "100k",
-        checksum="md5:0e33842e24a9c977be4e0107933c0723",
+        "ml-100k", "100,000 ratings, 943 users, 1,682 movies; 4.9 MB", "md5:0e33842e24a9c977be4e0107933c0723"
     )
 
     def fetch(self, on_progress: Progress | None = None, say: Say = lambda _: None, home: Path | None = None) -> Raw:
@@ -99,10 +97,7 @@ class MovieLens1M(_MovieLens):
     """MovieLens 1M, of users who joined in 2000."""
 
     about = _about(
-        "ml-1m",
-        "1,000,209 ratings, 6,040 users, 3,706 movies; 5.9 MB",
-        "1m",
-        checksum="md5:c4d9eecfca2ab87c1945afe126590906",
+        "ml-1m", "1,000,209 ratings, 6,040 users, 3,706 movies; 5.9 MB", "md5:c4d9eecfca2ab87c1945afe126590906"
     )
 
     def parse(self, content: zipfile.ZipFile) -> Raw:
@@ -119,10 +114,9 @@ class _WithHeaders(_MovieLens):
 
     def parse(self, content: zipfile.ZipFile) -> Raw:
         """See `Archive.parse`."""
-        ratings, movies = (
-            pl.read_csv(content.read(f"{self.about.name}/{name}.csv"), infer_schema=False)
-            for name in ("ratings", "movies")
-        )
+        folder = self.about.name
+        ratings = pl.read_csv(content.read(f"{folder}/ratings.csv"), schema_overrides={"rating": pl.Float64})
+        movies = pl.read_csv(content.read(f"{folder}/movies.csv"), infer_schema=False)
         genres = pl.col("genres").str.replace(NO_GENRES, "", literal=True)
         events = ratings.rename({"userId": "user", "movieId": "item", "timestamp": "time"})
         return self._raw(events, movies.select("movieId", "title", genres).rows())
@@ -134,8 +128,7 @@ class MovieLensLatestSmall(_WithHeaders):
     about = _about(
         "ml-latest-small",
         "100,836 ratings, 610 users, 9,724 movies (release of 2018); 1.0 MB",
-        "latest",
-        "research only; redistribution under the same terms, no commercial use (README of the archive)",
+        licence="research only; redistribution under the same terms, no commercial use (README of the archive)",
     )
 
 
@@ -143,8 +136,5 @@ class MovieLens32M(_WithHeaders):
     """MovieLens 32M, the largest stable release, of 2024."""
 
     about = _about(
-        "ml-32m",
-        "32,000,204 ratings, 200,948 users, 87,585 movies; 239 MB",
-        "32m",
-        checksum="md5:d472be332d4daa821edc399621853b57",
+        "ml-32m", "32,000,204 ratings, 200,948 users, 87,585 movies; 239 MB", "md5:d472be332d4daa821edc399621853b57"
     )

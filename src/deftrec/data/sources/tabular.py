@@ -11,31 +11,16 @@ import polars as pl
 
 from deftrec.data.download import checksums
 from deftrec.data.prepare import Raw
-from deftrec.data.sources.columns import (
-    Place,
-    as_row,
-    check_id_type,
-    first_true,
-    ids,
-    numbers,
-    require,
-    times,
-    words,
-)
+from deftrec.data.sources.columns import Place, as_row, check_id_type, first_true, ids, numbers, require, times, words
 from deftrec.data.sources.textfile import TextFile, open_text
 from deftrec.errors import DataError
 
 TableFormat: TypeAlias = Literal["csv", "parquet", "jsonl"]
 
 SUFFIXES: dict[str, TableFormat] = {
-    ".csv": "csv",
-    ".tsv": "csv",
-    ".txt": "csv",
-    ".parquet": "parquet",
-    ".pq": "parquet",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".json": "jsonl",
+    **dict.fromkeys((".csv", ".tsv", ".txt"), "csv"),
+    **dict.fromkeys((".parquet", ".pq"), "parquet"),
+    **dict.fromkeys((".jsonl", ".ndjson", ".json"), "jsonl"),
 }
 
 
@@ -44,7 +29,7 @@ class Columns:
     """Column names of the tables of interactions and items.
 
     Attributes:
-        user, item: columns of the ids of users and items.
+        user, item: columns of ids.
         time: column of times (numbers in any unit, or ISO dates); `None` if the rows are in the order of events.
         rating: column of ratings (numbers), or `None`.
         title, category, text: columns of the items' table; `None` stands for columns of these names, if present.
@@ -77,11 +62,7 @@ def format_of(path: Path) -> TableFormat:
 
 
 def read_tabular(
-    path: str | Path,
-    columns: Columns = Columns(),
-    *,
-    form: TableFormat | None = None,
-    items: str | Path | None = None,
+    path: str | Path, columns: Columns = Columns(), *, form: TableFormat | None = None, items: str | Path | None = None
 ) -> Raw:
     """Read a table of interactions, and optionally a table of items.
 
@@ -108,10 +89,7 @@ def read_tabular(
 
 
 def read_events(path: str | Path, columns: Columns = Columns()) -> tuple[pl.DataFrame, Place]:
-    """Read interactions in the order of their file: columns `record`, `user`, `item`, `time`.
-
-    Returns:
-        The interactions, and the place that names the line of a `record`.
+    """Read interactions in the order of their file: columns `record`, `user`, `item`, `time`; and the records' names.
 
     Raises:
         DataError: see `read_tabular`.
@@ -125,13 +103,8 @@ def read_events(path: str | Path, columns: Columns = Columns()) -> tuple[pl.Data
 def read_items(path: str | Path, columns: Columns, *, option: str = "--items-id") -> pl.DataFrame:
     """Read a table of items: column `item` and any of `title`, `category`, `text`.
 
-    Args:
-        path: table of items, one per row, in the format of its name.
-        columns: names of the columns.
-        option: command-line option that names the id column, for messages.
-
     Raises:
-        DataError: see `read_tabular`.
+        DataError: see `read_tabular`; the message names the `option` of the command line for the id column.
     """
     path = Path(path)
     form = format_of(path)
@@ -161,12 +134,9 @@ def read_items(path: str | Path, columns: Columns, *, option: str = "--items-id"
 
 
 def events_of(frame: pl.DataFrame, place: Place, columns: Columns) -> pl.DataFrame:
-    """Convert a table read as strings to interactions: columns `user`, `item`, `time` and perhaps `rating`.
+    """Convert a table to interactions: columns `user`, `item`, `time` and perhaps `rating`.
 
-    Args:
-        frame: the wanted columns, and `record`, the number of each row in the file.
-        place: names of the rows.
-        columns: names of the columns.
+    `frame` holds the wanted columns, and `record`, the number of each row in the file.
     """
     parts = {
         "user": ids(frame[columns.user], place),
@@ -218,8 +188,7 @@ class _Parquet:
     def read(self, names: list[str] | None) -> pl.DataFrame:
         """Read the columns `names`, default all, and `record`."""
         try:
-            wanted = self.scan.select(names or pl.all()).with_row_index("record")
-            frame = wanted.collect(engine="streaming")
+            frame = self.scan.select(names or pl.all()).with_row_index("record").collect(engine="streaming")
         except pl.exceptions.PolarsError as error:
             raise DataError(f"{self.path}: cannot be read ({str(error).splitlines()[0]})") from error
         if frame.height == 0 and names:
@@ -228,10 +197,7 @@ class _Parquet:
 
 
 class _JsonLines:
-    """A file with one JSON object per line.
-
-    `schema` has the keys of the first object. A later object that lacks one is an error with its line.
-    """
+    """A file with one JSON object per line; `schema` has the keys of the first object."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
