@@ -2,10 +2,10 @@
 
     python benchmarks/large_catalogues.py RUN --items 10000 100000 1000000
 
-Latents are drawn around a run's own, queries are what its users ask for, and every way goes through the code that the
-service answers with: exact scores the whole catalogue, an index proposes candidates that are scored
-exactly. Each measurement has a process of its own; memory is what an index adds to it, and times are those of the
-processor, so that what else the machine does counts little: set OMP_NUM_THREADS=1.
+Latents are drawn around a run's own, queries are those of its users, and every way runs the code of the service: exact
+scores the whole catalogue, an index proposes candidates that are scored exactly. Each measurement has a process of its
+own; memory is the growth of that process by the index, and times are processor times, so that other work on the machine
+counts little: set OMP_NUM_THREADS=1.
 
 Expected before measuring: exact is the fastest up to some ten thousand items and then grows in proportion; HNSW stays
 near a millisecond with .95 of the exact ten, for minutes of building at a million; IVF-PQ is a tenth of its size,
@@ -54,18 +54,18 @@ def measure(run: Path, items: int, kind: IndexKind, users: int) -> None:
     """Print the row of one catalogue and one way."""
     from deftrec import Recommender
     from deftrec.data import Sequences
-    from deftrec.retrieval import Queries
+    from deftrec.retrieval import Found, Queries, top
     from deftrec.serving.index import OVERFETCH, Approximate, build_index
     from index_recall import RecallQueries
 
-    asked = RecallQueries.of(Recommender.load(run), users, items)
-    ranker, queries = asked.ranker, asked.queries
+    workload = RecallQueries.of(Recommender.load(run), users, items)
+    ranker, queries = workload.ranker, workload.queries
     empty = [torch.zeros(0, dtype=torch.int64).numpy()] * max(BATCH, len(queries))
 
-    def exactly(some: torch.Tensor) -> torch.Tensor:
-        return ranker.scores(Queries(Sequences.from_lists(empty[: len(some)]), some)).topk(K).indices
+    def exactly(some: torch.Tensor) -> Found:
+        return ranker.search(Queries(Sequences.from_lists(empty[: len(some)]), some), K)
 
-    exactly(queries[:1])  # what the exact score keeps is there either way
+    exactly(queries[:1])  # memory of exact scoring is there either way
     gc.collect()
     before, began = resident(), time.process_time()
     vectors, metric = Approximate.vectors(ranker), Approximate.metric(ranker)
@@ -78,10 +78,10 @@ def measure(run: Path, items: int, kind: IndexKind, users: int) -> None:
 
     def search(some: torch.Tensor) -> torch.Tensor:
         if approximate is None:
-            return exactly(some)
+            return exactly(some).items
         near = approximate.candidates(some, [OVERFETCH * K] * len(some))
         scored = [approximate.score(query, empty[0], one, True) for query, one in zip(some, near, strict=True)]
-        return torch.stack([items[scores.topk(K).indices] for items, scores in scored])
+        return torch.cat([top(scores[None], K).among(items).items for items, scores in scored])
 
     search(queries[:1])
     began = time.process_time()
@@ -91,7 +91,7 @@ def measure(run: Path, items: int, kind: IndexKind, users: int) -> None:
     for part in queries.split(BATCH):
         search(part)
     together = (time.process_time() - began) / len(queries)
-    right = exactly(queries)
+    right = exactly(queries).items
     recall = (found[:, :, None] == right[:, None]).any(1).float().mean()
     print(
         f"{items:11,d}  {kind:11} {built:7.1f} s  {added:6.0f} MiB  {1000 * alone:8.3f}  {1000 * together:8.3f}"
