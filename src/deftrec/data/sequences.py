@@ -138,12 +138,9 @@ def _empty(shape: tuple[int, int]) -> Packed:
 
 
 def pad_histories(sequences: Sequences, which: np.ndarray, row: int) -> Packed:
-    """Put the newest `row` items of each history into a row of its own, for inference.
+    """Put the newest `row` items of each of the histories `which`, `[B]` int64, into a row of its own, for inference.
 
-    Args:
-        sequences: all histories.
-        which: indices of the histories to read. `[B]` int64
-        row: maximum length of a history; rows are as long as the longest one.
+    Rows are as long as the longest of these, at most `row`.
     """
     recent = [sequences[int(n)][-row:] for n in which]
     packed = _empty((len(recent), max([1, *map(len, recent)])))

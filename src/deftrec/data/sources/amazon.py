@@ -53,6 +53,7 @@ DOMAINS = {
     "Magazine_Subscriptions": "magazines",
     "Gift_Cards": "gift cards",
 }
+"""Kinds of items whose name is not the category's with "products" behind it."""
 
 
 REVIEW_COLUMNS = Columns("reviewerID", "asin", "unixReviewTime", "overall")

@@ -89,15 +89,14 @@ class Source(ABC):
 
     def _fetch_one(self, file: RemoteFile, to: Path, on_progress: Progress | None, say: Say) -> Path:
         recorded = to.with_name(to.name + ".sha256")
-        checksum = file.checksum
-        if checksum is None and to.is_file() and recorded.is_file():
-            checksum = "sha256:" + recorded.read_text(encoding="utf-8").strip()
-            if "sha256:" + sha256_of(to) != checksum:
-                raise DownloadError(f"{to}: has changed since it was downloaded; delete it and fetch again")
         if not to.is_file():
             say(f"downloading {file.url}")
-        download(file.url, to, checksum=checksum, on_progress=on_progress)
-        if checksum is None:
+        elif file.checksum is None and recorded.is_file():
+            if sha256_of(to) != recorded.read_text(encoding="utf-8").strip():
+                raise DownloadError(f"{to}: has changed since it was downloaded; delete it and fetch again")
+            return to
+        download(file.url, to, checksum=file.checksum, on_progress=on_progress)
+        if file.checksum is None:
             digest = sha256_of(to)
             write_text(recorded, digest + "\n")
             say(f"{file.name}: no checksum is published; recorded sha256 {digest}")

@@ -7,9 +7,7 @@ columns `org_id remap_id title category` in any order, separated by spaces and q
 """
 
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
 import polars as pl
 
 from deftrec.data.download import checksums
@@ -34,15 +32,10 @@ def read_reference(directory: str | Path) -> Raw:
         raise DataError(f"{directory}: no {TEST}; the reference format is a directory with {TRAIN}, {TEST} and {ITEMS}")
     complete = _lines(directory / TEST)
     if (directory / TRAIN).is_file():
-        _check_prefix(directory / TRAIN, complete, directory / TEST)
-    lengths = [len(line.items) for line in complete]
-    events = pl.DataFrame(
-        {
-            "user": np.repeat(np.array([line.user for line in complete], np.int64), lengths),
-            "item": np.concatenate([np.array(line.items, np.int64) for line in complete]),
-            "time": np.concatenate([np.arange(length) for length in lengths]),
-        }
-    )
+        _check_prefix(directory / TRAIN, complete)
+    sequences = {"user": list(complete), "item": [items for _, items in complete.values()]}
+    events = pl.DataFrame(sequences, schema={"user": pl.Int64, "item": pl.List(pl.Int64)})
+    events = events.with_columns(time=pl.int_ranges(pl.col("item").list.len())).explode("item", "time")
     events, _ = _rename(events, "user", directory / USERS)
     events, items = _rename(events, "item", directory / ITEMS)
     files = [directory / name for name in (TRAIN, TEST, ITEMS, USERS)]
@@ -50,15 +43,9 @@ def read_reference(directory: str | Path) -> Raw:
     return Raw(events, items, f"reference:{directory.name}", sha256, times="position")
 
 
-class _Line(NamedTuple):
-    number: int
-    user: int
-    items: list[int]
-
-
-def _lines(file: Path, *, empty: bool = False) -> list[_Line]:
-    """The user and the items of every line. With `empty`, a user may have no items."""
-    read: dict[int, _Line] = {}
+def _lines(file: Path, *, empty: bool = False) -> dict[int, tuple[int, list[int]]]:
+    """The number of the line and the items of each user. With `empty`, a user may have no items."""
+    read: dict[int, tuple[int, list[int]]] = {}
     with open_text(file) as lines:
         for number, line in enumerate(lines, start=1):
             where, fields = f"{file}: line {number}", line.split()
@@ -71,24 +58,23 @@ def _lines(file: Path, *, empty: bool = False) -> list[_Line]:
             if not items and not empty:
                 raise DataError(f"{where}: user {user} has no items")
             if user in read:
-                raise DataError(f"{where}: user {user} is on line {read[user].number} already; join both lines")
-            read[user] = _Line(number, user, items)
+                raise DataError(f"{where}: user {user} is on line {read[user][0]} already; join both lines")
+            read[user] = number, items
     if not read:
         raise DataError(f"{file}: no interactions; the file is empty")
-    return list(read.values())
+    return read
 
 
-def _check_prefix(train: Path, complete: list[_Line], test: Path) -> None:
+def _check_prefix(train: Path, complete: dict[int, tuple[int, list[int]]]) -> None:
     """Check that the two files are of one data set, with the test item last."""
-    sequences = {line.user: line.items for line in complete}
-    for number, user, items in _lines(train, empty=True):
-        whole = sequences.get(user)
-        if whole is None:
-            raise DataError(f"{train}: line {number}: user {user} is not in {test.name}")
-        if len(items) >= len(whole) or items != whole[: len(items)]:
+    for user, (number, items) in _lines(train, empty=True).items():
+        where = f"{train}: line {number}"
+        if user not in complete:
+            raise DataError(f"{where}: user {user} is not in {TEST}")
+        if items != complete[user][1][:-1][: len(items)]:
             raise DataError(
-                f"{train}: line {number}: the items of user {user} do not begin those in {test.name}, which holds "
-                "complete sequences, the test item last"
+                f"{where}: the items of user {user} do not begin those in {TEST}, which holds complete sequences, the "
+                "test item last"
             )
 
 
