@@ -1,15 +1,15 @@
-"""The command line: one file a verb. Errors are one line and an exit code; `--debug` shows where they come from."""
+"""The command line. Errors are one line and an exit code; `--debug` shows where they come from."""
 
 import os
 import sys
 import traceback
 import warnings
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Any
 
 import typer
 
+from deftrec import __version__
 from deftrec.cli.all_options import all_options
 from deftrec.cli.benchmark import benchmark
 from deftrec.cli.console import Stopped
@@ -37,12 +37,7 @@ WRONG_USE = 2
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        try:
-            print(version("deftrec"))
-        except PackageNotFoundError:  # run from a checkout that is on the path, not installed
-            from deftrec import __version__
-
-            print(__version__)
+        print(__version__)
         raise typer.Exit
 
 
@@ -82,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _fail(f"error: {error}", 1)
         where = "" if debug else " (--debug shows where)"
         return _fail(f"error: unexpected {type(error).__name__}: {error}{where}", 1)
-    if code == INTERRUPTED:  # typer's word for a KeyboardInterrupt that no verb caught
+    if code == INTERRUPTED:  # the code of typer for a KeyboardInterrupt that no verb caught
         return _fail("interrupted", INTERRUPTED)
     return code if isinstance(code, int) else 0
 

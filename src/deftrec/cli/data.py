@@ -28,7 +28,6 @@ from deftrec.errors import DataError
 
 app = typer.Typer(help="List, download, import and describe data sets.", no_args_is_help=True)
 
-
 Format: TypeAlias = Literal["csv", "parquet", "jsonl", "recbole", "reference"]
 MinRating = Annotated[float | None, typer.Option(help="Minimum rating of an interaction that is kept.", metavar="R")]
 KCore = Annotated[
@@ -189,9 +188,6 @@ def describe(
         print(description.model_dump_json(indent=2))
         return
     output().print(draw(description))
-
-
-# -- helpers ---------------------------------------------------------------------------------------------------------
 
 
 def _guess(path: Path) -> Format:
