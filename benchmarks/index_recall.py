@@ -28,7 +28,7 @@ from deftrec.data import Sequences
 from deftrec.retrieval import LatentSimilarity, Queries, Ranker
 from deftrec.serving.index.approximate import OVERFETCH, Approximate
 from deftrec.serving.index.base import IndexKind
-from deftrec.serving.index.build import build_index
+from deftrec.serving.index.choice import build_index
 
 K = 10
 SPREAD = 0.1

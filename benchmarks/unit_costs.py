@@ -42,8 +42,7 @@ def ranked(run: Path) -> None:
 
 def kept(url: str, count: int) -> None:
     """Print the time of an event in a batch, and its disk."""
-    from deftrec.serving.store import SqlStore
-    from deftrec.serving.store.base import Event
+    from deftrec.serving.store import Event, SqlStore
 
     rng, store = np.random.default_rng(0), SqlStore(url)
     users, items = rng.integers(count // 20, size=count), rng.integers(100_000, size=count)

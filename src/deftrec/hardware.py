@@ -24,11 +24,11 @@ def multiplies_bf16(device: torch.device) -> bool:
     """Whether bfloat16 matrix products are faster than float32: a recent GPU, a CPU with AMX tiles or AVX-512 BF16."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
-    return any(getattr(torch.cpu, f"_is_{unit}_supported", lambda: False)() for unit in ("amx_tile", "avx512_bf16"))
+    return _cpu_has("amx_tile") or _cpu_has("avx512_bf16")
 
 
 def training_dtype(precision: Precision, device: torch.device) -> torch.dtype:
-    """The autocast dtype for `auto`, `bf16` or `fp32`; as `inference_dtype`, with a warning where fp32 is a waste."""
+    """The autocast dtype for `auto`, `bf16` or `fp32`: `inference_dtype`, with a warning where fp32 is a waste."""
     if precision == "fp32" and multiplies_bf16(device):
         warnings.warn(
             "training in fp32 leaves this machine's bf16 matrix units unused (2 to 6 times slower): "
@@ -46,7 +46,7 @@ def inference_dtype(precision: Precision, device: torch.device) -> torch.dtype:
 
 @lru_cache
 def matrix_rate(device: torch.device, dtype: torch.dtype, size: int | None = None, seconds: float = 0.2) -> float:
-    """Operations a second of square matrix products, where a product and a sum are two: the best measured one.
+    """Best measured rate of square matrix products, in operations a second; a product and a sum are two operations.
 
     Args:
         device, dtype: device and number format of the matrices.
@@ -72,11 +72,11 @@ def describe(device: torch.device, dtype: torch.dtype) -> str:
     return f"{name}, {'bf16' if dtype == torch.bfloat16 else 'fp32'} at {rate:,.0f} GFLOP/s"
 
 
+def _cpu_has(unit: str) -> bool:
+    return bool(getattr(torch.cpu, f"_is_{unit}_supported", lambda: False)())
+
+
 def _cpu_words() -> str:
     threads = torch.get_num_threads()
-    unit = (
-        "AMX"
-        if getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
-        else torch.backends.cpu.get_cpu_capability()
-    )
+    unit = "AMX" if _cpu_has("amx_tile") else torch.backends.cpu.get_cpu_capability()
     return f"{threads} CPU {'thread' if threads == 1 else 'threads'} ({unit})"

@@ -1,11 +1,10 @@
 """Reports of long work to whoever listens: the command line, a test, or nobody."""
 
 from collections.abc import Mapping
-from typing import Protocol
 
 
-class Progress(Protocol):
-    """Listener of long work. The command line draws bars or lines; `Silent` does nothing."""
+class Progress:
+    """Listener of long work; a subclass shows what it wants of it, as bars or lines."""
 
     def expect(self, seconds: Mapping[str, float]) -> None:
         """Add the expected seconds of tasks that have not begun, by task name; the sum gives the remaining time."""
@@ -26,35 +25,12 @@ class Progress(Protocol):
         """Show one line of text."""
 
 
-class Silent:
+class Silent(Progress):
     """Listener that ignores everything."""
 
-    def expect(self, seconds: Mapping[str, float]) -> None:
-        """See `Progress.expect`."""
 
-    def begin(self, task: str, total: int) -> None:
-        """See `Progress.begin`."""
-
-    def advance(self, task: str, units: int = 1, values: Mapping[str, float] | None = None) -> None:
-        """See `Progress.advance`."""
-
-    def batch(self, task: str, share: float) -> None:
-        """See `Progress.batch`."""
-
-    def end(self, task: str) -> None:
-        """See `Progress.end`."""
-
-    def say(self, text: str) -> None:
-        """See `Progress.say`."""
-
-
-class Labelled:
-    """Listener that puts a label before every task and line, and passes them on.
-
-    Args:
-        progress: listener that receives everything.
-        label: text before the name of every task and before every line.
-    """
+class Labelled(Progress):
+    """Listener that puts `label` before the name of every task and before every line, and passes them on."""
 
     def __init__(self, progress: Progress, label: str) -> None:
         self._progress, self._label = progress, label

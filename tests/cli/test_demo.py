@@ -95,7 +95,7 @@ def test_damaged_metrics_name_the_mend(deftrec: Call, tmp_path: Path) -> None:
     (out / "metrics.json").write_text("{}")
     said = deftrec(*ARGUMENTS, "--out", out)
     assert said.code == 1
-    assert "delete it, and it is measured again" in said.err
+    assert "delete it, and the run is measured again" in said.err
     (out / "metrics.json").unlink()
     assert deftrec(*ARGUMENTS, "--out", out).code == 0
 
@@ -108,7 +108,7 @@ def test_a_second_part_has_a_language_model_read(
         "collaborative: {encoder: spectral, dim: 8}\n"
         "language: {kind: pretrained, layers: 1, prompts: ['Films: {history}']}\n"
         "training: {epochs: 1, ensemble_size: 1}\n"
-        "retrieval: {prior: {kind: none}}\n"
+        "retrieval: {prior: none}\n"
     )
     out = tmp_path / "demo"
     said = deftrec("demo", *TINY, "--language-recipe", reader, "--out", out)

@@ -110,13 +110,13 @@ def test_filters_leave_what_they_say(client: TestClient, engine: InferenceEngine
     whole = ids(ask(client, history=history, k=every))
     assert len(whole) == every - 1
     red = ids(ask(client, history=history, k=every, category="red"))
-    assert red == [item for item in whole if engine.numbers[item] in engine.categories["red"]]
+    assert red == [item for item in whole if engine.numbers[item] in engine.recommender.categories["red"]]
     some = whole[2:6]
     assert ids(ask(client, history=history, k=every, allow=some)) == some
     assert ids(ask(client, history=history, k=every, deny=some)) == [item for item in whole if item not in some]
     assert ids(ask(client, history=history, allow=some, deny=some)) == []
     assert ids(ask(client, history=[], allow=some, k=9)) == sorted(
-        some, key=lambda item: (-int(engine.popularity[engine.numbers[item]]), engine.numbers[item])
+        some, key=lambda item: (-int(engine.recommender.popularity[engine.numbers[item]]), engine.numbers[item])
     )
 
 

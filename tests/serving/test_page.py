@@ -205,7 +205,7 @@ def test_the_bars_of_what_is_popular_begin_at_zero(page: "Page", served: Start, 
     page.goto(served().address)
     settle(page)
     widths = page.locator("#found .bar i").evaluate_all("bars => bars.map(bar => bar.getBoundingClientRect().width)")
-    taken = sorted(engine.popularity.tolist(), reverse=True)[: len(widths)]
+    taken = sorted(engine.recommender.popularity.tolist(), reverse=True)[: len(widths)]
     assert widths[-1] / widths[0] == pytest.approx(0.06 + 0.94 * taken[-1] / taken[0], abs=0.03)
 
 

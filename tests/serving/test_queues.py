@@ -35,7 +35,6 @@ def test_everybody_gets_their_own_answer() -> None:
     async def play() -> None:
         sizes: list[int] = []
         batcher = Batcher(doubled, size=8, queue=100, wait=0.02, observe=sizes.append)
-        batcher.start()
         answers = await asyncio.gather(*(batcher.submit(n, 5) for n in range(20)))
         assert [answer for answer, _ in answers] == [2 * n for n in range(20)]
         assert sizes == [8, 8, 4]
@@ -48,7 +47,6 @@ def test_who_comes_while_the_model_works_is_answered_together() -> None:
     async def play() -> None:
         held = Held()
         batcher = Batcher(held, size=8, queue=100, wait=0)
-        batcher.start()
         first = asyncio.create_task(batcher.submit(1, 5))
         await begun(held)
         others = [asyncio.create_task(batcher.submit(n, 5)) for n in (2, 3, 4)]
@@ -66,7 +64,6 @@ def test_a_full_queue_refuses_and_says_when_to_come_back() -> None:
     async def play() -> None:
         held = Held()
         batcher = Batcher(held, size=1, queue=2, wait=0)
-        batcher.start()
         working = asyncio.create_task(batcher.submit(1, 5))
         await begun(held)
         waiting = [asyncio.create_task(batcher.submit(n, 5)) for n in (2, 3)]
@@ -85,7 +82,6 @@ def test_a_deadline_gives_up_and_the_model_is_not_asked() -> None:
     async def play() -> None:
         held = Held()
         batcher = Batcher(held, size=1, queue=10, wait=0)
-        batcher.start()
         working = asyncio.create_task(batcher.submit(1, 5))
         await begun(held)
         with pytest.raises(OverloadedError, match=r"no answer within 0.05 s"):
@@ -102,7 +98,6 @@ def test_a_deadline_gives_up_and_the_model_is_not_asked() -> None:
 def test_one_bad_job_spoils_nobody_elses_answer() -> None:
     async def play() -> None:
         batcher = Batcher(doubled, size=8, queue=10, wait=0.02)
-        batcher.start()
         good, bad = asyncio.create_task(batcher.submit(1, 5)), asyncio.create_task(batcher.submit(-1, 5))
         assert (await good)[0] == 2
         with pytest.raises(ValueError, match="no"):
@@ -120,7 +115,6 @@ def test_work_that_fails_is_told_to_all_and_the_next_batch_goes_on() -> None:
 
     async def play() -> None:
         batcher = Batcher(fails_once, size=8, queue=10, wait=0)
-        batcher.start()
         with pytest.raises(RuntimeError, match="unlucky"):
             await batcher.submit(13, 5)
         assert (await batcher.submit(1, 5))[0] == 2
@@ -132,7 +126,6 @@ def test_work_that_fails_is_told_to_all_and_the_next_batch_goes_on() -> None:
 def test_closing_answers_who_waits() -> None:
     async def play() -> None:
         batcher = Batcher(doubled, size=1, queue=10, wait=0.01)
-        batcher.start()
         tasks = [asyncio.create_task(batcher.submit(n, 5)) for n in range(5)]
         await asyncio.sleep(0)
         await batcher.close()
@@ -147,7 +140,6 @@ def test_what_comes_between_batches_waits_for_the_present_one() -> None:
     async def play() -> None:
         held, done = Held(), threading.Event()
         batcher = Batcher(held, size=1, queue=10, wait=0)
-        batcher.start()
         with pytest.raises(OverloadedError, match="no answer within"):
             await batcher.submit(1, 0.05)  # given up, and worked on
         batcher.run_between_batches(done.set)

@@ -15,29 +15,28 @@ from deftrec.serving.store import (
     AppendResult,
     Event,
     EventConflictError,
-    EventStore,
     SqlStore,
     StoreUnavailableError,
-    sql,
+    database,
 )
 from deftrec.serving.store.tables import metadata
 
 
 @pytest.fixture
-def store(store_url: str) -> Iterator[EventStore]:
+def store(store_url: str) -> Iterator[SqlStore]:
     opened = SqlStore(store_url)
     yield opened
     opened.close()
 
 
-def test_events_come_back_by_time_whatever_order_they_came_in(store: EventStore) -> None:
+def test_events_come_back_by_time_whatever_order_they_came_in(store: SqlStore) -> None:
     store.append([Event("a", "u", "third", 30), Event("b", "u", "first", 10), Event("c", "v", "other", 5)])
     store.append([Event("d", "u", "second", 20)])
     assert store.history("u", 10).items == ("first", "second", "third")
     assert store.history("u", 2).items == ("second", "third"), "the newest are kept"
 
 
-def test_equal_times_keep_the_order_in_which_they_came(store: EventStore) -> None:
+def test_equal_times_keep_the_order_in_which_they_came(store: SqlStore) -> None:
     names = ["z", "a", "m", "b"]
     store.append([Event(f"{name}1", "u", name, 7) for name in names])
     store.append([Event(f"{name}2", "u", name + name, 7) for name in names])
@@ -51,7 +50,7 @@ def test_an_event_without_a_time_is_of_now(store_url: str) -> None:
     store.close()
 
 
-def test_an_event_sent_again_is_kept_once(store: EventStore) -> None:
+def test_an_event_sent_again_is_kept_once(store: SqlStore) -> None:
     batch = [Event("a", "u", "i", 1), Event("b", "u", "j")]
     assert store.append(batch) == AppendResult(2, 0)
     assert store.append([*batch, Event("c", "u", "k", 3)]) == AppendResult(1, 2)
@@ -60,22 +59,22 @@ def test_an_event_sent_again_is_kept_once(store: EventStore) -> None:
 
 
 @pytest.mark.parametrize("other", [Event("a", "v", "i", 1), Event("a", "u", "j", 1), Event("a", "u", "i", 2)])
-def test_an_id_of_another_event_refuses_the_whole_batch(store: EventStore, other: Event) -> None:
+def test_an_id_of_another_event_refuses_the_whole_batch(store: SqlStore, other: Event) -> None:
     store.append([Event("a", "u", "i", 1)])
     with pytest.raises(EventConflictError) as refused:
         store.append([Event("b", "u", "new", 5), other])
-    assert refused.value.index == 1
+    assert refused.value.problem.index == 1
     assert store.history("u", 10).items == ("i",)
 
 
-def test_a_large_batch_is_kept_whole(store: EventStore) -> None:
+def test_a_large_batch_is_kept_whole(store: SqlStore) -> None:
     batch = [Event(f"e{n}", "u", f"i{n}", n) for n in range(1000)]
     assert store.append(batch) == AppendResult(1000, 0)
     assert store.append(batch) == AppendResult(0, 1000)
     assert store.history("u", 2000).items == tuple(f"i{n}" for n in range(1000))
 
 
-def test_erasure_leaves_nothing_and_is_remembered(store: EventStore) -> None:
+def test_erasure_leaves_nothing_and_is_remembered(store: SqlStore) -> None:
     store.append([Event("a", "u", "i", 1), Event("b", "v", "i", 1)])
     assert store.forget("u") == 1
     assert store.history("u", 10).items == ()
@@ -97,13 +96,13 @@ def test_what_was_erased_is_in_no_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("word", ["'; DROP TABLE events; --", "%", '" OR ""="', "ü 🎬", "\\"])
-def test_ids_are_data(store: EventStore, word: str) -> None:
+def test_ids_are_data(store: SqlStore, word: str) -> None:
     store.append([Event(word, word, word, 1), Event("x", "plain", "i", 1)])
     assert store.history(word, 10).items == (word,)
     assert store.history("plain", 10).items == ("i",)
 
 
-def test_writers_at_once_lose_nothing(store: EventStore) -> None:
+def test_writers_at_once_lose_nothing(store: SqlStore) -> None:
     def write(writer: int) -> None:
         for n in range(10):
             # Every batch shares its first event with all writers', in both orders: no two may wait in a circle.
@@ -119,7 +118,7 @@ def test_writers_at_once_lose_nothing(store: EventStore) -> None:
     assert len(store.history("s", 100).items) == 10
 
 
-def test_a_store_opened_again_has_everything(store: EventStore, store_url: str) -> None:
+def test_a_store_opened_again_has_everything(store: SqlStore, store_url: str) -> None:
     store.append([Event("a", "u", "i", 1)])
     again = SqlStore(store_url)
     assert again.history("u", 10).items == ("i",)
@@ -127,13 +126,13 @@ def test_a_store_opened_again_has_everything(store: EventStore, store_url: str) 
     again.close()
 
 
-def test_migrations_lead_to_the_tables(store: EventStore, store_url: str) -> None:
+def test_migrations_lead_to_the_tables(store: SqlStore, store_url: str) -> None:
     url = store_url.replace("postgresql:", "postgresql+psycopg:")
     with sa.create_engine(url).connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
 
 
-def test_a_store_of_a_newer_version_is_refused(store: EventStore, store_url: str) -> None:
+def test_a_store_of_a_newer_version_is_refused(store: SqlStore, store_url: str) -> None:
     store.close()
     url = store_url.replace("postgresql:", "postgresql+psycopg:")
     engine = sa.create_engine(url)
@@ -159,7 +158,7 @@ def test_a_store_that_is_away_says_so(tmp_path: Path) -> None:
 
 def test_threads_wait_their_turn_to_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without it SQLite's own patience decides, and on a busy machine some thread's is at an end."""
-    monkeypatch.setattr(sql, "BUSY_SECONDS", 0)
+    monkeypatch.setattr(database, "BUSY_SECONDS", 0)
     store = SqlStore(f"sqlite:///{tmp_path / 'events.sqlite'}")
 
     def write(thread: int) -> None:

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
 
 from rich.console import Console
 from rich.filesize import decimal
@@ -38,7 +37,7 @@ class Stopped(Exception):  # noqa: N818 - it is no error
     """Interruption by Ctrl-C; the message says how to continue."""
 
 
-class Listener(Progress, Protocol):
+class Listener(Progress):
     """`Progress` that also shows downloads."""
 
     def bytes(self, done: int, total: int | None) -> None:
@@ -50,8 +49,7 @@ def listening() -> Iterator[Listener]:
     """The listener that suits stderr: bars on a terminal, else plain lines."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        lines = Lines()
-        with _heartbeat(lines):
+        with _pulsing(Lines()) as lines:
             yield lines
         return
     columns = (
@@ -66,7 +64,7 @@ def listening() -> Iterator[Listener]:
 
 
 @contextmanager
-def _heartbeat(lines: "Lines") -> Iterator[None]:
+def _pulsing(lines: "Lines") -> Iterator["Lines"]:
     """Call `lines.pulse` from a thread, so that a task that reports nothing is not silent."""
     over = threading.Event()
 
@@ -77,7 +75,7 @@ def _heartbeat(lines: "Lines") -> Iterator[None]:
     thread = threading.Thread(target=beat, name="progress", daemon=True)
     thread.start()
     try:
-        yield
+        yield lines
     finally:
         over.set()
         thread.join()
@@ -108,14 +106,12 @@ def output() -> Console:
     return Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False)
 
 
-class Bars:
+class Bars(Listener):
     """Progress as bars, one for each task; bars of counted tasks stay after the end."""
 
     def __init__(self, bar: RichProgress) -> None:
-        self._bar = bar
+        self._bar, self._remaining = bar, Remaining()
         self._tasks: dict[str, TaskID] = {}
-        self._done: dict[str, int] = {}
-        self._remaining = Remaining()
         self._whole: TaskID | None = None
 
     def expect(self, seconds: Mapping[str, float]) -> None:
@@ -123,41 +119,36 @@ class Bars:
         self._remaining.expect(seconds)
         if self._whole is None:
             self._whole = self._bar.add_task("whole run", total=1.0, figures="", unit="share")
-        self._show_remaining()
+        self._show()
 
     def begin(self, task: str, total: int) -> None:
         """See `Progress.begin`."""
         self._tasks[task] = self._bar.add_task(task, total=total or None, figures="", unit="")
-        self._done[task] = 0
         self._remaining.begin(task, total)
 
     def advance(self, task: str, units: int = 1, values: Mapping[str, float] | None = None) -> None:
         """See `Progress.advance`."""
-        self._done[task] += units
-        self._bar.update(self._tasks[task], completed=self._done[task])
-        self._remaining.done(task, self._done[task])
+        self._remaining.add(task, units)
         if values:
             short = figures({key: values[key] for key in ("loss", "validation ndcg@10") if key in values})
             self._bar.update(self._tasks[task], figures=short.replace("validation ", ""))
-        self._show_remaining()
+        self._show(task)
 
     def batch(self, task: str, share: float) -> None:
         """See `Progress.batch`."""
-        self._bar.update(self._tasks[task], completed=self._done[task] + share)
-        self._remaining.done(task, self._done[task] + share)
-        self._show_remaining()
+        self._remaining.add(task, min(share, 0.999))
+        self._show(task)
 
     def end(self, task: str) -> None:
         """See `Progress.end`."""
-        number = self._tasks.pop(task)
-        state = next(one for one in self._bar.tasks if one.id == number)
-        if state.total is None or not state.completed:
-            self._bar.remove_task(number)
-        else:  # training may stop before its horizon
-            self._bar.update(number, total=state.completed)
+        number, one = self._tasks.pop(task), self._remaining.running[task]
+        if one.total and one.done:  # training may stop before its horizon
+            self._bar.update(number, total=one.done)
             self._bar.stop_task(number)
+        else:
+            self._bar.remove_task(number)
         self._remaining.end(task)
-        self._show_remaining()
+        self._show()
 
     def say(self, text: str) -> None:
         """See `Progress.say`."""
@@ -169,27 +160,25 @@ class Bars:
             self._tasks[DOWNLOAD] = self._bar.add_task(DOWNLOAD, total=total, figures="", unit="bytes")
         self._bar.update(self._tasks[DOWNLOAD], completed=done, total=total)
 
-    def _show_remaining(self) -> None:
+    def _show(self, task: str | None = None) -> None:
+        """Update the bar of a task and that of the whole run."""
+        if task is not None:
+            self._bar.update(self._tasks[task], completed=self._remaining.running[task].done)
         if self._whole is not None:
             share, left = self._remaining.share(), self._remaining.seconds()
             self._bar.update(self._whole, completed=share, figures=f"{duration(left)} left" if left else "")
 
 
-class Lines:
+class Lines(Listener):
     """Progress as lines: one at the end of every epoch, else one after five seconds.
 
     `pulse` writes a line where a task has reported nothing for `SILENT_SECONDS`; a thread calls it.
     """
 
     def __init__(self) -> None:
-        self._totals: dict[str, int] = {}
-        self._done: dict[str, float] = {}
-        self._began: dict[str, float] = {}
-        self._said_of: set[str] = set()
-        self._told: set[str] = set()
-        self._said = time.monotonic()
-        self._remaining = Remaining()
-        self._lock = threading.RLock()
+        self._remaining, self._lock, self._said = Remaining(), threading.RLock(), time.monotonic()
+        self._named: set[str] = set()
+        self._with_figures: set[str] = set()
 
     def expect(self, seconds: Mapping[str, float]) -> None:
         """See `Progress.expect`."""
@@ -199,37 +188,35 @@ class Lines:
     def begin(self, task: str, total: int) -> None:
         """See `Progress.begin`; a task of 0 units is only named."""
         with self._lock:
-            self._totals[task], self._done[task], self._began[task] = total, 0, time.monotonic()
             self._remaining.begin(task, total)
-            self._said_of.discard(task)
+            self._named.discard(task)
             if not total:
-                self._say_of(task, task)
+                self._say_of(task, "")
 
     def advance(self, task: str, units: int = 1, values: Mapping[str, float] | None = None) -> None:
         """See `Progress.advance`."""
         with self._lock:
-            self._done[task] = int(self._done[task]) + units
-            self._remaining.done(task, self._done[task])
+            self._remaining.add(task, units)
             if values:
-                self._told.add(task)
-                self._say_of(task, f"{self._count(task)}  {figures(values)}{self._left()}")
+                self._with_figures.add(task)
+                self._say_of(task, f"  {figures(values)}{self._left()}")
             elif time.monotonic() - self._said > PLAIN_SECONDS:
-                self._say_of(task, self._count(task) + self._left())
+                self._say_of(task, self._left())
 
     def batch(self, task: str, share: float) -> None:
         """See `Progress.batch`."""
         with self._lock:
-            self._done[task] = int(self._done[task]) + min(share, 0.999)
-            self._remaining.done(task, self._done[task])
+            self._remaining.add(task, min(share, 0.999))
             if time.monotonic() - self._said > PLAIN_SECONDS:
-                self._say_of(task, self._count(task) + self._left())
+                self._say_of(task, self._left())
 
     def end(self, task: str) -> None:
         """See `Progress.end`."""
         with self._lock:
+            one = self._remaining.running[task]
             self._remaining.end(task)
-            if self._totals.pop(task) and task not in self._told:
-                self.say(f"{task} {int(self._done[task]):,} in {time.monotonic() - self._began[task]:.1f} s")
+            if one.total and task not in self._with_figures:
+                self.say(f"{task} {int(one.done):,} in {time.monotonic() - one.began:.1f} s")
 
     def say(self, text: str) -> None:
         """See `Progress.say`."""
@@ -245,23 +232,20 @@ class Lines:
     def pulse(self) -> None:
         """Write the state of the task that began last, if it has been silent for too long."""
         with self._lock:
-            if not self._totals:
-                return
-            task, now = list(self._totals)[-1], time.monotonic()
-            first = task not in self._said_of and now - self._began[task] > FIRST_SECONDS
-            if first or now - self._said > SILENT_SECONDS:
-                self._say_of(task, f"{self._count(task)}, {now - self._began[task]:.0f} s so far{self._left()}")
+            for task, one in list(self._remaining.running.items())[-1:]:
+                now = time.monotonic()
+                first = task not in self._named and now - one.began > FIRST_SECONDS
+                if first or now - self._said > SILENT_SECONDS:
+                    self._say_of(task, f", {now - one.began:.0f} s so far{self._left()}")
 
-    def _say_of(self, task: str, text: str) -> None:
-        self._said_of.add(task)
-        self.say(text)
-
-    def _count(self, task: str) -> str:
-        if not self._totals[task]:
-            return task
-        done = int(self._done[task])
-        part = self._done[task] - done
-        return f"{task} {done:,}/{self._totals[task]:,}" + (f" + {part:.0%}" if part else "")
+    def _say_of(self, task: str, rest: str) -> None:
+        """Write the count of a task, followed by `rest`."""
+        self._named.add(task)
+        one = self._remaining.running[task]
+        if one.total:
+            share = one.done - int(one.done)
+            rest = f" {int(one.done):,}/{one.total:,}" + (f" + {share:.0%}" if share else "") + rest
+        self.say(task + rest)
 
     def _left(self) -> str:
         left = self._remaining.seconds()

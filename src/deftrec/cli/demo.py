@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 DATASET = "ml-100k"
 PEERS = ("popularity", "item-knn", "ease")
 NO_RECIPE = "none"
+FIRST = "a small transformer trained from scratch"
+SECOND = "a pre-trained language model that reads the histories"
 QUICK = ("size=small", "retrieval.prior=ease")
 """Options of the first part: one kind of the collaborative prior is tried, as each costs seconds."""
 SHOWN_HISTORY, SHOWN_RECOMMENDATIONS = 4, 5
@@ -41,26 +43,23 @@ class Part:
     """One of the models that the demo trains.
 
     Attributes:
-        number, parts: place among the parts, from 1, and their number.
+        number: number of the part, from 1.
+        label: text before the lines of its progress.
+        model: description of the model.
         name: name of its rows in the table.
-        out: its run directory.
-        config: its options.
+        out, config: run directory and options.
     """
 
     number: int
-    parts: int
+    label: str
+    model: str
     name: str
     out: Path
     config: "Config"
 
     @property
-    def label(self) -> str:
-        """Text before the lines of its progress."""
-        return f"part {self.number} of {self.parts}"
-
-    @property
     def finished(self) -> bool:
-        """Whether its run directory holds a finished run."""
+        """Whether the run directory holds a finished run."""
         return (self.out / "run.json").is_file()
 
 
@@ -97,12 +96,12 @@ def demo(
 def _parts(out: Path, recipe: str, language_recipe: str, overrides: list[str] | None) -> list[Part]:
     from deftrec.recipe import load_recipe
 
-    several = 1 if language_recipe == NO_RECIPE else 2
-    parts = [Part(1, several, "deftrec", out, load_recipe(recipe, [*QUICK, *(overrides or [])]))]
-    if several == 2:
+    models = [(FIRST, "deftrec", out, load_recipe(recipe, [*QUICK, *(overrides or [])]))]
+    if language_recipe != NO_RECIPE:
         name = Path(language_recipe).stem
-        parts.append(Part(2, 2, f"deftrec {name}", out.with_name(f"{out.name}-{name}"), load_recipe(language_recipe)))
-    return parts
+        beside = out.with_name(f"{out.name}-{name}")
+        models.append((SECOND, f"deftrec {name}", beside, load_recipe(language_recipe)))
+    return [Part(number, f"part {number} of {len(models)}", *model) for number, model in enumerate(models, 1)]
 
 
 def _run(parts: list[Part]) -> None:
@@ -123,9 +122,12 @@ def _run(parts: list[Part]) -> None:
 
                 examples = pick_examples(recommender)
             page = report_if_possible(recommender, results + peers, part.out, progress, examples)
-        tested = [_named(result, part.name) for result in results if result.split == "test"]
-        shown = tested + before + peers
-        console.print(metrics_table(shown, console.width))
+        tested = [
+            result.model_copy(update={"name": part.name + result.name.removeprefix("deftrec")})
+            for result in results
+            if result.split == "test"
+        ]
+        console.print(metrics_table(tested + before + peers, console.width))
         _print_examples(examples, console)
         console.print(Text(f"run: {part.out}"))
         if page is not None:
@@ -143,18 +145,11 @@ def _forecasts(parts: list[Part], progress: Listener) -> dict[int, "Forecast"]:
         from deftrec.training.forecast import forecast
 
         found = {part.number: forecast(interactions, part.config) for part in unfinished}
-    reads = {1: "a small transformer trained from scratch", 2: "a pre-trained language model that reads the histories"}
     for part in unfinished:
-        ahead = found[part.number]
-        progress.say(f"{part.label}, {reads[part.number]}: {plan(ahead.seconds)}")
+        progress.say(f"{part.label}, {part.model}: {plan(found[part.number].seconds)}")
     total = sum(ahead.total for ahead in found.values())
-    progress.say(f"about {duration(total)} in all, with {next(iter(found.values())).machine}")
+    progress.say(f"about {duration(total)} in all, with {found[unfinished[0].number].machine}")
     return found
-
-
-def _named(result: "Result", name: str) -> "Result":
-    """The result under the name of its part: `deftrec/latent` becomes `NAME/latent`."""
-    return result.model_copy(update={"name": name + result.name.removeprefix("deftrec")})
 
 
 def _trained(part: Part, progress: Listener) -> "Recommender":
@@ -174,14 +169,9 @@ def _trained(part: Part, progress: Listener) -> "Recommender":
     resume = (out / "request.json").is_file()
     if resume:
         progress.say(f"{out} holds an interrupted run, which goes on; --force starts again")
-    return Recommender.fit(
-        interactions,
-        part.config,
-        out=out,
-        resume=resume,
-        progress=Labelled(progress, part.label),
-        shared=default_home() / "stages",  # both parts read the same text vectors
-    )
+    shared = default_home() / "stages"  # both parts read the same text vectors
+    labelled = Labelled(progress, part.label)
+    return Recommender.fit(interactions, part.config, out=out, resume=resume, progress=labelled, shared=shared)
 
 
 def _data(progress: Listener) -> "Interactions":
@@ -212,14 +202,8 @@ def _peers(recommender: "Recommender", out: Path, progress: Listener) -> list["R
 
         split = make_split(recommender.fitted_on, recommender.config.data.split)
         with working(progress, f"tuning and ranking {', '.join(missing)} (the first time, pip installs them)"):
-            run_peers(
-                recommender.fitted_on,
-                split,
-                missing,
-                out / "peers",
-                recommender.info.fit,
-                on_progress=lambda line: progress.say(peer_said(line)),
-            )
+            data, fit = recommender.fitted_on, recommender.info.fit
+            run_peers(data, split, missing, out / "peers", fit, on_progress=lambda line: progress.say(peer_said(line)))
     from deftrec.evaluation import Result
     from deftrec.run import read_model
 
@@ -227,16 +211,11 @@ def _peers(recommender: "Recommender", out: Path, progress: Listener) -> list["R
 
 
 def _remove(out: Path) -> None:
-    """Delete a run directory.
-
-    Raises:
-        DeftRecError: `out` is no run directory.
-    """
-    if not out.exists():
-        return
-    if not (out / "request.json").is_file():
+    """Delete a run directory if it exists; a `DeftRecError` if it is no run directory."""
+    if out.exists() and not (out / "request.json").is_file():
         raise DeftRecError(f"{out}: is no run, so --force does not remove it; give another --out")
-    shutil.rmtree(out)
+    if out.exists():
+        shutil.rmtree(out)
 
 
 def _print_examples(examples: Sequence["Example"], console: Console) -> None:
@@ -245,9 +224,7 @@ def _print_examples(examples: Sequence["Example"], console: Console) -> None:
         console.print(Text(f"user {one.user}", style="bold"))
         console.print(Text(f"  history      {'; '.join(one.titles[-SHOWN_HISTORY:])}"))
         for item in one.recommendations[:SHOWN_RECOMMENDATIONS]:
-            label = "recommended" if item.rank == 1 else ""
-            console.print(
-                Text(f"  {label:<12} {item.rank}. {item.title}", style="green" if item.rank == one.place else "")
-            )
+            label, style = "recommended" if item.rank == 1 else "", "green" if item.rank == one.place else ""
+            console.print(Text(f"  {label:<12} {item.rank}. {item.title}", style=style))
         found = f"rank {one.place}" if one.place else f"not among the first {len(one.recommendations)}"
         console.print(Text(f"  next         {one.target} ({found})\n"))

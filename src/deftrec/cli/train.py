@@ -90,12 +90,7 @@ def train(
 
 
 def _config(recipe: str | None, start: Path | None, overrides: list[str] | None) -> "Config":
-    """The options of a recipe, or of the run to start from, changed by `--set`.
-
-    Raises:
-        ConfigError: both a recipe and a run are given; or as `load_recipe`.
-        DeftRecError: there is no run to start from.
-    """
+    """The options of a recipe, or of the run to start from, changed by `--set`; both together are a `ConfigError`."""
     from deftrec.recipe import load_recipe, overridden
 
     if start is None:

@@ -1,8 +1,8 @@
 """HTTP service of a trained run: it stores events and recommends items by the newest history.
 
-Order of reading: `settings`, `store` (events), `catalogue`, `rules`, `index` and `engine` (the model), `model_manager`
-(which run is served), `queues` (batching and limits), `service` (all of these together), `routes` and `app` (HTTP),
-`server` (the process).
+Order of reading: `settings`, `store` (events), `catalogue`, `index` and `engine` (the model), `model_manager` (the run
+that is served), `queues` (batching and limits), `service` (all of these together), `routes` and `app` (HTTP), `server`
+(the process).
 """
 
 from deftrec.errors import MissingExtraError

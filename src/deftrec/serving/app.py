@@ -1,7 +1,5 @@
 """FastAPI application of the service."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -20,17 +18,12 @@ STATIC = Path(__file__).parent / "static"
 def create_app(service: Service) -> FastAPI:
     """Make the ASGI application of a service; the service runs during the lifespan of the application."""
 
-    @asynccontextmanager
-    async def running(_: FastAPI) -> AsyncIterator[None]:
-        async with service.running():
-            yield
-
     settings = service.settings
     app = FastAPI(
         title="DeftRec",
         version="1",
         description="Recommendations that use the newest interactions of a user.",
-        lifespan=running,
+        lifespan=lambda _: service.running(),
         docs_url=None,  # these pages load scripts from other sites
         redoc_url=None,
         responses=problems.PROBLEMS,  # type: ignore[arg-type]
@@ -46,5 +39,5 @@ def create_app(service: Service) -> FastAPI:
 
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.add_middleware(BodyLimit, size=settings.body_bytes, seconds=settings.body_seconds)
-    app.add_middleware(RequestMonitor, metrics=lambda: service.metrics)
+    app.add_middleware(RequestMonitor, metrics=service.metrics)
     return app

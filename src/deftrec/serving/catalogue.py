@@ -3,12 +3,9 @@
 from functools import cached_property
 
 import numpy as np
-from torch import Tensor
 
-from deftrec.data import Id
 from deftrec.data.words import item_categories
 from deftrec.projection import Projection
-from deftrec.recommendation import Recommendation
 from deftrec.recommender import Recommender
 
 MAP_ITEMS = 3000
@@ -22,9 +19,6 @@ class Catalogue:
         items, titles, kinds: External id, title and categories of every item, by number.
         numbers: Item numbers by external id.
         removed: Numbers of the items that are no longer recommended.
-
-    Args:
-        recommender: The run.
     """
 
     def __init__(self, recommender: Recommender) -> None:
@@ -35,20 +29,6 @@ class Catalogue:
         self.numbers = {item: number for number, item in enumerate(self.items)}
         self.removed = frozenset(recommender.removed.tolist())
         self._users = {str(user): number for number, user in enumerate(self.interactions.users)}
-
-    @cached_property
-    def categories(self) -> dict[str, np.ndarray]:
-        """Item numbers of each category."""
-        members: dict[str, list[int]] = {}
-        for number, names in enumerate(self.kinds):
-            for name in names:
-                members.setdefault(name, []).append(number)
-        return {name: np.array(members[name]) for name in sorted(members)}
-
-    @cached_property
-    def popularity(self) -> Tensor:
-        """See `Recommender.popularity`. `[I]` float32"""
-        return self.recommender.popularity.float()
 
     @cached_property
     def plane(self) -> Projection:
@@ -62,7 +42,7 @@ class Catalogue:
 
     def background(self) -> list[int]:
         """Numbers of the items on the map: the most popular ones that can be recommended."""
-        ranked = self.popularity.argsort(descending=True, stable=True).tolist()
+        ranked = self.recommender.popularity.argsort(descending=True, stable=True).tolist()
         return [number for number in ranked if number not in self.removed][:MAP_ITEMS]
 
     def own_history(self, user: str) -> list[str]:
@@ -77,22 +57,14 @@ class Catalogue:
         return [(user, int(lengths[number])) for _, (user, number) in zip(range(limit), found, strict=False)]
 
     def search(self, words: str, limit: int) -> list[int]:
-        """Items whose title contains all the words, ignoring case; titles that begin with them come first.
-
-        Removed items are left out.
-        """
+        """Present items whose title contains all the words in any case; titles that begin with them come first."""
         wanted = words.casefold().split()
-        named = (n for n, title in enumerate(self.folded) if all(word in title for word in wanted))
-        hits = [n for n in named if n not in self.removed]
-        first = " ".join(wanted)
-        counts = self.popularity.tolist()
-        return sorted(hits, key=lambda n: (not self.folded[n].startswith(first), -counts[n]))[:limit]
+        named = (number for number, title in enumerate(self.folded) if all(word in title for word in wanted))
+        hits = [number for number in named if number not in self.removed]
+        first, counts = " ".join(wanted), self.recommender.popularity.tolist()
+        return sorted(hits, key=lambda hit: (not self.folded[hit].startswith(first), -counts[hit]))[:limit]
 
     @cached_property
     def folded(self) -> list[str]:
         """Titles with case folded, for the search."""
         return [title.casefold() for title in self.titles]
-
-    def similar(self, item: Id, k: int) -> list[Recommendation]:
-        """See `Recommender.similar`."""
-        return self.recommender.similar(item, k)

@@ -28,20 +28,10 @@ def new_items(engine: InferenceEngine) -> Capability:
 
 
 def put_item(engine: InferenceEngine, item: str, description: Mapping[str, str]) -> bool:
-    """Add an item to the run on disk, change its description or restore it.
+    """Add an item to the run on disk, change its description or restore it; returns whether the item is new.
 
-    Args:
-        engine: Present state of the run.
-        item: External id.
-        description: Values of `title`, `category` and `text`; if all are empty, the stored description is used.
-
-    Returns:
-        Whether the item is new.
-
-    Raises:
-        ProblemError: The catalogue is fixed, the item is invalid or contradicts the training data, or the run directory
-            could not be written.
-        DeftRecError: The run is damaged.
+    The description holds `title`, `category` and `text`; if all are empty, the stored description is used. Raises a
+    `ProblemError` for what the client can correct, and a `DeftRecError` if the run is damaged.
     """
     _require(new_items(engine))
     known = run_id(engine, item)
@@ -53,29 +43,22 @@ def put_item(engine: InferenceEngine, item: str, description: Mapping[str, str])
         present = engine.interactions.catalogue[number]
         changed = any(present[name][0] != value.strip() for name, value in description.items())
         if described and changed and number < engine.recommender.fitted_on.n_items:
-            raise ProblemError(
-                409,
-                "trained_item",
+            message = (
                 "this item was trained with its description, which cannot change; send {} to restore the item, or "
-                "train again with the new description",
+                "train again with the new description"
             )
+            raise ProblemError(409, "trained_item", message)
         frame = frame if described else present
     with _writing(engine.folder):
         return add_items(engine.folder, frame, source="the item").added == 1
 
 
 def remove_item(engine: InferenceEngine, item: str) -> None:
-    """Remove an item from the run on disk; it stays in histories.
-
-    Raises:
-        ProblemError: No item would be left, or the run directory could not be written.
-        DeftRecError: The item is unknown, or the run is damaged.
-    """
+    """Remove an item from the run on disk, unless it is the last one; it stays in histories."""
     _require(_writable(engine.folder))
     known = run_id(engine, item)
     if engine.removed | {engine.numbers.get(known)} == set(range(len(engine.items))):
-        message = "this is the last item that can be recommended; add another one first"
-        raise ProblemError(409, "last_item", message)
+        raise ProblemError(409, "last_item", "this is the last item that can be recommended; add another one first")
     with _writing(engine.folder):
         remove_items(engine.folder, [known], source="the item")
 
@@ -94,15 +77,13 @@ def _writing(folder: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, SafetensorError) as error:
-        message = "the run directory could not be written; nothing was changed"
-        internal = f"{folder}: not written ({error})"
+        message, internal = "the run directory could not be written; nothing was changed", f"{folder}: {error}"
         raise ProblemError(503, "run_unwritable", message, retry_after=RETRY, internal=internal) from error
 
 
 def _require(able: Capability) -> None:
     if not able:
-        message = f"the catalogue of this run cannot be changed: {able.reason}"
-        raise ProblemError(409, "fixed_catalogue", message)
+        raise ProblemError(409, "fixed_catalogue", f"the catalogue of this run cannot be changed: {able.reason}")
 
 
 def _writable(folder: Path) -> Capability:

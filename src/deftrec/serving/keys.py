@@ -7,52 +7,34 @@ import hashlib
 import hmac
 import secrets
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from deftrec.errors import ConfigError, in_a_line
 from deftrec.files import write_text
 
 Scope: TypeAlias = Literal["read", "write", "admin"]
-ALLOWS: dict[Scope, frozenset[Scope]] = {
-    "read": frozenset({"read"}),
-    "write": frozenset({"read", "write"}),
-    "admin": frozenset({"read", "write", "admin"}),
-}
-"""Permissions of each scope. read: queries; write: also events; admin: also erasure, model switch and item changes."""
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+"""Each scope permits more. read: queries; write: also events; admin: also erasure, model switch and item changes."""
 
 
-class ApiKey(BaseModel):
-    """A stored key.
-
-    Attributes:
-        name: Name of the key's owner; appears in the logs.
-        scope: Permissions of the key.
-        sha256: Hash of the key, in hexadecimal.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class ApiKey(BaseModel, frozen=True, extra="forbid"):
+    """A stored key, as its hash; the name appears in the logs."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")
     scope: Scope
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
-class ApiKeys(BaseModel):
+class ApiKeys(BaseModel, frozen=True, extra="forbid"):
     """Content of a file of keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     keys: tuple[ApiKey, ...]
 
     @classmethod
     def load(cls, path: Path) -> "ApiKeys":
-        """Read a file that `add_key` wrote.
-
-        Raises:
-            ConfigError: The file is missing, invalid or holds no key.
-        """
+        """Read a file that `add_key` wrote; a `ConfigError` if it is missing, invalid or holds no key."""
         try:
             keys = cls.model_validate_json(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
@@ -65,18 +47,14 @@ class ApiKeys(BaseModel):
     def find(self, secret: str) -> ApiKey | None:
         """Find the key for `secret`. All keys are compared, so that the duration reveals nothing."""
         digest = _digest(secret)
-        found = None
-        for key in self.keys:
-            if hmac.compare_digest(key.sha256, digest):
-                found = key
-        return found
+        found = [key for key in self.keys if hmac.compare_digest(key.sha256, digest)]
+        return found[0] if found else None
 
 
 def add_key(path: Path, name: str, scope: Scope) -> str:
     """Make a key, append its hash to the file `path`, and return the key, which is stored nowhere.
 
-    Raises:
-        ConfigError: The name is invalid or exists already, or `path` is not a file of keys.
+    Raises a `ConfigError` if the name is invalid or exists already, or if `path` is not a file of keys.
     """
     kept = ApiKeys.load(path).keys if path.exists() else ()
     if any(key.name == name for key in kept):

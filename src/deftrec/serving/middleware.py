@@ -4,7 +4,6 @@ import asyncio
 import re
 import time
 import uuid
-from collections.abc import Callable
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -32,7 +31,7 @@ HEADERS = {
 class RequestMonitor:
     """Gives every request an id, measures and logs it, and answers unexpected errors with a 500 without details."""
 
-    def __init__(self, app: ASGIApp, metrics: Callable[[], ServiceMetrics]) -> None:
+    def __init__(self, app: ASGIApp, metrics: ServiceMetrics) -> None:
         self.app, self.metrics = app, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -65,22 +64,15 @@ class RequestMonitor:
                 message = f"internal error; the service's log entry {request_id} has the details"
                 await response(500, Problem(code="internal", message=message))(scope, receive, sending)
         finally:
-            took = time.perf_counter() - began
-            route = getattr(scope.get("route"), "path", "unknown")
+            took, route = time.perf_counter() - began, getattr(scope.get("route"), "path", "unknown")
             method = scope["method"] if route != "unknown" else "any"
-            self.metrics().requests.labels(route, method, str(status)).observe(took)
+            self.metrics.requests.labels(route, method, str(status)).observe(took)
             fields = {"method": scope["method"][:16], "route": route, "status": status, "seconds": round(took, 5)}
             log("request", request_id=request_id, key=scope["state"].get("key"), **fields)
 
 
 class BodyLimit:
-    """Refuses bodies that are too large or too slow; a route is called only after the whole body has arrived.
-
-    Args:
-        app: The application inside.
-        size: Largest body in bytes.
-        seconds: Seconds until the whole body must have arrived.
-    """
+    """Refuses bodies of more than `size` bytes, and those that have not arrived completely after `seconds`."""
 
     def __init__(self, app: ASGIApp, size: int, seconds: float) -> None:
         self.app, self.size, self.seconds = app, size, seconds
@@ -110,8 +102,7 @@ class BodyLimit:
 
     async def _read(self, receive: Receive) -> bytes | None:
         """Read the body; None if it is too large."""
-        body = bytearray()
-        more = True
+        body, more = bytearray(), True
         while more and (message := await receive())["type"] == "http.request":
             body += message.get("body", b"")
             if len(body) > self.size:

@@ -22,8 +22,8 @@ from deftrec.serving.queues import OverloadedError
 R = TypeVar("R")
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-CHANGES = 16
-"""Largest number of changes of the run that may wait."""
+CHANGES = 17
+"""Largest number of changes of the run that are in progress or wait."""
 RETRY = 5
 """Seconds that a client should wait before it tries a change again."""
 
@@ -31,66 +31,47 @@ RETRY = 5
 class DamagedRunError(ProblemError):
     """A run cannot be read or changed; the present state is kept."""
 
-    def __init__(self, error: Exception) -> None:
-        message = "the run cannot be read or changed, so the present state stays; the service's log has the reason"
-        super().__init__(409, "damaged_run", message, internal=str(error))
-
 
 @contextmanager
 def _damaged_run() -> Iterator[None]:
+    """Convert errors of a run to a `DamagedRunError`."""
     try:
         yield
     except ProblemError:
         raise
     except (DeftRecError, OSError) as error:
-        raise DamagedRunError(error) from error
+        message = "the run cannot be read or changed, so the present state stays; the service's log has the reason"
+        raise DamagedRunError(409, "damaged_run", message, internal=str(error)) from error
 
 
 class ModelManager:
-    """Holds the engine for new requests.
+    """Holds the engine for new requests; runs in the directory of its run may be switched to.
 
-    Args:
-        engine: The first engine.
-        folder: Directory of the runs that may be switched to.
-        load: Loads a run.
-        close: Closes an engine that is no longer used; must wait until the model is idle.
+    `close` closes an engine that is no longer used; it must wait until the model is idle.
     """
 
     def __init__(
-        self,
-        engine: InferenceEngine,
-        folder: Path,
-        load: Callable[[Path], InferenceEngine],
-        close: Callable[[InferenceEngine], None],
+        self, engine: InferenceEngine, load: Callable[[Path], InferenceEngine], close: Callable[[InferenceEngine], None]
     ) -> None:
-        self.current, self.folder, self._load, self._close = engine, folder, load, close
+        self.current, self.folder, self._load, self._close = engine, engine.folder.resolve().parent, load, close
         self._jobs: Counter[VectorIndex | None] = Counter()
-        self._lock = asyncio.Lock()
-        self._switching, self._changes = False, 0
+        self._lock, self._switching, self._changes = asyncio.Lock(), asyncio.Lock(), asyncio.Semaphore(CHANGES)
         self._damaged: Stamp = None
 
     async def switch(self, name: str) -> InferenceEngine:
-        """Load the run `name`, then serve it; the present run is served meanwhile.
-
-        Raises:
-            ProblemError: There is no directory of that name, another switch is in progress, or the run is damaged.
-        """
+        """Load the run `name`, then serve it; the present run is served meanwhile."""
         folder = self.folder / name
-        if not NAME.fullmatch(name) or not folder.is_dir() or folder.resolve().parent != self.folder.resolve():
+        if not NAME.fullmatch(name) or not folder.is_dir() or folder.resolve().parent != self.folder:
             message = f"there is no run {name!r} beside the present one; give the name of its directory"
             raise ProblemError(404, "unknown_run", message)
-        if self._switching:
+        if self._switching.locked():
             raise ProblemError(409, "switching", "another run is being loaded; try again when it is served")
-        self._switching = True
-        try:
-            async with self._lock:
-                with _damaged_run():
-                    loaded = await asyncio.to_thread(self._load, folder)
-                before, self.current = self.current, loaded
-                self._close_unused(before)
-                return self.current
-        finally:
-            self._switching = False
+        async with self._switching, self._lock:
+            with _damaged_run():
+                loaded = await asyncio.to_thread(self._load, folder)
+            before, self.current = self.current, loaded
+            self._close_unused(before)
+            return self.current
 
     @contextmanager
     def in_use(self, engine: InferenceEngine) -> Iterator[None]:
@@ -112,8 +93,7 @@ class ModelManager:
     async def reload(self) -> bool:
         """Reload what changed in the present run since it was read; returns whether anything changed.
 
-        Raises:
-            DeftRecError: The changes are damaged; the present state stays.
+        Damaged changes raise a `DeftRecError`, and the present state stays.
         """
         if not self.current.outdated():
             return False
@@ -129,25 +109,12 @@ class ModelManager:
             return True
 
     async def change(self, work: Callable[[InferenceEngine], R]) -> tuple[R, InferenceEngine]:
-        """Let `work` change the present run on disk, then reload it.
-
-        Returns:
-            Result of `work`, and the engine with the change.
-
-        Raises:
-            OverloadedError: Too many changes wait.
-            DamagedRunError: The run cannot be read or changed.
-            ProblemError: A problem that `work` raised.
-        """
-        if self._changes > CHANGES:
+        """Let `work` change the present run on disk, then reload it; returns its result and the changed engine."""
+        if self._changes.locked():
             raise OverloadedError("too many changes of the run wait", RETRY)
-        self._changes += 1
-        try:
-            async with self._lock:
-                with _damaged_run():
-                    done = await asyncio.to_thread(work, self.current)
-                    if self.current.outdated():
-                        self.current = await asyncio.to_thread(self.current.renewed)
-                return done, self.current
-        finally:
-            self._changes -= 1
+        async with self._changes, self._lock:
+            with _damaged_run():
+                done = await asyncio.to_thread(work, self.current)
+                if self.current.outdated():
+                    self.current = await asyncio.to_thread(self.current.renewed)
+            return done, self.current

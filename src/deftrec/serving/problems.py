@@ -27,15 +27,10 @@ class Problem(BaseModel):
 
 
 class ProblemError(DeftRecError):
-    """An error that a client is told about.
+    """An error that a client is told about: HTTP status and the fields of `Problem`.
 
     Args:
-        status: HTTP status.
-        code: See `Problem`.
-        message: See `Problem`.
-        index: See `Problem`.
         retry_after: Seconds until the same request may succeed.
-        headers: Further headers of the response.
         internal: Message for the log instead of the client, if the reason contains internal details.
     """
 
@@ -65,7 +60,7 @@ CODES = {404: "not_found", 405: "method_not_allowed", 400: "malformed", 415: "un
 
 def response(status: int, problem: Problem, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """Make the response for a problem."""
-    return JSONResponse(problem.model_dump(exclude_none=True), status, dict(headers or {}))
+    return JSONResponse(problem.model_dump(exclude_none=True), status, headers)
 
 
 def install(app: FastAPI) -> None:

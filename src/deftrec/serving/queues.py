@@ -2,9 +2,10 @@
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Generic, ParamSpec, TypeVar
+from typing import Generic, ParamSpec, TypeAlias, TypeVar
 
 from deftrec.serving.problems import ProblemError
 
@@ -13,22 +14,23 @@ A = TypeVar("A")
 P = ParamSpec("P")
 R = TypeVar("R")
 
+Waiting: TypeAlias = tuple[J, float, asyncio.Future[tuple[A, float]]]
+"""A job, the moment of its arrival and its result."""
 LONGEST_RETRY = 30
 
 
 class OverloadedError(ProblemError):
-    """The request was not processed; the same request may succeed after `retry_after` seconds."""
+    """The request was not processed; it may succeed after `retry_after` seconds."""
 
     def __init__(self, message: str, retry_after: int) -> None:
         super().__init__(503, "overloaded", message, retry_after=retry_after)
 
 
 class Batcher(Generic[J, A]):
-    """Collects concurrent jobs into batches and processes the batches in one thread.
+    """Collects concurrent jobs into batches of at most `size` and processes the batches in one thread.
 
     Args:
         work: Processes a batch in the thread; returns one result or exception per job, in order.
-        size: Largest number of jobs in a batch.
         queue: Largest number of waiting jobs.
         wait: Seconds that the first job of a batch waits for others while the thread is idle.
         observe: Called with the size of every batch.
@@ -44,23 +46,18 @@ class Batcher(Generic[J, A]):
         observe: Callable[[int], None] = lambda size: None,
     ) -> None:
         self._work, self._size, self._room, self._wait, self._observe = work, size, queue, wait, observe
-        self._waiting: asyncio.Queue[tuple[J, float, asyncio.Future[tuple[A, float]]] | None] = asyncio.Queue()
+        self._waiting: deque[Waiting[J, A]] = deque()
         self._thread = ThreadPoolExecutor(1, "model")
         self._seconds_a_job = 0.01
-        self._task: asyncio.Task[None] | None = None
+        self._task: asyncio.Task[None] | None = None  # runs while jobs wait
         self._closing = False
 
     def __len__(self) -> int:
-        return self._waiting.qsize()
-
-    def start(self) -> None:
-        """Start processing; must be called inside the event loop."""
-        self._task = asyncio.create_task(self._run())
+        return len(self._waiting)
 
     async def close(self) -> None:
         """Process all waiting jobs, then stop; later jobs are refused."""
         self._closing = True
-        self._waiting.put_nowait(None)
         if self._task is not None:
             await self._task
         self._thread.shutdown()
@@ -73,18 +70,18 @@ class Batcher(Generic[J, A]):
             self._thread.submit(work)
 
     async def submit(self, job: J, seconds: float) -> tuple[A, float]:
-        """Wait for the result of a job; also return the seconds that it waited in the queue.
+        """Wait for the result of a job, or raise its exception; also return the seconds that it waited in the queue.
 
-        Raises:
-            OverloadedError: The queue is full or closed, or `seconds` passed without a result.
-            Exception: The exception that `work` returned for this job.
+        An `OverloadedError` means that the queue is full or closed, or that `seconds` passed without a result.
         """
         if self._closing:
             raise OverloadedError("the service is shutting down", LONGEST_RETRY)
         if len(self) >= self._room:
             raise OverloadedError("too many requests wait", self._retry_after())
         answer: asyncio.Future[tuple[A, float]] = asyncio.get_running_loop().create_future()
-        self._waiting.put_nowait((job, time.monotonic(), answer))
+        self._waiting.append((job, time.monotonic(), answer))
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run())
         try:
             return await asyncio.wait_for(answer, seconds)  # cancels the future when the time is up
         except TimeoutError:
@@ -94,28 +91,23 @@ class Batcher(Generic[J, A]):
         return min(LONGEST_RETRY, 1 + int(len(self) * self._seconds_a_job))
 
     async def _run(self) -> None:
-        while (waiting := await self._waiting.get()) is not None:
-            if self._wait and len(self) + 1 < self._size:
+        while self._waiting:
+            if self._wait and len(self) < self._size:
                 await asyncio.sleep(self._wait)
-            batch = []
-            while waiting is not None:
-                if not waiting[2].done():  # otherwise the caller has given up
-                    batch.append(waiting)
-                if len(batch) == self._size or self._waiting.empty():
-                    break
-                waiting = self._waiting.get_nowait()
+            batch: list[Waiting[J, A]] = []
+            while self._waiting and len(batch) < self._size:
+                job = self._waiting.popleft()
+                if not job[2].done():  # otherwise the caller has given up
+                    batch.append(job)
             if batch:
                 await self._process(batch)
-            if waiting is None:  # closed
-                return
 
-    async def _process(self, batch: list[tuple[J, float, "asyncio.Future[tuple[A, float]]"]]) -> None:
+    async def _process(self, batch: list[Waiting[J, A]]) -> None:
         self._observe(len(batch))
-        began = time.monotonic()
-        loop = asyncio.get_running_loop()
+        began, jobs = time.monotonic(), [job for job, _, _ in batch]
         results: Sequence[A | Exception]
         try:
-            results = await loop.run_in_executor(self._thread, self._work, [job for job, _, _ in batch])
+            results = await asyncio.get_running_loop().run_in_executor(self._thread, self._work, jobs)
         except Exception as error:  # `work` itself failed: every caller gets the error, and the next batch goes on
             results = [error] * len(batch)
         self._seconds_a_job = 0.8 * self._seconds_a_job + 0.2 * (time.monotonic() - began) / len(batch)
@@ -129,39 +121,28 @@ class Batcher(Generic[J, A]):
 
 
 class BoundedExecutor:
-    """Runs blocking calls in a bounded number of threads with a bounded queue.
+    """Runs blocking calls in `size` threads; at most `queue` calls may wait for one.
 
-    Args:
-        size: Number of threads.
-        queue: Number of calls that may wait for a thread.
-        seconds: Seconds until the caller gives up; the call itself goes on.
+    After `seconds` the caller gives up; the call itself goes on.
     """
 
     def __init__(self, size: int, queue: int, seconds: float) -> None:
-        self._room, self._seconds, self._pending = size + queue, seconds, 0
+        self._places, self._seconds = asyncio.Semaphore(size + queue), seconds
         self._pool = ThreadPoolExecutor(size, "store")
 
     async def call(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call `work` in a thread and return its result.
-
-        Raises:
-            OverloadedError: Too many calls wait, or the time is up.
-            Exception: The exception that `work` raised.
-        """
-        if self._pending >= self._room:
+        """Call `work` in a thread and return its result; an `OverloadedError` if too many wait or the time is up."""
+        if self._places.locked():
             raise OverloadedError("too many requests wait for the store", 1)
-        self._pending += 1
+        await self._places.acquire()
         call = self._pool.submit(work, *args, **kwargs)
         loop = asyncio.get_running_loop()
         # The place is released when the thread is free again, not when its caller has given up.
-        call.add_done_callback(lambda _: loop.call_soon_threadsafe(self._release))
+        call.add_done_callback(lambda _: loop.call_soon_threadsafe(self._places.release))
         try:
             return await asyncio.wait_for(asyncio.wrap_future(call), self._seconds)
         except TimeoutError:
             raise OverloadedError(f"the store took longer than {self._seconds:g} s", 1) from None
-
-    def _release(self) -> None:
-        self._pending -= 1
 
     def close(self) -> None:
         """Wait for the calls in progress."""

@@ -1,8 +1,8 @@
 """JSON bodies of requests and responses. Ids may be sent as strings or integers; they are returned as strings."""
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, WithJsonSchema
 
 from deftrec.recommendation import Recommendation, Source
 from deftrec.serving.engine import InferenceEngine
@@ -40,10 +40,8 @@ Point: TypeAlias = Annotated[list[float], Field(min_length=2, max_length=2)]
 """Two coordinates; a list, because few client generators support tuples."""
 
 
-class RequestBody(BaseModel):
+class RequestBody(BaseModel, frozen=True, extra="forbid"):
     """Base of all request bodies; unknown keys are refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class NewItem(RequestBody):
@@ -156,20 +154,24 @@ class ModelVersion(BaseModel):
         return cls(run=engine.name, version=engine.version)
 
 
-class RecommendationList(BaseModel):
-    """Recommended items, best first."""
-
-    items: list[RecommendedItem]
-    model: ModelVersion
-    history_length: int
-    seconds: dict[str, float] = Field(description="by stage: store, queue, generate, retrieve, explain, total")
-
-
 class SimilarItems(BaseModel):
     """Items similar to another item, most similar first."""
 
     items: list[RecommendedItem]
     model: ModelVersion
+
+    @classmethod
+    def of(cls, engine: InferenceEngine, found: list[Recommendation], **more: Any) -> Self:
+        """Convert the library's recommendations; `more` holds the fields of a subclass."""
+        items = [RecommendedItem.found(engine, one) for one in found]
+        return cls(items=items, model=ModelVersion.of(engine), **more)
+
+
+class RecommendationList(SimilarItems):
+    """Recommended items, best first."""
+
+    history_length: int
+    seconds: dict[str, float] = Field(description="by stage: store, queue, generate, retrieve, explain, total")
 
 
 class UserHistory(BaseModel):

@@ -10,7 +10,7 @@ from urllib.parse import SplitResult, urlsplit
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from deftrec.serving.keys import ALLOWS, Scope
+from deftrec.serving.keys import SCOPES, Scope
 from deftrec.serving.problems import ProblemError
 from deftrec.serving.service import Service
 
@@ -25,13 +25,7 @@ Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 
 
 class RateLimit:
-    """Token bucket for every caller.
-
-    Args:
-        rate: Tokens per second; 0 disables the limit.
-        burst: Capacity of a bucket in tokens.
-        now: Clock in seconds, replaceable in tests.
-    """
+    """Token bucket for every caller: `rate` tokens per second (0 disables the limit), at most `burst`."""
 
     def __init__(self, rate: float, burst: int, now: Callable[[], float] = time.monotonic) -> None:
         self._rate, self._burst, self._now = rate, burst, now
@@ -61,11 +55,7 @@ TheService = Annotated[Service, Depends(service_of)]
 
 
 def needs(scope: Scope) -> Callable[..., Coroutine[Any, Any, None]]:
-    """Make a dependency that admits only callers with the permissions of `scope`.
-
-    The dependency raises a `ProblemError`: 401 without a valid key, 403 if the key has another scope or the request
-    comes from another web site, 429 if the caller exceeds the rate limit.
-    """
+    """Make a dependency that admits only callers with the permissions of `scope`, at most at the limited rate."""
 
     async def check(request: Request, service: TheService, credentials: Credentials) -> None:
         _refuse_other_sites(request, local=service.keys is None)
@@ -77,7 +67,7 @@ def needs(scope: Scope) -> Callable[..., Coroutine[Any, Any, None]]:
                 _limit(request, f"address {caller}")
                 message = "send a valid key as 'Authorization: Bearer KEY'"
                 raise ProblemError(401, "unauthorized", message, headers={"WWW-Authenticate": "Bearer"})
-            caller, allowed = f"key {key.name}", scope in ALLOWS[key.scope]
+            caller, allowed = f"key {key.name}", SCOPES.index(scope) <= SCOPES.index(key.scope)
             request.state.key = key.name
         _limit(request, caller)
         if not allowed:
@@ -96,19 +86,16 @@ def _limit(request: Request, caller: str) -> None:
 
 def _refuse_other_sites(request: Request, local: bool) -> None:
     """Refuse requests that another web site sends through a visitor's browser."""
-    host = request.headers.get("host", "")
-    named = _split(f"//{host}")
-    if local and (named is None or named.hostname not in LOCAL_NAMES):
+    host, origin = request.headers.get("host", ""), request.headers.get("origin")
+    if local and _split(f"//{host}").hostname not in LOCAL_NAMES:
         raise ProblemError(403, "other_host", "a service without keys answers only to localhost and 127.0.0.1")
-    origin = request.headers.get("origin")
-    site = None if origin is None else _split(origin)
-    if origin is not None and (site is None or site.netloc != host):
+    if origin is not None and _split(origin).netloc != host:
         raise ProblemError(403, "other_site", "requests from pages of other web sites are refused")
 
 
-def _split(address: str) -> SplitResult | None:
-    """Parse an address; None if it is malformed."""
+def _split(address: str) -> SplitResult:
+    """Parse an address; a malformed one has no host and a network location that equals no host header."""
     try:
         return urlsplit(address)
     except ValueError:
-        return None
+        return SplitResult("", " ", "", "", "")

@@ -15,12 +15,7 @@ from deftrec.serving.store import SqlStore
 
 
 def open_service(settings: Settings) -> Service:
-    """Load the run and open the event store.
-
-    Raises:
-        ConfigError: The service would be reachable from other machines without API keys.
-        DeftRecError: The run cannot be read, or the store does not answer.
-    """
+    """Load the run and open the event store; a `ConfigError` if other machines could use the service without a key."""
     log_to()
     keys = None if settings.api_keys is None else ApiKeys.load(settings.api_keys)
     if keys is None and not settings.loopback:
@@ -33,30 +28,20 @@ def open_service(settings: Settings) -> Service:
 
 
 def serve_until_stopped(service: Service, ready: Callable[[str], None] = lambda address: None) -> None:
-    """Serve until interrupted; requests in progress are answered first.
-
-    Args:
-        service: Result of `open_service`.
-        ready: Called with the address when the server listens.
-
-    Raises:
-        DeftRecError: The address is not available.
-    """
+    """Serve until interrupted, after calling `ready` with the address; requests in progress are answered first."""
     settings = service.settings
-    server = _Server(
-        uvicorn.Config(
-            create_app(service),
-            host=settings.host,
-            port=settings.port,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_keep_alive=15,
-            timeout_graceful_shutdown=int(settings.deadline) + 5,
-            h11_max_incomplete_event_size=32 << 10,
-        ),
-        ready,
+    config = uvicorn.Config(
+        create_app(service),
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=15,
+        timeout_graceful_shutdown=int(settings.deadline) + 5,
+        h11_max_incomplete_event_size=32 << 10,
     )
+    server = _Server(config, ready)
     log("starting", run=service.engine.name, version=service.engine.version, threads=torch.get_num_threads())
     try:
         server.run()

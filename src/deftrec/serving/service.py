@@ -4,67 +4,40 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from deftrec.errors import DeftRecError, in_a_line
-from deftrec.serving.engine import EngineRequest, EngineResponse, InferenceEngine, answer_all
+from deftrec.serving.engine import EngineRequest, EngineResponse, InferenceEngine
 from deftrec.serving.keys import ApiKeys
 from deftrec.serving.logs import log
 from deftrec.serving.metrics import ServiceMetrics
 from deftrec.serving.model_manager import ModelManager
 from deftrec.serving.queues import Batcher, BoundedExecutor
 from deftrec.serving.settings import Settings
-from deftrec.serving.store import EventStore
+from deftrec.serving.store import SqlStore
 
 STORE_THREADS = 8
 """Number of concurrent calls of the store."""
 
 
-@dataclass(frozen=True)
-class KnownHistory:
-    """Interactions of a user.
-
-    Attributes:
-        items: Numbers of the items that the run knows, oldest first: the run's data, then stored events. `[n]` int64
-        unknown: Number of stored events whose item the run does not know.
-    """
-
-    items: np.ndarray
-    unknown: int
-
-
 class Service:
-    """Event store, model and queues.
+    """Event store, model and queues; `engine` is the run to serve first, and `keys` None permits every request."""
 
-    Args:
-        settings: Settings and limits.
-        engine: The run to serve first.
-        store: Event store.
-        keys: API keys; None permits every request.
-    """
-
-    def __init__(
-        self, settings: Settings, engine: InferenceEngine, store: EventStore, keys: ApiKeys | None = None
-    ) -> None:
+    def __init__(self, settings: Settings, engine: InferenceEngine, store: SqlStore, keys: ApiKeys | None) -> None:
         self.settings, self.store, self.keys = settings, store, keys
         self.threads = BoundedExecutor(STORE_THREADS, settings.queue, settings.deadline)
         self.models = ModelManager(
             engine,
-            settings.run.resolve().parent,
             load=lambda folder: load_engine(folder, settings),
             close=lambda old: self.batcher.run_between_batches(old.close),
         )
         self.metrics = ServiceMetrics(lambda: len(self.batcher))
-        self.batcher: Batcher[EngineRequest, EngineResponse] = Batcher(
-            answer_all,
-            size=settings.batch,
-            queue=settings.queue,
-            wait=settings.wait_ms / 1000,
-            observe=self.metrics.batches.observe,
-        )
+        limits = {"size": settings.batch, "queue": settings.queue}
+        observe, wait = self.metrics.batches.observe, settings.wait_ms / 1000
+        self.batcher = Batcher(InferenceEngine.answer, **limits, wait=wait, observe=observe)
 
     @property
     def engine(self) -> InferenceEngine:
@@ -80,7 +53,6 @@ class Service:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Run the service inside the block; at its end waiting requests are answered first."""
-        self.batcher.start()
         watching = asyncio.create_task(self._watch())
         try:
             yield
@@ -107,11 +79,11 @@ class Service:
             self.metrics.renewals.labels("failed").inc()
             log("run reload failed", 30, run=self.engine.name, reason=in_a_line(error))
 
-    async def history(self, engine: InferenceEngine, user: str) -> tuple[KnownHistory, float]:
-        """Read the history of a user by the catalogue of `engine`; also return the seconds that the store took.
+    async def history(self, engine: InferenceEngine, user: str) -> tuple[np.ndarray, int, float]:
+        """Read the history of a user: the run's data, then stored events.
 
-        Raises:
-            StoreUnavailableError: The store does not answer.
+        Returns the numbers of the items that `engine` knows, oldest first (`[n]` int64), the number of stored events
+        whose item it does not know, and the seconds that the store took.
         """
         began = time.perf_counter()
         stored = await self.threads.call(self.store.history, user, self.settings.user_history)
@@ -119,17 +91,12 @@ class Service:
         self.metrics.stages.labels("store").observe(seconds)
         known = [item for item in stored.items if item in engine.numbers]
         items = known if stored.erased else [*engine.own_history(user), *known]
-        return KnownHistory(engine.interactions.item_numbers(items), len(stored.items) - len(known)), seconds
+        return engine.interactions.item_numbers(items), len(stored.items) - len(known), seconds
 
     async def answer(self, job: EngineRequest, seconds: float | None = None) -> EngineResponse:
-        """Process a request by its engine; the response's `seconds` also hold the time in the queue.
+        """Process a request by its engine, within `seconds` (default and maximum: the settings' deadline).
 
-        Args:
-            job: Request.
-            seconds: Seconds until 503; at most the settings' deadline, which is also the default.
-
-        Raises:
-            OverloadedError: Too many requests wait, or the time is up.
+        The response's `seconds` also hold the time in the queue.
         """
         limit = self.settings.deadline if seconds is None else min(seconds, self.settings.deadline)
         with self.models.in_use(job.engine):
@@ -141,11 +108,7 @@ class Service:
 
 
 def load_engine(folder: Path, settings: Settings) -> InferenceEngine:
-    """Load a run and warm it up, so that the first request is as fast as later ones.
-
-    Raises:
-        DeftRecError: The run is missing, incomplete or damaged, or does not suit the index of the settings.
-    """
+    """Load a run and warm it up, so that the first request is as fast as later ones."""
     engine = InferenceEngine.load(folder, settings.index, settings.store_url, settings.runtime)
     try:
         engine.warm()

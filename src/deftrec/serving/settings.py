@@ -3,16 +3,14 @@
 import ipaddress
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from deftrec.hardware import Runtime
 from deftrec.serving.index.base import IndexChoice
 
 
-class Settings(BaseModel):
+class Settings(BaseModel, frozen=True, extra="forbid"):
     """Settings of a service; each field describes itself. Limits apply to one request unless stated otherwise."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     run: Path = Field(description="run directory to serve first; other runs in its parent can be switched to by name")
     store: str | None = Field(None, description="SQLAlchemy URL of the event store; None: events.sqlite beside the run")

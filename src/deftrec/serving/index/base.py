@@ -17,17 +17,10 @@ class VectorIndex(ABC):
 
     @abstractmethod
     def nearest(self, queries: np.ndarray, count: int) -> np.ndarray:
-        """Numbers of (approximately) the `count` nearest vectors, nearest first.
+        """Numbers of (approximately) the `count` nearest vectors, nearest first; -1 where fewer were found.
 
-        Args:
-            queries: `[N, D]` float32
-            count: Number of neighbours, from 1 to the number of vectors.
-
-        Returns:
-            `[N, count]` int64, -1 where fewer were found.
-
-        Raises:
-            StoreUnavailableError: The database that holds the index does not answer.
+        `[N, D]` float32 -> `[N, count]` int64; `count` is at most the number of vectors. Raises a
+        `StoreUnavailableError` if the database that holds the index does not answer.
         """
 
     def close(self) -> None:  # noqa: B027 - most indexes hold no connection

@@ -21,31 +21,22 @@ TRAINING = 39
 """Training vectors per k-means centre that FAISS asks for."""
 
 
-def _faiss() -> Any:
+def _faiss(metric: IndexMetric) -> tuple[Any, Any]:
+    """The module, and its name of the metric."""
     try:
         import faiss
     except ModuleNotFoundError as error:
         raise MissingExtraError("faiss-cpu", "faiss", "--index faiss") from error
-    return faiss
-
-
-def _metric(faiss: Any, metric: IndexMetric) -> Any:
-    return faiss.METRIC_INNER_PRODUCT if metric == "inner" else faiss.METRIC_L2
+    return faiss, faiss.METRIC_INNER_PRODUCT if metric == "inner" else faiss.METRIC_L2
 
 
 class FaissIndex(VectorIndex):
-    """HNSW index: fast and accurate; needs about 1.5 times the memory of the vectors.
-
-    Args:
-        vectors: `[I, D]` float32
-        metric: Order of the neighbours.
-    """
+    """HNSW index of `vectors` `[I, D]` float32: fast and accurate; needs about 1.5 times the memory of the vectors."""
 
     def __init__(self, vectors: np.ndarray, metric: IndexMetric) -> None:
-        faiss = _faiss()
-        self._size = len(vectors)
+        faiss, order = _faiss(metric)
         self._parameters = faiss.SearchParametersHNSW
-        self._index = faiss.IndexHNSWFlat(vectors.shape[1], LINKS, _metric(faiss, metric))
+        self._index = faiss.IndexHNSWFlat(vectors.shape[1], LINKS, order)
         self._index.hnsw.efConstruction = BUILD_BREADTH
         self._index.add(np.ascontiguousarray(vectors, np.float32))
 
@@ -57,15 +48,13 @@ class FaissIndex(VectorIndex):
 
 
 class IvfPqIndex(VectorIndex):
-    """IVF-PQ index: finds candidates by compressed vectors, a byte per four components, and ranks them exactly.
+    """IVF-PQ index of `vectors` `[I, D]` float32, which are kept without a copy.
 
-    Args:
-        vectors: Kept without a copy. `[I, D]` float32
-        metric: Order of the neighbours.
+    It finds candidates by compressed vectors, a byte per four components, and ranks them exactly.
     """
 
     def __init__(self, vectors: np.ndarray, metric: IndexMetric) -> None:
-        faiss = _faiss()
+        faiss, order = _faiss(metric)
         count, width = vectors.shape
         padded = np.zeros((count, -(-width // PART) * PART), np.float32)
         padded[:, :width] = vectors
@@ -73,7 +62,7 @@ class IvfPqIndex(VectorIndex):
         lists = max(1, min(4096, int(count**0.5), count // TRAINING))
         bits = max(1, min(8, int(np.log2(max(2, count // TRAINING)))))
         kind = f"IVF{lists},PQ{self._width // PART}x{bits}"
-        self._index = faiss.index_factory(self._width, kind, _metric(faiss, metric))
+        self._index = faiss.index_factory(self._width, kind, order)
         self._index.nprobe = min(lists, max(LISTS, lists // SHARE))
         self._index.do_polysemous_training = False  # takes a minute or more and is only needed for polysemous search
         self._index.train(padded)

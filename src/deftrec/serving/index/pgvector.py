@@ -5,7 +5,7 @@ import sqlalchemy as sa
 
 from deftrec.errors import ConfigError
 from deftrec.serving.index.base import IndexMetric, VectorIndex
-from deftrec.serving.store.sql import connect, store_errors
+from deftrec.serving.store.database import connect, store_errors
 
 WIDEST = 2000
 """Largest vector width of pgvector's HNSW."""
@@ -16,13 +16,7 @@ OPERATORS: dict[IndexMetric, tuple[str, str]] = {"inner": ("vector_ip_ops", "<#>
 
 
 class PgvectorIndex(VectorIndex):
-    """Table of vectors with an HNSW index, made once per version of a model.
-
-    Args:
-        vectors: `[I, D]` float32
-        metric: Order of the neighbours.
-        version: Version of the model, of letters and digits.
-        url: URL of the event store.
+    """Table of vectors `[I, D]` float32 with an HNSW index, made once per `version` (letters and digits) of a model.
 
     Raises:
         ConfigError: The store is not a PostgreSQL with pgvector, or the vectors are too wide.
@@ -33,14 +27,12 @@ class PgvectorIndex(VectorIndex):
         if not version.isalnum():
             raise ValueError(f"version {version!r} cannot be part of a table name")
         if vectors.shape[1] > WIDEST:
-            raise ConfigError(
-                f"--index pgvector takes at most {WIDEST:,} components, the latents have {vectors.shape[1]:,}"
-            )
+            message = f"--index pgvector takes at most {WIDEST:,} components, the latents have {vectors.shape[1]:,}"
+            raise ConfigError(message)
         self._engine = connect(url)
         if self._engine.dialect.name != "postgresql":
-            raise ConfigError(
-                "--index pgvector is kept in the event store; give --store postgresql://USER:PASSWORD@HOST/NAME"
-            )
+            message = "--index pgvector is kept in the event store; give --store postgresql://USER:PASSWORD@HOST/NAME"
+            raise ConfigError(message)
         self._table, (self._operators, self._operator) = f"latents_{version}", OPERATORS[metric]
         with store_errors(), self._engine.begin() as connection:
             self._fill(connection, vectors)
@@ -52,9 +44,8 @@ class PgvectorIndex(VectorIndex):
         try:
             connection.exec_driver_sql("CREATE EXTENSION IF NOT EXISTS vector")
         except (sa.exc.NotSupportedError, sa.exc.ProgrammingError) as error:
-            raise ConfigError(
-                "--index pgvector: this PostgreSQL has no pgvector; install it or choose another --index"
-            ) from error
+            message = "--index pgvector: this PostgreSQL has no pgvector; install it or choose another --index"
+            raise ConfigError(message) from error
         if sa.inspect(connection).has_table(self._table):
             return
         connection.exec_driver_sql(f"CREATE TABLE {self._table} (number integer, latent vector({vectors.shape[1]}))")
@@ -66,9 +57,8 @@ class PgvectorIndex(VectorIndex):
     def nearest(self, queries: np.ndarray, count: int) -> np.ndarray:
         """See `VectorIndex.nearest`; finds at most `MOST` neighbours."""
         wanted = min(count, MOST)
-        search = sa.text(
-            f"SELECT number FROM {self._table} ORDER BY latent {self._operator} CAST(:query AS vector) LIMIT :count"  # noqa: S608
-        )
+        order = f"latent {self._operator} CAST(:query AS vector)"
+        search = sa.text(f"SELECT number FROM {self._table} ORDER BY {order} LIMIT :count")  # noqa: S608 - a checked name
         found = np.full((len(queries), count), -1, np.int64)
         with store_errors(), self._engine.begin() as connection:
             connection.exec_driver_sql(f"SET LOCAL hnsw.ef_search = {min(MOST, max(100, 2 * wanted))}")

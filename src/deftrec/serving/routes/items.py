@@ -10,18 +10,9 @@ from deftrec.serving.editing import put_item, remove_item, run_id
 from deftrec.serving.engine import InferenceEngine
 from deftrec.serving.logs import log
 from deftrec.serving.problems import ProblemError
-from deftrec.serving.schemas import (
-    ID_LENGTH,
-    Item,
-    ItemMap,
-    Items,
-    ModelVersion,
-    NewItem,
-    PathId,
-    RecommendedItem,
-    SimilarItems,
-)
+from deftrec.serving.schemas import ID_LENGTH, Item, ItemMap, Items, NewItem, PathId, SimilarItems
 from deftrec.serving.security import TheService, needs
+from deftrec.serving.service import Service
 
 router = APIRouter(tags=["items"])
 READ = [Depends(needs("read"))]
@@ -52,17 +43,15 @@ async def similar(
     item_id: PathId, service: TheService, k: Annotated[int, Query(ge=1, le=200, description="number of items")] = 10
 ) -> SimilarItems:
     """Find the items with the most similar latents, by cosine."""
-    engine = await service.engine_for([item_id])
-    number = _known_item(engine, item_id)
-    found = await asyncio.to_thread(engine.similar, engine.items[number], k)
-    return SimilarItems(items=[RecommendedItem.found(engine, one) for one in found], model=ModelVersion.of(engine))
+    engine, number = await _known_item(service, item_id)
+    found = await asyncio.to_thread(engine.recommender.similar, engine.items[number], k)
+    return SimilarItems.of(engine, found)
 
 
 @router.get("/v1/items/{item_id:path}", dependencies=READ)
 async def item(item_id: PathId, service: TheService) -> Item:
     """Return one item."""
-    engine = await service.engine_for([item_id])
-    return Item.of(engine, _known_item(engine, item_id))
+    return Item.of(*await _known_item(service, item_id))
 
 
 @router.put(
@@ -86,15 +75,16 @@ async def put(item_id: PathId, description: NewItem, service: TheService, respon
 @router.delete("/v1/items/{item_id:path}", dependencies=ADMIN)
 async def remove(item_id: PathId, service: TheService) -> Item:
     """Stop recommending an item; every run can do this. It stays in histories, and `PUT` restores it."""
-    number = _known_item(await service.engine_for([item_id]), item_id)
+    _, number = await _known_item(service, item_id)
     _, engine = await service.models.change(partial(remove_item, item=item_id))
     service.metrics.items.labels("removed").inc()
     log("item removed", item=item_id)
     return Item.of(engine, number)
 
 
-def _known_item(engine: InferenceEngine, item: str) -> int:
-    """Number of the item in the path of a request; 404 if it is unknown."""
+async def _known_item(service: Service, item: str) -> tuple[InferenceEngine, int]:
+    """Engine of a request, and number of the item in its path; 404 if it is unknown."""
+    engine = await service.engine_for([item])
     if item not in engine.numbers:
         raise ProblemError(404, "unknown_item", "this item is not in the run's catalogue; /v1/items?q= searches titles")
-    return engine.numbers[item]
+    return engine, engine.numbers[item]

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Depends
 from fastapi.responses import PlainTextResponse
-from prometheus_client import CONTENT_TYPE_LATEST
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from deftrec.serving.editing import new_items
 from deftrec.serving.logs import log
@@ -16,22 +16,20 @@ router = APIRouter()
 @router.get("/v1/model", tags=["model"], dependencies=[Depends(needs("read"))])
 async def about(service: TheService) -> ModelDetails:
     """Describe the run, its data and capabilities, and the limits of a request."""
-    engine, settings = service.engine, service.settings
-    able = new_items(engine)
+    engine, able = service.engine, new_items(service.engine)
     return ModelDetails(
-        run=engine.name,
-        version=engine.version,
+        **ModelVersion.of(engine).model_dump(),
         dataset=engine.interactions.meta.name,
         users=engine.interactions.n_users,
         items=engine.interactions.n_items - len(engine.removed),
-        categories=list(engine.categories),
+        categories=list(engine.recommender.categories),
         capabilities=ModelCapabilities(
             explain=True,
-            words=engine.recommender.model.words,
+            words=engine.recommender.model.has_rationale,
             new_items=able.able,
             new_items_reason=able.reason,
         ),
-        limits=settings.model_dump(include={"k", "history", "events", "samples", "filter_items"}),
+        limits=service.settings.model_dump(include={"k", "history", "events", "samples", "filter_items"}),
     )
 
 
@@ -64,4 +62,4 @@ async def ready(service: TheService) -> Health:
 @router.get("/metrics", tags=["health"], dependencies=[Depends(needs("read"))], response_class=PlainTextResponse)
 async def metrics(service: TheService) -> PlainTextResponse:
     """Return metrics in Prometheus' text format."""
-    return PlainTextResponse(service.metrics.page(), media_type=CONTENT_TYPE_LATEST)
+    return PlainTextResponse(generate_latest(service.metrics.registry), media_type=CONTENT_TYPE_LATEST)

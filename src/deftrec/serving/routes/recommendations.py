@@ -6,16 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 from fastapi import APIRouter, Depends
 
+from deftrec.serving import schemas
 from deftrec.serving.engine import InferenceEngine, PathRequest, RecommendationRequest
 from deftrec.serving.problems import ProblemError
-from deftrec.serving.schemas import (
-    DenoisingPaths,
-    ModelVersion,
-    PathQuery,
-    RecommendationList,
-    RecommendationQuery,
-    RecommendedItem,
-)
 from deftrec.serving.security import TheService, needs
 from deftrec.serving.settings import Settings
 
@@ -23,46 +16,38 @@ router = APIRouter(tags=["recommendations"], dependencies=[Depends(needs("read")
 
 
 @router.post("/v1/recommendations")
-async def recommend(query: RecommendationQuery, service: TheService) -> RecommendationList:
+async def recommend(query: schemas.RecommendationQuery, service: TheService) -> schemas.RecommendationList:
     """Recommend items for a user or a history.
 
     A user without history gets the most popular items.
     """
     began = time.perf_counter()
-    settings = service.settings
+    settings, seconds = service.settings, dict[str, float]()
     named = [*(query.history or []), *(query.allow or []), *query.deny]
     engine = await service.engine_for(named)  # used to the end, whichever run is switched to meanwhile
     _check(query, engine, settings)
-    seconds: dict[str, float] = {}
     if query.user_id is not None:
-        known, seconds["store"] = await service.history(engine, query.user_id)
-        history = known.items
+        history, _, seconds["store"] = await service.history(engine, query.user_id)
     else:
         history = _item_numbers(engine, query.history or [], "history", settings.history)
     request = RecommendationRequest(
         engine,
         history,
-        k=query.k,
-        exclude_seen=query.exclude_seen,
-        category=query.category,
         allow=None if query.allow is None else _item_numbers(engine, query.allow, "allow", settings.filter_items),
         deny=_item_numbers(engine, query.deny, "deny", settings.filter_items),
-        samples=query.samples,
-        seed=query.seed,
-        explain=query.explain,
+        **query.model_dump(include={"k", "exclude_seen", "category", "samples", "seed", "explain"}),
     )
     answer = await service.answer(request, None if query.deadline_ms is None else query.deadline_ms / 1000)
-    items = [RecommendedItem.found(engine, one) for one in answer.found]
     seconds |= {**answer.seconds, "total": time.perf_counter() - began}
-    return RecommendationList(items=items, model=ModelVersion.of(engine), history_length=len(history), seconds=seconds)
+    return schemas.RecommendationList.of(engine, answer.found, history_length=len(history), seconds=seconds)
 
 
 @router.post("/v1/path")
-async def denoise(query: PathQuery, service: TheService) -> DenoisingPaths:
+async def denoise(query: schemas.PathQuery, service: TheService) -> schemas.DenoisingPaths:
     """Return the denoising paths from noise to the generated token after a history, on the map of `/v1/map`."""
     engine = await service.engine_for(query.history)
     numbers = _item_numbers(engine, query.history, "history", service.settings.history)
-    return DenoisingPaths(paths=(await service.answer(PathRequest(engine, numbers, tuple(query.seeds)))).paths)
+    return schemas.DenoisingPaths(paths=(await service.answer(PathRequest(engine, numbers, tuple(query.seeds)))).paths)
 
 
 def _item_numbers(engine: InferenceEngine, items: Sequence[str], name: str, limit: int) -> np.ndarray:
@@ -75,7 +60,7 @@ def _item_numbers(engine: InferenceEngine, items: Sequence[str], name: str, limi
     return engine.interactions.item_numbers(items)
 
 
-def _check(query: RecommendationQuery, engine: InferenceEngine, settings: Settings) -> None:
+def _check(query: schemas.RecommendationQuery, engine: InferenceEngine, settings: Settings) -> None:
     """Refuse with 422 what the schema cannot express."""
     problems = {
         "give either user_id or history": (query.user_id is None) == (query.history is None),
@@ -85,7 +70,7 @@ def _check(query: RecommendationQuery, engine: InferenceEngine, settings: Settin
     for message, wrong in problems.items():
         if wrong:
             raise ProblemError(422, "invalid", message)
-    if query.category is not None and query.category not in engine.categories:
+    if query.category is not None and query.category not in engine.recommender.categories:
         raise ProblemError(422, "unknown_category", "no item has this category; /v1/model lists all categories")
     if query.explain and query.samples is not None:
         raise ProblemError(422, "invalid", "explanations use the run's own number of samples; leave out samples")

@@ -7,16 +7,7 @@ from fastapi import APIRouter, Depends, Query
 
 from deftrec.serving.logs import log
 from deftrec.serving.problems import ProblemError
-from deftrec.serving.schemas import (
-    ID_LENGTH,
-    Item,
-    NewEvents,
-    PathId,
-    User,
-    UserErased,
-    UserHistory,
-    Users,
-)
+from deftrec.serving.schemas import ID_LENGTH, Item, NewEvents, PathId, User, UserErased, UserHistory, Users
 from deftrec.serving.security import TheService, needs
 from deftrec.serving.store import AppendResult, Event
 
@@ -39,8 +30,7 @@ async def send_events(batch: NewEvents, service: TheService) -> AppendResult:
         if event.item_id not in engine.numbers:
             message = "this item is not in the run's catalogue; nothing was stored"
             raise ProblemError(422, "unknown_item", message, index=index)
-    events = [Event(one.event_id, one.user_id, one.item_id, one.time) for one in batch.events]
-    result = await service.threads.call(service.store.append, events)
+    result = await service.threads.call(service.store.append, [Event(**dict(event)) for event in batch.events])
     service.metrics.events.labels("stored").inc(result.stored)
     service.metrics.events.labels("duplicate").inc(result.duplicates)
     return result
@@ -62,9 +52,9 @@ async def users(
 async def history(user_id: PathId, service: TheService) -> UserHistory:
     """List the items that a user interacted with, oldest first; empty for an unknown user."""
     engine = service.engine
-    known, _ = await service.history(engine, user_id)
-    items = [Item.of(engine, number) for number in known.items.tolist()]
-    return UserHistory(user_id=user_id, items=items, unknown=known.unknown)
+    numbers, unknown, _ = await service.history(engine, user_id)
+    items = [Item.of(engine, number) for number in numbers.tolist()]
+    return UserHistory(user_id=user_id, items=items, unknown=unknown)
 
 
 @router.delete("/v1/users/{user_id:path}", tags=["users"], dependencies=[Depends(needs("admin"))])

@@ -1,21 +1,6 @@
 """Event store: interactions and erasures, in SQLite or PostgreSQL."""
 
-from deftrec.serving.store.base import (
-    AppendResult,
-    Event,
-    EventConflictError,
-    EventStore,
-    StoredHistory,
-    StoreUnavailableError,
-)
-from deftrec.serving.store.sql import SqlStore
+from deftrec.serving.store.database import StoreUnavailableError
+from deftrec.serving.store.sql import AppendResult, Event, EventConflictError, SqlStore, StoredHistory
 
-__all__ = [
-    "AppendResult",
-    "Event",
-    "EventConflictError",
-    "EventStore",
-    "SqlStore",
-    "StoreUnavailableError",
-    "StoredHistory",
-]
+__all__ = ["AppendResult", "Event", "EventConflictError", "SqlStore", "StoreUnavailableError", "StoredHistory"]

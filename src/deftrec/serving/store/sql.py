@@ -1,39 +1,54 @@
-"""Event store in SQLite (WAL mode, every commit is synced to disk) or PostgreSQL."""
+"""Event store in SQLite or PostgreSQL."""
 
 import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, InterfaceError, InternalError, NoSuchModuleError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from deftrec.errors import ConfigError, MissingExtraError
-from deftrec.serving.store.base import (
-    AppendResult,
-    Event,
-    EventConflictError,
-    EventStore,
-    StoredHistory,
-    StoreUnavailableError,
-)
-from deftrec.serving.store.migrate import migrate
+from deftrec.serving.problems import ProblemError
+from deftrec.serving.store.database import connect, migrate, store_errors
 from deftrec.serving.store.tables import erased, events
 
-BUSY_SECONDS = 5
-"""Seconds until a lock, a statement or a connection attempt is given up."""
-POOL = 10
-IDS_AT_ONCE = 500
-EXAMPLES = "give sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME"
+
+class EventConflictError(ProblemError):
+    """An event id is stored already for another event; the index is the position in the batch, from 0."""
 
 
-class SqlStore(EventStore):
-    """Event store at a SQLAlchemy URL; the constructor creates or migrates the tables.
+class Event(NamedTuple):
+    """Interaction of a user with an item, at a time in seconds since 1970; None stands for the time of arrival."""
+
+    event_id: str
+    user_id: str
+    item_id: str
+    time: float | None = None
+
+
+@dataclass(frozen=True)
+class AppendResult:
+    """Outcome of a batch: numbers of events that are new, and of those that were stored before."""
+
+    stored: int
+    duplicates: int
+
+
+class StoredHistory(NamedTuple):
+    """Stored items of a user, oldest first; older interactions of a user who was `erased` once must not be used."""
+
+    items: tuple[str, ...]
+    erased: bool
+
+
+class SqlStore:
+    """Events and erasures at a SQLAlchemy URL; the constructor creates or migrates the tables.
+
+    Several threads and processes may use a store at the same time. Every method raises a `StoreUnavailableError` if the
+    database does not answer.
 
     Args:
         url: Either `sqlite:///path` or `postgresql://user:password@host/database`.
@@ -46,30 +61,19 @@ class SqlStore(EventStore):
     """
 
     def __init__(self, url: str, now: Callable[[], float] = time.time) -> None:
-        self._now = now
-        self._engine = connect(url)
-        self._insert: Any = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[self._engine.dialect.name]
+        self._now, self._engine = now, connect(url)
+        self._sqlite = self._engine.dialect.name == "sqlite"
+        self._insert: Any = sqlite.insert if self._sqlite else postgresql.insert
         # SQLite has one writer and waiting threads poll; without a lock some of many threads would starve.
-        self._lock: AbstractContextManager[object] = (
-            threading.Lock() if self._engine.dialect.name == "sqlite" else nullcontext()
-        )
+        self._lock: AbstractContextManager[object] = threading.Lock() if self._sqlite else nullcontext()
         with self._writing() as connection:
             migrate(connection)
 
     def append(self, batch: Sequence[Event]) -> AppendResult:
-        """See `EventStore.append`."""
+        """Write all of a batch to disk, or nothing and raise an `EventConflictError` if an id is of another event."""
         received = self._now()
-        rows: list[dict[str, object]] = [
-            {
-                "event_id": event.event_id,
-                "user_id": event.user,
-                "item_id": event.item,
-                "time": received if event.time is None else event.time,
-                "received": received,
-                "place": place,
-            }
-            for place, event in enumerate(batch)
-        ]
+        timed = [event._replace(time=received) if event.time is None else event for event in batch]
+        rows = [{**event._asdict(), "received": received, "place": place} for place, event in enumerate(timed)]
         # Always in the same order: batches that share ids then cannot deadlock.
         rows.sort(key=lambda row: str(row["event_id"]))
         statement = self._insert(events).on_conflict_do_nothing(index_elements=["event_id"])
@@ -80,7 +84,7 @@ class SqlStore(EventStore):
         return AppendResult(len(new), len(rows) - len(new))
 
     def history(self, user: str, limit: int) -> StoredHistory:
-        """See `EventStore.history`."""
+        """Newest `limit` events of a user by time; events of equal time are in order of arrival."""
         newest = (
             sa.select(events.c.item_id)
             .where(events.c.user_id == user)
@@ -88,41 +92,36 @@ class SqlStore(EventStore):
             .limit(limit)
         )
         known = sa.select(sa.exists().where(erased.c.user_sha256 == _digest(user)))
-        with self._reading() as connection:
+        with store_errors(), self._engine.begin() as connection:
             items = connection.execute(newest).scalars().all()
             return StoredHistory(tuple(reversed(items)), bool(connection.execute(known).scalar()))
 
     def forget(self, user: str) -> int:
-        """See `EventStore.forget`. SQLite overwrites the freed pages, and its log is truncated."""
+        """Delete the stored events of a user, also from SQLite's free pages, and remember it; returns their number."""
         mark = self._insert(erased).values(user_sha256=_digest(user), time=self._now())
         with self._writing() as connection:
-            gone = connection.execute(sa.delete(events).where(events.c.user_id == user)).rowcount
+            deleted = connection.execute(sa.delete(events).where(events.c.user_id == user)).rowcount
             connection.execute(mark.on_conflict_do_nothing(index_elements=["user_sha256"]))
-        if self._engine.dialect.name == "sqlite":
+        if self._sqlite:
             with store_errors(), self._engine.connect() as connection:
                 connection.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        return gone
+        return deleted
 
     def erased(self, users: Sequence[str]) -> frozenset[str]:
-        """See `EventStore.erased`."""
+        """Those of `users` that were erased once."""
         digests = {_digest(user): user for user in users}
-        with self._reading() as connection:
+        with store_errors(), self._engine.begin() as connection:
             some = sa.select(erased.c.user_sha256).where(erased.c.user_sha256.in_(list(digests)))
             return frozenset(digests[one] for one in connection.execute(some).scalars())
 
     def ping(self) -> None:
-        """See `EventStore.ping`."""
-        with self._reading() as connection:
+        """Return if the database answers."""
+        with store_errors(), self._engine.begin() as connection:
             connection.execute(sa.select(sa.exists().where(events.c.event_id == "")))
 
     def close(self) -> None:
-        """See `EventStore.close`."""
+        """Close all connections."""
         self._engine.dispose()
-
-    @contextmanager
-    def _reading(self) -> Iterator[sa.Connection]:
-        with store_errors(), self._engine.begin() as connection:
-            yield connection
 
     @contextmanager
     def _writing(self) -> Iterator[sa.Connection]:
@@ -135,72 +134,14 @@ class SqlStore(EventStore):
 
 def _check_same(connection: sa.Connection, wanted: Sequence[Event]) -> None:
     """Raise an `EventConflictError` if an event differs from the stored event with its id."""
-    kept: dict[str, tuple[str, str, float]] = {}
-    ids = list({event.event_id for event in wanted})
-    for start in range(0, len(ids), IDS_AT_ONCE):
-        some = events.c.event_id.in_(ids[start : start + IDS_AT_ONCE])
-        for row in connection.execute(sa.select(events).where(some)):
-            kept[row.event_id] = (row.user_id, row.item_id, row.time)
+    stored = sa.select(events).where(events.c.event_id.in_({event.event_id for event in wanted}))
+    rows = {row.event_id: row for row in connection.execute(stored)}
     for index, event in enumerate(wanted):
-        user, item, when = kept[event.event_id]
-        if (user, item) != (event.user, event.item) or event.time not in (None, when):
-            raise EventConflictError(index, event.event_id)
+        row = rows[event.event_id]
+        if (row.user_id, row.item_id) != (event.user_id, event.item_id) or event.time not in (None, row.time):
+            message = f"event_id {event.event_id!r} belongs to another event; give every event its own id"
+            raise EventConflictError(409, "event_conflict", message, index=index)
 
 
 def _digest(user: str) -> str:
     return hashlib.sha256(user.encode()).hexdigest()
-
-
-@contextmanager
-def store_errors() -> Iterator[None]:
-    """Convert errors of the connection, and of a full disk, to a `StoreUnavailableError`."""
-    try:
-        yield
-    except (OperationalError, InterfaceError, InternalError, PoolTimeoutError) as error:
-        reason = str(getattr(error, "orig", None) or error).splitlines()[0]
-        raise StoreUnavailableError(reason) from error
-
-
-def connect(url: str) -> sa.Engine:
-    """Make a SQLAlchemy engine for the URL of a store, without connecting; raises like `SqlStore`."""
-    try:
-        parsed = make_url(url)
-    except ArgumentError as error:
-        raise ConfigError(f"--store is not a URL; {EXAMPLES}") from error
-    if parsed.drivername == "sqlite" and parsed.database not in (None, "", ":memory:"):
-        return _sqlite_engine(parsed)
-    if parsed.drivername in ("postgresql", "postgresql+psycopg"):
-        return _postgresql_engine(parsed.set(drivername="postgresql+psycopg"))
-    raise ConfigError(f"--store: {parsed.drivername} is not supported; {EXAMPLES}")
-
-
-def _sqlite_engine(url: URL) -> sa.Engine:
-    engine = sa.create_engine(url, connect_args={"timeout": BUSY_SECONDS}, pool_size=POOL, pool_timeout=BUSY_SECONDS)
-
-    @sa.event.listens_for(engine, "connect")
-    def _prepare(connection: Any, _: Any) -> None:
-        connection.isolation_level = None  # transactions are begun by `_begin`
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON"):
-            connection.execute(f"PRAGMA {pragma}")
-
-    @sa.event.listens_for(engine, "begin")
-    def _begin(connection: sa.Connection) -> None:
-        immediate = connection.get_execution_options().get("immediate")
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
-
-    return engine
-
-
-def _postgresql_engine(url: URL) -> sa.Engine:
-    milliseconds = BUSY_SECONDS * 1000
-    options = f"-c synchronous_commit=on -c statement_timeout={milliseconds} -c lock_timeout={milliseconds}"
-    try:
-        return sa.create_engine(
-            url,
-            pool_pre_ping=True,  # reconnects after a restart of the database
-            pool_size=POOL,
-            pool_timeout=BUSY_SECONDS,
-            connect_args={"connect_timeout": BUSY_SECONDS, "options": options},
-        )
-    except (ModuleNotFoundError, NoSuchModuleError) as error:
-        raise MissingExtraError("psycopg", "serve", "a store in PostgreSQL") from error

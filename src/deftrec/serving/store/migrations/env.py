@@ -1,4 +1,4 @@
-"""Alembic environment; uses the connection of `deftrec.serving.store.migrate`."""
+"""Alembic environment; uses the connection of `deftrec.serving.store.database`."""
 
 from alembic import context
 
