@@ -24,7 +24,7 @@ PORT ?= 8000
 help:  ## show this
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
 
-demo: $(VENV)/.demo  ## install, train on MovieLens-100K, evaluate, recommend, report (8 to 18 minutes)
+demo: $(VENV)/.demo  ## install, train on MovieLens-100K, evaluate, recommend, report
 	$(BIN)/deftrec demo
 
 serve: $(VENV)/.serve  ## the demo's run over HTTP, with a page at http://127.0.0.1:$(PORT)
