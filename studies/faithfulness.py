@@ -17,7 +17,7 @@ from deftrec import Recommender
 from deftrec.data import Sequences, make_split
 from deftrec.evaluation import paired_bootstrap
 from deftrec.explanation import Queries, reasons
-from deftrec.recommender import MOVERS
+from deftrec.recommender import INFLUENCES
 
 SHORTEST, DRAWS = 10, 5
 
@@ -51,14 +51,14 @@ def main() -> None:
         found = recommender.retriever.search(asked.queries, asked.histories, 1, True, asked.texts)
         item = int(found.items[0, 0])
         [why] = reasons(recommender.retriever, ask, history, [item])
-        movers = [one.place for one in why.influences[:MOVERS]]
-        draws = [rng.choice(len(history), MOVERS, replace=False) for _ in range(DRAWS)]
+        movers = [one.place for one in why.influences[:INFLUENCES]]
+        draws = [rng.choice(len(history), INFLUENCES, replace=False) for _ in range(DRAWS)]
         after = ranks(history, [np.delete(history, places) for places in [movers, *draws]], item)
         named.append(after[0])
         random.append(float(np.mean(after[1:])))
     one, other = (torch.tensor(values, dtype=torch.float64) for values in (named, random))
     fallen = paired_bootstrap(one.log(), other.log())
-    print(f"{recommender.interactions.meta.name}: {len(chosen)} users, {MOVERS} items taken out; the rank was 1")
+    print(f"{recommender.interactions.meta.name}: {len(chosen)} users, {INFLUENCES} items taken out; the rank was 1")
     print(f"the named ones:  median rank {one.median():.0f}, mean of log rank {fallen.first:.2f}")
     print(f"random ones:     median rank {other.median():.0f}, mean of log rank {fallen.second:.2f}")
     print(

@@ -14,7 +14,7 @@ MAX_LEFT_OUT = 200
 
 
 @dataclass(frozen=True)
-class Influence:
+class ItemInfluence:
     """Effect of one history item on a recommendation.
 
     Attributes:
@@ -38,7 +38,7 @@ class Reasons:
             that does not lift it.
     """
 
-    influences: tuple[Influence, ...]
+    influences: tuple[ItemInfluence, ...]
     shares: dict[str, float]
 
 
@@ -68,7 +68,7 @@ def reasons(
         Reasons(
             tuple(
                 sorted(
-                    (Influence(at, int(history[at]), change) for at, change in zip(positions, row, strict=True)),
+                    (ItemInfluence(at, int(history[at]), change) for at, change in zip(positions, row, strict=True)),
                     key=lambda influence: -influence.change,
                 )
             ),

@@ -26,7 +26,7 @@ from deftrec.incremental import Capabilities, Overlay, current_state, read_overl
 from deftrec.inference import InferenceModel
 from deftrec.language import Layout, TextEngine
 from deftrec.progress import Progress
-from deftrec.recommendation import Explanation, Mover, Recommendation, Source
+from deftrec.recommendation import Explanation, Influence, Recommendation, Source
 from deftrec.retrieval import (
     Allow,
     Deny,
@@ -46,7 +46,7 @@ from deftrec.run import Request, Run, begin_run, load_run, save_run
 from deftrec.training.fit import fit_run
 
 USERS_AT_ONCE = 4096
-MOVERS = 3
+INFLUENCES = 3
 """Items of the history that an explanation names."""
 
 
@@ -358,8 +358,8 @@ class Recommender:
                 explanation=Explanation(
                     text,
                     tuple(
-                        Mover(ids[mover.item], self.interactions.title(mover.item), mover.change)
-                        for mover in why.influences[:MOVERS]
+                        Influence(ids[one.item], self.interactions.title(one.item), one.change)
+                        for one in why.influences[:INFLUENCES]
                     ),
                     why.shares,
                 ),

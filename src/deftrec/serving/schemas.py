@@ -119,26 +119,26 @@ class Item(BaseModel):
         )
 
 
-class Mover(BaseModel):
-    """An item of the history that moved a recommendation."""
+class Influence(BaseModel):
+    """Effect of one history item on a recommendation."""
 
     item_id: str
     title: str
-    change: float = Field(description="of the item's log share of the catalogue's score, by this one's being there")
+    change: float = Field(description="change of the recommended item's log softmax score over the catalogue due to this item")
 
 
 class Explanation(BaseModel):
     """Why an item was recommended."""
 
     text: str | None = Field(description="the preference in the model's words, where it has learnt any")
-    movers: list[Mover] = Field(description="best first")
+    influences: list[Influence] = Field(description="history items with the largest effect, strongest first")
     shares: dict[str, float] = Field(description="of each part of the score, from 0 to 1")
 
     @classmethod
     def of(cls, why: Why) -> "Explanation":
         """The library's explanation."""
-        movers = [Mover(item_id=str(one.item), title=one.title, change=one.change) for one in why.movers]
-        return cls(text=why.text, movers=movers, shares=why.shares)
+        influences = [Influence(item_id=str(one.item), title=one.title, change=one.change) for one in why.influences]
+        return cls(text=why.text, influences=influences, shares=why.shares)
 
 
 class Recommended(Item):
