@@ -76,7 +76,7 @@ def benchmark_table(table: "BenchmarkTable", width: int = ROOM) -> RenderableTyp
 
 
 def explanations(recommendations: Sequence["Recommendation"]) -> Group:
-    """Explain each recommendation: the model's text on the history, the items that influenced it, and each term's share."""
+    """Explain each recommendation: the model's text on the history, its influences, and each term's share."""
     whys = [(one, one.explanation) for one in recommendations if one.explanation is not None]
     lines: list[Text] = []
     if whys and whys[0][1].text is not None:

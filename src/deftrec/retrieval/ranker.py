@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 import torch
 from torch import Tensor
 
+from deftrec.data import Sequences
 from deftrec.errors import ConfigError
 from deftrec.retrieval.exact import Found, row_chunks, top
 from deftrec.retrieval.queries import Queries
@@ -142,6 +143,10 @@ class Ranker:
         return {name: lift / whole for name, lift in lifts.items()}
 
     # -- after training ----------------------------------------------------------------------------------------
+
+    def refitted(self, training: Sequences) -> "Ranker":
+        """The ranker with every term fitted on other interactions."""
+        return replace(self, terms=tuple(term.refitted(training) for term in self.terms))
 
     def extended(self, catalogue: ExtendedCatalogue) -> "Ranker":
         """The ranker for a catalogue with more items behind its own."""

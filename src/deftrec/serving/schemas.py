@@ -124,7 +124,9 @@ class Influence(BaseModel):
 
     item_id: str
     title: str
-    change: float = Field(description="change of the recommended item's log softmax score over the catalogue due to this item")
+    change: float = Field(
+        description="change of the recommended item's log softmax score over the catalogue due to this item"
+    )
 
 
 class Explanation(BaseModel):
