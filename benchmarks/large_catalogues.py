@@ -22,7 +22,7 @@ from typing import get_args
 
 import torch
 
-from deftrec.serving.index import Kind
+from deftrec.serving.index import IndexKind
 from process_memory import resident
 
 K, BATCH = 10, 32
@@ -31,7 +31,7 @@ HEADER = "      items  way          built in   adds       ms alone  ms of 32   r
 
 
 def main() -> None:
-    kinds = [kind for kind in get_args(Kind) if kind in {"exact", "faiss", "faiss-ivfpq"}]
+    kinds = [kind for kind in get_args(IndexKind) if kind in {"exact", "faiss", "faiss-ivfpq"}]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("--items", type=int, nargs="+", default=[10_000, 30_000])
@@ -50,15 +50,15 @@ def main() -> None:
 
 
 @torch.inference_mode()
-def measure(run: Path, items: int, kind: Kind, users: int) -> None:
+def measure(run: Path, items: int, kind: IndexKind, users: int) -> None:
     """Print the row of one catalogue and one way."""
     from deftrec import Recommender
     from deftrec.data import Sequences
     from deftrec.retrieval import Found, top
     from deftrec.serving.index import OVERFETCH, Approximate, build_index
-    from deftrec.serving.index.recall import Queries
+    from deftrec.serving.index.recall import RecallQueries
 
-    asked = Queries.of(Recommender.load(run), users, items)
+    asked = RecallQueries.of(Recommender.load(run), users, items)
     retriever, queries = asked.retriever, asked.queries
     empty = [torch.zeros(0, dtype=torch.int64).numpy()] * max(BATCH, len(queries))
 

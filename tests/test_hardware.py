@@ -1,5 +1,6 @@
 """Which numbers the matrix products run in."""
 
+import re
 import warnings
 
 import pytest
@@ -60,3 +61,9 @@ def test_tiles_or_dot_products_of_bf16_are_fast(tiles: bool, dots: bool, monkeyp
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: tiles)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: dots)
     assert multiplies_bf16(CPU) == (tiles or dots)
+
+
+def test_the_machine_in_words() -> None:
+    assert re.fullmatch(
+        r"\d+ CPU threads? \(\w+\), (fp32|bf16) at [\d,]+ GFLOP/s", hardware.describe(CPU, torch.float32)
+    )

@@ -27,7 +27,7 @@ STEMS: dict[Fit, str] = {"train": "train", "train+validation": "refit"}
 
 @dataclass(frozen=True, eq=False)
 class Cases:
-    """Asked users and what they took before.
+    """Users to rank for, with their histories.
 
     Attributes:
         users: `[N]` int64
@@ -56,7 +56,7 @@ class Cases:
         return np.repeat(np.arange(len(self)), np.diff(self.offsets))
 
     def ages(self) -> np.ndarray:
-        """How many items were taken after each entry of `items`: 0 = newest. `[H]`"""
+        """Number of later items in the same history, for each entry of `items`: 0 = newest. `[H]`"""
         return self.offsets[1:][self.owners()] - 1 - np.arange(len(self.items))
 
     def chunk(self, start: int, stop: int) -> "Cases":
@@ -65,8 +65,8 @@ class Cases:
         first, last = self.offsets[start], self.offsets[stop]
         return Cases(self.users[start:stop], self.items[first:last], self.offsets[start : stop + 1] - first)
 
-    def take(self, which: np.ndarray) -> "Cases":
-        """The cases `which`, in that order."""
+    def select(self, which: np.ndarray) -> "Cases":
+        """Select the cases `which`, in that order."""
         histories = [self[n] for n in which]
         offsets = np.concatenate([[0], np.cumsum([len(one) for one in histories])])
         return Cases(self.users[which], np.concatenate(histories), offsets)
@@ -78,18 +78,18 @@ Scorer: TypeAlias = Callable[[Cases], np.ndarray]
 
 @dataclass(frozen=True)
 class Inputs:
-    """A folder of inputs. Tables are read when they are asked for.
+    """A folder of inputs. Tables are read on access.
 
     Attributes:
-        folder: where they lie.
-        users, items: sizes.
-        fits: what is to be fitted; the settings are always chosen on `train`.
-        seen: the tables wanted: without items of the history, with them.
-        parts: who is to be ranked for.
-        depth: how many items a list has.
-        seed: of everything random.
-        budget_seconds: how long settings may be searched for; None = as long as it takes.
-        threads: how many threads to compute with.
+        folder: path of the folder.
+        users, items: numbers of users and items.
+        fits: parts of the data to fit on; settings are always chosen on `train`.
+        seen: rules for items of the history, one table each.
+        parts: parts whose users are ranked for.
+        depth: number of items per list.
+        seed: seed of everything random.
+        budget_seconds: longest search for settings; None for no limit.
+        threads: number of threads.
     """
 
     folder: Path
@@ -110,28 +110,28 @@ class Inputs:
 
     @property
     def tuned_on(self) -> Seen:
-        """Whether items of the history are candidates while settings are chosen."""
+        """Rule for items of the history while settings are chosen."""
         return "exclude" if "exclude" in self.seen else "keep"
 
     def events(self, fit: Fit = "train") -> pl.DataFrame:
-        """What may be fitted: `user`, `item`, `position`, each user's oldest first."""
+        """Read the interactions to fit: `user`, `item`, `position`, each user's oldest first."""
         return pl.read_parquet(self.folder / f"{STEMS[fit]}.parquet").sort("user", "position")
 
     def cases(self, part: Part) -> Cases:
         return Cases.read(self.folder / f"{part}-histories.parquet")
 
     def validation_targets(self) -> np.ndarray:
-        """The items that the validation cases took next, in their order. `[N]`"""
+        """Read the targets of the validation cases, in their order. `[N]`"""
         return pl.read_parquet(self.folder / "validation-targets.parquet").sort("user")["target"].to_numpy()
 
     def item_text(self) -> list[str]:
-        """What is written about each item: title, category and text, as far as there are any."""
+        """Read the text of each item: title, category and description, where present."""
         rows = pl.read_parquet(self.folder / "item-text.parquet").sort("item")
         return [". ".join(part for part in row if part) for row in rows.select("title", "category", "text").iter_rows()]
 
 
 def scored(score: Scorer, cases: Cases, n_items: int) -> Iterator[tuple[slice, Cases, np.ndarray]]:
-    """Some cases at a time with their scores; what cannot be compared (NaN) is not recommended."""
+    """Score chunks of cases; an item with the score NaN is not recommended."""
     step = max(1, CHUNK // n_items)
     for start in range(0, len(cases), step):
         chunk = cases.chunk(start, start + step)
@@ -141,12 +141,12 @@ def scored(score: Scorer, cases: Cases, n_items: int) -> Iterator[tuple[slice, C
 
 
 def hide_seen(scores: np.ndarray, cases: Cases) -> None:
-    """Items of the history may not be recommended. In place."""
+    """Exclude items of the history, in place."""
     scores[cases.owners(), cases.items] = -np.inf
 
 
 def mean_ndcg(score: Scorer, cases: Cases, targets: np.ndarray, n_items: int, seen: Seen) -> float:
-    """Mean NDCG@10 over the full ranking, the expectation over orders of tied items."""
+    """Compute the mean NDCG@10 of full rankings, as expectation over the orders of tied items."""
     gains = np.concatenate([[0], np.cumsum(1 / np.log2(np.arange(2, CUTOFF + 2)))])
     total = 0.0
     for where, chunk, scores in scored(score, cases, n_items):
@@ -160,7 +160,7 @@ def mean_ndcg(score: Scorer, cases: Cases, targets: np.ndarray, n_items: int, se
 
 
 def best_items(scores: np.ndarray, users: np.ndarray, depth: int) -> pl.DataFrame:
-    """The `depth` best items of each user, best first; an item scored `-inf` is in no list."""
+    """Select the `depth` best items of each user, best first; an item scored `-inf` is in no list."""
     depth = min(depth, scores.shape[1])
     best = np.argpartition(-scores, depth - 1, axis=1)[:, :depth]
     best = np.take_along_axis(best, np.argsort(-np.take_along_axis(scores, best, 1), axis=1, kind="stable"), 1)
@@ -178,10 +178,10 @@ def best_items(scores: np.ndarray, users: np.ndarray, depth: int) -> pl.DataFram
 
 
 def write_rankings(score: Scorer, inputs: Inputs, outputs: Path, fit: Fit) -> tuple[int, float]:
-    """One file for every part and every table, all from one pass of scoring.
+    """Write one file for every part and every rule for seen items, with one pass of scoring.
 
     Returns:
-        how many users were ranked, and the seconds that it took to score and rank them for one table, no file written.
+        Number of ranked users, and the seconds to score and rank them for one table, without writing files.
     """
     users, seconds = 0, 0.0
     for part in inputs.parts:

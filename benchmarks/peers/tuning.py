@@ -1,4 +1,4 @@
-"""How every peer is tuned: settings in turn on validation within a budget, the best one fitted and asked for its lists.
+"""Tuning of every peer: settings are tried on validation within a budget, and the best one is fitted and ranks.
 
 A family gives its settings, best first, and a function that trains one of them. A training in epochs asks its
 `Stopping` after each of them whether to go on, and takes the best state back at the end.
@@ -24,8 +24,8 @@ class Fitted:
     """A trained model.
 
     Attributes:
-        score: scores the catalogue.
-        parameters: how many learnt numbers it holds to serve; None where nobody can say.
+        score: function that scores the catalogue.
+        parameters: number of learnt numbers that ranking needs; None if unknown.
     """
 
     score: Scorer
@@ -38,15 +38,15 @@ class Stopping(Protocol):
     best_state: Any
 
     def within(self, epochs: float) -> bool:
-        """Whether to stop in the middle of an epoch. Cheap: asked at every step."""
+        """Tell whether to stop within an epoch; cheap, called at every step."""
 
     def after(self, epochs: float, score: Scorer, state: Callable[[], Any]) -> bool:
-        """Whether to stop after an epoch, or after the part of one that `within` left; `state` copies the model."""
+        """Tell whether to stop after an epoch, complete or ended by `within`; `state` copies the model."""
 
 
 @dataclass
 class EarlyStopping:
-    """While settings are chosen: stops when NDCG@10 on validation has not risen `patience` times, or time is up."""
+    """Stops a search when NDCG@10 on validation has not risen `patience` times, or the time is over."""
 
     validate: Callable[[Scorer], float]
     patience: int
@@ -71,7 +71,7 @@ class EarlyStopping:
 
 @dataclass
 class FixedEpochs:
-    """In the refit, which has no validation items left: stops after as many epochs as were best."""
+    """Stops a refit, which has no validation items, after the best number of epochs."""
 
     epochs: float
     best_state: Any = None
@@ -90,15 +90,15 @@ Train: TypeAlias = Callable[[Settings, pl.DataFrame, Stopping], Fitted]
 
 @dataclass
 class Tuned:
-    """What the search found.
+    """Result of the search.
 
     Attributes:
-        settings: the best ones.
-        fitted: the model they gave.
-        epochs: of its training; None where it does not train in epochs.
+        settings: best settings.
+        fitted: model of the best settings.
+        epochs: best number of epochs; None for a model without epochs.
         value: its NDCG@10 on validation.
-        seconds: of its training.
-        tried: every setting with its value, in the order of trying.
+        seconds: seconds of its training.
+        tried: every tried setting with its value, in order.
         cut: whether the budget ended a training, or the search before all settings were tried.
     """
 
@@ -120,7 +120,7 @@ def tune(
     events, cases, targets = inputs.events(), inputs.cases("validation"), inputs.validation_targets()
     if validation_users is not None and validation_users < len(cases):
         drawn = np.sort(np.random.default_rng(inputs.seed).choice(len(cases), validation_users, replace=False))
-        cases, targets = cases.take(drawn), targets[drawn]
+        cases, targets = cases.select(drawn), targets[drawn]
     found = Tuned()
 
     def validate(score: Scorer) -> float:
@@ -154,16 +154,16 @@ def run(
     patience: int = 1,
     validation_users: int | None = None,
 ) -> None:
-    """A family's command: read the inputs, tune, refit where it is asked for, write rankings and `settings.json`.
+    """Run the command of a family: read the inputs, tune, refit if requested, write rankings and `settings.json`.
 
     Args:
-        description: of the command.
-        models: the family's names.
-        settings: those of a model to try, best first.
-        train: trains one of a model's settings.
-        library: what computes, with its version.
-        patience: how many validations in a row may bring nothing before a training in epochs ends.
-        validation_users: how many users to validate on, drawn at random; None = all.
+        description: description of the command.
+        models: names of the family's models.
+        settings: settings of a model to try, best first.
+        train: function that trains one setting of a model.
+        library: library that trains, with its version.
+        patience: number of validations in a row without improvement that ends a training in epochs.
+        validation_users: number of users to validate on, drawn at random; None for all.
     """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--inputs", type=Path, required=True)

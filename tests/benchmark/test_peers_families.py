@@ -114,11 +114,11 @@ def test_one_tuning_serves_every_fit_and_table(tmp_path: Path, interactions: Int
     assert 0 < seconds["fit"] <= seconds["tune"]
     assert run.users_per_second == run.settings["users_ranked_per_second"] > 0
     cases = split.cases("test")
-    for (_, seen), path in run.rankings.items():
-        read = read_rankings(path, interactions, cases, seen)
+    for one in run.lists:
+        read = read_rankings(tmp_path / one.file, interactions, cases, one.seen)
         assert read.users_missing == read.seen_removed == 0
         assert (read.top_items[:, :8] >= 0).all()
-    kept = read_rankings(run.rankings["train", "keep"], interactions, cases, "keep")
+    kept = read_rankings(tmp_path / str(run.file("train", "keep")), interactions, cases, "keep")
     before = [
         set(history.tolist()) & set(top[:10].tolist())
         for history, top in zip(cases.histories, kept.top_items, strict=True)
@@ -130,7 +130,7 @@ def test_the_history_comes_first_newest_first_where_it_may(tmp_path: Path, inter
     split = leave_one_out(interactions)
     run = run_peer(interactions, split, "repeat-history", tmp_path, seens=["keep"])
     cases = split.cases("test")
-    top = read_rankings(run.rankings["train", "keep"], interactions, cases, "keep").top_items
+    top = read_rankings(tmp_path / str(run.file("train", "keep")), interactions, cases, "keep").top_items
     assert run.settings["tuned_on"] == "keep"
     for history, items in zip(cases.histories, top, strict=True):
         distinct = list(dict.fromkeys(history[::-1].tolist()))
@@ -148,8 +148,8 @@ def test_a_heavy_family_where_its_environment_lies_already(tmp_path: Path, name:
     split = leave_one_out(data)
     run = run_peer(data, split, name, tmp_path, fits=["train", "train+validation"], budget_seconds=0.05)
     cases = split.cases("test")
-    for (_, seen), path in run.rankings.items():
-        read = read_rankings(path, data, cases, seen)
+    for one in run.lists:
+        read = read_rankings(tmp_path / one.file, data, cases, one.seen)
         assert read.users_missing == read.seen_removed == 0
     assert run.parameters is not None
     assert run.parameters > 262

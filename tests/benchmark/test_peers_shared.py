@@ -52,7 +52,7 @@ def test_a_history_is_read_oldest_first(inputs: Any) -> None:
     assert cases.users.tolist() == expected.users.tolist()
     assert [cases[n].tolist() for n in range(60)] == [history.tolist() for history in expected.histories]
     assert cases.ages()[: len(cases[0])].tolist() == list(range(len(cases[0])))[::-1]
-    part, taken = cases.chunk(10, 1000), cases.take(np.array([3, 1]))
+    part, taken = cases.chunk(10, 1000), cases.select(np.array([3, 1]))
     assert [part[n].tolist() for n in range(len(part))] == [cases[n].tolist() for n in range(10, 60)]
     assert [taken[n].tolist() for n in range(2)] == [cases[3].tolist(), cases[1].tolist()]
 

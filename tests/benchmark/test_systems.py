@@ -12,7 +12,6 @@ import torch
 from deftrec import Recommender
 from deftrec.benchmark import systems
 from deftrec.benchmark.lightgcn import users_after
-from deftrec.benchmark.peers import PeerRun
 from deftrec.benchmark.scoring import TableScorer
 from deftrec.benchmark.systems import BenchmarkTask, DeftRecSystem, LightGCNSystem, PeerSystem, out_of_time
 from deftrec.benchmark.work import RankingFile, SystemRun, WorkFolder
@@ -136,21 +135,20 @@ def test_without_an_encoder_there_is_no_lightgcn(data: Interactions, tmp_path: P
 def test_a_peers_run_becomes_a_row(task: BenchmarkTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: dict[str, Any] = {}
 
-    def run_peer(interactions: Interactions, split: object, name: str, out: Path, **options: Any) -> PeerRun:
+    def run_peer(interactions: Interactions, split: object, name: str, out: Path, **options: Any) -> SystemRun:
         asked.update(options)
         options["on_progress"](f'{name}: {{"factors": 8, "ndcg@10": 0.5}}')
-        file = out / name / "rankings.parquet"
-        file.parent.mkdir()
-        file.write_text("")
-        return PeerRun(
+        return SystemRun(
             name=name,
             seed=options["seed"],
-            rankings={(fit, seen): file for fit in options["fits"] for seen in options["seens"]},
+            lists=(RankingFile(fit="train", seen="exclude", file=f"{name}/rankings.parquet"),),
             settings={"settings": {"factors": 8}, "cut": True},
             parameters=None,
             library="implicit 0.7",
             train_seconds={"train": 1.0, "train+validation": 2.0},
             users_per_second=10.0,
+            budget_cut=True,
+            revision=None,
         )
 
     said: list[str] = []

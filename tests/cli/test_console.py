@@ -182,3 +182,14 @@ def test_durations() -> None:
     assert [duration(value) for value in (0.4, 59.4, 61, 120, 754, 7500)] == [
         "0 s", "59 s", "1 min 1 s", "2 min", "12 min", "2 h 5 min",
     ]  # fmt: skip
+
+
+def test_an_overdue_task_is_not_said_to_be_over() -> None:
+    now = [0.0]
+    left = Remaining(lambda: now[0])
+    left.expect({"prior": 10.0})
+    left.begin("prior", 5)
+    now[0] = 20.0
+    assert left.seconds() == pytest.approx(2)
+    left.done("prior", 1)
+    assert left.seconds() == pytest.approx(80), "by its own pace"

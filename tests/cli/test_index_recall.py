@@ -1,4 +1,4 @@
-"""`deftrec benchmark index`: every index beside looking at everything."""
+"""`deftrec benchmark index`: every index against exact search."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`deftrec serve` and `deftrec api-key`, as somebody starts them."""
+"""`deftrec serve` and `deftrec api-key` as processes."""
 
 import json
 import os

@@ -13,7 +13,7 @@ from deftrec.errors import ConfigError, MissingExtraError
 from deftrec.incremental import Overlay
 from deftrec.inference import InferenceModel, Reading, exported
 from deftrec.retrieval import generate_queries, inference_queries
-from deftrec.serving.engine import Engine
+from deftrec.serving.engine import InferenceEngine
 from toy import ring, tiny_config, tiny_model
 
 pytest.importorskip("openvino")
@@ -66,7 +66,7 @@ def test_a_run_is_exported_once_whatever_comes_to_it(tmp_path: Path, monkeypatch
     assert renewed.runtime == "openvino"
     assert [(one.item, one.score) for one in renewed.recommend(history=history)] == expected
     assert made == [torch.float32]
-    served = Engine.load(tmp_path / "run", runtime="openvino")
+    served = InferenceEngine.load(tmp_path / "run", runtime="openvino")
     served.warm()  # a service answers in inference mode
     assert len(made) == 2
 

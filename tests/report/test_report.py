@@ -126,13 +126,14 @@ def test_the_same_run_gives_the_same_report(recommender: Recommender, results: l
     assert page.read_bytes() == before
 
 
+@pytest.mark.parametrize("library", ["matplotlib", "jinja2"])
 def test_a_failure_leaves_the_report_that_was_there(
-    recommender: Recommender, results: list[Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    recommender: Recommender, results: list[Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: str
 ) -> None:
     page = write_report(recommender, results, tmp_path / "report")
     before = page.read_bytes()
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(MissingExtraError, match=r"deftrec\[report\]"):
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(MissingExtraError, match=rf'needs {library}: pip install "deftrec\[report\]"'):
         write_report(recommender, results, tmp_path / "report")
     assert page.read_bytes() == before
 
@@ -203,6 +204,20 @@ def test_results_of_different_meaning_never_share_a_table(results: list[Result])
     assert [len(rows) for rows in tables] == [4, 1, 1, 3]
     assert all(len({meaning(one) for one in rows}) == 1 for rows in tables)
     assert tables[0][0].split == "test"
+
+
+def test_results_without_a_metric_are_shown_without_its_column(
+    recommender: Recommender, results: list[Result], tmp_path: Path
+) -> None:
+    """Results of older versions hold `mrr` instead of `mrr@100`."""
+    old = [
+        one.model_copy(update={"metrics": {key.replace("mrr@100", "mrr"): value for key, value in one.metrics.items()}})
+        for one in results
+    ]
+    html = write_report(recommender, old, tmp_path / "report", pick_examples(recommender, n=1)).read_text()
+    assert "<th>HR@50</th>" in html
+    assert "MRR" not in html
+    assert "MRR" not in (tmp_path / "report" / "report.md").read_text()
 
 
 def test_a_curve_of_no_validation_is_left_out(recommender: Recommender, results: list[Result], tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Apps that answer, called directly or over a port of their own."""
+"""Types of the fixtures that start the service, in process or on a port."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ Opened: TypeAlias = Callable[..., TestClient]
 
 @dataclass(frozen=True)
 class Served:
-    """A server on a port of its own.
+    """A running server.
 
     Attributes:
-        host, port: where it listens.
-        service: behind it.
+        host, port: Address.
+        service: The service behind it.
     """
 
     host: str

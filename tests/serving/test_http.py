@@ -1,4 +1,4 @@
-"""The HTTP interface on a tiny trained run: what goes in, what comes out, what is refused."""
+"""HTTP interface on a tiny run: requests, responses and errors."""
 
 import json
 import threading
@@ -13,8 +13,8 @@ from answering import Opened
 from fastapi.testclient import TestClient
 
 from deftrec import Recommender
-from deftrec.serving.engine import Engine, Job, RecommendationRequest
-from deftrec.serving.index import Index
+from deftrec.serving.engine import EngineRequest, InferenceEngine, RecommendationRequest
+from deftrec.serving.index import VectorIndex
 from deftrec.serving.store import StoreUnavailableError
 
 
@@ -35,7 +35,7 @@ def ids(answer: Any) -> list[str]:
 # -- events ----------------------------------------------------------------------------------------------------
 
 
-def test_an_event_changes_the_next_recommendation(client: TestClient, engine: Engine) -> None:
+def test_an_event_changes_the_next_recommendation(client: TestClient, engine: InferenceEngine) -> None:
     before = ask(client, user_id="ann", k=3)
     assert {one["source"] for one in before["items"]} == {"popularity"}
     taken = engine.items[:2]
@@ -47,7 +47,7 @@ def test_an_event_changes_the_next_recommendation(client: TestClient, engine: En
     assert {one["source"] for one in after["items"]} == {"deftrec"}
 
 
-def test_events_come_after_the_runs_own_history(client: TestClient, engine: Engine) -> None:
+def test_events_come_after_the_runs_own_history(client: TestClient, engine: InferenceEngine) -> None:
     user = str(engine.interactions.users[0])
     own = engine.own_history(user)
     client.post("/v1/events", json={"events": [event("1", engine.items[5], user)]})
@@ -55,34 +55,34 @@ def test_events_come_after_the_runs_own_history(client: TestClient, engine: Engi
     assert [one["item_id"] for one in history["items"]] == [*own, engine.items[5]]
 
 
-def test_an_event_sent_again_is_kept_once(client: TestClient, engine: Engine) -> None:
+def test_an_event_sent_again_is_kept_once(client: TestClient, engine: InferenceEngine) -> None:
     batch = {"events": [event("1", engine.items[0])]}
     client.post("/v1/events", json=batch)
     assert client.post("/v1/events", json=batch).json() == {"stored": 0, "duplicates": 1}
     assert len(client.get("/v1/users/ann/history").json()["items"]) == 1
 
 
-def test_an_unknown_item_refuses_the_whole_batch(client: TestClient, engine: Engine) -> None:
+def test_an_unknown_item_refuses_the_whole_batch(client: TestClient, engine: InferenceEngine) -> None:
     answer = client.post("/v1/events", json={"events": [event("1", engine.items[0]), event("2", "nothing")]})
     assert answer.status_code == 422
     assert (answer.json()["code"], answer.json()["index"]) == ("unknown_item", 1)
     assert client.get("/v1/users/ann/history").json()["items"] == []
 
 
-def test_an_event_id_of_another_event_is_a_conflict(client: TestClient, engine: Engine) -> None:
+def test_an_event_id_of_another_event_is_a_conflict(client: TestClient, engine: InferenceEngine) -> None:
     client.post("/v1/events", json={"events": [event("1", engine.items[0])]})
     answer = client.post("/v1/events", json={"events": [event("2", engine.items[1]), event("1", engine.items[1])]})
     assert (answer.status_code, answer.json()["code"], answer.json()["index"]) == (409, "event_conflict", 1)
     assert len(client.get("/v1/users/ann/history").json()["items"]) == 1
 
 
-def test_a_batch_has_a_limit(opened: Opened, engine: Engine) -> None:
+def test_a_batch_has_a_limit(opened: Opened, engine: InferenceEngine) -> None:
     client = opened(events=2)
     answer = client.post("/v1/events", json={"events": [event(str(n), engine.items[0]) for n in range(3)]})
     assert (answer.status_code, answer.json()["code"]) == (422, "too_many_events")
 
 
-def test_several_processes_share_one_store(opened: Opened, engine: Engine) -> None:
+def test_several_processes_share_one_store(opened: Opened, engine: InferenceEngine) -> None:
     one, other = opened(), opened()
     one.post("/v1/events", json={"events": [event("1", engine.items[0])]})
     assert other.post("/v1/events", json={"events": [event("1", engine.items[0])]}).json()["duplicates"] == 1
@@ -92,7 +92,7 @@ def test_several_processes_share_one_store(opened: Opened, engine: Engine) -> No
 # -- recommendations -------------------------------------------------------------------------------------------
 
 
-def test_the_service_answers_as_the_library_does(client: TestClient, engine: Engine) -> None:
+def test_the_service_answers_as_the_library_does(client: TestClient, engine: InferenceEngine) -> None:
     recommender: Recommender = engine.recommender
     user = engine.interactions.users[3]
     for exclude in (True, False):
@@ -105,7 +105,7 @@ def test_the_service_answers_as_the_library_does(client: TestClient, engine: Eng
     assert set(answer["seconds"]) == {"store", "queue", "generate", "retrieve", "total"}
 
 
-def test_filters_leave_what_they_say(client: TestClient, engine: Engine) -> None:
+def test_filters_leave_what_they_say(client: TestClient, engine: InferenceEngine) -> None:
     history, every = engine.items[:1], len(engine.items)
     whole = ids(ask(client, history=history, k=every))
     assert len(whole) == every - 1
@@ -120,7 +120,7 @@ def test_filters_leave_what_they_say(client: TestClient, engine: Engine) -> None
     )
 
 
-def test_a_seed_draws_the_same_and_another_one_otherwise(client: TestClient, engine: Engine) -> None:
+def test_a_seed_draws_the_same_and_another_one_otherwise(client: TestClient, engine: InferenceEngine) -> None:
     def scores(**more: object) -> list[float]:
         return [one["score"] for one in ask(client, history=engine.items[:2], k=5, **more)["items"]]
 
@@ -128,7 +128,7 @@ def test_a_seed_draws_the_same_and_another_one_otherwise(client: TestClient, eng
     assert scores(samples=1, seed=3) != pytest.approx(scores(samples=1, seed=4), abs=1e-3)
 
 
-def test_an_explanation_is_the_librarys(client: TestClient, engine: Engine) -> None:
+def test_an_explanation_is_the_librarys(client: TestClient, engine: InferenceEngine) -> None:
     history = engine.items[:3]
     expected = engine.recommender.recommend(history=history, k=2, explain=True)
     found = ask(client, history=history, k=2, explain=True)
@@ -149,7 +149,7 @@ def test_an_explanation_is_the_librarys(client: TestClient, engine: Engine) -> N
         ({"history": [], "k": 201}, "k is 200 at most"),
         ({"history": [], "samples": 65}, "samples is 64 at most"),
         ({"history": [], "seed": -1}, "seed: "),
-        ({"history": [], "category": "nonsense"}, "no item is of this category"),
+        ({"history": [], "category": "nonsense"}, "no item has this category"),
         ({"history": [], "explain": True, "samples": 2}, "leave out samples"),
         ({"history": ["nothing"]}, "history: this item is not in the run's catalogue"),
         ({"history": [], "allow": ["nothing"]}, "allow: this item is not"),
@@ -177,7 +177,7 @@ def test_ids_are_as_large_as_those_of_data(client: TestClient) -> None:
         assert answer.status_code in {status, 200} if status == 404 else answer.status_code == status
 
 
-def test_a_path_ends_where_the_library_says(client: TestClient, engine: Engine) -> None:
+def test_a_path_ends_where_the_library_says(client: TestClient, engine: InferenceEngine) -> None:
     history = engine.items[:3]
     answer = client.post("/v1/path", json={"history": history, "seeds": [0, 5]}).json()
     expected = engine.plane(engine.recommender.denoising_path(history, 20, 5))
@@ -188,7 +188,7 @@ def test_a_path_ends_where_the_library_says(client: TestClient, engine: Engine) 
 # -- users and items -------------------------------------------------------------------------------------------
 
 
-def test_erasure_takes_the_runs_history_too(client: TestClient, engine: Engine) -> None:
+def test_erasure_takes_the_runs_history_too(client: TestClient, engine: InferenceEngine) -> None:
     user = str(engine.interactions.users[0])
     client.post("/v1/events", json={"events": [event("1", engine.items[5], user)]})
     assert client.delete(f"/v1/users/{user}").json() == {"user_id": user, "events": 1}
@@ -197,7 +197,7 @@ def test_erasure_takes_the_runs_history_too(client: TestClient, engine: Engine) 
     assert {one["source"] for one in ask(client, user_id=user)["items"]} == {"popularity"}
 
 
-def test_titles_are_searched_by_all_their_words(client: TestClient, engine: Engine) -> None:
+def test_titles_are_searched_by_all_their_words(client: TestClient, engine: InferenceEngine) -> None:
     def search(words: str) -> list[str]:
         return [one["title"] for one in client.get("/v1/items", params={"q": words}).json()["items"]]
 
@@ -208,7 +208,7 @@ def test_titles_are_searched_by_all_their_words(client: TestClient, engine: Engi
     assert search("%") == []
 
 
-def test_items_and_their_likes(client: TestClient, engine: Engine) -> None:
+def test_items_and_their_likes(client: TestClient, engine: InferenceEngine) -> None:
     item = engine.items[4]
     found = client.get(f"/v1/items/{item}").json()
     assert (found["item_id"], found["title"]) == (item, engine.titles[4])
@@ -224,7 +224,7 @@ def test_items_and_their_likes(client: TestClient, engine: Engine) -> None:
     ("name", "path"), [("users", "/v1/users?q=zz"), ("background", "/v1/map"), ("search", "/v1/items?q=zz")]
 )
 def test_who_looks_at_all_there_is_holds_up_nobody(
-    client: TestClient, engine: Engine, monkeypatch: pytest.MonkeyPatch, name: str, path: str
+    client: TestClient, engine: InferenceEngine, monkeypatch: pytest.MonkeyPatch, name: str, path: str
 ) -> None:
     begun, go = threading.Event(), threading.Event()
 
@@ -245,7 +245,7 @@ def test_who_looks_at_all_there_is_holds_up_nobody(
 # -- the model -------------------------------------------------------------------------------------------------
 
 
-def test_a_switch_loses_no_request(client: TestClient, engine: Engine) -> None:
+def test_a_switch_loses_no_request(client: TestClient, engine: InferenceEngine) -> None:
     versions: list[str] = []
     done = threading.Event()
 
@@ -269,7 +269,7 @@ def test_a_switch_loses_no_request(client: TestClient, engine: Engine) -> None:
     assert ask(client, history=engine.items[:2])["model"] == switched.json()
 
 
-class Closed(Index):
+class Closed(VectorIndex):
     """An index that is asked nothing, and counts how often it is closed."""
 
     times = 0
@@ -282,14 +282,14 @@ class Closed(Index):
 
 
 def test_a_run_that_was_switched_out_is_closed_after_its_last_answer(
-    client: TestClient, engine: Engine, monkeypatch: pytest.MonkeyPatch
+    client: TestClient, engine: InferenceEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     index, batcher = Closed(), client.app.state.service.batcher  # type: ignore[attr-defined]
     monkeypatch.setattr(engine, "index", index)
     work, begun, go = batcher._work, threading.Event(), threading.Event()
     open_then: list[bool] = []
 
-    def held(jobs: Sequence[Job]) -> object:
+    def held(jobs: Sequence[EngineRequest]) -> object:
         begun.set()
         assert go.wait(30)
         answers = work(jobs)
@@ -312,7 +312,7 @@ def test_a_run_that_was_switched_out_is_closed_after_its_last_answer(
 
 
 def test_a_run_that_nobody_asks_is_closed_when_it_is_switched_out(
-    client: TestClient, engine: Engine, monkeypatch: pytest.MonkeyPatch
+    client: TestClient, engine: InferenceEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     index = Closed()
     monkeypatch.setattr(engine, "index", index)
@@ -347,7 +347,7 @@ def test_a_damaged_run_is_refused_and_the_present_one_stays(client: TestClient, 
 # -- faults ----------------------------------------------------------------------------------------------------
 
 
-def test_a_store_that_is_away_is_a_503_with_a_time(client: TestClient, engine: Engine) -> None:
+def test_a_store_that_is_away_is_a_503_with_a_time(client: TestClient, engine: InferenceEngine) -> None:
     store = client.app.state.service.store  # type: ignore[attr-defined]
 
     def away(*_: object) -> None:
@@ -378,7 +378,7 @@ def test_what_nobody_foresaw_is_a_bare_500(client: TestClient) -> None:
     assert answer.headers["x-request-id"] in answer.json()["message"]
 
 
-def test_too_late_is_a_503_with_a_time(client: TestClient, engine: Engine) -> None:
+def test_too_late_is_a_503_with_a_time(client: TestClient, engine: InferenceEngine) -> None:
     service = client.app.state.service  # type: ignore[attr-defined]
     work, held = service.batcher._work, threading.Event()
     service.batcher._work = lambda jobs: held.wait(5) and work(jobs)
@@ -391,7 +391,7 @@ def test_too_late_is_a_503_with_a_time(client: TestClient, engine: Engine) -> No
 # -- for whoever watches ---------------------------------------------------------------------------------------
 
 
-def test_metrics_count_what_happened(client: TestClient, engine: Engine) -> None:
+def test_metrics_count_what_happened(client: TestClient, engine: InferenceEngine) -> None:
     client.post("/v1/events", json={"events": [event("1", engine.items[0])] * 2})
     ask(client, user_id="ann")
     client.get("/v1/items/nothing")

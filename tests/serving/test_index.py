@@ -1,4 +1,4 @@
-"""Every index: it finds nearly what looking at everything finds, and what it finds is scored exactly."""
+"""Indexes: high recall against exact search, and exact scores of the candidates."""
 
 import logging
 import tracemalloc
@@ -13,27 +13,27 @@ import torch
 from deftrec.data import Sequences
 from deftrec.errors import ConfigError
 from deftrec.retrieval import LAST, LinearPrior, OverlapMatch, Retriever
-from deftrec.serving.engine import Engine, RecommendationRequest
-from deftrec.serving.index import Approximate, Index, Kind, Metric, build_index, choice, faiss_index
+from deftrec.serving.engine import InferenceEngine, RecommendationRequest
+from deftrec.serving.index import Approximate, IndexKind, IndexMetric, VectorIndex, build_index, choice, faiss_index
 from deftrec.serving.index.faiss_index import IvfPqIndex
 from deftrec.serving.service import load_engine
 from deftrec.serving.settings import Settings
 
 ITEMS, WIDTH = 3000, 22
-KINDS: list[Kind] = ["faiss", "faiss-ivfpq", "pgvector"]
-Build = Callable[[np.ndarray], Index]
+KINDS: list[IndexKind] = ["faiss", "faiss-ivfpq", "pgvector"]
+Build = Callable[[np.ndarray], VectorIndex]
 
 
 @pytest.fixture(params=KINDS)
-def kind(request: pytest.FixtureRequest) -> Kind:
+def kind(request: pytest.FixtureRequest) -> IndexKind:
     if request.param.startswith("faiss"):
         pytest.importorskip("faiss", reason='FAISS: pip install "deftrec[faiss]"')
-    found: Kind = request.param
+    found: IndexKind = request.param
     return found
 
 
 @pytest.fixture
-def url(kind: Kind, request: pytest.FixtureRequest) -> str:
+def url(kind: IndexKind, request: pytest.FixtureRequest) -> str:
     return request.getfixturevalue("postgresql_server").get_uri() if kind == "pgvector" else "sqlite:///unused"
 
 
@@ -46,7 +46,7 @@ def clouds(seed: int = 0) -> np.ndarray:
 
 
 @pytest.mark.parametrize("metric", ["inner", "l2"])
-def test_it_finds_most_of_the_nearest(kind: Kind, url: str, metric: Metric) -> None:
+def test_it_finds_most_of_the_nearest(kind: IndexKind, url: str, metric: IndexMetric) -> None:
     vectors = clouds()
     index = build_index(kind, vectors, metric, f"recall{metric}", url)
     assert index is not None
@@ -62,7 +62,7 @@ def test_it_finds_most_of_the_nearest(kind: Kind, url: str, metric: Metric) -> N
     index.close()
 
 
-def test_asked_for_all_of_a_few_it_says_what_there_is(kind: Kind, url: str) -> None:
+def test_asked_for_all_of_a_few_it_says_what_there_is(kind: IndexKind, url: str) -> None:
     vectors = clouds()[:7]
     index = build_index(kind, vectors, "inner", "few", url)
     assert index is not None
@@ -108,7 +108,7 @@ def test_candidates_are_scored_as_the_exact_score_does(similarity: str, trend: b
     assert hits >= 0.9 * 200
 
 
-def answers(engine: Engine, **more: object) -> list[object]:
+def answers(engine: InferenceEngine, **more: object) -> list[object]:
     user = engine.own_history(str(engine.interactions.users[0]))
     history = np.array([engine.numbers[item] for item in user])
     [answer] = engine.answer([RecommendationRequest(engine, history, **more)])  # type: ignore[arg-type]
@@ -116,9 +116,9 @@ def answers(engine: Engine, **more: object) -> list[object]:
     return [one.item for one in answer.found]
 
 
-def test_a_run_answers_as_without_an_index(kind: Kind, url: str, runs: Path, engine: Engine) -> None:
+def test_a_run_answers_as_without_an_index(kind: IndexKind, url: str, runs: Path, engine: InferenceEngine) -> None:
     """The catalogue is small, so that over-fetching asks for all of it, whatever is hidden."""
-    indexed = Engine.load(runs / "first", kind, url)
+    indexed = InferenceEngine.load(runs / "first", kind, url)
     some = np.arange(0, 24, 3)
     for more in (
         {"k": 5},
@@ -141,7 +141,7 @@ def test_seen_items_that_come_last_cost_no_place(again: float, runs: Path, monke
     """An index is asked for them and for a whole list of others."""
     pytest.importorskip("faiss", reason='FAISS: pip install "deftrec[faiss]"')
     monkeypatch.setattr("deftrec.serving.engine.OVERFETCH", 1)
-    engine = Engine.load(runs / "first", "faiss", "sqlite:///unused")
+    engine = InferenceEngine.load(runs / "first", "faiss", "sqlite:///unused")
     recommender = engine.recommender
     assert engine.approximate is not None
     retriever = replace(recommender.retriever, prior=None, weight=0.0, again=again)
@@ -160,15 +160,15 @@ def test_seen_items_that_come_last_cost_no_place(again: float, runs: Path, monke
 
 def test_pgvector_keeps_its_table_between_workers(runs: Path, postgresql_server) -> None:  # type: ignore[no-untyped-def]
     url = postgresql_server.get_uri()
-    first, second = (Engine.load(runs / "first", "pgvector", url) for _ in range(2))
+    first, second = (InferenceEngine.load(runs / "first", "pgvector", url) for _ in range(2))
     assert answers(first) == answers(second)
     first.close()
     second.close()
 
 
 def test_what_does_not_suit_is_refused(runs: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="lives in the store"):
-        Engine.load(runs / "first", "pgvector", f"sqlite:///{tmp_path / 'e.sqlite'}")
+    with pytest.raises(ConfigError, match="is kept in the event store"):
+        InferenceEngine.load(runs / "first", "pgvector", f"sqlite:///{tmp_path / 'e.sqlite'}")
     with pytest.raises(ConfigError, match="2,000 components"):
         build_index("pgvector", np.zeros((3, 2001), np.float32), "l2", "wide", "postgresql://127.0.0.1:1/x")
 
@@ -178,7 +178,7 @@ def test_what_does_not_suit_is_refused(runs: Path, tmp_path: Path) -> None:
     [
         ({}, True, "faiss-ivfpq", "more than 20 items"),
         ({}, False, "exact", 'pip install "deftrec[faiss]"'),
-        ({"match": OverlapMatch(["red"] * 21), "text_weight": 1.0}, True, "exact", "by more than its latent"),
+        ({"match": OverlapMatch(["red"] * 21), "text_weight": 1.0}, True, "exact", "by more than their latents"),
     ],
 )
 def test_a_large_catalogue_gets_an_index_and_the_log_says_so(
@@ -196,11 +196,11 @@ def test_a_large_catalogue_gets_an_index_and_the_log_says_so(
     logger.setLevel(logging.INFO)
     monkeypatch.setattr(choice, "EXACT_ITEMS", 20)
     monkeypatch.setattr(choice, "find_spec", lambda name: installed or None)
-    assert choice.settled("auto", Retriever(torch.randn(20, 4), "cosine", 0.1)) == "exact"
-    assert choice.settled("auto", Retriever(torch.randn(21, 4), "cosine", 0.1, **more)) == kind  # type: ignore[arg-type]
+    assert choice.choose_index("auto", Retriever(torch.randn(20, 4), "cosine", 0.1)) == "exact"
+    assert choice.choose_index("auto", Retriever(torch.randn(21, 4), "cosine", 0.1, **more)) == kind  # type: ignore[arg-type]
     assert [record.fields["kind"] for record in records] == ["exact", kind]  # type: ignore[attr-defined]
     assert why in records[1].fields["why"]  # type: ignore[attr-defined]
-    assert choice.settled("exact", Retriever(torch.randn(21, 4), "cosine", 0.1)) == "exact"
+    assert choice.choose_index("exact", Retriever(torch.randn(21, 4), "cosine", 0.1)) == "exact"
     assert len(records) == 2, "who chooses is not told"
 
 
@@ -225,7 +225,7 @@ def test_of_many_near_ones_compressed_vectors_are_looked_at_again() -> None:
 
 @pytest.mark.parametrize("metric", ["inner", "l2"])
 def test_a_request_that_hides_much_takes_no_memory_for_every_other(
-    metric: Metric, monkeypatch: pytest.MonkeyPatch
+    metric: IndexMetric, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All of a batch are asked for as many as one of them hides."""
     pytest.importorskip("faiss", reason='FAISS: pip install "deftrec[faiss]"')
@@ -250,13 +250,13 @@ def test_a_request_that_hides_much_takes_no_memory_for_every_other(
 
 
 def test_what_cannot_be_warmed_lets_go_of_its_index(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    closed: list[Engine] = []
+    closed: list[InferenceEngine] = []
 
-    def fail(engine: Engine) -> None:
+    def fail(engine: InferenceEngine) -> None:
         raise ConfigError("cannot be read")
 
-    monkeypatch.setattr(Engine, "warm", fail)
-    monkeypatch.setattr(Engine, "close", lambda engine: closed.append(engine))
+    monkeypatch.setattr(InferenceEngine, "warm", fail)
+    monkeypatch.setattr(InferenceEngine, "close", lambda engine: closed.append(engine))
     with pytest.raises(ConfigError, match="cannot be read"):
         load_engine(runs / "first", Settings(run=runs / "first"))
     assert len(closed) == 1

@@ -1,4 +1,4 @@
-"""A whole visit of the page, in a real browser."""
+"""The page in a real browser."""
 
 import os
 import re
@@ -12,8 +12,8 @@ from answering import Start
 
 from deftrec.report.theme import variables
 from deftrec.serving.app import STATIC
-from deftrec.serving.engine import Engine
-from deftrec.serving.keys import Keys, add_key
+from deftrec.serving.engine import InferenceEngine
+from deftrec.serving.keys import ApiKeys, add_key
 from deftrec.serving.store import StoreUnavailableError
 from serving_faults import send
 
@@ -38,7 +38,7 @@ def browser() -> "Iterator[Browser]":
 
 @pytest.fixture
 def page(browser: "Browser") -> "Iterator[Page]":
-    """A page that must ask nobody else, break no policy and throw nothing."""
+    """A page that fails the test on requests to other hosts, policy violations, dialogs and exceptions."""
     opened = browser.new_page(viewport={"width": 1400, "height": 960}, reduced_motion="reduce")
     opened.set_default_timeout(10_000)
     wrong: list[str] = []
@@ -59,15 +59,15 @@ def settle(page: "Page") -> None:
     page.wait_for_selector("#results[aria-busy=false] .name")
 
 
-def test_a_visit(page: "Page", served: Start, engine: Engine) -> None:
+def test_a_visit(page: "Page", served: Start, engine: InferenceEngine) -> None:
     page.goto(served().address)
     settle(page)
-    assert page.inner_text("#results-title") == "What most people take"
+    assert page.inner_text("#results-title") == "Most popular"
     assert page.is_visible("#nothing")
     assert "ring: 24 items, 60 users" in page.inner_text("#about")
     assert page.locator("#map .found-dot").count() == 10
 
-    # A title is searched and taken by keyboard alone.
+    # A title is searched and added by keyboard alone.
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
     page.focus("#title")
@@ -75,30 +75,37 @@ def test_a_visit(page: "Page", served: Start, engine: Engine) -> None:
     page.wait_for_selector("#title-options li")
     assert page.get_attribute("#title", "aria-expanded") == "true"
     page.keyboard.press("Enter")
-    page.wait_for_selector("#taken li")
+    page.wait_for_selector("#history-items li")
     expect(page.locator("#results-title")).to_have_text("Recommended next")
     settle(page)
     item = next(item for item, title in zip(engine.items, engine.titles, strict=True) if title == "number 17")
     expected = [one.title for one in engine.recommender.recommend(history=[item])]
     assert titles(page) == expected
     assert "10 recommendations" in page.inner_text("#said")
-    assert page.locator("#map .taken-dot").count() == 1
+    assert page.locator("#map .history-dot").count() == 1
     assert page.inner_text("#step-said") == "20 of 20"
     assert page.locator("#map .station").count() == 20
 
-    # Every take changes the answer, and whoever goes on by keyboard goes on from the new list.
-    page.locator("#found button", has_text="Take").first.focus()
+    # Adding an item changes the result, and keyboard focus moves to the new list.
+    page.locator("#found button", has_text="Add").first.focus()
     page.keyboard.press("Enter")
     expect(page.locator("#found .name").first).not_to_have_text(expected[0])
     assert page.evaluate("document.activeElement.id") == "results"
     settle(page)
-    assert page.locator("#taken li").count() == 2
+    assert page.locator("#history-items li").count() == 2
     assert expected[0] not in titles(page)
 
     # Why, and more like this.
     page.locator("#found button", has_text="Why?").first.click()
     page.wait_for_selector(".why .shares")
-    expect(page.locator("#found .why").first).to_contain_text("the history moved it")
+    expect(page.locator("#found .why").first).to_contain_text("of the history")
+    shown = page.locator("#found .why .parts li").all_inner_texts()
+    assert {text.rsplit(" ", 1)[0] for text in shown} <= {
+        "history (generated token)",
+        "co-occurrence",
+        "popularity trend",
+    }
+    assert shown
     first = titles(page)[0]
     page.locator("#found button", has_text="More like this").first.click()
     page.wait_for_selector("#alike .name")
@@ -130,14 +137,14 @@ def test_a_visit(page: "Page", served: Start, engine: Engine) -> None:
     # A category, a removal, the end.
     page.select_option("#category", "blue")
     expect(page.locator("#found .kinds")).to_have_text(["blue"] * 10)
-    page.locator("#taken button").first.click()
-    expect(page.locator("#taken li")).to_have_count(1)
+    page.locator("#history-items button").first.click()
+    expect(page.locator("#history-items li")).to_have_count(1)
     page.click("#clear")
-    expect(page.locator("#results-title")).to_have_text("What most people take")
+    expect(page.locator("#results-title")).to_have_text("Most popular")
     assert page.is_visible("#nothing")
 
 
-def test_somebody_elses_history_is_a_start(page: "Page", served: Start, engine: Engine) -> None:
+def test_somebody_elses_history_is_a_start(page: "Page", served: Start, engine: InferenceEngine) -> None:
     page.goto(served().address)
     settle(page)
     page.click("#user")
@@ -160,13 +167,13 @@ def test_titles_are_text(page: "Page", served: Start) -> None:
     page.wait_for_selector("#title-options li >> nth=2")
     assert page.inner_text("#title-options li >> nth=0").startswith("<script>alert(")
     page.keyboard.press("Enter")
-    page.wait_for_selector("#taken li")
-    assert page.inner_text("#taken li >> nth=0").startswith("<script>alert(")
+    page.wait_for_selector("#history-items li")
+    assert page.inner_text("#history-items li >> nth=0").startswith("<script>alert(")
     settle(page)
     assert page.locator("script").count() == 1, "its own"
 
 
-def test_an_item_that_was_put_is_found_and_taken(page: "Page", served: Start, worded_run: Path) -> None:
+def test_an_item_that_was_put_is_found_and_added(page: "Page", served: Start, worded_run: Path) -> None:
     server = served(run=worded_run)
     page.goto(server.address)
     settle(page)
@@ -176,17 +183,17 @@ def test_an_item_that_was_put_is_found_and_taken(page: "Page", served: Start, wo
     page.wait_for_selector("#title-options li[role=option]")
     assert page.inner_text("#title-options li >> nth=0").startswith("Brass lantern")
     page.keyboard.press("Enter")
-    expect(page.locator("#taken li")).to_have_text(re.compile("Brass lantern"))
+    expect(page.locator("#history-items li")).to_have_text(re.compile("Brass lantern"))
     expect(page.locator("#results-title")).to_have_text("Recommended next")
     settle(page)
-    assert page.locator("#map .taken-dot").count() == 1
+    assert page.locator("#map .history-dot").count() == 1
 
 
 def test_what_is_shown_of_a_history_before_is_faint(page: "Page", served: Start) -> None:
     page.goto(served().address)
     settle(page)
     page.route("**/v1/recommendations", lambda asked: asked.fulfill(status=503, body="{}"))
-    page.locator("#found button", has_text="Take").first.click()
+    page.locator("#found button", has_text="Add").first.click()
     expect(page.locator("#results")).to_have_class(re.compile("stale"))
     page.unroute("**/v1/recommendations")
     page.click("#failure button")
@@ -194,7 +201,7 @@ def test_what_is_shown_of_a_history_before_is_faint(page: "Page", served: Start)
     expect(page.locator("#results")).not_to_have_class(re.compile("stale"))
 
 
-def test_the_bars_of_what_is_popular_begin_at_zero(page: "Page", served: Start, engine: Engine) -> None:
+def test_the_bars_of_what_is_popular_begin_at_zero(page: "Page", served: Start, engine: InferenceEngine) -> None:
     page.goto(served().address)
     settle(page)
     widths = page.locator("#found .bar i").evaluate_all("bars => bars.map(bar => bar.getBoundingClientRect().width)")
@@ -207,8 +214,8 @@ def test_empty_and_failed_are_said(page: "Page", served: Start) -> None:
     page.goto(server.address)
     settle(page)
     page.fill("#title", "nowhere to be found")
-    page.wait_for_selector("#title-options .said")
-    assert page.inner_text("#title-options") == "No title holds these words."
+    page.wait_for_selector("#title-options .empty")
+    assert page.inner_text("#title-options") == "No title contains these words."
     page.keyboard.press("Escape")
 
     store = server.service.store
@@ -231,7 +238,7 @@ def test_empty_and_failed_are_said(page: "Page", served: Start) -> None:
 
 def test_a_guarded_service_asks_for_the_key(page: "Page", served: Start, tmp_path: Path) -> None:
     key = add_key(tmp_path / "keys.json", "visitor", "read")
-    page.goto(served(keys=Keys.load(tmp_path / "keys.json")).address)
+    page.goto(served(keys=ApiKeys.load(tmp_path / "keys.json")).address)
     page.wait_for_selector("#door[open]")
     page.fill("#key", "wrong")
     page.keyboard.press("Enter")
@@ -252,8 +259,8 @@ def test_every_width_and_both_schemes(page: "Page", served: Start, width: int, s
     page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
     page.goto(served().address)
     settle(page)
-    page.locator("#found button", has_text="Take").first.click()
-    page.wait_for_selector("#taken li")
+    page.locator("#found button", has_text="Add").first.click()
+    page.wait_for_selector("#history-items li")
     settle(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     background = page.evaluate("getComputedStyle(document.body).backgroundColor")
@@ -264,8 +271,8 @@ def test_every_width_and_both_schemes(page: "Page", served: Start, width: int, s
 def test_everything_that_is_used_has_a_name(page: "Page", served: Start) -> None:
     page.goto(served().address)
     settle(page)
-    page.locator("#found button", has_text="Take").first.click()
-    page.wait_for_selector("#taken li")
+    page.locator("#found button", has_text="Add").first.click()
+    page.wait_for_selector("#history-items li")
     settle(page)
     nameless = page.evaluate(
         """() => [...document.querySelectorAll('button, input, select, svg, dialog')].filter(one => !(

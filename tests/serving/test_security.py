@@ -1,4 +1,4 @@
-"""What the threat model in docs/serving.md says is held, held."""
+"""Protections of the threat model in docs/serving.md."""
 
 import io
 import json
@@ -15,12 +15,12 @@ from fastapi.testclient import TestClient
 from deftrec.errors import ConfigError
 from deftrec.serving import keys as keys_module
 from deftrec.serving.app import STATIC
-from deftrec.serving.engine import Engine
-from deftrec.serving.keys import Keys, add_key
+from deftrec.serving.engine import InferenceEngine
+from deftrec.serving.keys import ApiKeys, add_key
 from deftrec.serving.logs import JsonLines, log
 from deftrec.serving.middleware import HEADERS
-from deftrec.serving.rates import CALLERS, RateLimit
-from deftrec.serving.run import open_service
+from deftrec.serving.security import CALLERS, RateLimit
+from deftrec.serving.server import open_service
 from deftrec.serving.settings import Settings
 
 # -- keys ------------------------------------------------------------------------------------------------------
@@ -33,7 +33,7 @@ def secrets(tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def guarded(opened: Opened, secrets: dict[str, str], tmp_path: Path) -> TestClient:
-    return opened(keys=Keys.load(tmp_path / "keys.json"))
+    return opened(keys=ApiKeys.load(tmp_path / "keys.json"))
 
 
 def test_keys_are_kept_as_hashes_in_a_private_file(secrets: dict[str, str], tmp_path: Path) -> None:
@@ -42,10 +42,10 @@ def test_keys_are_kept_as_hashes_in_a_private_file(secrets: dict[str, str], tmp_
     assert file.stat().st_mode & 0o077 == 0
     assert len(set(secrets.values())) == 3
     assert min(len(secret) for secret in secrets.values()) >= 43, "256 bits"
-    found = Keys.load(file).find(secrets["write"])
+    found = ApiKeys.load(file).find(secrets["write"])
     assert found is not None
     assert (found.name, found.scope) == ("my-write", "write")
-    assert Keys.load(file).find(secrets["write"] + "x") is None
+    assert ApiKeys.load(file).find(secrets["write"] + "x") is None
 
 
 def test_every_key_is_compared_in_constant_time(
@@ -59,22 +59,22 @@ def test_every_key_is_compared_in_constant_time(
         return same(one, other)
 
     monkeypatch.setattr(keys_module.hmac, "compare_digest", counted)
-    Keys.load(tmp_path / "keys.json").find(secrets["read"])
+    ApiKeys.load(tmp_path / "keys.json").find(secrets["read"])
     assert len(compared) == 3
 
 
 def test_keys_are_refused_by_name_and_shape(tmp_path: Path) -> None:
     file = tmp_path / "keys.json"
     add_key(file, "shop", "read")
-    with pytest.raises(ConfigError, match="there is a key 'shop'"):
+    with pytest.raises(ConfigError, match="there is already a key 'shop'"):
         add_key(file, "shop", "admin")
-    with pytest.raises(ConfigError, match="use letters"):
+    with pytest.raises(ConfigError, match="use at most 64 letters"):
         add_key(file, "a b", "read")
     file.write_text('{"keys": []}')
     with pytest.raises(ConfigError, match="holds no key"):
-        Keys.load(file)
-    with pytest.raises(ConfigError, match="no file of keys"):
-        Keys.load(tmp_path / "absent.json")
+        ApiKeys.load(file)
+    with pytest.raises(ConfigError, match="not a file of API keys"):
+        ApiKeys.load(tmp_path / "absent.json")
 
 
 CALLS = [
@@ -196,7 +196,7 @@ def test_too_many_requests_are_told_when_to_go_on(opened: Opened) -> None:
 
 
 def test_guessing_keys_is_limited_too(opened: Opened, secrets: dict[str, str], tmp_path: Path) -> None:
-    client = opened(keys=Keys.load(tmp_path / "keys.json"), rate=0.001, burst=2)
+    client = opened(keys=ApiKeys.load(tmp_path / "keys.json"), rate=0.001, burst=2)
     wrong = {"Authorization": "Bearer wrong"}
     assert [client.get("/v1/model", headers=wrong).status_code for _ in range(3)] == [401, 401, 429]
     right = {"Authorization": f"Bearer {secrets['read']}"}
@@ -211,7 +211,7 @@ def test_a_large_body_is_refused(opened: Opened) -> None:
     assert streamed.status_code == 413
 
 
-def test_histories_and_filters_have_limits(opened: Opened, engine: Engine) -> None:
+def test_histories_and_filters_have_limits(opened: Opened, engine: InferenceEngine) -> None:
     client = opened(history=2, filter_items=3)
     for question in (
         {"history": engine.items[:3]},

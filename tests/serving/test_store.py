@@ -1,4 +1,4 @@
-"""The contract of every store, held to SQLite and to a real PostgreSQL."""
+"""Contract of event stores, tested on SQLite and on a real PostgreSQL."""
 
 import threading
 from collections.abc import Iterator
@@ -11,7 +11,15 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from deftrec.errors import ConfigError, DeftRecError
-from deftrec.serving.store import Appended, Event, EventConflictError, EventStore, SqlStore, StoreUnavailableError, sql
+from deftrec.serving.store import (
+    AppendResult,
+    Event,
+    EventConflictError,
+    EventStore,
+    SqlStore,
+    StoreUnavailableError,
+    sql,
+)
 from deftrec.serving.store.tables import metadata
 
 
@@ -45,9 +53,9 @@ def test_an_event_without_a_time_is_of_now(store_url: str) -> None:
 
 def test_an_event_sent_again_is_kept_once(store: EventStore) -> None:
     batch = [Event("a", "u", "i", 1), Event("b", "u", "j")]
-    assert store.append(batch) == Appended(2, 0)
-    assert store.append([*batch, Event("c", "u", "k", 3)]) == Appended(1, 2)
-    assert store.append([Event("d", "u", "l", 4)] * 2) == Appended(1, 1)
+    assert store.append(batch) == AppendResult(2, 0)
+    assert store.append([*batch, Event("c", "u", "k", 3)]) == AppendResult(1, 2)
+    assert store.append([Event("d", "u", "l", 4)] * 2) == AppendResult(1, 1)
     assert sorted(store.history("u", 10).items) == ["i", "j", "k", "l"]
 
 
@@ -62,8 +70,8 @@ def test_an_id_of_another_event_refuses_the_whole_batch(store: EventStore, other
 
 def test_a_large_batch_is_kept_whole(store: EventStore) -> None:
     batch = [Event(f"e{n}", "u", f"i{n}", n) for n in range(1000)]
-    assert store.append(batch) == Appended(1000, 0)
-    assert store.append(batch) == Appended(0, 1000)
+    assert store.append(batch) == AppendResult(1000, 0)
+    assert store.append(batch) == AppendResult(0, 1000)
     assert store.history("u", 2000).items == tuple(f"i{n}" for n in range(1000))
 
 

@@ -1,4 +1,4 @@
-"""Two processes that serve one run from one store, as a deployment of several workers does."""
+"""Two worker processes with one run and one store."""
 
 import json
 import time

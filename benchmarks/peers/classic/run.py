@@ -29,22 +29,22 @@ MAX_DENSE_ITEMS = 30_000  # 7 GB for a matrix of float64
 
 
 class Model(Protocol):
-    """Something that is fitted on counts of who took what and scores weighted histories."""
+    """Something that is fitted on interaction counts and scores weighted histories."""
 
     parameters: int
 
-    def fit(self, taken: csr_matrix) -> None:
-        """Learn from `taken`: how often each user took each item. `[users, items]` float32"""
+    def fit(self, interactions: csr_matrix) -> None:
+        """Learn from `interactions`: number of interactions of each user with each item. `[users, items]` float32"""
 
     def score(self, weights: csr_matrix) -> np.ndarray:
         """Score every item for each history. `[n, items]` -> `[n, items]` float32"""
 
 
 class Popularity:
-    """How often the item was taken."""
+    """Number of interactions of the item."""
 
-    def fit(self, taken: csr_matrix) -> None:
-        self.counts = np.asarray(taken.sum(0), np.float32)
+    def fit(self, interactions: csr_matrix) -> None:
+        self.counts = np.asarray(interactions.sum(0), np.float32)
         self.parameters = self.counts.size
 
     def score(self, weights: csr_matrix) -> np.ndarray:
@@ -52,7 +52,7 @@ class Popularity:
 
 
 class RepeatHistory(Popularity):
-    """What the user took before, the sum of its recencies first; then everything else by popularity.
+    """Items of the history first, by the sum of their recencies; then all other items by popularity.
 
     Where items of the history are no candidates only the popularity is left.
     """
@@ -74,15 +74,15 @@ class ItemKNN:
     k: int
     shrink: float
 
-    def fit(self, taken: csr_matrix) -> None:
-        taken = taken.sign()
-        by_item = taken.T.tocsr()
-        norms = np.sqrt(np.asarray(taken.sum(0), np.float32)).ravel()
+    def fit(self, interactions: csr_matrix) -> None:
+        interactions = interactions.sign()
+        by_item = interactions.T.tocsr()
+        norms = np.sqrt(np.asarray(interactions.sum(0), np.float32)).ravel()
         n, k = len(norms), min(self.k, len(norms))
         nearest, similarity = np.empty((n, k), np.int32), np.empty((n, k), np.float32)
         step = max(1, CHUNK // n)
         for start in range(0, n, step):
-            block = (by_item[start : start + step] @ taken).toarray()  # how many took both
+            block = (by_item[start : start + step] @ interactions).toarray()  # numbers of users with both
             rows = np.arange(len(block))
             block[rows, start + rows] = 0  # no item is its own neighbour
             block /= norms[start : start + step, None] * norms + (self.shrink + 1e-9)
@@ -104,14 +104,14 @@ class EASE:
 
     penalty: float
 
-    def fit(self, taken: csr_matrix) -> None:
-        n = taken.shape[1]
-        taken = taken.sign()
+    def fit(self, interactions: csr_matrix) -> None:
+        n = interactions.shape[1]
+        interactions = interactions.sign()
         if n > MAX_DENSE_ITEMS:
             raise SystemExit(
                 f"EASE inverts a matrix of items x items: {n} items are too many (at most {MAX_DENSE_ITEMS})"
             )
-        gram = (taken.T @ taken).astype(np.float64).toarray().T  # symmetric: the transpose is it in column order
+        gram = (interactions.T @ interactions).astype(np.float64).toarray().T  # symmetric: T gives column order
         gram[np.diag_indices(n)] += self.penalty
         # Cholesky, then the inverse from it, both in place; only the lower triangle is filled.
         factor, failed = lapack.dpotrf(gram, lower=True, overwrite_a=True)
@@ -131,7 +131,7 @@ class EASE:
 
 
 def weighted(cases: Cases, power: float, n_items: int, *, repeats: bool) -> csr_matrix:
-    """Weighted histories; of an item taken several times the newest counts, or with `repeats` the sum. `[n, items]`"""
+    """Weighted histories; of a repeated item the newest counts, or with `repeats` the sum. `[n, items]`"""
     owners, items = cases.owners(), cases.items
     weights = (1 + cases.ages().astype(np.float32)) ** np.float32(-power)
     if not repeats:

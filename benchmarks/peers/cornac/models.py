@@ -71,7 +71,7 @@ class Watched(ABC):
     model: torch.nn.Module
 
     def fit_watched(self, train_set: SequentialDataset) -> None:
-        """cornac's `fit`, until `stopping` says so; then the best state is taken back."""
+        """cornac's `fit`, until `stopping` says so; then the best state is restored."""
         self.steps, self.epoch_steps = 0, -(-self.training_rows(train_set) // self.batch_size)
         hook = register_optimizer_step_post_hook(self._after_step)
         with suppress(Stopped):

@@ -52,14 +52,14 @@ def sentence_vectors(texts: list[str]) -> np.ndarray:
 
 
 def collaborative_vectors(events: pl.DataFrame, users: int, items: int, size: int, seed: int) -> np.ndarray:
-    """Singular vectors of who took what, scaled by the root of the singular values. `[items, size]` float32
+    """Singular vectors of the interaction matrix, scaled by the root of the singular values. `[items, size]` float32
 
-    LETTER's authors took the item embeddings of a SASRec of their own; these are cheap, and as collaborative.
+    LETTER's authors use item embeddings of a SASRec; these vectors are cheap and equally collaborative.
     """
     places = events["user"].to_numpy(), events["item"].to_numpy()
-    taken = csr_matrix((np.ones(events.height, np.float32), places), shape=(users, items)).sign()
-    rank = min(size, min(taken.shape) - 1)
-    _, values, vectors = svds(taken, k=rank, random_state=seed)
+    matrix = csr_matrix((np.ones(events.height, np.float32), places), shape=(users, items)).sign()
+    rank = min(size, min(matrix.shape) - 1)
+    _, values, vectors = svds(matrix, k=rank, random_state=seed)
     found = np.zeros((items, size), np.float32)
     found[:, :rank] = vectors.T * np.sqrt(values)
     return found

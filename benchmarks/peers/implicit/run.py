@@ -2,8 +2,8 @@
 
     python run.py --inputs DIR --outputs DIR --model als
 
-ALS solves for the factors of each asked history (`recalculate_user`). BPR has nothing of the kind: it takes the factors
-that the user got in the fit, and whoever was not in it gets the most popular items.
+ALS solves for the factors of each history to rank for (`recalculate_user`). BPR cannot: it uses the factors of the fit,
+and a user without factors gets the most popular items.
 """
 
 import sys
@@ -40,8 +40,8 @@ def settings(name: str, inputs: Inputs) -> Iterator[Settings]:
             yield {"factors": factors, "learning_rate": rate, "regularization": regularization}
 
 
-def taken(events: pl.DataFrame, inputs: Inputs) -> csr_matrix:
-    """Who took what, however often. `[users, items]`"""
+def interaction_matrix(events: pl.DataFrame, inputs: Inputs) -> csr_matrix:
+    """Binary matrix of interactions. `[users, items]`"""
     places = events["user"].to_numpy(), events["item"].to_numpy()
     return csr_matrix((np.ones(events.height, np.float32), places), shape=(inputs.users, inputs.items)).sign()
 
@@ -56,7 +56,7 @@ def train_als(settings: Settings, events: pl.DataFrame, inputs: Inputs) -> Fitte
     model = AlternatingLeastSquares(
         **settings, iterations=ALS_SWEEPS, num_threads=inputs.threads, random_state=inputs.seed
     )
-    model.fit(taken(events, inputs), show_progress=False)
+    model.fit(interaction_matrix(events, inputs), show_progress=False)
 
     def score(cases: Cases) -> np.ndarray:
         users = model.recalculate_user(np.arange(len(cases)), histories(cases, inputs.items))
@@ -91,7 +91,7 @@ def train_bpr(settings: Settings, events: pl.DataFrame, stopping: Stopping, inpu
             raise Stopped
 
     with suppress(Stopped):
-        model.fit(taken(events, inputs), show_progress=False, callback=after_epoch)
+        model.fit(interaction_matrix(events, inputs), show_progress=False, callback=after_epoch)
     model.user_factors, model.item_factors = stopping.best_state
     return Fitted(score, model.user_factors.size + model.item_factors.size)
 

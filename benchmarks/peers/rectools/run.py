@@ -2,8 +2,8 @@
 
     python run.py --inputs DIR --outputs DIR --model sasrec
 
-Training is the library's own, an epoch at a time, until NDCG@10 on validation stops rising. An item that nobody took in
-the fit is unknown to the library and never recommended; whoever took only such items gets the most popular ones.
+Training is the library's own, an epoch at a time, until NDCG@10 on validation stops rising. An item without
+interactions in the fit is unknown to the library and never recommended; users of such items alone get popular ones.
 """
 
 import copy

@@ -46,7 +46,7 @@ def uncommitted_changes(package: Path = PACKAGE) -> UncommittedChanges | None:
         The changes; None for a clean checkout, and outside a checkout, where the version names the code.
     """
     top = _git(package, "rev-parse", "--show-toplevel")
-    if top is None or not _git(package, "ls-files", "--", "."):  # installed inside somebody else's checkout
+    if top is None or not _git(package, "ls-files", "--", "."):  # installed inside another project's checkout
         return None
     checkout = Path(top.strip())
     diff = _git(checkout, "diff", "HEAD") or ""

@@ -8,7 +8,6 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +15,14 @@ import numpy as np
 import polars as pl
 
 from deftrec.benchmark.environments import environment_python
+from deftrec.benchmark.work import RankingFile, SystemRun
 from deftrec.data.interactions import CATALOGUE_COLUMNS, Interactions
 from deftrec.data.sequences import Sequences
 from deftrec.data.split import Fit, Part, Split
 from deftrec.errors import ConfigError, DataError, DeftRecError
 from deftrec.evaluation import MRR_CUTOFF, Result, Seen, evaluate_file
 from deftrec.files import atomic_directory, write_json
+from deftrec.run import git_revision
 
 PEERS: dict[str, str] = {
     "popularity": "classic",
@@ -52,32 +53,6 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS
 """Variables that libraries read their number of threads from, at import."""
 
 
-@dataclass(frozen=True)
-class PeerRun:
-    """One tuning of a peer, with its rankings.
-
-    Attributes:
-        name: name of the peer.
-        seed: seed of everything random in it.
-        rankings: file of rankings (external ids, best 100 items per user) for every fit and rule for seen items.
-        settings: content of the peer's `settings.json`: chosen settings, tried settings, seconds, and whether the
-            budget ended something early.
-        parameters: number of learnt numbers of its last fit that ranking needs; None if unknown.
-        library: library that trained it, with its version.
-        train_seconds: training time of each fit, tuning included.
-        users_per_second: ranking speed for one table, files not counted, one by one or in batches as its library does.
-    """
-
-    name: str
-    seed: int
-    rankings: dict[tuple[Fit, Seen], Path]
-    settings: dict[str, Any]
-    parameters: int | None
-    library: str
-    train_seconds: dict[Fit, float]
-    users_per_second: float
-
-
 def run_peer(
     interactions: Interactions,
     split: Split,
@@ -91,12 +66,13 @@ def run_peer(
     budget_seconds: float | None = None,
     threads: int = 1,
     on_progress: Callable[[str], None] | None = None,
-) -> PeerRun:
+) -> SystemRun:
     """Tune a peer once, and rank for every fit and every rule for seen items.
 
     Settings are chosen by NDCG@10 on validation with the model fitted on train, seen items excluded where `exclude` is
     among `seens`. Under the fit `train+validation` the chosen settings are trained once more on both.
     `out_dir/NAME` appears when complete, with `rankings-{fit}-{seen}.parquet` and `settings.json`.
+    `settings` of the result are the peer's own report: chosen settings, all tried settings, and seconds.
 
     Args:
         interactions, split: data and their split.
@@ -131,15 +107,19 @@ def run_peer(
         shutil.rmtree(inputs)
     settings = peer_settings(out_dir, name)
     seconds = settings["seconds"]
-    return PeerRun(
+    return SystemRun(
         name=name,
         seed=seed,
-        rankings={(fit, seen): Path(out_dir) / name / _file(fit, seen) for fit in fits for seen in seens},
+        lists=tuple(
+            RankingFile(fit=fit, seen=seen, file=f"{name}/{_file(fit, seen)}") for fit in fits for seen in seens
+        ),
         settings=settings,
         parameters=settings["parameters"],
         library=settings["library"],
         train_seconds={fit: seconds["tune"] + (seconds["refit"] if fit != "train" else 0.0) for fit in fits},
         users_per_second=settings["users_ranked_per_second"],
+        budget_cut=bool(settings.get("cut", False)),
+        revision=git_revision(),
     )
 
 
@@ -171,11 +151,11 @@ def run_peers(
     popularity = split.training(fit).counts(interactions.n_items)
     results = []
     for name in models:
-        ran = run_peer(
+        run_peer(
             interactions, split, name, out_dir, fits=[fit], seens=[seen], part=part, seed=seed, on_progress=on_progress
         )
         result, _ = evaluate_file(
-            ran.rankings[fit, seen],
+            Path(out_dir) / name / _file(fit, seen),
             interactions,
             split,
             popularity,

@@ -72,19 +72,19 @@ def claim(folder: Path, request: BenchmarkRequest) -> None:
             )
 
 
-def choose_models(asked: Sequence[str] | None, known: Sequence[str]) -> list[str]:
+def choose_models(wanted: Sequence[str] | None, known: Sequence[str]) -> list[str]:
     """Select the requested models, once each and in that order; None selects all known models.
 
     Raises:
         ConfigError: a model is unknown; the message names the nearest known one.
     """
-    if asked is None:
+    if wanted is None:
         return list(known)
-    for name in asked:
+    for name in wanted:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
             raise ConfigError(f"no model is called {name!r}; did you mean {near!r}? There are {', '.join(known)}")
-    return list(dict.fromkeys(asked))
+    return list(dict.fromkeys(wanted))
 
 
 def _first_difference(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> str:

@@ -115,7 +115,7 @@ class PeerSystem(BenchmarkSystem):
 
     def run(self, task: BenchmarkTask, seed: int, folder: Path, progress: Progress) -> tuple[SystemRun, ...]:
         """See `BenchmarkSystem.run`."""
-        done = run_peer(
+        run = run_peer(
             task.interactions,
             task.split,
             self.name,
@@ -126,21 +126,6 @@ class PeerSystem(BenchmarkSystem):
             budget_seconds=task.budget_seconds,
             threads=threads(),
             on_progress=lambda line: progress.say(peer_said(line).removeprefix(f"{self.name}: ")),
-        )
-        run = SystemRun(
-            name=self.name,
-            seed=seed,
-            lists=tuple(
-                RankingFile(fit=fit, seen=seen, file=str(path.relative_to(folder)))
-                for (fit, seen), path in done.rankings.items()
-            ),
-            settings=done.settings,
-            parameters=done.parameters,
-            library=done.library,
-            train_seconds=done.train_seconds,
-            users_per_second=done.users_per_second,
-            budget_cut=bool(done.settings.get("cut", False)),
-            revision=git_revision(),
         )
         return (run,)
 

@@ -35,16 +35,12 @@ class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class TableRow(_Record):
-    """One system under one seed.
+class SystemRecord(_Record):
+    """Facts about one system under one seed.
 
     Attributes:
         name: name of the system.
         seed: seed of its training.
-        fit: part of the data that it was fitted on; `unknown` for rankings from a file, which stand in every table.
-        metrics, ci95: see `deftrec.evaluation.Result`.
-        train_seconds: time from the interactions to a fitted model, choosing settings or epochs included; None if
-            unknown.
         users_per_second: ranking speed for one table, 100 items per user, in memory; None if unknown.
         parameters: number of fitted numbers; None where the system has no such thing.
         settings: everything that decides the training, choices made on validation included.
@@ -52,22 +48,34 @@ class TableRow(_Record):
         budget_cut: whether the budget ended its search for settings, or a training, too early.
         revision: git revision of the code that trained it; None outside a checkout.
         uncommitted: file beside the results with the uncommitted changes of that code; None if there were none.
-        users_missing: number of evaluated users without any recommendation; each counts as a miss.
     """
 
     name: str
     seed: int
-    fit: Literal["train", "train+validation", "unknown"]
-    metrics: dict[str, float]
-    ci95: dict[str, tuple[float, float]]
-    train_seconds: float | None
     users_per_second: float | None
     parameters: int | None
     settings: dict[str, Any]
     library: str
-    budget_cut: bool
+    budget_cut: bool = False
     revision: str | None
     uncommitted: str | None = None
+
+
+class TableRow(SystemRecord):
+    """One system under one seed in one table.
+
+    Attributes:
+        fit: part of the data that it was fitted on; `unknown` for rankings from a file, which stand in every table.
+        metrics, ci95: see `deftrec.evaluation.Result`.
+        train_seconds: time from the interactions to a fitted model, choosing settings or epochs included; None if
+            unknown.
+        users_missing: number of evaluated users without any recommendation; each counts as a miss.
+    """
+
+    fit: Literal["train", "train+validation", "unknown"]
+    metrics: dict[str, float]
+    ci95: dict[str, tuple[float, float]]
+    train_seconds: float | None
     users_missing: int
 
 

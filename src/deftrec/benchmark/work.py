@@ -4,10 +4,10 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from deftrec.benchmark.tables import SystemRecord
 from deftrec.data.split import Fit
 from deftrec.evaluation.protocol import Seen
 from deftrec.files import locked, writable, write_text
@@ -32,31 +32,16 @@ class RankingFile(BaseModel):
     file: str
 
 
-class SystemRun(BaseModel):
+class SystemRun(SystemRecord):
     """Rankings and costs of one system under one seed; one training may give several, a model and its parts.
 
     Attributes:
-        name: name of the system.
-        seed: seed of its training.
         lists: one file for each fit and rule for seen items.
         train_seconds: training time by fit.
-        settings, parameters, library, users_per_second, budget_cut, revision, uncommitted: see
-            `deftrec.benchmark.tables.TableRow`.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    seed: int
     lists: tuple[RankingFile, ...]
-    settings: dict[str, Any]
-    parameters: int | None
-    library: str
     train_seconds: dict[Fit, float]
-    users_per_second: float | None
-    budget_cut: bool = False
-    revision: str | None
-    uncommitted: str | None = None
 
     def file(self, fit: Fit, seen: Seen) -> str | None:
         """Name the rankings of one table; None where this system has none."""

@@ -1,4 +1,4 @@
-"""`deftrec api-key`: make an API key for the service."""
+"""`deftrec api-key`: makes an API key for the service and shows it once."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -7,16 +7,18 @@ import typer
 
 
 def api_key(
-    name: Annotated[str, typer.Argument(help="Name of the key's user, for the logs.", metavar="NAME")],
+    name: Annotated[str, typer.Argument(help="Owner of the key; appears in the logs.", metavar="NAME")],
     scope: Annotated[
         Literal["read", "write", "admin"],
         typer.Option(
-            help="Permissions. read: requests; write: also events; admin: also erase users, switch models, edit items."
+            help="read: queries; write: also events; admin: also erasing users, switching models and changing items."
         ),
     ],
-    file: Annotated[Path, typer.Option(help="File of key hashes, for 'deftrec serve --api-keys'.", metavar="FILE")],
+    file: Annotated[
+        Path, typer.Option(help="File for the key's hash, given to 'deftrec serve --api-keys'.", metavar="FILE")
+    ],
 ) -> None:
-    """Make an API key and print it once. The file holds only its hash.
+    """Make an API key and print it. The file stores only its hash, so the key cannot be shown again.
 
     Example: deftrec api-key shop --scope write --file keys.json
     """

@@ -1,4 +1,4 @@
-"""`deftrec benchmark`: DeftRec beside its peers on the same data (`deftrec.cli.index`: the indexes of a run)."""
+"""`deftrec benchmark`: DeftRec beside its peers on the same data. `deftrec.cli.index` has its subcommand `index`."""
 
 import sys
 from pathlib import Path
@@ -55,21 +55,16 @@ def benchmark(
     ] = None,
     recipe: Annotated[
         str | None,
-        typer.Option(
-            help="Recipe of DeftRec, default the one with the name of the data, else 'default'.", metavar="NAME"
-        ),
+        typer.Option(help="Recipe of DeftRec, default the one named like the data, else 'default'.", metavar="NAME"),
     ] = None,
     overrides: Overrides = None,
     split: Annotated[SplitName, typer.Option(help="Split that holds out the targets.")] = "leave-one-out",
-    fit: Annotated[
-        Literal["train", "train+validation", "both"], typer.Option(help="Part of the data to fit on.")
-    ] = BOTH,
+    fit: Annotated[Literal["train", "train+validation", "both"], typer.Option(help="Part of the data to fit.")] = BOTH,
     seen: Annotated[
         Literal["exclude", "keep", "both"], typer.Option(help="Whether items of the history may be recommended.")
     ] = BOTH,
     without_clones: Annotated[
-        bool,
-        typer.Option("--without-clones", help="Drop users whose complete sequence is shared by ten or more users."),
+        bool, typer.Option("--without-clones", help="Drop users whose complete sequence ten or more users share.")
     ] = False,
     rankings: Annotated[
         list[str] | None,

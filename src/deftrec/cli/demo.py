@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 DATASET = "ml-100k"
 PEERS = ("popularity", "item-knn", "ease")
 NO_RECIPE = "none"
+QUICK = ("size=small", "retrieval.prior.kind=ease", "retrieval.prior.regularisation=[300.0]")
+"""Options of the first part: a third of the settings of the collaborative prior are tried, as each costs seconds."""
 SHOWN_HISTORY, SHOWN_RECOMMENDATIONS = 4, 5
 
 
@@ -96,7 +98,7 @@ def _parts(out: Path, recipe: str, language_recipe: str, overrides: list[str] | 
     from deftrec.recipe import load_recipe
 
     several = 1 if language_recipe == NO_RECIPE else 2
-    parts = [Part(1, several, "deftrec", out, load_recipe(recipe, ["size=small", *(overrides or [])]))]
+    parts = [Part(1, several, "deftrec", out, load_recipe(recipe, [*QUICK, *(overrides or [])]))]
     if several == 2:
         name = Path(language_recipe).stem
         parts.append(Part(2, 2, f"deftrec {name}", out.with_name(f"{out.name}-{name}"), load_recipe(language_recipe)))

@@ -1,4 +1,4 @@
-"""`deftrec benchmark index`: what the indexes of the service miss, and what they save."""
+"""`deftrec benchmark index`: recall and latency of the service's indexes."""
 
 import json
 from collections.abc import Sequence
@@ -14,36 +14,41 @@ from deftrec.cli.loading import load_recommender
 from deftrec.cli.options import Json, RunFolder
 
 if TYPE_CHECKING:
-    from deftrec.serving.index.recall import Measured
+    from deftrec.serving.index.recall import IndexMeasurement
 
 
 def index(
     run: RunFolder,
     items: Annotated[
-        int | None, typer.Option(help="Latents to draw around the run's; its own unless said.", min=10, metavar="N")
+        int | None,
+        typer.Option(
+            help="Number of latents to draw around the run's [default: the run's own latents].", min=10, metavar="N"
+        ),
     ] = None,
-    users: Annotated[int, typer.Option(help="Whose histories are the queries, at most.", min=1, metavar="N")] = 200,
+    users: Annotated[
+        int, typer.Option(help="Largest number of users whose histories serve as queries.", min=1, metavar="N")
+    ] = 200,
     store: Annotated[
         str,
-        typer.Option(help="A PostgreSQL with pgvector, to measure that too.", envvar="DEFTREC_STORE", metavar="URL"),
+        typer.Option(help="PostgreSQL with pgvector, to measure pgvector too.", envvar="DEFTREC_STORE", metavar="URL"),
     ] = "",
     as_json: Json = False,
 ) -> None:
-    """Measure recall and time of every index of 'deftrec serve' beside looking at everything.
+    """Measure recall and latency of every index of 'deftrec serve' against exact search.
 
     Example: deftrec benchmark index runs/ml-100k --items 100000
     """
     with listening() as progress:
         recommender = load_recommender(run, progress)
-        from deftrec.serving.index.base import Kind
-        from deftrec.serving.index.recall import measure
+        from deftrec.serving.index.base import IndexKind
+        from deftrec.serving.index.recall import measure_indexes
 
-        kinds: list[Kind] = ["faiss", "faiss-ivfpq"]
+        kinds: list[IndexKind] = ["faiss", "faiss-ivfpq"]
         if store.startswith("postgresql"):
             kinds.append("pgvector")
         found = []
         progress.begin("indexes", 1 + len(kinds))
-        for one in measure(recommender, kinds, items=items, users=users, store=store):
+        for one in measure_indexes(recommender, kinds, items=items, users=users, store=store):
             found.append(one)
             progress.advance("indexes", 1)
         progress.end("indexes")
@@ -53,7 +58,7 @@ def index(
     output().print(_table(found))
 
 
-def _table(found: "Sequence[Measured]") -> Table:
+def _table(found: "Sequence[IndexMeasurement]") -> Table:
     table = Table(box=box.SIMPLE_HEAD, title=f"{found[0].items:,} items", title_justify="left")
     table.add_column("index", no_wrap=True)
     for heading in ("recall@10", "ms a query", "built in"):

@@ -6,6 +6,10 @@ from collections.abc import Callable, Mapping
 
 TRUST = 10.0
 """A task's own pace replaces the expected one linearly, and alone counts once 1 / TRUST of the task is done."""
+AT_ONCE = 0.1
+"""Seconds after the beginning in which a task reports what was done before."""
+OVERDUE = 0.1
+"""Remaining share of the time that a task has taken, once it has taken longer than expected."""
 MEMBER = re.compile(r"(-\d+)?$")
 
 
@@ -46,8 +50,11 @@ class Remaining:
 
     def done(self, task: str, units: float) -> None:
         """Set the units of a task that are done, with the share of the current one."""
-        # The first report alone says nothing of the pace: it holds the start, and what an interrupted run had done.
-        self._reports[task] = [*self._reports[task][:1], (self._clock(), units)]
+        now, began = self._clock(), self._began[task][0]
+        first = self._reports[task][:1]
+        if not first and now - began > AT_ONCE:
+            first = [(began, 0.0)]  # else the first report is what an interrupted run had done, and no pace
+        self._reports[task] = [*first, (now, units)]
 
     def end(self, task: str) -> None:
         """Stop the clock of a task; it is expected no longer."""
@@ -74,7 +81,7 @@ class Remaining:
             return expected
         began, total = self._began[task]
         spent, reports = self._clock() - began, self._reports[task]
-        by_forecast = max(0.0, expected - spent)
+        by_forecast = max(OVERDUE * spent, expected - spent)
         if not total or len(reports) < 2 or reports[1][1] <= reports[0][1]:
             return by_forecast
         (first, before), (last, done) = reports

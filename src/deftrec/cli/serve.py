@@ -1,4 +1,4 @@
-"""`deftrec serve`: a run over HTTP, and a page to try it."""
+"""`deftrec serve`: HTTP service of a run, with a demo page."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,38 +14,40 @@ def serve(
     store: Annotated[
         str | None,
         typer.Option(
-            help="Where events are kept: sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME; "
-            "events.sqlite beside the run unless said.",
-            envvar="DEFTREC_STORE",  # a password on a command line is seen by everybody on the machine
+            help="Event store: sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME "
+            "[default: events.sqlite beside the run].",
+            envvar="DEFTREC_STORE",  # other users of the machine can read a password on the command line
             metavar="URL",
         ),
     ] = None,
     host: Annotated[
-        str, typer.Option(help="Where it listens; others than this machine need --api-keys.")
+        str, typer.Option(help="Address to listen on; addresses that other machines reach need --api-keys.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="0: any that is free.", min=0, max=65535)] = 8000,
+    port: Annotated[int, typer.Option(help="Port to listen on; 0: any free port.", min=0, max=65535)] = 8000,
     api_keys: Annotated[
-        Path | None, typer.Option(help="Keys that may ask, made with 'deftrec api-key'.", metavar="FILE")
+        Path | None, typer.Option(help="File of API keys, made with 'deftrec api-key'.", metavar="FILE")
     ] = None,
     index: Annotated[
         Literal["auto", "exact", "faiss", "faiss-ivfpq", "pgvector"],
         typer.Option(
-            help="How items are found; auto: exact, or faiss-ivfpq for large catalogues. faiss needs the extra of that "
-            "name, pgvector a PostgreSQL with it."
+            help="Index for finding items; auto: exact for small catalogues, faiss-ivfpq for large ones. faiss needs "
+            "the extra of that name, pgvector a PostgreSQL store with pgvector."
         ),
     ] = "auto",
     runtime: Runtime = "torch",
     rate: Annotated[
-        float, typer.Option(help="Requests a second that a key may make on average; 0: any number.", min=0)
+        float, typer.Option(help="Requests per second that a key may send on average; 0: no limit.", min=0)
     ] = 200.0,
-    deadline: Annotated[float, typer.Option(help="Seconds after which a request is given up.", min=0.001)] = 10.0,
+    deadline: Annotated[
+        float, typer.Option(help="Seconds until a waiting request is answered with 503.", min=0.001)
+    ] = 10.0,
 ) -> None:
-    """Serve a run over HTTP until Ctrl-C; the page at / shows what it thinks.
+    """Serve a run over HTTP until Ctrl-C; the page at / shows recommendations and their reasons.
 
     Example: deftrec serve runs/ml-100k --port 8000
     """
     with listening() as progress, working(progress, f"loading {run}"):
-        from deftrec.serving.run import open_service, serve_until_stopped
+        from deftrec.serving.server import open_service, serve_until_stopped
         from deftrec.serving.settings import Settings
 
         settings = Settings(

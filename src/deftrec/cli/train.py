@@ -1,10 +1,11 @@
-"""`deftrec train`: every stage on a data directory, then what it is worth."""
+"""`deftrec train`: train every stage on a data directory, then evaluate."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from deftrec.cli.announce import announce
 from deftrec.cli.console import Stopped, listening, output, working
 from deftrec.cli.loading import load_recommender
 from deftrec.cli.measure import METRICS_FILE, measure, report_if_possible
@@ -24,18 +25,22 @@ def train(
     start: Annotated[
         Path | None,
         typer.Option(
-            "--from", help="Go on from this run's weights, with its options and fine_tuning's epochs.", metavar="RUN"
+            "--from",
+            help="Continue from the weights of this run, with its options and the epochs of fine_tuning.",
+            metavar="RUN",
         ),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Of everything random; the recipe's unless said.", min=0)] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything random; default: the recipe's.", min=0)] = None,
     refit: Annotated[
         bool,
-        typer.Option("--refit", help="Train once more on train + validation, for the epochs that validation chose."),
+        typer.Option(
+            "--refit", help="Train again on train + validation, for the number of epochs chosen on validation."
+        ),
     ] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run in RUN.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run in RUN.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Train DeftRec and measure it on validation and test; anew, or from the weights of a run (--from).
+    """Train DeftRec from the start, or from the weights of a run (--from), and evaluate it on validation and test.
 
     Example: deftrec train --data data/ml-100k --recipe default --out runs/ml-100k --set training.epochs=10
     """
@@ -51,6 +56,8 @@ def train(
                 from deftrec.training.distributed import Team
 
                 interactions = Interactions.load(data)
+            if start is None and not resume and Team.on(default_device()).size == 1:
+                announce(interactions, config, refit, progress)
             before = None if start is None else load_recommender(start, progress)
             recommender = Recommender.fit(
                 interactions, config, out=out, refit=refit, resume=resume, progress=progress, start=before
@@ -58,7 +65,7 @@ def train(
             team = Team.on(default_device())
             team.shutdown()
             if not team.is_main:
-                return  # the first process measures what they made together
+                return  # the first process evaluates for all
             results = measure(recommender, out, progress)
             tested = any(result.split == "test" for result in results)
             report = report_if_possible(recommender, results, out, progress) if tested else None
@@ -83,10 +90,10 @@ def train(
 
 
 def _config(recipe: str | None, start: Path | None, overrides: list[str] | None) -> "Config":
-    """The options of a recipe, or those of the run to start from, with `--set` over them.
+    """The options of a recipe, or of the run to start from, changed by `--set`.
 
     Raises:
-        ConfigError: both are given; or as `load_recipe`.
+        ConfigError: both a recipe and a run are given; or as `load_recipe`.
         DeftRecError: there is no run to start from.
     """
     from deftrec.recipe import load_recipe, overridden

@@ -64,7 +64,7 @@ def _text(info: RunInfo) -> Capability:
     return Capability(
         False,
         "its items have no text vectors; give them a title, category or text ('deftrec data import --items FILE') and "
-        "train with text.encoder minilm",
+        "train with text.model minilm",
     )
 
 

@@ -15,7 +15,7 @@ from deftrec.run import RunInfo
 SHOWN_HISTORY = 6
 LEGEND = (
     ("dots", "•", "items"),
-    ("past", "■", "history, the newest darkest"),
+    ("past", "■", "history, the newest strongest"),
     ("path", "━", "denoising"),
     ("main", "●", "recommended, with rank"),
     ("next", "★", "next interaction"),
@@ -58,13 +58,7 @@ def page(
             (duration(sum(info.seconds.values())), "training time"),
         ],
         tables=[
-            {
-                "title": rows[0].split.capitalize(),
-                "columns": columns_of(rows),
-                "results": rows,
-                "meaning": meaning(rows[0]),
-            }
-            for rows in groups(results)
+            {"results": rows, "columns": columns_of(rows), "meaning": meaning(rows[0])} for rows in groups(results)
         ],
         bars=figures.bars,
         examples=examples,

@@ -1,8 +1,8 @@
-"""A trained run over HTTP: events come in, recommendations go out with the newest history.
+"""HTTP service of a trained run: it stores events and recommends items by the newest history.
 
-Read it in this order: `settings` (every limit), `store` (what is kept), `catalogue`, `index` and `engine` (the model;
-but for `run`, no other room knows torch), `holder` (which model), `batching` and `threads` (who waits for whom),
-`service` (all of these together), `routes` and `app` (HTTP), `run` (the process).
+Order of reading: `settings`, `store` (events), `catalogue`, `rules`, `index` and `engine` (the model), `model_manager`
+(which run is served), `queues` (batching and limits), `service` (all of these together), `routes` and `app` (HTTP),
+`server` (the process).
 """
 
 from deftrec.errors import MissingExtraError

@@ -1,4 +1,4 @@
-"""The service over HTTP."""
+"""FastAPI application of the service."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,33 +9,35 @@ from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 
 from deftrec.serving import problems
-from deftrec.serving.middleware import BodyLimit, Watch
-from deftrec.serving.routes import events, health, items, model, recommendations, users
+from deftrec.serving.middleware import BodyLimit, RequestMonitor
+from deftrec.serving.routes import items, model, recommendations, users
+from deftrec.serving.security import RateLimit
 from deftrec.serving.service import Service
 
 STATIC = Path(__file__).parent / "static"
 
 
 def create_app(service: Service) -> FastAPI:
-    """The ASGI app of a service; the service's queue lives as long as the app runs."""
+    """Make the ASGI application of a service; the service runs during the lifespan of the application."""
 
     @asynccontextmanager
     async def running(_: FastAPI) -> AsyncIterator[None]:
         async with service.running():
             yield
 
+    settings = service.settings
     app = FastAPI(
         title="DeftRec",
         version="1",
-        description="Recommendations with the newest history.",
+        description="Recommendations that use the newest interactions of a user.",
         lifespan=running,
-        docs_url=None,  # their pages fetch scripts from elsewhere
+        docs_url=None,  # these pages load scripts from other sites
         redoc_url=None,
         responses=problems.PROBLEMS,  # type: ignore[arg-type]
     )
-    app.state.service = service
+    app.state.service, app.state.rate_limit = service, RateLimit(settings.rate, settings.burst)
     problems.install(app)
-    for part in (events, recommendations, users, items, model, health):
+    for part in (recommendations, users, items, model):
         app.include_router(part.router)
 
     @app.get("/", include_in_schema=False)
@@ -43,6 +45,6 @@ def create_app(service: Service) -> FastAPI:
         return FileResponse(STATIC / "index.html")
 
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
-    app.add_middleware(BodyLimit, size=service.settings.body_bytes, seconds=service.settings.body_seconds)
-    app.add_middleware(Watch, metrics=lambda: service.metrics)
+    app.add_middleware(BodyLimit, size=settings.body_bytes, seconds=settings.body_seconds)
+    app.add_middleware(RequestMonitor, metrics=lambda: service.metrics)
     return app

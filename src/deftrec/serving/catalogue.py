@@ -1,4 +1,4 @@
-"""What a run knows of items and people, without asking its model anything."""
+"""Items and users of a run, looked up without the model."""
 
 from functools import cached_property
 
@@ -12,19 +12,19 @@ from deftrec.recommendation import Recommendation
 from deftrec.recommender import Recommender
 
 MAP_ITEMS = 3000
-"""Items that are drawn as the background of the map, at most."""
+"""Largest number of items on the map."""
 
 
 class Catalogue:
-    """Items and users of a run, by number inside and by id outside.
+    """Items and users of a run, by item number and external id.
 
     Attributes:
-        items, titles, kinds: id, title and categories of every item, by number.
-        numbers: of items, by id.
-        removed: numbers of items that are not recommended any more.
+        items, titles, kinds: External id, title and categories of every item, by number.
+        numbers: Item numbers by external id.
+        removed: Numbers of the items that are no longer recommended.
 
     Args:
-        recommender: the run.
+        recommender: The run.
     """
 
     def __init__(self, recommender: Recommender) -> None:
@@ -38,7 +38,7 @@ class Catalogue:
 
     @cached_property
     def categories(self) -> dict[str, np.ndarray]:
-        """Numbers of the items of each category."""
+        """Item numbers of each category."""
         members: dict[str, list[int]] = {}
         for number, names in enumerate(self.kinds):
             for name in names:
@@ -52,45 +52,45 @@ class Catalogue:
 
     @cached_property
     def plane(self) -> Projection:
-        """The sheet of the map: of the items of training, so that nothing on it moves when others come."""
+        """Projection of the map, fitted on the items of the training data, so that added items do not move others."""
         return Projection.of(self.recommender.catalogue.latents[: self.recommender.fitted_on.n_items].cpu())
 
     @cached_property
     def places(self) -> np.ndarray:
-        """Where every item lies on the map. `[I, 2]` float64"""
+        """Position of every item on the map. `[I, 2]` float64"""
         return self.plane(self.recommender.catalogue.latents.cpu())
 
     def background(self) -> list[int]:
-        """Items of the map: all that can be recommended, or the most popular ones."""
+        """Numbers of the items on the map: the most popular ones that can be recommended."""
         ranked = self.popularity.argsort(descending=True, stable=True).tolist()
         return [number for number in ranked if number not in self.removed][:MAP_ITEMS]
 
     def own_history(self, user: str) -> list[str]:
-        """Items of a user of the run's data, oldest first; none for somebody else."""
+        """History of a user in the run's data, oldest first; empty for an unknown user."""
         number = self._users.get(user)
         return [] if number is None else [self.items[item] for item in self.interactions.sequences[number]]
 
     def users(self, start: str, limit: int) -> list[tuple[str, int]]:
-        """Users of the run's data whose id begins with `start`, and how many items each took."""
+        """Users of the run's data whose id begins with `start`, with the length of their histories."""
         lengths = self.interactions.sequences.lengths
         found = (one for one in self._users.items() if one[0].startswith(start))
         return [(user, int(lengths[number])) for _, (user, number) in zip(range(limit), found, strict=False)]
 
     def search(self, words: str, limit: int) -> list[int]:
-        """Items whose title holds all the words, case aside; those that begin with them first, then the popular.
+        """Items whose title contains all the words, ignoring case; titles that begin with them come first.
 
-        Removed ones are not found.
+        Removed items are left out.
         """
         wanted = words.casefold().split()
         named = (n for n, title in enumerate(self.folded) if all(word in title for word in wanted))
         hits = [n for n in named if n not in self.removed]
         first = " ".join(wanted)
-        taken = self.popularity.tolist()
-        return sorted(hits, key=lambda n: (not self.folded[n].startswith(first), -taken[n]))[:limit]
+        counts = self.popularity.tolist()
+        return sorted(hits, key=lambda n: (not self.folded[n].startswith(first), -counts[n]))[:limit]
 
     @cached_property
     def folded(self) -> list[str]:
-        """Titles as they are searched."""
+        """Titles with case folded, for the search."""
         return [title.casefold() for title in self.titles]
 
     def similar(self, item: Id, k: int) -> list[Recommendation]:

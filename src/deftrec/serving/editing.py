@@ -1,143 +1,111 @@
-"""Items that come and go while their run is served, by the operations of `deftrec items`.
+"""Changes of the catalogue while its run is served, by the operations of `deftrec items`.
 
-An answer means that the change is on disk, in the run directory: the overlay is replaced as a whole, under a lock that
-all workers and the command line share. What is written is read again before anybody is answered.
+A change is complete when it is on disk in the run directory. The overlay is replaced as a whole, under a lock that all
+workers and the command line share, and is read again before the request is answered (`ModelManager.change`).
 """
 
 import os
-from dataclasses import asdict, dataclass
-from functools import partial
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal, TypeAlias
 
 import polars as pl
 from safetensors import SafetensorError
 
 from deftrec.data.extend import conform
-from deftrec.errors import DataError, DeftRecError
+from deftrec.errors import DataError
 from deftrec.incremental import Capability
 from deftrec.incremental.changes import add_items, remove_items
-from deftrec.serving.engine import Engine
-from deftrec.serving.holder import ModelHolder
-
-Reason: TypeAlias = Literal["fixed_catalogue", "trained_item", "last_item", "invalid"]
-"""The run or its directory; words that were trained; the only one that is left; no such id, or no words."""
+from deftrec.serving.engine import InferenceEngine
+from deftrec.serving.model_manager import RETRY
+from deftrec.serving.problems import ProblemError
 
 
-class ItemRefusedError(DeftRecError):
-    """An item cannot come or go; the message says why, and the mend.
-
-    Attributes:
-        code: which reason it is.
-    """
-
-    def __init__(self, code: Reason, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-
-
-class RunUnwritableError(DeftRecError):
-    """The run directory took no change, for want of room maybe; the same change may succeed later."""
-
-
-@dataclass(frozen=True)
-class Words:
-    """What tells an item from others; all empty: what is known of it already."""
-
-    title: str = ""
-    category: str = ""
-    text: str = ""
-
-    def __bool__(self) -> bool:
-        return any(word.strip() for word in asdict(self).values())
-
-
-def new_items(engine: Engine) -> Capability:
-    """Whether items may come to the run of `engine`, and why; where not, with the mend."""
+def new_items(engine: InferenceEngine) -> Capability:
+    """Whether items can be added to the run of `engine`, with the reason."""
     able, writable = engine.recommender.capabilities.unseen_items, _writable(engine.folder)
     return able if writable else writable
 
 
-async def put_item(holder: ModelHolder, item: str, words: Words) -> tuple[Engine, int, bool]:
-    """Recommend an item from now on, by its words.
+def put_item(engine: InferenceEngine, item: str, description: Mapping[str, str]) -> bool:
+    """Add an item to the run on disk, change its description or restore it.
+
+    Args:
+        engine: Present state of the run.
+        item: External id.
+        description: Values of `title`, `category` and `text`; if all are empty, the stored description is used.
 
     Returns:
-        The engine that knows it, its number there, and whether it is new.
+        Whether the item is new.
 
     Raises:
-        ItemRefusedError: the run cannot, or its directory must not be written; the item was trained with other words,
-            has none, or an id of another kind than the run's.
-        RunUnwritableError: nothing could be written.
-        DeftRecError: the run is damaged.
+        ProblemError: The catalogue is fixed, the item is invalid or contradicts the training data, or the run directory
+            could not be written.
+        DeftRecError: The run is damaged.
     """
-    added, engine = await holder.change(partial(_put, item=item, words=words))
-    return engine, engine.numbers[_known_as(engine, item)], added
-
-
-async def remove_item(holder: ModelHolder, item: str) -> Engine:
-    """Recommend an item no more; it stays in histories.
-
-    Raises:
-        ItemRefusedError: the run's directory must not be written, or no item would be left.
-        RunUnwritableError: nothing could be written.
-        DeftRecError: it is unknown, or the run is damaged.
-    """
-    _, engine = await holder.change(partial(_remove, item=item))
-    return engine
-
-
-def _put(engine: Engine, item: str, words: Words) -> bool:
-    """Whether it is new."""
     _require(new_items(engine))
-    known_as = _known_as(engine, item)
-    frame = pl.DataFrame({"item": [known_as], **asdict(words)})
-    number = engine.numbers.get(known_as)
-    if number is None and not words:
-        raise ItemRefusedError("invalid", "nothing tells this item from others; give it a title, category or text")
+    known = run_id(engine, item)
+    frame, described = pl.DataFrame({"item": [known], **description}), any(map(str.strip, description.values()))
+    number = engine.numbers.get(known)
+    if number is None and not described:
+        raise ProblemError(422, "invalid", "a new item needs a description; give it a title, category or text")
     if number is not None:
         present = engine.interactions.catalogue[number]
-        if number < engine.recommender.fitted_on.n_items and words and _differ(present, words):
-            raise ItemRefusedError(
+        changed = any(present[name][0] != value.strip() for name, value in description.items())
+        if described and changed and number < engine.recommender.fitted_on.n_items:
+            raise ProblemError(
+                409,
                 "trained_item",
-                "this item's vector was trained with its words, and they stay; send {} to recommend it as it is, or "
-                "train with the other words",
+                "this item was trained with its description, which cannot change; send {} to restore the item, or "
+                "train again with the new description",
             )
-        frame = frame if words else present
-    try:
+        frame = frame if described else present
+    with _writing(engine.folder):
         return add_items(engine.folder, frame, source="the item").added == 1
-    except (OSError, SafetensorError) as error:
-        raise RunUnwritableError(f"{engine.folder}: not written ({error})") from error
 
 
-def _remove(engine: Engine, item: str) -> None:
+def remove_item(engine: InferenceEngine, item: str) -> None:
+    """Remove an item from the run on disk; it stays in histories.
+
+    Raises:
+        ProblemError: No item would be left, or the run directory could not be written.
+        DeftRecError: The item is unknown, or the run is damaged.
+    """
     _require(_writable(engine.folder))
-    known_as = _known_as(engine, item)
-    if engine.removed | {engine.numbers.get(known_as)} == set(range(len(engine.items))):
-        raise ItemRefusedError("last_item", "no other item can be recommended; put one before this one goes")
-    try:
-        remove_items(engine.folder, [known_as], source="the item")
-    except (OSError, SafetensorError) as error:
-        raise RunUnwritableError(f"{engine.folder}: not written ({error})") from error
+    known = run_id(engine, item)
+    if engine.removed | {engine.numbers.get(known)} == set(range(len(engine.items))):
+        message = "this is the last item that can be recommended; add another one first"
+        raise ProblemError(409, "last_item", message)
+    with _writing(engine.folder):
+        remove_items(engine.folder, [known], source="the item")
 
 
-def _known_as(engine: Engine, item: str) -> str:
-    """The id in the run's form, as text; `007` is refused where ids are numbers."""
+def run_id(engine: InferenceEngine, item: str) -> str:
+    """External id in the run's form, as text; `007` is refused with 422 if the run's ids are numbers."""
     try:
         return str(conform(pl.Series([item]), engine.interactions.catalogue["item"], "the path", "item")[0])
     except DataError as error:
-        raise ItemRefusedError("invalid", str(error)) from error
+        raise ProblemError(422, "invalid", str(error)) from error
 
 
-def _differ(present: pl.DataFrame, words: Words) -> bool:
-    return any(present[name][0] != word.strip() for name, word in asdict(words).items())
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Convert errors of the disk to 503."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        message = "the run directory could not be written; nothing was changed"
+        internal = f"{folder}: not written ({error})"
+        raise ProblemError(503, "run_unwritable", message, retry_after=RETRY, internal=internal) from error
 
 
 def _require(able: Capability) -> None:
     if not able:
-        raise ItemRefusedError("fixed_catalogue", f"this run's catalogue stays as it is: {able.reason}")
+        message = f"the catalogue of this run cannot be changed: {able.reason}"
+        raise ProblemError(409, "fixed_catalogue", message)
 
 
 def _writable(folder: Path) -> Capability:
     if os.access(folder, os.W_OK):
         return Capability(True, "the run directory can be written")
-    return Capability(False, "its directory cannot be written by the service; mount it so that it can")
+    return Capability(False, "the service cannot write to the run directory; mount it so that it can")

@@ -1,6 +1,6 @@
-"""API keys: made once, kept as SHA-256 alone, compared in constant time.
+"""API keys. Only their SHA-256 is stored; comparison takes constant time.
 
-A key is 256 bits drawn by the operating system, so a fast hash is enough: there is nothing to guess from.
+A key has 256 random bits from the operating system, so it cannot be guessed from a fast hash.
 """
 
 import hashlib
@@ -20,16 +20,16 @@ ALLOWS: dict[Scope, frozenset[Scope]] = {
     "write": frozenset({"read", "write"}),
     "admin": frozenset({"read", "write", "admin"}),
 }
-"""What a key of each scope may do: ask; send events too; and erase users, switch models and change items."""
+"""Permissions of each scope. read: queries; write: also events; admin: also erasure, model switch and item changes."""
 
 
-class Key(BaseModel):
-    """A key as it is kept.
+class ApiKey(BaseModel):
+    """A stored key.
 
     Attributes:
-        name: who uses it; it stands in the logs.
-        scope: what it may do.
-        sha256: of the key, in hexadecimal.
+        name: Name of the key's owner; appears in the logs.
+        scope: Permissions of the key.
+        sha256: Hash of the key, in hexadecimal.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -39,31 +39,31 @@ class Key(BaseModel):
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
-class Keys(BaseModel):
-    """The keys of a service, and the file they lie in."""
+class ApiKeys(BaseModel):
+    """Content of a file of keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    keys: tuple[Key, ...]
+    keys: tuple[ApiKey, ...]
 
     @classmethod
-    def load(cls, path: Path) -> "Keys":
+    def load(cls, path: Path) -> "ApiKeys":
         """Read a file that `add_key` wrote.
 
         Raises:
-            ConfigError: it is missing, not such a file, or holds no key.
+            ConfigError: The file is missing, invalid or holds no key.
         """
         try:
             keys = cls.model_validate_json(path.read_text(encoding="utf-8"))
-        except (OSError, ValidationError, ValueError) as error:
+        except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else in_a_line(error)[:200]
-            raise ConfigError(f"{path}: no file of keys ({reason}); make one with 'deftrec api-key'") from error
+            raise ConfigError(f"{path}: not a file of API keys ({reason}); make one with 'deftrec api-key'") from error
         if not keys.keys:
-            raise ConfigError(f"{path}: holds no key, so nobody could ask; make one with 'deftrec api-key'")
+            raise ConfigError(f"{path}: holds no key, so every request would be refused; run 'deftrec api-key'")
         return keys
 
-    def find(self, secret: str) -> Key | None:
-        """The key that `secret` is, or None. Every key is compared, so that the time tells nothing."""
+    def find(self, secret: str) -> ApiKey | None:
+        """Find the key for `secret`. All keys are compared, so that the duration reveals nothing."""
         digest = _digest(secret)
         found = None
         for key in self.keys:
@@ -73,20 +73,20 @@ class Keys(BaseModel):
 
 
 def add_key(path: Path, name: str, scope: Scope) -> str:
-    """Make a key, keep its hash in `path` beside those that are there, and return the key; it is nowhere else.
+    """Make a key, append its hash to the file `path`, and return the key, which is stored nowhere.
 
     Raises:
-        ConfigError: the name is taken or no name, or `path` holds something else.
+        ConfigError: The name is invalid or exists already, or `path` is not a file of keys.
     """
-    kept = Keys.load(path).keys if path.exists() else ()
+    kept = ApiKeys.load(path).keys if path.exists() else ()
     if any(key.name == name for key in kept):
-        raise ConfigError(f"{path}: there is a key {name!r}; choose another name, or take that one out of the file")
+        raise ConfigError(f"{path}: there is already a key {name!r}; choose another name or delete the old key there")
     secret = secrets.token_urlsafe(32)
     try:
-        key = Key(name=name, scope=scope, sha256=_digest(secret))
+        key = ApiKey(name=name, scope=scope, sha256=_digest(secret))
     except ValidationError as error:
-        raise ConfigError(f"name {name!r}: use letters, digits, '.', '_' and '-', 64 of them at most") from error
-    write_text(path, Keys(keys=(*kept, key)).model_dump_json(indent=2) + "\n")
+        raise ConfigError(f"name {name!r}: use at most 64 letters, digits, '.', '_' and '-'") from error
+    write_text(path, ApiKeys(keys=(*kept, key)).model_dump_json(indent=2) + "\n")
     path.chmod(0o600)
     return secret
 

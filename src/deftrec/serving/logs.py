@@ -1,21 +1,22 @@
-"""Logs as JSON lines: what happened, to which request; of people, ids at most, and no words of theirs."""
+"""Logs as JSON lines. They hold no user ids, queries or keys."""
 
 import json
 import logging
 import sys
-import time
+from datetime import UTC, datetime
 from typing import Any, TextIO
 
 LOGGER = logging.getLogger("deftrec.serving")
 
 
 class JsonLines(logging.Formatter):
-    """One line a record. Line breaks in a value are escaped, so nobody can write a line of their own."""
+    """Formats a record as one JSON line; line breaks in values are escaped, so that no value can forge a line."""
 
     def format(self, record: logging.LogRecord) -> str:
         """See `logging.Formatter.format`."""
+        moment = datetime.fromtimestamp(record.created, UTC)
         line: dict[str, Any] = {
-            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03}Z",
+            "time": moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "level": record.levelname.lower(),
             "event": record.getMessage(),
             **getattr(record, "fields", {}),
@@ -26,12 +27,12 @@ class JsonLines(logging.Formatter):
 
 
 def log(event: str, level: int = logging.INFO, *, trace: bool = False, **fields: object) -> None:
-    """Write a line: what happened, and about what."""
+    """Log an event with its fields."""
     LOGGER.log(level, "%s", event, extra={"fields": fields}, exc_info=trace)
 
 
 def log_to(stream: TextIO = sys.stderr) -> None:
-    """Send this package's and the server's records to `stream`, as JSON lines."""
+    """Write the records of this package and of uvicorn to `stream`."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonLines())
     for name in ("deftrec.serving", "uvicorn.error"):

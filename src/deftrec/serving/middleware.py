@@ -1,16 +1,16 @@
-"""Around every request: an id, a log line and its measures; limits on the body; headers; and no trace to a client."""
+"""ASGI middleware: request ids, access log, metrics, body limits, security headers and the last error handler."""
 
 import asyncio
 import re
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deftrec.serving.logs import log
-from deftrec.serving.metrics import Metrics
+from deftrec.serving.metrics import ServiceMetrics
 from deftrec.serving.problems import Problem, response
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -18,7 +18,7 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-"""The page's own files alone; nothing inline, nothing from elsewhere, in nobody's frame."""
+"""Content security policy: only the page's own files, no inline scripts or styles, no embedding in frames."""
 HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
@@ -29,10 +29,10 @@ HEADERS = {
 }
 
 
-class Watch:
-    """Gives every request an id, measures and logs it, and answers what nobody foresaw with a bare 500."""
+class RequestMonitor:
+    """Gives every request an id, measures and logs it, and answers unexpected errors with a 500 without details."""
 
-    def __init__(self, app: ASGIApp, metrics: Callable[[], Metrics]) -> None:
+    def __init__(self, app: ASGIApp, metrics: Callable[[], ServiceMetrics]) -> None:
         self.app, self.metrics = app, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -62,8 +62,8 @@ class Watch:
         except Exception:
             log("request failed", 40, trace=True, request_id=request_id)
             if not status:
-                problem = Problem(code="internal", message=f"something went wrong; the log of {request_id} says what")
-                await response(500, problem)(scope, receive, sending)
+                message = f"internal error; the service's log entry {request_id} has the details"
+                await response(500, Problem(code="internal", message=message))(scope, receive, sending)
         finally:
             took = time.perf_counter() - began
             route = getattr(scope.get("route"), "path", "unknown")
@@ -74,11 +74,12 @@ class Watch:
 
 
 class BodyLimit:
-    """Refuses bodies that are too large or take too long; a route is called only when the whole body is there.
+    """Refuses bodies that are too large or too slow; a route is called only after the whole body has arrived.
 
     Args:
-        size: bytes.
-        seconds: from the first byte of the request's head to the last of its body.
+        app: The application inside.
+        size: Largest body in bytes.
+        seconds: Seconds until the whole body must have arrived.
     """
 
     def __init__(self, app: ASGIApp, size: int, seconds: float) -> None:
@@ -89,49 +90,31 @@ class BodyLimit:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        problem: tuple[int, Problem] | None = None
-        body: bytes | None = b""
-        said = Headers(scope=scope).get("content-length", "0")
-        if said.isascii() and said.isdigit() and int(said[:20]) > self.size:
-            problem = 413, Problem(code="too_large", message=f"the body is larger than {self.size:,} bytes; send less")
-        else:
+        declared = Headers(scope=scope).get("content-length", "0")
+        problem = 413, Problem(code="too_large", message=f"the body is larger than {self.size:,} bytes; send less")
+        body = None
+        if not (declared.isascii() and declared.isdigit() and int(declared[:20]) > self.size):
             try:
-                body = await asyncio.wait_for(self._whole(receive), self.seconds)
+                body = await asyncio.wait_for(self._read(receive), self.seconds)
             except TimeoutError:
                 problem = 408, Problem(code="too_slow", message=f"the body took longer than {self.seconds:g} s")
         if body is None:
-            problem = 413, Problem(code="too_large", message=f"the body is larger than {self.size:,} bytes; send less")
-        if problem:
             await response(*problem, {"Connection": "close"})(scope, receive, send)
             return
-        await self.app(scope, _replay(body or b"", receive), send)
+        replayed: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
-    async def _whole(self, receive: Receive) -> bytes | None:
-        """The body; None where it is too large."""
-        parts: list[bytes] = []
-        size = 0
-        while True:
-            message = await receive()
-            if message["type"] != "http.request":
-                return b"".join(parts)
-            part = message.get("body", b"")
-            parts.append(part)
-            size += len(part)
-            if size > self.size:
+        async def replay() -> Message:
+            return replayed.pop() if replayed else await receive()
+
+        await self.app(scope, replay, send)
+
+    async def _read(self, receive: Receive) -> bytes | None:
+        """Read the body; None if it is too large."""
+        body = bytearray()
+        more = True
+        while more and (message := await receive())["type"] == "http.request":
+            body += message.get("body", b"")
+            if len(body) > self.size:
                 return None
-            if not message.get("more_body", False):
-                return b"".join(parts)
-
-
-def _replay(body: bytes, receive: Receive) -> Callable[[], Awaitable[Message]]:
-    """Hands a body over that was read already; after it, whatever comes next."""
-    given = False
-
-    async def again() -> Message:
-        nonlocal given
-        if given:
-            return await receive()
-        given = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return again
+            more = message.get("more_body", False)
+        return bytes(body)

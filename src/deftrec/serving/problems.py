@@ -1,4 +1,4 @@
-"""What is answered when something is wrong: one shape for every error, and nothing in it of the inside."""
+"""Error responses: one JSON shape for every error, without internal details."""
 
 from collections.abc import Mapping
 
@@ -8,20 +8,17 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from deftrec.serving.batching import OverloadedError
-from deftrec.serving.store import EventConflictError, StoreUnavailableError
-
-STORE_RETRY = 2
-"""Seconds after which a store that was away may be asked again."""
+from deftrec.errors import DeftRecError, in_a_line
+from deftrec.serving.logs import log
 
 
 class Problem(BaseModel):
     """An error.
 
     Attributes:
-        code: for programs; one of a few, the same for the same reason.
-        message: for people: what is wrong and the mend.
-        index: place of the bad entry in a batch or list, from 0, where there is one.
+        code: Identifier of the reason, for programs.
+        message: Description of the error and of how to correct it, for people.
+        index: Position of the invalid entry in a batch or list, from 0; absent if there is none.
     """
 
     code: str
@@ -29,8 +26,18 @@ class Problem(BaseModel):
     index: int | None = None
 
 
-class ProblemError(Exception):
-    """Raised by a route to answer with a problem."""
+class ProblemError(DeftRecError):
+    """An error that a client is told about.
+
+    Args:
+        status: HTTP status.
+        code: See `Problem`.
+        message: See `Problem`.
+        index: See `Problem`.
+        retry_after: Seconds until the same request may succeed.
+        headers: Further headers of the response.
+        internal: Message for the log instead of the client, if the reason contains internal details.
+    """
 
     def __init__(
         self,
@@ -39,45 +46,38 @@ class ProblemError(Exception):
         message: str,
         *,
         index: int | None = None,
+        retry_after: int | None = None,
         headers: Mapping[str, str] | None = None,
+        internal: str | None = None,
     ) -> None:
-        super().__init__(message)
-        self.status, self.problem, self.headers = status, Problem(code=code, message=message, index=index), headers
+        message = message if retry_after is None else f"{message}; try again in {retry_after} s"
+        super().__init__(internal or message)
+        self.status, self.problem, self.internal = status, Problem(code=code, message=message, index=index), internal
+        self.retry_after = retry_after
+        self.headers = {**(headers or {}), **({} if retry_after is None else {"Retry-After": str(retry_after)})}
 
 
 PROBLEMS = {status: {"model": Problem} for status in (400, 401, 403, 404, 405, 408, 409, 413, 415, 422, 429, 503)}
-"""Of the OpenAPI document: any route may answer these."""
+"""Error responses of every route in the OpenAPI document."""
 
 CODES = {404: "not_found", 405: "method_not_allowed", 400: "malformed", 415: "unsupported_media_type"}
 
 
 def response(status: int, problem: Problem, headers: Mapping[str, str] | None = None) -> JSONResponse:
-    """A problem as an answer."""
+    """Make the response for a problem."""
     return JSONResponse(problem.model_dump(exclude_none=True), status, dict(headers or {}))
 
 
 def install(app: FastAPI) -> None:
-    """Answer every error in this shape."""
+    """Register the exception handlers that turn every error into a problem."""
 
     @app.exception_handler(ProblemError)
-    async def _problem(_: Request, error: ProblemError) -> JSONResponse:
+    async def _problem(request: Request, error: ProblemError) -> JSONResponse:
+        if error.status == 503:
+            request.app.state.service.metrics.refused.labels(error.problem.code).inc()
+        if error.internal is not None:
+            log(error.problem.code.replace("_", " "), 40, reason=in_a_line(error))
         return response(error.status, error.problem, error.headers)
-
-    @app.exception_handler(OverloadedError)
-    async def _overloaded(request: Request, error: OverloadedError) -> JSONResponse:
-        request.app.state.service.metrics.refused.labels("overloaded").inc()
-        headers = {"Retry-After": str(error.retry_after)}
-        return response(503, Problem(code="overloaded", message=str(error)), headers)
-
-    @app.exception_handler(StoreUnavailableError)
-    async def _away(request: Request, _: StoreUnavailableError) -> JSONResponse:
-        request.app.state.service.metrics.refused.labels("store_unavailable").inc()
-        message = f"the event store does not answer; try again in {STORE_RETRY} s"
-        return response(503, Problem(code="store_unavailable", message=message), {"Retry-After": str(STORE_RETRY)})
-
-    @app.exception_handler(EventConflictError)
-    async def _conflict(_: Request, error: EventConflictError) -> JSONResponse:
-        return response(409, Problem(code="event_conflict", message=str(error), index=error.index))
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
@@ -86,9 +86,9 @@ def install(app: FastAPI) -> None:
         index = next((part for part in place if isinstance(part, int)), None)
         where = ascii(".".join(str(part)[:64] for part in place))[1:-1] or "body"
         if first["type"] == "json_invalid":
-            return response(400, Problem(code="malformed", message="the body is no JSON"))
+            return response(400, Problem(code="malformed", message="the body is not valid JSON"))
         if not place and "json" not in request.headers.get("content-type", ""):
-            message = "the body is read as JSON where the header says so: send Content-Type: application/json"
+            message = "the body must be JSON and be declared as JSON; send Content-Type: application/json"
             return response(415, Problem(code=CODES[415], message=message))
         return response(422, Problem(code="invalid", message=f"{where}: {first['msg'][:300]}", index=index))
 

@@ -1,126 +1,115 @@
-"""What goes in and comes out, as JSON. Ids go in as strings or integers and come out as strings."""
+"""JSON bodies of requests and responses. Ids may be sent as strings or integers; they are returned as strings."""
 
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from deftrec.recommendation import Explanation as Why
 from deftrec.recommendation import Recommendation, Source
-from deftrec.serving.engine import Engine
+from deftrec.serving.engine import InferenceEngine
 
 ID_LENGTH = 256
 INTEGERS = 2**63
 IDS = 2**64
-"""Past it an integer is no id of any data: as a string it may be one."""
-WORDS, TEXT = 1000, 20_000
-"""Letters of an item's title or category, and of its text."""
+"""First integer that is not accepted as an id; the same digits sent as a string are accepted."""
 
 
 def _as_text(value: object) -> object:
-    """`17` and `"17"` are the same id; a truth value is none."""
+    """`17` and `"17"` are the same id; booleans are not ids."""
     if isinstance(value, int) and not isinstance(value, bool) and -INTEGERS <= value < IDS:
         return str(value)
     return value
 
 
 def _printable(value: str) -> str:
-    """Control characters are in no id: a database may not take them, and a log would be broken by them."""
+    """Refuse control characters: databases may reject them and they would break log lines."""
     if any(ord(letter) < 32 or ord(letter) == 127 for letter in value):
-        raise ValueError("an id holds no control characters")
+        raise ValueError("an id must not contain control characters")
     return value
 
 
-_ID_SCHEMA = {"anyOf": [{"type": "string", "minLength": 1, "maxLength": ID_LENGTH}, {"type": "integer"}]}
-Id: TypeAlias = Annotated[
-    str,
-    Field(min_length=1, max_length=ID_LENGTH),
-    BeforeValidator(_as_text),
-    AfterValidator(_printable),
-    WithJsonSchema(_ID_SCHEMA, mode="validation"),
-]
-Pair: TypeAlias = Annotated[list[float], Field(min_length=2, max_length=2)]
-"""Two numbers; as a list, for few generators of clients know tuples."""
 PathId: TypeAlias = Annotated[str, Field(min_length=1, max_length=ID_LENGTH), AfterValidator(_printable)]
+Id: TypeAlias = Annotated[
+    PathId,
+    BeforeValidator(_as_text),
+    WithJsonSchema(
+        {"anyOf": [{"type": "string", "minLength": 1, "maxLength": ID_LENGTH}, {"type": "integer"}]}, mode="validation"
+    ),
+]
+Seed: TypeAlias = Annotated[int, Field(ge=0, lt=INTEGERS)]
+Point: TypeAlias = Annotated[list[float], Field(min_length=2, max_length=2)]
+"""Two coordinates; a list, because few client generators support tuples."""
 
 
-class Given(BaseModel):
-    """What a client sends; a key that is unknown is refused."""
+class RequestBody(BaseModel):
+    """Base of all request bodies; unknown keys are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class NewItem(Given):
-    """What tells an item from others; without any words, what is known of it already."""
+class NewItem(RequestBody):
+    """Description of an item. If all fields are empty, the description that is already stored is used."""
 
-    title: str = Field("", max_length=WORDS)
-    category: str = Field("", max_length=WORDS, description="several with | between them")
-    text: str = Field("", max_length=TEXT, description="whatever else describes it; the model reads its beginning")
+    title: str = Field("", max_length=1000)
+    category: str = Field("", max_length=1000, description="one category, or several separated by |")
+    text: str = Field("", max_length=20_000, description="further description; the model reads its beginning")
 
 
-class NewEvent(Given):
-    """Somebody took something."""
+class NewEvent(RequestBody):
+    """An interaction of a user with an item."""
 
-    event_id: Id = Field(description="yours; sent again, the event is kept once")
+    event_id: Id = Field(description="unique id chosen by the client; an event sent twice is stored once")
     user_id: Id
     item_id: Id
     time: float | None = Field(
-        None, ge=0, le=1e11, allow_inf_nan=False, description="seconds since 1970; when it arrives, unless said"
+        None, ge=0, le=1e11, allow_inf_nan=False, description="seconds since 1970; default: time of arrival"
     )
 
 
-class NewEvents(Given):
-    """A batch, kept whole or refused whole."""
+class NewEvents(RequestBody):
+    """A batch of events; either all of them are stored or none."""
 
     events: list[NewEvent] = Field(min_length=1)
 
 
-class Kept(BaseModel):
-    """What became of a batch; it is on disk."""
+class RecommendationQuery(RequestBody):
+    """A user or a history, and the restrictions on the recommended items."""
 
-    stored: int = Field(description="events that are new")
-    duplicates: int = Field(description="events that were known already")
-
-
-class Question(Given):
-    """Whom to recommend to, and what may be recommended."""
-
-    user_id: Id | None = Field(None, description="everything known of them counts, the newest events too")
-    history: list[Id] | None = Field(None, description="in place of a user: item ids, oldest first")
-    k: int = Field(10, ge=1, description="length of the list")
+    user_id: Id | None = Field(None, description="user whose complete history is used, newest events included")
+    history: list[Id] | None = Field(None, description="item ids, oldest first; instead of user_id")
+    k: int = Field(10, ge=1, description="number of items to recommend")
     exclude_seen: bool = Field(True, description="leave out items of the history")
-    category: str | None = Field(None, max_length=ID_LENGTH, description="only items of it")
-    allow: list[Id] | None = Field(None, description="only these items")
-    deny: list[Id] = Field([], description="none of these items")
-    samples: int | None = Field(None, ge=1, description="draws of noise that are averaged; as the run, unless said")
-    seed: int | None = Field(None, ge=0, lt=INTEGERS, description="of the noise; the run's, unless said")
-    explain: bool = Field(False, description="say why; this asks the model once for every item of the history")
-    deadline_ms: int | None = Field(None, ge=1, description="give up with 503 after so long, if not sooner")
+    category: str | None = Field(None, max_length=ID_LENGTH, description="recommend only items of this category")
+    allow: list[Id] | None = Field(None, description="recommend only these items")
+    deny: list[Id] = Field([], description="recommend none of these items")
+    samples: int | None = Field(None, ge=1, description="number of noise draws to average; default: the run's setting")
+    seed: Seed | None = Field(None, description="random seed of the noise; default: the run's seed")
+    explain: bool = Field(False, description="add explanations; costs one model call per item of the history")
+    deadline_ms: int | None = Field(None, ge=1, description="milliseconds until 503; the service's limit also applies")
 
 
 class Item(BaseModel):
     """An item of the catalogue."""
 
     item_id: str
-    title: str = Field(description="its title, or its id where it has none; plain text")
+    title: str = Field(description="plain text; the id if the item has no title")
     categories: list[str]
-    place: Pair = Field(description="on the map")
-    removed: bool = Field(description="not recommended any more; it stands in histories alone")
+    place: Point = Field(description="coordinates on the map")
+    removed: bool = Field(description="true if the item is no longer recommended; it stays in histories")
 
     @classmethod
-    def of(cls, engine: Engine, number: int) -> "Item":
-        """The item of a number."""
-        x, y = engine.places[number]
+    def of(cls, engine: InferenceEngine, number: int) -> "Item":
+        """Describe the item with this number."""
         return cls(
             item_id=engine.items[number],
             title=engine.titles[number],
             categories=engine.kinds[number],
-            place=[float(x), float(y)],
+            place=engine.places[number].tolist(),
             removed=number in engine.removed,
         )
 
 
-class Influence(BaseModel):
-    """Effect of one history item on a recommendation."""
+class InfluentialItem(BaseModel):
+    """An item of the history that changed the score of a recommendation."""
 
     item_id: str
     title: str
@@ -129,79 +118,80 @@ class Influence(BaseModel):
     )
 
 
-class Explanation(BaseModel):
-    """Why an item was recommended."""
+class ItemExplanation(BaseModel):
+    """Reasons for a recommendation."""
 
-    text: str | None = Field(description="the preference in the model's words, where it has learnt any")
-    influences: list[Influence] = Field(description="history items with the largest effect, strongest first")
-    shares: dict[str, float] = Field(description="of each part of the score, from 0 to 1")
-
-    @classmethod
-    def of(cls, why: Why) -> "Explanation":
-        """The library's explanation."""
-        influences = [Influence(item_id=str(one.item), title=one.title, change=one.change) for one in why.influences]
-        return cls(text=why.text, influences=influences, shares=why.shares)
+    text: str | None = Field(description="user preference written by the model; null if the run has not learnt any")
+    influences: list[InfluentialItem] = Field(description="items of the history, largest change first")
+    shares: dict[str, float] = Field(description="share of each score term, from 0 to 1")
 
 
-class Recommended(Item):
+class RecommendedItem(Item):
     """A recommended item."""
 
-    score: float = Field(description="comparable within one list only")
+    score: float = Field(description="comparable only within one list")
     rank: int = Field(description="from 1")
-    source: Source = Field(description="popularity: for somebody without any history")
-    explanation: Explanation | None = None
+    source: Source = Field(description="popularity if the user has no history, else deftrec")
+    explanation: ItemExplanation | None = None
 
     @classmethod
-    def found(cls, engine: Engine, one: Recommendation) -> "Recommended":
-        """The library's recommendation."""
-        item = Item.of(engine, engine.numbers[str(one.item)])
-        why = None if one.explanation is None else Explanation.of(one.explanation)
-        return cls(**item.model_dump(), score=one.score, rank=one.rank, source=one.source, explanation=why)
+    def found(cls, engine: InferenceEngine, one: Recommendation) -> "RecommendedItem":
+        """Convert the library's recommendation."""
+        item, why, explanation = Item.of(engine, engine.numbers[str(one.item)]), one.explanation, None
+        if why is not None:
+            influences = [InfluentialItem(item_id=str(i.item), title=i.title, change=i.change) for i in why.influences]
+            explanation = ItemExplanation(text=why.text, influences=influences, shares=why.shares)
+        return cls(**item.model_dump(), score=one.score, rank=one.rank, source=one.source, explanation=explanation)
 
 
-class Model(BaseModel):
-    """The run that answers."""
+class ModelVersion(BaseModel):
+    """Run that produced the response."""
 
     run: str
-    version: str = Field(description="another one for other weights, and for other items or histories")
+    version: str = Field(description="changes with the weights, the catalogue and the run's histories")
+
+    @classmethod
+    def of(cls, engine: InferenceEngine) -> "ModelVersion":
+        """Name the run of an engine."""
+        return cls(run=engine.name, version=engine.version)
 
 
-class Recommendations(BaseModel):
-    """The best items."""
+class RecommendationList(BaseModel):
+    """Recommended items, best first."""
 
-    items: list[Recommended]
-    model: Model
+    items: list[RecommendedItem]
+    model: ModelVersion
     history_length: int
     seconds: dict[str, float] = Field(description="by stage: store, queue, generate, retrieve, explain, total")
 
 
-class Similar(BaseModel):
-    """The items nearest to one."""
+class SimilarItems(BaseModel):
+    """Items similar to another item, most similar first."""
 
-    items: list[Recommended]
-    model: Model
+    items: list[RecommendedItem]
+    model: ModelVersion
 
 
 class UserHistory(BaseModel):
-    """What a user took."""
+    """Items that a user interacted with."""
 
     user_id: str
     items: list[Item] = Field(description="oldest first: the run's data, then stored events")
-    unknown: int = Field(description="stored events of items that this run does not know")
+    unknown: int = Field(description="number of stored events whose item is not in the run's catalogue")
 
 
-class Erased(BaseModel):
-    """What was erased."""
+class UserErased(BaseModel):
+    """Result of an erasure."""
 
     user_id: str
-    events: int = Field(description="stored events that are gone")
+    events: int = Field(description="number of stored events that were deleted")
 
 
 class User(BaseModel):
     """A user of the run's data."""
 
     user_id: str
-    items: int = Field(description="how many they took")
+    items: int = Field(description="number of items in the history")
 
 
 class Users(BaseModel):
@@ -216,55 +206,53 @@ class Items(BaseModel):
     items: list[Item]
 
 
-class Map(BaseModel):
-    """The catalogue's latents on a sheet: their two main axes."""
+class ItemMap(BaseModel):
+    """Item latents projected on their two principal axes."""
 
-    items: list[Item] = Field(description="all, or the most popular")
-    shares: Pair = Field(description="of the variance, of each axis")
+    items: list[Item] = Field(description="all items, or the most popular ones")
+    shares: Point = Field(description="share of the variance on each axis")
 
 
-class PathQuestion(Given):
-    """After what to denoise."""
+class PathQuery(RequestBody):
+    """A history and the seeds of its denoising paths."""
 
     history: list[Id] = Field(min_length=1, description="item ids, oldest first")
-    seeds: list[Annotated[int, Field(ge=0, lt=INTEGERS)]] = Field(
-        [0], min_length=1, max_length=8, description="one path for each draw of noise"
-    )
+    seeds: list[Seed] = Field([0], min_length=1, max_length=8, description="random seeds; one path per seed")
 
 
-class Paths(BaseModel):
-    """What the denoiser makes of noise, step by step, on the map."""
+class DenoisingPaths(BaseModel):
+    """Denoising paths on the map, one point per step."""
 
-    paths: list[list[Pair]]
+    paths: list[list[Point]]
 
 
-class Capabilities(BaseModel):
-    """What the run can do beyond recommending."""
+class ModelCapabilities(BaseModel):
+    """Optional features of the run."""
 
     explain: bool
-    words: bool = Field(description="explanations hold a preference in words")
-    new_items: bool = Field(description="items may be put into the catalogue by their words")
-    new_items_reason: str = Field(description="why; where they may not, with the mend")
+    words: bool = Field(description="whether explanations include a preference written by the model")
+    new_items: bool = Field(description="whether items can be added to the catalogue by their description")
+    new_items_reason: str = Field(description="reason; if items cannot be added, also how to change that")
 
 
-class About(Model):
+class ModelDetails(ModelVersion):
     """The run, its data and the limits of a request."""
 
     dataset: str
     users: int
     items: int
     categories: list[str]
-    capabilities: Capabilities
+    capabilities: ModelCapabilities
     limits: dict[str, int]
 
 
-class Switch(Given):
-    """Which run to serve."""
+class ModelSwitch(RequestBody):
+    """Run to serve next."""
 
-    run: str = Field(min_length=1, max_length=128, description="name of its directory, beside the present one")
+    run: str = Field(min_length=1, max_length=128, description="name of a run directory beside the present one")
 
 
 class Health(BaseModel):
-    """Whether all is well."""
+    """State of the service."""
 
     status: Literal["ok"] = "ok"

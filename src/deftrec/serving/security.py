@@ -1,6 +1,8 @@
-"""Who may do what: keys and scopes, the rate of each caller, and what a browser may send from elsewhere."""
+"""Access control: API keys and scopes, rate limits, and protection against requests from other web sites."""
 
 import math
+import time
+from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 from urllib.parse import SplitResult, urlsplit
@@ -13,15 +15,44 @@ from deftrec.serving.problems import ProblemError
 from deftrec.serving.service import Service
 
 LOCAL_NAMES = {"localhost", "127.0.0.1", "::1", "testserver"}
-"""Hosts that a service without keys answers to: a page elsewhere cannot reach it under a name of its own."""
+"""Host names that a service without keys answers to; a web site cannot reach it by a DNS name of its own."""
+CALLERS = 10_000
+"""Largest number of buckets; the least recently used one is dropped, so memory is bounded."""
 
-_bearer = HTTPBearer(auto_error=False, description="A key made with `deftrec api-key`; none is needed where the "
-                     "service was started without keys.")  # fmt: skip
+_bearer = HTTPBearer(auto_error=False, description="A key made by `deftrec api-key`; not needed if the service was "
+                     "started without keys.")  # fmt: skip
 Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 
 
+class RateLimit:
+    """Token bucket for every caller.
+
+    Args:
+        rate: Tokens per second; 0 disables the limit.
+        burst: Capacity of a bucket in tokens.
+        now: Clock in seconds, replaceable in tests.
+    """
+
+    def __init__(self, rate: float, burst: int, now: Callable[[], float] = time.monotonic) -> None:
+        self._rate, self._burst, self._now = rate, burst, now
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def wait(self, caller: str) -> float:
+        """Take a token and return 0; if there is none, return the seconds until the next one."""
+        if not self._rate:
+            return 0.0
+        now = self._now()
+        tokens, since = self._buckets.pop(caller, (float(self._burst), now))
+        tokens = min(float(self._burst), tokens + (now - since) * self._rate)
+        allowed = tokens >= 1
+        self._buckets[caller] = (tokens - 1 if allowed else tokens, now)
+        if len(self._buckets) > CALLERS:
+            self._buckets.popitem(last=False)
+        return 0.0 if allowed else (1 - tokens) / self._rate
+
+
 def service_of(request: Request) -> Service:
-    """The service behind the app."""
+    """Service behind the app."""
     service: Service = request.app.state.service
     return service
 
@@ -30,10 +61,10 @@ TheService = Annotated[Service, Depends(service_of)]
 
 
 def needs(scope: Scope) -> Callable[..., Coroutine[Any, Any, None]]:
-    """A dependency that lets a caller through who may do what `scope` allows.
+    """Make a dependency that admits only callers with the permissions of `scope`.
 
-    Raises:
-        ProblemError: 401 without a valid key, 403 with one of another scope or from another site, 429 too often.
+    The dependency raises a `ProblemError`: 401 without a valid key, 403 if the key has another scope or the request
+    comes from another web site, 429 if the caller exceeds the rate limit.
     """
 
     async def check(request: Request, service: TheService, credentials: Credentials) -> None:
@@ -43,45 +74,40 @@ def needs(scope: Scope) -> Callable[..., Coroutine[Any, Any, None]]:
         if service.keys is not None:
             key = service.keys.find(credentials.credentials) if credentials else None
             if key is None:
-                _limit(service, f"address {caller}")
-                raise ProblemError(
-                    401,
-                    "unauthorized",
-                    "send a valid key as 'Authorization: Bearer KEY'",
-                    headers={"WWW-Authenticate": "Bearer"},
-                )
+                _limit(request, f"address {caller}")
+                message = "send a valid key as 'Authorization: Bearer KEY'"
+                raise ProblemError(401, "unauthorized", message, headers={"WWW-Authenticate": "Bearer"})
             caller, allowed = f"key {key.name}", scope in ALLOWS[key.scope]
             request.state.key = key.name
-        _limit(service, caller)
+        _limit(request, caller)
         if not allowed:
-            raise ProblemError(403, "forbidden", f"this key may not {scope}; use one of scope {scope}")
+            raise ProblemError(403, "forbidden", f"this request needs a key of scope {scope}")
 
     return check
 
 
-def _limit(service: Service, caller: str) -> None:
-    wait = service.limit.wait(caller)
+def _limit(request: Request, caller: str) -> None:
+    limit: RateLimit = request.app.state.rate_limit
+    wait = limit.wait(caller)
     if wait:
-        service.metrics.refused.labels("rate").inc()
-        seconds = str(math.ceil(wait))
-        message = f"too many requests; go on in {seconds} s"
-        raise ProblemError(429, "too_many_requests", message, headers={"Retry-After": seconds})
+        service_of(request).metrics.refused.labels("rate").inc()
+        raise ProblemError(429, "too_many_requests", "too many requests", retry_after=math.ceil(wait))
 
 
 def _refuse_other_sites(request: Request, local: bool) -> None:
-    """Pages of other sites may not use the browser of somebody who can reach the service."""
+    """Refuse requests that another web site sends through a visitor's browser."""
     host = request.headers.get("host", "")
     named = _split(f"//{host}")
     if local and (named is None or named.hostname not in LOCAL_NAMES):
-        raise ProblemError(403, "other_host", "a service without keys answers to localhost and 127.0.0.1 alone")
+        raise ProblemError(403, "other_host", "a service without keys answers only to localhost and 127.0.0.1")
     origin = request.headers.get("origin")
     site = None if origin is None else _split(origin)
     if origin is not None and (site is None or site.netloc != host):
-        raise ProblemError(403, "other_site", "pages of other sites are not answered; call from the site itself")
+        raise ProblemError(403, "other_site", "requests from pages of other web sites are refused")
 
 
 def _split(address: str) -> SplitResult | None:
-    """Its parts; None where it is malformed."""
+    """Parse an address; None if it is malformed."""
     try:
         return urlsplit(address)
     except ValueError:

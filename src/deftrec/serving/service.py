@@ -1,8 +1,8 @@
-"""The service without HTTP: what the routes ask, and what all of them share."""
+"""Service without HTTP: the event store, the model and their queues."""
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,56 +10,55 @@ from pathlib import Path
 import numpy as np
 
 from deftrec.errors import DeftRecError, in_a_line
-from deftrec.serving.batching import Batcher
-from deftrec.serving.engine import Answer, Engine, Job, answer_all
-from deftrec.serving.holder import ModelHolder
-from deftrec.serving.keys import Keys
+from deftrec.serving.engine import EngineRequest, EngineResponse, InferenceEngine, answer_all
+from deftrec.serving.keys import ApiKeys
 from deftrec.serving.logs import log
-from deftrec.serving.metrics import Metrics
-from deftrec.serving.rates import RateLimit
+from deftrec.serving.metrics import ServiceMetrics
+from deftrec.serving.model_manager import ModelManager
+from deftrec.serving.queues import Batcher, BoundedExecutor
 from deftrec.serving.settings import Settings
 from deftrec.serving.store import EventStore
-from deftrec.serving.threads import Threads
 
 STORE_THREADS = 8
-"""Calls of the store that are under way at once."""
+"""Number of concurrent calls of the store."""
 
 
 @dataclass(frozen=True)
-class History:
-    """What a user took.
+class KnownHistory:
+    """Interactions of a user.
 
     Attributes:
-        items: external ids that the run knows, oldest first: those of its data, then those of the store.
-        unknown: how many stored events are of items that the run does not know.
+        items: Numbers of the items that the run knows, oldest first: the run's data, then stored events. `[n]` int64
+        unknown: Number of stored events whose item the run does not know.
     """
 
-    items: list[str]
+    items: np.ndarray
     unknown: int
 
 
 class Service:
-    """Store, model and queue together.
+    """Event store, model and queues.
 
     Args:
-        settings: its limits.
-        engine: the first run.
-        store: of events.
-        keys: None: everybody may do everything.
+        settings: Settings and limits.
+        engine: The run to serve first.
+        store: Event store.
+        keys: API keys; None permits every request.
     """
 
-    def __init__(self, settings: Settings, engine: Engine, store: EventStore, keys: Keys | None = None) -> None:
+    def __init__(
+        self, settings: Settings, engine: InferenceEngine, store: EventStore, keys: ApiKeys | None = None
+    ) -> None:
         self.settings, self.store, self.keys = settings, store, keys
-        self.threads = Threads(STORE_THREADS, settings.queue, settings.deadline)
-        self.holder = ModelHolder(
+        self.threads = BoundedExecutor(STORE_THREADS, settings.queue, settings.deadline)
+        self.models = ModelManager(
             engine,
             settings.run.resolve().parent,
             load=lambda folder: load_engine(folder, settings),
-            close=lambda old: self.batcher.between(old.close),
+            close=lambda old: self.batcher.run_between_batches(old.close),
         )
-        self.limit = RateLimit(settings.rate, settings.burst)
-        self.metrics = Metrics(lambda: len(self.batcher))
-        self.batcher: Batcher[Job, Answer] = Batcher(
+        self.metrics = ServiceMetrics(lambda: len(self.batcher))
+        self.batcher: Batcher[EngineRequest, EngineResponse] = Batcher(
             answer_all,
             size=settings.batch,
             queue=settings.queue,
@@ -68,19 +67,19 @@ class Service:
         )
 
     @property
-    def engine(self) -> Engine:
-        """The run that new requests are given to."""
-        return self.holder.current
+    def engine(self) -> InferenceEngine:
+        """Engine that processes new requests."""
+        return self.models.current
 
-    async def knowing(self, items: Iterable[str]) -> Engine:
-        """The run that new requests are given to; where it lacks one of `items`, first what came to it from others."""
+    async def engine_for(self, items: Iterable[str]) -> InferenceEngine:
+        """Engine that processes new requests; reloads the run first if one of `items` is unknown."""
         if any(item not in self.engine.numbers for item in items):
-            await self._renew()
+            await self._reload()
         return self.engine
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Inside the block it works; whoever waits at its end is answered first."""
+        """Run the service inside the block; at its end waiting requests are answered first."""
         self.batcher.start()
         watching = asyncio.create_task(self._watch())
         try:
@@ -93,47 +92,47 @@ class Service:
             self.store.close()
 
     async def _watch(self) -> None:
-        """Serve what other workers and the command line do to the run, for ever."""
+        """Reload the run periodically, for changes by other workers and the command line."""
         while True:
             await asyncio.sleep(self.settings.watch_seconds)
-            await self._renew()
+            await self._reload()
 
-    async def _renew(self) -> None:
-        """Serve what came to the run from others; where that fails, what was known stays."""
+    async def _reload(self) -> None:
+        """Reload the run if it was changed on disk; if that fails, the present state stays."""
         try:
-            if await self.holder.renew():
+            if await self.models.reload():
                 self.metrics.renewals.labels("done").inc()
-                log("renewed", run=self.engine.name, version=self.engine.version)
+                log("run reloaded", run=self.engine.name, version=self.engine.version)
         except (DeftRecError, OSError) as error:
             self.metrics.renewals.labels("failed").inc()
-            log("renewal failed", 30, run=self.engine.name, reason=in_a_line(error))
+            log("run reload failed", 30, run=self.engine.name, reason=in_a_line(error))
 
-    async def history(self, engine: Engine, user: str) -> tuple[History, float]:
-        """What a user took as far as `engine` knows it, and the seconds that the store took.
+    async def history(self, engine: InferenceEngine, user: str) -> tuple[KnownHistory, float]:
+        """Read the history of a user by the catalogue of `engine`; also return the seconds that the store took.
 
         Raises:
-            StoreUnavailableError: the store does not answer.
+            StoreUnavailableError: The store does not answer.
         """
         began = time.perf_counter()
         stored = await self.threads.call(self.store.history, user, self.settings.user_history)
         seconds = time.perf_counter() - began
         self.metrics.stages.labels("store").observe(seconds)
-        own = [] if stored.erased else engine.own_history(user)
         known = [item for item in stored.items if item in engine.numbers]
-        return History(own + known, len(stored.items) - len(known)), seconds
+        items = known if stored.erased else [*engine.own_history(user), *known]
+        return KnownHistory(engine.interactions.item_numbers(items), len(stored.items) - len(known)), seconds
 
-    async def answer(self, job: Job, seconds: float | None = None) -> Answer:
-        """The model's answer; its `seconds` name the time in the queue too.
+    async def answer(self, job: EngineRequest, seconds: float | None = None) -> EngineResponse:
+        """Process a request by its engine; the response's `seconds` also hold the time in the queue.
 
         Args:
-            job: of the engine that the request began with.
-            seconds: until the request is given up; None: the settings'.
+            job: Request.
+            seconds: Seconds until 503; at most the settings' deadline, which is also the default.
 
         Raises:
-            OverloadedError: too many wait, or the time is up.
+            OverloadedError: Too many requests wait, or the time is up.
         """
         limit = self.settings.deadline if seconds is None else min(seconds, self.settings.deadline)
-        with self.holder.working(job.engine):
+        with self.models.in_use(job.engine):
             answer, queued = await self.batcher.submit(job, limit)
         times = {"queue": queued, **answer.seconds}
         for stage, took in times.items():
@@ -141,21 +140,16 @@ class Service:
         return replace(answer, seconds=times)
 
 
-def load_engine(folder: Path, settings: Settings) -> Engine:
-    """A run whose first request is no slower than others.
+def load_engine(folder: Path, settings: Settings) -> InferenceEngine:
+    """Load a run and warm it up, so that the first request is as fast as later ones.
 
     Raises:
-        DeftRecError: it is missing, unfinished or damaged, or does not suit the settings' index.
+        DeftRecError: The run is missing, incomplete or damaged, or does not suit the index of the settings.
     """
-    engine = Engine.load(folder, settings.index, settings.store_url, settings.runtime)
+    engine = InferenceEngine.load(folder, settings.index, settings.store_url, settings.runtime)
     try:
         engine.warm()
     except BaseException:
         engine.close()
         raise
     return engine
-
-
-def numbers_of(engine: Engine, items: Sequence[str]) -> np.ndarray:
-    """Numbers of items that `engine` knows. `[n]` int64"""
-    return np.array([engine.numbers[item] for item in items], np.int64)

@@ -1,77 +1,51 @@
-"""Every limit of the service, once."""
+"""Settings and limits of the service."""
 
 import ipaddress
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field
 
 from deftrec.hardware import Runtime
-from deftrec.serving.index.base import Choice
+from deftrec.serving.index.base import IndexChoice
 
 
 class Settings(BaseModel):
-    """What a service is started with. Sizes are of one request unless said otherwise.
-
-    Attributes:
-        run: the run directory that is served first; others are switched to by name, beside it.
-        store: SQLAlchemy URL of the event store; None: `events.sqlite` beside the run.
-        host, port: where it listens.
-        api_keys: file of hashed keys (`deftrec.serving.keys`); None: everybody may do everything, on loopback alone.
-        runtime: what runs a pre-trained language model.
-        index: how items are found; `exact` looks at all of them, `auto` as long as they are not too many.
-        body_bytes: of a request.
-        body_seconds: until the whole body has to be there; a slower client is refused.
-        events: of one batch.
-        history: items of an ad-hoc history.
-        user_history: newest stored events of a user that are read.
-        filter_items: ids of an allow or deny list.
-        k: length of a list.
-        samples: draws of noise that are averaged.
-        batch: requests that the model reads at once.
-        queue: requests that may wait for it; past it 503.
-        wait_ms: how long the first of a batch waits for others.
-        deadline: seconds until a request that still waits is given up, with 503.
-        watch_seconds: until what other workers and the command line did to the run is served, at most.
-        rate: requests a second that a key (without keys: an address) may make on average; 0: no limit.
-        burst: requests that it may make at once.
-    """
+    """Settings of a service; each field describes itself. Limits apply to one request unless stated otherwise."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    run: Path
-    store: str | None = None
-    host: str = "127.0.0.1"
-    port: int = Field(8000, ge=0, le=65535)
-    api_keys: Path | None = None
-    runtime: Runtime = "torch"
-    index: Choice = "auto"
-    body_bytes: PositiveInt = 1 << 20
-    body_seconds: PositiveFloat = 10.0
-    events: PositiveInt = 1000
-    history: PositiveInt = 1000
-    user_history: PositiveInt = 10_000
-    filter_items: PositiveInt = 10_000
-    k: PositiveInt = 200
-    samples: PositiveInt = 64
-    batch: PositiveInt = 32
-    queue: PositiveInt = 256
-    wait_ms: float = Field(2.0, ge=0)
-    deadline: PositiveFloat = 10.0
-    watch_seconds: PositiveFloat = 1.0
-    rate: float = Field(200.0, ge=0)
-    burst: PositiveInt = 400
+    run: Path = Field(description="run directory to serve first; other runs in its parent can be switched to by name")
+    store: str | None = Field(None, description="SQLAlchemy URL of the event store; None: events.sqlite beside the run")
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0: any free port")
+    api_keys: Path | None = Field(None, description="file of hashed API keys; None: no keys, loopback addresses only")
+    runtime: Runtime = Field("torch", description="library that runs a pre-trained language model")
+    index: IndexChoice = Field("auto", description="item index; auto: exact for small catalogues, else faiss-ivfpq")
+    body_bytes: int = Field(1 << 20, gt=0, description="bytes of a body")
+    body_seconds: float = Field(10.0, gt=0, description="seconds until the complete body must have arrived")
+    events: int = Field(1000, gt=0, description="events in a batch")
+    history: int = Field(1000, gt=0, description="items in a history that a request contains")
+    user_history: int = Field(10_000, gt=0, description="newest stored events of a user that are read")
+    filter_items: int = Field(10_000, gt=0, description="ids in an allow or deny list")
+    k: int = Field(200, gt=0, description="recommended items")
+    samples: int = Field(64, gt=0, description="noise draws to average")
+    batch: int = Field(32, gt=0, description="requests per batch of the model")
+    queue: int = Field(256, gt=0, description="requests that may wait; further ones get 503")
+    wait_ms: float = Field(2.0, ge=0, description="milliseconds that the first request of a batch waits for others")
+    deadline: float = Field(10.0, gt=0, description="seconds until a waiting request gets 503")
+    watch_seconds: float = Field(1.0, gt=0, description="seconds between checks for changes of the run by others")
+    rate: float = Field(200.0, ge=0, description="requests per second of one key (or address), on average; 0: no limit")
+    burst: int = Field(400, gt=0, description="requests that one key (or address) may send at once")
 
     @property
     def store_url(self) -> str:
-        """The URL of the store, the default one where none is given."""
+        """URL of the event store, with the default filled in."""
         return self.store or f"sqlite:///{self.run.resolve().parent / 'events.sqlite'}"
 
     @property
     def loopback(self) -> bool:
-        """Whether nobody but this machine reaches the service."""
-        if self.host == "localhost":
-            return True
+        """Whether only this machine can reach the service."""
         try:
-            return ipaddress.ip_address(self.host).is_loopback
+            return self.host == "localhost" or ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return False

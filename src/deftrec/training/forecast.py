@@ -10,7 +10,7 @@ import torch
 from deftrec.batch import Batch
 from deftrec.collaborative import LightGCN, draw_triples
 from deftrec.config import Config
-from deftrec.data import Interactions, make_split
+from deftrec.data import Interactions, Sequences, make_split
 from deftrec.data.words import item_texts, item_titles
 from deftrec.ensemble import build_member
 from deftrec.evaluation.metrics import ranks_from_scores
@@ -30,6 +30,7 @@ SENTENCE_PARAMETERS = 11e6
 """Weights that one token of a sentence model is multiplied with."""
 SENTENCE_SHARE = 0.2
 """Share of the matrix rate that short texts reach."""
+PROBED_INTERACTIONS = 2_000_000
 LOADING_SECONDS = 2.0
 TREND_WEIGHTS = 25
 
@@ -52,7 +53,9 @@ class Forecast:
         return sum(self.seconds.values())
 
 
-def forecast(interactions: Interactions, config: Config, device: torch.device | None = None) -> Forecast:
+def forecast(
+    interactions: Interactions, config: Config, *, refit: bool = False, device: torch.device | None = None
+) -> Forecast:
     """Time one training step of each kind, and count the steps.
 
     Early stopping and stages that another run has cached make a training shorter. Random states stay as they are.
@@ -60,6 +63,7 @@ def forecast(interactions: Interactions, config: Config, device: torch.device | 
     Args:
         interactions: the data.
         config: options, `auto` where the size of the data decides.
+        refit: whether training on train + validation follows.
         device: device of the training; None: the first GPU, else the CPU.
 
     Raises:
@@ -71,6 +75,9 @@ def forecast(interactions: Interactions, config: Config, device: torch.device | 
     dtype = inference_dtype(config.training.precision, device)
     training = split.training("train")
     users = min(VALIDATION_USERS, int((training.lengths > 0).sum()))
+    # Of large data a share of the users is packed and counted, and stands for all.
+    share = min(1.0, PROBED_INTERACTIONS / max(1, len(training.items)))
+    few = training if share == 1 else training.select(range(max(1, int(share * len(training)))))
     seconds: dict[str, float] = {}
     with torch.random.fork_rng():
         texts = [text for text in item_texts(interactions) if text] if config.text.model is not None else []
@@ -80,40 +87,57 @@ def forecast(interactions: Interactions, config: Config, device: torch.device | 
             seconds["text"] = LOADING_SECONDS + work / (SENTENCE_SHARE * matrix_rate(device, dtype))
         if config.collaborative.encoder == "lightgcn":
             graph = config.collaborative
-            module = LightGCN(training, interactions.n_items, graph.dim, graph.layers, graph.l2).to(device)
-            triples = draw_triples(training, interactions.n_items, int(graph.batch_size), np.random.default_rng(0))
+            module = LightGCN(few, interactions.n_items, graph.dim, graph.layers, graph.l2).to(device)
+            triples = draw_triples(few, interactions.n_items, int(graph.batch_size), np.random.default_rng(0))
             first = replace(
                 triples[0],
                 **{name: getattr(triples[0], name).to(device) for name in ("users", "positives", "negatives")},
             )
-            step = _timed(lambda: module(first)["loss"].backward(), device)
-            seconds["collaborative"] = int(graph.epochs) * len(triples) * step
+            step = _timed(lambda: torch.autograd.backward(module(first)["loss"]), device)  # grows with all edges
+            seconds["collaborative"] = int(graph.epochs) * len(triples) * step / share**2
         text_width = hidden_size(config.text.model) if texts and config.text.model is not None else 0
-        graph_width = 0 if config.collaborative.encoder == "none" else config.collaborative.dim
-        features = ItemFeatures.build(
-            torch.randn(interactions.n_items, graph_width) if graph_width else None,
-            torch.randn(interactions.n_items, text_width) if text_width else None,
-        )
-        model = build_member(features, config, interactions.meta.domain, item_titles(interactions)).to(device)
-        batches = PackedBatches(
-            training,
-            interactions.n_items,
-            max_history=model.max_history,
-            batch_positions=int(config.training.batch_positions),
-            objective=config.objective,
-            seed=0,
-        )
-        steps, drawn = batches.epoch(0)
-        learning, reading = _batch_seconds(model, batch_to(next(drawn), device), dtype)
-        asked = (
-            float(np.minimum(training.lengths, model.max_history).mean()) * users / int(config.training.batch_positions)
-        )
-        member = int(config.training.epochs) * (steps * learning + asked * reading)
-        for number in range(int(config.training.ensemble_size)):
-            seconds[f"joint-{number + 1}" if number else "joint"] = member
+        if member := _member_seconds(few, interactions, config, text_width, users, dtype, device):
+            for number in range(int(config.training.ensemble_size)):
+                seconds[f"joint-{number + 1}" if number else "joint"] = member / share
         if config.retrieval.prior != "none":
             seconds["collaborative prior"] = _prior_seconds(config, interactions.n_items, users, device)
+        if refit:
+            trained = [name for name in seconds if name.startswith(("joint", "collaborative")) and " " not in name]
+            seconds |= {f"refit-{name}": seconds[name] for name in trained}
     return Forecast(seconds, describe(device, dtype))
+
+
+def _member_seconds(
+    training: Sequences,
+    interactions: Interactions,
+    config: Config,
+    text_width: int,
+    users: int,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> float:
+    """Seconds of the joint stage of one member; 0 where there is nothing to learn from, which training will say."""
+    graph_width = 0 if config.collaborative.encoder == "none" else config.collaborative.dim
+    if not graph_width + text_width or not (training.lengths > 1).any():
+        return 0.0
+    features = ItemFeatures.build(
+        torch.randn(interactions.n_items, graph_width) if graph_width else None,
+        torch.randn(interactions.n_items, text_width) if text_width else None,
+    )
+    model = build_member(features, config, interactions.meta.domain, item_titles(interactions)).to(device)
+    positions = int(config.training.batch_positions)
+    batches = PackedBatches(
+        training,
+        interactions.n_items,
+        max_history=model.max_history,
+        batch_positions=positions,
+        objective=config.objective,
+        seed=0,
+    )
+    steps, drawn = batches.epoch(0)
+    learning, reading = _batch_seconds(model, batch_to(next(drawn), device), dtype)
+    asked = float(np.minimum(training.lengths, model.max_history).mean()) * users / positions
+    return int(config.training.epochs) * (steps * learning + asked * reading)
 
 
 def _batch_seconds(model: DeftRec, batch: Batch, dtype: torch.dtype) -> tuple[float, float]:

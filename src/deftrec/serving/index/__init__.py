@@ -1,8 +1,17 @@
-"""Faster ways to the nearest latents than to look at all of them; what they find is scored exactly."""
+"""Approximate search for candidate items, which are then scored exactly."""
 
 from deftrec.serving.index.approximate import OVERFETCH, Approximate
-from deftrec.serving.index.base import Choice, Index, Kind, Metric
+from deftrec.serving.index.base import IndexChoice, IndexKind, IndexMetric, VectorIndex
 from deftrec.serving.index.build import build_index
-from deftrec.serving.index.choice import settled
+from deftrec.serving.index.choice import choose_index
 
-__all__ = ["OVERFETCH", "Approximate", "Choice", "Index", "Kind", "Metric", "build_index", "settled"]
+__all__ = [
+    "OVERFETCH",
+    "Approximate",
+    "IndexChoice",
+    "IndexKind",
+    "IndexMetric",
+    "VectorIndex",
+    "build_index",
+    "choose_index",
+]

@@ -19,7 +19,7 @@ from torch.nn.functional import pad
 from deftrec.data import Sequences
 from deftrec.errors import ConfigError
 from deftrec.retrieval import CollaborativePrior, PopularityTrend, Queries, Ranker
-from deftrec.serving.index.base import Index, Metric
+from deftrec.serving.index.base import IndexMetric, VectorIndex
 
 OVERFETCH = 4
 """Candidates for each item of the list."""
@@ -37,7 +37,7 @@ class Approximate:
         ConfigError: the score does not suit an index (`suits`).
     """
 
-    def __init__(self, ranker: Ranker, index: Index, indexed: int | None = None) -> None:
+    def __init__(self, ranker: Ranker, index: VectorIndex, indexed: int | None = None) -> None:
         self.check(ranker)
         self._ranker, self._index = ranker, index
         self._indexed = ranker.n_items if indexed is None else indexed
@@ -67,7 +67,7 @@ class Approximate:
         return np.ascontiguousarray(vectors.numpy())
 
     @staticmethod
-    def metric(ranker: Ranker) -> Metric:
+    def metric(ranker: Ranker) -> IndexMetric:
         """Metric of an index of these vectors."""
         return "inner" if ranker.latent.similarity == "inner" else "l2"
 

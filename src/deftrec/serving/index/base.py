@@ -1,34 +1,34 @@
-"""The contract of every index: the nearest vectors."""
+"""Interface of indexes for nearest-neighbour search."""
 
 from abc import ABC, abstractmethod
 from typing import Literal, TypeAlias
 
 import numpy as np
 
-Kind: TypeAlias = Literal["exact", "faiss", "faiss-ivfpq", "pgvector"]
-Choice: TypeAlias = Literal["auto", "exact", "faiss", "faiss-ivfpq", "pgvector"]
-"""A kind, or the one that suits the catalogue."""
-Metric: TypeAlias = Literal["inner", "l2"]
-"""What is near: a large inner product, or a small distance."""
+IndexKind: TypeAlias = Literal["exact", "faiss", "faiss-ivfpq", "pgvector"]
+IndexChoice: TypeAlias = Literal["auto", "exact", "faiss", "faiss-ivfpq", "pgvector"]
+"""Kind of index; `auto` chooses by the size of the catalogue."""
+IndexMetric: TypeAlias = Literal["inner", "l2"]
+"""Order of the neighbours: by largest inner product, or by smallest Euclidean distance."""
 
 
-class Index(ABC):
-    """Finds near vectors, by the metric it was made for. Safe to be called from several threads at once."""
+class VectorIndex(ABC):
+    """Finds the nearest vectors by the metric it was built for. Several threads may use an index at the same time."""
 
     @abstractmethod
     def nearest(self, queries: np.ndarray, count: int) -> np.ndarray:
-        """Numbers of about the `count` nearest vectors, best first.
+        """Numbers of (approximately) the `count` nearest vectors, nearest first.
 
         Args:
             queries: `[N, D]` float32
-            count: from 1 to the number of vectors.
+            count: Number of neighbours, from 1 to the number of vectors.
 
         Returns:
             `[N, count]` int64, -1 where fewer were found.
 
         Raises:
-            StoreUnavailableError: the database that holds the index does not answer.
+            StoreUnavailableError: The database that holds the index does not answer.
         """
 
-    def close(self) -> None:  # noqa: B027 - most hold nothing
-        """Let go of all connections; whoever searches afterwards opens others."""
+    def close(self) -> None:  # noqa: B027 - most indexes hold no connection
+        """Close all connections; a later search opens new ones."""

@@ -1,25 +1,27 @@
-"""The index of a kind."""
+"""Construction of an index."""
 
 import numpy as np
 
-from deftrec.serving.index.base import Index, Kind, Metric
+from deftrec.serving.index.base import IndexKind, IndexMetric, VectorIndex
 from deftrec.serving.index.faiss_index import FaissIndex, IvfPqIndex
 from deftrec.serving.index.pgvector import PgvectorIndex
 
 
-def build_index(kind: Kind, vectors: np.ndarray, metric: Metric, version: str, store_url: str) -> Index | None:
-    """An index of `vectors` `[I, D]`; None for `exact`, which needs none.
+def build_index(
+    kind: IndexKind, vectors: np.ndarray, metric: IndexMetric, version: str, store_url: str
+) -> VectorIndex | None:
+    """Build an index of `vectors`; returns None for `exact`, which needs no index.
 
     Args:
-        kind: of index.
-        vectors: as `Approximate.vectors` makes them.
-        metric: as `Approximate.metric` says.
-        version: of the model they are of.
-        store_url: where pgvector keeps them.
+        kind: Kind of index.
+        vectors: Result of `Approximate.vectors`. `[I, D]`
+        metric: Result of `Approximate.metric`.
+        version: Version of the model.
+        store_url: URL of the event store, where pgvector keeps its table.
 
     Raises:
-        MissingExtraError: its library is not installed.
-        ConfigError: the store or the vectors do not suit it.
+        MissingExtraError: Its library is not installed.
+        ConfigError: The store or the vectors do not suit the index.
     """
     match kind:
         case "exact":

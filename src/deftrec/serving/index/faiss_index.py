@@ -1,24 +1,24 @@
-"""FAISS in memory: a graph of neighbours (HNSW), or lists of compressed vectors (IVF-PQ) for very large catalogues."""
+"""FAISS indexes in memory: HNSW (a graph of neighbours), and IVF-PQ (compressed vectors) for very large catalogues."""
 
 from typing import Any
 
 import numpy as np
 
 from deftrec.errors import MissingExtraError
-from deftrec.serving.index.base import Index, Metric
+from deftrec.serving.index.base import IndexMetric, VectorIndex
 
 LINKS, BUILD_BREADTH, BREADTH = 32, 200, 256
-"""Of the graph: neighbours of a vector; candidates while it is built, and at least while it is searched."""
+"""HNSW: neighbours per vector (M), efConstruction, and the smallest efSearch."""
 PART = 4
-"""Components that IVF-PQ keeps in one byte."""
+"""Vector components per byte of the product quantiser."""
 PROPOSED = 50
-"""Compressed vectors that are looked at again for each that is asked for: the nearest of many near ones look alike."""
+"""Compressed candidates per requested neighbour that are ranked again by their vectors, as near codes are alike."""
 GATHERED = 16 << 20
-"""Bytes of vectors that are looked at again at a time, however many a request hides."""
+"""Bytes of vectors that are ranked again at a time; bounds the memory of a search."""
 LISTS, SHARE = 64, 16
-"""Lists that are read at least, and the share of all where there are many: one in so many."""
+"""Lists that a search reads: at least `LISTS`, and one in `SHARE`."""
 TRAINING = 39
-"""Vectors that k-means wants for a centre."""
+"""Training vectors per k-means centre that FAISS asks for."""
 
 
 def _faiss() -> Any:
@@ -29,19 +29,19 @@ def _faiss() -> Any:
     return faiss
 
 
-def _metric(faiss: Any, metric: Metric) -> Any:
+def _metric(faiss: Any, metric: IndexMetric) -> Any:
     return faiss.METRIC_INNER_PRODUCT if metric == "inner" else faiss.METRIC_L2
 
 
-class FaissIndex(Index):
-    """HNSW: fast and accurate, as large as the vectors and half as much again.
+class FaissIndex(VectorIndex):
+    """HNSW index: fast and accurate; needs about 1.5 times the memory of the vectors.
 
     Args:
         vectors: `[I, D]` float32
-        metric: what is near.
+        metric: Order of the neighbours.
     """
 
-    def __init__(self, vectors: np.ndarray, metric: Metric) -> None:
+    def __init__(self, vectors: np.ndarray, metric: IndexMetric) -> None:
         faiss = _faiss()
         self._size = len(vectors)
         self._parameters = faiss.SearchParametersHNSW
@@ -50,21 +50,21 @@ class FaissIndex(Index):
         self._index.add(np.ascontiguousarray(vectors, np.float32))
 
     def nearest(self, queries: np.ndarray, count: int) -> np.ndarray:
-        """See `Index.nearest`."""
+        """See `VectorIndex.nearest`."""
         breadth = self._parameters(efSearch=max(BREADTH, 2 * count))
         _, found = self._index.search(np.ascontiguousarray(queries, np.float32), count, params=breadth)
         return np.asarray(found, np.int64)
 
 
-class IvfPqIndex(Index):
-    """IVF-PQ: a byte for every four components; a few of the lists are read, and the vectors themselves decide.
+class IvfPqIndex(VectorIndex):
+    """IVF-PQ index: finds candidates by compressed vectors, a byte per four components, and ranks them exactly.
 
     Args:
-        vectors: kept, not copied. `[I, D]` float32
-        metric: what is near.
+        vectors: Kept without a copy. `[I, D]` float32
+        metric: Order of the neighbours.
     """
 
-    def __init__(self, vectors: np.ndarray, metric: Metric) -> None:
+    def __init__(self, vectors: np.ndarray, metric: IndexMetric) -> None:
         faiss = _faiss()
         count, width = vectors.shape
         padded = np.zeros((count, -(-width // PART) * PART), np.float32)
@@ -75,12 +75,12 @@ class IvfPqIndex(Index):
         kind = f"IVF{lists},PQ{self._width // PART}x{bits}"
         self._index = faiss.index_factory(self._width, kind, _metric(faiss, metric))
         self._index.nprobe = min(lists, max(LISTS, lists // SHARE))
-        self._index.do_polysemous_training = False  # a minute or more, for a way of searching that is not used
+        self._index.do_polysemous_training = False  # takes a minute or more and is only needed for polysemous search
         self._index.train(padded)
         self._index.add(padded)
 
     def nearest(self, queries: np.ndarray, count: int) -> np.ndarray:
-        """See `Index.nearest`."""
+        """See `VectorIndex.nearest`."""
         padded = np.zeros((len(queries), self._width), np.float32)
         padded[:, : queries.shape[1]] = queries
         _, proposed = self._index.search(padded, min(PROPOSED * count, len(self._vectors)))
@@ -92,7 +92,7 @@ class IvfPqIndex(Index):
         return found
 
     def _near(self, query: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-        """How near the vectors `numbers` `[m]` are to `query` `[D]`, a part of them at a time. `[m]`"""
+        """Similarity of the vectors `numbers` `[m]` to `query` `[D]`, computed in parts. `[m]`"""
         near = np.empty(len(numbers), np.float32)
         part = max(1, GATHERED // self._vectors[0].nbytes)
         for start in range(0, len(numbers), part):

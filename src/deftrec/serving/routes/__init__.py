@@ -1,1 +1,1 @@
-"""The HTTP interface, one file for each thing that is talked about."""
+"""HTTP routes, one file per resource."""

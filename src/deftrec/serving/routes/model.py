@@ -1,55 +1,67 @@
-"""The run that answers, and the switch to another one."""
+"""Routes for the served run, and for the health of the service."""
 
 from fastapi import APIRouter, Depends
+from fastapi.responses import PlainTextResponse
+from prometheus_client import CONTENT_TYPE_LATEST
 
-from deftrec.errors import DeftRecError, in_a_line
 from deftrec.serving.editing import new_items
-from deftrec.serving.holder import NoSuchRunError, SwitchingError
 from deftrec.serving.logs import log
-from deftrec.serving.problems import ProblemError
-from deftrec.serving.routes.asking import model_of
-from deftrec.serving.schemas import About, Capabilities, Model, Switch
+from deftrec.serving.model_manager import DamagedRunError
+from deftrec.serving.schemas import Health, ModelCapabilities, ModelDetails, ModelSwitch, ModelVersion
 from deftrec.serving.security import TheService, needs
 
-router = APIRouter(tags=["model"])
+router = APIRouter()
 
 
-@router.get("/v1/model", dependencies=[Depends(needs("read"))])
-async def about(service: TheService) -> About:
-    """The run, its data, what it can do, and the limits of a request."""
+@router.get("/v1/model", tags=["model"], dependencies=[Depends(needs("read"))])
+async def about(service: TheService) -> ModelDetails:
+    """Describe the run, its data and capabilities, and the limits of a request."""
     engine, settings = service.engine, service.settings
     able = new_items(engine)
-    return About(
+    return ModelDetails(
         run=engine.name,
         version=engine.version,
         dataset=engine.interactions.meta.name,
         users=engine.interactions.n_users,
         items=engine.interactions.n_items - len(engine.removed),
         categories=list(engine.categories),
-        capabilities=Capabilities(
+        capabilities=ModelCapabilities(
             explain=True,
             words=engine.recommender.model.words,
             new_items=able.able,
             new_items_reason=able.reason,
         ),
-        limits={name: getattr(settings, name) for name in ("k", "history", "events", "samples", "filter_items")},
+        limits=settings.model_dump(include={"k", "history", "events", "samples", "filter_items"}),
     )
 
 
-@router.post("/v1/admin/model", dependencies=[Depends(needs("admin"))])
-async def switch(wanted: Switch, service: TheService) -> Model:
-    """Serve another run. It is loaded first; requests that are under way are answered by the run they began with."""
+@router.post("/v1/admin/model", tags=["model"], dependencies=[Depends(needs("admin"))])
+async def switch(wanted: ModelSwitch, service: TheService) -> ModelVersion:
+    """Serve another run. It is loaded first; requests in progress are answered by the run they began with."""
     try:
-        engine = await service.holder.switch(wanted.run)
-    except NoSuchRunError as error:
-        raise ProblemError(404, "unknown_run", str(error)) from error
-    except SwitchingError as error:
-        raise ProblemError(409, "switching", str(error)) from error
-    except (DeftRecError, OSError) as error:
+        engine = await service.models.switch(wanted.run)
+    except DamagedRunError:
         service.metrics.switches.labels("failed").inc()
-        log("switch failed", 30, run=wanted.run, reason=in_a_line(error))
-        message = "this directory holds no complete run, so the present one stays; the service's log says why"
-        raise ProblemError(409, "damaged_run", message) from error
+        raise
     service.metrics.switches.labels("done").inc()
     log("switched", run=engine.name, version=engine.version)
-    return model_of(engine)
+    return ModelVersion.of(engine)
+
+
+@router.get("/healthz", tags=["health"])
+async def alive() -> Health:
+    """Answer if the process runs."""
+    return Health()
+
+
+@router.get("/readyz", tags=["health"])
+async def ready(service: TheService) -> Health:
+    """Answer if the model and the store are available; 503 while the store is not."""
+    await service.threads.call(service.store.ping)
+    return Health()
+
+
+@router.get("/metrics", tags=["health"], dependencies=[Depends(needs("read"))], response_class=PlainTextResponse)
+async def metrics(service: TheService) -> PlainTextResponse:
+    """Return metrics in Prometheus' text format."""
+    return PlainTextResponse(service.metrics.page(), media_type=CONTENT_TYPE_LATEST)

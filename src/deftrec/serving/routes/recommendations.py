@@ -1,80 +1,91 @@
-"""Recommendations go out."""
+"""Routes for recommendations and denoising paths."""
 
 import time
+from collections.abc import Sequence
 
+import numpy as np
 from fastapi import APIRouter, Depends
 
-from deftrec.serving.engine import Engine, RecommendationRequest, Trace
+from deftrec.serving.engine import InferenceEngine, PathRequest, RecommendationRequest
 from deftrec.serving.problems import ProblemError
-from deftrec.serving.routes.asking import known_items, model_of
-from deftrec.serving.schemas import PathQuestion, Paths, Question, Recommendations, Recommended
+from deftrec.serving.schemas import (
+    DenoisingPaths,
+    ModelVersion,
+    PathQuery,
+    RecommendationList,
+    RecommendationQuery,
+    RecommendedItem,
+)
 from deftrec.serving.security import TheService, needs
-from deftrec.serving.service import Service, numbers_of
+from deftrec.serving.settings import Settings
 
 router = APIRouter(tags=["recommendations"], dependencies=[Depends(needs("read"))])
 
 
 @router.post("/v1/recommendations")
-async def recommend(question: Question, service: TheService) -> Recommendations:
-    """The best items for a user, or after any history.
+async def recommend(query: RecommendationQuery, service: TheService) -> RecommendationList:
+    """Recommend items for a user or a history.
 
-    Somebody without any history gets what is popular.
+    A user without history gets the most popular items.
     """
     began = time.perf_counter()
-    named = [*(question.history or []), *(question.allow or []), *question.deny]
-    engine = await service.knowing(named)  # the same one to the end, whatever is switched to meanwhile
-    _check(question, engine, service)
+    settings = service.settings
+    named = [*(query.history or []), *(query.allow or []), *query.deny]
+    engine = await service.engine_for(named)  # used to the end, whichever run is switched to meanwhile
+    _check(query, engine, settings)
     seconds: dict[str, float] = {}
-    if question.user_id is not None:
-        history, seconds["store"] = await service.history(engine, question.user_id)
-        numbers = numbers_of(engine, history.items)
+    if query.user_id is not None:
+        known, seconds["store"] = await service.history(engine, query.user_id)
+        history = known.items
     else:
-        numbers = known_items(engine, question.history or [], "history", service.settings.history)
-    room = service.settings.filter_items
-    ask = RecommendationRequest(
+        history = _item_numbers(engine, query.history or [], "history", settings.history)
+    request = RecommendationRequest(
         engine,
-        numbers,
-        k=question.k,
-        exclude_seen=question.exclude_seen,
-        category=question.category,
-        allow=None if question.allow is None else known_items(engine, question.allow, "allow", room),
-        deny=known_items(engine, question.deny, "deny", room),
-        samples=question.samples,
-        seed=question.seed,
-        explain=question.explain,
+        history,
+        k=query.k,
+        exclude_seen=query.exclude_seen,
+        category=query.category,
+        allow=None if query.allow is None else _item_numbers(engine, query.allow, "allow", settings.filter_items),
+        deny=_item_numbers(engine, query.deny, "deny", settings.filter_items),
+        samples=query.samples,
+        seed=query.seed,
+        explain=query.explain,
     )
-    limit = None if question.deadline_ms is None else question.deadline_ms / 1000
-    answer = await service.answer(ask, limit)
-    items = [Recommended.found(engine, one) for one in answer.found]
-    seconds |= answer.seconds
-    seconds["total"] = time.perf_counter() - began
-    return Recommendations(items=items, model=model_of(engine), history_length=len(numbers), seconds=seconds)
+    answer = await service.answer(request, None if query.deadline_ms is None else query.deadline_ms / 1000)
+    items = [RecommendedItem.found(engine, one) for one in answer.found]
+    seconds |= {**answer.seconds, "total": time.perf_counter() - began}
+    return RecommendationList(items=items, model=ModelVersion.of(engine), history_length=len(history), seconds=seconds)
 
 
 @router.post("/v1/path")
-async def denoise(question: PathQuestion, service: TheService) -> Paths:
-    """What the denoiser makes of noise after a history, step by step, on the map of `/v1/map`."""
-    engine = await service.knowing(question.history)
-    numbers = known_items(engine, question.history, "history", service.settings.history)
-    answer = await service.answer(Trace(engine, numbers, tuple(question.seeds)))
-    return Paths(paths=answer.paths)
+async def denoise(query: PathQuery, service: TheService) -> DenoisingPaths:
+    """Return the denoising paths from noise to the generated token after a history, on the map of `/v1/map`."""
+    engine = await service.engine_for(query.history)
+    numbers = _item_numbers(engine, query.history, "history", service.settings.history)
+    return DenoisingPaths(paths=(await service.answer(PathRequest(engine, numbers, tuple(query.seeds)))).paths)
 
 
-def _check(question: Question, engine: Engine, service: Service) -> None:
-    """What the schema cannot say.
+def _item_numbers(engine: InferenceEngine, items: Sequence[str], name: str, limit: int) -> np.ndarray:
+    """Numbers of the items in a query; 422 if there are too many or one is unknown. `[n]` int64"""
+    if len(items) > limit:
+        raise ProblemError(422, "too_many_items", f"{name} holds {limit:,} items at most", index=limit)
+    for index, item in enumerate(items):
+        if item not in engine.numbers:
+            raise ProblemError(422, "unknown_item", f"{name}: this item is not in the run's catalogue", index=index)
+    return engine.interactions.item_numbers(items)
 
-    Raises:
-        ProblemError: 422.
-    """
-    if (question.user_id is None) == (question.history is None):
-        raise ProblemError(422, "invalid", "give either user_id or history")
-    for name, value, limit in (
-        ("k", question.k, service.settings.k),
-        ("samples", question.samples or 1, service.settings.samples),
-    ):
-        if value > limit:
-            raise ProblemError(422, "invalid", f"{name} is {limit:,} at most")
-    if question.category is not None and question.category not in engine.categories:
-        raise ProblemError(422, "unknown_category", "no item is of this category; /v1/model names all")
-    if question.explain and question.samples is not None:
-        raise ProblemError(422, "invalid", "an explanation is of the run's own sampling; leave out samples")
+
+def _check(query: RecommendationQuery, engine: InferenceEngine, settings: Settings) -> None:
+    """Refuse with 422 what the schema cannot express."""
+    problems = {
+        "give either user_id or history": (query.user_id is None) == (query.history is None),
+        f"k is {settings.k:,} at most": query.k > settings.k,
+        f"samples is {settings.samples:,} at most": (query.samples or 1) > settings.samples,
+    }
+    for message, wrong in problems.items():
+        if wrong:
+            raise ProblemError(422, "invalid", message)
+    if query.category is not None and query.category not in engine.categories:
+        raise ProblemError(422, "unknown_category", "no item has this category; /v1/model lists all categories")
+    if query.explain and query.samples is not None:
+        raise ProblemError(422, "invalid", "explanations use the run's own number of samples; leave out samples")

@@ -1,4 +1,4 @@
-"""What is known of people, and its erasure."""
+"""Routes for events and users."""
 
 import asyncio
 from typing import Annotated
@@ -6,39 +6,73 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query
 
 from deftrec.serving.logs import log
-from deftrec.serving.schemas import ID_LENGTH, Erased, Item, PathId, User, UserHistory, Users
+from deftrec.serving.problems import ProblemError
+from deftrec.serving.schemas import (
+    ID_LENGTH,
+    Item,
+    NewEvents,
+    PathId,
+    User,
+    UserErased,
+    UserHistory,
+    Users,
+)
 from deftrec.serving.security import TheService, needs
+from deftrec.serving.store import AppendResult, Event
 
-router = APIRouter(tags=["users"])
+router = APIRouter()
 
 
-@router.get("/v1/users", dependencies=[Depends(needs("read"))])
+@router.post("/v1/events", tags=["events"], dependencies=[Depends(needs("write"))])
+async def send_events(batch: NewEvents, service: TheService) -> AppendResult:
+    """Store a batch of events; the response means that they are on disk.
+
+    An event whose `event_id` is stored already changes nothing. If an item is unknown, or an `event_id` belongs to
+    another event, the whole batch is refused; `index` is the position of that event.
+    """
+    limit = service.settings.events
+    if len(batch.events) > limit:
+        message = f"a batch holds {limit:,} events at most; send several batches"
+        raise ProblemError(422, "too_many_events", message, index=limit)
+    engine = await service.engine_for(event.item_id for event in batch.events)
+    for index, event in enumerate(batch.events):
+        if event.item_id not in engine.numbers:
+            message = "this item is not in the run's catalogue; nothing was stored"
+            raise ProblemError(422, "unknown_item", message, index=index)
+    events = [Event(one.event_id, one.user_id, one.item_id, one.time) for one in batch.events]
+    result = await service.threads.call(service.store.append, events)
+    service.metrics.events.labels("stored").inc(result.stored)
+    service.metrics.events.labels("duplicate").inc(result.duplicates)
+    return result
+
+
+@router.get("/v1/users", tags=["users"], dependencies=[Depends(needs("read"))])
 async def users(
     service: TheService,
-    q: Annotated[str, Query(max_length=ID_LENGTH, description="with what their ids begin")] = "",
+    q: Annotated[str, Query(max_length=ID_LENGTH, description="first characters of the id")] = "",
     limit: Annotated[int, Query(ge=1, le=50)] = 20,
 ) -> Users:
-    """Users of the run's data, to try it with; none that was erased."""
+    """List users of the run's data, without erased ones."""
     found = await asyncio.to_thread(service.engine.users, q, limit)
     erased = await service.threads.call(service.store.erased, [user for user, _ in found])
     return Users(users=[User(user_id=user, items=items) for user, items in found if user not in erased])
 
 
-@router.get("/v1/users/{user_id:path}/history", dependencies=[Depends(needs("read"))])
+@router.get("/v1/users/{user_id:path}/history", tags=["users"], dependencies=[Depends(needs("read"))])
 async def history(user_id: PathId, service: TheService) -> UserHistory:
-    """Everything a user took, oldest first; nothing for somebody unknown."""
+    """List the items that a user interacted with, oldest first; empty for an unknown user."""
     engine = service.engine
-    found, _ = await service.history(engine, user_id)
-    items = [Item.of(engine, engine.numbers[item]) for item in found.items]
-    return UserHistory(user_id=user_id, items=items, unknown=found.unknown)
+    known, _ = await service.history(engine, user_id)
+    items = [Item.of(engine, number) for number in known.items.tolist()]
+    return UserHistory(user_id=user_id, items=items, unknown=known.unknown)
 
 
-@router.delete("/v1/users/{user_id:path}", dependencies=[Depends(needs("admin"))])
-async def erase(user_id: PathId, service: TheService) -> Erased:
-    """Erase a user's stored events, and never again use what the run's data say of them.
+@router.delete("/v1/users/{user_id:path}", tags=["users"], dependencies=[Depends(needs("admin"))])
+async def erase(user_id: PathId, service: TheService) -> UserErased:
+    """Delete a user's stored events, and ignore the user's history in the run's data from now on.
 
-    The run's data directory and weights still hold what they were trained on: train without this user to change that.
+    The run's data directory and weights are not changed: train without this user to remove the history from them.
     """
-    gone = await service.threads.call(service.store.forget, user_id)
-    log("user erased", events=gone)
-    return Erased(user_id=user_id, events=gone)
+    deleted = await service.threads.call(service.store.forget, user_id)
+    log("user erased", events=deleted)
+    return UserErased(user_id=user_id, events=deleted)

@@ -1,4 +1,4 @@
-// The service's HTTP interface, the same that programs use.
+// Client of the service's HTTP interface.
 
 export class Problem extends Error {
   constructor(status, message) {
@@ -8,14 +8,14 @@ export class Problem extends Error {
 }
 
 const REMEMBERED = "deftrec-key";
-let askForKey = () => Promise.reject(new Problem(401, "This service wants a key."));
+let askForKey = () => Promise.reject(new Problem(401, "This service requires an API key."));
 
-/** Who is asked when the service wants a key; resolves to the key. */
-export function onKeyWanted(ask) {
+/** Set the function that asks for an API key; it resolves to the key. */
+export function onKeyRequired(ask) {
   askForKey = ask;
 }
 
-/** The answer to a request, as JSON. Throws `Problem`, or an AbortError when `signal` says so. */
+/** Send a request and return the JSON of the response. Throws a `Problem`, or an AbortError if `signal` aborts. */
 export async function request(path, { body, signal } = {}) {
   for (;;) {
     const key = sessionStorage.getItem(REMEMBERED);
@@ -25,7 +25,7 @@ export async function request(path, { body, signal } = {}) {
       continue;
     }
     const found = await answer.json().catch(() => ({}));
-    if (!answer.ok) throw new Problem(answer.status, said(answer, found));
+    if (!answer.ok) throw new Problem(answer.status, message(answer, found));
     return found;
   }
 }
@@ -43,7 +43,7 @@ async function send(path, body, signal, key) {
   }
 }
 
-function said(answer, found) {
-  if (answer.status === 503) return "The service is busy or its store is away. Try again in a moment.";
+function message(answer, found) {
+  if (answer.status === 503) return "The service is busy or its event store is unavailable. Try again in a moment.";
   return found.message ?? `The service answered ${answer.status}.`;
 }

@@ -1,10 +1,11 @@
-// A text field with suggestions, after the ARIA pattern: arrows move, Enter takes, Escape closes.
+// Text field with suggestions (ARIA combobox): arrow keys move, Enter selects, Escape closes.
 
-import { make, settled } from "./dom.js";
+import { make, debounced } from "./dom.js";
 
 /**
- * Give an input suggestions.
- * search(words) resolves to [{label, note, value}]; choose(value) is called with what was taken.
+ * Add suggestions to an input.
+ * search(words) resolves to [{label, note, value}]; choose(value) is called with the selected value;
+ * eager: suggest before anything is typed; none: text for an empty result.
  */
 export function combobox(input, { search, choose, eager = false, none }) {
   const options = make("ul", { class: "options", role: "listbox", id: `${input.id}-options`, hidden: true });
@@ -32,7 +33,7 @@ export function combobox(input, { search, choose, eager = false, none }) {
     } else input.removeAttribute("aria-activedescendant");
   }
 
-  function take(place) {
+  function select(place) {
     const { value } = shown[place];
     input.value = "";
     open(false);
@@ -50,23 +51,23 @@ export function combobox(input, { search, choose, eager = false, none }) {
       ...found.map(({ label, note }, n) =>
         make(
           "li",
-          { role: "option", id: `${options.id}-${n}`, "aria-selected": "false", onmousedown: (e) => e.preventDefault(), onclick: () => take(n) },
+          { role: "option", id: `${options.id}-${n}`, "aria-selected": "false", onmousedown: (e) => e.preventDefault(), onclick: () => select(n) },
           make("span", {}, label),
           note ? make("small", {}, note) : null,
         ),
       ),
     );
-    if (!found.length) options.append(make("li", { class: "said" }, none));
+    if (!found.length) options.append(make("li", { class: "empty" }, none));
     mark(found.length && words ? 0 : -1);
     open(true);
   }
 
-  input.addEventListener("input", settled(suggest, 120));
+  input.addEventListener("input", debounced(suggest, 120));
   input.addEventListener("focus", suggest);
   input.addEventListener("blur", () => open(false));
   input.addEventListener("keydown", (event) => {
     if (event.key === "Escape") open(false);
-    else if (event.key === "Enter" && !options.hidden && active >= 0) take(active);
+    else if (event.key === "Enter" && !options.hidden && active >= 0) select(active);
     else if (event.key === "ArrowDown" && options.hidden) suggest();
     else if (event.key === "ArrowDown" && shown.length) mark((active + 1) % shown.length);
     else if (event.key === "ArrowUp" && shown.length) mark((active - 1 + shown.length) % shown.length);

@@ -1,8 +1,8 @@
-// Elements. Words are set as text, never as markup: a title may hold anything.
+// Creation of elements. Strings become text nodes, never markup, since a title may contain anything.
 
 export const byId = (id) => document.getElementById(id);
 
-/** An element with attributes, event listeners (keys that begin with "on") and children; strings become text. */
+/** Make an element with attributes, event listeners (keys that begin with "on") and children. */
 export function make(tag, attributes = {}, ...children) {
   return dress(document.createElement(tag), attributes, children);
 }
@@ -21,8 +21,8 @@ function dress(element, attributes, children) {
   return element;
 }
 
-/** Calls `work` when nobody called for `wait` milliseconds. */
-export function settled(work, wait) {
+/** Debounce `work`: call it after `wait` milliseconds without another call. */
+export function debounced(work, wait) {
   let timer = 0;
   return (...words) => {
     clearTimeout(timer);

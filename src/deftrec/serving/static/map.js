@@ -1,4 +1,4 @@
-// The catalogue's latents on a sheet, with the history, the denoising paths and the results on it.
+// Map of the item latents with the history, the denoising paths and the recommended items.
 
 import { makeSvg } from "./dom.js";
 
@@ -6,7 +6,7 @@ const [WIDTH, HEIGHT, MARGIN] = [600, 516, 26];
 const REACH = 16;
 
 export class LatentMap {
-  /** `svg` to draw into, `tip` to name a dot in, `choose(item)` for a dot that was clicked. */
+  /** Draws into `svg`, shows titles in `tip`, and calls `choose(item)` for a clicked item. */
   constructor(svg, tip, choose) {
     this.svg = svg;
     this.tip = tip;
@@ -28,14 +28,14 @@ export class LatentMap {
     return this.paths[0]?.length ?? 0;
   }
 
-  /** Change what is drawn: any of items, history, found, paths, step. */
+  /** Change any of items, history, found, paths and step, and draw again. */
   show(changes) {
     Object.assign(this, changes);
     if (changes.items || changes.paths || changes.found || changes.history) this.frame();
     this.draw();
   }
 
-  /** Room for everything: the catalogue, and the paths that leave it. */
+  /** Choose scale and centre so that all items and paths fit. */
   frame() {
     const points = [...this.items, ...this.history, ...this.found].map((one) => one.place).concat(...this.paths);
     if (!points.length) return;
@@ -69,10 +69,10 @@ export class LatentMap {
   square(one, n) {
     const [x, y] = this.at(one.place);
     const opacity = 0.35 + (0.65 * (n + 1)) / this.history.length;
-    return makeSvg("rect", { class: "taken-dot", x: x - 4.5, y: y - 4.5, width: 9, height: 9, opacity });
+    return makeSvg("rect", { class: "history-dot", x: x - 4.5, y: y - 4.5, width: 9, height: 9, opacity });
   }
 
-  /** The first path up to the step that is shown, a dot for every step, the first one hollow. */
+  /** First path up to the present step, with a dot for every step; the first dot is hollow. */
   stations() {
     const [path] = this.paths;
     if (!path) return [];
@@ -93,7 +93,7 @@ export class LatentMap {
       makeSvg("circle", { r: 9.5 }), makeSvg("text", {}, String(one.rank)));
   }
 
-  /** Make a result's dot stand out, or none. */
+  /** Highlight the dot of a recommended item, or none. */
   light(id) {
     for (const dot of this.svg.querySelectorAll(".found-dot")) {
       const lit = dot.dataset.item === id;

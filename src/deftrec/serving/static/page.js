@@ -1,21 +1,21 @@
-// The visit: a history is built by clicks, and everything else follows from it.
+// The page: the user builds a history; recommendations, map and explanations follow from it.
 
-import { onKeyWanted, request } from "./api.js";
+import { onKeyRequired, request } from "./api.js";
 import { combobox } from "./combobox.js";
 import { byId, make } from "./dom.js";
 import { LatentMap } from "./map.js";
 import { rows, waiting } from "./results.js";
 
 const LENGTH = 10;
-const SHOWN = matchMedia("(max-width: 720px)").matches ? 4 : 9; // newest items of the history that are listed
-const PATHS = 8; // newest draws whose paths are drawn
+const SHOWN = matchMedia("(max-width: 720px)").matches ? 4 : 9; // number of newest history items that are listed
+const PATHS = 8; // number of newest draws whose paths are drawn
 
 const state = {
   history: [], // items, oldest first
-  user: null, // whose history it was at the start
+  user: null, // user whose history was the start
   category: "",
-  seeds: [], // draws since the history last changed; empty: the run's own answer
-  counts: new Map(), // item id -> in how many of those draws it was
+  seeds: [], // noise draws since the history changed; empty: the default result
+  counts: new Map(), // item id -> number of those draws that contain it
   limits: { history: 1000 },
   explains: false,
 };
@@ -23,7 +23,7 @@ const map = new LatentMap(byId("map"), byId("tip"), (item) => alike(item));
 let current = new AbortController();
 let playing = 0;
 
-// -- what is asked ---------------------------------------------------------------------------------------------
+// -- requests ---------------------------------------------------------------------------------------------
 
 const ids = () => state.history.slice(-state.limits.history).map((one) => one.item_id);
 
@@ -31,7 +31,7 @@ const question = (more = {}) => ({
   history: ids(), k: LENGTH, ...(state.category ? { category: state.category } : {}), ...more,
 });
 
-/** Ask for recommendations and paths; whatever was asked before is given up. */
+/** Request recommendations and paths; earlier requests are aborted. */
 async function refresh(draw = {}) {
   current.abort();
   current = new AbortController();
@@ -52,7 +52,7 @@ async function refresh(draw = {}) {
   } catch (error) {
     if (error.name === "AbortError") return;
     results.setAttribute("aria-busy", "false");
-    results.classList.add("stale"); // what is shown is of the history before
+    results.classList.add("stale"); // the list belongs to the history before
     failed(error, () => refresh(draw));
   }
 }
@@ -76,13 +76,13 @@ async function alike(item) {
   if (!dialog.open) dialog.showModal();
   try {
     const { items } = await request(`/v1/items/${encodeURIComponent(item.item_id)}/similar?k=8`);
-    list.replaceChildren(...rows(items, { take: (one) => { dialog.close(); take(one); }, alike, explain: null, lit: () => {} }, { fromZero: true }));
+    list.replaceChildren(...rows(items, { add: (one) => { dialog.close(); add(one); }, alike, explain: null, lit: () => {} }, { fromZero: true }));
   } catch (error) {
     list.replaceChildren(make("li", {}, make("span", {}), make("p", { class: "wrong" }, error.message)));
   }
 }
 
-// -- what changes it -------------------------------------------------------------------------------------------
+// -- changes of the history -------------------------------------------------------------------------------------------
 
 function changed(history, user = state.user) {
   Object.assign(state, { history, user: history.length ? user : null, seeds: [], counts: new Map() });
@@ -90,7 +90,7 @@ function changed(history, user = state.user) {
   refresh();
 }
 
-const take = (item) => changed([...state.history, item]);
+const add = (item) => changed([...state.history, item]);
 const drop = (place) => changed(state.history.filter((_, n) => n !== place));
 
 async function become(user) {
@@ -108,7 +108,7 @@ function redraw() {
   refresh({ samples: 1, seed });
 }
 
-// -- what is shown ---------------------------------------------------------------------------------------------
+// -- display ---------------------------------------------------------------------------------------------
 
 function showHistory() {
   const { history } = state;
@@ -120,23 +120,23 @@ function showHistory() {
       make("button", { type: "button", class: "icon", "aria-label": `Remove ${item.title}`, onclick: () => drop(place) }, "×"));
   });
   const more = first ? [make("li", { class: "more" }, `and ${first} older ${first === 1 ? "item" : "items"}`)] : [];
-  const held = byId("taken").contains(document.activeElement);
-  byId("taken").replaceChildren(...newest.reverse(), ...more);
-  if (held) (byId("taken").querySelector("button") ?? byId("title")).focus();
+  const held = byId("history-items").contains(document.activeElement);
+  byId("history-items").replaceChildren(...newest.reverse(), ...more);
+  if (held) (byId("history-items").querySelector("button") ?? byId("title")).focus();
   byId("nothing").hidden = history.length > 0;
   byId("clear").hidden = !history.length;
   byId("whose").hidden = state.user === null;
-  byId("whose").textContent = `Began as user ${state.user}; newest first.`;
+  byId("whose").textContent = `Started with the history of user ${state.user}; newest first.`;
 }
 
 function showResults({ items, seconds }) {
   const draws = state.seeds.length ? { counts: state.counts, total: state.seeds.length } : null;
   const popular = items[0]?.source === "popularity";
-  byId("results-title").textContent = popular ? "What most people take" : "Recommended next";
+  byId("results-title").textContent = popular ? "Most popular" : "Recommended next";
   byId("took").textContent = `${Math.max(1, Math.round(1000 * seconds.total))} ms`;
   const held = byId("found").contains(document.activeElement);
-  byId("found").replaceChildren(...rows(items, { take, alike, lit, explain: state.explains ? explain : null }, { draws, fromZero: popular }));
-  if (held) byId("results").focus({ preventScroll: true }); // its button is gone; go on from the list's beginning
+  byId("found").replaceChildren(...rows(items, { add, alike, lit, explain: state.explains ? explain : null }, { draws, fromZero: popular }));
+  if (held) byId("results").focus({ preventScroll: true }); // its button is gone; continue at the start of the list
   byId("none").hidden = items.length > 0;
   byId("redraw").hidden = popular || !state.history.length;
   byId("settle").hidden = byId("draws").hidden = !draws;
@@ -145,9 +145,9 @@ function showResults({ items, seconds }) {
 }
 
 function spread({ counts, total }, items) {
-  if (total === 1) return "One draw of noise. Redraw to see how far the answer depends on it.";
+  if (total === 1) return "One draw of noise. Redraw to see how much the result depends on it.";
   const always = items.filter((one) => counts.get(one.item_id) === total).length;
-  return `${total} draws: ${counts.size} different items in all, ${always} of these in every draw.`;
+  return `${total} draws: ${counts.size} different items in total, ${always} of them in every draw.`;
 }
 
 function lit(item) {
@@ -180,7 +180,7 @@ function showStep(step) {
   map.show({ step });
 }
 
-/** Say what went wrong and how to try again; nothing once all is well. */
+/** Show an error and a button that calls `again`; hide it if `error` is null. */
 function failed(error, again = null) {
   const box = byId("failure");
   box.hidden = error === null;
@@ -189,9 +189,9 @@ function failed(error, again = null) {
   box.querySelector("button").onclick = again;
 }
 
-// -- the beginning ---------------------------------------------------------------------------------------------
+// -- start ---------------------------------------------------------------------------------------------
 
-onKeyWanted((wrong) => new Promise((given) => {
+onKeyRequired((wrong) => new Promise((given) => {
   const door = byId("door");
   byId("door-wrong").hidden = !wrong;
   byId("key").value = "";
@@ -200,15 +200,15 @@ onKeyWanted((wrong) => new Promise((given) => {
 }));
 
 combobox(byId("title"), {
-  none: "No title holds these words.",
+  none: "No title contains these words.",
   search: async (words) =>
     (await request(`/v1/items?limit=12&q=${encodeURIComponent(words)}`)).items.map((item) => ({
       label: item.title, note: item.categories[0] ?? "", value: item,
     })),
-  choose: take,
+  choose: add,
 });
 combobox(byId("user"), {
-  none: "No user's id begins like this.",
+  none: "No user id starts with this.",
   eager: true,
   search: async (words) =>
     (await request(`/v1/users?limit=12&q=${encodeURIComponent(words)}`)).users.map((user) => ({

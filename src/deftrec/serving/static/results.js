@@ -1,10 +1,16 @@
-// Rows of items: rank, title, score, why, and what can be done with them.
+// Rows of recommended items with rank, title, score, explanation and buttons.
 
 import { make } from "./dom.js";
 
-const PARTS = { latent: "denoised token", text: "the model's words", prior: "taken together", trend: "taken lately" };
+const TERMS = {
+  latent: "history (generated token)",
+  text: "preference in words", text_match: "preference in words",
+  prior: "co-occurrence", collaborative_prior: "co-occurrence",
+  trend: "popularity trend", popularity_trend: "popularity trend",
+};
+const termName = (name) => TERMS[name] ?? name.replaceAll("_", " ");
 
-/** How long the bars of a list are: from nothing to its best where zero means something, else from its worst; 0.06 to 1. */
+/** Length of each bar, 0.06 to 1: relative to zero if `fromZero`, else to the lowest score of the list. */
 function strengths(items, fromZero) {
   const scores = items.map((one) => one.score);
   const [low, high] = [fromZero ? 0 : Math.min(...scores), Math.max(...scores)];
@@ -12,8 +18,8 @@ function strengths(items, fromZero) {
 }
 
 /**
- * Rows for a list. `actions`: take(item), alike(item), explain(item) or null, lit(item or null); `draws`: id -> how often;
- * `fromZero`: a score of zero means something.
+ * Rows of a list. `actions`: add(item), alike(item), explain(item) or null, lit(item or null); `draws`: total number of
+ * noise draws and the count of each item in them; `fromZero`: scores are counts, so bars start at zero.
  */
 export function rows(items, actions, { draws = null, fromZero = false } = {}) {
   const shares = strengths(items, fromZero);
@@ -22,7 +28,7 @@ export function rows(items, actions, { draws = null, fromZero = false } = {}) {
 
 function row(item, share, actions, draws) {
   const why = make("div", { class: "why", hidden: true });
-  const score = item.source === "popularity" ? `taken ${item.score} times` : item.score.toFixed(2);
+  const score = item.source === "popularity" ? `${item.score.toLocaleString("en")} interactions` : item.score.toFixed(2);
   const often = draws?.total > 1 ? ` · in ${draws.counts.get(item.item_id)} of ${draws.total} draws` : "";
   return make(
     "li",
@@ -45,7 +51,7 @@ function row(item, share, actions, draws) {
           make("button", { type: "button", class: "plain", "aria-label": `More like ${item.title}`, onclick: () => actions.alike(item) }, "More like this"))),
     ),
     make("div", { class: "actions" },
-      make("button", { type: "button", "aria-label": `Take ${item.title}`, onclick: () => actions.take(item) }, "Take")),
+      make("button", { type: "button", "aria-label": `Add ${item.title}`, onclick: () => actions.add(item) }, "Add")),
     why,
   );
 }
@@ -72,23 +78,24 @@ function whyButton(item, why, actions) {
 
 function reasons(explanation) {
   const parts = [];
-  if (explanation.text) parts.push(make("p", {}, "The model reads: ", make("q", {}, explanation.text)));
+  if (explanation.text) parts.push(make("p", {}, "Preference in the model’s words: ", make("q", {}, explanation.text)));
   const influences = explanation.influences.filter((one) => one.change > 0);
   if (influences.length) {
     const most = Math.max(...influences.map((one) => one.change));
     parts.push(
-      make("p", { class: "soft" }, "What in the history moved it most"),
+      make("p", { class: "soft" }, "Items of the history with the largest influence"),
       make("ul", {}, ...influences.map((one) =>
         make("li", {}, one.title, make("span", { class: "bar", title: `+${one.change.toFixed(2)}` },
           make("i", { "--share": `${(100 * one.change) / most}%` }))))),
     );
-  } else parts.push(make("p", { class: "soft" }, "No single item of the history moved it up."));
+  } else parts.push(make("p", { class: "soft" }, "No single item of the history raised its score."));
   const shares = Object.entries(explanation.shares).filter(([, share]) => share > 0.005);
   if (shares.length) {
     parts.push(
-      make("div", { class: "shares", role: "img", "aria-label": shares.map(([name, share]) => `${PARTS[name]} ${percent(share)}`).join(", ") },
+      make("p", { class: "soft" }, "Share of each part of the score"),
+      make("div", { class: "shares", role: "img", "aria-label": shares.map(([name, share]) => `${termName(name)} ${percent(share)}`).join(", ") },
         ...shares.map(([name, share]) => make("i", { class: name, "--share": percent(share) }))),
-      make("ul", { class: "parts" }, ...shares.map(([name, share]) => make("li", {}, make("i", { class: name }), `${PARTS[name]} ${percent(share)}`))),
+      make("ul", { class: "parts" }, ...shares.map(([name, share]) => make("li", {}, make("i", { class: name }), `${termName(name)} ${percent(share)}`))),
     );
   }
   return parts;
@@ -96,7 +103,7 @@ function reasons(explanation) {
 
 const percent = (share) => `${Math.round(100 * share)}%`;
 
-/** Rows that wait for their words. */
+/** Placeholder rows. */
 export function waiting(count) {
   return Array.from({ length: count }, () =>
     make("li", { "aria-hidden": "true" }, make("span", {}), make("div", {}, make("span", { class: "wait" }), make("span", { class: "wait short" }))));

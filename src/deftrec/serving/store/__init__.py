@@ -1,7 +1,7 @@
-"""What the service keeps: events and erasures, in SQLite or PostgreSQL."""
+"""Event store: interactions and erasures, in SQLite or PostgreSQL."""
 
 from deftrec.serving.store.base import (
-    Appended,
+    AppendResult,
     Event,
     EventConflictError,
     EventStore,
@@ -11,7 +11,7 @@ from deftrec.serving.store.base import (
 from deftrec.serving.store.sql import SqlStore
 
 __all__ = [
-    "Appended",
+    "AppendResult",
     "Event",
     "EventConflictError",
     "EventStore",

@@ -1,37 +1,38 @@
-"""The contract of every event store; `tests/serving/test_store.py` holds all of them to it."""
+"""Interface of event stores; `tests/serving/test_store.py` tests it for every store."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from deftrec.errors import DeftRecError
+from deftrec.serving.problems import ProblemError
 
 
-class StoreUnavailableError(DeftRecError):
-    """The store cannot be reached, is full, or is too busy; the same request may succeed later."""
+class StoreUnavailableError(ProblemError):
+    """The store cannot be reached, is full or is busy; the same request may succeed later."""
+
+    def __init__(self, reason: str) -> None:
+        message = "the event store does not answer"
+        super().__init__(503, "store_unavailable", message, retry_after=2, internal=f"{message} ({reason}); try again")
 
 
-class EventConflictError(DeftRecError):
-    """An event id is known already, of another event.
-
-    Attributes:
-        index: place of the event in its batch, from 0.
-    """
+class EventConflictError(ProblemError):
+    """An event id is stored already for another event; `index` is the position in the batch, from 0."""
 
     def __init__(self, index: int, event_id: str) -> None:
-        super().__init__(f"event_id {event_id!r} was used for another event; give every event an id of its own")
+        message = f"event_id {event_id!r} belongs to another event; give every event its own id"
+        super().__init__(409, "event_conflict", message, index=index)
         self.index = index
 
 
 @dataclass(frozen=True)
 class Event:
-    """Somebody took something.
+    """Interaction of a user with an item.
 
     Attributes:
-        event_id: the client's own; an event that is sent again under it is kept once.
-        user: external id.
-        item: external id.
-        time: seconds since 1970; None: when it arrives.
+        event_id: Id chosen by the client; events with the same id are stored once.
+        user: External id.
+        item: External id.
+        time: Seconds since 1970; None stands for the time of arrival.
     """
 
     event_id: str
@@ -41,8 +42,8 @@ class Event:
 
 
 @dataclass(frozen=True)
-class Appended:
-    """What became of a batch: how many events are new, and how many were known already."""
+class AppendResult:
+    """Outcome of a batch: numbers of events that are new, and of those that were stored before."""
 
     stored: int
     duplicates: int
@@ -50,11 +51,11 @@ class Appended:
 
 @dataclass(frozen=True)
 class StoredHistory:
-    """What the store knows of a user.
+    """Stored interactions of a user.
 
     Attributes:
-        items: external ids, oldest first.
-        erased: whether the user was erased once, so that nothing older than these items may be used.
+        items: External ids, oldest first.
+        erased: Whether the user was erased once, so that older interactions must not be used.
     """
 
     items: tuple[str, ...]
@@ -62,30 +63,30 @@ class StoredHistory:
 
 
 class EventStore(ABC):
-    """Keeps events. Safe to be called from several threads and processes at once.
+    """Stores events. Several threads and processes may use a store at the same time.
 
-    Every method raises `StoreUnavailableError` where the store does not answer.
+    Every method raises a `StoreUnavailableError` if the store does not answer.
     """
 
     @abstractmethod
-    def append(self, events: Sequence[Event]) -> Appended:
-        """Keep a batch, all of it or nothing; it is on disk when this returns.
+    def append(self, events: Sequence[Event]) -> AppendResult:
+        """Write a batch to disk, either all of it or nothing.
 
         Raises:
-            EventConflictError: an event id is known, of another user, item or time.
+            EventConflictError: An event id is stored already with another user, item or time.
         """
 
     @abstractmethod
     def history(self, user: str, limit: int) -> StoredHistory:
-        """The newest `limit` events of a user by time; those of equal time in the order in which they came."""
+        """Newest `limit` events of a user by time; events of equal time are in order of arrival."""
 
     @abstractmethod
     def forget(self, user: str) -> int:
-        """Erase a user's events, and remember that they may be used no more; how many there were."""
+        """Erase a user: delete the stored events, remember the erasure, and return the number of deleted events."""
 
     @abstractmethod
     def erased(self, users: Sequence[str]) -> frozenset[str]:
-        """Which of some users were erased once."""
+        """Those of `users` that were erased once."""
 
     @abstractmethod
     def ping(self) -> None:
@@ -93,4 +94,4 @@ class EventStore(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of all connections."""
+        """Close all connections."""

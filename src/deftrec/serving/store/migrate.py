@@ -1,4 +1,4 @@
-"""Bring a database to the tables that this version knows."""
+"""Migration of a database to the tables of this version."""
 
 from pathlib import Path
 
@@ -10,14 +10,14 @@ from sqlalchemy import Connection, text
 from deftrec.errors import DeftRecError
 
 LOCK = 0x0DEF7
-"""Of PostgreSQL: several workers that start at once migrate one after the other."""
+"""Advisory lock of PostgreSQL: workers that start at the same time migrate one after the other."""
 
 
 def migrate(connection: Connection) -> None:
-    """Upgrade inside the open transaction of `connection`; a database that is up to date is left alone.
+    """Upgrade a database inside the open transaction of `connection`, if it is not up to date.
 
     Raises:
-        DeftRecError: a newer version of deftrec has changed the tables.
+        DeftRecError: A newer version of deftrec has changed the tables.
     """
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
@@ -28,5 +28,5 @@ def migrate(connection: Connection) -> None:
         command.upgrade(config, "head")
     except CommandError as error:
         raise DeftRecError(
-            f"the event store is of a newer version of deftrec ({error}); upgrade deftrec, or give another --store"
+            f"the event store was made by a newer version of deftrec ({error}); upgrade deftrec or give another --store"
         ) from error

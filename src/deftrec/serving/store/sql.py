@@ -1,4 +1,4 @@
-"""Events in SQLite (WAL, every commit on disk) or in PostgreSQL: one file, for the two differ in their engine alone."""
+"""Event store in SQLite (WAL mode, every commit is synced to disk) or PostgreSQL."""
 
 import hashlib
 import threading
@@ -15,7 +15,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from deftrec.errors import ConfigError, MissingExtraError
 from deftrec.serving.store.base import (
-    Appended,
+    AppendResult,
     Event,
     EventConflictError,
     EventStore,
@@ -26,36 +26,37 @@ from deftrec.serving.store.migrate import migrate
 from deftrec.serving.store.tables import erased, events
 
 BUSY_SECONDS = 5
-"""Until a lock, a statement or a connection is given up."""
+"""Seconds until a lock, a statement or a connection attempt is given up."""
 POOL = 10
 IDS_AT_ONCE = 500
+EXAMPLES = "give sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME"
 
 
 class SqlStore(EventStore):
-    """The store behind a SQLAlchemy URL; its tables are made or migrated at once.
+    """Event store at a SQLAlchemy URL; the constructor creates or migrates the tables.
 
     Args:
-        url: `sqlite:///path` or `postgresql://user:password@host/database`.
-        now: the clock, for tests.
+        url: Either `sqlite:///path` or `postgresql://user:password@host/database`.
+        now: Clock in seconds since 1970, replaceable in tests.
 
     Raises:
-        ConfigError: the URL is of another kind of database.
-        MissingExtraError: the driver of PostgreSQL is not installed.
-        StoreUnavailableError: the database does not answer.
+        ConfigError: The URL is invalid or names another kind of database.
+        MissingExtraError: The driver for PostgreSQL is not installed.
+        StoreUnavailableError: The database does not answer.
     """
 
     def __init__(self, url: str, now: Callable[[], float] = time.time) -> None:
         self._now = now
         self._engine = connect(url)
         self._insert: Any = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[self._engine.dialect.name]
-        # SQLite has one writer, and whoever waits for it polls: among many threads some would wait for ever.
-        self._turn: AbstractContextManager[object] = (
+        # SQLite has one writer and waiting threads poll; without a lock some of many threads would starve.
+        self._lock: AbstractContextManager[object] = (
             threading.Lock() if self._engine.dialect.name == "sqlite" else nullcontext()
         )
         with self._writing() as connection:
             migrate(connection)
 
-    def append(self, events_: Sequence[Event]) -> Appended:
+    def append(self, batch: Sequence[Event]) -> AppendResult:
         """See `EventStore.append`."""
         received = self._now()
         rows: list[dict[str, object]] = [
@@ -67,16 +68,16 @@ class SqlStore(EventStore):
                 "received": received,
                 "place": place,
             }
-            for place, event in enumerate(events_)
+            for place, event in enumerate(batch)
         ]
-        # In one order always: two batches that share ids wait for each other, and never in a circle.
+        # Always in the same order: batches that share ids then cannot deadlock.
         rows.sort(key=lambda row: str(row["event_id"]))
         statement = self._insert(events).on_conflict_do_nothing(index_elements=["event_id"])
         with self._writing() as connection:
             new = set(connection.execute(statement.values(rows).returning(events.c.event_id)).scalars())
             if len(new) < len(rows):
-                _check_same(connection, events_)
-        return Appended(len(new), len(rows) - len(new))
+                _check_same(connection, batch)
+        return AppendResult(len(new), len(rows) - len(new))
 
     def history(self, user: str, limit: int) -> StoredHistory:
         """See `EventStore.history`."""
@@ -92,13 +93,13 @@ class SqlStore(EventStore):
             return StoredHistory(tuple(reversed(items)), bool(connection.execute(known).scalar()))
 
     def forget(self, user: str) -> int:
-        """See `EventStore.forget`; what SQLite frees is overwritten, in its log too."""
+        """See `EventStore.forget`. SQLite overwrites the freed pages, and its log is truncated."""
         mark = self._insert(erased).values(user_sha256=_digest(user), time=self._now())
         with self._writing() as connection:
             gone = connection.execute(sa.delete(events).where(events.c.user_id == user)).rowcount
             connection.execute(mark.on_conflict_do_nothing(index_elements=["user_sha256"]))
         if self._engine.dialect.name == "sqlite":
-            with translated(), self._engine.connect() as connection:
+            with store_errors(), self._engine.connect() as connection:
                 connection.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return gone
 
@@ -120,24 +121,20 @@ class SqlStore(EventStore):
 
     @contextmanager
     def _reading(self) -> Iterator[sa.Connection]:
-        with translated(), self._engine.begin() as connection:
+        with store_errors(), self._engine.begin() as connection:
             yield connection
 
     @contextmanager
     def _writing(self) -> Iterator[sa.Connection]:
-        """A transaction that takes SQLite's lock at its beginning: one that took it later could not wait for it."""
-        with self._turn, translated(), self._engine.connect() as plain:
+        """A transaction that takes SQLite's lock at its start; SQLite would not wait for a lock taken later."""
+        with self._lock, store_errors(), self._engine.connect() as plain:
             connection = plain.execution_options(immediate=True)
             with connection.begin():
                 yield connection
 
 
 def _check_same(connection: sa.Connection, wanted: Sequence[Event]) -> None:
-    """Whether every event is the one that is kept under its id.
-
-    Raises:
-        EventConflictError: it is not.
-    """
+    """Raise an `EventConflictError` if an event differs from the stored event with its id."""
     kept: dict[str, tuple[str, str, float]] = {}
     ids = list({event.event_id for event in wanted})
     for start in range(0, len(ids), IDS_AT_ONCE):
@@ -155,28 +152,26 @@ def _digest(user: str) -> str:
 
 
 @contextmanager
-def translated() -> Iterator[None]:
-    """What goes wrong with the connection or for want of room becomes a `StoreUnavailableError`."""
+def store_errors() -> Iterator[None]:
+    """Convert errors of the connection, and of a full disk, to a `StoreUnavailableError`."""
     try:
         yield
     except (OperationalError, InterfaceError, InternalError, PoolTimeoutError) as error:
         reason = str(getattr(error, "orig", None) or error).splitlines()[0]
-        raise StoreUnavailableError(f"the event store does not answer ({reason}); try again") from error
+        raise StoreUnavailableError(reason) from error
 
 
 def connect(url: str) -> sa.Engine:
-    """An engine for a store's URL; nothing is asked yet. Raises as `SqlStore` does."""
+    """Make a SQLAlchemy engine for the URL of a store, without connecting; raises like `SqlStore`."""
     try:
         parsed = make_url(url)
     except ArgumentError as error:
-        raise ConfigError("--store: not a URL; give sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME") from error
+        raise ConfigError(f"--store is not a URL; {EXAMPLES}") from error
     if parsed.drivername == "sqlite" and parsed.database not in (None, "", ":memory:"):
         return _sqlite_engine(parsed)
     if parsed.drivername in ("postgresql", "postgresql+psycopg"):
         return _postgresql_engine(parsed.set(drivername="postgresql+psycopg"))
-    raise ConfigError(
-        f"--store: {parsed.drivername} is not kept in; give sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME"
-    )
+    raise ConfigError(f"--store: {parsed.drivername} is not supported; {EXAMPLES}")
 
 
 def _sqlite_engine(url: URL) -> sa.Engine:
@@ -184,7 +179,7 @@ def _sqlite_engine(url: URL) -> sa.Engine:
 
     @sa.event.listens_for(engine, "connect")
     def _prepare(connection: Any, _: Any) -> None:
-        connection.isolation_level = None  # transactions begin where `_begin` says
+        connection.isolation_level = None  # transactions are begun by `_begin`
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON"):
             connection.execute(f"PRAGMA {pragma}")
 
@@ -202,7 +197,7 @@ def _postgresql_engine(url: URL) -> sa.Engine:
     try:
         return sa.create_engine(
             url,
-            pool_pre_ping=True,  # a server that came back is found without a restart
+            pool_pre_ping=True,  # reconnects after a restart of the database
             pool_size=POOL,
             pool_timeout=BUSY_SECONDS,
             connect_args={"connect_timeout": BUSY_SECONDS, "options": options},

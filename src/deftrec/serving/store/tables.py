@@ -1,4 +1,4 @@
-"""The tables, as the newest migration leaves them; a test compares the two."""
+"""Tables as the newest migration leaves them; a test compares both."""
 
 from sqlalchemy import Column, Double, Index, Integer, MetaData, String, Table
 

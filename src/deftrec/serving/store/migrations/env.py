@@ -1,4 +1,4 @@
-"""Run by Alembic; the connection is the one that `deftrec.serving.store.migrate` opened."""
+"""Alembic environment; uses the connection of `deftrec.serving.store.migrate`."""
 
 from alembic import context
 

@@ -1,4 +1,4 @@
-"""Events and erasures."""
+"""Tables for events and erasures."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = None
 
 
 def upgrade() -> None:
-    """Make both tables."""
+    """Create both tables."""
     op.create_table(
         "events",
         sa.Column("event_id", sa.String, primary_key=True),
@@ -27,7 +27,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Remove both, with all events."""
+    """Drop both tables, with all events."""
     op.drop_table("erased")
     op.drop_index("events_of_user", "events")
     op.drop_table("events")

@@ -1,4 +1,4 @@
-"""The queue in front of the model: who shares a batch, who is refused, and that nobody is lost."""
+"""Queues of the model and the store: batches, limits, deadlines and errors."""
 
 import asyncio
 import threading
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from deftrec.serving.batching import Batcher, OverloadedError
+from deftrec.serving.queues import Batcher, BoundedExecutor, OverloadedError
 
 
 def doubled(jobs: Sequence[int]) -> list[int | Exception]:
@@ -137,7 +137,7 @@ def test_closing_answers_who_waits() -> None:
         await asyncio.sleep(0)
         await batcher.close()
         assert [(await task)[0] for task in tasks] == [0, 2, 4, 6, 8]
-        with pytest.raises(OverloadedError, match="the service stops"):
+        with pytest.raises(OverloadedError, match="the service is shutting down"):
             await batcher.submit(5, 5)
 
     asyncio.run(play())
@@ -150,13 +150,57 @@ def test_what_comes_between_batches_waits_for_the_present_one() -> None:
         batcher.start()
         with pytest.raises(OverloadedError, match="no answer within"):
             await batcher.submit(1, 0.05)  # given up, and worked on
-        batcher.between(done.set)
+        batcher.run_between_batches(done.set)
         assert not await asyncio.to_thread(done.wait, 0.05)
         held.go.set()
         assert await asyncio.to_thread(done.wait, 5)
         done.clear()
         await batcher.close()
-        batcher.between(done.set)
+        batcher.run_between_batches(done.set)
         assert done.is_set(), "at once: no batch comes any more"
+
+    asyncio.run(play())
+
+
+def test_calls_past_the_queue_are_refused_until_a_thread_is_free() -> None:
+    async def play() -> None:
+        go = threading.Event()
+        threads = BoundedExecutor(size=1, queue=1, seconds=5)
+        first, second = (asyncio.create_task(threads.call(go.wait, 5)) for _ in range(2))
+        await asyncio.sleep(0.02)
+        with pytest.raises(OverloadedError, match="too many requests wait for the store"):
+            await threads.call(int)
+        go.set()
+        assert await first
+        assert await second
+        await asyncio.sleep(0.02)
+        assert await threads.call(int, "7") == 7
+        threads.close()
+
+    asyncio.run(play())
+
+
+def test_a_call_that_takes_too_long_is_given_up_but_keeps_its_place() -> None:
+    async def play() -> None:
+        go = threading.Event()
+        threads = BoundedExecutor(size=1, queue=0, seconds=0.05)
+        with pytest.raises(OverloadedError, match=r"longer than 0.05 s"):
+            await threads.call(go.wait, 5)
+        with pytest.raises(OverloadedError, match="too many"):
+            await threads.call(int)
+        go.set()
+        await asyncio.sleep(0.05)
+        assert await threads.call(int, "7") == 7
+        threads.close()
+
+    asyncio.run(play())
+
+
+def test_what_goes_wrong_is_told() -> None:
+    async def play() -> None:
+        threads = BoundedExecutor(size=1, queue=0, seconds=5)
+        with pytest.raises(ValueError, match="invalid literal"):
+            await threads.call(int, "x")
+        threads.close()
 
     asyncio.run(play())

@@ -1,4 +1,4 @@
-"""The process: everything opened, then served until it is told to stop."""
+"""Process of the service: loads the run, opens the store and runs the HTTP server."""
 
 from collections.abc import Callable
 
@@ -7,7 +7,7 @@ import uvicorn
 
 from deftrec.errors import ConfigError, DeftRecError
 from deftrec.serving.app import create_app
-from deftrec.serving.keys import Keys
+from deftrec.serving.keys import ApiKeys
 from deftrec.serving.logs import log, log_to
 from deftrec.serving.service import Service, load_engine
 from deftrec.serving.settings import Settings
@@ -15,31 +15,32 @@ from deftrec.serving.store import SqlStore
 
 
 def open_service(settings: Settings) -> Service:
-    """Load the run and open the store.
+    """Load the run and open the event store.
 
     Raises:
-        ConfigError: others could reach the service, and no keys are given.
-        DeftRecError: no run lies there, or the store does not answer.
+        ConfigError: The service would be reachable from other machines without API keys.
+        DeftRecError: The run cannot be read, or the store does not answer.
     """
     log_to()
-    keys = None if settings.api_keys is None else Keys.load(settings.api_keys)
+    keys = None if settings.api_keys is None else ApiKeys.load(settings.api_keys)
     if keys is None and not settings.loopback:
         raise ConfigError(
-            f"--host {settings.host}: others could do everything; give --api-keys FILE ('deftrec api-key' makes one)"
+            f"--host {settings.host}: other machines could use the service without a key; "
+            "give --api-keys FILE ('deftrec api-key' makes one)"
         )
     store = SqlStore(settings.store_url)
     return Service(settings, load_engine(settings.run, settings), store, keys)
 
 
 def serve_until_stopped(service: Service, ready: Callable[[str], None] = lambda address: None) -> None:
-    """Serve until interrupted; requests that are under way are answered first.
+    """Serve until interrupted; requests in progress are answered first.
 
     Args:
-        service: of `open_service`.
-        ready: told the address once it listens.
+        service: Result of `open_service`.
+        ready: Called with the address when the server listens.
 
     Raises:
-        DeftRecError: it could not listen there.
+        DeftRecError: The address is not available.
     """
     settings = service.settings
     server = _Server(
@@ -59,12 +60,12 @@ def serve_until_stopped(service: Service, ready: Callable[[str], None] = lambda 
     log("starting", run=service.engine.name, version=service.engine.version, threads=torch.get_num_threads())
     try:
         server.run()
-    except SystemExit as error:  # uvicorn's word for a port that is taken; its log says which
+    except SystemExit as error:  # raised by uvicorn if the port is in use
         raise DeftRecError(f"cannot listen on {settings.host}:{settings.port}; choose another --port") from error
 
 
 class _Server(uvicorn.Server):
-    """Says where it listens."""
+    """Server that reports its address when it is ready."""
 
     def __init__(self, config: uvicorn.Config, ready: Callable[[str], None]) -> None:
         super().__init__(config)

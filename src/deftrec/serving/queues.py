@@ -1,0 +1,168 @@
+"""Bounded queues: one batches requests for the model, the other runs blocking calls of the store in threads."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Generic, ParamSpec, TypeVar
+
+from deftrec.serving.problems import ProblemError
+
+J = TypeVar("J")
+A = TypeVar("A")
+P = ParamSpec("P")
+R = TypeVar("R")
+
+LONGEST_RETRY = 30
+
+
+class OverloadedError(ProblemError):
+    """The request was not processed; the same request may succeed after `retry_after` seconds."""
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        super().__init__(503, "overloaded", message, retry_after=retry_after)
+
+
+class Batcher(Generic[J, A]):
+    """Collects concurrent jobs into batches and processes the batches in one thread.
+
+    Args:
+        work: Processes a batch in the thread; returns one result or exception per job, in order.
+        size: Largest number of jobs in a batch.
+        queue: Largest number of waiting jobs.
+        wait: Seconds that the first job of a batch waits for others while the thread is idle.
+        observe: Called with the size of every batch.
+    """
+
+    def __init__(
+        self,
+        work: Callable[[Sequence[J]], Sequence[A | Exception]],
+        *,
+        size: int,
+        queue: int,
+        wait: float,
+        observe: Callable[[int], None] = lambda size: None,
+    ) -> None:
+        self._work, self._size, self._room, self._wait, self._observe = work, size, queue, wait, observe
+        self._waiting: asyncio.Queue[tuple[J, float, asyncio.Future[tuple[A, float]]] | None] = asyncio.Queue()
+        self._thread = ThreadPoolExecutor(1, "model")
+        self._seconds_a_job = 0.01
+        self._task: asyncio.Task[None] | None = None
+        self._closing = False
+
+    def __len__(self) -> int:
+        return self._waiting.qsize()
+
+    def start(self) -> None:
+        """Start processing; must be called inside the event loop."""
+        self._task = asyncio.create_task(self._run())
+
+    async def close(self) -> None:
+        """Process all waiting jobs, then stop; later jobs are refused."""
+        self._closing = True
+        self._waiting.put_nowait(None)
+        if self._task is not None:
+            await self._task
+        self._thread.shutdown()
+
+    def run_between_batches(self, work: Callable[[], object]) -> None:
+        """Call `work` in the thread after the present batch; immediately if the batcher is closed."""
+        if self._closing:
+            work()
+        else:
+            self._thread.submit(work)
+
+    async def submit(self, job: J, seconds: float) -> tuple[A, float]:
+        """Wait for the result of a job; also return the seconds that it waited in the queue.
+
+        Raises:
+            OverloadedError: The queue is full or closed, or `seconds` passed without a result.
+            Exception: The exception that `work` returned for this job.
+        """
+        if self._closing:
+            raise OverloadedError("the service is shutting down", LONGEST_RETRY)
+        if len(self) >= self._room:
+            raise OverloadedError("too many requests wait", self._retry_after())
+        answer: asyncio.Future[tuple[A, float]] = asyncio.get_running_loop().create_future()
+        self._waiting.put_nowait((job, time.monotonic(), answer))
+        try:
+            return await asyncio.wait_for(answer, seconds)  # cancels the future when the time is up
+        except TimeoutError:
+            raise OverloadedError(f"no answer within {seconds:g} s", self._retry_after()) from None
+
+    def _retry_after(self) -> int:
+        return min(LONGEST_RETRY, 1 + int(len(self) * self._seconds_a_job))
+
+    async def _run(self) -> None:
+        while (waiting := await self._waiting.get()) is not None:
+            if self._wait and len(self) + 1 < self._size:
+                await asyncio.sleep(self._wait)
+            batch = []
+            while waiting is not None:
+                if not waiting[2].done():  # otherwise the caller has given up
+                    batch.append(waiting)
+                if len(batch) == self._size or self._waiting.empty():
+                    break
+                waiting = self._waiting.get_nowait()
+            if batch:
+                await self._process(batch)
+            if waiting is None:  # closed
+                return
+
+    async def _process(self, batch: list[tuple[J, float, "asyncio.Future[tuple[A, float]]"]]) -> None:
+        self._observe(len(batch))
+        began = time.monotonic()
+        loop = asyncio.get_running_loop()
+        results: Sequence[A | Exception]
+        try:
+            results = await loop.run_in_executor(self._thread, self._work, [job for job, _, _ in batch])
+        except Exception as error:  # `work` itself failed: every caller gets the error, and the next batch goes on
+            results = [error] * len(batch)
+        self._seconds_a_job = 0.8 * self._seconds_a_job + 0.2 * (time.monotonic() - began) / len(batch)
+        for (_, since, answer), result in zip(batch, results, strict=True):
+            if answer.done():
+                continue
+            if isinstance(result, Exception):
+                answer.set_exception(result)
+            else:
+                answer.set_result((result, began - since))
+
+
+class BoundedExecutor:
+    """Runs blocking calls in a bounded number of threads with a bounded queue.
+
+    Args:
+        size: Number of threads.
+        queue: Number of calls that may wait for a thread.
+        seconds: Seconds until the caller gives up; the call itself goes on.
+    """
+
+    def __init__(self, size: int, queue: int, seconds: float) -> None:
+        self._room, self._seconds, self._pending = size + queue, seconds, 0
+        self._pool = ThreadPoolExecutor(size, "store")
+
+    async def call(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call `work` in a thread and return its result.
+
+        Raises:
+            OverloadedError: Too many calls wait, or the time is up.
+            Exception: The exception that `work` raised.
+        """
+        if self._pending >= self._room:
+            raise OverloadedError("too many requests wait for the store", 1)
+        self._pending += 1
+        call = self._pool.submit(work, *args, **kwargs)
+        loop = asyncio.get_running_loop()
+        # The place is released when the thread is free again, not when its caller has given up.
+        call.add_done_callback(lambda _: loop.call_soon_threadsafe(self._release))
+        try:
+            return await asyncio.wait_for(asyncio.wrap_future(call), self._seconds)
+        except TimeoutError:
+            raise OverloadedError(f"the store took longer than {self._seconds:g} s", 1) from None
+
+    def _release(self) -> None:
+        self._pending -= 1
+
+    def close(self) -> None:
+        """Wait for the calls in progress."""
+        self._pool.shutdown()
