@@ -51,7 +51,7 @@ class LinearPrior:
     def empty(cls, n_items: int) -> "LinearPrior":
         """A model in which no item takes part."""
         nothing = torch.zeros(0, 1)
-        return cls(n_items, torch.zeros(0, dtype=torch.int32), nothing.int(), nothing)
+        return cls(n_items, nothing[:, 0].int(), nothing.int(), nothing)
 
     @classmethod
     def ease(
@@ -99,8 +99,8 @@ class LinearPrior:
         """The next item by ridge regression (SLIT; Choi et al. 2021, arXiv 2103.16104).
 
         B = (X^T X + lambda)^-1 X^T Y: a row of X is a history as `scores` weights it, the row of Y its next item.
-        Unlike EASE it knows the order of two items and how common the next one is. Past `SLIT_ROWS` pairs, a sample of
-        them is used. Arguments as for `ease`; `recency` is p of `scores`.
+        Unlike EASE it uses the order of two items and the popularity of the next one. Past `SLIT_ROWS` pairs, a sample
+        of them is used. Arguments as for `ease`; `recency` as for `scores`.
         """
         popular, sequences = _popular(sequences, n_items, max_items)
         rows, items, strength, targets = _histories(sequences, len(popular), recency)
@@ -118,8 +118,7 @@ class LinearPrior:
         """One step over the interaction graph and back: GF-CF's linear filter (Shen et al. 2021, arXiv 2108.07567).
 
         B = R^T R with R = D_u^-1/2 X D_i^-1/2, X as for `ease`, D the degrees of users and items: a propagation step of
-        LightGCN with nothing learnt. Memory is quadratic in the number of items that take part. Arguments as for
-        `ease`.
+        LightGCN without learning. Arguments as for `ease`.
         """
         popular, sequences = _popular(sequences, n_items, max_items)
         users, items = distinct_pairs(sequences, len(popular))
@@ -152,30 +151,22 @@ class LinearPrior:
     def without_items(self, items: Tensor) -> "LinearPrior":
         """The same model without the weights that `items` `[n]` give to others."""
         silent = torch.isin(self.items.long(), items)
-        weights = self.weights.masked_fill(silent[:, None], 0.0)
-        return replace(self, weights=weights)
+        return replace(self, weights=self.weights.masked_fill(silent[:, None], 0.0))
 
     def with_items(self, latents: Tensor) -> "LinearPrior":
-        """The same model for a catalogue with N items more behind its own.
+        """The same model for a catalogue with N more items behind its own, given all `latents` `[I + N, D]`.
 
         An added item gives no score to others. It gets the mean score of the `NEIGHBOURS_OF_ADDED` items that take part
-        and are nearest to it by the cosine of their latents: a score of zero would put it behind every item with any
-        score.
-
-        Args:
-            latents: latents of all items. `[I + N, D]`
+        and have the nearest latents by cosine: a score of zero would put it behind every item with any score.
         """
         fitted, added = self.n_items, len(latents) - self.n_items
         speaking = self.items[(self.weights != 0).any(1)].long()
         if not added or not len(speaking):
             return replace(self, n_items=len(latents))
         unit = nn.functional.normalize(latents.float().cpu(), dim=-1)
-        kept = min(NEIGHBOURS_OF_ADDED, len(speaking))
-        nearest = [
-            (unit[fitted:][rows] @ unit[speaking].T).topk(kept, dim=1).indices for rows in row_chunks(added, fitted)
-        ]
-        stand_ins = speaking[torch.cat(nearest)]
-        return replace(self, n_items=len(latents), stand_ins=stand_ins)
+        new, old, kept = unit[fitted:], unit[speaking].T, min(NEIGHBOURS_OF_ADDED, len(speaking))
+        nearest = torch.cat([(new[rows] @ old).topk(kept, dim=1).indices for rows in row_chunks(added, fitted)])
+        return replace(self, n_items=len(latents), stand_ins=speaking[nearest])
 
     def scores(self, histories: Sequences, recency: float) -> Tensor:
         """Sum of the weights of each history; an item of age a (0 = newest) counts (1 + a)^-recency. `[N, I]`"""

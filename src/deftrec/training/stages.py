@@ -20,11 +20,11 @@ from deftrec.pretrained_files.locate import weights_identity
 from deftrec.progress import Progress
 from deftrec.retrieval import (
     ExcludeHistory,
+    LatentSimilarity,
     Queries,
     Ranker,
     Rule,
     generate_queries,
-    inner_products,
     latent_ranker,
     target_ranks,
 )
@@ -182,7 +182,7 @@ class LightGCNTraining(Stage):
     def validate(self) -> dict[str, float]:
         """See `Stage.validate`."""
         vectors, cases = self.module.propagate(), self.cases
-        ranker = Ranker(self.n_items, (inner_products(vectors.items),))
+        ranker = Ranker(self.n_items, (LatentSimilarity(vectors.items, similarity="inner"),))
         users = vectors.users[torch.from_numpy(cases.users).to(vectors.users.device)]
         return mean_accuracy(target_ranks(ranker, Queries(cases.histories, users), cases, protocol(self.config)))
 
