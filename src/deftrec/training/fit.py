@@ -21,8 +21,7 @@ from deftrec.ensemble import Model
 from deftrec.errors import ConfigError, DataError
 from deftrec.evaluation import mean_accuracy
 from deftrec.hardware import training_dtype
-from deftrec.incremental import start_of
-from deftrec.incremental.warm_start import WarmStart
+from deftrec.incremental import WarmStart
 from deftrec.pretrained_files.locate import model_folder
 from deftrec.pretrained_files.origin import Origin, check_origin, origin_in
 from deftrec.progress import Progress, Silent
@@ -122,7 +121,7 @@ class Training:
         self.split = split = make_split(interactions, config.data.split)
         self.config, self.base = space.pin_base(resolve(config, interactions, split))
         if start is not None:
-            check_origin(start.base, self.base, "the run to start from")
+            check_origin(start.run.info.base, self.base, "the run to start from")
             start.refuse_known_targets(interactions, split)
             start.check_members(int(self.config.training.ensemble_size))
         self.dtype = training_dtype(config.training.precision, device)
@@ -193,7 +192,7 @@ class Training:
             return None
         about = self._about
         if self.start is not None:  # items of that run keep their vectors
-            check_origin(self.start.sentences, self.sentences, "the run to start from", "text.model")
+            check_origin(self.start.run.info.sentences, self.sentences, "the run to start from", "text.model")
             new = self.start.places(self.interactions) < 0
             texts = [text if wanted else "" for text, wanted in zip(texts, new, strict=True)]
             about = {**about, "start": self.start.provenance.weights}
@@ -298,4 +297,4 @@ def _warm_start(start: Run, config: Config) -> WarmStart:
                 f"text.{key} differs from the run to start from, whose items were read with it: leave it, or train "
                 "from scratch without --from"
             )
-    return start_of(start)
+    return WarmStart(start)

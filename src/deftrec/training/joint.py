@@ -12,7 +12,7 @@ from deftrec.data import Cases, Fit, Interactions, Sequences, Split
 from deftrec.data.words import item_categories, item_titles
 from deftrec.ensemble import Ensemble, Model, build_member
 from deftrec.errors import DataError
-from deftrec.incremental.warm_start import WarmStart
+from deftrec.incremental import WarmStart
 from deftrec.language import Preferences, PretrainedLanguageModel
 from deftrec.language.stored import load_stored_state, stored_state
 from deftrec.model import DeftRec
