@@ -22,7 +22,7 @@ class Job(BaseModel):
         run: SHA-256 of the run's weights and overlay.
         users: number of users.
         k: items per user.
-        seen: whether items of the history may be recommended.
+        seen: `exclude` or `keep` items of the history.
         seed: seed of the sampling noise; None: the run's own.
         part_users: users of a part.
         precision, runtime: see `Recommender`.
@@ -40,16 +40,7 @@ class Job(BaseModel):
     runtime: Runtime = "torch"
 
     @classmethod
-    def of(
-        cls,
-        run: Path,
-        recommender: Recommender,
-        *,
-        k: int,
-        seen: Seen,
-        seed: int | None,
-        part_users: int,
-    ) -> "Job":
+    def of(cls, run: Path, recommender: Recommender, *, k: int, seen: Seen, seed: int | None, part_users: int) -> "Job":
         """The job for the run in the directory `run`."""
         return cls(
             run=run_digest(run, OVERLAY),

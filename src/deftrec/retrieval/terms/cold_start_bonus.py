@@ -120,6 +120,11 @@ class ColdStartSimulation:
         whole = silenced.extended(ExtendedCatalogue(latents, torch.zeros(len(drawn)))).with_rules(Deny(numbers))
         return cls(whole, replace(cases, targets=np.where(added, twins[cases.targets], cases.targets)), twins)
 
+    @property
+    def added(self) -> Tensor:
+        """Whether each case's target is an added copy. `[N]` bool"""
+        return torch.from_numpy(self.cases.targets >= len(self.twins))
+
     def choose(self, validation: Validation, cost: float) -> dict[str, Any]:
         """The largest bonus that costs at most the share `cost` of the other targets' NDCG@10, with its record.
 
@@ -148,7 +153,6 @@ class ColdStartSimulation:
 
     def _metrics(self, ranks: TargetRanks) -> tuple[float, float]:
         """NDCG@10 of the other targets, HR@50 of the added copies."""
-        values, copy = accuracy(ranks, cutoffs=(10, 50)), torch.from_numpy(self.cases.targets >= len(self.twins))
-        weights = torch.from_numpy(self.cases.weights)
-        other, added = weights * ~copy, weights * copy
+        values, weights = accuracy(ranks, cutoffs=(10, 50)), torch.from_numpy(self.cases.weights)
+        other, added = weights * ~self.added, weights * self.added
         return float(values["ndcg@10"] @ other / other.sum()), float(values["hr@50"] @ added / added.sum())
