@@ -23,8 +23,8 @@ from deftrec.retrieval.queries import batches
 from deftrec.tokenizer import ItemFeatures
 
 SASREC_BLOCKS = 2
-DREAMREC = Sampling("ddpm", steps=500, start="noise", samples=1, guidance_scale=2.0)
-AUTHORS = Sampling("ddpm", steps=100, start="noise", samples=1, guidance_scale=0.0)
+DREAMREC = Sampling("ddpm", steps=500, samples=1, guidance_scale=2.0)
+AUTHORS = Sampling("ddpm", steps=100, samples=1, guidance_scale=0.0)
 AUTHORS_WORDS = 32
 NEVER = -2
 """No word piece: with it as the end, nobody stops before the last word."""
@@ -192,7 +192,7 @@ class Authors(System):
 
 def guided(config: Config) -> DiffusionOptions:
     """A diffusion head that has learnt an empty condition."""
-    return config.diffusion.model_copy(update={"head": "diffusion", "condition_dropout": 0.1})
+    return config.diffusion.model_copy(update={"condition_dropout": 0.1})
 
 
 def by_batch(

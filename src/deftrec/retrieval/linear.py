@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from deftrec.collaborative.spectral import normalised_interactions
 from deftrec.data import Sequences
 from deftrec.data.sparse import csr_matrix, distinct_pairs
 from deftrec.retrieval.exact import row_chunks
@@ -121,10 +122,7 @@ class LinearPrior:
         LightGCN without learning. Arguments as for `ease`.
         """
         popular, sequences = _popular(sequences, n_items, max_items)
-        users, items = distinct_pairs(sequences, len(popular))
-        shape = (len(sequences), len(popular))
-        degrees = np.bincount(users, minlength=shape[0])[users] * np.bincount(items, minlength=shape[1])[items]
-        normalised, transposed = _with_transpose(users, items, degrees**-0.5, shape)
+        normalised, transposed = normalised_interactions(sequences, len(popular))
         return cls._largest((transposed @ normalised).to_dense().to(device), popular, n_items, neighbours)
 
     @classmethod

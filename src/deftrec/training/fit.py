@@ -119,7 +119,8 @@ class Training:
     ) -> None:
         self.interactions, self.start, self.space, self.device = interactions, start, space, device
         self.split = split = make_split(interactions, config.data.split)
-        self.config, self.base = space.pin_base(resolve(config, interactions, split))
+        resolved = resolve(config, interactions, split)
+        self.config, self.base = space.team.broadcast(lambda: space.pin_base(resolved))
         if start is not None:
             check_origin(start.run.info.base, self.base, "the run to start from")
             start.refuse_known_targets(interactions, split)

@@ -79,9 +79,6 @@ class Workspace:
         Raises:
             DeftRecError: the weights are not those that an interrupted run began with.
         """
-        return self.team.broadcast(lambda: self._pin_base(config))
-
-    def _pin_base(self, config: Config) -> tuple[Config, Origin | None]:
         record = None if self.folder is None else self.folder / BASE
         begun = read_model(record, Origin) if self.resume and record is not None and record.is_file() else None
         language = pinned(config.language, begun)
