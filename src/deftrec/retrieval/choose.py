@@ -29,8 +29,7 @@ class Validation:
     """Validation cases with the latents generated for them.
 
     Attributes:
-        cases: N validation cases, in random order.
-        queries: their histories and generated latents.
+        cases, queries: N cases in random order, and their histories with generated latents.
         exclude_seen: whether items of the history are excluded from the ranking.
         training: training interactions.
         n_items: size of the catalogue.
@@ -82,10 +81,7 @@ def ndcg_by_variant(
 ) -> dict[W, Tensor]:
     """NDCG@10 of every validation user under variants of a score.
 
-    Args:
-        ranker: the terms so far.
-        variants: (variant, scores) pairs, made from the scores so far `[n, I]`, which stay as they are, and their
-            queries.
+    `variants` makes (variant, scores) pairs from the scores of `ranker` `[n, I]`, unchanged, and their queries.
     """
     ranks: dict[W, list[TargetRanks]] = {}
     for rows, scores in ranker.chunks(validation.queries, validation.rules):

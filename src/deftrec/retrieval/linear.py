@@ -67,16 +67,8 @@ class LinearPrior:
         """Co-occurrence in closed form (EASE; Steck 2019, arXiv 1905.03375).
 
         B = I - P / diag(P) with P = (X^T X + lambda)^-1, diagonal zero. X is users x items, a repeated interaction
-        counted once. Time is cubic in the number of items that take part, memory quadratic; only the `max_items` most
-        popular items take part.
-
-        Args:
-            sequences: training interactions.
-            n_items: size of the catalogue.
-            regularisation: lambda.
-            neighbours: M.
-            max_items: largest number of items that take part.
-            device: device of the items x items matrices; the result lies on the CPU.
+        counted once; `regularisation` is lambda, `neighbours` M. Only the `max_items` most popular items take part:
+        time is cubic in their number, memory quadratic. Dense matrices lie on `device`, the result on the CPU.
         """
         popular, sequences = _popular(sequences, n_items, max_items)
         users, items = distinct_pairs(sequences, len(popular))

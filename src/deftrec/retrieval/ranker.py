@@ -42,11 +42,7 @@ class Ranker:
     # -- composing ---------------------------------------------------------------------------------------------
 
     def with_term(self, term: ScoreTerm) -> "Ranker":
-        """The same ranker with one more term behind the others.
-
-        Raises:
-            ConfigError: it has a term of this name, under which both would be saved.
-        """
+        """The same ranker with one more term behind the others; a `ConfigError` for a name that it has."""
         if self.term(term.name) is not None:
             raise ConfigError(f"the score has a term {term.name!r} already; give the new one another name")
         return replace(self, terms=(*self.terms, term))
@@ -64,11 +60,7 @@ class Ranker:
         return self.only({term.name for term in self.terms} - {*names})
 
     def part(self, part: ScorePart) -> "Ranker":
-        """The ranker of one part of the score.
-
-        Raises:
-            ConfigError: there is no collaborative prior.
-        """
+        """The ranker of one part of the score; a `ConfigError` if it has no collaborative prior."""
         if part == "hybrid":
             return self
         if part == "prior" and self.term("collaborative_prior") is None:
@@ -152,11 +144,7 @@ class Ranker:
         return settings, tensors
 
     def with_state(self, settings: dict[str, dict[str, Any]], tensors: dict[str, Tensor]) -> "Ranker":
-        """The ranker with the terms that `state` described, in order, behind its own.
-
-        Raises:
-            DeftRecError: a term's class has not been imported.
-        """
+        """The ranker with the terms that `state` described behind its own; errors as for `ScoreTerm.named`."""
         ranker = self
         for name, values in settings.items():
             prefix = f"{name}/"

@@ -31,7 +31,7 @@ from deftrec.sizes import Sizes
 from deftrec.tokenizer import ItemFeatures
 from deftrec.training.cache import StageCache
 from deftrec.training.distributed import Team
-from deftrec.training.joint import JointTraining, member_names
+from deftrec.training.joint import JointTraining, member_name
 from deftrec.training.log import TrainingLog
 from deftrec.training.loop import Trained
 from deftrec.training.stages import CollaborativeVectorsStage, TextStage, protocol
@@ -153,7 +153,7 @@ class Training:
         model, members = space.timed("joint", lambda: joint.train("train", features, None))
         ranker, terms, validation = space.on_main("terms", lambda: self.select(model, features[0]))
         stages = {} if collaborative is None else {"collaborative": collaborative}
-        stages |= zip(member_names("joint", len(members)), members, strict=True)
+        stages |= {member_name("joint", number): stage for number, stage in enumerate(members)}
         info = RunInfo(
             dataset=self.interactions.meta.name,
             fingerprint=self.interactions.fingerprint,

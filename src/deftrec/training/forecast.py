@@ -22,7 +22,7 @@ from deftrec.retrieval.terms import collaborative_prior as prior
 from deftrec.tokenizer import ItemFeatures
 from deftrec.training.batches import PackedBatches, batch_rows, batch_to
 from deftrec.training.fit import VALIDATION_USERS, resolve
-from deftrec.training.joint import member_names
+from deftrec.training.joint import member_name
 
 PROBE_SECONDS = 0.8
 """Time for which whole batches are probed; a batch that takes longer is probed by some of its rows."""
@@ -93,7 +93,7 @@ def forecast(
             seconds["collaborative"] = int(graph.epochs) * len(triples) * step / share**2
         text_width = hidden_size(config.text.model) if texts and config.text.model is not None else 0
         if member := _member_seconds(few, interactions, config, text_width, users, dtype, device):
-            seconds |= dict.fromkeys(member_names("joint", int(config.training.ensemble_size)), member / share)
+            seconds |= {member_name("joint", n): member / share for n in range(int(config.training.ensemble_size))}
         if config.retrieval.prior != "none":
             seconds["collaborative prior"] = _prior_seconds(config, interactions.n_items, users, device)
         if refit:

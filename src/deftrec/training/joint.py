@@ -31,9 +31,9 @@ WARMUP_STEPS, FINAL_RATE, CLIP = 100, 0.1, 5.0
 """Batches of linear warm-up, learning rate at the end as a share of its peak, largest norm of the gradient."""
 
 
-def member_names(name: str, members: int) -> list[str]:
-    """Names of the members' stages: `joint`, `joint-2`, ..."""
-    return [f"{name}-{number}" if number > 1 else name for number in range(1, members + 1)]
+def member_name(name: str, member: int) -> str:
+    """Name of a member's stage: `joint`, `joint-2`, ..."""
+    return f"{name}-{member + 1}" if member else name
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,8 +90,7 @@ class JointTraining:
 
     def _member(self, fit: Fit, features: ItemFeatures, member: int, chosen: Trained | None) -> tuple[DeftRec, Trained]:
         config, options, team = self.config, self.config.training, self.space.team
-        seed = config.seed + MEMBER_SEEDS * member
-        prefix = "" if fit == "train" else "refit-"
+        seed, prefix = config.seed + MEMBER_SEEDS * member, "" if fit == "train" else "refit-"
         torch.manual_seed(seed)
         titles = item_titles(self.interactions)
         model = build_member(features, config, self.interactions.meta.domain, titles).to(self.device)
@@ -99,8 +98,7 @@ class JointTraining:
             self.start.load_into(model, member)
         preferences = self._preferences(model)
         if preferences is not None and preferences.options.alone_epochs and self.start is None:
-            name = member_names(f"{prefix}rationale", member + 1)[-1]
-            self._rationale_alone(model, fit, preferences, seed, name)
+            self._rationale_alone(model, fit, preferences, seed, member_name(f"{prefix}rationale", member))
         batches = PackedBatches(
             self.split.training(fit),
             self.interactions.n_items,
@@ -113,7 +111,7 @@ class JointTraining:
         )
         plan = self._plan(chosen)
         empty = without_weights(model) if plan.sharded else None
-        name = member_names(f"{prefix}joint", member + 1)[-1]
+        name = member_name(f"{prefix}joint", member)
         stage = JointStage(model, batches, self.validation, config, self.dtype, name, team)
         trained = self.space.train(stage, plan, team)
         return model if empty is None else refilled(empty, model), trained
