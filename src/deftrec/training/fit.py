@@ -214,7 +214,8 @@ class Training:
         stage = CollaborativeVectorsStage(
             training, fit, n_items, self.validation, self.config, chosen, self.device, self._about, self.space
         )
-        return CollaborativeVectorsStage.vectors(self.space.cached(stage))
+        result = self.space.cached(stage)
+        return Trained(**result.about), CollaborativeVectors(**result.tensors)
 
     def select(self, model: Model, features: ItemFeatures) -> tuple[Ranker, dict[str, dict[str, Any]], float]:
         """Choose the terms of the score on validation: the ranker, their record, NDCG@10 of the latent score alone."""

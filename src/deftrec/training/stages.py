@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from deftrec.batch import Batch
-from deftrec.collaborative import CollaborativeVectors, LightGCN, Triples, draw_triples, spectral_vectors
+from deftrec.collaborative import LightGCN, Triples, draw_triples, spectral_vectors
 from deftrec.config import Config, TextOptions
 from deftrec.data import Cases, Fit, Sequences
 from deftrec.diffusion import Sampling
@@ -108,10 +108,8 @@ class CollaborativeVectorsStage(CachedStage):
     about: dict[str, Any]
     space: Workspace
 
-    @property
-    def name(self) -> str:  # type: ignore[override]
-        """See `CachedStage`."""
-        return "collaborative" if self.fit == "train" else "refit collaborative"
+    def __post_init__(self) -> None:
+        self.name = "collaborative" if self.fit == "train" else "refit collaborative"
 
     def key(self) -> dict[str, Any]:
         """See `CachedStage.key`."""
@@ -132,10 +130,10 @@ class CollaborativeVectorsStage(CachedStage):
         torch.manual_seed(self.config.seed)
         if options.encoder == "spectral":
             closed = spectral_vectors(self.sequences, self.n_items, options.dim, self.config.seed, self.device)
-            return StageResult({"users": closed.users, "items": closed.items}, vars(Trained(0, None, [])))
+            return StageResult(vars(closed), vars(Trained(0, None, [])))
         module = LightGCN(self.sequences, self.n_items, options.dim, options.layers, options.l2).to(self.device)
-        name = self.name.replace(" ", "-")
-        stage = LightGCNTraining(module, self.sequences, self.validation, self.n_items, self.config, name)
+        cases, name = self.validation, self.name.replace(" ", "-")
+        stage = LightGCNTraining(module, self.sequences, cases, self.n_items, self.config, name)
         plan = Plan(
             epochs=int(options.epochs),
             learning_rate=LIGHTGCN_RATE,
@@ -153,11 +151,6 @@ class CollaborativeVectorsStage(CachedStage):
         present = self.sequences.counts(self.n_items) > 0
         items = vectors.items.cpu() * torch.from_numpy(present)[:, None]
         return StageResult({"users": vectors.users.cpu(), "items": items}, vars(trained), self.space.before - before)
-
-    @staticmethod
-    def vectors(result: StageResult) -> tuple[Trained, CollaborativeVectors]:
-        """The result as objects."""
-        return Trained(**result.about), CollaborativeVectors(result.tensors["users"], result.tensors["items"])
 
 
 @dataclass(eq=False)
