@@ -61,7 +61,7 @@ class EvaluationCases:
         return self.measure(self.rank(seen, part), seen, part)
 
     def results(self, seen: Seen) -> dict[ScorePart, Result]:
-        """Metrics of the whole score and, where it has more than one part, of those that can stand alone."""
+        """Metrics of the whole score and, if it has more than one part, of each part."""
         parts: list[ScorePart] = ["hybrid"]
         if {"collaborative_prior", "popularity_trend"} & {term.name for term in self.ranker.terms}:
             parts.append("latent")

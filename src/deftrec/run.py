@@ -3,12 +3,12 @@
 config.json          options, resolved
 request.json         options as requested, data fingerprint, whether a refit was requested
 run.json             record: fit, epochs, seconds, score terms, environment, git revision; written last
-scaling.safetensors  scaling of the item features, which items added later are scaled by
+scaling.safetensors  scaling of the item features, also of items added after training
 model.safetensors    trained weights; weights of a pre-trained model that were not trained stay in its own files
 ranker.safetensors   tensors of the score terms
 data/                the interactions, in the canonical form
 logs/                JSON lines and TensorBoard events
-work/                checkpoints, while training goes on
+work/                checkpoints during training
 overlay.safetensors  items, events and removals after training (`deftrec.incremental`)
 """
 
@@ -244,8 +244,8 @@ def load_run(folder: Path, device: torch.device) -> Run:
     """Read what `save_run` wrote.
 
     Raises:
-        DeftRecError: no complete run lies there, a file is damaged or belongs to other data, or the weights of its
-            language model are not those it was trained on.
+        DeftRecError: the folder holds no complete run, a file is damaged or belongs to other data, or the weights of the
+            language model have changed.
     """
     interactions, config, info = read_run(folder)
     width = info.collaborative_width + info.text_width
@@ -280,7 +280,7 @@ def read_run(folder: Path) -> tuple[Interactions, Config, RunInfo]:
     """Read a run without its weights.
 
     Raises:
-        DeftRecError: no complete run lies there, or a file is damaged or belongs to other data.
+        DeftRecError: the folder holds no complete run, or a file is damaged or belongs to other data.
     """
     if not (folder / "run.json").is_file():
         if (folder / "request.json").is_file():
@@ -339,7 +339,7 @@ def environment() -> dict[str, str]:
 
 
 def git_revision() -> str | None:
-    """The revision of the checkout this code lies in; None elsewhere."""
+    """Revision of the git checkout that holds this code; None elsewhere."""
     command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--exclude", "*"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)  # noqa: S603

@@ -1,4 +1,4 @@
-"""A request for all users, and the folder of its parts."""
+"""Rankings of all users in parts: the request and the folder of the parts."""
 
 from pathlib import Path
 
@@ -54,7 +54,7 @@ class Job(BaseModel):
         )
 
     def check(self, run: Path) -> None:
-        """Raise a `DeftRecError` if another run lies in the directory `run`."""
+        """Raise a `DeftRecError` if the directory `run` holds another run."""
         if run_digest(run, OVERLAY) != self.run:
             raise DeftRecError(f"{run}: not the run that the parts are of; every machine needs the same one there")
 
@@ -75,7 +75,7 @@ class Job(BaseModel):
         """Numbers of the parts that are missing in `folder`.
 
         Raises:
-            DeftRecError: parts of another job lie there, or anything else.
+            DeftRecError: the folder holds parts of another job, or other files.
         """
         request = folder / REQUEST
         if request.is_file():

@@ -87,7 +87,7 @@ def add_items(
     Raises:
         ConfigError: the run cannot recommend items that it was not trained on; the message gives the remedy.
         DataError: an item has no text, appears twice, or has an id of another type.
-        DeftRecError: no complete run lies there, or its sentence model has changed.
+        DeftRecError: the folder holds no complete run, or its sentence model has changed.
     """
     folder = Path(folder)
     interactions, config, info = read_run(folder)
@@ -97,8 +97,8 @@ def add_items(
         overlay = read_overlay(folder, interactions)
         known = given.join(interactions.catalogue, on="item", how="semi")
         trained = known.join(interactions.catalogue, on=["item", *CATALOGUE_COLUMNS], how="anti")
-        later = given.join(known, on="item", how="anti", maintain_order="left")
-        changed = later.join(overlay.items, on=["item", *CATALOGUE_COLUMNS], how="anti", maintain_order="left")
+        new = given.join(known, on="item", how="anti", maintain_order="left")
+        changed = new.join(overlay.items, on=["item", *CATALOGUE_COLUMNS], how="anti", maintain_order="left")
         updated = changed.join(overlay.items, on="item", how="semi").height
         restored = given.join(overlay.removed, on="item", how="semi").height
         texts = texts_of(changed)
@@ -121,7 +121,7 @@ def remove_items(folder: str | Path, items: Sequence[Id], *, source: str = "item
 
     Raises:
         DataError: an item is unknown, or no item would be left.
-        DeftRecError: no complete run lies there.
+        DeftRecError: the folder holds no complete run.
     """
     folder = Path(folder)
     interactions, _, _ = read_run(folder)
@@ -132,14 +132,14 @@ def remove_items(folder: str | Path, items: Sequence[Id], *, source: str = "item
             numbers = known.item_numbers(items)
         except DataError as error:
             raise DataError(f"{source}: {error}") from error
-        asked = known.catalogue["item"].gather(numbers).unique(maintain_order=True)
-        after = overlay.with_removal(asked)
+        unwanted = known.catalogue["item"].gather(numbers).unique(maintain_order=True)
+        after = overlay.with_removal(unwanted)
         if after.removed.height == known.n_items:
             raise DataError(f"{source}: this removes all {known.n_items} items; leave one or more")
         removed = after.removed.height - overlay.removed.height
         if removed:
             write_overlay(folder, replace(after, version=overlay.version + 1))
-    return ItemsRemoved(removed, len(asked) - removed, _recommendable(interactions, after))
+    return ItemsRemoved(removed, len(unwanted) - removed, _recommendable(interactions, after))
 
 
 def add_events(
@@ -155,7 +155,7 @@ def add_events(
 
     Raises:
         DataError: an item is unknown (the row is named), or an id or time has another type.
-        DeftRecError: no complete run lies there.
+        DeftRecError: the folder holds no complete run.
     """
     folder = Path(folder)
     interactions, _, _ = read_run(folder)

@@ -85,8 +85,8 @@ class WarmStart:
         known = int(self.known(interactions, cases).sum())
         if known > MOST_KNOWN * len(cases):
             raise ConfigError(
-                f"the run to start from was fitted on {known:,} of the {len(cases):,} test targets, so that what test "
-                "measured would be memory; keep its data.split and its data, with what came later, or train anew "
+                f"the run to start from was fitted on {known:,} of the {len(cases):,} test targets, so that test "
+                "would measure memorisation; keep its data.split and its data, add newer events, or train from scratch "
                 "without --from"
             )
 

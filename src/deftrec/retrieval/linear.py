@@ -68,7 +68,7 @@ class LinearPrior:
 
         B = I - P / diag(P) with P = (X^T X + lambda)^-1, diagonal zero. X is users x items, a repeated interaction
         counted once; `regularisation` is lambda, `neighbours` M. Only the `max_items` most popular items take part:
-        time is cubic in their number, memory quadratic. Dense matrices lie on `device`, the result on the CPU.
+        time is cubic in their number, memory quadratic. Dense matrices are on `device`, the result on the CPU.
         """
         popular, sequences = _popular(sequences, n_items, max_items)
         users, items = distinct_pairs(sequences, len(popular))

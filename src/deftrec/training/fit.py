@@ -248,10 +248,10 @@ class Training:
         """Validation cases in random order, as many as one validation evaluates."""
         interactions, cases = self.interactions, self.split.cases("validation")
         if self.start is not None:
-            everybody, cases = len(cases), self.start.unknown(interactions, cases)
-            if len(cases) < everybody:
+            count, cases = len(cases), self.start.unknown(interactions, cases)
+            if len(cases) < count:
                 self.space.progress.say(
-                    f"{everybody - len(cases):,} of {everybody:,} validation targets are left out: the run to start "
+                    f"{count - len(cases):,} of {count:,} validation targets are left out: the run to start "
                     "from was fitted on them"
                 )
         if not len(cases):
@@ -292,7 +292,7 @@ def _warm_start(start: Run, config: Config) -> WarmStart:
     Raises:
         ConfigError: a text option differs.
     """
-    before = start.config.text.model_copy(update={"model": config.text.model})  # may lie elsewhere now
+    before = start.config.text.model_copy(update={"model": config.text.model})  # its path may differ now
     for key, value in config.text:
         if value != getattr(before, key):
             raise ConfigError(

@@ -131,8 +131,8 @@ def _member_seconds(
     )
     steps, drawn = batches.epoch(0)
     learning, reading = _batch_seconds(model, batch_to(next(drawn), device), dtype)
-    asked = float(np.minimum(training.lengths, model.max_history).mean()) * users / positions
-    return int(config.training.epochs) * (steps * learning + asked * reading)
+    validated = float(np.minimum(training.lengths, model.max_history).mean()) * users / positions
+    return int(config.training.epochs) * (steps * learning + validated * reading)
 
 
 def _batch_seconds(model: DeftRec, batch: Batch, dtype: torch.dtype) -> tuple[float, float]:
@@ -148,7 +148,7 @@ def _batch_seconds(model: DeftRec, batch: Batch, dtype: torch.dtype) -> tuple[fl
         torch.autograd.backward(read(rows))
 
     def whole(work: Callable[[int], object]) -> float:
-        # Work that is the same for every batch (the catalogue's tokens) is told from work that grows with its rows.
+        # Separates work that is the same for every batch (the catalogue's tokens) from work that grows with its rows.
         one = _timed(lambda: work(1), device)
         rows = len(batch.items)
         if one * rows < PROBE_SECONDS or rows <= PROBED_ROWS:

@@ -159,7 +159,7 @@ class JointTraining:
         return Preferences(categories, language, writer.options)
 
     def _rationale_alone(self, model: DeftRec, fit: Fit, preferences: Preferences, seed: int, name: str) -> None:
-        """Train the rationale by itself, on the main process; the others take over its weights."""
+        """Train the rationale alone on the main process; the other processes receive its weights."""
         plan, epochs = self._plan(None), preferences.options.alone_epochs
         plan = replace(plan, epochs=epochs, stop_after=epochs, average=0.0, accumulation=1, seconds=math.inf)
         stage = RationaleStage(model, self.split.training(fit), preferences, seed, name)

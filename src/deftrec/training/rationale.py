@@ -60,7 +60,7 @@ class RationaleStage(Stage):
         """See `Stage.epoch`."""
         rng = np.random.default_rng([self.seed, number])
         order = rng.permutation(self.users)
-        places = rng.integers(1, self.sequences.lengths[order])  # of the target; one item at least lies before it
+        places = rng.integers(1, self.sequences.lengths[order])  # position of the target, after one item or more
         read = np.minimum(places, HISTORY)
         alike = np.split(np.argsort(read, kind="stable"), range(ROWS, len(order), ROWS))  # a batch pads to its longest
 

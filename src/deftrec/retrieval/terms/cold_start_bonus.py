@@ -31,8 +31,8 @@ BONUSES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
 class ColdStartBonus(ScoreTerm):
     """bonus x (1 - confidence_i) for items added after training, 0 for items of training.
 
-    A model that ranks every training item well still hides added items: their text places them among items that are
-    known to be liked, which stand before them.
+    A model that ranks training items well still hides added items: their text places them among items with more
+    evidence, which rank before them.
 
     Attributes:
         bonus: difference of logits.
@@ -83,7 +83,7 @@ class ColdStartBonus(ScoreTerm):
 
 @dataclass(frozen=True, eq=False)
 class ColdStartSimulation:
-    """A catalogue in which some items stand a second time, as added ones, and are not recommended as old ones.
+    """A catalogue with copies of some items as added ones; the originals are not recommended.
 
     Attributes:
         ranker: ranks both.
@@ -129,7 +129,7 @@ class ColdStartSimulation:
         """The largest bonus that costs at most the share `cost` of the other targets' NDCG@10, with its record.
 
         Cases with the same history and target count once together: a bonus that costs clones nothing would otherwise
-        seem cheaper than it is for everybody else.
+        seem cheaper than it is for other users.
         """
         first, twins = len(self.twins), (self.twins[history] for history in self.cases.histories)
         copies = Sequences.from_lists([numbers[numbers >= 0] for numbers in twins])

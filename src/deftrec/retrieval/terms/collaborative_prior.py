@@ -47,7 +47,7 @@ class PriorSettings:
     recency: float
 
     def fit(self, training: Sequences, n_items: int, max_items: int, device: torch.device = CPU) -> LinearPrior:
-        """Fit the model; dense matrices are computed on `device`, the result lies on the CPU."""
+        """Fit the model; dense matrices are computed on `device`, the result is on the CPU."""
         rest = NEIGHBOURS, max_items, device
         if self.kind == "ease":
             return LinearPrior.ease(training, n_items, self.regularisation, *rest)
