@@ -46,8 +46,7 @@ def reasons(
 ) -> list[Reasons]:
     """Reasons for the scores of `items` (item numbers) after `history` (item numbers, one or more, oldest first).
 
-    An influence is the difference made by leaving one history item out and computing everything again (leave-one-out),
-    with the latents that `generate` returns.
+    An influence is the difference made by leaving one history item out and calling `generate` again (leave-one-out).
     """
     positions = range(max(0, len(history) - MAX_LEFT_OUT), len(history))
     without = [np.delete(history, position) for position in positions] if len(history) > 1 else []

@@ -59,7 +59,7 @@ class Recommender:
         run: finished training.
         overlay: items, events and removals after training; None: there are none.
         precision: type of the matrix products that read histories. `fp32` (default) is the reference; `auto` is bf16
-            where this machine multiplies it faster.
+            where it is faster on this machine.
         runtime: runtime of a pre-trained language model. `torch` (default), or `openvino` (extra of that name), which
             is faster on a CPU and refuses a model that it cannot run at the first request.
     """
@@ -154,8 +154,7 @@ class Recommender:
             progress: receiver of progress.
             shared: folder of text and collaborative vectors, shared by runs with the same data, options and seed.
             on_train: called before a refit with the recommender fitted on train alone.
-            start: recommender whose weights training continues from (`config.fine_tuning`), by default with its
-                options.
+            start: recommender whose weights training continues from; its options are the default of `config`.
 
         Raises:
             DeftRecError: `out` holds another run, nothing that could be resumed, or a run that another process trains;

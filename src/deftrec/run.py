@@ -244,8 +244,7 @@ def load_run(folder: Path, device: torch.device) -> Run:
     """Read what `save_run` wrote.
 
     Raises:
-        DeftRecError: the folder holds no complete run, a file is damaged or belongs to other data, or the weights of the
-            language model have changed.
+        DeftRecError: as `read_run`, or a file does not fit, or the weights of the language model have changed.
     """
     interactions, config, info = read_run(folder)
     width = info.collaborative_width + info.text_width

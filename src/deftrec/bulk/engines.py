@@ -47,8 +47,7 @@ class RankParts:
 class Ray(Engine):
     """Ray Data on the cluster of `RAY_ADDRESS`, or else on this machine.
 
-    Each worker holds a copy of the run. There is one worker for every GPU, or every CPU without GPUs, and no more than
-    parts.
+    Each worker holds a copy of the run. There is one worker for every GPU, or for every CPU without GPUs.
     """
 
     def rank(self, job: Job, run: Path, recommender: Recommender, folder: Path, parts: list[int]) -> Iterator[int]:

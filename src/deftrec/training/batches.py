@@ -27,8 +27,7 @@ class PackedBatches:
         objective: options of the objective; a large catalogue is sampled.
         seed: seed of packing and sampling.
         preferences: rationales learnt beside the next item; None: none are learnt.
-        tie_groups: tie group of each interaction (`Interactions.tie_groups`), within which every epoch draws an order;
-            None: there are no ties. `[E]` int64
+        tie_groups: `Interactions.tie_groups`, whose order is drawn anew every epoch; None: no ties. `[E]` int64
     """
 
     def __init__(

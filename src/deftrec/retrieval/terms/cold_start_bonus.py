@@ -128,8 +128,7 @@ class ColdStartSimulation:
     def choose(self, validation: Validation, cost: float) -> dict[str, Any]:
         """The largest bonus that costs at most the share `cost` of the other targets' NDCG@10, with its record.
 
-        Cases with the same history and target count once together: a bonus that costs clones nothing would otherwise
-        seem cheaper than it is for other users.
+        Cases with the same history and target count once: they would hide the cost of a bonus for other users.
         """
         first, twins = len(self.twins), (self.twins[history] for history in self.cases.histories)
         copies = Sequences.from_lists([numbers[numbers >= 0] for numbers in twins])
