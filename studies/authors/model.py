@@ -22,6 +22,7 @@ class AuthorsDeftRec(DeftRec):
         """See `DeftRec.build_item_tokenizer`. A run that is loaded has no features yet, and nothing to train on."""
         columns = features.values.shape[1]
         tokenizer = ReconstructingTokenizer.of(columns, width, config.tokenizer)
+        assert isinstance(tokenizer, ReconstructingTokenizer)
         tokenizer.decoder = nn.Linear(width, columns)
         if features.values.any():
             tokenizer.train_alone(features.values)
