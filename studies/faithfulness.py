@@ -17,7 +17,7 @@ from deftrec import Recommender
 from deftrec.data import Sequences, make_split
 from deftrec.evaluation import paired_bootstrap
 from deftrec.explanation import reasons
-from deftrec.recommender import MOVERS
+from deftrec.recommender import INFLUENCES
 from deftrec.retrieval import Deny, ExcludeHistory
 
 SHORTEST, DRAWS = 10, 5
@@ -49,14 +49,14 @@ def main() -> None:
         queries = recommender.queries(Sequences.from_lists([history]))
         item = int(ranker.search(queries, 1, (ExcludeHistory(),)).items[0, 0])
         [why] = reasons(ranker, recommender.queries, history, [item])
-        movers = [one.position for one in why.influences[:MOVERS]]
-        draws = [rng.choice(len(history), MOVERS, replace=False) for _ in range(DRAWS)]
-        after = ranks(history, [np.delete(history, positions) for positions in (np.array(movers), *draws)], item)
+        influences = [one.position for one in why.influences[:INFLUENCES]]
+        draws = [rng.choice(len(history), INFLUENCES, replace=False) for _ in range(DRAWS)]
+        after = ranks(history, [np.delete(history, positions) for positions in (np.array(influences), *draws)], item)
         named.append(after[0])
         random.append(float(np.mean(after[1:])))
     one, other = (torch.tensor(values, dtype=torch.float64) for values in (named, random))
     fallen = paired_bootstrap(one.log(), other.log())
-    print(f"{recommender.interactions.meta.name}: {len(chosen)} users, {MOVERS} items removed; the rank was 1")
+    print(f"{recommender.interactions.meta.name}: {len(chosen)} users, {INFLUENCES} items removed; the rank was 1")
     print(f"named items:   median rank {one.median():.0f}, mean of log rank {fallen.first:.2f}")
     print(f"random items:  median rank {other.median():.0f}, mean of log rank {fallen.second:.2f}")
     print(

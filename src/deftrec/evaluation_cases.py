@@ -15,10 +15,9 @@ DEPTH = 50
 
 @dataclass(frozen=True, eq=False)
 class EvaluationCases:
-    """One part of a split with generated latents; everything after that is scoring.
+    """One part of a split with generated latents; the rest is scoring.
 
     Attributes:
-        run: the run.
         split: `validation` or `test`.
         cases: targets and the histories before them.
         queries: histories with generated latents.
@@ -34,12 +33,7 @@ class EvaluationCases:
     popularity: Tensor
 
     def rank(self, seen: Seen, part: ScorePart = "hybrid", k: int = DEPTH) -> tuple[TargetRanks, Found]:
-        """Rank of each target among all items, and the best `k` items of each case.
-
-        Args:
-            seen: whether items of the history are candidates.
-            part: the whole score, or the latent or the prior alone.
-            k: length of the lists.
+        """Rank of each target among all items, and the best `k` items of each case, by one `part` of the score.
 
         Raises:
             ConfigError: the run has no prior.
@@ -67,7 +61,7 @@ class EvaluationCases:
         return self.measure(self.rank(seen, part), seen, part)
 
     def results(self, seen: Seen) -> dict[ScorePart, Result]:
-        """Metrics of the whole score and, where it has more than one part, of those that can stand alone."""
+        """Metrics of the whole score and, if it has more than one part, of each part."""
         parts: list[ScorePart] = ["hybrid"]
         if {"collaborative_prior", "popularity_trend"} & {term.name for term in self.ranker.terms}:
             parts.append("latent")

@@ -1,4 +1,4 @@
-"""Why an item was recommended: the history items that moved its score, and the share of each score term."""
+"""Reasons for a recommendation: the influence of each history item, and the share of each score term."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ MAX_LEFT_OUT = 200
 
 
 @dataclass(frozen=True)
-class Influence:
+class ItemInfluence:
     """Effect of one history item on a recommendation.
 
     Attributes:
@@ -30,30 +30,23 @@ class Influence:
 
 @dataclass(frozen=True)
 class Reasons:
-    """Why one item was recommended, in numbers.
+    """Reasons for one recommendation.
 
     Attributes:
         influences: history items, those that raised the score most first.
-        shares: share of each score term in what lifts the item above the catalogue's average, from 0 to 1; 0 for a term
-            that does not lift it.
+        shares: share of each score term in the item's lift above the catalogue's average, from 0 to 1.
     """
 
-    influences: tuple[Influence, ...]
+    influences: tuple[ItemInfluence, ...]
     shares: dict[str, float]
 
 
 def reasons(
     ranker: Ranker, generate: Callable[[Sequences], Queries], history: np.ndarray, items: Sequence[int]
 ) -> list[Reasons]:
-    """Why each of `items` has its score after `history`.
+    """Reasons for the scores of `items` (item numbers) after `history` (item numbers, one or more, oldest first).
 
-    An influence is the difference made by leaving one history item out and computing everything again (leave-one-out).
-
-    Args:
-        ranker: the whole score.
-        generate: generates latents for histories.
-        history: item numbers, oldest first, one or more.
-        items: item numbers of the recommendations.
+    An influence is the difference made by leaving one history item out and calling `generate` again (leave-one-out).
     """
     positions = range(max(0, len(history) - MAX_LEFT_OUT), len(history))
     without = [np.delete(history, position) for position in positions] if len(history) > 1 else []
@@ -64,15 +57,9 @@ def reasons(
         logs = torch.cat([logs, torch.full_like(logs, -float(np.log(ranker.n_items)))])
     changes = (logs[0] - logs[1:]).T.tolist()
     shares = replace(ranker, rules=()).shares(queries.head(1), chosen)
-    return [
-        Reasons(
-            tuple(
-                sorted(
-                    (Influence(at, int(history[at]), change) for at, change in zip(positions, row, strict=True)),
-                    key=lambda influence: -influence.change,
-                )
-            ),
-            {name: float(values[n]) for name, values in shares.items()},
-        )
-        for n, row in enumerate(changes)
-    ]
+    found = []
+    for n, row in enumerate(changes):
+        influences = (ItemInfluence(at, int(history[at]), change) for at, change in zip(positions, row, strict=True))
+        strongest = sorted(influences, key=lambda influence: -influence.change)
+        found.append(Reasons(tuple(strongest), {name: float(values[n]) for name, values in shares.items()}))
+    return found

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from deftrec.config import Config
 from deftrec.data import Id, Interactions, Part, Sequences, make_split
-from deftrec.data.sequences import pad_histories
 from deftrec.data.words import item_categories
 from deftrec.diffusion import Sampling
 from deftrec.errors import ConfigError, DataError
@@ -24,9 +23,9 @@ from deftrec.explanation import reasons
 from deftrec.hardware import Precision, Runtime, default_device, inference_dtype
 from deftrec.incremental import Capabilities, Overlay, current_state, read_overlay, write_overlay
 from deftrec.inference import InferenceModel
-from deftrec.language import Layout, TextEngine
+from deftrec.language import TextEngine
 from deftrec.progress import Progress
-from deftrec.recommendation import Explanation, Mover, Recommendation, Source
+from deftrec.recommendation import Explanation, Influence, Recommendation, Source
 from deftrec.retrieval import (
     Allow,
     Deny,
@@ -42,16 +41,17 @@ from deftrec.retrieval import (
     inference_queries,
     top,
 )
+from deftrec.retrieval.queries import batches
 from deftrec.run import Request, Run, begin_run, load_run, save_run
 from deftrec.training.fit import fit_run
 
 USERS_AT_ONCE = 4096
-MOVERS = 3
-"""Items of the history that an explanation names."""
+INFLUENCES = 3
+"""Number of history items that an explanation names."""
 
 
 class Recommender:
-    """A trained DeftRec with its data; items and users go in and come out under the caller's own ids.
+    """A trained DeftRec with its data; items and users have the caller's own ids.
 
     Use `Recommender.fit` or `Recommender.load`.
 
@@ -59,21 +59,19 @@ class Recommender:
         run: finished training.
         overlay: items, events and removals after training; None: there are none.
         precision: type of the matrix products that read histories. `fp32` (default) is the reference; `auto` is bf16
-            where this machine multiplies it faster.
+            where it is faster on this machine.
         runtime: runtime of a pre-trained language model. `torch` (default), or `openvino` (extra of that name), which
             is faster on a CPU and refuses a model that it cannot run at the first request.
     """
 
+    precision: Precision
+    runtime: Runtime
+
     def __init__(
-        self,
-        run: Run,
-        overlay: Overlay | None = None,
-        precision: Precision = "fp32",
-        runtime: Runtime = "torch",
+        self, run: Run, overlay: Overlay | None = None, precision: Precision = "fp32", runtime: Runtime = "torch"
     ) -> None:
         run.model.eval()
-        self.precision: Precision = precision
-        self.runtime: Runtime = runtime
+        self.precision, self.runtime = precision, runtime
         self.run, self.overlay, self.config, self.info = run, overlay, run.config, run.info
         state = current_state(run, overlay)
         self.interactions, self.model, self.removed = state.interactions, state.model, state.removed
@@ -91,7 +89,7 @@ class Recommender:
         return other
 
     def with_overlay(self, overlay: Overlay | None) -> "Recommender":
-        """The same run with another overlay; every weight is shared."""
+        """The same run, with the same weights in memory, and another overlay."""
         return Recommender(self.run, overlay, self.precision, self.runtime)
 
     @property
@@ -101,7 +99,7 @@ class Recommender:
 
     @cached_property
     def capabilities(self) -> Capabilities:
-        """Whether this run can serve users, items and text that it has never seen."""
+        """Whether this run can serve users and items that it was not trained on."""
         return Capabilities.of(self.config, self.info)
 
     @cached_property
@@ -144,7 +142,7 @@ class Recommender:
         on_train: Callable[["Recommender"], None] | None = None,
         start: "Recommender | None" = None,
     ) -> "Recommender":
-        """Train every stage. Under `accelerate launch` its processes share the work and all return the same.
+        """Train every stage. The processes of `accelerate launch` share the work and all return the same recommender.
 
         Args:
             interactions: data.
@@ -153,11 +151,10 @@ class Recommender:
             refit: train again on train + validation, for the epochs that validation chose.
             resume: continue an interrupted run in `out`.
             device: device of the training; None: the first GPU, else the CPU.
-            progress: receiver of progress; None: nobody.
+            progress: receiver of progress.
             shared: folder of text and collaborative vectors, shared by runs with the same data, options and seed.
             on_train: called before a refit with the recommender fitted on train alone.
-            start: recommender whose weights training continues from (`config.fine_tuning`), by default with its
-                options.
+            start: recommender whose weights training continues from; its options are the default of `config`.
 
         Raises:
             DeftRecError: `out` holds another run, nothing that could be resumed, or a run that another process trains;
@@ -183,13 +180,9 @@ class Recommender:
         Raises:
             DeftRecError: the directory is not empty.
         """
-        folder = Path(directory)
-        request = Request(
-            config=self.config,
-            fingerprint=self.info.fingerprint,
-            refit=self.info.fit == "train+validation",
-            start=self.info.start,
-        )
+        folder, info = Path(directory), self.info
+        refit = info.fit == "train+validation"
+        request = Request(config=self.config, fingerprint=info.fingerprint, refit=refit, start=info.start)
         begin_run(folder, request, self.fitted_on, resume=False)
         if self.overlay is not None and self.overlay.version:
             write_overlay(folder, self.overlay)
@@ -230,14 +223,14 @@ class Recommender:
         """The `k` best items for a known user, or after any history.
 
         Args:
-            user: user of the data, with the whole history known of them.
+            user: user of the data, with the whole known history.
             history: items, oldest first; an empty history is answered by popularity.
             k: length of the list; shorter where rules or the catalogue leave fewer items.
             exclude_seen: exclude items of the history.
             allow: only these items; None: all items.
             deny: none of these items.
             category: only items of this category; None: all items.
-            seed: seed of the sampling noise; None: the configuration's.
+            seed: seed of the sampling noise; None: `config.seed`.
             explain: add explanations, for which the model runs once for every item of the history.
 
         Raises:
@@ -304,11 +297,7 @@ class Recommender:
         return {name: torch.tensor(members[name]) for name in sorted(members)}
 
     def items_of(self, category: str) -> Tensor:
-        """Numbers of the items of a category. `[n]` int64
-
-        Raises:
-            DataError: no item has this category; the nearest name is given.
-        """
+        """Numbers of the items of a category, `[n]` int64; a `DataError` with the nearest name if there are none."""
         if category not in self.categories:
             near = difflib.get_close_matches(category, self.categories, n=1, cutoff=0.0)
             hint = f"; did you mean {near[0]!r}?" if near else "; the items have no categories"
@@ -318,64 +307,47 @@ class Recommender:
     def recommend_all(
         self, k: int = 10, *, users: range | None = None, exclude_seen: bool = True, seed: int | None = None
     ) -> Iterator[pl.DataFrame]:
-        """Rankings of all users in frames of columns `user, item, rank, score`; memory does not grow with users.
+        """Rankings of all `users` (a range of numbers; None: all) in frames of columns `user, item, rank, score`.
 
-        Args:
-            k: length of a list.
-            users: numbers of the users, in order; None: all users.
-            exclude_seen, seed: see `recommend`.
+        Memory does not grow with users. Other arguments as for `recommend`.
         """
         sequences = self.interactions.sequences
         users = range(len(sequences)) if users is None else users
         for start in range(users.start, users.stop, USERS_AT_ONCE):
             some = np.arange(start, min(start + USERS_AT_ONCE, users.stop))
-            found = self._search(sequences.select(some), k, self.rules(exclude_seen=exclude_seen), seed)
+            queries = self.queries(sequences.select(some), seed)
+            found = self.ranker.search(queries, k, self.rules(exclude_seen=exclude_seen))
             ids = self.interactions.users.gather(some)
             yield ranking_frame(self.interactions, ids, found.items.cpu().numpy(), found.scores.cpu().numpy())
 
     def explained(
         self, found: list[Recommendation], history: np.ndarray, seed: int | None = None
     ) -> list[Recommendation]:
-        """The same recommendations with their explanations.
-
-        Args:
-            found: one or more recommendations of this recommender.
-            history: item numbers, oldest first, one or more.
-            seed: seed of the sampling noise; None: the configuration's.
-        """
+        """The recommendations `found` after `history` (item numbers, one or more, oldest first) with explanations."""
 
         def generate(histories: Sequences) -> Queries:
             return self.queries(histories, seed)
 
-        ids = self.interactions.catalogue["item"]
+        ids, title = self.interactions.catalogue["item"], self.interactions.title
         numbers = self.interactions.item_numbers([one.item for one in found])
         text = None
         if self.model.has_rationale:
             [text] = generate_texts(self.model, self.catalogue, Sequences.from_lists([history]))
-        return [
-            replace(
-                one,
-                explanation=Explanation(
-                    text,
-                    tuple(
-                        Mover(ids[mover.item], self.interactions.title(mover.item), mover.change)
-                        for mover in why.influences[:MOVERS]
-                    ),
-                    why.shares,
-                ),
-            )
-            for one, why in zip(found, reasons(self.ranker, generate, history, numbers.tolist()), strict=True)
-        ]
+        explained = []
+        for one, why in zip(found, reasons(self.ranker, generate, history, numbers.tolist()), strict=True):
+            influences = (Influence(ids[by.item], title(by.item), by.change) for by in why.influences[:INFLUENCES])
+            explained.append(replace(one, explanation=Explanation(text, tuple(influences), why.shares)))
+        return explained
 
     def preferences(self, histories: Sequence[Sequence[Id]], engine: TextEngine | None = None) -> list[str]:
-        """The preference that each history shows, as the model puts it into words.
+        """The rationale that the model generates for each history.
 
         Args:
             histories: items, oldest first.
             engine: engine that generates instead of the model, for many users on a GPU (`deftrec.language.VllmEngine`).
 
         Raises:
-            ConfigError: the run has learnt no words, or a history is empty.
+            ConfigError: the run has learnt no rationales, or a history is empty.
             DataError: unknown item.
         """
         if not all(histories):
@@ -400,12 +372,10 @@ class Recommender:
     def denoising_path(self, history: Sequence[Id], steps: int = 20, seed: int = 0) -> Tensor:
         """The denoised latent after every step from a draw of noise, for plots. `[steps, D]`"""
         numbers = Sequences.from_lists([self.interactions.item_numbers(history)])
-        packed = pad_histories(numbers, np.zeros(1, np.int64), self.model.max_history)
         device = self.catalogue.latents.device
-        layout = Layout.of(packed).to(device)
+        [(_, items, layout)] = batches(self.model.max_history, numbers, device)
         sampling = replace(Sampling.of(self.config.diffusion), steps=steps, samples=1)
         generator = torch.Generator(device).manual_seed(seed)
-        items = torch.from_numpy(packed.items).to(device)
         sample = self.model.generate(self.catalogue, items, layout, sampling, generator, keep_path=True)
         assert sample.path is not None
         return sample.path[:, 0].cpu()
@@ -435,10 +405,8 @@ class Recommender:
         cases = make_split(self.fitted_on, self.config.data.split).cases(split)
         if not len(cases):
             raise DataError(f"{self.interactions.meta.name}: no user has a {split} target, so nothing can be measured")
-        if parts == "prior":
-            queries = Queries(
-                cases.histories, self.catalogue.latents.new_zeros(len(cases), self.catalogue.latents.shape[1])
-            )
+        if parts == "prior":  # which reads no latents
+            queries = Queries(cases.histories, self.catalogue.latents.new_zeros(len(cases), 1))
         else:
             queries = self.queries(cases.histories)
         return EvaluationCases(self.run, split, cases, queries, self.ranker, self.popularity)
@@ -446,12 +414,9 @@ class Recommender:
     # -- inside ------------------------------------------------------------------------------------------------
 
     def queries(self, histories: Sequences, seed: int | None = None, samples: int | None = None) -> Queries:
-        """Generate latents of the next item for histories of item numbers, none of them empty.
+        """Generate latents of the next item for histories of item numbers, oldest first, none of them empty.
 
-        Args:
-            histories: item numbers, oldest first.
-            seed: seed of the sampling noise; None: the configuration's.
-            samples: number of noise draws whose mean is returned; None: as configured.
+        The result is the mean over `samples` draws of noise; None: as configured.
         """
         sampling = Sampling.of(self.config.diffusion)
         if samples is not None:
@@ -461,9 +426,6 @@ class Recommender:
             return inference_queries(self.fast, histories, sampling=sampling, seed=seed)
         return generate_queries(self.model, self.catalogue, histories, sampling=sampling, seed=seed)
 
-    def _search(self, histories: Sequences, k: int, rules: Sequence[Rule], seed: int | None) -> Found:
-        return self.ranker.search(self.queries(histories, seed), k, rules)
-
     def _lists(
         self, histories: Sequences, k: int, rules: Sequence[Rule], seed: int | None
     ) -> list[list[Recommendation]]:
@@ -471,7 +433,7 @@ class Recommender:
         lists: list[list[Recommendation]] = [[] for _ in range(len(histories))]
         known = np.flatnonzero(histories.lengths > 0)
         if len(known):
-            found = self._search(histories.select(known), k, rules, seed)
+            found = self.ranker.search(self.queries(histories.select(known), seed), k, rules)
             for n, one in zip(known, self.describe(found, "deftrec"), strict=True):
                 lists[n] = one
         if len(known) < len(histories):

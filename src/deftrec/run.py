@@ -3,12 +3,12 @@
 config.json          options, resolved
 request.json         options as requested, data fingerprint, whether a refit was requested
 run.json             record: fit, epochs, seconds, score terms, environment, git revision; written last
-scaling.safetensors  scaling of the item features, which items added later are scaled by
+scaling.safetensors  scaling of the item features, also of items added after training
 model.safetensors    trained weights; weights of a pre-trained model that were not trained stay in its own files
 ranker.safetensors   tensors of the score terms
 data/                the interactions, in the canonical form
 logs/                JSON lines and TensorBoard events
-work/                checkpoints, while training goes on
+work/                checkpoints during training
 overlay.safetensors  items, events and removals after training (`deftrec.incremental`)
 """
 
@@ -44,18 +44,20 @@ from deftrec.tokenizer import ItemFeatures, Scaling
 FORMAT: Literal[2] = 2
 """Format of the run directory."""
 
+LEFTOVERS = (".request.json.*.tmp", ".data.*.tmp", ".data.*.old")
+"""Files of a process that was killed before there was a run."""
+
 M = TypeVar("M", bound=BaseModel)
 
 
 class Provenance(BaseModel):
-    """The run whose weights training went on from.
+    """Identity of the run whose weights training continued from.
 
     Attributes:
-        dataset: its name.
-        fingerprint: of its interactions.
+        dataset, fingerprint: name of its data, and fingerprint of its interactions.
         weights: SHA-256 over its weights.
-        fit: what they were fitted on.
-        epochs: of its weights, by stage.
+        fit: interactions that they were fitted on.
+        epochs: epochs of its weights, by stage.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -83,8 +85,7 @@ class RunInfo(BaseModel):
 
     Attributes:
         format: format of the directory.
-        dataset: name of the data.
-        fingerprint: fingerprint of the interactions (`Interactions.fingerprint`).
+        dataset, fingerprint: name of the data, and fingerprint of its interactions.
         fit: interactions that the weights were fitted on.
         collaborative_width, text_width: columns of the two blocks of item features.
         terms: settings of every fitted score term by name, and `active`: whether validation gave it a weight.
@@ -92,7 +93,6 @@ class RunInfo(BaseModel):
         validation: NDCG@10 of the joint stage on validation, latent score alone.
         history: losses and validation metrics, by stage and epoch.
         seconds: seconds by stage, over all resumptions.
-        parameters: number of parameters.
         environment: versions and machine.
         revision: git revision of the code, if it ran from a checkout.
         base: pre-trained language model whose unchanged weights are not in the directory; None without one.
@@ -130,7 +130,7 @@ class Run:
         config: options, resolved.
         info: record of the training.
         model: trained model, in evaluation mode.
-        catalogue: tokens and latents of its items.
+        catalogue: tokens and latents of the items.
         ranker: retrieval score.
         scaling: scaling of the item features.
     """
@@ -151,10 +151,9 @@ class Run:
 
 @contextmanager
 def training_in(folder: Path, request: Request, interactions: Interactions, resume: bool) -> Iterator[None]:
-    """`begin_run`, and inside the block nobody else trains in `folder`.
+    """Call `begin_run` and lock `folder`, where it can be locked, against other trainings inside the block.
 
-    A beginning that fails before a stage has left anything is undone: there is nothing to resume, and other options
-    find the place free.
+    A beginning that fails before a stage has written anything is undone.
 
     Raises:
         DeftRecError: another process trains there; or as `begin_run`.
@@ -162,7 +161,13 @@ def training_in(folder: Path, request: Request, interactions: Interactions, resu
     made = not resume and not folder.exists()
     if made:
         folder.mkdir(parents=True, exist_ok=True)
-    with _alone(folder):
+    with ExitStack() as held:
+        try:
+            held.enter_context(locked(folder, wait=False, needed=False))
+        except FileNotFoundError:  # nothing to resume, which `begin_run` says
+            pass
+        except BlockingIOError:
+            raise DeftRecError(f"{folder} is being trained by another process; wait for it, or end it") from None
         begin_run(folder, request, interactions, resume)
         try:
             yield
@@ -172,33 +177,20 @@ def training_in(folder: Path, request: Request, interactions: Interactions, resu
                     shutil.rmtree(folder / name, ignore_errors=True)
                 (folder / "request.json").unlink(missing_ok=True)
                 if made:
-                    with suppress(OSError):  # somebody has put something else there
+                    with suppress(OSError):  # another program has put something else there
                         folder.rmdir()
             raise
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold a directory against other trainings, where it can be locked."""
-    with ExitStack() as held:
-        try:
-            held.enter_context(locked(folder, wait=False, needed=False))
-        except FileNotFoundError:  # nothing to resume, which `begin_run` says
-            pass
-        except BlockingIOError:
-            raise DeftRecError(f"{folder} is being trained by another process; wait for it, or end it") from None
-        yield
 
 
 def begin_run(folder: Path, request: Request, interactions: Interactions, resume: bool) -> None:
     """Make a run directory, or, to `resume`, check that it holds the beginning of the same run.
 
-    The request comes first: from then on whoever is killed can resume, and the data are written again if they are
-    not whole.
+    The request is written first: from then on a killed training can be resumed, and incomplete data are written again.
 
     Raises:
         DeftRecError: it is not empty, or holds another run or nothing that could be resumed.
     """
+    leftovers = {one for name in LEFTOVERS for one in folder.glob(name)}
     if resume:
         if not (folder / "request.json").is_file():
             raise DeftRecError(f"{folder}: nothing to resume; train without --resume")
@@ -212,19 +204,14 @@ def begin_run(folder: Path, request: Request, interactions: Interactions, resume
                 f"{folder}: was begun with other options; resume it with the same recipe, --from, --set and --refit"
             )
     else:
-        if folder.exists() and (not folder.is_dir() or set(folder.iterdir()) - _halves(folder)):
+        if folder.exists() and (not folder.is_dir() or set(folder.iterdir()) - leftovers):
             raise DeftRecError(f"{folder}: not empty; give another directory, or --resume an interrupted run")
         folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / "request.json", request.model_dump_json(indent=2) + "\n")
-    for half in _halves(folder):
-        shutil.rmtree(half) if half.is_dir() else half.unlink()
+    for one in leftovers:
+        shutil.rmtree(one) if one.is_dir() else one.unlink()
     if not resume or not _holds(folder / "data", request.fingerprint):
         interactions.save(folder / "data")
-
-
-def _halves(folder: Path) -> set[Path]:
-    """What somebody was writing who was killed before there was a run."""
-    return {*folder.glob(".request.json.*.tmp"), *folder.glob(".data.*.tmp"), *folder.glob(".data.*.old")}
 
 
 def _holds(data: Path, fingerprint: str) -> bool:
@@ -235,7 +222,7 @@ def _holds(data: Path, fingerprint: str) -> bool:
 
 
 def run_digest(folder: Path, *more: str) -> str:
-    """SHA-256 of what a run directory says of itself, its weights and the files `more`, as far as they are there."""
+    """SHA-256 over the record of a run, its weights and the files `more`; missing files are left out."""
     about = folder / "run.json"
     digest = hashlib.sha256(about.read_bytes() if about.is_file() else b"")
     for name in ("model.safetensors", *more):
@@ -245,7 +232,7 @@ def run_digest(folder: Path, *more: str) -> str:
 
 
 def save_run(folder: Path, run: Run) -> None:
-    """Write weights and records; `run.json` is written last and says that the run is complete."""
+    """Write weights and records; `run.json` is written last and marks the run as complete."""
     save_tensors(folder / "model.safetensors", stored_state(run.model))
     save_tensors(folder / "ranker.safetensors", run.ranker.state()[1])
     save_tensors(folder / "scaling.safetensors", {"mean": run.scaling.mean, "scale": run.scaling.scale})
@@ -257,20 +244,21 @@ def load_run(folder: Path, device: torch.device) -> Run:
     """Read what `save_run` wrote.
 
     Raises:
-        DeftRecError: no complete run lies there, a file is damaged or belongs to other data, or the weights of its
-            language model are not those it was trained on.
+        DeftRecError: as `read_run`, or a file does not fit, or the weights of the language model have changed.
     """
     interactions, config, info = read_run(folder)
     width = info.collaborative_width + info.text_width
-    features = ItemFeatures(
-        torch.zeros(interactions.n_items, width),
-        slice(0, info.collaborative_width),
-        slice(info.collaborative_width, width),
-    )
+    collaborative, text = slice(0, info.collaborative_width), slice(info.collaborative_width, width)
+    features = ItemFeatures(torch.zeros(interactions.n_items, width), collaborative, text)
     if info.base is not None:
         check_origin(info.base, origin_of(config.language), str(folder))
     model = build_model(features, config, interactions.meta.domain, item_titles(interactions))
-    load_weights(model, folder / "model.safetensors")
+    path = folder / "model.safetensors"
+    try:
+        load_stored_state(model, load_tensors(path))
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise DeftRecError(f"{path}: does not fit config.json ({reason}); train the run again") from error
     model = model.eval().to(device)
     catalogue = model.encode_catalogue()
     active = {
@@ -291,7 +279,7 @@ def read_run(folder: Path) -> tuple[Interactions, Config, RunInfo]:
     """Read a run without its weights.
 
     Raises:
-        DeftRecError: no complete run lies there, or a file is damaged or belongs to other data.
+        DeftRecError: the folder holds no complete run, or a file is damaged or belongs to other data.
     """
     if not (folder / "run.json").is_file():
         if (folder / "request.json").is_file():
@@ -314,47 +302,20 @@ def read_records(folder: Path) -> tuple[Config, RunInfo]:
     Raises:
         DeftRecError: the run has another format, or a file is missing or damaged.
     """
-    _check_format(folder)
-    info = read_model(folder / "run.json", RunInfo)
-    return read_model(folder / "config.json", Config), info
-
-
-def _check_format(folder: Path) -> None:
-    """Refuse runs of another format.
-
-    Raises:
-        DeftRecError: the run has another format.
-    """
-    try:
+    found = FORMAT
+    with suppress(OSError, ValueError, KeyError, TypeError):  # damaged, which reading it reports
         found = json.loads((folder / "run.json").read_text(encoding="utf-8"))["format"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return  # damaged, which reading it reports
     if found != FORMAT:
         raise DeftRecError(
             f"{folder}: a run of format {found}, and this version reads format {FORMAT}; train it again on its data: "
             f"deftrec train --data {folder / 'data'} --recipe default --out NEW"
         )
-
-
-def load_weights(model: Model, path: Path) -> None:
-    """Put saved weights into a freshly built model.
-
-    Raises:
-        DeftRecError: the file does not fit the model.
-    """
-    try:
-        load_stored_state(model, load_tensors(path))
-    except (RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise DeftRecError(f"{path}: does not fit config.json ({reason}); train the run again") from error
+    info = read_model(folder / "run.json", RunInfo)
+    return read_model(folder / "config.json", Config), info
 
 
 def read_model(path: Path, kind: type[M]) -> M:
-    """Read a JSON file into a pydantic model.
-
-    Raises:
-        DeftRecError: missing, not JSON, or not of this kind.
-    """
+    """Read a JSON file into a pydantic model; a `DeftRecError` if it is missing, not JSON, or not of this kind."""
     try:
         return kind.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, ValidationError) as error:
@@ -364,7 +325,7 @@ def read_model(path: Path, kind: type[M]) -> M:
 
 def environment() -> dict[str, str]:
     """Versions and machine, for the record."""
-    values: dict[str, Any] = {"python": platform.python_version(), "platform": platform.platform()}
+    values = {"python": platform.python_version(), "platform": platform.platform()}
     for package in ("deftrec", "torch", "transformers", "peft", "accelerate", "polars"):
         try:
             values[package] = version(package)
@@ -377,9 +338,8 @@ def environment() -> dict[str, str]:
 
 
 def git_revision() -> str | None:
-    """The revision of the checkout this code lies in; None elsewhere."""
-    here = Path(__file__).parent
-    command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--exclude", "*"]
+    """Revision of the git checkout that holds this code; None elsewhere."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--exclude", "*"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)  # noqa: S603
     except (OSError, subprocess.TimeoutExpired):

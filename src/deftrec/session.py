@@ -14,14 +14,10 @@ from deftrec.retrieval import ExcludeHistory, Queries
 
 
 class Session:
-    """A history that has been read and grows by events.
+    """A history (external ids, oldest first, one or more) that has been read and grows by events.
 
     Recommends the same items as `Recommender.recommend` after the same history. Keys and values of the history stay in
     memory; `deftrec.inference.Reading` describes histories longer than `data.max_history`.
-
-    Args:
-        recommender: recommender of a run.
-        history: external ids, oldest first, one or more.
 
     Raises:
         ConfigError: the history is empty, or the run's model cannot continue from keys and values.
@@ -40,11 +36,7 @@ class Session:
         self.reading = Reading(recommender.fast, recommender.interactions.item_numbers(history).tolist())
 
     def add(self, item: Id) -> None:
-        """Add an event to the history.
-
-        Raises:
-            DataError: unknown item.
-        """
+        """Add an event to the history; a `DataError` for an unknown item."""
         [number] = self.recommender.interactions.item_numbers([item])
         self.reading.add(int(number))
 

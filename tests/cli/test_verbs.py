@@ -121,7 +121,7 @@ def test_a_recommendation_is_explained(deftrec: Call, run: Path) -> None:
     shown = deftrec("recommend", run, "--user", user, "-k", 2, "--explain")
     assert shown.code == 0, shown.err
     said = shown.out.replace("\n", " ")
-    assert said.count("moved by [bold]number") == 2, "a title is no markup here either"
+    assert said.count("influenced by [bold]number") == 2, "a title is no markup here either"
     assert "latent " in said
     whole = json.loads(deftrec("recommend", run, "--user", user, "-k", 2, "--explain", "--json").out)
     terms = json.loads((run / "run.json").read_text())["terms"]
@@ -130,7 +130,7 @@ def test_a_recommendation_is_explained(deftrec: Call, run: Path) -> None:
     for one in whole["recommendations"]:
         why = one["explanation"]
         assert why["text"] is None
-        assert {mover["item"] for mover in why["movers"]} <= set(whole["history"])
+        assert {influence["item"] for influence in why["influences"]} <= set(whole["history"])
         assert set(why["shares"]) == {"latent", *explained}
         assert 0.99 < sum(why["shares"].values()) < 1.01
     refused = deftrec("recommend", run, "--all-users", "--out", run / "x.parquet", "--explain")

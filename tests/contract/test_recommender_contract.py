@@ -126,8 +126,8 @@ def test_an_explanation_leaves_the_list_as_it_is(fitted: Recommender, variant: s
         why = one.explanation
         assert why is not None
         assert (why.text is not None) == (variant in {"rationale", "reasoning"})
-        assert {mover.item for mover in why.movers} <= set(history)
-        changes = [mover.change for mover in why.movers]
+        assert {influence.item for influence in why.influences} <= set(history)
+        changes = [influence.change for influence in why.influences]
         assert changes == sorted(changes, reverse=True)
         assert sum(why.shares.values()) == pytest.approx(1)
     assert fitted.recommend(history=[], k=3, explain=True)[0].explanation is None

@@ -11,7 +11,7 @@ from deftrec import Recommender
 from deftrec.data import Interactions, Meta, make_split
 from deftrec.data.extend import extended
 from deftrec.errors import ConfigError, DeftRecError
-from deftrec.incremental import start_of
+from deftrec.incremental import WarmStart
 from deftrec.incremental.changes import add_items
 from toy import reads_text, ring, tiny_bert, tiny_config
 
@@ -65,10 +65,10 @@ def test_new_items_are_folded_in_from_what_is_fitted_alone(bert: Path) -> None:
         orient="row",
     )
     data = extended(before.interactions, NEW, taken)
-    start = start_of(before.run)
+    start = WarmStart(before.run)
     sequences = make_split(data, "leave-one-out").training("train")
     features = start.features(0, data, sequences, torch.randn(data.n_items, 32)).values
-    width = start.collaborative_width
+    width = start.run.info.collaborative_width
     assert float(features[-2, :width].norm()) > 0
     assert torch.equal(features[-1, :width], torch.zeros(width)), "901 is a target of test"
     assert torch.equal(features[:-2], before.run.model.features.values.detach())  # type: ignore[union-attr, operator]
@@ -129,7 +129,7 @@ def test_validation_targets_that_the_run_was_fitted_on_choose_nothing(bert: Path
     items = before.interactions.catalogue["item"]
     newer = pl.DataFrame({"user": [user] * 2, "item": items[:2], "time": [last, last + 1]})
     data = extended(before.interactions, NEW, newer)
-    start = start_of(before.run)
+    start = WarmStart(before.run)
     split = make_split(data, "leave-one-out")
     assert start.unknown(data, split.cases("validation")).users.tolist() == [data.user_number(user)]
     start.refuse_known_targets(data, split)
@@ -141,7 +141,7 @@ def test_users_who_repeat_their_last_item_are_still_tested(bert: Path) -> None:
     again = events.group_by("user", maintain_order=True).last().with_columns(pl.col("time") + 1)
     data = Interactions.from_frame(pl.concat([events, again]), ring(users=60).catalogue, meta=Meta(name="again"))
     before = Recommender.fit(data, tiny_config(**options(bert, training={"epochs": 1})), refit=True)
-    start_of(before.run).refuse_known_targets(data, make_split(data, "leave-one-out"))
+    WarmStart(before.run).refuse_known_targets(data, make_split(data, "leave-one-out"))
 
 
 def test_more_members_than_there_are_is_refused(bert: Path) -> None:

@@ -134,7 +134,8 @@ def test_an_explanation_is_the_librarys(client: TestClient, engine: InferenceEng
     found = ask(client, history=history, k=2, explain=True)
     for one, other in zip(found["items"], expected, strict=True):
         assert other.explanation is not None
-        assert [move["item_id"] for move in one["explanation"]["movers"]] == [m.item for m in other.explanation.movers]
+        influences = one["explanation"]["influences"]
+        assert [by["item_id"] for by in influences] == [by.item for by in other.explanation.influences]
         assert one["explanation"]["shares"] == pytest.approx(other.explanation.shares, abs=1e-4)
     assert "explain" in found["seconds"]
 

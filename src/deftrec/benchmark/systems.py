@@ -22,10 +22,10 @@ from deftrec.retrieval import (
     CollaborativePrior,
     ExcludeHistory,
     Found,
+    LatentSimilarity,
     Queries,
     Ranker,
     ScorePart,
-    inner_products,
 )
 from deftrec.run import RunInfo, git_revision
 from deftrec.training.cache import StageCache
@@ -232,7 +232,7 @@ class LightGCNSystem(BenchmarkSystem):
             if fit not in task.fits:
                 continue
             seconds[fit] = sum(space.seconds.values())
-            ranker = Ranker(len(vectors.items), (inner_products(vectors.items),))
+            ranker = Ranker(len(vectors.items), (LatentSimilarity(vectors.items, similarity="inner"),))
             for seen in task.seens:
                 started = time.monotonic()
                 users = users_after(vectors, task.split.training(fit), cases.users, cases.histories)

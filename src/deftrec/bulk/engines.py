@@ -17,14 +17,9 @@ class Engine(ABC):
 
     @abstractmethod
     def rank(self, job: Job, run: Path, recommender: Recommender, folder: Path, parts: list[int]) -> Iterator[int]:
-        """Write each of `parts` and yield its number of users, in any order.
+        """Write each of `parts` to `folder` and yield its number of users, in any order.
 
-        Args:
-            job: the request.
-            run: run directory, at the same path on every machine.
-            recommender: recommender of that run.
-            folder: folder for the parts, at the same path on every machine.
-            parts: numbers of the parts to write.
+        The run directory `run` and `folder` have the same paths on every machine; `recommender` is that of `run`.
         """
 
 
@@ -37,11 +32,7 @@ class Local(Engine):
 
 
 class RankParts:
-    """A Ray worker: reads the run once, then ranks the parts it is given.
-
-    Args:
-        job, run, folder: see `Engine.rank`.
-    """
+    """A Ray worker, which reads the run once and then ranks parts; arguments as for `Engine.rank`."""
 
     def __init__(self, job: Job, run: Path, folder: Path) -> None:
         job.check(run)
@@ -56,8 +47,7 @@ class RankParts:
 class Ray(Engine):
     """Ray Data on the cluster of `RAY_ADDRESS`, or else on this machine.
 
-    Each worker holds a copy of the run. There is one worker for every GPU, or every CPU without GPUs, and no more than
-    parts.
+    Each worker holds a copy of the run. There is one worker for every GPU, or for every CPU without GPUs.
     """
 
     def rank(self, job: Job, run: Path, recommender: Recommender, folder: Path, parts: list[int]) -> Iterator[int]:

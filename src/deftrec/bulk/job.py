@@ -1,4 +1,4 @@
-"""A request for all users, and the folder of its parts."""
+"""Rankings of all users in parts: the request and the folder of the parts."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ class Job(BaseModel):
         run: SHA-256 of the run's weights and overlay.
         users: number of users.
         k: items per user.
-        seen: whether items of the history may be recommended.
+        seen: `exclude` or `keep` items of the history.
         seed: seed of the sampling noise; None: the run's own.
         part_users: users of a part.
         precision, runtime: see `Recommender`.
@@ -40,16 +40,7 @@ class Job(BaseModel):
     runtime: Runtime = "torch"
 
     @classmethod
-    def of(
-        cls,
-        run: Path,
-        recommender: Recommender,
-        *,
-        k: int,
-        seen: Seen,
-        seed: int | None,
-        part_users: int,
-    ) -> "Job":
+    def of(cls, run: Path, recommender: Recommender, *, k: int, seen: Seen, seed: int | None, part_users: int) -> "Job":
         """The job for the run in the directory `run`."""
         return cls(
             run=run_digest(run, OVERLAY),
@@ -63,7 +54,7 @@ class Job(BaseModel):
         )
 
     def check(self, run: Path) -> None:
-        """Raise a `DeftRecError` if another run lies in the directory `run`."""
+        """Raise a `DeftRecError` if the directory `run` holds another run."""
         if run_digest(run, OVERLAY) != self.run:
             raise DeftRecError(f"{run}: not the run that the parts are of; every machine needs the same one there")
 
@@ -84,7 +75,7 @@ class Job(BaseModel):
         """Numbers of the parts that are missing in `folder`.
 
         Raises:
-            DeftRecError: parts of another job lie there, or anything else.
+            DeftRecError: the folder holds parts of another job, or other files.
         """
         request = folder / REQUEST
         if request.is_file():

@@ -72,15 +72,15 @@ def benchmark_table(table: "BenchmarkTable", width: int = ROOM) -> RenderableTyp
 
 
 def explanations(recommendations: Sequence["Recommendation"]) -> Group:
-    """Explain each recommendation: the model's text on the history, the items that moved it, and each term's share."""
+    """Explain each recommendation: the model's text on the history, its influences, and each term's share."""
     whys = [(one, one.explanation) for one in recommendations if one.explanation is not None]
     lines: list[Text] = []
     if whys and whys[0][1].text is not None:
         lines.append(Text(f'preference in this history, as the model writes it: "{whys[0][1].text}"'))
     for one, why in whys:
-        movers = "; ".join(f"{mover.title} ({mover.change:+.2f})" for mover in why.movers)
+        influences = "; ".join(f"{by.title} ({by.change:+.2f})" for by in why.influences)
         shares = ", ".join(f"{name} {share:.0%}" for name, share in why.shares.items() if share)
-        lines.append(Text(f"{one.rank}. {one.title}: moved by {movers}; {shares or 'nothing lifts it'}"))
+        lines.append(Text(f"{one.rank}. {one.title}: influenced by {influences}; {shares or 'nothing lifts it'}"))
     return Group(*lines)
 
 

@@ -13,12 +13,7 @@ from deftrec.data.sparse import csr_matrix, distinct_pairs
 
 @dataclass(frozen=True, eq=False)
 class CollaborativeVectors:
-    """What the interaction graph says of each user and item.
-
-    Attributes:
-        users: `[U, d]` float32
-        items: `[I, d]` float32
-    """
+    """Vectors of the users `[U, d]` and of the items `[I, d]`, float32."""
 
     users: Tensor
     items: Tensor
@@ -26,11 +21,15 @@ class CollaborativeVectors:
 
 @dataclass(frozen=True, eq=False)
 class Triples:
-    """A user, an item the user took, and an item drawn at random. Each `[B]` int64"""
+    """Users, an item of each user's history, and an item drawn at random. Each `[B]` int64"""
 
     users: Tensor
     positives: Tensor
     negatives: Tensor
+
+    def to(self, device: torch.device) -> "Triples":
+        """The triples on `device`."""
+        return Triples(self.users.to(device), self.positives.to(device), self.negatives.to(device))
 
 
 class LightGCN(nn.Module):
@@ -98,13 +97,13 @@ def normalised_adjacency(sequences: Sequences, n_items: int) -> Tensor:
 
 
 def draw_triples(sequences: Sequences, n_items: int, batch_size: int, rng: np.random.Generator) -> list[Triples]:
-    """One epoch of triples in random order. A negative that the user took is drawn again, once."""
+    """One epoch of triples in random order. A negative from the user's history is drawn again, once."""
     users, positives = sequences.owners(), sequences.items.astype(np.int64)
-    taken = np.unique(users * n_items + positives)
+    positive = np.unique(users * n_items + positives)
     order = rng.permutation(len(users))
     users, positives = users[order], positives[order]
     negatives = rng.integers(0, n_items, len(users))
-    clash = np.isin(users * n_items + negatives, taken)
+    clash = np.isin(users * n_items + negatives, positive)
     negatives[clash] = rng.integers(0, n_items, int(clash.sum()))
     steps = max(1, round(len(users) / batch_size))
     columns = (np.array_split(column, steps) for column in (users, positives, negatives))

@@ -4,11 +4,15 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import torch
+
 from deftrec.config import PretrainedOptions
+from deftrec.diffusion import Sampling
 from deftrec.doctor.memory import serving_memory, training_memory
-from deftrec.doctor.skeleton import Skeleton, build_skeleton, tokens_per_item
+from deftrec.doctor.skeleton import META, Skeleton, build_skeleton, one_layout, tokens_per_item
 from deftrec.doctor.subject import Subject
-from deftrec.doctor.work import work_per_user
+from deftrec.flops import counting
+from deftrec.retrieval.terms.collaborative_prior import NEIGHBOURS
 
 
 @dataclass(frozen=True)
@@ -16,8 +20,6 @@ class Examination:
     """Costs of a recipe or a run.
 
     Attributes:
-        name: name of the run or recipe.
-        items: size of the catalogue.
         members: models of the ensemble; parameters are those of all of them.
         language_model: configured language model; `nano` for the one trained from scratch.
         architecture: source of its shape: a local folder, the hub, its cache, or the packaged copy.
@@ -58,11 +60,7 @@ class Examination:
 
 
 def examine(subject: Subject) -> Examination:
-    """Build `subject` without values and count.
-
-    Raises:
-        ConfigError, DownloadError: the shape of its language model cannot be read.
-    """
+    """Build `subject` without values and count; errors as for `build_skeleton`."""
     skeleton = build_skeleton(subject)
     config, options = subject.config, subject.config.language
     members = int(config.training.ensemble_size)
@@ -90,7 +88,7 @@ def parameters_of(skeleton: Skeleton) -> dict[str, int]:
     model = skeleton.model
     adapter = sum(p.numel() for name, p in model.language.named_parameters() if "lora_" in name)
     tokenizers = [model.item_tokenizer] + ([] if model.user_tokenizer is None else [model.user_tokenizer])
-    # The one number that brings tokens to the size of words is none that the language model came with.
+    # The one number that scales tokens to the size of words did not come with the language model.
     scale = 1 if skeleton.architecture is not None else 0
     parts = {
         "language model": sum(p.numel() for p in model.language.parameters()) - adapter - scale,
@@ -101,6 +99,26 @@ def parameters_of(skeleton: Skeleton) -> dict[str, int]:
         "item features": model.features.values.numel(),
     }
     return {part: count for part, count in parts.items() if count}
+
+
+def work_per_user(skeleton: Skeleton, subject: Subject) -> dict[str, int]:
+    """Operations of one recommendation for a history of `data.max_history` items, by part; a multiply-add counts 2.
+
+    `language model` reads prompt and history, `denoising` is all steps, `scoring` compares with every item, `prior` is
+    the collaborative prior where there may be one.
+    """
+    config, model = subject.config, skeleton.model.eval()
+    members, catalogue = int(config.training.ensemble_size), skeleton.catalogue()
+    items = torch.zeros(1, model.max_history, dtype=torch.int64, device=META)
+    with META, counting() as reading:
+        condition = model.condition(catalogue.ways, catalogue.features, items, one_layout(1, model.max_history))
+    with META, counting() as denoising:
+        model.diffusion.generate(condition[:, -1].float(), Sampling.of(config.diffusion))
+    work = {"language model": members * reading.get_total_flops(), "denoising": members * denoising.get_total_flops()}
+    work["scoring"] = 2 * catalogue.latents.numel() * members
+    if config.retrieval.prior != "none":
+        work["prior"] = 2 * model.max_history * min(NEIGHBOURS, config.retrieval.prior_max_items, subject.items)
+    return work
 
 
 def _notes(subject: Subject, skeleton: Skeleton) -> list[str]:

@@ -15,7 +15,7 @@ NF4_BITS = 4 + 8 / 64 + 32 / (64 * 256)
 """Bits of one weight: 4, an 8-bit constant for 64 weights, and a 32-bit one for 256 constants (QLoRA, section 3)."""
 
 ONE_PASS = Sampling("ddim", 1, 0, 0.0)
-"""The denoiser asked once, as for a target in training."""
+"""One pass of the denoiser, as for a target in training."""
 
 
 def training_memory(skeleton: Skeleton, subject: Subject) -> dict[str, int]:
@@ -75,8 +75,7 @@ def weight_bytes(model: nn.Module, config: Config) -> int:
 
 def activations(skeleton: Skeleton, subject: Subject) -> int:
     """Bytes that autograd keeps for one batch in item tokenizer, language model and denoiser."""
-    model, config = skeleton.model, subject.config
-    max_history = model.max_history
+    model, config, max_history = skeleton.model, subject.config, skeleton.model.max_history
     rows = max(1, int(config.training.batch_positions) // max_history)
     candidates = min(subject.items, config.objective.sampled_items + 2 * rows * max_history)
     if subject.items <= config.objective.full_softmax_limit:
@@ -98,7 +97,7 @@ def activations(skeleton: Skeleton, subject: Subject) -> int:
 
 
 def _with_checkpoints(whole: int, skeleton: Skeleton, tokens: int) -> int:
-    """What stays of `whole` where every layer keeps its input alone, and one at a time is computed again."""
+    """Bytes left of `whole` where every layer keeps its input alone, and one layer at a time is computed again."""
     language = skeleton.model.language
     assert isinstance(language, PretrainedLanguageModel)
     layers = int(language.model.config.num_hidden_layers)  # type: ignore[union-attr, arg-type]
@@ -106,11 +105,7 @@ def _with_checkpoints(whole: int, skeleton: Skeleton, tokens: int) -> int:
 
 
 class _Kept:
-    """Counts the tensors that autograd keeps inside the block, each storage once, without the model's own.
-
-    Attributes:
-        bytes: number of bytes so far.
-    """
+    """Counts the `bytes` of tensors that autograd keeps inside the block, each storage once, without the model."""
 
     def __init__(self, model: nn.Module) -> None:
         self.bytes = 0

@@ -35,9 +35,8 @@ class Skeleton:
         """Tokens and latents of the items, as serving holds them."""
         model = self.model
         items, ways, width = len(model.features), len(model.item_tokenizer.encoders), model.language.width
-        with META:
-            latents = torch.empty(items, width)
-            return ItemLatents(torch.empty(items, ways, width), latents, model.features.values.detach())
+        latents = torch.empty(items, width, device=META)
+        return ItemLatents(torch.empty(items, ways, width, device=META), latents, model.features.values.detach())
 
 
 def build_skeleton(subject: Subject) -> Skeleton:
@@ -53,30 +52,24 @@ def build_skeleton(subject: Subject) -> Skeleton:
     ways, max_history = config.tokenizer.ways, int(config.data.max_history)
     options, architecture = config.language, None
     with META:
-        features = ItemFeatures(
-            torch.empty(subject.items, width),
-            slice(0, subject.collaborative_width),
-            slice(subject.collaborative_width, width),
-        )
+        collaborative, text = slice(0, subject.collaborative_width), slice(subject.collaborative_width, width)
+        features = ItemFeatures(torch.empty(subject.items, width), collaborative, text)
         if isinstance(options, NanoOptions):
             language: LanguageModel = build_language_model(
                 options, domain=subject.domain, ways=ways, max_history=max_history
             )
         else:
             architecture = architecture_of(options.model, options.revision)
+            tuning = "lora" if options.tuning == "nf4" else options.tuning
+            plain = options.model_copy(update={"tuning": tuning, "gradient_checkpointing": False})
             language = PretrainedLanguageModel(
-                architecture.folder, _plain(options), subject.domain, ways, max_history, (), skeleton=True
+                architecture.folder, plain, subject.domain, ways, max_history, (), skeleton=True
             )
         model = DeftRec.build(features, language, config)
         prompt = len(language.eval().words())  # training draws another one every time
         language.train()
     estimated = architecture is not None and not has_tokenizer(architecture.folder)
     return Skeleton(model, architecture, prompt, estimated)
-
-
-def _plain(options: PretrainedOptions) -> PretrainedOptions:
-    tuning = "lora" if options.tuning == "nf4" else options.tuning
-    return options.model_copy(update={"tuning": tuning, "gradient_checkpointing": False})
 
 
 def one_layout(rows: int, max_history: int) -> Layout:

@@ -57,23 +57,13 @@ def subject_of(
     if (folder / "config.json").is_file():
         if data is not None or overrides:
             raise ConfigError(f"{folder}: a run has its own data and options; leave out --data and --set")
-        return _run(folder, items)
+        config, info = read_records(folder)
+        found = Interactions.load(folder / "data")
+        widths = info.collaborative_width, info.text_width
+        return Subject(str(folder), config, items or found.n_items, *widths, found.meta.domain)
     if folder.is_dir():
         raise ConfigError(f"{folder}: no config.json; give the directory that 'deftrec train --out' wrote, or a recipe")
     return _recipe(name, items, data, overrides)
-
-
-def _run(folder: Path, items: int | None) -> Subject:
-    config, info = read_records(folder)
-    interactions = Interactions.load(folder / "data")
-    return Subject(
-        str(folder),
-        config,
-        items or interactions.n_items,
-        info.collaborative_width,
-        info.text_width,
-        interactions.meta.domain,
-    )
 
 
 def _recipe(name: str, items: int | None, data: Path | None, overrides: list[str] | None) -> Subject:
@@ -88,12 +78,6 @@ def _recipe(name: str, items: int | None, data: Path | None, overrides: list[str
         count, domain, text = items or ITEMS, "items", True
         config = adapt(config, positions=count * (HISTORY - 1), interactions=count * HISTORY, users=count, items=count)
         assumed = (f"{count:,} users of {HISTORY} interactions, which decides every option that says auto",)
-    return Subject(
-        name,
-        config,
-        items or count,
-        0 if config.collaborative.encoder == "none" else config.collaborative.dim,
-        hidden_size(config.text.model) if text and config.text.model is not None else 0,
-        domain,
-        assumed,
-    )
+    collaborative = 0 if config.collaborative.encoder == "none" else config.collaborative.dim
+    read = hidden_size(config.text.model) if text and config.text.model is not None else 0
+    return Subject(name, config, items or count, collaborative, read, domain, assumed)

@@ -2,8 +2,8 @@
 
 from deftrec.incremental.capabilities import Capabilities, Capability
 from deftrec.incremental.current_state import CurrentState, current_state
-from deftrec.incremental.from_run import start_of
 from deftrec.incremental.overlay import Overlay, Stamp, overlay_stamp, read_overlay, write_overlay
+from deftrec.incremental.warm_start import WarmStart
 
 __all__ = [
     "Capabilities",
@@ -11,9 +11,9 @@ __all__ = [
     "CurrentState",
     "Overlay",
     "Stamp",
+    "WarmStart",
     "current_state",
     "overlay_stamp",
     "read_overlay",
-    "start_of",
     "write_overlay",
 ]

@@ -1,4 +1,4 @@
-"""Whether a run can serve unseen users and items, and the mend where it cannot."""
+"""Whether a run can serve unseen users and items, and the remedy where it cannot."""
 
 from dataclasses import dataclass
 
@@ -9,12 +9,7 @@ from deftrec.run import RunInfo
 
 @dataclass(frozen=True)
 class Capability:
-    """One capability of a run.
-
-    Attributes:
-        able: whether the run has it.
-        reason: reason in one line, with the mend where it is missing.
-    """
+    """Whether a run is `able` to do something, and the `reason` in one line, with the remedy where it is not."""
 
     able: bool
     reason: str
@@ -23,24 +18,14 @@ class Capability:
         return self.able
 
     def require(self, what: str) -> None:
-        """Refuse a run without this capability.
-
-        Raises:
-            ConfigError: it is missing; the message gives the reason and the mend.
-        """
+        """Raise a `ConfigError` with the reason if the run is not able to do `what`."""
         if not self.able:
             raise ConfigError(f"this run cannot {what}: {self.reason}")
 
 
 @dataclass(frozen=True)
 class Capabilities:
-    """Capabilities of a run.
-
-    Attributes:
-        unseen_users: recommending to users that it was not trained on.
-        unseen_items: recommending items that it was not trained on.
-        text: reading the items' text.
-    """
+    """Whether a run can recommend to users and items that it was not trained on, and reads the items' text."""
 
     unseen_users: Capability
     unseen_items: Capability
@@ -48,12 +33,7 @@ class Capabilities:
 
     @classmethod
     def of(cls, config: Config, info: RunInfo) -> "Capabilities":
-        """Capabilities of a run.
-
-        Args:
-            config: options of the run, resolved.
-            info: record of the run.
-        """
+        """Capabilities of a run with the resolved options `config` and the record `info`."""
         users = Capability(True, "a user's tokens come from the history alone; no table of users is read")
         return cls(users, _items(config, info), _text(info))
 
@@ -75,6 +55,6 @@ def _items(config: Config, info: RunInfo) -> Capability:
     if info.collaborative_width and not config.tokenizer.drop_collaborative:
         return Capability(
             False,
-            "in its training text alone never had to serve; train with tokenizer.drop_collaborative above 0 (auto is)",
+            "it was never trained on text alone; train with tokenizer.drop_collaborative above 0 (auto is)",
         )
-    return Capability(True, "the collaborative half was masked in training, so that text alone serves")
+    return Capability(True, "the collaborative half was masked in training, so that text alone suffices")

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from deftrec.config import Config
 from deftrec.data import Id, Interactions
-from deftrec.data.extend import conform, conformed_events, extended, unknown_events
+from deftrec.data.extend import conform, conformed_events, unknown_events
 from deftrec.data.interactions import CATALOGUE_COLUMNS
 from deftrec.data.sources.columns import as_row
 from deftrec.data.words import texts_of
@@ -26,21 +26,18 @@ from deftrec.pretrained_files.origin import check_origin, origin_in
 from deftrec.run import RunInfo, read_run
 from deftrec.text import kept_sentence_model
 
-Describe = Callable[[int], str]
-"""Name of a record of a file, such as "row 3"."""
-
 
 @dataclass(frozen=True)
 class ItemsAdded:
-    """Result of `add_items`.
+    """Result of `add_items`, in numbers of items.
 
     Attributes:
-        added: number of items that the run did not have.
-        updated: number of items added earlier, now with other text.
-        restored: number of items that had been removed.
-        unchanged: number of items that the run had with this text.
-        trained: number of training items with other text here; they keep the text their vectors were trained with.
-        items: number of items that can be recommended now.
+        added: items that the run did not have.
+        updated: items added earlier, now with other text.
+        restored: items that had been removed.
+        unchanged: items that the run had with this text.
+        trained: training items with other text here; they keep the text that they were trained with.
+        items: items that can be recommended now.
     """
 
     added: int
@@ -62,14 +59,7 @@ class ItemsRemoved:
 
 @dataclass(frozen=True)
 class EventsAdded:
-    """Result of `add_events`.
-
-    Attributes:
-        added: number of new interactions.
-        known: number of exact duplicates.
-        users: number of users that the run did not have.
-        interactions: number of interactions now, training included.
-    """
+    """Result of `add_events`: numbers of new interactions, of duplicates, of new users, and of interactions now."""
 
     added: int
     known: int
@@ -95,9 +85,9 @@ def add_items(
         device: device that reads the texts; None: the CPU.
 
     Raises:
-        ConfigError: the run cannot recommend items that it was not trained on; the message gives the mend.
+        ConfigError: the run cannot recommend items that it was not trained on; the message gives the remedy.
         DataError: an item has no text, appears twice, or has an id of another type.
-        DeftRecError: no complete run lies there, or its sentence model has changed.
+        DeftRecError: the folder holds no complete run, or its sentence model has changed.
     """
     folder = Path(folder)
     interactions, config, info = read_run(folder)
@@ -107,24 +97,23 @@ def add_items(
         overlay = read_overlay(folder, interactions)
         known = given.join(interactions.catalogue, on="item", how="semi")
         trained = known.join(interactions.catalogue, on=["item", *CATALOGUE_COLUMNS], how="anti")
-        later = given.join(known, on="item", how="anti", maintain_order="left")
-        changed = later.join(overlay.items, on=["item", *CATALOGUE_COLUMNS], how="anti", maintain_order="left")
+        new = given.join(known, on="item", how="anti", maintain_order="left")
+        changed = new.join(overlay.items, on=["item", *CATALOGUE_COLUMNS], how="anti", maintain_order="left")
         updated = changed.join(overlay.items, on="item", how="semi").height
         restored = given.join(overlay.removed, on="item", how="semi").height
-        _check_words(changed, source)
-        vectors = _vectors(changed, config, info, folder, on_batch, device or torch.device("cpu"))
+        texts = texts_of(changed)
+        if "" in texts:
+            raise DataError(
+                f"{source}: item {changed['item'][texts.index('')]!r} has no title, category or text, so nothing "
+                "distinguishes it; give it text, or leave it out"
+            )
+        vectors = _vectors(texts, config, info, folder, on_batch, device or torch.device("cpu"))
         after = overlay.with_items(changed, vectors) if changed.height else overlay
         after = after.without_removal(given["item"])
         if changed.height or restored:
             write_overlay(folder, replace(after, version=overlay.version + 1))
-    return ItemsAdded(
-        added=changed.height - updated,
-        updated=updated,
-        restored=restored,
-        unchanged=given.height - changed.height,
-        trained=trained.height,
-        items=_recommendable(interactions, after),
-    )
+    counts = changed.height - updated, updated, restored, given.height - changed.height, trained.height
+    return ItemsAdded(*counts, items=_recommendable(interactions, after))
 
 
 def remove_items(folder: str | Path, items: Sequence[Id], *, source: str = "items") -> ItemsRemoved:
@@ -132,29 +121,29 @@ def remove_items(folder: str | Path, items: Sequence[Id], *, source: str = "item
 
     Raises:
         DataError: an item is unknown, or no item would be left.
-        DeftRecError: no complete run lies there.
+        DeftRecError: the folder holds no complete run.
     """
     folder = Path(folder)
     interactions, _, _ = read_run(folder)
     with changing(folder):
         overlay = read_overlay(folder, interactions)
-        known = _now(interactions, overlay)
+        known = overlay.applied(interactions)
         try:
             numbers = known.item_numbers(items)
         except DataError as error:
             raise DataError(f"{source}: {error}") from error
-        asked = known.catalogue["item"].gather(numbers).unique(maintain_order=True)
-        after = overlay.with_removal(asked)
+        unwanted = known.catalogue["item"].gather(numbers).unique(maintain_order=True)
+        after = overlay.with_removal(unwanted)
         if after.removed.height == known.n_items:
             raise DataError(f"{source}: this removes all {known.n_items} items; leave one or more")
         removed = after.removed.height - overlay.removed.height
         if removed:
             write_overlay(folder, replace(after, version=overlay.version + 1))
-    return ItemsRemoved(removed, len(asked) - removed, _recommendable(interactions, after))
+    return ItemsRemoved(removed, len(unwanted) - removed, _recommendable(interactions, after))
 
 
 def add_events(
-    folder: str | Path, events: pl.DataFrame, *, source: str = "events", describe: Describe = as_row
+    folder: str | Path, events: pl.DataFrame, *, source: str = "events", describe: Callable[[int], str] = as_row
 ) -> EventsAdded:
     """Add interactions to the histories of users, known or new, and to the vectors of added items.
 
@@ -166,14 +155,14 @@ def add_events(
 
     Raises:
         DataError: an item is unknown (the row is named), or an id or time has another type.
-        DeftRecError: no complete run lies there.
+        DeftRecError: the folder holds no complete run.
     """
     folder = Path(folder)
     interactions, _, _ = read_run(folder)
     given = conformed_events(events, interactions, source)
     with changing(folder):
         overlay = read_overlay(folder, interactions)
-        before = _now(interactions, overlay)
+        before = overlay.applied(interactions)
         strange = given.with_row_index("row").join(before.catalogue, on="item", how="anti", maintain_order="left")
         if strange.height:
             row = int(strange["record"][0] if "record" in strange.columns else strange["row"][0])
@@ -185,12 +174,8 @@ def add_events(
         after = overlay.with_events(new)
         if new.height:
             write_overlay(folder, replace(after, version=overlay.version + 1))
-    now = _now(interactions, after)
+    now = after.applied(interactions)
     return EventsAdded(new.height, given.height - new.height, now.n_users - before.n_users, now.n_interactions)
-
-
-def _now(interactions: Interactions, overlay: Overlay) -> Interactions:
-    return extended(interactions, overlay.items, overlay.events)
 
 
 def _recommendable(interactions: Interactions, overlay: Overlay) -> int:
@@ -201,30 +186,17 @@ def _catalogue(items: pl.DataFrame, interactions: Interactions, source: str) -> 
     """`items` with all columns of a catalogue and ids of the run's type."""
     if "item" not in items.columns:
         raise DataError(f"{source}: no column 'item'; the columns are {', '.join(items.columns)}")
-    words = [
-        (pl.col(name).cast(pl.String).fill_null("").str.strip_chars() if name in items.columns else pl.lit("")).alias(
-            name
-        )
-        for name in CATALOGUE_COLUMNS
-    ]
-    given = items.select(conform(items["item"], interactions.catalogue["item"], source, "item"), *words)
+    items = items.with_columns(pl.lit("").alias(name) for name in CATALOGUE_COLUMNS if name not in items.columns)
+    words = pl.col(CATALOGUE_COLUMNS).cast(pl.String).fill_null("").str.strip_chars()
+    given = items.select(conform(items["item"], interactions.catalogue["item"], source, "item"), words)
     twice = given["item"].is_duplicated()
     if twice.any():
         raise DataError(f"{source}: item {given['item'][int(twice.arg_max() or 0)]!r} appears twice; keep one row")
     return given
 
 
-def _check_words(items: pl.DataFrame, source: str) -> None:
-    for item, text in zip(items["item"], texts_of(items), strict=True):
-        if not text:
-            raise DataError(
-                f"{source}: item {item!r} has no title, category or text, so nothing distinguishes it; give "
-                "it text, or leave it out"
-            )
-
-
 def _vectors(
-    items: pl.DataFrame,
+    texts: list[str],
     config: Config,
     info: RunInfo,
     folder: Path,
@@ -232,12 +204,11 @@ def _vectors(
     device: torch.device,
 ) -> Tensor:
     """Sentence vectors from the model that read the items of training."""
-    if not items.height:
+    if not texts:
         return torch.zeros(0, info.text_width)
     model = config.text.model
     assert model is not None, "the run can recommend items that it was not trained on"
     where = model_folder(model)
     check_origin(info.sentences, origin_in(where, model), str(folder), "text.model")
-    return kept_sentence_model(where, device).vectors(
-        texts_of(items), max_tokens=config.text.max_tokens, dtype=torch.float32, on_batch=on_batch
-    )
+    reader = kept_sentence_model(where, device)
+    return reader.vectors(texts, max_tokens=config.text.max_tokens, dtype=torch.float32, on_batch=on_batch)

@@ -1,5 +1,6 @@
 """A run together with its overlay: catalogue, histories and item features."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +9,6 @@ from torch import Tensor
 
 from deftrec.collaborative import FoldIn
 from deftrec.data import Interactions
-from deftrec.data.extend import extended
 from deftrec.ensemble import Model
 from deftrec.errors import DeftRecError
 from deftrec.incremental.overlay import Overlay
@@ -40,50 +40,33 @@ def current_state(run: Run, overlay: Overlay | None) -> CurrentState:
     """
     if overlay is None or not overlay.version:
         return CurrentState(run.interactions, run.model, torch.zeros(0, dtype=torch.int64), torch.zeros(0))
-    interactions = extended(run.interactions, overlay.items, overlay.events)
+    interactions = overlay.applied(run.interactions)
     model, confidence = run.model, torch.zeros(0)
     if overlay.items.height:
-        features = NewFeatures.of(run, interactions, overlay.vectors)
-        model = model.with_items(features, overlay.items["title"].to_list()).eval()
-        confidence = features.fold.confidence
+        rows, confidence = _new_features(run, interactions, overlay.vectors)
+        model = model.with_items(rows, overlay.items["title"].to_list()).eval()
     removed = interactions.item_numbers(overlay.removed["item"])
     return CurrentState(interactions, model, torch.from_numpy(removed), confidence)
 
 
-@dataclass(frozen=True, eq=False)
-class NewFeatures:
-    """Features of added items, given those of the training items.
+def _new_features(run: Run, interactions: Interactions, vectors: Tensor) -> tuple[Callable[[Tensor], Tensor], Tensor]:
+    """A function from features of training items `[I, F]` to those of added items `[N, F]`, and the confidence `[N]`.
 
-    Attributes:
-        fold: fold-in of the collaborative block.
-        trained: numbers of the training items with interactions. `[I]` int64
-        text: scaled text block. `[N, E]`
-        collaborative_width: columns of the collaborative block.
+    Raises:
+        DeftRecError: the sentence `vectors` of the added items have another width than those of the run.
     """
+    if vectors.shape[1] != run.info.text_width:
+        raise DeftRecError(
+            f"items were added with vectors of {vectors.shape[1]} numbers, and this run reads {run.info.text_width}"
+        )
+    old = np.unique(run.training.items).astype(np.int64)
+    new = np.arange(run.interactions.n_items, interactions.n_items)
+    width = run.info.collaborative_width
+    text = run.scaling.columns(slice(width, width + run.info.text_width)).apply(vectors)
+    fold = FoldIn.of(interactions.sequences, old, new, interactions.n_items)
 
-    fold: FoldIn
-    trained: np.ndarray
-    text: Tensor
-    collaborative_width: int
+    def rows(features: Tensor) -> Tensor:
+        trained = features[torch.from_numpy(old).to(features.device), :width]
+        return torch.cat([fold.vectors(trained), text], 1)
 
-    @classmethod
-    def of(cls, run: Run, interactions: Interactions, vectors: Tensor) -> "NewFeatures":
-        """Features of the items of `interactions` behind the catalogue of `run`.
-
-        Raises:
-            DeftRecError: the vectors have another width.
-        """
-        if vectors.shape[1] != run.info.text_width:
-            raise DeftRecError(
-                f"items were added with vectors of {vectors.shape[1]} numbers, and this run reads {run.info.text_width}"
-            )
-        old = np.unique(run.training.items).astype(np.int64)
-        new = np.arange(run.interactions.n_items, interactions.n_items)
-        width = run.info.collaborative_width
-        text = run.scaling.columns(slice(width, width + run.info.text_width)).apply(vectors)
-        return cls(FoldIn.of(interactions.sequences, old, new, interactions.n_items), old, text, width)
-
-    def __call__(self, features: Tensor) -> Tensor:
-        """`[I, F]` -> `[N, F]`"""
-        trained = features[torch.from_numpy(self.trained).to(features.device), : self.collaborative_width]
-        return torch.cat([self.fold.vectors(trained), self.text], 1)
+    return rows, fold.confidence

@@ -20,6 +20,7 @@ from safetensors.torch import load, save_file
 from torch import Tensor
 
 from deftrec.data import Interactions
+from deftrec.data.extend import extended
 from deftrec.data.interactions import CATALOGUE_COLUMNS
 from deftrec.errors import DeftRecError
 from deftrec.files import atomic_path, locked
@@ -66,22 +67,12 @@ class Overlay:
         )
 
     def with_items(self, items: pl.DataFrame, vectors: Tensor) -> "Overlay":
-        """Add `items` behind the others; items that are there already get this text instead.
-
-        Args:
-            items: `item`, `title`, `category`, `text`. N rows
-            vectors: `[N, E]`
-        """
-        place = {item: row for row, item in enumerate(self.items["item"])}
-        old = self.vectors if len(self.vectors) else vectors[:0]
-        again = [item in place for item in items["item"]]
-        words = {item: row for row, item in enumerate(items["item"]) if again[row]}
-        rows = torch.cat([old, vectors[[row for row, there in enumerate(again) if not there]]])
-        for item, row in words.items():
-            rows[place[item]] = vectors[row]
-        kept = self.items.update(items, on="item", how="left") if words else self.items
-        more = items.filter(~pl.Series(again, dtype=pl.Boolean))
-        return replace(self, items=pl.concat([kept, more]), vectors=rows).without_removal(items["item"])
+        """Add N `items` with vectors `[N, E]` behind the others; items that are there already get this text instead."""
+        rows = pl.concat([self.items, items]).with_row_index("row")
+        merged = rows.group_by("item", maintain_order=True).last()  # order of the first row, text of the last
+        all_vectors = torch.cat([self.vectors if len(self.vectors) else vectors[:0], vectors])
+        kept = all_vectors[merged["row"].cast(pl.Int64).to_torch()]
+        return replace(self, items=merged.drop("row"), vectors=kept).without_removal(items["item"])
 
     def without_removal(self, items: pl.Series) -> "Overlay":
         """Recommend `items` again."""
@@ -89,8 +80,11 @@ class Overlay:
 
     def with_removal(self, items: pl.Series) -> "Overlay":
         """Stop recommending `items`."""
-        removed = pl.concat([self.removed, items.alias("item").to_frame()]).unique(maintain_order=True)
-        return replace(self, removed=removed)
+        return replace(self, removed=pl.concat([self.removed, items.to_frame("item")]).unique(maintain_order=True))
+
+    def applied(self, interactions: Interactions) -> Interactions:
+        """The `interactions` of training with the added items and events."""
+        return extended(interactions, self.items, self.events)
 
     def with_events(self, events: pl.DataFrame) -> "Overlay":
         """Add events: `user`, `item`, `time`."""
@@ -148,10 +142,7 @@ def write_overlay(folder: Path, overlay: Overlay) -> None:
 
 @contextmanager
 def changing(folder: Path) -> Iterator[None]:
-    """Inside the block no other process changes the run in `folder`; readers continue.
-
-    The lock dies with its process. Temporary files of a killed process are deleted.
-    """
+    """Inside the block no other process changes the run in `folder`; files left by a killed process are deleted."""
     with locked(folder / FILE, wait=True):
         for left in folder.glob(f".{FILE}.*.tmp"):
             left.unlink(missing_ok=True)

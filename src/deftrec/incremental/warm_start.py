@@ -2,20 +2,20 @@
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-import polars as pl
 import torch
 from torch import Tensor
 
 from deftrec.collaborative import FoldIn
 from deftrec.data import Cases, Interactions, Sequences, Split
+from deftrec.ensemble import Ensemble
 from deftrec.errors import ConfigError
 from deftrec.language.stored import load_stored_state, stored_state
 from deftrec.model import DeftRec
-from deftrec.pretrained_files.origin import Origin
-from deftrec.run import Provenance
-from deftrec.tokenizer import ItemFeatures, Scaling
+from deftrec.run import Provenance, Run
+from deftrec.tokenizer import ItemFeatures
 
 MOST_KNOWN = 0.01
 """Largest share of test targets that the run to start from may have been fitted on: deleted events make a few."""
@@ -23,39 +23,39 @@ MOST_KNOWN = 0.01
 
 @dataclass(frozen=True, eq=False)
 class WarmStart:
-    """A run whose weights training continues from.
+    """A finished run whose weights training continues from."""
 
-    Attributes:
-        members: models of the ensemble.
-        items: external ids of the catalogue, one for each row of features. `[I]`
-        trained: whether each item had interactions in training. `[I]` bool
-        collaborative_width: columns of the collaborative block.
-        scaling: scaling of the features.
-        provenance: identity of the run.
-        users: external ids, one for each row of `fitted`.
-        fitted: interactions that the weights were fitted on, by row of `items`.
-        base, sentences: language model and sentence model of the run; None without one.
-    """
+    run: Run
 
-    members: tuple[DeftRec, ...]
-    items: pl.Series
-    trained: np.ndarray
-    collaborative_width: int
-    scaling: Scaling
-    provenance: Provenance
-    users: pl.Series
-    fitted: Sequences
-    base: Origin | None = None
-    sentences: Origin | None = None
+    @property
+    def members(self) -> tuple[DeftRec, ...]:
+        """Models of the ensemble."""
+        return tuple(self.run.model.members) if isinstance(self.run.model, Ensemble) else (self.run.model,)
+
+    @cached_property
+    def fitted(self) -> Sequences:
+        """Interactions that the weights were fitted on."""
+        return self.run.training
+
+    @cached_property
+    def provenance(self) -> Provenance:
+        """Identity of the run, with the SHA-256 over the names and values of all trained weights."""
+        digest, info = hashlib.sha256(), self.run.info
+        for member in self.members:
+            for name, tensor in sorted(stored_state(member).items()):
+                values = tensor.detach().cpu().contiguous().view(-1).view(torch.uint8)
+                digest.update(name.encode() + values.numpy().tobytes())
+        same = {name: getattr(info, name) for name in ("dataset", "fingerprint", "fit", "epochs")}
+        return Provenance(weights=digest.hexdigest(), **same)
 
     def places(self, interactions: Interactions) -> np.ndarray:
         """Row of each item of `interactions` in the run's catalogue; -1 for a new item. `[I']` int64"""
-        rows = {str(item): row for row, item in enumerate(self.items)}
+        rows = {str(item): row for row, item in enumerate(self.run.interactions.catalogue["item"])}
         return np.array([rows.get(str(item), -1) for item in interactions.catalogue["item"]], np.int64)
 
     def known(self, interactions: Interactions, cases: Cases) -> np.ndarray:
         """Whether each target occurs in `fitted` more often than in the case's own history. `[N]` bool"""
-        rows = {str(user): row for row, user in enumerate(self.users)}
+        rows = {str(user): row for row, user in enumerate(self.run.interactions.users)}
         places = self.places(interactions)
         known = np.zeros(len(cases), bool)
         for n, (user, history, target) in enumerate(zip(cases.users, cases.histories, cases.targets, strict=True)):
@@ -80,26 +80,18 @@ class WarmStart:
         return kept
 
     def refuse_known_targets(self, interactions: Interactions, split: Split) -> None:
-        """Refuse data whose test targets the weights were fitted on.
-
-        Raises:
-            ConfigError: the share of such targets is larger than `MOST_KNOWN`.
-        """
+        """Raise a `ConfigError` if the weights were fitted on more than the share `MOST_KNOWN` of the test targets."""
         cases = split.cases("test")
         known = int(self.known(interactions, cases).sum())
         if known > MOST_KNOWN * len(cases):
             raise ConfigError(
-                f"the run to start from was fitted on {known:,} of the {len(cases):,} test targets, so that what test "
-                "measured would be memory; keep its data.split and its data, with what came later, or train anew "
+                f"the run to start from was fitted on {known:,} of the {len(cases):,} test targets, so that test "
+                "would measure memorisation; keep its data.split and its data, add newer events, or train from scratch "
                 "without --from"
             )
 
     def check_members(self, wanted: int) -> None:
-        """Refuse an ensemble with more members than the run has.
-
-        Raises:
-            ConfigError: the run has fewer members.
-        """
+        """Raise a `ConfigError` if the run has fewer members than `wanted`."""
         if wanted > len(self.members):
             raise ConfigError(
                 f"training.ensemble_size is {wanted} and the run to start from has {len(self.members)}: leave it, or "
@@ -112,27 +104,24 @@ class WarmStart:
         """Item features of a new catalogue: items of the run keep their vectors, new ones get text and fold-in vectors.
 
         Args:
-            member: member of the ensemble, whose features may have been trained.
+            member: member of the ensemble; its features may have been trained.
             interactions: new data.
             sequences: interactions that are fitted; no others are used.
             text: sentence vectors, not scaled, of the new items at least. `[I', E]`
         """
-        old, places, d = (
-            self.members[member].features.values.detach().cpu(),
-            self.places(interactions),
-            self.collaborative_width,
-        )
+        old, d = self.members[member].features.values.detach().cpu(), self.run.info.collaborative_width
+        places, trained = self.places(interactions), self.fitted.counts(self.run.interactions.n_items) > 0
         values = torch.zeros(interactions.n_items, old.shape[1])
         known = places >= 0
         values[torch.from_numpy(known)] = old[torch.from_numpy(places[known])]
         if text is not None and old.shape[1] > d:  # a run without text has no columns for it
             new = torch.from_numpy(~known)
-            values[new, d:] = self.scaling.columns(slice(d, old.shape[1])).apply(text[new])
-        with_vector = known & np.where(known, self.trained[places], False)
+            values[new, d:] = self.run.scaling.columns(slice(d, old.shape[1])).apply(text[new])
+        with_vector = known & trained[places]
         having, lacking = np.flatnonzero(with_vector), np.flatnonzero(~with_vector)
         fold = FoldIn.of(sequences, having, lacking, interactions.n_items)
         values[torch.from_numpy(lacking), :d] = fold.vectors(values[torch.from_numpy(having), :d])
-        return ItemFeatures(values, slice(0, d), slice(d, old.shape[1]), self.scaling)
+        return ItemFeatures(values, slice(0, d), slice(d, old.shape[1]), self.run.scaling)
 
     def load_into(self, model: DeftRec, member: int) -> None:
         """Load the weights of a member, without the features, into a model for the new catalogue.
@@ -148,14 +137,3 @@ class WarmStart:
                 "these options build another model than the run to start from; change only how it is trained, or train "
                 "anew without --from"
             ) from error
-
-
-def weights_digest(members: tuple[DeftRec, ...]) -> str:
-    """SHA-256 over the names and values of all trained weights."""
-    digest = hashlib.sha256()
-    for member in members:
-        for name, tensor in sorted(stored_state(member).items()):
-            digest.update(
-                name.encode() + tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
-            )
-    return digest.hexdigest()

@@ -1,16 +1,16 @@
 """The catalogue ranked: score terms, rules, the best k."""
 
 from deftrec.retrieval.choose import Validation, one_standard_error_rule
-from deftrec.retrieval.exact import Found, history_cells, row_chunks, top
+from deftrec.retrieval.exact import Found, row_chunks, top
 from deftrec.retrieval.fit import fit_ranker, latent_ranker
 from deftrec.retrieval.linear import LinearPrior
 from deftrec.retrieval.queries import Queries, generate_queries, generate_texts, inference_queries
-from deftrec.retrieval.ranker import Ranker, ScorePart
-from deftrec.retrieval.ranks import rank_targets, target_ranks
+from deftrec.retrieval.ranker import Ranker, ScorePart, rank_targets, target_ranks
 from deftrec.retrieval.rules import Allow, Deny, ExcludeHistory, HistoryLast, Rule
-from deftrec.retrieval.terms import ExtendedCatalogue, LatentSimilarity, ScoreTerm, inner_products
+from deftrec.retrieval.terms.base import ExtendedCatalogue, ScoreTerm
 from deftrec.retrieval.terms.cold_start_bonus import ColdStartBonus
 from deftrec.retrieval.terms.collaborative_prior import CollaborativePrior
+from deftrec.retrieval.terms.latent import LatentSimilarity
 from deftrec.retrieval.terms.popularity_trend import PopularityTrend
 from deftrec.retrieval.terms.repeat_bias import RepeatBias
 
@@ -36,9 +36,7 @@ __all__ = [
     "fit_ranker",
     "generate_queries",
     "generate_texts",
-    "history_cells",
     "inference_queries",
-    "inner_products",
     "latent_ranker",
     "one_standard_error_rule",
     "rank_targets",

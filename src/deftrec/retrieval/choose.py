@@ -1,9 +1,9 @@
 """Weights of the score's terms, chosen on validation by one rule."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -29,8 +29,7 @@ class Validation:
     """Validation cases with the latents generated for them.
 
     Attributes:
-        cases: N validation cases, in random order.
-        queries: their histories and generated latents.
+        cases, queries: N cases in random order, and their histories with generated latents.
         exclude_seen: whether items of the history are excluded from the ranking.
         training: training interactions.
         n_items: size of the catalogue.
@@ -58,25 +57,6 @@ class Validation:
         return (ExcludeHistory(),) if self.exclude_seen else ()
 
 
-@dataclass(frozen=True)
-class Chosen(Generic[W]):
-    """A weight chosen on validation.
-
-    Attributes:
-        weight: the chosen weight.
-        ndcg, ndcg_without: validation NDCG@10 with the chosen weight and without the term.
-    """
-
-    weight: W
-    ndcg: float
-    ndcg_without: float
-
-    @property
-    def record(self) -> dict[str, float]:
-        """Both metrics, for the run's record."""
-        return {"ndcg": self.ndcg, "ndcg_without": self.ndcg_without}
-
-
 def one_standard_error_rule(values: Mapping[W, Tensor], size: Callable[[W], float]) -> W:
     """The smallest weight whose loss to the best one is at most one standard error of the paired difference.
 
@@ -84,7 +64,7 @@ def one_standard_error_rule(values: Mapping[W, Tensor], size: Callable[[W], floa
 
     Args:
         values: metric of every user, by weight. Each `[N]`
-        size: size of a weight; 0 is no term at all.
+        size: size of a weight; 0 leaves the term out.
     """
     best = values[max(values, key=lambda weight: float(values[weight].mean()))]
     for weight in sorted(values, key=size):
@@ -101,51 +81,18 @@ def ndcg_by_variant(
 ) -> dict[W, Tensor]:
     """NDCG@10 of every validation user under variants of a score.
 
-    Args:
-        ranker: the terms so far.
-        validation: the cases.
-        variants: from the scores so far `[n, I]`, which it must not change, and their queries to (variant, scores)
-            pairs.
+    `variants` makes (variant, scores) pairs from the scores of `ranker` `[n, I]`, unchanged, and their queries.
     """
     ranks: dict[W, list[TargetRanks]] = {}
     for rows, scores in ranker.chunks(validation.queries, validation.rules):
-        for few in _cached(scores):
+        for few in row_chunks(len(scores), scores.shape[1], CACHED_BYTES if scores.device.type == "cpu" else None):
             some = slice(rows.start + few.start, rows.start + few.stop)
             for variant, varied in variants(scores[few], validation.queries.select(some)):
                 ranks.setdefault(variant, []).append(ranks_from_scores(varied, validation.targets[some]))
-    return {
-        variant: accuracy(TargetRanks.concatenate(parts), cutoffs=(10,))["ndcg@10"] for variant, parts in ranks.items()
-    }
+    whole = {variant: TargetRanks.concatenate(parts) for variant, parts in ranks.items()}
+    return {variant: accuracy(one, cutoffs=(10,))["ndcg@10"] for variant, one in whole.items()}
 
 
-def choose_weight(
-    ranker: Ranker,
-    validation: Validation,
-    weights: Sequence[W],
-    apply: Callable[[W, Tensor, Queries], Tensor],
-    *,
-    size: Callable[[W], float],
-    none: W,
-) -> Chosen[W]:
-    """Try weights of one term on validation and choose by `one_standard_error_rule`.
-
-    Args:
-        ranker: the terms so far.
-        validation: the cases.
-        weights: candidates, `none` among them.
-        apply: the scores `[n, I]`, which it may overwrite, with the term of a weight.
-        size: size of a weight.
-        none: the weight that leaves the term out.
-    """
-
-    def variants(scores: Tensor, queries: Queries) -> Iterator[tuple[W, Tensor]]:
-        return ((weight, apply(weight, scores.clone(), queries)) for weight in weights)
-
-    values = ndcg_by_variant(ranker, validation, variants)
-    weight = one_standard_error_rule(values, size)
-    return Chosen(weight, float(values[weight].mean()), float(values[none].mean()))
-
-
-def _cached(scores: Tensor) -> Iterator[slice]:
-    """Rows of `[N, I]` scores that fit into a CPU's cache; all rows on a GPU."""
-    return row_chunks(len(scores), scores.shape[1], CACHED_BYTES if scores.device.type == "cpu" else None)
+def record_of(values: Mapping[W, Tensor], weight: W, none: W) -> dict[str, float]:
+    """Mean of a metric `[N]` with the chosen weight (`ndcg`) and without the term (`ndcg_without`)."""
+    return {"ndcg": float(values[weight].mean()), "ndcg_without": float(values[none].mean())}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from deftrec.data import PADDING, Sequences
 
@@ -51,8 +52,5 @@ def top(scores: Tensor, k: int) -> Found:
     """The `k` best items of each row; `PADDING` in place of items with score `-inf`. `[N, I]` -> `Found` of N x k"""
     best = scores.topk(min(k, scores.shape[1]), dim=1)
     items = best.indices.masked_fill(best.values == float("-inf"), PADDING)
-    missing = k - items.shape[1]
-    if missing > 0:
-        items = torch.nn.functional.pad(items, (0, missing), value=PADDING)
-    values = torch.nn.functional.pad(best.values, (0, max(0, missing)), value=float("-inf"))
-    return Found(items, values)
+    missing = (0, k - items.shape[1])
+    return Found(pad(items, missing, value=PADDING), pad(best.values, missing, value=float("-inf")))

@@ -36,17 +36,11 @@ def fit_ranker(
     """Fit every term that the options ask for, each on top of those before it.
 
     Args:
-        model: the trained model.
-        catalogue: its latents.
-        config: options, resolved.
-        validation: validation cases with their generated latents.
-        features: item features the tokenizer started from.
-        titles: titles of the items.
-        progress: receiver of progress.
+        features: item features that the tokenizer started from.
 
     Returns:
-        the ranker, whose terms are those that validation gave a weight, and the record of every fitted term: its
-        settings, and `active`, whether it is part of the score.
+        The ranker with the terms that validation gave a weight, and the record of every fitted term: its settings, and
+        `active`, whether it is part of the score.
     """
     options = config.retrieval
     ranker, record = latent_ranker(catalogue, config), {}

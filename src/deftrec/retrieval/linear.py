@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from deftrec.collaborative.spectral import normalised_interactions
 from deftrec.data import Sequences
 from deftrec.data.sparse import csr_matrix, distinct_pairs
 from deftrec.retrieval.exact import row_chunks
@@ -51,7 +52,7 @@ class LinearPrior:
     def empty(cls, n_items: int) -> "LinearPrior":
         """A model in which no item takes part."""
         nothing = torch.zeros(0, 1)
-        return cls(n_items, torch.zeros(0, dtype=torch.int32), nothing.int(), nothing)
+        return cls(n_items, nothing[:, 0].int(), nothing.int(), nothing)
 
     @classmethod
     def ease(
@@ -66,16 +67,8 @@ class LinearPrior:
         """Co-occurrence in closed form (EASE; Steck 2019, arXiv 1905.03375).
 
         B = I - P / diag(P) with P = (X^T X + lambda)^-1, diagonal zero. X is users x items, a repeated interaction
-        counted once. Time is cubic in the number of items that take part, memory quadratic; only the `max_items` most
-        popular items take part.
-
-        Args:
-            sequences: training interactions.
-            n_items: size of the catalogue.
-            regularisation: lambda.
-            neighbours: M.
-            max_items: largest number of items that take part.
-            device: device of the items x items matrices; the result lies on the CPU.
+        counted once; `regularisation` is lambda, `neighbours` M. Only the `max_items` most popular items take part:
+        time is cubic in their number, memory quadratic. Dense matrices are on `device`, the result on the CPU.
         """
         popular, sequences = _popular(sequences, n_items, max_items)
         users, items = distinct_pairs(sequences, len(popular))
@@ -99,8 +92,8 @@ class LinearPrior:
         """The next item by ridge regression (SLIT; Choi et al. 2021, arXiv 2103.16104).
 
         B = (X^T X + lambda)^-1 X^T Y: a row of X is a history as `scores` weights it, the row of Y its next item.
-        Unlike EASE it knows the order of two items and how common the next one is. Past `SLIT_ROWS` pairs, a sample of
-        them is used. Arguments as for `ease`; `recency` is p of `scores`.
+        Unlike EASE it uses the order of two items and the popularity of the next one. Past `SLIT_ROWS` pairs, a sample
+        of them is used. Arguments as for `ease`; `recency` as for `scores`.
         """
         popular, sequences = _popular(sequences, n_items, max_items)
         rows, items, strength, targets = _histories(sequences, len(popular), recency)
@@ -118,14 +111,10 @@ class LinearPrior:
         """One step over the interaction graph and back: GF-CF's linear filter (Shen et al. 2021, arXiv 2108.07567).
 
         B = R^T R with R = D_u^-1/2 X D_i^-1/2, X as for `ease`, D the degrees of users and items: a propagation step of
-        LightGCN with nothing learnt. Memory is quadratic in the number of items that take part. Arguments as for
-        `ease`.
+        LightGCN without learning. Arguments as for `ease`.
         """
         popular, sequences = _popular(sequences, n_items, max_items)
-        users, items = distinct_pairs(sequences, len(popular))
-        shape = (len(sequences), len(popular))
-        degrees = np.bincount(users, minlength=shape[0])[users] * np.bincount(items, minlength=shape[1])[items]
-        normalised, transposed = _with_transpose(users, items, degrees**-0.5, shape)
+        normalised, transposed = normalised_interactions(sequences, len(popular))
         return cls._largest((transposed @ normalised).to_dense().to(device), popular, n_items, neighbours)
 
     @classmethod
@@ -152,30 +141,22 @@ class LinearPrior:
     def without_items(self, items: Tensor) -> "LinearPrior":
         """The same model without the weights that `items` `[n]` give to others."""
         silent = torch.isin(self.items.long(), items)
-        weights = self.weights.masked_fill(silent[:, None], 0.0)
-        return replace(self, weights=weights)
+        return replace(self, weights=self.weights.masked_fill(silent[:, None], 0.0))
 
     def with_items(self, latents: Tensor) -> "LinearPrior":
-        """The same model for a catalogue with N items more behind its own.
+        """The same model for a catalogue with N more items behind its own, given all `latents` `[I + N, D]`.
 
         An added item gives no score to others. It gets the mean score of the `NEIGHBOURS_OF_ADDED` items that take part
-        and are nearest to it by the cosine of their latents: a score of zero would put it behind every item with any
-        score.
-
-        Args:
-            latents: latents of all items. `[I + N, D]`
+        and have the nearest latents by cosine: a score of zero would put it behind every item with any score.
         """
         fitted, added = self.n_items, len(latents) - self.n_items
         speaking = self.items[(self.weights != 0).any(1)].long()
         if not added or not len(speaking):
             return replace(self, n_items=len(latents))
         unit = nn.functional.normalize(latents.float().cpu(), dim=-1)
-        kept = min(NEIGHBOURS_OF_ADDED, len(speaking))
-        nearest = [
-            (unit[fitted:][rows] @ unit[speaking].T).topk(kept, dim=1).indices for rows in row_chunks(added, fitted)
-        ]
-        stand_ins = speaking[torch.cat(nearest)]
-        return replace(self, n_items=len(latents), stand_ins=stand_ins)
+        new, old, kept = unit[fitted:], unit[speaking].T, min(NEIGHBOURS_OF_ADDED, len(speaking))
+        nearest = torch.cat([(new[rows] @ old).topk(kept, dim=1).indices for rows in row_chunks(added, fitted)])
+        return replace(self, n_items=len(latents), stand_ins=speaking[nearest])
 
     def scores(self, histories: Sequences, recency: float) -> Tensor:
         """Sum of the weights of each history; an item of age a (0 = newest) counts (1 + a)^-recency. `[N, I]`"""

@@ -1,6 +1,6 @@
 """Generated latents of histories, which the catalogue is scored with."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -19,12 +19,7 @@ from deftrec.model import ItemLatents
 
 @dataclass(frozen=True, eq=False)
 class Queries:
-    """Histories with the latents that the model generated for them.
-
-    Attributes:
-        histories: N histories, oldest item first.
-        latents: generated latents of the next item. `[N, D]`
-    """
+    """N histories, oldest item first, with the latents `[N, D]` that the model generated for the next item."""
 
     histories: Sequences
     latents: Tensor
@@ -59,18 +54,11 @@ def generate_queries(
     sampling: Sampling,
     seed: int,
     dtype: torch.dtype = torch.float32,
-    on_batch: Callable[[int], None] | None = None,
 ) -> Queries:
-    """Generate the latent of the next item for every history, none of them empty.
+    """Generate the latent of the next item for every history, none of them empty, on the device of the catalogue.
 
-    Every batch draws the same noise from `seed`, so that a history's result does not depend on the others.
-
-    Args:
-        dtype: type of the matrix products, by autocast; float32 (default) is the reference.
-        on_batch: called with the number of histories done since the last call.
-
-    Returns:
-        the histories with latents `[N, D]` float32 on the device of the catalogue.
+    Every batch draws the same noise from `seed`, so that a history's result does not depend on the others. `dtype` is
+    the type of the matrix products, by autocast; float32 (default) is the reference.
     """
     device = catalogue.latents.device
     latents = torch.empty(len(histories), catalogue.latents.shape[1], device=device)
@@ -80,8 +68,6 @@ def generate_queries(
             with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
                 sample = model.generate(catalogue, items, layout, sampling, generator)
             latents[torch.from_numpy(which).to(device)] = sample.x0
-            if on_batch:
-                on_batch(len(which))
     return Queries(histories, latents)
 
 
@@ -98,18 +84,9 @@ def inference_queries(model: InferenceModel, histories: Sequences, *, sampling: 
 
 
 def generate_texts(
-    model: Model,
-    catalogue: ItemLatents,
-    histories: Sequences,
-    *,
-    dtype: torch.dtype = torch.float32,
-    on_batch: Callable[[int], None] | None = None,
-    engine: TextEngine | None = None,
+    model: Model, catalogue: ItemLatents, histories: Sequences, engine: TextEngine | None = None
 ) -> list[str]:
-    """Generate a rationale for every history, none of them empty; arguments as for `generate_queries`.
-
-    Args:
-        engine: engine that generates instead of the model.
+    """Generate a rationale for every history, none of them empty, by `engine` or by the model itself.
 
     Raises:
         ConfigError: the model has learnt no rationales.
@@ -117,12 +94,8 @@ def generate_texts(
     device, texts = catalogue.latents.device, [""] * len(histories)
     with evaluating(model):
         for which, items, layout in batches(model.max_history, histories, device):
-            with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-                said = model.rationales(catalogue, items, layout, engine)
-            for n, text in zip(which, said, strict=True):
+            for n, text in zip(which, model.rationales(catalogue, items, layout, engine), strict=True):
                 texts[n] = text
-            if on_batch:
-                on_batch(len(which))
     return texts
 
 
@@ -147,14 +120,9 @@ def batches(
 ) -> Iterator[tuple[np.ndarray, Tensor, Layout]]:
     """Numbers of the histories of each batch, their newest `max_history` items and their layout.
 
-    Args:
-        max_history: newest items that are read.
-        histories: all histories.
-        device: device of the batches.
-        most: positions of a batch; None: `places_of(device)`.
+    A batch has at most `most` positions (None: `places_of(device)`).
     """
-    if most is None:
-        most = places_of(device)
+    most = most or places_of(device)
     lengths = np.minimum(histories.lengths, max_history)
     order = np.argsort(lengths, kind="stable")
     start = 0
@@ -166,6 +134,5 @@ def batches(
         size = max(1, int(np.argmax(np.append((places > most) | padded, True))))
         which = order[start : start + size]
         packed = pad_histories(histories, which, max_history)
-        layout = Layout.of(packed).to(device)
-        yield which, torch.from_numpy(packed.items).to(device), layout
+        yield which, torch.from_numpy(packed.items).to(device), Layout.of(packed).to(device)
         start += size

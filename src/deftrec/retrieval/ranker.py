@@ -1,13 +1,15 @@
 """The retrieval score: a sum of terms, then rules, then the best k."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
 
+from deftrec.data import Cases, Sequences
 from deftrec.errors import ConfigError
+from deftrec.evaluation import TargetRanks, ranks_from_scores
 from deftrec.retrieval.exact import Found, row_chunks, top
 from deftrec.retrieval.queries import Queries
 from deftrec.retrieval.rules import Rule
@@ -28,12 +30,9 @@ T = TypeVar("T", bound=ScoreTerm)
 
 @dataclass(frozen=True, eq=False)
 class Ranker:
-    """Ranks the catalogue for queries: `score = sum of terms`, then rules exclude items.
+    """Ranks a catalogue of `n_items` for queries: the score is the sum of the terms, then rules exclude items.
 
-    Attributes:
-        n_items: size of the catalogue.
-        terms: terms of the score, in order.
-        rules: rules that hold for every request; a request may bring more.
+    `rules` hold for every request; a request may bring more.
     """
 
     n_items: int
@@ -43,11 +42,7 @@ class Ranker:
     # -- composing ---------------------------------------------------------------------------------------------
 
     def with_term(self, term: ScoreTerm) -> "Ranker":
-        """The same ranker with one more term behind the others.
-
-        Raises:
-            ConfigError: it has a term of this name, under which both would be saved.
-        """
+        """The same ranker with one more term behind the others; a `ConfigError` for a name that it has."""
         if self.term(term.name) is not None:
             raise ConfigError(f"the score has a term {term.name!r} already; give the new one another name")
         return replace(self, terms=(*self.terms, term))
@@ -56,20 +51,16 @@ class Ranker:
         """The same ranker with more rules that hold for every request."""
         return replace(self, rules=(*self.rules, *rules))
 
-    def only(self, names: Sequence[str]) -> "Ranker":
-        """The terms of these names alone."""
+    def only(self, names: Collection[str]) -> "Ranker":
+        """The ranker with the terms `names` alone."""
         return replace(self, terms=tuple(term for term in self.terms if term.name in names))
 
     def without(self, *names: str) -> "Ranker":
-        """All terms but these."""
-        return replace(self, terms=tuple(term for term in self.terms if term.name not in names))
+        """The ranker without the terms `names`."""
+        return self.only({term.name for term in self.terms} - {*names})
 
     def part(self, part: ScorePart) -> "Ranker":
-        """The ranker of one part of the score.
-
-        Raises:
-            ConfigError: there is no collaborative prior.
-        """
+        """The ranker of one part of the score; a `ConfigError` if it has no collaborative prior."""
         if part == "hybrid":
             return self
         if part == "prior" and self.term("collaborative_prior") is None:
@@ -119,29 +110,26 @@ class Ranker:
         return Found.concatenate([top(scores, k) for _, scores in self.chunks(queries, rules)])
 
     def shares(self, queries: Queries, items: Tensor) -> dict[str, Tensor]:
-        """Share of each explained term in what lifts items above the catalogue's average, for one query.
+        """Share of each explained term in the lift of `items` `[n]` for one query: by term name, `[n]`, from 0 to 1.
 
         A term's lift is its contribution to the item less its mean over the catalogue; negative lifts count as 0.
-
-        Args:
-            queries: one query.
-            items: item numbers. `[n]` int64
-
-        Returns:
-            by term name, each `[n]`, from 0 to 1.
         """
         lifts: dict[str, Tensor] = {}
         total: Tensor | None = None
         for term in self.terms:
             scores = term.scores(queries, total)
             scores = scores if scores.ndim == 2 else scores[None]
-            total = scores.clone() if total is None else total + scores
+            total = scores if total is None else total + scores
             if term.explained:
                 lifts[term.name] = (scores[0] - scores[0].mean())[items].clamp_min(0)
         whole = torch.stack(list(lifts.values())).sum(0).clamp_min(1e-12)
         return {name: lift / whole for name, lift in lifts.items()}
 
     # -- after training ----------------------------------------------------------------------------------------
+
+    def refitted(self, training: Sequences) -> "Ranker":
+        """The ranker with every term fitted on other interactions."""
+        return replace(self, terms=tuple(term.refitted(training) for term in self.terms))
 
     def extended(self, catalogue: ExtendedCatalogue) -> "Ranker":
         """The ranker for a catalogue with more items behind its own."""
@@ -156,14 +144,27 @@ class Ranker:
         return settings, tensors
 
     def with_state(self, settings: dict[str, dict[str, Any]], tensors: dict[str, Tensor]) -> "Ranker":
-        """The ranker with the terms that `state` described, in order, behind its own.
-
-        Raises:
-            DeftRecError: a term's class has not been imported.
-        """
+        """The ranker with the terms that `state` described behind its own; errors as for `ScoreTerm.named`."""
         ranker = self
         for name, values in settings.items():
             prefix = f"{name}/"
             own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
             ranker = ranker.with_term(ScoreTerm.named(name).from_state(values, own))
         return ranker
+
+
+def rank_targets(
+    ranker: Ranker, queries: Queries, cases: Cases, rules: Sequence[Rule] = (), *, k: int = 0
+) -> tuple[TargetRanks, Found]:
+    """Rank of each case's target among all items, and the best `k` items of each case (0: no lists)."""
+    targets = torch.from_numpy(cases.targets).to(queries.latents.device)
+    ranks, found = [], []
+    for rows, scores in ranker.chunks(queries, rules):
+        ranks.append(ranks_from_scores(scores, targets[rows]))
+        found.append(top(scores, k))
+    return TargetRanks.concatenate(ranks), Found.concatenate(found)
+
+
+def target_ranks(ranker: Ranker, queries: Queries, cases: Cases, rules: Sequence[Rule] = ()) -> TargetRanks:
+    """The ranks of `rank_targets` alone."""
+    return rank_targets(ranker, queries, cases, rules)[0]

@@ -15,12 +15,7 @@ class Rule(ABC):
 
     @abstractmethod
     def apply(self, scores: Tensor, histories: Sequences) -> None:
-        """Change the scores in place.
-
-        Args:
-            scores: scores of every item, one row a query. `[N, I]`
-            histories: the queries' histories.
-        """
+        """Change the scores `[N, I]` of N queries in place, given the queries' histories."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +43,7 @@ class HistoryLast(Rule):
 
 @dataclass(frozen=True, eq=False)
 class Deny(Rule):
-    """None of `items` is recommended to anybody.
-
-    Attributes:
-        items: item numbers. `[n]` int64
-    """
+    """None of `items` (item numbers, `[n]` int64) is recommended."""
 
     items: Tensor
 
@@ -63,11 +54,7 @@ class Deny(Rule):
 
 @dataclass(frozen=True, eq=False)
 class Allow(Rule):
-    """Only `items` are recommended: a list given by the caller, or the items of a category.
-
-    Attributes:
-        items: item numbers. `[n]` int64
-    """
+    """Only `items` (item numbers, `[n]` int64) are recommended: a list of the caller, or the items of a category."""
 
     items: Tensor
 

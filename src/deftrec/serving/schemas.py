@@ -112,7 +112,7 @@ class InfluentialItem(BaseModel):
     item_id: str
     title: str
     change: float = Field(
-        description="increase of the recommended item's log share of the score over the catalogue due to this item"
+        description="change of the recommended item's log softmax score over the catalogue due to this item"
     )
 
 
@@ -120,7 +120,7 @@ class ItemExplanation(BaseModel):
     """Reasons for a recommendation."""
 
     text: str | None = Field(description="user preference written by the model; null if the run has not learnt any")
-    movers: list[InfluentialItem] = Field(description="items of the history, largest change first")
+    influences: list[InfluentialItem] = Field(description="items of the history, largest change first")
     shares: dict[str, float] = Field(description="share of each score term, from 0 to 1")
 
 
@@ -137,8 +137,8 @@ class RecommendedItem(Item):
         """Convert the library's recommendation."""
         item, why, explanation = Item.of(engine, engine.numbers[str(one.item)]), one.explanation, None
         if why is not None:
-            movers = [InfluentialItem(item_id=str(it.item), title=it.title, change=it.change) for it in why.movers]
-            explanation = ItemExplanation(text=why.text, movers=movers, shares=why.shares)
+            influences = [InfluentialItem(item_id=str(i.item), title=i.title, change=i.change) for i in why.influences]
+            explanation = ItemExplanation(text=why.text, influences=influences, shares=why.shares)
         return cls(**item.model_dump(), score=one.score, rank=one.rank, source=one.source, explanation=explanation)
 
 

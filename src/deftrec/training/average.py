@@ -43,12 +43,8 @@ class AveragedWeights:
         finally:
             self._swap()
 
-    def tensors(self) -> dict[str, Tensor]:
-        """The average, by parameter, for a checkpoint."""
-        return self.values
-
     def restore(self, values: dict[str, Tensor], steps: int) -> None:
-        """Continue from a checkpoint."""
+        """Continue from the `values` and `steps` of a checkpoint."""
         self.steps = steps
         for name, value in self.values.items():
             value.copy_(shard(values[name], value))

@@ -1,7 +1,8 @@
 """Batches of packed histories."""
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,13 +23,11 @@ class PackedBatches:
     Args:
         sequences: training interactions.
         n_items: size of the catalogue.
-        max_history: positions of a row.
-        batch_positions: positions of a batch.
+        max_history, batch_positions: positions of a row and of a batch.
         objective: options of the objective; a large catalogue is sampled.
         seed: seed of packing and sampling.
         preferences: rationales learnt beside the next item; None: none are learnt.
-        tie_groups: tie group of each interaction (`Interactions.tie_groups`); interactions of one group are packed in
-            an order drawn anew every epoch; None: there are no ties. `[E]` int64
+        tie_groups: `Interactions.tie_groups`, whose order is drawn anew every epoch; None: no ties. `[E]` int64
     """
 
     def __init__(
@@ -60,13 +59,12 @@ class PackedBatches:
         return len(starts), (self._build(packed, order[start : start + self.rows], rng) for start in starts)
 
     def _build(self, packed: Packed, which: np.ndarray, rng: np.random.Generator) -> Batch:
-        """The batch of the rows `which`."""
         items, targets = packed.items[which], packed.targets[which]
         layout = Layout(torch.from_numpy(packed.segments[which]), torch.from_numpy(packed.positions[which]))
-        words = None if self.preferences is None else self._rationales(self.preferences, packed, which, rng)
+        rationales = None if self.preferences is None else self._rationales(self.preferences, packed, which, rng)
         if self.sampled is None:
             candidates = torch.arange(self.n_items)
-            return Batch(candidates, torch.from_numpy(items), torch.from_numpy(targets), layout, None, words)
+            return Batch(candidates, torch.from_numpy(items), torch.from_numpy(targets), layout, None, rationales)
         # The items of the batch, and a uniform sample beside them.
         drawn = rng.integers(0, self.n_items, self.sampled)
         present = np.concatenate([items[items != PADDING], targets[targets != PADDING]])
@@ -80,9 +78,10 @@ class PackedBatches:
         def place(numbers: np.ndarray) -> torch.Tensor:
             return torch.from_numpy(np.where(numbers == PADDING, PADDING, np.searchsorted(chosen, numbers)))
 
-        if words is not None:  # their items are among those of the batch
-            words = replace(words, items=place(words.items.numpy()), targets=place(words.targets.numpy()))
-        return Batch(torch.from_numpy(chosen), place(items), place(targets), layout, log_q, words)
+        if rationales is not None:  # their items are among those of the batch
+            inputs, outputs = place(rationales.items.numpy()), place(rationales.targets.numpy())
+            rationales = replace(rationales, items=inputs, targets=outputs)
+        return Batch(torch.from_numpy(chosen), place(items), place(targets), layout, log_q, rationales)
 
     def _rationales(
         self, preferences: Preferences, packed: Packed, which: np.ndarray, rng: np.random.Generator
@@ -100,14 +99,15 @@ class PackedBatches:
 
 def batch_to(batch: Batch, device: torch.device) -> Batch:
     """The batch on `device`."""
-    return Batch(
-        batch.candidates.to(device),
-        batch.items.to(device),
-        batch.targets.to(device),
-        batch.layout.to(device),
-        None if batch.log_q is None else batch.log_q.to(device),
-        None if batch.rationale is None else batch.rationale.to(device),
-    )
+    parts: list[Any] = [getattr(batch, field.name) for field in fields(batch)]
+    moved: list[Any] = [None if part is None else part.to(device) for part in parts]
+    return Batch(*moved)
+
+
+def batch_rows(batch: Batch, rows: torch.Tensor) -> Batch:
+    """Some `rows` of a batch, with all its candidates and without rationales."""
+    layout = batch.layout.select(rows)
+    return replace(batch, items=batch.items[rows], targets=batch.targets[rows], layout=layout, rationale=None)
 
 
 def batch_share(batch: Batch, team: Team) -> tuple[Batch, float]:
@@ -119,18 +119,10 @@ def batch_share(batch: Batch, team: Team) -> tuple[Batch, float]:
     def rows(count: int) -> torch.Tensor:
         return torch.from_numpy(team.rows(count)).to(batch.items.device)
 
-    mine, rationale = rows(len(batch.items)), batch.rationale
-    if rationale is not None:
-        some = rows(len(rationale.items))
-        rationale = RationaleBatch(
-            rationale.items[some], rationale.layout.select(some), rationale.targets[some], rationale.text[some]
-        )
-    share = replace(
-        batch,
-        items=batch.items[mine],
-        targets=batch.targets[mine],
-        layout=batch.layout.select(mine),
-        rationale=rationale,
-    )
-    asked = float((share.targets != PADDING).sum() / (batch.targets != PADDING).sum())
-    return share, team.size * asked if team.index < len(batch.items) else 0.0
+    share, learnt = batch_rows(batch, rows(len(batch.items))), batch.rationale
+    if learnt is not None:
+        some = rows(len(learnt.items))
+        own = RationaleBatch(learnt.items[some], learnt.layout.select(some), learnt.targets[some], learnt.text[some])
+        share = replace(share, rationale=own)
+    targets = float((share.targets != PADDING).sum() / (batch.targets != PADDING).sum())
+    return share, team.size * targets if team.index < len(batch.items) else 0.0

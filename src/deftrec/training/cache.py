@@ -21,13 +21,7 @@ VERSION = 2
 
 @dataclass(frozen=True, eq=False)
 class StageResult:
-    """Result of a stage.
-
-    Attributes:
-        tensors: tensors by name.
-        about: anything else, as JSON holds it.
-        seconds: seconds it took, whenever it was computed.
-    """
+    """Result of a stage: tensors, anything else as JSON holds it, and the seconds its computation took."""
 
     tensors: dict[str, Tensor]
     about: dict[str, Any] = field(default_factory=dict)
@@ -35,11 +29,7 @@ class StageResult:
 
 
 class CachedStage(ABC):
-    """A stage whose result depends on its key alone.
-
-    Attributes:
-        name: name in the cache, in logs and in the run's record.
-    """
+    """A stage whose result depends on its key alone; `name` is used in the cache, in logs and in the run's record."""
 
     name: str
 
@@ -53,11 +43,7 @@ class CachedStage(ABC):
 
 
 class StageCache:
-    """A folder of stage results. Several processes may share it: an entry appears whole or not at all.
-
-    Args:
-        folder: place of the results; None keeps nothing.
-    """
+    """A folder of stage results (None keeps nothing) that processes share: an entry appears whole or not at all."""
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder

@@ -3,7 +3,6 @@
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -59,7 +58,7 @@ def save_checkpoint(
     """
     shared = {f"module.{name}": tensor for name, tensor in stored_state(module).items()}
     shared |= {f"best.{name}": tensor for name, tensor in best.items()}
-    shared |= {f"average.{name}": tensor for name, tensor in average.tensors().items()}
+    shared |= {f"average.{name}": tensor for name, tensor in average.values.items()}
     for number, values in optimizer.state_dict()["state"].items():
         shared |= {f"optimizer.{number}.{key}": torch.as_tensor(value) for key, value in values.items()}
     tensors = {}
@@ -73,26 +72,21 @@ def save_checkpoint(
     tensors["random.cpu"] = torch.get_rng_state()
     if torch.cuda.is_available():
         tensors["random.cuda"] = torch.cuda.get_rng_state()
-    content = asdict(state)
-    content["best_value"] = state.best_value if state.best_epoch else None
     with atomic_directory(folder) as temporary:
         save_tensors(temporary / TENSORS, tensors)
-        (temporary / STATE).write_text(json.dumps(content), encoding="utf-8")
+        (temporary / STATE).write_text(json.dumps(asdict(state)), encoding="utf-8")
 
 
 def load_checkpoint(
     folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer, average: AveragedWeights
 ) -> tuple[TrainingState, dict[str, Tensor]]:
-    """Restore what `save_checkpoint` wrote into `module`, `optimizer`, `average` and the random generators.
-
-    Returns:
-        the state, and the best weights.
+    """Restore `module`, `optimizer`, `average` and the random state; returns the progress and the best weights.
 
     Raises:
         DeftRecError: the files are damaged or belong to another model.
     """
     try:
-        content: dict[str, Any] = json.loads((folder / STATE).read_text(encoding="utf-8"))
+        state = TrainingState(**json.loads((folder / STATE).read_text(encoding="utf-8")))
         tensors = load_file(folder / TENSORS)
         now = module.state_dict()
         load_stored_state(module, _as(_under(tensors, "module."), now))
@@ -107,15 +101,14 @@ def load_checkpoint(
         torch.set_rng_state(tensors["random.cpu"])
         if torch.cuda.is_available() and "random.cuda" in tensors:
             torch.cuda.set_rng_state(tensors["random.cuda"])
-        content["best_value"] = float("-inf") if content["best_value"] is None else content["best_value"]
-        return TrainingState(**content), _as(_under(tensors, "best."), now)
+        return state, _as(_under(tensors, "best."), now)
     except (OSError, LookupError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DeftRecError(f"{folder}: cannot resume from it ({reason}); train again without --resume") from error
 
 
 def _as(tensors: dict[str, Tensor], like: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors taken apart where those of the same name are; what has no such name stays, to be complained of."""
+    """Tensors sharded as those of the same name are; a tensor with an unknown name stays, and loading reports it."""
     return {name: shard(tensor, like[name]) if name in like else tensor for name, tensor in tensors.items()}
 
 

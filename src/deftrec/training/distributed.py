@@ -27,13 +27,9 @@ PATIENCE = timedelta(days=1)
 
 @dataclass(frozen=True)
 class Team:
-    """A process among those that train together; by default a single process.
+    """Process `index` (from 0) among the `size` processes that train together; by default a single process.
 
     Batches and evaluations are shared by rows. The main process does everything else and broadcasts the result.
-
-    Attributes:
-        index: index of this process, from 0.
-        size: number of processes.
     """
 
     index: int = 0
@@ -46,7 +42,7 @@ class Team:
         return cls(state.process_index, state.num_processes)
 
     def shutdown(self) -> None:
-        """Destroy the process group: a process that simply ends may take the others with it."""
+        """Destroy the process group: a process that ends without this may end the others too."""
         if self.size > 1:
             PartialState().destroy_process_group()
 
@@ -56,11 +52,7 @@ class Team:
         return self.index == 0
 
     def accelerator(self, device: torch.device) -> Accelerator:
-        """The accelerator that sums the gradients of the team.
-
-        Raises:
-            ConfigError: the launch asks for FSDP or DeepSpeed; here `training.sharded` shards the weights.
-        """
+        """The accelerator that sums the gradients of the team; a `ConfigError` where FSDP or DeepSpeed is launched."""
         partly = DistributedDataParallelKwargs(find_unused_parameters=True)  # some options leave some weights unused
         accelerator = Accelerator(cpu=device.type == "cpu", kwargs_handlers=[partly])
         kind = accelerator.distributed_type
@@ -79,9 +71,9 @@ class Team:
         """Result of `make` on the main process, sent to all others."""
         if self.size == 1:
             return make()
-        said = [make() if self.is_main else None]
-        broadcast_object_list(said)
-        return said[0]  # type: ignore[return-value]
+        shared = [make() if self.is_main else None]
+        broadcast_object_list(shared)
+        return shared[0]  # type: ignore[return-value]
 
     def main_value(self, value: T) -> T:
         """The main process's value: clocks differ between processes, and decisions must not."""

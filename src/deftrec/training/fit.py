@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Callable
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,7 @@ from deftrec.ensemble import Model
 from deftrec.errors import ConfigError, DataError
 from deftrec.evaluation import mean_accuracy
 from deftrec.hardware import training_dtype
-from deftrec.incremental import start_of
-from deftrec.incremental.warm_start import WarmStart
+from deftrec.incremental import WarmStart
 from deftrec.pretrained_files.locate import model_folder
 from deftrec.pretrained_files.origin import Origin, check_origin, origin_in
 from deftrec.progress import Progress, Silent
@@ -32,7 +31,7 @@ from deftrec.sizes import Sizes
 from deftrec.tokenizer import ItemFeatures
 from deftrec.training.cache import StageCache
 from deftrec.training.distributed import Team
-from deftrec.training.joint import JointTraining
+from deftrec.training.joint import JointTraining, member_name
 from deftrec.training.log import TrainingLog
 from deftrec.training.loop import Trained
 from deftrec.training.stages import CollaborativeVectorsStage, TextStage, protocol
@@ -69,18 +68,9 @@ def fit_run(
     on_train: Callable[[Run], None] | None,
     start: Run | None,
 ) -> Run:
-    """Train every stage and save the run in `folder`; every process of a launch returns the same run.
+    """Train every stage and save the run in `folder` (None: nothing is written); arguments as for `Recommender.fit`.
 
-    Args:
-        interactions, config, refit, resume, shared: see `Recommender.fit`.
-        folder: run directory; None: nothing is written.
-        device: device of the training.
-        progress: receiver of progress, told by the main process.
-        on_train: called before a refit with the run fitted on train alone.
-        start: run whose weights training continues from.
-
-    Raises:
-        DeftRecError: see `Recommender.fit`.
+    Every process of a launch returns the same run; the main one reports progress.
     """
     if folder is None and resume:
         raise ConfigError("resume needs the run directory: give out")
@@ -94,29 +84,14 @@ def fit_run(
         log = block.enter_context(closing(TrainingLog(folder / "logs" if folder and team.is_main else None)))
         work = None if folder is None else folder / "work"
         cache = StageCache(work / "stages" if shared is None and work is not None else shared)
-        told = progress if progress is not None and team.is_main else Silent()
-        training = Training(interactions, config, device, Workspace(work, cache, log, resume, told, team), begun)
+        listener = progress if progress is not None and team.is_main else Silent()
+        training = Training(interactions, config, device, Workspace(work, cache, log, resume, listener, team), begun)
         run = training.run(refit, on_train)
         if folder is not None:
             team.broadcast(lambda: save_run(folder, run))
             if team.is_main:
                 shutil.rmtree(folder / "work", ignore_errors=True)
     return run
-
-
-@dataclass(frozen=True, eq=False)
-class Selection:
-    """Everything that validation chose for a model fitted on train.
-
-    Attributes:
-        ranker: the retrieval score.
-        terms: record of its terms.
-        validation: NDCG@10 of the latent score alone.
-    """
-
-    ranker: Ranker
-    terms: dict[str, dict[str, Any]]
-    validation: float
 
 
 class Training:
@@ -143,11 +118,12 @@ class Training:
         start: WarmStart | None = None,
     ) -> None:
         self.interactions, self.start, self.space, self.device = interactions, start, space, device
-        self.split: Split = make_split(interactions, config.data.split)
-        self.config, self.base = space.pin_base(resolve(config, interactions, self.split))
+        self.split = split = make_split(interactions, config.data.split)
+        resolved = resolve(config, interactions, split)
+        self.config, self.base = space.team.broadcast(lambda: space.pin_base(resolved))
         if start is not None:
-            check_origin(start.base, self.base, "the run to start from")
-            start.refuse_known_targets(interactions, self.split)
+            check_origin(start.run.info.base, self.base, "the run to start from")
+            start.refuse_known_targets(interactions, split)
             start.check_members(int(self.config.training.ensemble_size))
         self.dtype = training_dtype(config.training.precision, device)
         if self.config.seen_last:
@@ -156,14 +132,12 @@ class Training:
                 "ranked last"
             )
         self.validation = self._validation_cases()
-        if self.split.training("train").lengths.max() < 2:
+        if split.training("train").lengths.max() < 2:
             raise DataError(
                 f"{interactions.meta.name}: no user has two interactions in train, so no next item can be learnt; "
-                f"{NO_PAIR[self.split.name]}"
+                f"{NO_PAIR[split.name]}"
             )
-        self.joint = JointTraining(
-            interactions, self.split, self.config, self.validation, start, device, self.dtype, space
-        )
+        self.joint = JointTraining(interactions, split, self.config, self.validation, start, device, self.dtype, space)
 
     def run(self, refit: bool, on_train: Callable[[Run], None] | None = None) -> Run:
         """Fit on train, choosing epochs and score terms on validation; with `refit`, again on train + validation.
@@ -175,41 +149,59 @@ class Training:
         space, joint = self.space, self.joint
         text = self.text_vectors()
         collaborative, vectors = self.collaborative_vectors("train", None)
-        features = joint.features("train", None if vectors is None else vectors.items, text)
-        model, stages = space.timed("joint", lambda: joint.train("train", features, None))
-        selection = space.on_main("terms", lambda: self.select(model, features[0]))
-
-        def finished(fit: Fit, model: Model, features: ItemFeatures, ranker: Ranker) -> Run:
-            return self._run(fit, model, features, ranker, selection, collaborative, stages)
-
+        features = joint.features("train", vectors, text)
+        model, members = space.timed("joint", lambda: joint.train("train", features, None))
+        ranker, terms, validation = space.on_main("terms", lambda: self.select(model, features[0]))
+        stages = {} if collaborative is None else {"collaborative": collaborative}
+        stages |= {member_name("joint", number): stage for number, stage in enumerate(members)}
+        info = RunInfo(
+            dataset=self.interactions.meta.name,
+            fingerprint=self.interactions.fingerprint,
+            fit="train",
+            collaborative_width=features[0].collaborative.stop - features[0].collaborative.start,
+            text_width=features[0].text.stop - features[0].text.start,
+            terms=terms,
+            epochs={name: stage.epochs for name, stage in stages.items()},
+            validation=validation,
+            history={name: stage.history for name, stage in stages.items()},
+            seconds=space.seconds,
+            parameters=sum(parameter.numel() for parameter in model.parameters()),
+            environment=environment(),
+            revision=git_revision(),
+            base=self.base,
+            sentences=self.sentences,
+            start=None if self.start is None else self.start.provenance,
+        )
         if not refit:
-            return finished("train", model, features[0], selection.ranker)
+            return self._run(info, model, features[0], ranker)
         if on_train is not None:
-            on_train(finished("train", model, features[0], selection.ranker))
+            on_train(self._run(info, model, features[0], ranker))
         _, vectors = self.collaborative_vectors("train+validation", collaborative)
-        features = joint.features("train+validation", None if vectors is None else vectors.items, text)
-        model, _ = space.timed("refit joint", lambda: joint.train("train+validation", features, stages))
+        features = joint.features("train+validation", vectors, text)
+        model, _ = space.timed("refit joint", lambda: joint.train("train+validation", features, members))
         training = self.split.training("train+validation")
-        ranker = space.on_main("refit terms", lambda: _refitted(selection.ranker, training))
-        return finished("train+validation", model, features[0], ranker)
+        ranker = space.on_main("refit terms", lambda: ranker.refitted(training))
+        info = info.model_copy(update={"fit": "train+validation", "seconds": dict(space.seconds)})
+        return self._run(info, model, features[0], ranker)
 
     # -- stages ------------------------------------------------------------------------------------------------
 
     def text_vectors(self) -> torch.Tensor | None:
         """Sentence vectors of the items' text `[I, E]`; None without text."""
         texts = item_texts(self.interactions)
-        if self.sentences is None or not any(texts):
+        if self.sentences is None:
             return None
         about = self._about
         if self.start is not None:  # items of that run keep their vectors
-            check_origin(self.start.sentences, self.sentences, "the run to start from", "text.model")
+            check_origin(self.start.run.info.sentences, self.sentences, "the run to start from", "text.model")
             new = self.start.places(self.interactions) < 0
             texts = [text if wanted else "" for text, wanted in zip(texts, new, strict=True)]
             about = {**about, "start": self.start.provenance.weights}
         options = self.config.text
         assert options.model is not None, "there is text"
-        folder = model_folder(options.model)
-        stage = TextStage(texts, folder, options, self.device, self.dtype, about, self.space.progress)
+        stage = TextStage(
+            texts, model_folder(options.model), options, self.device, self.dtype, about, self.space.progress
+        )
         return self.space.cached(stage).tensors["text"]
 
     def collaborative_vectors(
@@ -218,21 +210,15 @@ class Training:
         """Collaborative vectors, for the epochs of `chosen` or those that validation chooses; None without encoder."""
         if self.config.collaborative.encoder == "none" or self.start is not None:
             return None, None
+        training, n_items = self.split.training(fit), self.interactions.n_items
         stage = CollaborativeVectorsStage(
-            self.split.training(fit),
-            fit,
-            self.interactions.n_items,
-            self.validation,
-            self.config,
-            chosen,
-            self.device,
-            self._about,
-            self.space,
+            training, fit, n_items, self.validation, self.config, chosen, self.device, self._about, self.space
         )
-        return CollaborativeVectorsStage.vectors(self.space.cached(stage))
+        result = self.space.cached(stage)
+        return Trained(**result.about), CollaborativeVectors(**result.tensors)
 
-    def select(self, model: Model, features: ItemFeatures) -> Selection:
-        """Choose the terms of the score on validation."""
+    def select(self, model: Model, features: ItemFeatures) -> tuple[Ranker, dict[str, dict[str, Any]], float]:
+        """Choose the terms of the score on validation: the ranker, their record, NDCG@10 of the latent score alone."""
         config, cases, training = self.config, self.validation, self.split.training("train")
         catalogue, n_items = model.encode_catalogue(), self.interactions.n_items
         sampling = Sampling.of(config.diffusion)
@@ -241,7 +227,7 @@ class Training:
         validation = Validation.of(cases, queries, not config.repeats, training, n_items)
         titles = item_titles(self.interactions)
         ranker, terms = fit_ranker(model, catalogue, config, validation, features, titles, self.space.progress)
-        return Selection(ranker, terms, mean_accuracy(ranks)["ndcg@10"])
+        return ranker, terms, mean_accuracy(ranks)["ndcg@10"]
 
     # -- inside ------------------------------------------------------------------------------------------------
 
@@ -255,17 +241,17 @@ class Training:
 
     @property
     def _about(self) -> dict[str, Any]:
-        """What decides every cached stage."""
+        """The part of the key that all cached stages share."""
         return {"data": self.interactions.fingerprint, "device": self.device.type}
 
     def _validation_cases(self) -> Cases:
         """Validation cases in random order, as many as one validation evaluates."""
         interactions, cases = self.interactions, self.split.cases("validation")
         if self.start is not None:
-            everybody, cases = len(cases), self.start.unknown(interactions, cases)
-            if len(cases) < everybody:
+            count, cases = len(cases), self.start.unknown(interactions, cases)
+            if len(cases) < count:
                 self.space.progress.say(
-                    f"{everybody - len(cases):,} of {everybody:,} validation targets are left out: the run to start "
+                    f"{count - len(cases):,} of {count:,} validation targets are left out: the run to start "
                     "from was fitted on them"
                 )
         if not len(cases):
@@ -275,42 +261,13 @@ class Training:
         drawn = cases.select(np.random.default_rng(self.config.seed).permutation(len(cases)))
         return drawn.head(max(1, min(VALIDATION_USERS, VALIDATION_SCORES // interactions.n_items)))
 
-    def _run(
-        self,
-        fit: Fit,
-        model: Model,
-        features: ItemFeatures,
-        ranker: Ranker,
-        selection: Selection,
-        collaborative: Trained | None,
-        joint: tuple[Trained, ...],
-    ) -> Run:
-        """The run and its record."""
+    def _run(self, info: RunInfo, model: Model, features: ItemFeatures, ranker: Ranker) -> Run:
+        """The run with the latents of `model` in place of those that `ranker` was fitted with."""
         model = model.eval()
         catalogue = model.encode_catalogue()
-        members = {f"joint-{n}" if n > 1 else "joint": stage for n, stage in enumerate(joint, start=1)}
-        stages = {**({} if collaborative is None else {"collaborative": collaborative}), **members}
-        assert features.scaling is not None, "features of a training are scaled"
-        info = RunInfo(
-            dataset=self.interactions.meta.name,
-            fingerprint=self.interactions.fingerprint,
-            fit=fit,
-            collaborative_width=features.collaborative.stop - features.collaborative.start,
-            text_width=features.text.stop - features.text.start,
-            terms=selection.terms,
-            epochs={name: stage.epochs for name, stage in stages.items()},
-            validation=selection.validation,
-            history={name: stage.history for name, stage in stages.items()},
-            seconds=self.space.seconds,
-            parameters=sum(parameter.numel() for parameter in model.parameters()),
-            environment=environment(),
-            revision=git_revision(),
-            base=self.base,
-            sentences=self.sentences,
-            start=None if self.start is None else self.start.provenance,
-        )
         latent = latent_ranker(catalogue, self.config)
         whole = replace(latent, terms=(*latent.terms, *ranker.without("latent").terms))
+        assert features.scaling is not None, "features of a training are scaled"
         return Run(self.interactions, self.config, info, model, catalogue, whole, features.scaling)
 
 
@@ -329,22 +286,17 @@ def resolve(config: Config, interactions: Interactions, split: Split) -> Config:
     return recipe.resolve(config, sizes)
 
 
-def _refitted(ranker: Ranker, training: Any) -> Ranker:
-    """The ranker with every term fitted on other interactions."""
-    return replace(ranker, terms=tuple(term.refitted(training) for term in ranker.terms))
-
-
 def _warm_start(start: Run, config: Config) -> WarmStart:
     """A run to continue from, whose items were read with the same text options.
 
     Raises:
         ConfigError: a text option differs.
     """
-    before = start.config.text.model_copy(update={"model": config.text.model})  # may lie elsewhere now
+    before = start.config.text.model_copy(update={"model": config.text.model})  # its path may differ now
     for key, value in config.text:
         if value != getattr(before, key):
             raise ConfigError(
                 f"text.{key} differs from the run to start from, whose items were read with it: leave it, or train "
                 "from scratch without --from"
             )
-    return start_of(start)
+    return WarmStart(start)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -20,8 +20,9 @@ from deftrec.pretrained_files.architecture import hidden_size
 from deftrec.retrieval.choose import USERS
 from deftrec.retrieval.terms import collaborative_prior as prior
 from deftrec.tokenizer import ItemFeatures
-from deftrec.training.batches import PackedBatches, batch_to
+from deftrec.training.batches import PackedBatches, batch_rows, batch_to
 from deftrec.training.fit import VALIDATION_USERS, resolve
+from deftrec.training.joint import member_name
 
 PROBE_SECONDS = 0.8
 """Time for which whole batches are probed; a batch that takes longer is probed by some of its rows."""
@@ -40,7 +41,7 @@ class Forecast:
     """Expected seconds of a training.
 
     Attributes:
-        seconds: of every stage, in their order, under the names that `Progress` is given.
+        seconds: seconds by stage, in order, under the names that `Progress` is given.
         machine: the hardware and its measured matrix rate, in words.
     """
 
@@ -61,8 +62,6 @@ def forecast(
     Early stopping and stages that another run has cached make a training shorter. Random states stay as they are.
 
     Args:
-        interactions: the data.
-        config: options, `auto` where the size of the data decides.
         refit: whether training on train + validation follows.
         device: device of the training; None: the first GPU, else the CPU.
 
@@ -75,7 +74,7 @@ def forecast(
     dtype = inference_dtype(config.training.precision, device)
     training = split.training("train")
     users = min(VALIDATION_USERS, int((training.lengths > 0).sum()))
-    # Of large data a share of the users is packed and counted, and stands for all.
+    # Of large data, a share of the users is packed and counted, in place of all.
     share = min(1.0, PROBED_INTERACTIONS / max(1, len(training.items)))
     few = training if share == 1 else training.select(range(max(1, int(share * len(training)))))
     seconds: dict[str, float] = {}
@@ -89,16 +88,12 @@ def forecast(
             graph = config.collaborative
             module = LightGCN(few, interactions.n_items, graph.dim, graph.layers, graph.l2).to(device)
             triples = draw_triples(few, interactions.n_items, int(graph.batch_size), np.random.default_rng(0))
-            first = replace(
-                triples[0],
-                **{name: getattr(triples[0], name).to(device) for name in ("users", "positives", "negatives")},
-            )
+            first = triples[0].to(device)
             step = _timed(lambda: torch.autograd.backward(module(first)["loss"]), device)  # grows with all edges
             seconds["collaborative"] = int(graph.epochs) * len(triples) * step / share**2
         text_width = hidden_size(config.text.model) if texts and config.text.model is not None else 0
         if member := _member_seconds(few, interactions, config, text_width, users, dtype, device):
-            for number in range(int(config.training.ensemble_size)):
-                seconds[f"joint-{number + 1}" if number else "joint"] = member / share
+            seconds |= {member_name("joint", n): member / share for n in range(int(config.training.ensemble_size))}
         if config.retrieval.prior != "none":
             seconds["collaborative prior"] = _prior_seconds(config, interactions.n_items, users, device)
         if refit:
@@ -136,8 +131,8 @@ def _member_seconds(
     )
     steps, drawn = batches.epoch(0)
     learning, reading = _batch_seconds(model, batch_to(next(drawn), device), dtype)
-    asked = float(np.minimum(training.lengths, model.max_history).mean()) * users / positions
-    return int(config.training.epochs) * (steps * learning + asked * reading)
+    validated = float(np.minimum(training.lengths, model.max_history).mean()) * users / positions
+    return int(config.training.epochs) * (steps * learning + validated * reading)
 
 
 def _batch_seconds(model: DeftRec, batch: Batch, dtype: torch.dtype) -> tuple[float, float]:
@@ -145,23 +140,15 @@ def _batch_seconds(model: DeftRec, batch: Batch, dtype: torch.dtype) -> tuple[fl
     device = model.features.values.device
 
     def read(rows: int) -> torch.Tensor:
-        some = torch.arange(rows, device=device)
-        part = replace(
-            batch,
-            items=batch.items[some],
-            targets=batch.targets[some],
-            layout=batch.layout.select(some),
-            rationale=None,
-        )
         with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-            loss: torch.Tensor = model(part)["loss"]
+            loss: torch.Tensor = model(batch_rows(batch, torch.arange(rows, device=device)))["loss"]
         return loss
 
     def learn(rows: int) -> None:
         torch.autograd.backward(read(rows))
 
     def whole(work: Callable[[int], object]) -> float:
-        # What is the same for every batch (the catalogue's tokens) is told from what grows with its rows.
+        # Separates work that is the same for every batch (the catalogue's tokens) from work that grows with its rows.
         one = _timed(lambda: work(1), device)
         rows = len(batch.items)
         if one * rows < PROBE_SECONDS or rows <= PROBED_ROWS:
@@ -192,13 +179,7 @@ def _prior_seconds(config: Config, n_items: int, users: int, device: torch.devic
 
 
 def _timed(work: Callable[[], object], device: torch.device, *, warm: bool = True) -> float:
-    """Seconds of `work`: the best of three if it is short, so that other programs hardly count.
-
-    Args:
-        work: what is timed.
-        device: where it runs.
-        warm: whether it runs once before, as the first time is slower than others.
-    """
+    """Seconds of `work`: the best of three if it is short; `warm` runs it once before, as the first time is slower."""
     if warm:
         work()
     best = float("inf")

@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from deftrec.collaborative import CollaborativeVectors
 from deftrec.config import Config
 from deftrec.data import Cases, Fit, Interactions, Sequences, Split
 from deftrec.data.words import item_categories, item_titles
 from deftrec.ensemble import Ensemble, Model, build_member
 from deftrec.errors import DataError
-from deftrec.incremental.warm_start import WarmStart
+from deftrec.incremental import WarmStart
 from deftrec.language import Preferences, PretrainedLanguageModel
 from deftrec.language.stored import load_stored_state, stored_state
 from deftrec.model import DeftRec
@@ -30,6 +31,11 @@ WARMUP_STEPS, FINAL_RATE, CLIP = 100, 0.1, 5.0
 """Batches of linear warm-up, learning rate at the end as a share of its peak, largest norm of the gradient."""
 
 
+def member_name(name: str, member: int) -> str:
+    """Name of a member's stage: `joint`, `joint-2`, ..."""
+    return f"{name}-{member + 1}" if member else name
+
+
 @dataclass(frozen=True, eq=False)
 class JointTraining:
     """Trains the members of a DeftRec.
@@ -39,8 +45,7 @@ class JointTraining:
         config: options, resolved.
         validation: validation cases, which choose the epochs.
         start: a run to continue from, with fewer epochs at a lower rate; None: train from scratch.
-        device: device of the training.
-        dtype: type of the matrix products.
+        device, dtype: device of the training and type of the matrix products.
         space: where checkpoints and logs go, and the processes that share the batches.
     """
 
@@ -53,13 +58,8 @@ class JointTraining:
     dtype: torch.dtype
     space: Workspace
 
-    def features(self, fit: Fit, collaborative: torch.Tensor | None, text: torch.Tensor | None) -> list[ItemFeatures]:
-        """Item features that each member starts from.
-
-        Args:
-            fit: interactions that are fitted.
-            collaborative: collaborative vectors. `[I, d]`
-            text: sentence vectors. `[I, E]`
+    def features(self, fit: Fit, vectors: CollaborativeVectors | None, text: torch.Tensor | None) -> list[ItemFeatures]:
+        """Item features that each member starts from: collaborative `vectors` and sentence vectors `text` `[I, E]`.
 
         Raises:
             DataError: nothing distinguishes one item from another.
@@ -68,37 +68,29 @@ class JointTraining:
         if self.start is not None:
             sequences = self.split.training(fit)
             return [self.start.features(n, self.interactions, sequences, text) for n in range(members)]
-        if collaborative is None and text is None:
+        if vectors is None and text is None:
             raise DataError(
                 f"{self.interactions.meta.name}: its items have no text and collaborative.encoder is none, so nothing "
                 "distinguishes one item from another; set collaborative.encoder to lightgcn"
             )
-        return [ItemFeatures.build(collaborative, text)] * members
+        return [ItemFeatures.build(None if vectors is None else vectors.items, text)] * members
 
     def train(
         self, fit: Fit, features: list[ItemFeatures], chosen: tuple[Trained, ...] | None
     ) -> tuple[Model, tuple[Trained, ...]]:
-        """Train every member.
-
-        Args:
-            fit: interactions that are fitted.
-            features: item features of each member.
-            chosen: the stages on train whose epochs a refit repeats; None: validation chooses.
+        """Train a member on each of `features`, for the epochs of the stages `chosen` or those that validation chooses.
 
         Raises:
             DataError: a rationale is to be learnt and the items have no category.
         """
-        trained = [
-            self._member(fit, own, member, None if chosen is None else chosen[member])
-            for member, own in enumerate(features)
-        ]
+        repeated = chosen or [None] * len(features)
+        trained = [self._member(fit, own, n, repeated[n]) for n, own in enumerate(features)]
         models, stages = zip(*trained, strict=True)
         return Ensemble(models) if len(models) > 1 else models[0], stages
 
     def _member(self, fit: Fit, features: ItemFeatures, member: int, chosen: Trained | None) -> tuple[DeftRec, Trained]:
         config, options, team = self.config, self.config.training, self.space.team
-        seed = config.seed + MEMBER_SEEDS * member
-        prefix, suffix = "" if fit == "train" else "refit-", f"-{member + 1}" if member else ""
+        seed, prefix = config.seed + MEMBER_SEEDS * member, "" if fit == "train" else "refit-"
         torch.manual_seed(seed)
         titles = item_titles(self.interactions)
         model = build_member(features, config, self.interactions.meta.domain, titles).to(self.device)
@@ -106,7 +98,7 @@ class JointTraining:
             self.start.load_into(model, member)
         preferences = self._preferences(model)
         if preferences is not None and preferences.options.alone_epochs and self.start is None:
-            self._rationale_alone(model, fit, preferences, seed, prefix + "rationale" + suffix)
+            self._rationale_alone(model, fit, preferences, seed, member_name(f"{prefix}rationale", member))
         batches = PackedBatches(
             self.split.training(fit),
             self.interactions.n_items,
@@ -119,7 +111,8 @@ class JointTraining:
         )
         plan = self._plan(chosen)
         empty = without_weights(model) if plan.sharded else None
-        stage = JointStage(model, batches, self.validation, config, self.dtype, prefix + "joint" + suffix, team)
+        name = member_name(f"{prefix}joint", member)
+        stage = JointStage(model, batches, self.validation, config, self.dtype, name, team)
         trained = self.space.train(stage, plan, team)
         return model if empty is None else refilled(empty, model), trained
 
@@ -131,10 +124,10 @@ class JointTraining:
 
     def _plan(self, chosen: Trained | None) -> Plan:
         """Plan of the joint stage; `chosen` is the stage on train that a refit repeats."""
-        options, fine = self.config.training, self.config.fine_tuning
+        options, fine = self.config.training, None if self.start is None else self.config.fine_tuning
         plan = Plan(
-            epochs=int(options.epochs) if self.start is None else fine.epochs,
-            learning_rate=float(options.learning_rate) * (1.0 if self.start is None else fine.learning_rate_factor),
+            epochs=int(options.epochs) if fine is None else fine.epochs,
+            learning_rate=float(options.learning_rate) * (1.0 if fine is None else fine.learning_rate_factor),
             slow_factor=options.language_learning_rate_factor,
             patience=options.patience,
             dtype=self.dtype,
@@ -166,12 +159,10 @@ class JointTraining:
         return Preferences(categories, language, writer.options)
 
     def _rationale_alone(self, model: DeftRec, fit: Fit, preferences: Preferences, seed: int, name: str) -> None:
-        """Train the rationale by itself, on the main process; the others take over its weights."""
-        epochs = preferences.options.alone_epochs
+        """Train the rationale alone on the main process; the other processes receive its weights."""
+        plan, epochs = self._plan(None), preferences.options.alone_epochs
+        plan = replace(plan, epochs=epochs, stop_after=epochs, average=0.0, accumulation=1, seconds=math.inf)
         stage = RationaleStage(model, self.split.training(fit), preferences, seed, name)
-        plan = replace(
-            self._plan(None), epochs=epochs, stop_after=epochs, average=0.0, accumulation=1, seconds=math.inf
-        )
 
         def trained() -> dict[str, torch.Tensor]:
             self.space.train(stage, plan)

@@ -9,11 +9,7 @@ from typing import Any
 
 
 class TrainingLog:
-    """Appends one JSON object a line to `metrics.jsonl`, and scalars to TensorBoard event files beside it.
-
-    Args:
-        folder: folder of the log; None: nothing is logged.
-    """
+    """Appends a JSON object a line to `folder/metrics.jsonl`, and scalars to TensorBoard files; None: logs nothing."""
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder

@@ -73,8 +73,7 @@ class Plan:
         weight_decay: weight decay of matrices; vectors (biases, norms) have none.
         clip: largest norm of the gradient.
         average: decay of the averaged weights, which are validated and kept; 0: the weights themselves.
-        patience: validations without a better value before training stops.
-        validate_every: epochs between two validations.
+        patience, validate_every: validations without a better value before training stops, and epochs between two.
         accumulation: batches per step.
         dtype: type of matrix products, by autocast.
         checkpoint_seconds: least number of seconds between two checkpoints.
@@ -132,9 +131,8 @@ def train(
 ) -> Trained:
     """Train `stage` by `plan` and leave the best weights in its module.
 
-    With `resume`, training continues after the last complete epoch of a checkpoint, and ends with the same weights as
-    an uninterrupted one: batches depend on the number of the epoch alone, and all random states are kept. The
-    processes of a `team` share the batches of one process and end with the same weights.
+    With `resume`, training continues after the last complete epoch of a checkpoint in `checkpoints`, and ends with the
+    same weights as an uninterrupted one. The processes of a `team` share each batch and end with the same weights.
 
     Raises:
         DeftRecError: the loss is no longer a number.

@@ -33,11 +33,7 @@ def rationale(
 
 
 class RationaleOnly(nn.Module):
-    """The rationale loss of a batch.
-
-    Args:
-        model: model with a reasoner.
-    """
+    """The rationale loss of a model that writes rationales."""
 
     def __init__(self, model: DeftRec) -> None:
         super().__init__()
@@ -52,14 +48,7 @@ class RationaleStage(Stage):
     """Rationales of every user's history, cut at a position drawn anew in each pass.
 
     Continuous tokens mean nothing to a pre-trained model at first, and small data have few batches: here it learns
-    their words before it learns the next item.
-
-    Args:
-        model: model whose rationales are trained.
-        sequences: training interactions.
-        preferences: rationales to learn.
-        seed: seed of order and positions.
-        name: name in logs and checkpoints.
+    their words before it learns the next item. `seed` draws order and positions.
     """
 
     def __init__(self, model: DeftRec, sequences: Sequences, preferences: Preferences, seed: int, name: str) -> None:
@@ -71,18 +60,15 @@ class RationaleStage(Stage):
         """See `Stage.epoch`."""
         rng = np.random.default_rng([self.seed, number])
         order = rng.permutation(self.users)
-        places = rng.integers(1, self.sequences.lengths[order])  # of the target; one item at least lies before it
+        places = rng.integers(1, self.sequences.lengths[order])  # position of the target, after one item or more
         read = np.minimum(places, HISTORY)
         alike = np.split(np.argsort(read, kind="stable"), range(ROWS, len(order), ROWS))  # a batch pads to its longest
 
         def build(part: np.ndarray) -> RationaleBatch:
-            lists = [(self.sequences[user], place) for user, place in zip(order[part], places[part], strict=True)]
-            return rationale(
-                self.preferences,
-                [items[:place] for items, place in lists],
-                [int(items[place]) for items, place in lists],
-                self.model.max_history,
-            ).to(self.model.features.device)
+            pairs = [(self.sequences[user], place) for user, place in zip(order[part], places[part], strict=True)]
+            histories, targets = [items[:at] for items, at in pairs], [int(items[at]) for items, at in pairs]
+            learnt = rationale(self.preferences, histories, targets, self.model.max_history)
+            return learnt.to(self.model.features.device)
 
         return len(alike), (build(alike[n]) for n in rng.permutation(len(alike)))
 

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from deftrec.batch import Batch
-from deftrec.collaborative import CollaborativeVectors, LightGCN, Triples, draw_triples, spectral_vectors
-from deftrec.config import CollaborativeOptions, Config, TextOptions
+from deftrec.collaborative import LightGCN, Triples, draw_triples, spectral_vectors
+from deftrec.config import Config, TextOptions
 from deftrec.data import Cases, Fit, Sequences
 from deftrec.diffusion import Sampling
 from deftrec.evaluation import TargetRanks, mean_accuracy
@@ -20,11 +20,11 @@ from deftrec.pretrained_files.locate import weights_identity
 from deftrec.progress import Progress
 from deftrec.retrieval import (
     ExcludeHistory,
+    LatentSimilarity,
     Queries,
     Ranker,
     Rule,
     generate_queries,
-    inner_products,
     latent_ranker,
     target_ranks,
 )
@@ -53,10 +53,7 @@ class TextStage(CachedStage):
     Attributes:
         texts: text of every item, empty where there is none.
         folder: files of the sentence model.
-        options: text options.
-        device, dtype: device and type of the matrix products.
         about: whatever else decides the result, for its key.
-        progress: receiver of progress.
     """
 
     texts: list[str]
@@ -93,13 +90,10 @@ class CollaborativeVectorsStage(CachedStage):
     """Collaborative vectors: LightGCN for as many epochs as validation or an earlier stage chose, or spectral ones.
 
     Attributes:
-        sequences: interactions to fit.
-        fit: name of those interactions.
-        n_items: size of the catalogue.
+        sequences, fit: interactions to fit, and their name.
         validation: validation cases.
         config: options, resolved.
         chosen: the stage on train whose epochs a refit repeats; None: validation chooses.
-        device: device of the training.
         about: whatever else decides the result, for its key.
         space: where checkpoints and logs go.
     """
@@ -114,15 +108,8 @@ class CollaborativeVectorsStage(CachedStage):
     about: dict[str, Any]
     space: Workspace
 
-    @property
-    def name(self) -> str:  # type: ignore[override]
-        """See `CachedStage`."""
-        return "collaborative" if self.fit == "train" else "refit collaborative"
-
-    @property
-    def options(self) -> CollaborativeOptions:
-        """Options of the encoder."""
-        return self.config.collaborative
+    def __post_init__(self) -> None:
+        self.name = "collaborative" if self.fit == "train" else "refit collaborative"
 
     def key(self) -> dict[str, Any]:
         """See `CachedStage.key`."""
@@ -134,19 +121,19 @@ class CollaborativeVectorsStage(CachedStage):
             "validation_users": len(self.validation),
             "epochs": None if self.chosen is None else self.chosen.epochs,
             "repeats": self.config.repeats,
-            **self.options.model_dump(),
+            **self.config.collaborative.model_dump(),
         }
 
     def run(self) -> StageResult:
         """See `CachedStage.run`; the tensors `users` `[U, d]` and `items` `[I, d]`."""
-        options = self.options
+        options = self.config.collaborative
         torch.manual_seed(self.config.seed)
         if options.encoder == "spectral":
             closed = spectral_vectors(self.sequences, self.n_items, options.dim, self.config.seed, self.device)
-            return StageResult({"users": closed.users, "items": closed.items}, vars(Trained(0, None, [])))
+            return StageResult(vars(closed), vars(Trained(0, None, [])))
         module = LightGCN(self.sequences, self.n_items, options.dim, options.layers, options.l2).to(self.device)
-        name = self.name.replace(" ", "-")
-        stage = LightGCNTraining(module, self.sequences, self.validation, self.n_items, self.config, name)
+        cases, name = self.validation, self.name.replace(" ", "-")
+        stage = LightGCNTraining(module, self.sequences, cases, self.n_items, self.config, name)
         plan = Plan(
             epochs=int(options.epochs),
             learning_rate=LIGHTGCN_RATE,
@@ -165,64 +152,50 @@ class CollaborativeVectorsStage(CachedStage):
         items = vectors.items.cpu() * torch.from_numpy(present)[:, None]
         return StageResult({"users": vectors.users.cpu(), "items": items}, vars(trained), self.space.before - before)
 
-    @staticmethod
-    def vectors(result: StageResult) -> tuple[Trained, CollaborativeVectors]:
-        """The result as objects."""
-        return Trained(**result.about), CollaborativeVectors(result.tensors["users"], result.tensors["items"])
 
-
+@dataclass(eq=False)
 class LightGCNTraining(Stage):
     """LightGCN on the training interactions, validated by its own inner products."""
 
-    dense = False
-
-    def __init__(
-        self, module: LightGCN, sequences: Sequences, cases: Cases, n_items: int, config: Config, name: str
-    ) -> None:
-        self.name, self.module = name, module
-        self.lightgcn, self.sequences, self.cases, self.n_items = module, sequences, cases, n_items
-        self.batch_size, self.seed, self.rules = int(config.collaborative.batch_size), config.seed, protocol(config)
-        self.device = module.base.device
+    module: LightGCN
+    sequences: Sequences
+    cases: Cases
+    n_items: int
+    config: Config
+    name: str
+    dense: bool = False
 
     def epoch(self, number: int) -> tuple[int, Iterator[Triples]]:
         """See `Stage.epoch`."""
-        rng = np.random.default_rng([self.seed, number])
-        triples = draw_triples(self.sequences, self.n_items, self.batch_size, rng)
-        return len(triples), (
-            Triples(*(column.to(self.device) for column in (one.users, one.positives, one.negatives)))
-            for one in triples
-        )
+        rng = np.random.default_rng([self.config.seed, number])
+        triples = draw_triples(self.sequences, self.n_items, int(self.config.collaborative.batch_size), rng)
+        return len(triples), (one.to(self.module.base.device) for one in triples)
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
         """See `Stage.validate`."""
-        vectors = self.lightgcn.propagate()
-        ranker = Ranker(self.n_items, (inner_products(vectors.items),))
-        users = vectors.users[torch.from_numpy(self.cases.users).to(self.device)]
-        return mean_accuracy(target_ranks(ranker, Queries(self.cases.histories, users), self.cases, self.rules))
+        vectors, cases = self.module.propagate(), self.cases
+        ranker = Ranker(self.n_items, (LatentSimilarity(vectors.items, similarity="inner"),))
+        users = vectors.users[torch.from_numpy(cases.users).to(vectors.users.device)]
+        return mean_accuracy(target_ranks(ranker, Queries(cases.histories, users), cases, protocol(self.config)))
 
 
+@dataclass(eq=False)
 class JointStage(Stage):
     """Tokenizer, language model and diffusion together, validated by the latent score alone."""
 
-    def __init__(
-        self,
-        module: DeftRec,
-        batches: PackedBatches,
-        cases: Cases,
-        config: Config,
-        dtype: torch.dtype,
-        name: str,
-        team: Team = ALONE,
-    ) -> None:
-        self.name, self.module, self.team = name, module, team
-        self.model, self.batches, self.cases, self.config, self.dtype = module, batches, cases, config, dtype
-        self.device = next(module.parameters()).device
+    module: DeftRec
+    batches: PackedBatches
+    cases: Cases
+    config: Config
+    dtype: torch.dtype
+    name: str
+    team: Team = ALONE
 
     def epoch(self, number: int) -> tuple[int, Iterator[Batch]]:
         """See `Stage.epoch`."""
         steps, batches = self.batches.epoch(number)
-        return steps, (batch_to(batch, self.device) for batch in batches)
+        return steps, (batch_to(batch, self.module.features.device) for batch in batches)
 
     def share(self, batch: Batch, team: Team) -> tuple[Batch, float]:
         """See `Stage.share`."""
@@ -230,20 +203,16 @@ class JointStage(Stage):
 
     def slow_parameters(self) -> set[nn.Parameter]:
         """See `Stage.slow_parameters`."""
-        return set(self.model.language.parameters()) if self.config.language.kind == "pretrained" else set()
+        return set(self.module.language.parameters()) if self.config.language.kind == "pretrained" else set()
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
         """See `Stage.validate`; every process evaluates some of the users."""
-        catalogue = self.model.encode_catalogue()
+        catalogue = self.module.encode_catalogue()
         cases = self.cases.select(self.team.rows(len(self.cases)))
+        sampling, seed = Sampling.of(self.config.diffusion), self.config.seed
         queries = generate_queries(
-            self.model,
-            catalogue,
-            cases.histories,
-            sampling=Sampling.of(self.config.diffusion),
-            seed=self.config.seed,
-            dtype=self.dtype,
+            self.module, catalogue, cases.histories, sampling=sampling, seed=seed, dtype=self.dtype
         )
         ranks = target_ranks(latent_ranker(catalogue, self.config), queries, cases, protocol(self.config))
         greater, ties = (self.team.gathered(values, len(self.cases)) for values in (ranks.greater, ranks.ties))

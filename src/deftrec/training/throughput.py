@@ -10,12 +10,7 @@ from deftrec.hardware import matrix_rate
 
 
 class Throughput:
-    """Counts the matrix products of one batch and compares them with the machine's measured rate.
-
-    Args:
-        module: trained module.
-        dtype: type of the matrix products.
-    """
+    """Counts the matrix products (of type `dtype`) of one batch, and compares them with the machine's measured rate."""
 
     def __init__(self, module: nn.Module, dtype: torch.dtype) -> None:
         self.module, self.dtype = module, dtype

@@ -6,13 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import ValidationError
-
 from deftrec.config import Config
-from deftrec.errors import DeftRecError
 from deftrec.files import write_text
 from deftrec.pretrained_files.origin import Origin, check_origin, origin_of, pinned
 from deftrec.progress import Progress
+from deftrec.run import read_model
 from deftrec.training.cache import CachedStage, StageCache, StageResult
 from deftrec.training.distributed import ALONE, Team
 from deftrec.training.log import TrainingLog
@@ -31,9 +29,7 @@ class Workspace:
     Attributes:
         folder: folder for checkpoints; None keeps nothing.
         cache: results of early stages.
-        log: log of losses and validations.
         resume: continue from the checkpoints of an interrupted run.
-        progress: receiver of progress.
         team: processes that share the joint stages; everything else is the main process's work.
         seconds: seconds of each stage, those of an interrupted run included.
         before: seconds of trainings that an interrupted run had begun.
@@ -78,26 +74,16 @@ class Workspace:
     def pin_base(self, config: Config) -> tuple[Config, Origin | None]:
         """The configuration with the hub's commit in place of "the newest", and the pre-trained weights read.
 
-        The files are fetched if they are not there.
+        Files that are missing are fetched.
 
         Raises:
             DeftRecError: the weights are not those that an interrupted run began with.
         """
-        return self.team.broadcast(lambda: self._pin_base(config))
-
-    def _pin_base(self, config: Config) -> tuple[Config, Origin | None]:
         record = None if self.folder is None else self.folder / BASE
-        begun = _read_origin(record) if self.resume and record is not None and record.is_file() else None
+        begun = read_model(record, Origin) if self.resume and record is not None and record.is_file() else None
         language = pinned(config.language, begun)
         found = origin_of(language)
         check_origin(begun, found, str(self.folder))
         if record is not None and found is not None and begun is None:
             write_text(record, found.model_dump_json(indent=2) + "\n")
         return config.model_copy(update={"language": pinned(language, found)}), found
-
-
-def _read_origin(record: Path) -> Origin:
-    try:
-        return Origin.model_validate_json(record.read_text(encoding="utf-8"))
-    except (OSError, ValidationError) as error:
-        raise DeftRecError(f"{record}: missing or damaged; train again without --resume") from error

@@ -49,15 +49,9 @@ class ScoreTerm(ABC):
 
     @abstractmethod
     def scores(self, queries: Queries, total: Tensor | None = None) -> Tensor:
-        """The term's contribution.
+        """The term's contribution to N queries: `[N, I]`, or `[I]` where it is the same for every query.
 
-        Args:
-            queries: N histories with their generated latents.
-            total: sum of the terms before this one, read where `reads_total` is true; None where the term stands
-                alone. `[N, I]`
-
-        Returns:
-            `[N, I]`, or `[I]` where it is the same for every query.
+        `total` `[N, I]` is the sum of the terms before this one, for `reads_total`; None: there are none.
         """
 
     def refitted(self, training: Sequences) -> "ScoreTerm":

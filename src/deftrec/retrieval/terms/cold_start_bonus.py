@@ -31,8 +31,8 @@ BONUSES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
 class ColdStartBonus(ScoreTerm):
     """bonus x (1 - confidence_i) for items added after training, 0 for items of training.
 
-    A model that ranks every training item well still hides added items: their text places them among items that are
-    known to be liked, which stand before them.
+    A model that ranks training items well still hides added items: their text places them among items with more
+    evidence, which rank before them.
 
     Attributes:
         bonus: difference of logits.
@@ -63,10 +63,7 @@ class ColdStartBonus(ScoreTerm):
 
         Args:
             ranker: all other terms.
-            validation: the cases.
-            model: the trained model.
-            features: the features its tokenizer started from.
-            titles: titles of the items.
+            features: features that the tokenizer of `model` started from.
             cost: largest share of the other targets' NDCG@10 that the bonus may cost.
             seed: seed of the draw of items.
         """
@@ -86,7 +83,7 @@ class ColdStartBonus(ScoreTerm):
 
 @dataclass(frozen=True, eq=False)
 class ColdStartSimulation:
-    """A catalogue in which some items stand a second time, as added ones, and are not recommended as old ones.
+    """A catalogue with copies of some items as added ones; the originals are not recommended.
 
     Attributes:
         ranker: ranks both.
@@ -118,12 +115,8 @@ class ColdStartSimulation:
         rows[:, features.collaborative] = 0
         latents = model.with_items(lambda _: rows, [titles[item] for item in drawn]).encode_catalogue().latents
         numbers = torch.from_numpy(drawn)
-        silenced = replace(
-            ranker,
-            terms=tuple(
-                term.without_items(numbers) if isinstance(term, CollaborativePrior) else term for term in ranker.terms
-            ),
-        )
+        terms = (one.without_items(numbers) if isinstance(one, CollaborativePrior) else one for one in ranker.terms)
+        silenced = replace(ranker, terms=tuple(terms))
         whole = silenced.extended(ExtendedCatalogue(latents, torch.zeros(len(drawn)))).with_rules(Deny(numbers))
         return cls(whole, replace(cases, targets=np.where(added, twins[cases.targets], cases.targets)), twins)
 
@@ -135,10 +128,10 @@ class ColdStartSimulation:
     def choose(self, validation: Validation, cost: float) -> dict[str, Any]:
         """The largest bonus that costs at most the share `cost` of the other targets' NDCG@10, with its record.
 
-        Cases with the same history and target count once together: a bonus that costs clones nothing would otherwise
-        seem cheaper than it is for everybody else.
+        Cases with the same history and target count once: they would hide the cost of a bonus for other users.
         """
-        first, copies = len(self.twins), self._copies_of_histories()
+        first, twins = len(self.twins), (self.twins[history] for history in self.cases.histories)
+        copies = Sequences.from_lists([numbers[numbers >= 0] for numbers in twins])
         targets = torch.from_numpy(self.cases.targets).to(validation.queries.latents.device)
         ranks: dict[float, list[TargetRanks]] = {bonus: [] for bonus in BONUSES}
         for rows, scores in self.ranker.chunks(validation.queries, validation.rules):
@@ -149,21 +142,16 @@ class ColdStartSimulation:
                 scores[:, first:] += bonus - before
                 ranks[bonus].append(ranks_from_scores(scores, targets[rows]))
                 before = bonus
-        weights = torch.from_numpy(self.cases.weights)
-        found = {bonus: self._metrics(TargetRanks.concatenate(parts), weights) for bonus, parts in ranks.items()}
-        without = found[0.0]
-        floor = (1 - cost) * without[0]
+        found = {bonus: self._metrics(TargetRanks.concatenate(parts)) for bonus, parts in ranks.items()}
+        ndcg_without, hits_without = found[0.0]
+        floor = (1 - cost) * ndcg_without
         bonus = max((bonus for bonus in BONUSES if floor and found[bonus][0] >= floor), default=0.0)
-        record = {"ndcg": found[bonus][0], "ndcg_without": without[0]}
-        return {"bonus": bonus, "record": {**record, "hits": found[bonus][1], "hits_without": without[1]}}
+        ndcg, hits = found[bonus]
+        record = {"ndcg": ndcg, "ndcg_without": ndcg_without, "hits": hits, "hits_without": hits_without}
+        return {"bonus": bonus, "record": record}
 
-    def _copies_of_histories(self) -> Sequences:
-        """The added copies of the items of each history."""
-        twins = (self.twins[history] for history in self.cases.histories)
-        return Sequences.from_lists([numbers[numbers >= 0] for numbers in twins])
-
-    def _metrics(self, ranks: TargetRanks, weights: Tensor) -> tuple[float, float]:
+    def _metrics(self, ranks: TargetRanks) -> tuple[float, float]:
         """NDCG@10 of the other targets, HR@50 of the added copies."""
-        values = accuracy(ranks, cutoffs=(10, 50))
+        values, weights = accuracy(ranks, cutoffs=(10, 50)), torch.from_numpy(self.cases.weights)
         other, added = weights * ~self.added, weights * self.added
         return float(values["ndcg@10"] @ other / other.sum()), float(values["hr@50"] @ added / added.sum())

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from deftrec.data import Sequences
 from deftrec.progress import Progress
-from deftrec.retrieval.choose import Validation, ndcg_by_variant, one_standard_error_rule
+from deftrec.retrieval.choose import Validation, ndcg_by_variant, one_standard_error_rule, record_of
 from deftrec.retrieval.exact import history_cells
-from deftrec.retrieval.linear import LinearPrior
+from deftrec.retrieval.linear import CPU, LinearPrior
 from deftrec.retrieval.queries import Queries
 from deftrec.retrieval.ranker import Ranker
 from deftrec.retrieval.terms.base import ExtendedCatalogue, ScoreTerm
@@ -46,14 +46,8 @@ class PriorSettings:
     regularisation: float
     recency: float
 
-    def fit(
-        self,
-        training: Sequences,
-        n_items: int,
-        max_items: int,
-        device: torch.device = torch.device("cpu"),  # noqa: B008
-    ) -> LinearPrior:
-        """Fit the model; dense matrices are computed on `device`, the result lies on the CPU."""
+    def fit(self, training: Sequences, n_items: int, max_items: int, device: torch.device = CPU) -> LinearPrior:
+        """Fit the model; dense matrices are computed on `device`, the result is on the CPU."""
         rest = NEIGHBOURS, max_items, device
         if self.kind == "ease":
             return LinearPrior.ease(training, n_items, self.regularisation, *rest)
@@ -66,16 +60,16 @@ class PriorSettings:
 class CollaborativePrior(ScoreTerm):
     """weight x sum_h (1 + age_h)^-p B_hi over the items h of the history.
 
-    A linear model knows which items go together, not whether a user comes back to an item. Where items of the history
-    are candidates (`repeats`), it therefore redistributes among the other items the probability that the terms before
-    it give to them, and items of the history keep theirs:
+    A linear model knows co-occurrence, not whether a user comes back to an item. Where items of the history are
+    candidates (`repeats`), it therefore redistributes the probability that the terms before it give to the other items
+    among these, and items of the history keep theirs:
 
         s'_i = s_i                                                               for i in the history
         s'_i = s_i + w p_i + log sum_j exp s_j - log sum_j exp (s_j + w p_j)     for the others, j over all of them
 
     Attributes:
         linear: the fitted model.
-        chosen: how it was fitted.
+        chosen: settings of the fit.
         weight: w.
         max_items: largest number of items that take part.
         repeats: whether items of the history are candidates that people come back to.
@@ -101,10 +95,7 @@ class CollaborativePrior(ScoreTerm):
         repeats: bool,
         progress: Progress,
     ) -> Self:
-        """Choose kind, settings and weight on validation, on top of the terms of `ranker`.
-
-        The best settings are taken, with the weight that `one_standard_error_rule` chooses.
-        """
+        """Choose the best settings on validation, and their weight by `one_standard_error_rule`, on top of `ranker`."""
         device, training, n_items = validation.queries.latents.device, validation.training, validation.n_items
         fits, task = list(candidates(kinds)), "collaborative prior"
         progress.begin(task, len(fits))
@@ -127,7 +118,7 @@ class CollaborativePrior(ScoreTerm):
         settings, _ = max(values, key=lambda variant: float(values[variant].mean()))
         by_weight = {weight: values[settings, weight] for weight in WEIGHTS}
         weight = one_standard_error_rule(by_weight, size=abs)
-        record = {"ndcg": float(by_weight[weight].mean()), "ndcg_without": float(by_weight[0.0].mean())}
+        record = record_of(by_weight, weight, 0.0)
         linear = settings.fit(training, n_items, max_items, device) if weight else LinearPrior.empty(n_items)
         return cls(linear, settings, weight, max_items, repeats, record)
 
@@ -173,16 +164,11 @@ class CollaborativePrior(ScoreTerm):
 
 
 def redistributed(scores: Tensor, prior: Tensor, weight: float, histories: Sequences) -> Tensor:
-    """Contribution of a prior that leaves the probability of repeated items alone; see `CollaborativePrior`.
+    """Contribution `[N, I]` of a prior that keeps the probability of repeated items; see `CollaborativePrior`.
 
     Args:
         scores: sum of the terms before the prior. `[N, I]`
         prior: scores of the linear model. `[N, I]`
-        weight: w.
-        histories: N histories, whose items are candidates.
-
-    Returns:
-        `[N, I]`, zero for items of the history.
     """
     cells = history_cells(scores, histories)
     others = scores.clone()

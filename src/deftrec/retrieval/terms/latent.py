@@ -2,7 +2,6 @@
 
 from typing import Literal, TypeAlias
 
-import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -18,7 +17,7 @@ class LatentSimilarity(ScoreTerm):
     Args:
         latents: latents of the catalogue. `[I, D]`
         temperature: temperature of the objective's softmax, so that the term is on the scale of logits.
-        similarity: `cosine` (default) or `inner`, the inner product.
+        similarity: `cosine` (default) or `inner`, the inner product, by which LightGCN ranks.
     """
 
     name = "latent"
@@ -43,8 +42,3 @@ class LatentSimilarity(ScoreTerm):
     def extended(self, catalogue: ExtendedCatalogue) -> "LatentSimilarity":
         """See `ScoreTerm.extended`."""
         return LatentSimilarity(catalogue.latents, self.temperature, self.similarity)
-
-
-def inner_products(vectors: Tensor) -> LatentSimilarity:
-    """The inner product with `vectors` `[I, D]`, for encoders that are ranked by it (LightGCN)."""
-    return LatentSimilarity(torch.as_tensor(vectors), 1.0, "inner")

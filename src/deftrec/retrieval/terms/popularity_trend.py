@@ -1,6 +1,7 @@
 """Popularity and recent popularity: a term of the score that is the same for every history."""
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 
@@ -10,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from deftrec.data import Sequences
-from deftrec.retrieval.choose import Validation, choose_weight
+from deftrec.retrieval.choose import Validation, ndcg_by_variant, one_standard_error_rule, record_of
 from deftrec.retrieval.queries import Queries
 from deftrec.retrieval.ranker import Ranker
 from deftrec.retrieval.terms.base import ExtendedCatalogue, ScoreTerm
@@ -31,7 +32,6 @@ class PopularityTrend(ScoreTerm):
 
     Attributes:
         values: t. `[I]` float32
-        popularity, recent_popularity: the two weights.
         record: validation NDCG@10 with the term (`ndcg`) and without (`ndcg_without`), if it was chosen.
     """
 
@@ -45,17 +45,16 @@ class PopularityTrend(ScoreTerm):
     @classmethod
     def fit(cls, ranker: Ranker, validation: Validation) -> Self:
         """Choose both weights on validation, on top of the terms of `ranker`."""
-        pairs = list(itertools.product(sorted(POPULARITY), sorted(RECENT_POPULARITY)))
+        pairs = itertools.product(sorted(POPULARITY), sorted(RECENT_POPULARITY))
         device, training = validation.queries.latents.device, validation.training
         trends = {pair: trend_scores(training, validation.n_items, *pair).to(device) for pair in pairs}
 
-        def added(pair: tuple[float, float], scores: Tensor, queries: Queries) -> Tensor:
-            return scores.add_(trends[pair])
+        def variants(scores: Tensor, queries: Queries) -> Iterator[tuple[tuple[float, float], Tensor]]:
+            return ((pair, scores + trend) for pair, trend in trends.items())
 
-        chosen = choose_weight(
-            ranker, validation, pairs, added, size=lambda pair: abs(pair[0]) + abs(pair[1]), none=(0.0, 0.0)
-        )
-        return cls(trends[chosen.weight].cpu(), *chosen.weight, chosen.record)
+        values = ndcg_by_variant(ranker, validation, variants)
+        pair = one_standard_error_rule(values, size=lambda pair: abs(pair[0]) + abs(pair[1]))
+        return cls(trends[pair].cpu(), *pair, record_of(values, pair, (0.0, 0.0)))
 
     def scores(self, queries: Queries, total: Tensor | None = None) -> Tensor:
         """See `ScoreTerm.scores`; `[I]`."""

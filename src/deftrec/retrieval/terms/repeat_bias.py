@@ -1,13 +1,13 @@
 """A bias of items that the user has already interacted with, for data in which people come back to items."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
 
-from deftrec.retrieval.choose import Validation, choose_weight
+from deftrec.retrieval.choose import Validation, ndcg_by_variant, one_standard_error_rule, record_of
 from deftrec.retrieval.exact import history_cells
 from deftrec.retrieval.queries import Queries
 from deftrec.retrieval.ranker import Ranker
@@ -22,7 +22,6 @@ class RepeatBias(ScoreTerm):
     """A constant added to the score of items of the query's own history, once for each item.
 
     Attributes:
-        n_items: size of the catalogue.
         value: difference of logits.
         record: validation NDCG@10 with the bias (`ndcg`) and without (`ndcg_without`), if it was chosen.
     """
@@ -38,13 +37,14 @@ class RepeatBias(ScoreTerm):
     def fit(cls, ranker: Ranker, validation: Validation, values: Sequence[float] = VALUES) -> Self:
         """Choose the value on validation, on top of the terms of `ranker`."""
 
-        def shifted(value: float, scores: Tensor, queries: Queries) -> Tensor:
+        def variants(scores: Tensor, queries: Queries) -> Iterator[tuple[float, Tensor]]:
             cells = history_cells(scores, queries.histories)
-            scores[cells] = scores[cells] + value
-            return scores
+            for value in (0.0, *values):
+                yield value, scores.index_put(cells, scores[cells] + value)
 
-        chosen = choose_weight(ranker, validation, [0.0, *values], shifted, size=abs, none=0.0)
-        return cls(validation.n_items, chosen.weight, chosen.record)
+        found = ndcg_by_variant(ranker, validation, variants)
+        value = one_standard_error_rule(found, size=abs)
+        return cls(validation.n_items, value, record_of(found, value, 0.0))
 
     def scores(self, queries: Queries, total: Tensor | None = None) -> Tensor:
         """See `ScoreTerm.scores`."""

@@ -79,12 +79,12 @@ function whyButton(item, why, actions) {
 function reasons(explanation) {
   const parts = [];
   if (explanation.text) parts.push(make("p", {}, "Preference in the model’s words: ", make("q", {}, explanation.text)));
-  const movers = explanation.movers.filter((one) => one.change > 0);
-  if (movers.length) {
-    const most = Math.max(...movers.map((one) => one.change));
+  const influences = explanation.influences.filter((one) => one.change > 0);
+  if (influences.length) {
+    const most = Math.max(...influences.map((one) => one.change));
     parts.push(
       make("p", { class: "soft" }, "Items of the history with the largest influence"),
-      make("ul", {}, ...movers.map((one) =>
+      make("ul", {}, ...influences.map((one) =>
         make("li", {}, one.title, make("span", { class: "bar", title: `+${one.change.toFixed(2)}` },
           make("i", { "--share": `${(100 * one.change) / most}%` }))))),
     );
