@@ -13,7 +13,7 @@ from deftrec.benchmark.work import RankingFile, SystemRun
 from deftrec.data import Cases, Interactions
 from deftrec.evaluation import ranking_frame, write_rankings
 from deftrec.progress import Progress
-from deftrec.retrieval import hide, top
+from deftrec.retrieval import history_cells, top
 
 Scores = Callable[[Cases, int], Tensor]
 
@@ -41,7 +41,9 @@ class FakeSystem(BenchmarkSystem):
         for fit in task.fits:
             for seen in task.seens:
                 scores = self.scores(cases, seed).clone()
-                found = top(hide(scores, cases.histories) if seen == "exclude" else scores, 100)
+                if seen == "exclude":
+                    scores[history_cells(scores, cases.histories)] = -torch.inf
+                found = top(scores, 100)
                 frame = ranking_frame(task.interactions, users, found.items.numpy(), found.scores.numpy())
                 write_rankings(folder / f"{fit}-{seen}.parquet", [frame])
                 lists.append(RankingFile(fit=fit, seen=seen, file=f"{fit}-{seen}.parquet"))
