@@ -13,10 +13,9 @@ from deftrec.benchmark.verdict import CLEAR
 from deftrec.data.split import Part
 from deftrec.files import write_json, write_text
 from deftrec.formatting import duration, meaning
-from deftrec.report.benchmark.facts import machine_facts
-from deftrec.report.forest import forest
-from deftrec.report.html import render
-from deftrec.report.markdown import plain, table_lines
+from deftrec.report.benchmark import machine_facts
+from deftrec.report.benchmark_plots import forest
+from deftrec.report.render import plain, render, table_lines
 from deftrec.run import git_revision
 
 MAIN = "ndcg@10"

@@ -21,6 +21,7 @@ from deftrec.data import Fit, Interactions, Sequences, make_split
 from deftrec.errors import ConfigError, DeftRecError
 from deftrec.evaluation import Seen
 from deftrec.progress import Silent
+from deftrec.retrieval import CollaborativePrior
 from deftrec.run import RunInfo
 from toy import ring, tiny_config
 
@@ -70,9 +71,10 @@ def test_deftrec_leaves_what_a_recommender_would_measure(task: BenchmarkTask, tm
     assert 0 < run.train_seconds["train"] < run.train_seconds["train+validation"]
     assert run.settings["training"]["epochs"] == 3
     assert of_rule["deftrec/latent"].parameters == refitted.info.parameters
-    assert refitted.prior is not None
-    assert of_rule["deftrec/prior"].parameters == refitted.prior.weights.numel()
-    assert run.parameters == refitted.info.parameters + refitted.prior.weights.numel()
+    prior = refitted.ranker.term_of(CollaborativePrior)
+    assert prior is not None
+    assert of_rule["deftrec/prior"].parameters == prior.linear.weights.numel()
+    assert run.parameters == refitted.info.parameters + prior.linear.weights.numel()
 
 
 def test_where_users_repeat_items_each_rule_has_a_training(data: Interactions, tmp_path: Path) -> None:
