@@ -6,11 +6,11 @@ from itertools import product
 from pathlib import Path
 
 from deftrec import __version__
-from deftrec.benchmark.checkout import refuse, uncommitted_changes
+from deftrec.benchmark.checkout import uncommitted_changes
 from deftrec.benchmark.machine import machine
 from deftrec.benchmark.peers import DEPTH
 from deftrec.benchmark.request import BenchmarkRequest, claim
-from deftrec.benchmark.scoring import ScoredSystem, TableScorer, compare, slice_up, summarise
+from deftrec.benchmark.scoring import ScoredSystem, TableScorer, by_name, compare, summarise
 from deftrec.benchmark.systems import BenchmarkSystem, BenchmarkTask
 from deftrec.benchmark.tables import DEFTREC, BenchmarkTable, DataFacts, Failure, table_file
 from deftrec.benchmark.work import SystemRun, WorkFolder
@@ -65,8 +65,9 @@ def run_benchmark(
     peer_seeds = seeds if peer_seeds is None else peer_seeds
     if min(seeds, peer_seeds) < 1:
         raise ConfigError(f"{min(seeds, peer_seeds)} seeds: a benchmark needs 1 or more")
-    if request.budget_minutes is not None and not 0 < request.budget_minutes < math.inf:
-        raise ConfigError(f"a budget of {request.budget_minutes:g} minutes is not positive and finite; change it")
+    minutes = request.budget_minutes
+    if minutes is not None and not 0 < minutes < math.inf:
+        raise ConfigError(f"a budget of {minutes:g} minutes is not positive and finite; change it")
     for name in rankings:
         if any(name == system.name or name.startswith(f"{system.name}/") for system in systems):
             raise ConfigError(f"--rankings {name}: a system has that name; choose another")
@@ -74,27 +75,29 @@ def run_benchmark(
     if not len(split.cases("test")):
         raise DataError(f"{interactions.meta.name}: no user has a test target, so nothing can be measured")
     scorers = [TableScorer(interactions, split, fit, seen) for fit, seen in product(request.fits, request.seens)]
-    brought = [[scorer.of_file(name, file, progress) for name, file in rankings.items()] for scorer in scorers]
+    scored = [[scorer.of_file(name, file, progress) for name, file in rankings.items()] for scorer in scorers]
     changes = uncommitted_changes()
     if changes is not None and not allow_dirty:
-        raise refuse(changes)
+        raise DeftRecError(
+            f"{changes.checkout}: the checkout has uncommitted changes, so its revision does not name the code that "
+            "runs; commit them, or give --allow-dirty to store them beside the results"
+        )
     claim(out, request)
     uncommitted = None if changes is None else changes.write(out)
-    seconds = None if request.budget_minutes is None else 60 * request.budget_minutes
     work = out / "work"
     task = BenchmarkTask(
-        interactions, split, request.fits, request.seens, seconds, request.config, shared=work / "shared"
-    )
+        interactions, split, request.fits, request.seens, None if minutes is None else 60 * minutes, request.config,
+        shared=work / "shared",
+    )  # fmt: skip
     units = _units(systems, seeds, peer_seeds)
     measured, failures = _Measurement(task, scorers, WorkFolder(work), uncommitted, progress).all(units)
     tables = []
     for number, scorer in enumerate(scorers):
         progress.say(f"comparing: fitted on {scorer.fit}, seen items {scorer.seen}")
-        scored = [*measured[number], *brought[number]]
-        table = _table(scorer, scored, request, failures, command, uncommitted)
+        rows = [*measured[number], *scored[number]]
+        tables.append(_table(scorer, rows, request, failures, command, uncommitted))
         file = out / table_file(scorer.fit, scorer.seen, first=number == 0)
-        write_text(file, table.model_dump_json(indent=2) + "\n")
-        tables.append(table)
+        write_text(file, tables[-1].model_dump_json(indent=2) + "\n")
     return tables
 
 
@@ -188,10 +191,9 @@ def _table(
     command: str,
     uncommitted: str | None,
 ) -> BenchmarkTable:
-    interactions = scorer.interactions
-    meta = interactions.meta
+    data, systems = scorer.interactions, by_name(scored)
     return BenchmarkTable(
-        dataset=meta.name,
+        dataset=data.meta.name,
         split=scorer.split.name,
         seen=scorer.seen,
         fit=scorer.fit,
@@ -201,21 +203,21 @@ def _table(
         uncommitted=uncommitted,
         command=command,
         version=__version__,
-        users=len(scorer.cases),
+        users=len(scorer.split.cases("test")),
         depth=DEPTH,
         data=DataFacts(
-            users=interactions.n_users,
-            items=interactions.n_items,
-            interactions=interactions.n_interactions,
-            fingerprint=interactions.fingerprint,
-            source=meta.source,
-            filters={key: str(value) for key, value in meta.filters.items()},
+            users=data.n_users,
+            items=data.n_items,
+            interactions=data.n_interactions,
+            fingerprint=data.fingerprint,
+            source=data.meta.source,
+            filters={key: str(value) for key, value in data.meta.filters.items()},
         ),
         recipe=request.config.model_dump(mode="json"),
         budget_minutes=request.budget_minutes,
         fingerprint=request.fingerprint,
-        summaries=summarise(scored),
-        comparisons=compare(scored),
-        slices=slice_up(scored, scorer),
+        summaries=summarise(systems),
+        comparisons=compare(systems),
+        slices=scorer.slices(systems),
         failures=failures,
     )

@@ -24,24 +24,13 @@ from deftrec.evaluation import MRR_CUTOFF, Result, Seen, evaluate_file
 from deftrec.files import atomic_directory, write_json
 from deftrec.run import git_revision
 
-PEERS: dict[str, str] = {
-    "popularity": "classic",
-    "repeat-history": "classic",
-    "item-knn": "classic",
-    "item-knn-recency": "classic",
-    "ease": "classic",
-    "ease-recency": "classic",
-    "als": "implicit",
-    "bpr": "implicit",
-    "sasrec": "rectools",
-    "bert4rec": "rectools",
-    "hstu": "rectools",
-    "esasrec": "rectools",
-    "tiger": "cornac",
-    "letter": "cornac",
-    "rpg": "cornac",
-    "diffgrm": "cornac",
+_FAMILIES = {
+    "classic": ("popularity", "repeat-history", "item-knn", "item-knn-recency", "ease", "ease-recency"),
+    "implicit": ("als", "bpr"),
+    "rectools": ("sasrec", "bert4rec", "hstu", "esasrec"),
+    "cornac": ("tiger", "letter", "rpg", "diffgrm"),
 }
+PEERS = {name: folder for folder, names in _FAMILIES.items() for name in names}
 """Folder of `benchmarks/peers` that runs each model."""
 
 DEPTH = MRR_CUTOFF
@@ -67,7 +56,7 @@ def run_peer(
     threads: int = 1,
     on_progress: Callable[[str], None] | None = None,
 ) -> SystemRun:
-    """Tune a peer once, and rank for every fit and every rule for seen items.
+    """Tune a peer, one of `PEERS`, once, and rank `part` for every fit and every rule for seen items.
 
     Settings are chosen by NDCG@10 on validation with the model fitted on train, seen items excluded where `exclude` is
     among `seens`. Under the fit `train+validation` the chosen settings are trained once more on both.
@@ -75,13 +64,7 @@ def run_peer(
     `settings` of the result are the peer's own report: chosen settings, all tried settings, and seconds.
 
     Args:
-        interactions, split: data and their split.
-        name: one of `PEERS`.
-        out_dir: parent folder of the results.
-        fits: parts of the data to fit on.
-        seens: rules for items of the history.
-        part: part to rank for.
-        seed: seed of everything random in the peer.
+        interactions, split, name, out_dir, fits, seens, part, seed: data, peer, folder and tables.
         budget_seconds: longest search for settings; one setting is always trained, for at most this time.
         threads: number of threads of the peer.
         on_progress: called with lines of text.
@@ -110,9 +93,7 @@ def run_peer(
     return SystemRun(
         name=name,
         seed=seed,
-        lists=tuple(
-            RankingFile(fit=fit, seen=seen, file=f"{name}/{_file(fit, seen)}") for fit in fits for seen in seens
-        ),
+        lists=tuple(RankingFile(fit, seen, f"{name}/{_file(fit, seen)}") for fit in fits for seen in seens),
         settings=settings,
         parameters=settings["parameters"],
         library=settings["library"],
@@ -139,10 +120,7 @@ def run_peers(
 
     `out_dir/MODEL` receives the files of `run_peer` and `result.json`.
 
-    Args:
-        models: names of `PEERS`.
-        seed: seed of the peers and of the bootstrap intervals.
-        interactions, split, out_dir, fit, part, seen, on_progress: see `run_peer`.
+    `seed` is also that of the bootstrap intervals.
 
     Raises:
         ConfigError, DataError, DeftRecError: see `run_peer`; invalid arguments are found before anything runs.
@@ -154,18 +132,12 @@ def run_peers(
         run_peer(
             interactions, split, name, out_dir, fits=[fit], seens=[seen], part=part, seed=seed, on_progress=on_progress
         )
+        folder = Path(out_dir) / name
         result, _ = evaluate_file(
-            Path(out_dir) / name / _file(fit, seen),
-            interactions,
-            split,
-            popularity,
-            name=name,
-            part=part,
-            seen=seen,
-            fit=fit,
+            folder / _file(fit, seen), interactions, split, popularity, name=name, part=part, seen=seen, fit=fit,
             seed=seed,
-        )
-        write_json(Path(out_dir) / name / "result.json", result.to_json_dict())
+        )  # fmt: skip
+        write_json(folder / "result.json", result.to_json_dict())
         results.append(result)
     return results
 
@@ -190,34 +162,29 @@ def export_split(
 ) -> None:
     """Write the input of a peer to the folder `to`; it holds no test target and nothing later."""
     to.mkdir(parents=True)
-    write_json(
-        to / "meta.json",
-        {
-            "users": interactions.n_users,
-            "items": interactions.n_items,
-            "fits": list(fits),
-            "seen": list(seens),
-            "parts": list(parts),
-            "depth": DEPTH,
-            "seed": seed,
-            "budget_seconds": budget_seconds,
-            "threads": threads,
-        },
-    )
+    meta = {
+        "users": interactions.n_users,
+        "items": interactions.n_items,
+        "fits": list(fits),
+        "seen": list(seens),
+        "parts": list(parts),
+        "depth": DEPTH,
+        "seed": seed,
+        "budget_seconds": budget_seconds,
+        "threads": threads,
+    }
+    write_json(to / "meta.json", meta)
     everyone = np.arange(interactions.n_users)
-    _events(everyone, split.training("train")).write_parquet(to / "train.parquet")
-    if "train+validation" in fits:
-        _events(everyone, split.training("train+validation")).write_parquet(to / "refit.parquet")
+    for fit in dict.fromkeys(("train", *fits)):
+        _events(everyone, split.training(fit)).write_parquet(to / f"{STEMS[fit]}.parquet")
     validation = split.cases("validation")
     targets = pl.DataFrame({"user": validation.users, "target": validation.targets})
     targets.write_parquet(to / "validation-targets.parquet")
-    wanted: list[Part] = ["validation", *(part for part in parts if part != "validation")]
-    for part in wanted:
+    for part in dict.fromkeys(("validation", *parts)):
         cases = split.cases(part)
         _events(cases.users, cases.histories).write_parquet(to / f"{part}-histories.parquet")
     numbers = pl.Series("item", np.arange(interactions.n_items))
-    text = interactions.catalogue.select(numbers, *CATALOGUE_COLUMNS)
-    text.write_parquet(to / "item-text.parquet")
+    interactions.catalogue.select(numbers, *CATALOGUE_COLUMNS).write_parquet(to / "item-text.parquet")
 
 
 def peers_folder() -> Path:
@@ -257,14 +224,11 @@ def _run(name: str, inputs: Path, outputs: Path, threads: int, on_progress: Call
     on_progress(f"{name}: preparing its environment")
     python = environment_python(folder / "requirements.txt")
     command = [str(python), "-I", str(folder / "run.py"), "--inputs", str(inputs), "--outputs", str(outputs)]
+    environment = {**os.environ, **dict.fromkeys(THREADS, str(threads))}
     with subprocess.Popen(  # noqa: S603 - our own interpreter and script; the model's name is one of ours
-        [*command, "--model", name],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        encoding="utf-8",
-        env={**os.environ, **dict.fromkeys(THREADS, str(threads))},
-    ) as process:
+        [*command, "--model", name], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8",
+        env=environment,
+    ) as process:  # fmt: skip
         assert process.stdout is not None
         said = "no output"
         try:
@@ -283,8 +247,9 @@ def _to_external_ids(source: Path, to: Path, interactions: Interactions) -> None
     """Replace numbers of users and items by their ids, as a stream."""
     users = pl.LazyFrame({"user": np.arange(interactions.n_users), "id": interactions.users})
     items = pl.LazyFrame({"item": np.arange(interactions.n_items), "name": interactions.catalogue["item"]})
-    rows = pl.scan_parquet(source).join(users, on="user", how="left", maintain_order="left")
-    rows = rows.join(items, on="item", how="left", maintain_order="left")
+    rows = pl.scan_parquet(source)
+    for column, ids in (("user", users), ("item", items)):
+        rows = rows.join(ids, on=column, how="left", maintain_order="left")
     rows.select(pl.col("id").alias("user"), pl.col("name").alias("item"), "rank", "score").sink_parquet(to)
 
 

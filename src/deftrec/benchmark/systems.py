@@ -5,8 +5,10 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
+from deftrec import __version__
 from deftrec.benchmark.lightgcn import users_after
-from deftrec.benchmark.machine import library, threads
 from deftrec.benchmark.peers import DEPTH, PEERS, run_peer
 from deftrec.benchmark.tables import DEFTREC
 from deftrec.benchmark.work import RankingFile, SystemRun
@@ -34,6 +36,7 @@ from deftrec.training.log import TrainingLog
 from deftrec.training.workspace import Workspace
 
 LIGHTGCN = "lightgcn"
+LIBRARY = f"deftrec {__version__}"
 DETERMINISTIC = "classic"
 """Folder of peers without anything random: one seed is enough."""
 
@@ -44,10 +47,8 @@ class BenchmarkTask:
 
     Attributes:
         interactions, split: data and their split.
-        fits, seens: fits and rules for seen items; rankings are wanted for each pair.
-        budget_seconds: longest search for settings of a peer, and longest joint training of DeftRec, per seed; None for
-            no limit.
-        config: options of DeftRec, before the seed is set.
+        fits, seens, config: see `deftrec.benchmark.BenchmarkRequest`.
+        budget_seconds: its `budget_minutes`, in seconds.
         shared: folder of training stages that DeftRec and its collaborative encoder share; None stores nothing.
     """
 
@@ -61,12 +62,14 @@ class BenchmarkTask:
 
     def config_of(self, seed: int, seen: Seen) -> Config:
         """Set the options of one training; the budget limits its joint stage unless the recipe has a limit."""
-        data = self.config.data.model_copy(update={"split": self.split.name})
-        training = self.config.training
-        if training.minutes is None and self.budget_seconds is not None:
-            training = training.model_copy(update={"minutes": self.budget_seconds / 60})
-        retrieval = self.config.retrieval.model_copy(update={"seen": seen})
-        return self.config.model_copy(update={"seed": seed, "data": data, "training": training, "retrieval": retrieval})
+        limit = None if self.budget_seconds is None else self.budget_seconds / 60
+        config, minutes = self.config, self.config.training.minutes
+        groups = {
+            "data": config.data.model_copy(update={"split": self.split.name}),
+            "training": config.training.model_copy(update={"minutes": limit if minutes is None else minutes}),
+            "retrieval": config.retrieval.model_copy(update={"seen": seen}),
+        }
+        return config.model_copy(update={"seed": seed, **groups})
 
     def trainings(self, seed: int) -> dict[Seen, tuple[Seen, ...]]:
         """Group the rules for seen items by the training that serves them.
@@ -84,7 +87,7 @@ class BenchmarkTask:
         users = self.interactions.users.gather(self.split.cases("test").users).to_list()
         frame = ranking_frame(self.interactions, users, found.items.cpu().numpy(), found.scores.cpu().numpy())
         write_rankings(folder / file, [frame])
-        return RankingFile(fit=fit, seen=seen, file=file)
+        return RankingFile(fit, seen, file)
 
 
 class BenchmarkSystem(ABC):
@@ -104,29 +107,21 @@ class BenchmarkSystem(ABC):
 
 
 class PeerSystem(BenchmarkSystem):
-    """Another recommender, in its own process and environment.
-
-    Args:
-        name: one of `deftrec.benchmark.peers.PEERS`.
-    """
+    """Another recommender, one of `deftrec.benchmark.peers.PEERS`, in its own process and environment."""
 
     def __init__(self, name: str) -> None:
         self.name, self.seeds_matter = name, PEERS[name] != DETERMINISTIC
 
     def run(self, task: BenchmarkTask, seed: int, folder: Path, progress: Progress) -> tuple[SystemRun, ...]:
         """See `BenchmarkSystem.run`."""
+
+        def say(line: str) -> None:
+            progress.say(peer_said(line).removeprefix(f"{self.name}: "))
+
         run = run_peer(
-            task.interactions,
-            task.split,
-            self.name,
-            folder,
-            fits=task.fits,
-            seens=task.seens,
-            seed=seed,
-            budget_seconds=task.budget_seconds,
-            threads=threads(),
-            on_progress=lambda line: progress.say(peer_said(line).removeprefix(f"{self.name}: ")),
-        )
+            task.interactions, task.split, self.name, folder, fits=task.fits, seens=task.seens, seed=seed,
+            budget_seconds=task.budget_seconds, threads=torch.get_num_threads(), on_progress=say,
+        )  # fmt: skip
         return (run,)
 
 
@@ -195,7 +190,7 @@ class _ScoreParts:
                 lists=tuple(lists),
                 settings=settings,
                 parameters=parameters[part],
-                library=library(),
+                library=LIBRARY,
                 train_seconds=self.seconds,
                 users_per_second=self.speed[part],
                 budget_cut=out_of_time(info, recommender.config.training),
@@ -248,7 +243,7 @@ class LightGCNSystem(BenchmarkSystem):
             lists=tuple(lists),
             settings={"epochs_kept": chosen.epochs, **training.config.collaborative.model_dump(mode="json")},
             parameters=vectors.users.numel() + vectors.items.numel(),
-            library=library(),
+            library=LIBRARY,
             train_seconds=seconds,
             users_per_second=speed,
             revision=git_revision(),
@@ -266,8 +261,8 @@ def out_of_time(info: RunInfo, options: TrainingOptions) -> bool:
     """Tell whether the time limit ended the joint stage of any member before its last epoch and its patience."""
     if options.minutes is None:
         return False
-    joint = {name: len(rows) for name, rows in info.history.items() if name.startswith("joint")}
     return any(
-        trained < int(options.epochs) and trained - info.epochs[name] < options.patience
-        for name, trained in joint.items()
+        len(rows) < int(options.epochs) and len(rows) - info.epochs[name] < options.patience
+        for name, rows in info.history.items()
+        if name.startswith("joint")
     )

@@ -40,7 +40,7 @@ def write_benchmark(tables: Sequence[BenchmarkTable], folder: str | Path) -> Pat
     """
     first, folder = tables[0], Path(folder)
     peers = sum(one.role == "peer" for one in first.summaries)
-    context = {
+    context: dict[str, Any] = {
         "dataset": first.dataset,
         "title": f"DeftRec on {first.dataset}, beside {peers} other{'' if peers == 1 else 's'}",
         "sentence": verdict(first),
