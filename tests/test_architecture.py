@@ -64,7 +64,7 @@ def test_imports_point_to_parts_before() -> None:
         for line, name in imports(path):
             package, _, rest = name.partition(".")
             used = rest.split(".")[0]
-            if package != "deftrec" or used == part or (part == "cli" and used == "__version__"):
+            if package != "deftrec" or used in {part, "__version__"}:
                 continue
             if used not in ORDER or ORDER.index(used) > ORDER.index(part):
                 wrong.append(f"{path.relative_to(PACKAGE)}:{line}: {part} imports {name}")

@@ -157,7 +157,7 @@ def test_queries_do_not_depend_on_their_batches(
     def ask(histories: Sequences, **options: Any) -> torch.Tensor:
         return generate_queries(
             model, catalogue, histories, sampling=sampling, seed=3, on_batch=sizes.append, **options
-        )
+        ).latents
 
     together = ask(asked)
     assert sum(sizes) == len(asked)
@@ -195,7 +195,7 @@ def test_only_the_newest_items_are_read() -> None:
 
     def ask(history: list[int]) -> torch.Tensor:
         lists = Sequences.from_lists([history])
-        return generate_queries(model, catalogue, lists, sampling=SAMPLING, seed=0)
+        return generate_queries(model, catalogue, lists, sampling=SAMPLING, seed=0).latents
 
     recent = list(range(WINDOW))
     torch.testing.assert_close(ask([20, 21, *recent]), ask(recent))

@@ -42,7 +42,7 @@ def test_a_file_and_overrides(tmp_path: Path) -> None:
             "training.learning_rate=2e-3",
             "text.model=some/name",
             "language.kind=pretrained",
-            "retrieval.prior.recency=[0, 0.5]",
+            "language.prompts=['next: {history}']",
             "tokenizer.trainable_features=false",
             "data.max_history=auto",
         ],
@@ -50,7 +50,7 @@ def test_a_file_and_overrides(tmp_path: Path) -> None:
     assert (config.seed, config.training.epochs, config.training.learning_rate) == (3, 9, 2e-3)
     assert config.text.model == "some/name"
     assert isinstance(config.language, PretrainedOptions)
-    assert config.retrieval.prior.recency == (0.0, 0.5)
+    assert config.language.prompts == ("next: {history}",)
     assert config.tokenizer.trainable_features is False
     assert config.data.max_history == "auto"
     assert load_recipe(str(file)).training.epochs == 7  # overrides leave the recipe as it is

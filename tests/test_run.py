@@ -118,7 +118,7 @@ def test_a_run_of_another_format_is_refused_with_the_command_that_makes_a_new_on
         (copy / "run.json").write_text(json.dumps({**info, "format": found, "prior": {"weight": 5.0}}))
         (copy / "config.json").write_text('{"retrieval": {"again": [1.0]}}')
         message = (
-            f"{copy}: a run of format {found}, and this version reads format 2; its data are kept, so train it again: "
+            f"{copy}: a run of format {found}, and this version reads format 2; train it again on its data: "
             f"deftrec train --data {copy / 'data'} --recipe default --out NEW"
         )
         for read in (Recommender.load, module.read_run, module.read_records, lambda folder: subject_of(str(folder))):
@@ -254,7 +254,7 @@ def test_the_repeat_bias_is_part_of_a_run(tmp_path: Path) -> None:
     assert bias is not None
     assert chosen["value"] == bias.value < 0
     assert chosen["active"]
-    assert chosen["ndcg"] > chosen["ndcg_without"] + 0.1
+    assert chosen["record"]["ndcg"] > chosen["record"]["ndcg_without"] + 0.1
     loaded = Recommender.load(tmp_path / "run")
     assert loaded.ranker.state()[0] == fitted.ranker.state()[0]
     assert loaded.evaluate("test", "keep") == fitted.evaluate("test", "keep")

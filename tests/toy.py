@@ -197,24 +197,14 @@ def tiny_bert(folder: Path, positions: int = 64) -> Path:
 
 def reads_text(model: Path) -> dict[str, Any]:
     """Options of the group `text`: items are read by the sentence model in the folder `model`."""
-    return {"encoder": "minilm", "model": str(model)}
+    return {"model": str(model)}
 
 
 def no_text() -> dict[str, Any]:
     """Options of the group `text`: the text of items is not read."""
-    return {"encoder": "none"}
+    return {"model": None}
 
 
 def sampled_softmax(items: int) -> dict[str, Any]:
-    """Options of the group `objective`: a softmax over what a batch holds and `items` drawn ones."""
-    return {"full_softmax_items": 1, "sampled_items": items}
-
-
-def predicts_noise() -> dict[str, Any]:
-    """Options of the group `diffusion`: the denoiser's output is the noise."""
-    return {"prediction": "eps", "skip": False}
-
-
-def drawn_samples(samples: int) -> dict[str, Any]:
-    """Options of the group `diffusion`: the mean of `samples` draws of noise is the start of sampling."""
-    return {"start": "noise", "samples": samples}
+    """Options of the group `objective`: a softmax over what a batch holds and `items` drawn ones, less than a third."""
+    return {"sampled_items": items}

@@ -146,10 +146,10 @@ def test_recommend_after_a_history_with_a_comma_in_an_id(deftrec: Call, run: Pat
     assert "i/101" in {one["item"] for one in kept["recommendations"]}
 
 
-def test_an_empty_history_gets_what_is_popular(deftrec: Call, run: Path) -> None:
+def test_an_empty_history_gets_the_most_popular_items(deftrec: Call, run: Path) -> None:
     whole = json.loads(deftrec("recommend", run, "--history", "", "--json").out)
     assert {one["source"] for one in whole["recommendations"]} == {"popularity"}
-    assert "nothing yet" in deftrec("recommend", run, "--history", "").out
+    assert "history: empty, so the most popular items" in deftrec("recommend", run, "--history", "").out
 
 
 def test_recommend_to_everybody(deftrec: Call, run: Path, tmp_path: Path) -> None:
@@ -192,14 +192,9 @@ def test_a_part_without_targets_is_left_out(deftrec: Call, tmp_path: Path) -> No
     assert "no user has a test target, so test is not measured" in said.err
     [result] = json.loads((tmp_path / "run" / "metrics.json").read_text())["results"][:1]
     assert (result["split"], result["protocol"]) == ("validation", "temporal")
-    refused = deftrec("ablate", "--data", data, "--out", tmp_path / "a", "--recipe", temporal_recipe(tmp_path))
+    refused = deftrec("evaluate", tmp_path / "run", "--split", "test")
     assert refused.code == 1
-    assert "late: no user has a test target, so nothing can be compared" in refused.err
-
-
-def temporal_recipe(folder: Path) -> Path:
-    (folder / "mine.yaml").write_text("data: {split: temporal}\n")
-    return folder / "mine.yaml"
+    assert "late: no user has a test target, so nothing can be measured" in refused.err
 
 
 def test_without_validation_targets_the_split_is_named(deftrec: Call, tmp_path: Path) -> None:

@@ -15,8 +15,6 @@ from deftrec.errors import ConfigError, DataError, DeftRecError
 from deftrec.retrieval import ScorePart
 from toy import (
     checkerboard,
-    drawn_samples,
-    predicts_noise,
     reads_text,
     ring,
     sampled_softmax,
@@ -35,9 +33,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "pairwise": {"objective": {"negatives": "pairwise"}},
     "preference": {"objective": {"negatives": "preference", "error_weight": 1.0}},
     "sampled-softmax": {"objective": sampled_softmax(7)},
-    "noise-predicted": {"diffusion": predicts_noise(), "training": {"epochs": 25}},
-    "linear-ddpm": {"diffusion": {"schedule": "linear", "sampler": "ddpm", "steps": 3, **drawn_samples(2)}},
+    "noise-predicted": {"diffusion": {"prediction": "eps"}, "training": {"epochs": 25}},
+    "linear-ddpm": {"diffusion": {"schedule": "linear", "sampler": "ddpm", "steps": 3, "samples": 2}},
     "guided": {"diffusion": {"condition_dropout": 0.2, "guidance_scale": 0.5, "steps": 2}},
+    "spectral": {"collaborative": {"encoder": "spectral"}},
     "folded-users": {"tokenizer": {"users": "folded"}},
     "averaged": {"training": {"average": 0.9}},
     "bf16": {"training": {"precision": "bf16"}},
@@ -366,3 +365,57 @@ def test_data_without_anything_to_learn_is_refused(bert: Path) -> None:
     with pytest.raises(DataError, match="have no text"):
         Recommender.fit(data(5), without_text)
     assert Recommender.fit(data(4), tiny_config()).recommend(history=[1], k=20)
+
+
+# -- rules of a request ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def two_colours() -> Recommender:
+    """A tiny run on the ring, whose items are red or blue, and old."""
+    data = ring(strings=True)
+    colour = pl.when(pl.int_range(pl.len()) % 3 == 0).then(pl.lit("red|old")).otherwise(pl.lit("blue|old"))
+    catalogue = data.catalogue.with_columns(category=colour)
+    return Recommender.fit(
+        Interactions.from_frame(data.events(), catalogue, meta=data.meta), tiny_config(training={"epochs": 1})
+    )
+
+
+@pytest.mark.parametrize("empty", [False, True])
+def test_rules_of_a_request(two_colours: Recommender, empty: bool) -> None:
+    ids = two_colours.interactions.item_ids(range(24))
+    red = [item for n, item in enumerate(ids) if n % 3 == 0]
+    history = [] if empty else ids[:4]
+
+    def listed(**rules: Any) -> list[Any]:
+        return items(two_colours.recommend(history=history, k=24, **rules))
+
+    everything = listed(exclude_seen=False)
+    assert set(everything) == set(ids)
+    requests: list[tuple[dict[str, Any], set[Any]]] = [
+        ({}, set(ids) - set(history)),
+        ({"allow": ids[2:9]}, set(ids[2:9]) - set(history)),
+        ({"allow": []}, set()),
+        ({"deny": ids[2:9]}, set(ids[9:]) | (set(ids[:2]) - set(history))),
+        ({"category": "red"}, set(red) - set(history)),
+        ({"category": "old", "exclude_seen": False}, set(ids)),
+        ({"allow": ids[2:9], "deny": ids[8:], "category": "red"}, {ids[3], ids[6]} - set(history)),
+        ({"allow": ids[2:9], "deny": ids[8:], "category": "red", "exclude_seen": False}, {ids[3], ids[6]}),
+        ({"allow": ids[:2], "deny": ids[:2]}, set()),
+    ]
+    for rules, expected in requests:
+        found = listed(**rules)
+        assert set(found) == expected
+        if not empty:  # popularity has ties, whose order depends on the items beside them
+            assert found == [item for item in everything if item in expected]
+        many = two_colours.recommend_many([history, ids[:4]], k=24, **rules)
+        assert items(many[0]) == found
+        assert len(many) == 2
+
+
+def test_rules_name_what_they_do_not_know(two_colours: Recommender) -> None:
+    for rules in ({"allow": ["nothing"]}, {"deny": ["nothing"]}):
+        with pytest.raises(DataError, match="'nothing'"):
+            two_colours.recommend(history=[], **rules)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="no item has the category 'rad'; did you mean 'red'"):
+        two_colours.recommend(history=[], category="rad")

@@ -4,12 +4,11 @@ from collections import Counter
 from itertools import pairwise
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deftrec.data import PADDING, Packed, Sequences
-from deftrec.data.sequences import pack_for_training, pack_last_targets, pad_histories
+from deftrec.data.sequences import pack_for_training, pad_histories
 
 LISTS = st.lists(st.lists(st.integers(0, 10_000), max_size=30), min_size=1, max_size=12)
 QUICK = settings(max_examples=150, deadline=None)
@@ -47,21 +46,6 @@ def test_every_pair_once(lists: list[list[int]], row: int, seed: int) -> None:
     for items, targets, segments in zip(packed.items, packed.targets, packed.segments, strict=True):
         same = (segments[1:] == segments[:-1]) & (segments[1:] != PADDING)
         assert (targets[:-1][same] == items[1:][same]).all()  # a target is the next input of its own history
-
-
-@QUICK
-@given(lists=LISTS, row=st.integers(1, 12), seed=st.integers(0, 99))
-def test_last_targets_only(lists: list[list[int]], row: int, seed: int) -> None:
-    packed = pack_last_targets(Sequences.from_lists(lists), row, np.random.default_rng(seed))
-    check_shape(packed, row)
-    expected = Counter((tuple(one[-(row + 1) : -1]), one[-1]) for one in lists if len(one) > 1)
-    found: Counter[tuple[tuple[int, ...], int]] = Counter()
-    for items, targets, segments in zip(packed.items, packed.targets, packed.segments, strict=True):
-        for segment in range(segments.max() + 1):
-            places = np.flatnonzero(segments == segment)
-            assert (targets[places[:-1]] == PADDING).all()
-            found[(tuple(items[places].tolist()), int(targets[places[-1]]))] += 1
-    assert found == expected
 
 
 def test_windows_of_a_long_history_start_anywhere() -> None:
@@ -115,7 +99,6 @@ def test_heads_and_selections(lists: list[list[int]], data: st.DataObject) -> No
     assert sequences.repeated(max([0, *map(max, filter(None, lists))]) + 1).tolist() == repeated
 
 
-@pytest.mark.parametrize("pack", [pack_for_training, pack_last_targets])
-def test_nothing_to_pack(pack: object) -> None:
-    packed = pack(Sequences.from_lists([[], [3]]), 4, np.random.default_rng(0))  # type: ignore[operator]
+def test_nothing_to_pack() -> None:
+    packed = pack_for_training(Sequences.from_lists([[], [3]]), 4, np.random.default_rng(0))
     assert packed.items.shape == (0, 4)

@@ -17,8 +17,9 @@ from deftrec.doctor import Examination, Subject, examine, memory, subject_of
 from deftrec.doctor.skeleton import build_skeleton
 from deftrec.ensemble import Ensemble, Model, build_model
 from deftrec.errors import ConfigError
-from deftrec.language import Layout, skeleton
+from deftrec.language import Layout
 from deftrec.model import DeftRec
+from deftrec.pretrained_files import architecture
 from deftrec.recipe import adapt, load_recipe
 from deftrec.tokenizer import ItemFeatures
 from toy import ring, tiny_config, tiny_model
@@ -149,8 +150,8 @@ def _no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     def asked(*_: object) -> Path:
         raise AssertionError("the hub was asked")
 
-    monkeypatch.setattr(skeleton, "architecture_on_hub", asked)
-    monkeypatch.setattr(skeleton, "cached_architecture", lambda *_: None)
+    monkeypatch.setattr(architecture, "architecture_on_hub", asked)
+    monkeypatch.setattr(architecture, "cached_architecture", lambda *_: None)
 
 
 @pytest.mark.usefixtures("_no_hub")
@@ -194,8 +195,9 @@ def test_four_bits_are_counted() -> None:
 
 @pytest.mark.usefixtures("_no_hub")
 def test_every_packaged_shape_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(skeleton, "installed_minilm", lambda: None)
-    packaged = {str(file.parent.relative_to(skeleton.PACKAGED)) for file in skeleton.PACKAGED.rglob("config.json")}
+    monkeypatch.setattr(architecture, "installed_minilm", lambda: None)
+    root = architecture.PACKAGED
+    packaged = {str(file.parent.relative_to(root)) for file in root.rglob("config.json")}
     assert {name for name, _ in RECIPES.values()} | {"minilm"} == packaged
     found = examine(subject_of("minilm"))
     assert (found.language_model, found.architecture) == ("minilm", "packaged copy")
@@ -206,7 +208,7 @@ def test_the_packaged_minilm_is_the_real_one(monkeypatch: pytest.MonkeyPatch) ->
     real = examine(subject_of("minilm"))
     if real.architecture != "local folder":
         pytest.skip("all-MiniLM-L6-v2 is not installed")
-    monkeypatch.setattr(skeleton, "installed_minilm", lambda: None)
+    monkeypatch.setattr(architecture, "installed_minilm", lambda: None)
     packaged = examine(subject_of("minilm"))
     assert packaged.parameters == real.parameters
     assert abs(packaged.prompt_tokens - real.prompt_tokens) <= 4  # an estimate

@@ -71,7 +71,7 @@ def test_new_items_are_folded_in_from_what_is_fitted_alone(bert: Path) -> None:
     width = start.collaborative_width
     assert float(features[-2, :width].norm()) > 0
     assert torch.equal(features[-1, :width], torch.zeros(width)), "901 is a target of test"
-    assert torch.equal(features[:-2], before.run.model.features.detach())  # type: ignore[union-attr, operator]
+    assert torch.equal(features[:-2], before.run.model.features.values.detach())  # type: ignore[union-attr, operator]
 
 
 def test_it_learns_new_behaviour(bert: Path, tmp_path: Path) -> None:

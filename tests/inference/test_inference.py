@@ -58,8 +58,10 @@ def histories(longest: int = 20) -> Sequences:
 def both(model: Model, dtype: torch.dtype = torch.float32) -> tuple[torch.Tensor, torch.Tensor]:
     """What the fast path gives, and the plain one."""
     catalogue = model.encode_catalogue()
-    plain = generate_queries(model, catalogue, histories(), sampling=SAMPLING, seed=3)
-    return inference_queries(InferenceModel(model, catalogue, dtype), histories(), sampling=SAMPLING, seed=3), plain
+    plain = generate_queries(model, catalogue, histories(), sampling=SAMPLING, seed=3).latents
+    return inference_queries(
+        InferenceModel(model, catalogue, dtype), histories(), sampling=SAMPLING, seed=3
+    ).latents, plain
 
 
 @pytest.mark.parametrize("places", [10, 100])
@@ -114,7 +116,9 @@ def test_a_history_that_grows_past_the_window(kind: str, tmp_path: Path) -> None
         if taken > 3:
             reading.add(events[taken - 1])
         generator = torch.Generator().manual_seed(3)
-        plain = generate_queries(model, catalogue, Sequences.from_lists([events[:taken]]), sampling=SAMPLING, seed=3)
+        plain = generate_queries(
+            model, catalogue, Sequences.from_lists([events[:taken]]), sampling=SAMPLING, seed=3
+        ).latents
         torch.testing.assert_close(reading.latent(SAMPLING, generator), plain, atol=1e-5, rtol=1e-4)
 
 
@@ -159,7 +163,7 @@ def test_who_returns_gets_what_the_whole_history_gets(fitted: Recommender) -> No
 
 
 def test_nobody_returns_from_nowhere(fitted: Recommender) -> None:
-    with pytest.raises(ConfigError, match="empty history"):
+    with pytest.raises(ConfigError, match="a session needs a history"):
         Session(fitted, [])
     with pytest.raises(DataError):
         Session(fitted, fitted.interactions.history(1000)).add(-5)
@@ -170,7 +174,7 @@ def test_precision_is_kept_and_the_scores_stay_close(fitted: Recommender) -> Non
     assert half.with_overlay(None).precision == "bf16"
     exact, close = (one.evaluate("test", parts="latent").metrics["ndcg@10"] for one in (fitted, half))
     assert close == pytest.approx(exact, abs=0.02)
-    assert not torch.equal(fitted.ask(histories_of(fitted)).queries, half.ask(histories_of(half)).queries)
+    assert not torch.equal(fitted.queries(histories_of(fitted)).latents, half.queries(histories_of(half)).latents)
 
 
 def histories_of(recommender: Recommender) -> Sequences:

@@ -136,7 +136,7 @@ def test_a_run_says_what_it_chose_and_may_be_told_not_to(run: Path, tmp_path: Pa
     chosen = Recommender.load(run).info.terms["cold_start_bonus"]
     assert chosen["bonus"] in BONUSES
     assert chosen["active"] == bool(chosen["bonus"])
-    assert chosen["ndcg"] >= 0.995 * chosen["ndcg_without"]
+    assert chosen["record"]["ndcg"] >= 0.995 * chosen["record"]["ndcg_without"]
     assert "cold_start_bonus" not in fitted(tmp_path / "off", retrieval={"cold_start_cost": 0.0}).info.terms
     options: dict[str, Any] = {"text": no_text()}
     assert "cold_start_bonus" not in fitted(tmp_path / "without-text", **options).info.terms

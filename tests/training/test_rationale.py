@@ -5,6 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from deftrec import Recommender
@@ -16,13 +17,20 @@ from deftrec.model import DeftRec
 from deftrec.progress import Silent
 from deftrec.recipe import adapt
 from deftrec.tokenizer import ItemFeatures
+from deftrec.training import rationale as module
 from deftrec.training.log import TrainingLog
 from deftrec.training.loop import Plan, train
 from deftrec.training.rationale import ROWS, RationaleStage
 from toy import ring, tiny_bert, tiny_config
 
 ITEMS = 30
+HISTORY = 4
 NAMES = ["red", "green", "blue"]
+
+
+@pytest.fixture(autouse=True)
+def _short_histories(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "HISTORY", HISTORY)
 
 
 def sequences(users: int = 150) -> Sequences:
@@ -36,16 +44,16 @@ def asked(folder: Path) -> tuple[DeftRec, RationaleStage]:
         "kind": "pretrained",
         "model": str(tiny_bert(folder)),
         "prompts": ["next : {history}"],
-        "reasoning": {"weight": 0.1, "history": 4, "max_tokens": 8},
+        "reasoning": {"weight": 0.1, "max_tokens": 8},
     }
     options: dict[str, object] = {"language": language}
     config: Config = adapt(tiny_config(**options), positions=1, interactions=1, users=1, items=ITEMS)
     torch.manual_seed(0)
     model = build_member(ItemFeatures.build(torch.eye(ITEMS), None), config, "items")
-    assert model.reasoner is not None
+    assert model.strategy.writer is not None
     assert isinstance(model.language, PretrainedLanguageModel)
     categories = [[NAMES[item % 3]] for item in range(ITEMS)]
-    preferences = Preferences(categories, model.language, model.reasoner.options)
+    preferences = Preferences(categories, model.language, model.strategy.writer.options)
     return model, RationaleStage(model, sequences(), preferences, seed=0, name="rationale")
 
 
@@ -59,10 +67,10 @@ def test_an_epoch_holds_every_user_once_with_the_rationale_of_a_prefix(tmp_path:
     for batch in made:
         for items, target, text in zip(batch.items, batch.targets, batch.text, strict=True):
             history = items[items != PADDING].tolist()
-            assert 1 <= len(history) <= 4
+            assert 1 <= len(history) <= HISTORY
             wanted = [*history, int(target)]
             assert any(one[n : n + len(wanted)] == wanted for one in able for n in range(len(one)))
-            assert tuple(text[text != PADDING].tolist()) == stage.preferences.wording(np.array(history), int(target))
+            assert tuple(text[text != PADDING].tolist()) == stage.preferences.rationale(np.array(history), int(target))
 
 
 def test_epochs_differ_and_can_be_repeated(tmp_path: Path) -> None:
@@ -80,13 +88,13 @@ def test_rationales_are_learnt(tmp_path: Path) -> None:
     assert losses[-1] < losses[0] / 5
     model.eval()
     batch = next(stage.epoch(99)[1])
-    texts = model.say(model.encode_catalogue(), batch.items, batch.layout)
+    texts = model.rationales(model.encode_catalogue(), batch.items, batch.layout)
     right = [text.startswith(NAMES[int(target) % 3]) for text, target in zip(texts, batch.targets, strict=True)]
     assert np.mean(right) > 0.9
 
 
 def test_minutes_end_the_joint_stage_alone(tmp_path: Path) -> None:
-    reasoning = {"weight": 0.1, "history": 4, "max_tokens": 8, "alone_epochs": 3}
+    reasoning = {"weight": 0.1, "max_tokens": 8, "alone_epochs": 3}
     language = {"kind": "pretrained", "model": str(tiny_bert(tmp_path / "bert")), "prompts": ["next : {history}"]}
     config = tiny_config(language=language | {"reasoning": reasoning}, training={"minutes": 1e-6})
     Recommender.fit(ring(), config, out=tmp_path / "run")

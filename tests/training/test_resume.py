@@ -22,7 +22,7 @@ TESTS = Path(__file__).parents[1]
 OPTIONS: dict[str, Any] = {
     "collaborative": {"epochs": 10},
     "tokenizer": {"dropout": 0.2, "mask_features": 0.1, "noise": 0.1, "ways": 2, "drop_collaborative": 0.2},
-    "language": {"kind": "nano", "width": 16, "layers": 1, "heads": 2, "dropout": 0.2},
+    "language": {"kind": "nano", "width": 16, "layers": 1, "dropout": 0.2},
     "objective": sampled_softmax(6),
     "diffusion": {"width": 16, "depth": 1, "condition_dropout": 0.1, "pure_noise_share": 0.5},
     "training": {"epochs": 5, "accumulation": 2, "checkpoint_seconds": 0, "average": 0.5},

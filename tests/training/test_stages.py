@@ -45,3 +45,12 @@ def test_every_stage_has_its_seconds() -> None:
     names = ["collaborative", "joint", "terms"]
     assert set(seconds) == {*names, *(f"refit {name}" for name in names)}
     assert all(value > 0 for value in seconds.values())
+
+
+def test_spectral_vectors_are_computed_in_closed_form() -> None:
+    """No epoch is trained, and a refit computes them again from more interactions."""
+    options = {"collaborative": {"encoder": "spectral"}, "training": {"epochs": 1}}
+    recommender = Recommender.fit(ring(), tiny_config(**options), refit=True)
+    assert recommender.info.epochs["collaborative"] == 0
+    assert recommender.info.history["collaborative"] == []
+    assert recommender.info.collaborative_width == 16

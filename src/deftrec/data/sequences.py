@@ -122,17 +122,6 @@ def pack_for_training(sequences: Sequences, row: int, rng: np.random.Generator) 
     return _pack([inputs[n] for n in order], [targets[n] for n in order], row)
 
 
-def pack_last_targets(sequences: Sequences, row: int, rng: np.random.Generator) -> Packed:
-    """Pack the sequences with one target each, the last item (the published form)."""
-    lists = [sequence[-(row + 1) :] for sequence in sequences if len(sequence) > 1]
-    order = rng.permutation(len(lists))
-    inputs = [lists[n][:-1] for n in order]
-    targets = [np.full(len(one), PADDING, np.int32) for one in inputs]
-    for n, target in zip(order, targets, strict=True):
-        target[-1] = lists[n][-1]
-    return _pack(inputs, targets, row)
-
-
 def _pack(inputs: list[np.ndarray], targets: list[np.ndarray], row: int) -> Packed:
     """Pack by best fit: each history goes into the fullest row that has room for it."""
     open_rows: list[list[int]] = [[] for _ in range(row + 1)]  # by number of free positions

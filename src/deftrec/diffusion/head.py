@@ -30,6 +30,7 @@ class DiffusionHead(Head):
     def __init__(self, latent: int, options: DiffusionOptions) -> None:
         super().__init__()
         self.latent, self.options = latent, options
+        self.noise_precision = latent  # inverse variance of one component of the noise
         self.schedule = SCHEDULES[options.schedule]()
         self.denoiser = Denoiser(latent, options.width, options.depth)
         self.skip = nn.Linear(latent, latent, bias=False) if options.prediction == "x0" else None
@@ -88,7 +89,7 @@ class DiffusionHead(Head):
         N, S, D = len(condition), max(1, sampling.samples), self.latent
         repeated = condition.repeat_interleave(S, 0)
         start = EPS_START if self.options.prediction == "eps" else 1.0
-        sampler = SAMPLERS[sampling.sampler](self.schedule, sampling.steps, start, 1 / self.latent)
+        sampler = SAMPLERS[sampling.sampler](self.schedule, sampling.steps, start, 1 / self.noise_precision)
         x = torch.zeros(S, D, device=condition.device)
         if sampling.samples:
             x = self._noise(S, condition.device, generator)
@@ -108,4 +109,4 @@ class DiffusionHead(Head):
         return Sample(self.item_latents(drawn.x0.mean(1)), path)
 
     def _noise(self, n: int, device: torch.device, generator: torch.Generator | None = None) -> Tensor:
-        return torch.randn(n, self.latent, device=device, generator=generator) / math.sqrt(self.latent)
+        return torch.randn(n, self.latent, device=device, generator=generator) / math.sqrt(self.noise_precision)

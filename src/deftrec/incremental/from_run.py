@@ -6,11 +6,7 @@ from deftrec.run import Provenance, Run
 
 
 def start_of(run: Run) -> WarmStart:
-    """The warm start from `run`.
-
-    Raises:
-        ConfigError: its head cannot go on to other items, or it is too old to know how its features were scaled.
-    """
+    """The warm start from `run`."""
     members = tuple(run.model.members) if isinstance(run.model, Ensemble) else (run.model,)
     info = run.info
     provenance = Provenance(
