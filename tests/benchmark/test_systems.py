@@ -179,7 +179,7 @@ def test_what_time_ended_is_told_from_what_patience_or_the_last_epoch_did(traine
     history = {name: [{"loss": 1.0}] * epochs for name, epochs in trained.items()}
     history["collaborative"] = [{"loss": 1.0}]
     info = RunInfo.model_construct(epochs=dict.fromkeys(history, 2), history=history)
-    options = TrainingOptions(epochs=10, patience=4, minutes=1.0)
+    options = TrainingOptions(epochs=10, minutes=1.0)
     assert out_of_time(info, options) is cut
     assert not out_of_time(info, options.model_copy(update={"minutes": None}))
 
