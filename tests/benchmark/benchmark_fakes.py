@@ -38,8 +38,8 @@ class FakeSystem(BenchmarkSystem):
         cases = task.split.cases("test")
         users = task.interactions.users.gather(cases.users).to_list()
         lists = []
-        for fit in task.fits:
-            for seen in task.seens:
+        for fit in task.request.fits:
+            for seen in task.request.seens:
                 scores = self.scores(cases, seed).clone()
                 if seen == "exclude":
                     scores[history_cells(scores, cases.histories)] = -torch.inf
@@ -55,7 +55,7 @@ class FakeSystem(BenchmarkSystem):
                 settings={"note": "<b>bold</b>", "seed": seed},
                 parameters=1234,
                 library="fake 1.0",
-                train_seconds=dict.fromkeys(task.fits, 10.0 + seed),
+                train_seconds=dict.fromkeys(task.request.fits, 10.0 + seed),
                 users_per_second=500.0,
                 budget_cut=self.budget_cut,
                 revision="abc",

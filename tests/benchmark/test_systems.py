@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from deftrec import Recommender
-from deftrec.benchmark import systems
+from deftrec.benchmark import BenchmarkRequest, systems
 from deftrec.benchmark.lightgcn import users_after
 from deftrec.benchmark.scoring import TableScorer
 from deftrec.benchmark.systems import BenchmarkTask, DeftRecSystem, LightGCNSystem, PeerSystem, out_of_time
@@ -33,7 +33,11 @@ def data() -> Interactions:
 
 def task_of(data: Interactions, fits: tuple[Fit, ...], seens: tuple[Seen, ...], **groups: Any) -> BenchmarkTask:
     options = {"training": {"epochs": 3}, "collaborative": {"epochs": 10}, **groups}
-    return BenchmarkTask(data, make_split(data, "leave-one-out"), fits, seens, 90.0, tiny_config(**options))
+    request = BenchmarkRequest(
+        data=data.fingerprint, split="leave-one-out", fits=fits, seens=seens, budget_minutes=1.5,
+        config=tiny_config(**options), versions={},
+    )  # fmt: skip
+    return BenchmarkTask(data, make_split(data, request.split), request)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +59,7 @@ def test_deftrec_leaves_what_a_recommender_would_measure(task: BenchmarkTask, tm
     assert [path.name for path in tmp_path.glob("run-*")] == ["run-keep"]
     refitted = Recommender.load(tmp_path / "run-keep")
     assert (refitted.info.fit, refitted.config.seed) == ("train+validation", 1)
-    for seen in task.seens:
+    for seen in task.request.seens:
         config = task.config_of(1, seen)
         trained = Recommender.fit(task.interactions, config)
         again = Recommender.fit(task.interactions, config, refit=True)
@@ -161,7 +165,8 @@ def test_a_peers_run_becomes_a_row(task: BenchmarkTask, tmp_path: Path, monkeypa
 
     monkeypatch.setattr(systems, "run_peer", run_peer)
     [run] = PeerSystem("bpr").run(task, 2, tmp_path, Ear())
-    assert (asked["seed"], asked["budget_seconds"], asked["fits"], asked["seens"]) == (2, 90.0, task.fits, task.seens)
+    assert (asked["seed"], asked["budget_seconds"]) == (2, 90.0)
+    assert (asked["fits"], asked["seens"]) == (task.request.fits, task.request.seens)
     assert run.lists[0] == RankingFile(fit="train", seen="exclude", file="bpr/rankings.parquet")
     assert (run.library, run.train_seconds["train+validation"]) == ("implicit 0.7", 2.0)
     assert run.budget_cut

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
@@ -42,16 +43,13 @@ def run_benchmark(
     arguments share the work, and each of them writes the same tables at the end.
 
     Args:
-        interactions: data of the request.
-        request: options that decide the results.
-        systems: compared systems.
+        interactions, request, systems: data, options that decide the results, and compared systems.
         out: folder of the report: new, empty, or of the same request.
         seeds: number of seeds, from 0; systems without anything random run under seed 0 only.
         peer_seeds: number of seeds of the peers; None for `seeds`.
         rankings: Parquet files with rankings of the user, by the name of their row.
         command: command to record.
         allow_dirty: whether to run from a checkout with uncommitted changes; they are stored in `out`.
-        progress: receives progress.
 
     Returns:
         One table for each fit and rule for seen items, in the order of the request.
@@ -85,11 +83,10 @@ def run_benchmark(
     claim(out, request)
     uncommitted = None if changes is None else changes.write(out)
     work = out / "work"
-    task = BenchmarkTask(
-        interactions, split, request.fits, request.seens, None if minutes is None else 60 * minutes, request.config,
-        shared=work / "shared",
-    )  # fmt: skip
-    units = _units(systems, seeds, peer_seeds)
+    task = BenchmarkTask(interactions, split, request, work / "shared")
+    counts = {system: seeds if system.name == DEFTREC else peer_seeds for system in systems}
+    counts |= {system: 1 for system in systems if not system.seeds_matter}
+    units = [(seed, one) for seed in range(max(seeds, peer_seeds)) for one, count in counts.items() if seed < count]
     measured, failures = _Measurement(task, scorers, WorkFolder(work), uncommitted, progress).all(units)
     tables = []
     for number, scorer in enumerate(scorers):
@@ -101,30 +98,15 @@ def run_benchmark(
     return tables
 
 
-def _units(systems: Sequence[BenchmarkSystem], seeds: int, peer_seeds: int) -> list[tuple[int, BenchmarkSystem]]:
-    """List the trainings as pairs of seed and system, seed by seed."""
-
-    def wanted(system: BenchmarkSystem) -> int:
-        if not system.seeds_matter:
-            return 1
-        return seeds if system.name == DEFTREC else peer_seeds
-
-    return [(seed, system) for seed in range(max(seeds, peer_seeds)) for system in systems if seed < wanted(system)]
-
-
+@dataclass(frozen=True, eq=False)
 class _Measurement:
     """Trains and measures systems, or reads what an earlier call finished."""
 
-    def __init__(
-        self,
-        task: BenchmarkTask,
-        scorers: Sequence[TableScorer],
-        work: WorkFolder,
-        uncommitted: str | None,
-        progress: Progress,
-    ) -> None:
-        self.task, self.scorers, self.work = task, scorers, work
-        self.uncommitted, self.progress = uncommitted, progress
+    task: BenchmarkTask
+    scorers: Sequence[TableScorer]
+    work: WorkFolder
+    uncommitted: str | None
+    progress: Progress
 
     def all(self, units: Sequence[tuple[int, BenchmarkSystem]]) -> tuple[list[list[ScoredSystem]], tuple[Failure, ...]]:
         """Measure the units; return the measured systems for each scorer, and the failures.

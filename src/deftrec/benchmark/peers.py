@@ -8,8 +8,8 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
+from itertools import product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -18,7 +18,7 @@ from deftrec.benchmark.environments import environment_python
 from deftrec.benchmark.work import RankingFile, SystemRun
 from deftrec.data.interactions import CATALOGUE_COLUMNS, Interactions
 from deftrec.data.sequences import Sequences
-from deftrec.data.split import Fit, Part, Split
+from deftrec.data.split import Fit, Split
 from deftrec.errors import ConfigError, DataError, DeftRecError
 from deftrec.evaluation import MRR_CUTOFF, Result, Seen, evaluate_file
 from deftrec.files import atomic_directory, write_json
@@ -50,50 +50,56 @@ def run_peer(
     *,
     fits: Sequence[Fit] = ("train",),
     seens: Sequence[Seen] = ("exclude",),
-    part: Part = "test",
     seed: int = 0,
     budget_seconds: float | None = None,
     threads: int = 1,
     on_progress: Callable[[str], None] | None = None,
 ) -> SystemRun:
-    """Tune a peer, one of `PEERS`, once, and rank `part` for every fit and every rule for seen items.
+    """Tune a peer, one of `PEERS`, once, and rank for every test user, fit and rule for seen items.
 
     Settings are chosen by NDCG@10 on validation with the model fitted on train, seen items excluded where `exclude` is
     among `seens`. Under the fit `train+validation` the chosen settings are trained once more on both.
-    `out_dir/NAME` appears when complete, with `rankings-{fit}-{seen}.parquet` and `settings.json`.
-    `settings` of the result are the peer's own report: chosen settings, all tried settings, and seconds.
+    `out_dir/NAME` appears when complete, with `rankings-{fit}-{seen}.parquet` and `settings.json`, the peer's own
+    report: chosen settings, all tried settings, and seconds.
 
     Args:
-        interactions, split, name, out_dir, fits, seens, part, seed: data, peer, folder and tables.
+        interactions, split, name, out_dir, fits, seens, seed: data, peer, parent folder of the results, and tables.
         budget_seconds: longest search for settings; one setting is always trained, for at most this time.
         threads: number of threads of the peer.
         on_progress: called with lines of text.
 
     Raises:
-        ConfigError: the peer is unknown; or `part` is validation under a fit that contains it.
-        DataError: no user has a validation target, or none has a target in `part`.
+        ConfigError: the peer is unknown.
+        DataError: no user has a validation target, or none has a test target.
         DeftRecError: the environment could not be created, or the peer failed.
     """
-    _check(interactions, split, [name], fits, part)
+    _check(interactions, split, [name])
+    lists = []
     with atomic_directory(Path(out_dir) / name) as folder:
         inputs = folder / "inputs"
         export_split(
-            interactions, split, inputs, fits=fits, parts=[part], seens=seens, seed=seed,
-            budget_seconds=budget_seconds, threads=threads,
-        )  # fmt: skip
+            interactions,
+            split,
+            inputs,
+            fits=fits,
+            seens=seens,
+            seed=seed,
+            budget_seconds=budget_seconds,
+            threads=threads,
+        )
         _run(name, inputs, folder, threads, on_progress or (lambda line: None))
-        for fit in fits:
-            for seen in seens:
-                raw = folder / f"rankings-{part}-{STEMS[fit]}-{seen}.parquet"
-                _to_external_ids(raw, folder / _file(fit, seen), interactions)
-                raw.unlink()
+        for fit, seen in product(fits, seens):
+            raw, file = folder / f"rankings-test-{STEMS[fit]}-{seen}.parquet", f"rankings-{fit}-{seen}.parquet"
+            _to_external_ids(raw, folder / file, interactions)
+            raw.unlink()
+            lists.append(RankingFile(fit, seen, f"{name}/{file}"))
         shutil.rmtree(inputs)
-    settings = peer_settings(out_dir, name)
+        settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
     seconds = settings["seconds"]
     return SystemRun(
         name=name,
         seed=seed,
-        lists=tuple(RankingFile(fit, seen, f"{name}/{_file(fit, seen)}") for fit in fits for seen in seens),
+        lists=tuple(lists),
         settings=settings,
         parameters=settings["parameters"],
         library=settings["library"],
@@ -111,41 +117,27 @@ def run_peers(
     out_dir: str | Path,
     fit: Fit = "train",
     *,
-    part: Part = "test",
-    seen: Seen = "exclude",
-    seed: int = 0,
     on_progress: Callable[[str], None] | None = None,
 ) -> list[Result]:
-    """Tune, fit and evaluate peers under one fit and one rule for seen items; one result per model, in order.
+    """Tune, fit and evaluate peers under one fit with seen items excluded; one result per model, in order.
 
     `out_dir/MODEL` receives the files of `run_peer` and `result.json`.
-
-    `seed` is also that of the bootstrap intervals.
 
     Raises:
         ConfigError, DataError, DeftRecError: see `run_peer`; invalid arguments are found before anything runs.
     """
-    _check(interactions, split, models, [fit], part)
+    _check(interactions, split, models)
     popularity = split.training(fit).counts(interactions.n_items)
     results = []
     for name in models:
-        run_peer(
-            interactions, split, name, out_dir, fits=[fit], seens=[seen], part=part, seed=seed, on_progress=on_progress
-        )
-        folder = Path(out_dir) / name
+        run = run_peer(interactions, split, name, out_dir, fits=[fit], on_progress=on_progress)
+        file = Path(out_dir) / run.lists[0].file
         result, _ = evaluate_file(
-            folder / _file(fit, seen), interactions, split, popularity, name=name, part=part, seen=seen, fit=fit,
-            seed=seed,
-        )  # fmt: skip
-        write_json(folder / "result.json", result.to_json_dict())
+            file, interactions, split, popularity, name=name, part="test", seen="exclude", fit=fit
+        )
+        write_json(file.with_name("result.json"), result.to_json_dict())
         results.append(result)
     return results
-
-
-def peer_settings(out_dir: str | Path, model: str) -> dict[str, Any]:
-    """Read the report of a peer: `settings` (the chosen ones), `validation` (all tried ones), seconds, and more."""
-    settings: dict[str, Any] = json.loads((Path(out_dir) / model / "settings.json").read_text(encoding="utf-8"))
-    return settings
 
 
 def export_split(
@@ -154,7 +146,6 @@ def export_split(
     to: Path,
     *,
     fits: Sequence[Fit],
-    parts: Sequence[Part],
     seens: Sequence[Seen],
     seed: int = 0,
     budget_seconds: float | None = None,
@@ -167,7 +158,7 @@ def export_split(
         "items": interactions.n_items,
         "fits": list(fits),
         "seen": list(seens),
-        "parts": list(parts),
+        "parts": ["test"],
         "depth": DEPTH,
         "seed": seed,
         "budget_seconds": budget_seconds,
@@ -175,13 +166,13 @@ def export_split(
     }
     write_json(to / "meta.json", meta)
     everyone = np.arange(interactions.n_users)
-    for fit in dict.fromkeys(("train", *fits)):
-        _events(everyone, split.training(fit)).write_parquet(to / f"{STEMS[fit]}.parquet")
-    validation = split.cases("validation")
+    for fit, stem in STEMS.items():
+        if fit == "train" or fit in fits:
+            _events(everyone, split.training(fit)).write_parquet(to / f"{stem}.parquet")
+    validation, test = split.cases("validation"), split.cases("test")
     targets = pl.DataFrame({"user": validation.users, "target": validation.targets})
     targets.write_parquet(to / "validation-targets.parquet")
-    for part in dict.fromkeys(("validation", *parts)):
-        cases = split.cases(part)
+    for part, cases in (("validation", validation), ("test", test)):
         _events(cases.users, cases.histories).write_parquet(to / f"{part}-histories.parquet")
     numbers = pl.Series("item", np.arange(interactions.n_items))
     interactions.catalogue.select(numbers, *CATALOGUE_COLUMNS).write_parquet(to / "item-text.parquet")
@@ -202,20 +193,14 @@ def peers_folder() -> Path:
     )
 
 
-def _check(interactions: Interactions, split: Split, names: Sequence[str], fits: Sequence[Fit], part: Part) -> None:
+def _check(interactions: Interactions, split: Split, names: Sequence[str]) -> None:
     for name in names:
         if name not in PEERS:
             raise ConfigError(f"no peer is called {name!r}; there are {', '.join(PEERS)}")
-    if part == "validation" and "train+validation" in fits:
-        raise ConfigError("a model fitted on train+validation has seen the validation targets; use the part test")
     if not len(split.cases("validation")):
         raise DataError(f"{interactions.meta.name}: no user has a validation target, so peers cannot be tuned")
-    if not len(split.cases(part)):
-        raise DataError(f"{interactions.meta.name}: no user has a {part} target, so there is no user to rank for")
-
-
-def _file(fit: Fit, seen: Seen) -> str:
-    return f"rankings-{fit}-{seen}.parquet"
+    if not len(split.cases("test")):
+        raise DataError(f"{interactions.meta.name}: no user has a test target, so there is no user to rank for")
 
 
 def _run(name: str, inputs: Path, outputs: Path, threads: int, on_progress: Callable[[str], None]) -> None:

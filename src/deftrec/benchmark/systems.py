@@ -9,7 +9,8 @@ import torch
 
 from deftrec import __version__
 from deftrec.benchmark.lightgcn import users_after
-from deftrec.benchmark.peers import DEPTH, PEERS, run_peer
+from deftrec.benchmark.peers import DEPTH, PEERS, STEMS, run_peer
+from deftrec.benchmark.request import BenchmarkRequest
 from deftrec.benchmark.tables import DEFTREC
 from deftrec.benchmark.work import RankingFile, SystemRun
 from deftrec.config import Config, TrainingOptions
@@ -47,23 +48,19 @@ class BenchmarkTask:
 
     Attributes:
         interactions, split: data and their split.
-        fits, seens, config: see `deftrec.benchmark.BenchmarkRequest`.
-        budget_seconds: its `budget_minutes`, in seconds.
+        request: fits, rules for seen items, budget, and options of DeftRec.
         shared: folder of training stages that DeftRec and its collaborative encoder share; None stores nothing.
     """
 
     interactions: Interactions
     split: Split
-    fits: tuple[Fit, ...]
-    seens: tuple[Seen, ...]
-    budget_seconds: float | None
-    config: Config
+    request: BenchmarkRequest
     shared: Path | None = None
 
     def config_of(self, seed: int, seen: Seen) -> Config:
         """Set the options of one training; the budget limits its joint stage unless the recipe has a limit."""
-        limit = None if self.budget_seconds is None else self.budget_seconds / 60
-        config, minutes = self.config, self.config.training.minutes
+        config, limit = self.request.config, self.request.budget_minutes
+        minutes = config.training.minutes
         groups = {
             "data": config.data.model_copy(update={"split": self.split.name}),
             "training": config.training.model_copy(update={"minutes": limit if minutes is None else minutes}),
@@ -77,9 +74,10 @@ class BenchmarkTask:
         The rule decides the training only where users repeat items. Elsewhere a model trained under `keep` puts items
         of the history last, so excluding them gives the lists of a model trained under `exclude`.
         """
-        if len(self.seens) > 1 and not resolve(self.config_of(seed, "keep"), self.interactions, self.split).repeats:
-            return {"keep": self.seens}
-        return {seen: (seen,) for seen in self.seens}
+        seens = self.request.seens
+        if len(seens) > 1 and not resolve(self.config_of(seed, "keep"), self.interactions, self.split).repeats:
+            return {"keep": seens}
+        return {seen: (seen,) for seen in seens}
 
     def write(self, folder: Path, prefix: str, fit: Fit, seen: Seen, found: Found) -> RankingFile:
         """Write rankings of the test users under external ids, in the format of a peer."""
@@ -118,9 +116,11 @@ class PeerSystem(BenchmarkSystem):
         def say(line: str) -> None:
             progress.say(peer_said(line).removeprefix(f"{self.name}: "))
 
+        minutes = task.request.budget_minutes
         run = run_peer(
-            task.interactions, task.split, self.name, folder, fits=task.fits, seens=task.seens, seed=seed,
-            budget_seconds=task.budget_seconds, threads=torch.get_num_threads(), on_progress=say,
+            task.interactions, task.split, self.name, folder, fits=task.request.fits, seens=task.request.seens,
+            seed=seed, budget_seconds=None if minutes is None else 60 * minutes, threads=torch.get_num_threads(),
+            on_progress=say,
         )  # fmt: skip
         return (run,)
 
@@ -144,10 +144,10 @@ class DeftRecSystem(BenchmarkSystem):
                 task.interactions,
                 task.config_of(seed, seen),
                 out=folder / f"run-{seen}",
-                refit="train+validation" in task.fits,
+                refit="train+validation" in task.request.fits,
                 progress=progress,
                 shared=task.shared,
-                on_train=parts.rank if "train" in task.fits else None,
+                on_train=parts.rank if "train" in task.request.fits else None,
             )
             parts.rank(recommender)
             runs += parts.runs(seed, recommender)
@@ -212,23 +212,23 @@ class LightGCNSystem(BenchmarkSystem):
     def run(self, task: BenchmarkTask, seed: int, folder: Path, progress: Progress) -> tuple[SystemRun, ...]:
         """See `BenchmarkSystem.run`."""
         space = Workspace(None, StageCache(task.shared), TrainingLog(None), False, progress)
-        config = task.config_of(seed, "exclude" if "exclude" in task.seens else "keep")
+        config = task.config_of(seed, "exclude" if "exclude" in task.request.seens else "keep")
         training = Training(task.interactions, config, default_device(), space)
         cases = task.split.cases("test")
         lists: list[RankingFile] = []
         seconds: dict[Fit, float] = {}
         speed, chosen = 0.0, None
         # Validation chooses the epochs on train, and a refit needs them even if train itself is not requested.
-        fits: tuple[Fit, ...] = ("train", "train+validation") if "train+validation" in task.fits else ("train",)
+        fits = [fit for fit in STEMS if fit == "train" or fit in task.request.fits]
         for fit in fits:
             chosen, vectors = training.collaborative_vectors(fit, chosen)
             if chosen is None or vectors is None:
                 raise ConfigError("collaborative.encoder is none in this recipe, so there is no LightGCN to measure")
-            if fit not in task.fits:
+            if fit not in task.request.fits:
                 continue
             seconds[fit] = sum(space.seconds.values())
             ranker = Ranker(len(vectors.items), (inner_products(vectors.items),))
-            for seen in task.seens:
+            for seen in task.request.seens:
                 started = time.monotonic()
                 users = users_after(vectors, task.split.training(fit), cases.users, cases.histories)
                 rules = (ExcludeHistory(),) if seen == "exclude" else ()

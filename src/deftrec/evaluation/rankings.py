@@ -163,7 +163,6 @@ def evaluate_file(
     part: Part,
     seen: Seen,
     fit: FitOrUnknown,
-    seed: int = 0,
 ) -> tuple[Result, Rankings]:
     """Read a file of rankings and compute its metrics; see `read_rankings` and `evaluate`.
 
@@ -173,7 +172,7 @@ def evaluate_file(
     read = read_rankings(path, interactions, split.cases(part), seen)
     result = evaluate(
         read.ranks, read.top_items, torch.from_numpy(popularity), name=name, dataset=interactions.meta.name,
-        protocol=split.name, split=part, seen=seen, fit=fit, seed=seed,
+        protocol=split.name, split=part, seen=seen, fit=fit,
     )  # fmt: skip
     return result, read
 
