@@ -105,7 +105,7 @@ def difference_cells(row: Comparison) -> list[str]:
 def difference_plot(rows: Sequence[Comparison], title: str, axis: str) -> str:
     """Differences to the base with their intervals, one line per system, as SVG."""
     key = f"{rows[0].metric} {rows[0].split}"
-    return forest({row.name: row for row in rows}, axis, title, key, digits=4)
+    return forest({row.name: (row.difference, row.ci95, row.p) for row in rows}, axis, title, key, digits=4)
 
 
 def slice_tables(slices: Sequence[SliceComparison], base: str, metric: str = "NDCG@10") -> list[PageTable]:

@@ -35,73 +35,73 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class SystemRecord(Record):
+class _Costs(Record):
+    """Name and costs of a system.
+
+    Attributes:
+        name: name of the system.
+        users_per_second: ranking speed for one table, 100 items per user, in memory; None if unknown.
+        parameters: number of fitted numbers; None where the system has no such thing.
+        budget_cut: whether the budget ended its search for settings, or a training, too early.
+    """
+
+    name: str
+    users_per_second: float | None
+    parameters: int | None
+    budget_cut: bool = False
+
+
+class SystemRecord(_Costs):
     """Facts about one system under one seed.
 
     Attributes:
-        name, seed: name of the system, and seed of its training.
-        users_per_second: ranking speed for one table, 100 items per user, in memory; None if unknown.
-        parameters: number of fitted numbers; None where the system has no such thing.
+        seed: seed of its training.
         settings: everything that decides the training, choices made on validation included.
         library: library that trained it, with its version.
-        budget_cut: whether the budget ended its search for settings, or a training, too early.
         revision: git revision of the code that trained it; None outside a checkout.
         uncommitted: file beside the results with the uncommitted changes of that code; None if there were none.
     """
 
-    name: str
     seed: int
-    users_per_second: float | None
-    parameters: int | None
     settings: dict[str, Any]
     library: str
-    budget_cut: bool = False
     revision: str | None
     uncommitted: str | None = None
 
 
-class TableRow(SystemRecord):
-    """One system under one seed in one table.
+class _Measured(Record):
+    """Metrics of a system in one table.
 
     Attributes:
         fit, metrics, ci95: see `deftrec.evaluation.Result`. Rankings of unknown fit stand in every table.
         train_seconds: time from the interactions to a fitted model, choosing settings or epochs included; None if
             unknown.
-        users_missing: number of evaluated users without any recommendation; each counts as a miss.
     """
 
     fit: FitOrUnknown
     metrics: dict[str, float]
     ci95: dict[str, tuple[float, float]]
     train_seconds: float | None
+
+
+class TableRow(SystemRecord, _Measured):
+    """One system under one seed in one table; users without any recommendation, `users_missing`, count as misses."""
+
     users_missing: int
 
 
-class SystemSummary(Record):
-    """One system over its seeds; each user's metric is averaged over the seeds first.
+class SystemSummary(_Costs, _Measured):
+    """One system over its seeds: means, the parameters of the first seed, and a cut under any seed.
 
     Attributes:
-        name, role, fit: name of the system, its role in the comparison, and its fit.
-        seeds: measured seeds.
-        metrics: means over seeds.
-        spread: standard deviations over seeds; empty with one seed.
-        ci95: 95 % bootstrap intervals over users, for NDCG@10 and HR@10.
-        train_seconds, users_per_second: means over seeds; None if unknown.
-        parameters: parameters under the first seed.
-        budget_cut: whether the budget ended its search, or a training, too early under any seed.
+        role, seeds: its role in the comparison, and its measured seeds.
+        spread: standard deviations of the metrics over seeds; empty with one seed.
+        ci95: 95 % bootstrap intervals over users, each averaged over seeds, for NDCG@10 and HR@10.
     """
 
-    name: str
     role: Role
     seeds: tuple[int, ...]
-    metrics: dict[str, float]
     spread: dict[str, float]
-    ci95: dict[str, tuple[float, float]]
-    train_seconds: float | None
-    users_per_second: float | None
-    parameters: int | None
-    budget_cut: bool
-    fit: FitOrUnknown
 
 
 class PeerComparison(Record):
@@ -161,25 +161,15 @@ class BenchmarkTable(Record):
     """One table of a benchmark, the content of `results.json`.
 
     Attributes:
-        dataset: name of the data.
-        split: kind of split; the test targets are evaluated.
-        seen: rule for items of the history (see `deftrec.evaluation.Seen`).
-        fit: part of the data that the systems were fitted on.
+        dataset, split, seen, fit: see `deftrec.evaluation.Result`, whose `protocol` is `split`; test is evaluated.
         models: one row per system and seed.
-        machine: processor, memory and versions.
-        revision, uncommitted: see `SystemRecord`, here of the code that wrote the table.
-        command: command that wrote the table.
-        version: version of deftrec.
-        users: number of evaluated users.
-        depth: length of the evaluated lists.
-        data: facts about the interactions.
+        revision, uncommitted, command, version: code and command that wrote the table (see `SystemRecord`).
+        users, depth: number of evaluated users, and length of their lists.
         recipe: requested options of DeftRec, before `auto` is resolved and seeds are set.
         budget_minutes: see `deftrec.benchmark.BenchmarkRequest`.
         fingerprint: SHA-256 of the request: data, settings and versions.
         summaries: one row per system, best NDCG@10 first.
         comparisons: DeftRec against each peer, best peer first; empty without a measurement of DeftRec.
-        slices: accuracy by group of users.
-        failures: systems that could not be measured.
     """
 
     dataset: str

@@ -17,16 +17,6 @@ from deftrec.report.render import Cell, render
 PAGE = "index.html"
 COLUMNS = ("ndcg@10", "hr@10", "mrr@100", "coverage@10")
 """Metrics of the tables."""
-SLICES = (
-    ("history", "Quarters of the users by history length; ties give fewer groups."),
-    (
-        "popularity",
-        "With items in order of training interactions, head, torso and tail begin within the first, second and last "
-        "third of all interactions. Cold items have none.",
-    ),
-    ("novelty", "A repeated target is in the user's history. If seen items are excluded, it is always a miss."),
-)
-"""Name and meaning of each grouping of users."""
 
 
 def write_benchmark(tables: Sequence[BenchmarkTable], folder: str | Path) -> Path:
@@ -47,7 +37,6 @@ def write_benchmark(tables: Sequence[BenchmarkTable], folder: str | Path) -> Pat
         "tiles": _tiles(first),
         "failures": by_reason(first.failures),
         "tables": [_section(table) for table in tables],
-        "slice_meanings": SLICES,
         "procedure": how_measured(first),
         "facts": _facts(first),
         "settings": [

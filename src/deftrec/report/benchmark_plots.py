@@ -1,7 +1,7 @@
 """Plots of a benchmark's table: paired differences, accuracy against cost, and accuracy by group of users."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, Protocol
+from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -11,6 +11,8 @@ from deftrec.formatting import metric_name
 from deftrec.report.svg import LETTER, WIDTH, as_svg, empty_plot, label_points, matplotlib, name_rows
 from deftrec.report.theme import stand_in
 
+Difference: TypeAlias = tuple[float, tuple[float, float], float]
+"""Difference between two systems on the same users, its 95 % interval, and the p-value of no difference."""
 COLOURS = {"deftrec": "main", "part": "part", "peer": "peer"}
 """Colour role of a system by its role in the comparison."""
 
@@ -21,22 +23,6 @@ COST_NAMES: dict[Cost, str] = {
 }
 
 
-class Difference(Protocol):
-    """Difference between two systems on the same users, with its 95 % interval and the p-value of no difference."""
-
-    @property
-    def difference(self) -> float:
-        """Difference of the means."""
-
-    @property
-    def ci95(self) -> tuple[float, float]:
-        """95 % interval of the difference."""
-
-    @property
-    def p(self) -> float:
-        """p-value of no difference."""
-
-
 def forest(rows: Mapping[str, Difference], axis: str, label: str, key: str, digits: int = 3) -> str:
     """Draw a dot for each difference and a line for its interval, with value and p beside; first row on top.
 
@@ -44,20 +30,19 @@ def forest(rows: Mapping[str, Difference], axis: str, label: str, key: str, digi
 
     Args:
         rows: differences by the name of their row.
-        axis: text under the horizontal axis.
-        label: text for readers who cannot see the plot.
+        axis, label: texts under the horizontal axis, and for readers who cannot see the plot.
         key: key of the plot, unique on its page.
         digits: digits of the values after the decimal point.
     """
     figure, axes = empty_plot((WIDTH, 0.85 + 0.27 * len(rows)))
     axes.axvline(0, color=stand_in("axis"), linewidth=1.1, zorder=1)
-    right = max([0.0, *(one.ci95[1] for one in rows.values())])
-    for place, one in enumerate(rows.values()):
-        colour = stand_in("main" if one.difference > 0 else "path") if one.p < CLEAR else stand_in("faint")
-        axes.plot(one.ci95, [place, place], color=colour, linewidth=1.6, solid_capstyle="butt")
-        axes.plot(one.difference, place, "o", color=colour, markersize=6, zorder=3)
+    right = max([0.0, *(high for _, (_, high), _ in rows.values())])
+    for place, (difference, interval, p) in enumerate(rows.values()):
+        colour = stand_in("main" if difference > 0 else "path") if p < CLEAR else stand_in("faint")
+        axes.plot(interval, [place, place], color=colour, linewidth=1.6, solid_capstyle="butt")
+        axes.plot(difference, place, "o", color=colour, markersize=6, zorder=3)
         axes.annotate(
-            f"{one.difference:+.{digits}f}  {p_value(one.p)}", (right, place), (8, 0), textcoords="offset points",
+            f"{difference:+.{digits}f}  {p_value(p)}", (right, place), (8, 0), textcoords="offset points",
             va="center", fontsize=LETTER, color=stand_in("soft"), annotation_clip=False,
         )  # fmt: skip
     name_rows(axes, list(rows))
@@ -69,7 +54,7 @@ def forest(rows: Mapping[str, Difference], axis: str, label: str, key: str, digi
 
 def differences(comparisons: Sequence[PeerComparison], metric: str, key: str) -> tuple[str, str]:
     """Draw DeftRec minus each peer by one metric, best peer on top, and return title and plot."""
-    rows = {one.peer: one for one in comparisons if one.metric == metric}
+    rows = {one.peer: (one.difference, one.ci95, one.p) for one in comparisons if one.metric == metric}
     title = f"{metric_name(metric)}, DeftRec minus each peer"
     return title, forest(rows, f"{metric_name(metric)}: DeftRec minus the peer", title, f"{metric} {key}")
 
@@ -101,12 +86,9 @@ def cost(summaries: Sequence[SystemSummary], axis: Cost, key: str) -> str:
 
 
 def slices(parts: Sequence[SliceResult], best_peer: str | None, key: str) -> str:
-    """Draw NDCG@10 of every system in each group: lines for DeftRec and the best peer, dots for the others.
+    """Draw NDCG@10 of every system in each group of one property.
 
-    Args:
-        parts: groups by one property.
-        best_peer: name of the best peer on all users; None without a peer.
-        key: key of the table.
+    DeftRec and the best peer on all users (None without a peer) have lines; the others dots. `key` names the table.
     """
     figure, axes = empty_plot((WIDTH, 2.9), grid="y")
     places = np.arange(len(parts))

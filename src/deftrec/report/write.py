@@ -19,24 +19,12 @@ from deftrec.run import RunInfo
 PAGE = "index.html"
 RESULTS = "results.json"
 STAGES = {"collaborative": "Collaborative encoder", "joint": "Tokenizer, language model and diffusion"}
-SHOWN_HISTORY = 6
-LEGEND = (
-    ("dots", "•", "items"),
-    ("past", "■", "history, the newest strongest"),
-    ("path", "━", "denoising"),
-    ("main", "●", "recommended, with rank"),
-    ("next", "★", "next interaction"),
-)
-"""Colour role, mark and name."""
 _HIDDEN = {"active", "record", "n_items", "values"}
 """Values of a score term that the report leaves out."""
 
 
 def write_report(
-    recommender: Recommender,
-    results: Sequence[Result],
-    folder: str | Path,
-    examples: Sequence[Example] | None = None,
+    recommender: Recommender, results: Sequence[Result], folder: str | Path, examples: Sequence[Example] | None = None
 ) -> Path:
     """Write the report to `folder` in one step, replacing its former content.
 
@@ -88,11 +76,10 @@ def _context(recommender: Recommender, results: Sequence[Result], examples: Sequ
         "tables": [_table(rows) for rows in tables],
         "bars": {title: bars(first, key, title) for title, key in names.items()},
         "examples": examples,
-        "shown": SHOWN_HISTORY,
         "found": _found,
-        "legend": LEGEND,
         "path": denoising_path(recommender, shown),
-        "caption": _caption(shown, config.diffusion.steps),
+        "path_of": shown.user,
+        "paths": {"steps": STEPS, "draws": DRAWS, "own_steps": config.diffusion.steps},
         "curves": _curves(info),
         "facts": [*_run_facts(info, config), *_term_facts(info)],
         "settings": config.model_dump_json(indent=2),
@@ -112,16 +99,6 @@ def _table(results: Sequence[Result]) -> dict[str, Any]:
 
 def _found(one: Example) -> str:
     return f"rank {one.place} of the list" if one.place else f"not among the {len(one.recommendations)} recommendations"
-
-
-def _caption(example: Example, steps: int) -> str:
-    return (
-        f"User {example.user}. Grey dots are items, placed by the two main axes of the item latents. Lines "
-        f"follow the denoised latent through {STEPS} steps from {DRAWS} draws of noise, from the first estimate "
-        f"(rings) to the last (dots); one line is thick. This run recommends after {steps} "
-        f"{'step' if steps == 1 else 'steps'}. Numbers are ranks of the list above. Two axes show a small part "
-        "of a space of many dimensions: points that are close here may be far apart in it."
-    )
 
 
 def _curves(info: RunInfo) -> dict[str, str]:
