@@ -22,9 +22,8 @@ def users_after(vectors: CollaborativeVectors, training: Sequences, users: np.nd
 
     Args:
         vectors: vectors trained on `training`, which has one sequence per user.
-        training: see `vectors`.
-        users: numbers of the users to rank for. `[N]`
-        histories: full history of each of them, oldest first. `N` sequences
+        training: interactions before the newer items.
+        users, histories: numbers `[N]` and full histories, oldest first, of the users to rank for.
 
     Returns:
         One vector per user. `[N, d]`

@@ -4,6 +4,7 @@ import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -21,15 +22,7 @@ from deftrec.formatting import peer_said
 from deftrec.hardware import default_device
 from deftrec.progress import Progress
 from deftrec.recommender import Recommender
-from deftrec.retrieval import (
-    CollaborativePrior,
-    ExcludeHistory,
-    Found,
-    Queries,
-    Ranker,
-    ScorePart,
-    inner_products,
-)
+from deftrec.retrieval import CollaborativePrior, ExcludeHistory, Found, Queries, Ranker, ScorePart, inner_products
 from deftrec.run import RunInfo, git_revision
 from deftrec.training.cache import StageCache
 from deftrec.training.fit import Training, resolve
@@ -79,14 +72,6 @@ class BenchmarkTask:
             return {"keep": seens}
         return {seen: (seen,) for seen in seens}
 
-    def write(self, folder: Path, prefix: str, fit: Fit, seen: Seen, found: Found) -> RankingFile:
-        """Write rankings of the test users under external ids, in the format of a peer."""
-        file = f"{prefix}{fit.replace('+', '-')}-{seen}.parquet"
-        users = self.interactions.users.gather(self.split.cases("test").users).to_list()
-        frame = ranking_frame(self.interactions, users, found.items.cpu().numpy(), found.scores.cpu().numpy())
-        write_rankings(folder / file, [frame])
-        return RankingFile(fit, seen, file)
-
 
 class BenchmarkSystem(ABC):
     """A system that is trained on a task and writes rankings.
@@ -125,6 +110,35 @@ class PeerSystem(BenchmarkSystem):
         return (run,)
 
 
+class _Rankings:
+    """Rankings of one row of the report, written as one training produces its fits; `prefix` names their files.
+
+    Attributes:
+        lists: written files.
+        users_per_second: speed of the first ranking; 0 before.
+    """
+
+    def __init__(self, task: BenchmarkTask, folder: Path, prefix: str = "") -> None:
+        self.task, self.folder, self.prefix = task, folder, prefix
+        self.lists: list[RankingFile] = []
+        self.users_per_second = 0.0
+
+    def write(self, fit: Fit, seen: Seen, found: Found, started: float) -> None:
+        """Write lists of the test users under external ids, in the format of a peer; `started` is their start time."""
+        data, numbers = self.task.interactions, self.task.split.cases("test").users
+        self.users_per_second = self.users_per_second or len(numbers) / (time.monotonic() - started)
+        file = f"{self.prefix}{fit.replace('+', '-')}-{seen}.parquet"
+        users = data.users.gather(numbers).to_list()
+        frame = ranking_frame(data, users, found.items.cpu().numpy(), found.scores.cpu().numpy())
+        write_rankings(self.folder / file, [frame])
+        self.lists.append(RankingFile(fit, seen, file))
+
+    def run(self, **facts: Any) -> SystemRun:
+        """Make the record of the row; `facts` are its other fields."""
+        costs = {"users_per_second": self.users_per_second, "library": LIBRARY}
+        return SystemRun(lists=tuple(self.lists), **costs, **facts)
+
+
 class DeftRecSystem(BenchmarkSystem):
     """DeftRec by its whole score, by its latent alone and by its prior alone: up to three rows of one training.
 
@@ -137,67 +151,50 @@ class DeftRecSystem(BenchmarkSystem):
 
     def run(self, task: BenchmarkTask, seed: int, folder: Path, progress: Progress) -> tuple[SystemRun, ...]:
         """See `BenchmarkSystem.run`."""
-        runs: list[SystemRun] = []
-        for seen, served in task.trainings(seed).items():
-            parts = _ScoreParts(task, served, folder)
-            recommender = Recommender.fit(
-                task.interactions,
-                task.config_of(seed, seen),
-                out=folder / f"run-{seen}",
-                refit="train+validation" in task.request.fits,
-                progress=progress,
-                shared=task.shared,
-                on_train=parts.rank if "train" in task.request.fits else None,
-            )
-            parts.rank(recommender)
-            runs += parts.runs(seed, recommender)
-        return tuple(runs)
+        trainings = task.trainings(seed).items()
+        return tuple(
+            run for seen, served in trainings for run in self._train(task, seed, folder, progress, seen, served)
+        )
 
+    def _train(
+        self, task: BenchmarkTask, seed: int, folder: Path, progress: Progress, seen: Seen, served: tuple[Seen, ...]
+    ) -> list[SystemRun]:
+        """Train under the rule `seen`, rank for the rules `served`, and make a record of each part of the score."""
+        rows: dict[ScorePart, _Rankings] = {}
+        seconds: dict[Fit, float] = {}
 
-class _ScoreParts:
-    """Rankings by every part of DeftRec's score, collected as one training produces its fits."""
+        def rank(recommender: Recommender) -> None:
+            fit = recommender.info.fit
+            seconds[fit] = sum(recommender.info.seconds.values())
+            parts: tuple[ScorePart, ...] = ("hybrid", "latent", "prior")
+            for part in parts if recommender.ranker.term("collaborative_prior") is not None else parts[:2]:
+                started, cases = time.monotonic(), recommender.examine("test", part)
+                for rule in served:
+                    _, found = cases.rank(rule, part, DEPTH)
+                    rows.setdefault(part, _Rankings(task, folder, f"{part}-")).write(fit, rule, found, started)
 
-    def __init__(self, task: BenchmarkTask, seens: tuple[Seen, ...], folder: Path) -> None:
-        self.task, self.seens, self.folder = task, seens, folder
-        self.lists: dict[ScorePart, list[RankingFile]] = {}
-        self.speed: dict[ScorePart, float] = {}
-        self.seconds: dict[Fit, float] = {}
-
-    def rank(self, recommender: Recommender) -> None:
-        """Rank the test users by the whole score and by each part."""
-        fit = recommender.info.fit
-        self.seconds[fit] = sum(recommender.info.seconds.values())
-        parts: tuple[ScorePart, ...] = ("hybrid", "latent", "prior")
-        for part in parts if recommender.ranker.term("collaborative_prior") is not None else parts[:2]:
-            started = time.monotonic()
-            cases = recommender.examine("test", part)
-            for seen in self.seens:
-                _, found = cases.rank(seen, part, DEPTH)
-                self.speed.setdefault(part, len(cases.cases) / (time.monotonic() - started))
-                written = self.task.write(self.folder, f"{part}-", fit, seen, found)
-                self.lists.setdefault(part, []).append(written)
-
-    def runs(self, seed: int, recommender: Recommender) -> tuple[SystemRun, ...]:
-        """Make a record of each part."""
+        recommender = Recommender.fit(
+            task.interactions,
+            task.config_of(seed, seen),
+            out=folder / f"run-{seen}",
+            refit="train+validation" in task.request.fits,
+            progress=progress,
+            shared=task.shared,
+            on_train=rank if "train" in task.request.fits else None,
+        )
+        rank(recommender)
         info, prior = recommender.info, recommender.ranker.term_of(CollaborativePrior)
         of_prior = 0 if prior is None else prior.linear.weights.numel()
         parameters = {"hybrid": info.parameters + of_prior, "latent": info.parameters, "prior": of_prior}
-        settings = {"epochs": info.epochs, "terms": info.terms, **recommender.config.model_dump(mode="json")}
-        return tuple(
-            SystemRun(
-                name=DEFTREC if part == "hybrid" else f"{DEFTREC}/{part}",
-                seed=seed,
-                lists=tuple(lists),
-                settings=settings,
-                parameters=parameters[part],
-                library=LIBRARY,
-                train_seconds=self.seconds,
-                users_per_second=self.speed[part],
-                budget_cut=out_of_time(info, recommender.config.training),
-                revision=info.revision,
-            )
-            for part, lists in self.lists.items()
-        )
+        common = {
+            "seed": seed,
+            "settings": {"epochs": info.epochs, "terms": info.terms, **recommender.config.model_dump(mode="json")},
+            "train_seconds": seconds,
+            "budget_cut": out_of_time(info, recommender.config.training),
+            "revision": info.revision,
+        }
+        names = {part: DEFTREC if part == "hybrid" else f"{DEFTREC}/{part}" for part in rows}
+        return [row.run(name=names[part], parameters=parameters[part], **common) for part, row in rows.items()]
 
 
 class LightGCNSystem(BenchmarkSystem):
@@ -214,13 +211,10 @@ class LightGCNSystem(BenchmarkSystem):
         space = Workspace(None, StageCache(task.shared), TrainingLog(None), False, progress)
         config = task.config_of(seed, "exclude" if "exclude" in task.request.seens else "keep")
         training = Training(task.interactions, config, default_device(), space)
-        cases = task.split.cases("test")
-        lists: list[RankingFile] = []
+        cases, row, chosen = task.split.cases("test"), _Rankings(task, folder), None
         seconds: dict[Fit, float] = {}
-        speed, chosen = 0.0, None
         # Validation chooses the epochs on train, and a refit needs them even if train itself is not requested.
-        fits = [fit for fit in STEMS if fit == "train" or fit in task.request.fits]
-        for fit in fits:
+        for fit in (fit for fit in STEMS if fit == "train" or fit in task.request.fits):
             chosen, vectors = training.collaborative_vectors(fit, chosen)
             if chosen is None or vectors is None:
                 raise ConfigError("collaborative.encoder is none in this recipe, so there is no LightGCN to measure")
@@ -232,23 +226,13 @@ class LightGCNSystem(BenchmarkSystem):
                 started = time.monotonic()
                 users = users_after(vectors, task.split.training(fit), cases.users, cases.histories)
                 rules = (ExcludeHistory(),) if seen == "exclude" else ()
-                found = ranker.search(Queries(cases.histories, users), DEPTH, rules)
-                speed = speed or len(cases) / (time.monotonic() - started)
-                lists.append(task.write(folder, "", fit, seen, found))
+                row.write(fit, seen, ranker.search(Queries(cases.histories, users), DEPTH, rules), started)
         assert chosen is not None
         assert vectors is not None
-        run = SystemRun(
-            name=self.name,
-            seed=seed,
-            lists=tuple(lists),
-            settings={"epochs_kept": chosen.epochs, **training.config.collaborative.model_dump(mode="json")},
-            parameters=vectors.users.numel() + vectors.items.numel(),
-            library=LIBRARY,
-            train_seconds=seconds,
-            users_per_second=speed,
-            revision=git_revision(),
-        )
-        return (run,)
+        settings = {"epochs_kept": chosen.epochs, **training.config.collaborative.model_dump(mode="json")}
+        parameters = vectors.users.numel() + vectors.items.numel()
+        facts = {"train_seconds": seconds, "parameters": parameters, "revision": git_revision()}
+        return (row.run(name=self.name, seed=seed, settings=settings, **facts),)
 
 
 def all_systems() -> dict[str, BenchmarkSystem]:

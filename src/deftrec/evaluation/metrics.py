@@ -51,10 +51,6 @@ class TargetRanks:
         """Join the ranks of chunks of users, in order."""
         return cls(torch.cat([part.greater for part in parts]), torch.cat([part.ties for part in parts]))
 
-    def cpu(self) -> "TargetRanks":
-        """Copy the ranks to the CPU, as int64."""
-        return TargetRanks(self.greater.cpu().long(), self.ties.cpu().long())
-
     def missed(self) -> Tensor:
         """Mark the users whose target cannot be recommended. `[N]` bool"""
         return self.greater >= MISSED
@@ -88,7 +84,7 @@ def accuracy(ranks: TargetRanks, cutoffs: Sequence[int] = CUTOFFS) -> dict[str, 
     Returns:
         `hr@K`, `ndcg@K`, `recall@K` for each K, and `mrr@100`. Each `[N]` float64 on the CPU, in 0..1
     """
-    ranks = ranks.cpu()
+    ranks = TargetRanks(ranks.greater.cpu().long(), ranks.ties.cpu().long())
     places = torch.arange(1, max(MRR_CUTOFF, *cutoffs) + 1, dtype=torch.float64)
     values: dict[str, Tensor] = {}
     for k in cutoffs:
@@ -129,14 +125,9 @@ def coverage(top_items: Tensor, n_items: int, k: int) -> float:
 def novelty(top_items: Tensor, popularity: Tensor, k: int) -> Tensor:
     """Compute the novelty of each user's first `k` items in bits: the mean of -log2(share of the item).
 
-    The share is that of the training interactions, with one added to every item so that an item without interactions
-    has a finite value: share(i) = (count(i) + 1) / (sum of counts + number of items). After Zhou et al. 2010,
-    "Solving the apparent diversity-accuracy dilemma of recommender systems" (self-information).
-
-    Args:
-        top_items: see `coverage`.
-        popularity: training interactions of each item. `[I]`
-        k: number of items per list that count.
+    The share is that of the training interactions `popularity` `[I]`, with one added to every item so that an item
+    without interactions has a finite value: share(i) = (count(i) + 1) / (sum of counts + number of items). After Zhou
+    et al. 2010, "Solving the apparent diversity-accuracy dilemma of recommender systems" (self-information).
 
     Returns:
         Novelty of each user, NaN for an empty list. `[N]` float64

@@ -71,8 +71,7 @@ def ranking_frame(
     Args:
         interactions: data that the item numbers belong to.
         users: external ids, with the type of `interactions.users`. `n` of them
-        top_items: item numbers, best first, -1 where a list has ended. `[n, K]`
-        scores: scores of these items. `[n, K]`
+        top_items, scores: item numbers, best first, -1 where a list has ended, and their scores. `[n, K]` each
     """
     there = top_items >= 0
     rows, places = np.nonzero(there)
