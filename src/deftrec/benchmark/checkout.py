@@ -12,13 +12,7 @@ PEERS_FOLDER = Path("benchmarks", "peers")
 
 
 class UncommittedChanges(NamedTuple):
-    """Difference between a checkout and its last commit.
-
-    Attributes:
-        checkout: top folder of the checkout.
-        diff: output of `git diff HEAD`.
-        untracked: files that git neither tracks nor ignores, relative to `checkout`.
-    """
+    """Difference between a checkout (its top folder) and its last commit: `git diff HEAD`, and untracked files."""
 
     checkout: Path
     diff: str

@@ -17,9 +17,8 @@ def environment_python(requirements: Path, home: Path | None = None) -> Path:
     """Find or create an environment with exactly `requirements`, and return its interpreter.
 
     Its folder is `home/environments/NAME-HASH`, with a hash of the requirements and of this Python's version; `home`
-    is `default_home()` unless given. It is built under another name and renamed when complete; of two processes that
-    build it, one environment is kept. A renamed environment works as long as only its interpreter is used (the scripts
-    in `bin` hold the old path).
+    is `default_home()` unless given. It is built under another name and renamed when complete: then its interpreter
+    works, its scripts in `bin` hold the old path. Of two processes that build it, one environment is kept.
 
     Raises:
         DeftRecError: the environment could not be created; the message holds pip's reason.
@@ -50,10 +49,8 @@ def _make(place: Path, requirements: Path) -> None:
         try:
             venv.create(building, with_pip=True, symlinks=os.name != "nt")
         except (OSError, subprocess.CalledProcessError) as error:
-            raise DeftRecError(
-                f"{building}: no environment could be created for {requirements} ({error}); "
-                f"install the venv module of this Python (Debian: python3-venv)"
-            ) from error
+            reason = f"{building}: no environment could be created for {requirements} ({error})"
+            raise DeftRecError(f"{reason}; install the venv module of this Python (Debian: python3-venv)") from error
         # Peers pin versions of their own: constraints of the surrounding installation do not apply.
         surroundings = {key: value for key, value in os.environ.items() if key != "PIP_CONSTRAINT"}
         pip = [str(_python(building)), "-I", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
@@ -62,10 +59,8 @@ def _make(place: Path, requirements: Path) -> None:
         if run.returncode:
             reasons = [line for line in run.stderr.splitlines() if line.startswith("ERROR")]
             reason = (reasons or run.stderr.splitlines() or ["no reason given"])[-1]
-            raise DeftRecError(
-                f"pip could not install {requirements} ({reason}); it needs a package registry once, "
-                f"later runs use the environment in {place.parent}"
-            )
+            once = f"it needs a package registry once, later runs use the environment in {place.parent}"
+            raise DeftRecError(f"pip could not install {requirements} ({reason}); {once}")
         try:
             building.rename(place)
         except OSError:

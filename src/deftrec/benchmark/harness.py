@@ -5,13 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 from deftrec import __version__
 from deftrec.benchmark.checkout import uncommitted_changes
 from deftrec.benchmark.machine import machine
 from deftrec.benchmark.peers import DEPTH
 from deftrec.benchmark.request import BenchmarkRequest, claim
-from deftrec.benchmark.scoring import ScoredSystem, TableScorer, by_name, compare, summarise
+from deftrec.benchmark.scoring import ScoredSystem, TableScorer
 from deftrec.benchmark.systems import BenchmarkSystem, BenchmarkTask
 from deftrec.benchmark.tables import DEFTREC, BenchmarkTable, DataFacts, Failure, table_file
 from deftrec.benchmark.work import SystemRun, WorkFolder
@@ -88,13 +89,14 @@ def run_benchmark(
     counts |= {system: 1 for system in systems if not system.seeds_matter}
     units = [(seed, one) for seed in range(max(seeds, peer_seeds)) for one, count in counts.items() if seed < count]
     measured, failures = _Measurement(task, scorers, WorkFolder(work), uncommitted, progress).all(units)
+    common = _common(interactions, request) | {"command": command, "uncommitted": uncommitted, "failures": failures}
     tables = []
     for number, scorer in enumerate(scorers):
         progress.say(f"comparing: fitted on {scorer.fit}, seen items {scorer.seen}")
-        rows = [*measured[number], *scored[number]]
-        tables.append(_table(scorer, rows, request, failures, command, uncommitted))
+        table = scorer.table([*measured[number], *scored[number]], **common)
         file = out / table_file(scorer.fit, scorer.seen, first=number == 0)
-        write_text(file, tables[-1].model_dump_json(indent=2) + "\n")
+        write_text(file, table.model_dump_json(indent=2) + "\n")
+        tables.append(table)
     return tables
 
 
@@ -165,41 +167,17 @@ class _Measurement:
         return runs
 
 
-def _table(
-    scorer: TableScorer,
-    scored: Sequence[ScoredSystem],
-    request: BenchmarkRequest,
-    failures: tuple[Failure, ...],
-    command: str,
-    uncommitted: str | None,
-) -> BenchmarkTable:
-    data, systems = scorer.interactions, by_name(scored)
-    return BenchmarkTable(
-        dataset=data.meta.name,
-        split=scorer.split.name,
-        seen=scorer.seen,
-        fit=scorer.fit,
-        models=tuple(one.row for one in scored),
-        machine=machine(),
-        revision=git_revision(),
-        uncommitted=uncommitted,
-        command=command,
-        version=__version__,
-        users=len(scorer.split.cases("test")),
-        depth=DEPTH,
-        data=DataFacts(
-            users=data.n_users,
-            items=data.n_items,
-            interactions=data.n_interactions,
-            fingerprint=data.fingerprint,
-            source=data.meta.source,
-            filters={key: str(value) for key, value in data.meta.filters.items()},
-        ),
-        recipe=request.config.model_dump(mode="json"),
-        budget_minutes=request.budget_minutes,
-        fingerprint=request.fingerprint,
-        summaries=summarise(systems),
-        comparisons=compare(systems),
-        slices=scorer.slices(systems),
-        failures=failures,
+def _common(interactions: Interactions, request: BenchmarkRequest) -> dict[str, Any]:
+    """Facts that the tables of a benchmark share."""
+    meta = interactions.meta
+    data = DataFacts(
+        users=interactions.n_users,
+        items=interactions.n_items,
+        interactions=interactions.n_interactions,
+        fingerprint=interactions.fingerprint,
+        source=meta.source,
+        filters={key: str(value) for key, value in meta.filters.items()},
     )
+    code = {"machine": machine(), "revision": git_revision(), "version": __version__, "depth": DEPTH}
+    recipe, minutes = request.config.model_dump(mode="json"), request.budget_minutes
+    return code | {"data": data, "recipe": recipe, "budget_minutes": minutes, "fingerprint": request.fingerprint}

@@ -2,13 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 from torch import Tensor
 
-from deftrec.benchmark.slices import slices
-from deftrec.benchmark.tables import DEFTREC, PeerComparison, SliceResult, SystemSummary, TableRow, role_of
+from deftrec.benchmark.slices import UserSlice, slices
+from deftrec.benchmark.tables import (
+    DEFTREC,
+    BenchmarkTable,
+    PeerComparison,
+    SliceResult,
+    SystemSummary,
+    TableRow,
+    role_of,
+)
 from deftrec.benchmark.work import SystemRun
 from deftrec.data import Fit, Interactions, Split
 from deftrec.evaluation import Seen, accuracy, bootstrap_interval, evaluate_file, mean_over_seeds, paired_over_seeds
@@ -21,15 +29,13 @@ REPLICATES = 10_000
 """Bootstrap replicates of a comparison; its smallest p-value is 2 / (this + 1)."""
 BROUGHT = "brought as a file"
 """Library of rankings from a file."""
-Values: TypeAlias = Mapping[str, Tensor]
-"""Compared metrics of every evaluated user. Each `[N]` float64"""
 
 
 class ScoredSystem(NamedTuple):
-    """Row of one system under one seed in one table, with the compared metrics of every user."""
+    """Row of one system under one seed in one table, with the compared metrics of every user, each `[N]` float64."""
 
     row: TableRow
-    values: Values
+    values: Mapping[str, Tensor]
 
 
 class TableScorer:
@@ -67,36 +73,45 @@ class TableScorer:
         )
         for line in read.remarks("test", self.split.name):
             progress.say(f"{run.name}: {line}")
-        row = TableRow(
-            fit=fit,
-            metrics=result.metrics,
-            ci95=result.ci95,
-            train_seconds=run.train_seconds.get(self.fit),
-            users_missing=read.users_missing,
-            **run.model_dump(exclude={"lists", "train_seconds"}),
+        facts = run.model_dump(exclude={"lists", "train_seconds"}) | result.model_dump(
+            include={"fit", "metrics", "ci95"}
         )
+        row = TableRow(train_seconds=run.train_seconds.get(self.fit), users_missing=read.users_missing, **facts)
         values = accuracy(read.ranks, (10,))
         return ScoredSystem(row, {metric: values[metric] for metric in COMPARED})
 
-    def slices(self, systems: Mapping[str, Sequence[ScoredSystem]]) -> tuple[SliceResult, ...]:
-        """Average every system over the users of each slice."""
-        means = {name: _mean_values(scored) for name, scored in systems.items()}
-        found = []
-        for by, name, users in slices(self.split.cases("test"), self.training, self.interactions.n_items):
-            metrics = {
-                system: {metric: float(values[metric][users].mean()) for metric in COMPARED}
-                for system, values in means.items()
-            }
-            found.append(SliceResult(by=by, name=name, users=len(users), metrics=metrics))
-        return tuple(found)
+    def table(self, scored: Sequence[ScoredSystem], **common: Any) -> BenchmarkTable:
+        """Compare the measured systems; `common` are the fields that all tables of a benchmark share."""
+        systems: dict[str, list[ScoredSystem]] = {}
+        for one in scored:
+            systems.setdefault(one.row.name, []).append(one)
+        cases = self.split.cases("test")
+        groups = slices(cases, self.training, self.interactions.n_items)
+        return BenchmarkTable(
+            dataset=self.interactions.meta.name,
+            split=self.split.name,
+            seen=self.seen,
+            fit=self.fit,
+            users=len(cases),
+            models=tuple(one.row for one in scored),
+            summaries=summarise(systems),
+            comparisons=compare(systems),
+            slices=slice_up(systems, groups),
+            **common,
+        )
 
 
-def by_name(scored: Sequence[ScoredSystem]) -> dict[str, list[ScoredSystem]]:
-    """Collect the seeds of each system."""
-    found: dict[str, list[ScoredSystem]] = {}
-    for one in scored:
-        found.setdefault(one.row.name, []).append(one)
-    return found
+def slice_up(systems: Mapping[str, Sequence[ScoredSystem]], groups: Sequence[UserSlice]) -> tuple[SliceResult, ...]:
+    """Average every system over the users of each group."""
+    means = {name: _mean_values(scored) for name, scored in systems.items()}
+    found = []
+    for by, name, users in groups:
+        metrics = {
+            system: {metric: float(values[metric][users].mean()) for metric in COMPARED}
+            for system, values in means.items()
+        }
+        found.append(SliceResult(by=by, name=name, users=len(users), metrics=metrics))
+    return tuple(found)
 
 
 def summarise(systems: Mapping[str, Sequence[ScoredSystem]]) -> tuple[SystemSummary, ...]:
