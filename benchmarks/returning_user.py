@@ -21,8 +21,9 @@ from deftrec.diffusion import Sampling
 from deftrec.ensemble import build_member
 from deftrec.hardware import default_device, inference_dtype
 from deftrec.inference import InferenceModel, Reading
-from deftrec.recipe import adapt, load_recipe
+from deftrec.recipe import load_recipe, resolve
 from deftrec.retrieval import generate_queries, inference_queries
+from deftrec.sizes import Sizes
 from deftrec.tokenizer import ItemFeatures
 
 ITEMS = 1682
@@ -37,7 +38,7 @@ def main() -> None:
     options = parser.parse_args()
     room = max(options.lengths) + options.events
     config = load_recipe(options.recipe, [f"data.max_history={room}", "tokenizer.users=folded"])
-    config = adapt(config, positions=100_000, interactions=100_000, users=1000, items=ITEMS)
+    config = resolve(config, Sizes(positions=100_000, interactions=100_000, users=1000, items=ITEMS))
     torch.manual_seed(0)
     device, sampling = default_device(), Sampling.of(config.diffusion)
     model = build_member(ItemFeatures.build(torch.randn(ITEMS, 64), None), config, "movies").to(device).eval()

@@ -47,12 +47,13 @@ def measure(items: int) -> tuple[int, int, int, int]:
     from deftrec.data import Sequences
     from deftrec.ensemble import build_model
     from deftrec.hardware import training_dtype
-    from deftrec.recipe import adapt
+    from deftrec.recipe import resolve
+    from deftrec.sizes import Sizes
     from deftrec.tokenizer import ItemFeatures
     from deftrec.training.average import AveragedWeights
     from deftrec.training.batches import PackedBatches
 
-    config = adapt(Config(), positions=(EACH - 1) * items, interactions=EACH * items, users=items, items=items)
+    config = resolve(Config(), Sizes(positions=(EACH - 1) * items, interactions=EACH * items, users=items, items=items))
     config = config.model_copy(update={"training": config.training.model_copy(update={"ensemble_size": 1})})
     taken = np.random.default_rng(0).integers(items, size=2_000 * EACH).astype(np.int32)
     batches = PackedBatches(

@@ -19,7 +19,8 @@ from deftrec.data.sources.registry import source_named
 from deftrec.ensemble import build_member
 from deftrec.language import Layout
 from deftrec.model import Batch
-from deftrec.recipe import adapt
+from deftrec.recipe import resolve
+from deftrec.sizes import Sizes
 from deftrec.tokenizer import ItemFeatures
 from toy import tiny_config
 
@@ -72,16 +73,13 @@ def trained() -> dict[str, Any]:
 
 def forward() -> dict[str, Any]:
     """Losses, condition and generated latents of a tiny model with made weights."""
-    config = adapt(
+    config = resolve(
         tiny_config(
             data={"max_history": 6},
             tokenizer={"ways": 2, "users": "folded"},
             diffusion={"condition_dropout": 0.1, "pure_noise_share": 1.0},
         ),
-        positions=100,
-        interactions=100,
-        users=10,
-        items=12,
+        Sizes(positions=100, interactions=100, users=10, items=12),
     )
     features = ItemFeatures(made((12, 20), 1.0), slice(0, 8), slice(8, 20))
     model = build_member(features, config, "items")

@@ -1,7 +1,6 @@
 """Typed, documented and frozen options of a run: read from YAML or `--set a.b=c`, saved as JSON in the run directory.
 
-An option that says `auto` is resolved from the size of the data by `deftrec.recipe.resolve` before anything is built;
-the run directory holds the resolved values.
+`deftrec.recipe.resolve` replaces `auto` by a value for the size of the data; the run directory holds these values.
 """
 
 from typing import Annotated, Literal, TypeAlias
@@ -15,6 +14,7 @@ Auto: TypeAlias = Literal["auto"]
 Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 Rate: TypeAlias = Annotated[float, Field(ge=0, lt=1)]
 Count: TypeAlias = Annotated[int, Field(ge=1)]
+Natural: TypeAlias = Annotated[int, Field(ge=0)]
 Weight: TypeAlias = Annotated[float, Field(ge=0)]
 Positive: TypeAlias = Annotated[float, Field(gt=0)]
 
@@ -101,15 +101,11 @@ class NanoOptions(Options):
     """A small causal transformer, trained from scratch."""
 
     kind: Literal["nano"] = Field("nano", description="Language model: a small transformer trained from scratch.")
-    width: Count | Auto = Field("auto", description="Width of tokens and hidden states, a multiple of 4.")
+    width: Annotated[int, Field(ge=4, multiple_of=4)] | Auto = Field(
+        "auto", description="Width of tokens and hidden states, a multiple of 4: two attention heads of even width."
+    )
     layers: Count | Auto = Field("auto", description="Number of transformer blocks.")
     dropout: Rate | Auto = Field("auto", description="Dropout rate of the transformer, 0 to 1.")
-
-    @model_validator(mode="after")
-    def _divisible(self) -> "NanoOptions":
-        if self.width != "auto" and self.width % 4:
-            raise ValueError(f"width {self.width} must be a multiple of 4: two attention heads of even width")
-        return self
 
 
 class ReasoningOptions(Options):
@@ -124,9 +120,7 @@ class ReasoningOptions(Options):
         description="Rationale used as the condition during training: the correct one (gold), the model's own "
         "(generated), or the correct one without its guess of the next item (history).",
     )
-    alone_epochs: Annotated[int, Field(ge=0)] = Field(
-        0, description="Number of epochs that train rationales alone, before joint training."
-    )
+    alone_epochs: Natural = Field(0, description="Number of epochs that train rationales alone, before joint training.")
 
 
 class PretrainedOptions(Options):
@@ -162,7 +156,7 @@ class PretrainedOptions(Options):
     chat: bool | Auto = Field(
         "auto", description="Whether prompts use the model's chat format. auto: if its tokenizer has a chat template."
     )
-    titles: Annotated[int, Field(ge=0)] = Field(
+    titles: Natural = Field(
         0, description="Largest number of title tokens read before each item's continuous tokens. 0: no titles."
     )
     max_tokens: Count | None = Field(
@@ -178,16 +172,14 @@ class PretrainedOptions(Options):
     reasoning: ReasoningOptions = ReasoningOptions()
 
     @model_validator(mode="after")
-    def _trains_fp32_weights(self) -> "PretrainedOptions":
+    def _is_consistent(self) -> "PretrainedOptions":
         if self.tuning == "full" and self.dtype == "bf16":
             raise ValueError(
                 "dtype bf16 applies to weights that are not trained, and tuning full trains all of them: bf16 is too "
                 "coarse for its steps; leave dtype at auto, or set tuning to lora"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _has_history(self) -> "PretrainedOptions":
+        if self.condition == "reasoning" and not self.reasoning.weight:
+            raise ValueError("condition reasoning needs rationales: set reasoning.weight above 0 (0.1 as published)")
         for prompt in self.prompts:
             if not prompt.endswith("{history}") or prompt.count("{history}") != 1:
                 raise ValueError(
@@ -197,12 +189,6 @@ class PretrainedOptions(Options):
                 prompt.format(domain="", history="")
             except (LookupError, ValueError):
                 raise ValueError("prompts know the placeholders {domain} and {history}; write {{ for a brace") from None
-        return self
-
-    @model_validator(mode="after")
-    def _learns_to_reason(self) -> "PretrainedOptions":
-        if self.condition == "reasoning" and not self.reasoning.weight:
-            raise ValueError("condition reasoning needs rationales: set reasoning.weight above 0 (0.1 as published)")
         return self
 
 
@@ -228,7 +214,7 @@ class DiffusionOptions(Options):
         "ddim", description="Sampling method: deterministic (ddim) or ancestral (ddpm)."
     )
     steps: Count = Field(1, description="Number of denoising steps per sample.")
-    samples: Annotated[int, Field(ge=0)] = Field(
+    samples: Natural = Field(
         0,
         description="Number of noise draws whose denoised latents are averaged. 0: one sample from the mean of the "
         "noise, without randomness where the sampler is ddim.",
@@ -358,7 +344,7 @@ class RetrievalOptions(Options):
 class Config(Options):
     """All options of one run."""
 
-    seed: Annotated[int, Field(ge=0)] = Field(0, description="Seed of every random draw, at least 0.")
+    seed: Natural = Field(0, description="Seed of every random draw, at least 0.")
     size: Size = Field(
         "auto",
         description="Dial that derives width, layers, epochs and ensemble size where they say auto. small: a first "
@@ -387,13 +373,9 @@ class Config(Options):
         return self.retrieval.seen == "keep" and not self.repeats
 
     @model_validator(mode="after")
-    def _has_features(self) -> "Config":
+    def _is_consistent(self) -> "Config":
         if self.collaborative.encoder == "none" and self.text.model is None:
             raise ValueError("items have no vectors: collaborative.encoder is none and text.model is null")
-        return self
-
-    @model_validator(mode="after")
-    def _can_be_sharded(self) -> "Config":
         language = self.language
         if self.training.sharded and isinstance(language, PretrainedOptions):
             if language.tuning == "nf4":

@@ -13,12 +13,7 @@ from deftrec.data.sparse import csr_matrix, distinct_pairs
 
 @dataclass(frozen=True, eq=False)
 class CollaborativeVectors:
-    """What the interaction graph says of each user and item.
-
-    Attributes:
-        users: `[U, d]` float32
-        items: `[I, d]` float32
-    """
+    """Vectors of users `[U, d]` and items `[I, d]` from the interaction graph, float32."""
 
     users: Tensor
     items: Tensor
@@ -26,7 +21,7 @@ class CollaborativeVectors:
 
 @dataclass(frozen=True, eq=False)
 class Triples:
-    """A user, an item the user took, and an item drawn at random. Each `[B]` int64"""
+    """Users, an item each has interacted with, and an item drawn at random. Each `[B]` int64"""
 
     users: Tensor
     positives: Tensor
@@ -37,10 +32,10 @@ class LightGCN(nn.Module):
     """Base vectors of users and items, smoothed over the graph.
 
     Args:
-        sequences: training interactions, one sequence a user. No other edge is ever seen.
-        n_items: size of the catalogue.
+        sequences: training interactions, one sequence per user.
+        n_items: number of items in the catalogue.
         dim: width d of the vectors.
-        layers: propagation steps; the result is the mean of the base and every step (He et al., eq. 4).
+        layers: number of propagation steps; the result is the mean of the base and every step (He et al., eq. 4).
         l2: weight of the squared norm of the batch's base vectors (He et al., eq. 15).
     """
 
@@ -53,7 +48,7 @@ class LightGCN(nn.Module):
         self.register_buffer("adjacency", normalised_adjacency(sequences, n_items), persistent=False)
 
     def propagate(self) -> CollaborativeVectors:
-        """Users' and items' vectors, in float32 whatever the autocast: sums over many neighbours need the digits."""
+        """Vectors of users and items; float32 even under autocast, because sums over many neighbours need the digits."""
         with torch.autocast(self.base.device.type, enabled=False):
             layer = self.base.float()
             total = layer
@@ -75,7 +70,7 @@ class LightGCN(nn.Module):
 
 
 class _SymmetricProduct(torch.autograd.Function):
-    """Sparse times dense for a symmetric matrix: its transpose, which the gradient needs, is itself."""
+    """Sparse times dense for a symmetric matrix, whose gradient needs no transpose."""
 
     @staticmethod
     def forward(ctx: torch.autograd.function.FunctionCtx, matrix: Tensor, dense: Tensor) -> Tensor:
@@ -98,13 +93,13 @@ def normalised_adjacency(sequences: Sequences, n_items: int) -> Tensor:
 
 
 def draw_triples(sequences: Sequences, n_items: int, batch_size: int, rng: np.random.Generator) -> list[Triples]:
-    """One epoch of triples in random order. A negative that the user took is drawn again, once."""
+    """One epoch of triples in random order. A negative that the user has interacted with is drawn again, once."""
     users, positives = sequences.owners(), sequences.items.astype(np.int64)
-    taken = np.unique(users * n_items + positives)
+    known = np.unique(users * n_items + positives)
     order = rng.permutation(len(users))
     users, positives = users[order], positives[order]
     negatives = rng.integers(0, n_items, len(users))
-    clash = np.isin(users * n_items + negatives, taken)
+    clash = np.isin(users * n_items + negatives, known)
     negatives[clash] = rng.integers(0, n_items, int(clash.sum()))
     steps = max(1, round(len(users) / batch_size))
     columns = (np.array_split(column, steps) for column in (users, positives, negatives))

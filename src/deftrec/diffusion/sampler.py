@@ -50,8 +50,7 @@ class Sampler(ABC):
         self, denoise: Denoise, noise: Tensor, generator: torch.Generator | None = None, keep_path: bool = False
     ) -> Sample:
         """Denoise `noise` `[N, S, D]`. `generator` is the source of every random draw."""
-        times = self.times()
-        x = noise
+        times, x = self.times(), noise
         path = []
         for time, earlier in zip(times, [*times[1:], None], strict=True):
             x0 = denoise(x, time)

@@ -1,4 +1,4 @@
-"""A trained model prepared for fast inference."""
+"""A trained model prepared for fast inference, and histories that grow item by item."""
 
 from dataclasses import dataclass
 from typing import cast
@@ -7,14 +7,13 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache
 
-from deftrec.diffusion import Sample, Sampling
+from deftrec.diffusion import Sampling
 from deftrec.ensemble import Ensemble, Model, side_by_side
 from deftrec.errors import ConfigError
 from deftrec.hardware import Runtime
 from deftrec.inference.exported import ExportedReader
 from deftrec.inference.nano import NanoReader
-from deftrec.inference.pretrained import PretrainedReader
-from deftrec.inference.reader import Reader
+from deftrec.inference.reader import PretrainedReader, Reader
 from deftrec.inference.tokens import HistoryTokens
 from deftrec.language import LanguageModel, PretrainedLanguageModel
 from deftrec.language.nano import NanoLanguageModel
@@ -85,20 +84,16 @@ class InferenceModel:
     """
 
     def __init__(
-        self,
-        model: Model,
-        catalogue: ItemLatents,
-        dtype: torch.dtype = torch.float32,
-        runtime: Runtime = "torch",
+        self, model: Model, catalogue: ItemLatents, dtype: torch.dtype = torch.float32, runtime: Runtime = "torch"
     ) -> None:
         self.max_history, self.device = model.max_history, catalogue.latents.device
-        members = (
+        pairs = (
             zip(model.members, model.own(catalogue), strict=True)
             if isinstance(model, Ensemble)
             else [(model, catalogue)]
         )
         with torch.no_grad():
-            self.members = [InferenceMember(member, own, dtype, runtime) for member, own in members]
+            self.members = [InferenceMember(member, own, dtype, runtime) for member, own in pairs]
 
     @staticmethod
     def suits(model: Model) -> bool:
@@ -128,11 +123,48 @@ class InferenceModel:
     @torch.no_grad()
     def latents(self, conditions: list[Tensor], sampling: Sampling, generator: torch.Generator | None) -> Tensor:
         """Latents of all members from their conditions. M of `[B, D]` -> `[B, M D]`"""
-        samples: list[Sample] = [
-            member.diffusion.generate(condition, sampling, generator)
-            for member, condition in zip(self.members, conditions, strict=True)
-        ]
-        return samples[0].x0 if len(samples) == 1 else side_by_side([sample.x0 for sample in samples])
+        pairs = zip(self.members, conditions, strict=True)
+        latents = [member.diffusion.generate(condition, sampling, generator).x0 for member, condition in pairs]
+        return latents[0] if len(latents) == 1 else side_by_side(latents)
+
+
+class Reading:
+    """A history and its cached keys and values.
+
+    Up to `data.max_history` items, a further item costs one step. Beyond it, the positions of all items move and the
+    newest `max_history` items are read again.
+
+    Args:
+        model: fast path of the model.
+        history: item numbers, oldest first, at least one.
+    """
+
+    def __init__(self, model: InferenceModel, history: list[int]) -> None:
+        self.model, self.history = model, list(history)
+        self._read_anew()
+
+    def add(self, item: int) -> None:
+        """Read a further item."""
+        self.history.append(item)
+        if len(self.history) > self.model.max_history:
+            self._read_anew()
+        else:
+            self._read([item])
+
+    def latent(self, sampling: Sampling, generator: torch.Generator | None = None) -> Tensor:
+        """Latent of the next item, as `InferenceModel.generate`. `[1, D]`"""
+        return self.model.latents(self.conditions, sampling, generator)
+
+    def _read_anew(self) -> None:
+        self.states = [member.begin(1) for member in self.model.members]
+        self._read(self.history[-self.model.max_history :])
+
+    @torch.no_grad()
+    def _read(self, items: list[int]) -> None:
+        row = torch.tensor([items], device=self.model.device)
+        length = torch.tensor([len(items)], device=self.model.device)
+        pairs = zip(self.model.members, self.states, strict=True)
+        self.conditions = [member.read(row, length, state) for member, state in pairs]
 
 
 def reader_of(language: LanguageModel, dtype: torch.dtype, runtime: Runtime = "torch") -> Reader:

@@ -9,28 +9,12 @@ from deftrec.language.engines import TextEngine, VllmEngine
 from deftrec.language.nano import NanoLanguageModel
 from deftrec.language.preferences import Preferences, guessed_category
 from deftrec.language.pretrained import PretrainedLanguageModel
-from deftrec.language.rationale import RationaleBatch, RationaleReading, Rationales, RationaleWriter
+from deftrec.language.rationale import RationaleBatch, RationaleWriter
 from deftrec.pretrained_files.locate import model_folder
 
-__all__ = [
-    "ConditionStrategy",
-    "LanguageModel",
-    "LatentCondition",
-    "Layout",
-    "NanoLanguageModel",
-    "Preferences",
-    "PretrainedLanguageModel",
-    "RationaleBatch",
-    "RationaleReading",
-    "RationaleWriter",
-    "Rationales",
-    "ReasoningCondition",
-    "TextEngine",
-    "VllmEngine",
-    "build_condition",
-    "build_language_model",
-    "guessed_category",
-]
+__all__ = ["ConditionStrategy", "LanguageModel", "LatentCondition", "Layout", "Preferences", "PretrainedLanguageModel"]
+__all__ += ["RationaleBatch", "RationaleWriter", "ReasoningCondition", "TextEngine", "VllmEngine"]
+__all__ += ["build_condition", "build_language_model", "guessed_category"]
 
 
 def build_language_model(

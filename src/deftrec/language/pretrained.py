@@ -14,12 +14,11 @@ from torch.nn import functional as F
 
 from deftrec.config import PretrainedOptions
 from deftrec.errors import ConfigError
-from deftrec.language.backbone import read_backbone
+from deftrec.language.backbone import read_backbone, tune
 from deftrec.language.base import LanguageModel
 from deftrec.language.check import check_mask
 from deftrec.language.positions import PositionIds
 from deftrec.language.prompts import PARAPHRASES, prompt_words, title_words
-from deftrec.language.tuning import tune
 from deftrec.pretrained_files.architecture import tokenizer_of
 
 if TYPE_CHECKING:
@@ -47,6 +46,7 @@ class PretrainedLanguageModel(LanguageModel):
         max_history: largest number of history items that fit beside the words.
         prompts: token ids around a history.
         tokenizer: the model's tokenizer.
+        title_ids: token ids of every title, -1 after its end. `[I, titles]` int64
         end: token id that ends a text.
         causal: whether the model was pre-trained to write text.
         caches: whether it can cache keys and values.
@@ -54,8 +54,6 @@ class PretrainedLanguageModel(LanguageModel):
     Raises:
         ConfigError: the folder cannot be read, the model is not usable, or no item fits beside the words.
     """
-
-    title_ids: Tensor
 
     def __init__(
         self,
@@ -72,16 +70,16 @@ class PretrainedLanguageModel(LanguageModel):
         backbone = read_backbone(folder, options, weights=not skeleton)
         if not skeleton:
             check_mask(backbone, options.model)
-        tokenizer = tokenizer_of(folder, estimate=skeleton)
+        self.tokenizer = tokenizer = tokenizer_of(folder, estimate=skeleton)
         self.positions, self.width, self.dtype = backbone.positions, backbone.width, backbone.dtype
-        keeps = "past_key_values" in inspect.signature(backbone.model.forward).parameters
         self.causal, self.output = backbone.causal, backbone.output
+        keeps = "past_key_values" in inspect.signature(backbone.model.forward).parameters
         self.caches = keeps and isinstance(self.positions, PositionIds)
         chat = options.chat if options.chat != "auto" else bool(getattr(tokenizer, "chat_template", None))
-        self.tokenizer = tokenizer
         self.end = next(int(one) for one in (tokenizer.sep_token_id, tokenizer.eos_token_id, 0) if one is not None)
         self.prompts = prompt_words(options.prompts or PARAPHRASES, domain, tokenizer, chat)
-        self.register_buffer("title_ids", title_words(list(titles), tokenizer, options.titles), persistent=False)
+        # No buffer: `with_titles` replaces it in a copy that shares every module and buffer.
+        self.title_ids = title_words(list(titles), tokenizer, options.titles)
         self.max_history = self._window(options, backbone.longest, ways, max_history)
         self.model: nn.Module = tune(backbone.model, options)
         embeddings = backbone.model.get_input_embeddings()  # type: ignore[operator]
@@ -113,13 +111,14 @@ class PretrainedLanguageModel(LanguageModel):
         """See `LanguageModel.titles`."""
         if not self.title_ids.shape[1]:
             return None
+        if self.title_ids.device != items.device:
+            self.title_ids = self.title_ids.to(items.device)
         ids = self.title_ids[items.clamp_min(0)]
         return self.embed(ids.clamp_min(0)), ids >= 0
 
     def with_titles(self, titles: Sequence[str]) -> "PretrainedLanguageModel":
         """See `LanguageModel.with_titles`."""
         extended = copy(self)
-        extended._buffers = dict(self._buffers)
         more = title_words(list(titles), self.tokenizer, self.title_ids.shape[1])
         extended.title_ids = torch.cat([self.title_ids, more.to(self.title_ids.device)])
         return extended

@@ -29,11 +29,7 @@ class SentenceModel:
         with reading(folder):
             self.tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
             model = AutoModel.from_pretrained(
-                folder,
-                use_safetensors=True,
-                attn_implementation="sdpa",
-                dtype=torch.float32,
-                trust_remote_code=False,
+                folder, use_safetensors=True, attn_implementation="sdpa", dtype=torch.float32, trust_remote_code=False
             )
         self.model = model.eval().to(device)
 

@@ -7,7 +7,8 @@ from studies.ablation import choose_variants, load_variants
 
 from deftrec.config import PretrainedOptions
 from deftrec.errors import ConfigError
-from deftrec.recipe import adapt, load_recipe, shipped_recipes
+from deftrec.recipe import load_recipe, resolve, shipped_recipes
+from deftrec.sizes import Sizes
 from toy import tiny_config
 
 SHIPPED = load_variants()
@@ -23,7 +24,7 @@ def test_every_variant_is_a_change_of_every_recipe(name: str, recipe: str) -> No
     assert config.retrieval.prior == "none"
     assert config.training.ensemble_size == (4 if name == "deftrec/members" else 1)
     if SHIPPED[name].recipe is None and name not in {"deftrec/mask-0", "deftrec/minilm"}:
-        assert adapt(config, **SIZES) != base  # mask-0 is the default, minilm one recipe's
+        assert resolve(config, Sizes(**SIZES)) != base  # mask-0 is the default, minilm one recipe's
 
 
 def test_there_is_a_variant_for_every_claim() -> None:
