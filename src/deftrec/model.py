@@ -66,7 +66,7 @@ class DeftRec(nn.Module):
         return cls(
             FeatureTable(features.values, options.trainable_features is True),
             cls.build_item_tokenizer(features, width, config),
-            RobustTokenizer.of(features.values.shape[1], width, options) if options.users == "folded" else None,
+            RobustTokenizer(features.values.shape[1], width, options) if options.users == "folded" else None,
             language,
             build_condition(config.language, language),
             cls.build_head(features, width, config.diffusion),
@@ -76,7 +76,7 @@ class DeftRec(nn.Module):
     @staticmethod
     def build_item_tokenizer(features: ItemFeatures, width: int, config: Config) -> RobustTokenizer:
         """Factory of the item tokenizer."""
-        return RobustTokenizer.of(features.values.shape[1], width, config.tokenizer, features.droppable)
+        return RobustTokenizer(features.values.shape[1], width, config.tokenizer, features.droppable)
 
     @staticmethod
     def build_head(features: ItemFeatures, width: int, options: DiffusionOptions) -> Head:
@@ -157,16 +157,14 @@ class DeftRec(nn.Module):
         layout: Layout,
         sampling: Sampling,
         generator: torch.Generator | None = None,
-        keep_path: bool = False,
     ) -> Sample:
         """Latent of the next item after each history, one history per row. Call in evaluation mode.
 
-        Args:
-            items: item numbers, `PADDING` after the end of a history. `[B, L]`
+        `items` `[B, L]` are item numbers, `PADDING` after the end of a history.
         """
         tokens = self.tokens(catalogue.ways, catalogue.features, items, layout)
         condition = self.strategy.after_history(self.language, tokens, layout, items)
-        return self.diffusion.generate(condition.float(), sampling, generator, keep_path)
+        return self.diffusion.generate(condition.float(), sampling, generator)
 
     @torch.no_grad()
     def rationales(

@@ -116,14 +116,14 @@ def _message(error: ValidationError) -> str:
     """The first mistake, in one line."""
     known = set(_all_keys(Config))
     problem = error.errors()[0]
-    kind, given = problem["type"], problem["input"]
+    kind, given, key = problem["type"], problem["input"], _key(problem)
     if kind == "extra_forbidden":
-        key = ".".join(_written(problem["loc"]))
         if key in known:
             return f"option {key!r} is of another language.kind than the one chosen"
         near = difflib.get_close_matches(key, sorted(known), n=1, cutoff=0.0)
         return f"unknown option {key!r}; did you mean {near[0]!r}?"
-    key = _known_part(problem["loc"], known)
+    while key and key not in known:  # the location of a value in a list or union
+        key = key.rpartition(".")[0]
     if kind in {"model_type", "model_attributes_type"}:
         return f"{key} is a group of options" + ("" if given is None else f", not {given!r}")
     if kind == "union_tag_not_found":
@@ -132,7 +132,7 @@ def _message(error: ValidationError) -> str:
         context = problem["ctx"]
         return f"option '{key}.kind': should be one of {context['expected_tags']}, not {context['tag']!r}"
     # Each member of a union complains for itself.
-    first, *others = [one["msg"] for one in error.errors() if _known_part(one["loc"], known) == key]
+    first, *others = [one["msg"] for one in error.errors() if f"{_key(one)}.".startswith(f"{key}.")]
     message = ", or ".join(
         [first.removeprefix("Value error, "), *(one.removeprefix("Input should be ") for one in others)]
     )
@@ -140,17 +140,9 @@ def _message(error: ValidationError) -> str:
     return (f"option {key!r}: " if key else "") + message + value
 
 
-def _written(location: tuple[int | str, ...]) -> list[str]:
-    """A location as a user writes it: without the tag that pydantic adds for a discriminated union."""
-    return [str(part) for part in location if part not in {"nano", "pretrained"}]
-
-
-def _known_part(location: tuple[int | str, ...], known: set[str]) -> str:
-    """The longest beginning of a location that is the name of an option or a group."""
-    parts = _written(location)
-    while parts and ".".join(parts) not in known:
-        parts.pop()
-    return ".".join(parts)
+def _key(problem: Mapping[str, Any]) -> str:
+    """The location of a mistake as a user writes it: without the tag that pydantic adds for a discriminated union."""
+    return ".".join(str(part) for part in problem["loc"] if part not in {"nano", "pretrained"})
 
 
 def _apply(values: dict[str, Any], override: str) -> None:

@@ -403,10 +403,10 @@ class Recommender:
         packed = pad_histories(numbers, np.zeros(1, np.int64), self.model.max_history)
         device = self.catalogue.latents.device
         layout = Layout.of(packed).to(device)
-        sampling = replace(Sampling.of(self.config.diffusion), steps=steps, samples=1)
+        sampling = replace(Sampling.of(self.config.diffusion), steps=steps, samples=1, keep_path=True)
         generator = torch.Generator(device).manual_seed(seed)
         items = torch.from_numpy(packed.items).to(device)
-        sample = self.model.generate(self.catalogue, items, layout, sampling, generator, keep_path=True)
+        sample = self.model.generate(self.catalogue, items, layout, sampling, generator)
         assert sample.path is not None
         return sample.path[:, 0].cpu()
 

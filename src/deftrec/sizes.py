@@ -112,8 +112,8 @@ def sized_values(sizes: Sizes, size: Size = "auto") -> SizedValues:
     """Values for data of these sizes.
 
     Between the knots every number is log-linear in the positions, and between short and long histories in the mean
-    length; it is constant beyond the outermost knots. Two values are switches: user tokens from a mean length of 20, and
-    a trainable feature table for sparse data with short histories or large data (from 200,000 positions of long
+    length; it is constant beyond the outermost knots. Two values are switches: user tokens from a mean length of 20,
+    and a trainable feature table for sparse data with short histories or large data (from 200,000 positions of long
     histories, 500,000 of short ones).
 
     Args:

@@ -51,15 +51,9 @@ class AuthorsHead(DiffusionHead):
         snr = (self.schedule.alpha(t) / self.schedule.sigma(t).clamp_min(SMALLEST_SIGMA)).square()
         return objective(x0_hat, NoiseErrors(**vars(next_items), snr=snr))
 
-    def generate(
-        self,
-        condition: Tensor,
-        sampling: Sampling,
-        generator: torch.Generator | None = None,
-        keep_path: bool = False,
-    ) -> Sample:
+    def generate(self, condition: Tensor, sampling: Sampling, generator: torch.Generator | None = None) -> Sample:
         """See `Head.generate`. `[N, D]` -> `Sample` of `[N, D + 2]`"""
-        sample = super().generate(condition, sampling, generator, keep_path)
+        sample = super().generate(condition, sampling, generator)
         return Sample(as_queries(sample.x0), None if sample.path is None else as_queries(sample.path))
 
 

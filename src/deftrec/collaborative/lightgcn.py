@@ -48,7 +48,7 @@ class LightGCN(nn.Module):
         self.register_buffer("adjacency", normalised_adjacency(sequences, n_items), persistent=False)
 
     def propagate(self) -> CollaborativeVectors:
-        """Vectors of users and items; float32 even under autocast, because sums over many neighbours need the digits."""
+        """Vectors of users and items; float32 even under autocast: sums over many neighbours need the digits."""
         with torch.autocast(self.base.device.type, enabled=False):
             layer = self.base.float()
             total = layer

@@ -20,12 +20,13 @@ EPS_START = 0.98
 
 @dataclass(frozen=True)
 class Sampling:
-    """Sampling method; `DiffusionOptions` describes the attributes."""
+    """Sampling method; `DiffusionOptions` describes the attributes, and `keep_path` adds the path to a `Sample`."""
 
     sampler: str
     steps: int
     samples: int
     guidance_scale: float
+    keep_path: bool = False
 
     @classmethod
     def of(cls, options: DiffusionOptions) -> "Sampling":
@@ -45,20 +46,10 @@ class Head(nn.Module, ABC):
         """Scalars: `loss` and its parts."""
 
     @abstractmethod
-    def generate(
-        self,
-        condition: Tensor,
-        sampling: Sampling,
-        generator: torch.Generator | None = None,
-        keep_path: bool = False,
-    ) -> Sample:
+    def generate(self, condition: Tensor, sampling: Sampling, generator: torch.Generator | None = None) -> Sample:
         """One latent per condition. `[N, D]` -> `Sample` of N
 
-        Args:
-            condition: `[N, D]`
-            sampling: sampling method.
-            generator: source of every random draw, on the device of `condition`.
-            keep_path: whether the latents of every step are returned too.
+        `generator` is the source of every random draw, on the device of `condition`.
         """
 
 
@@ -117,13 +108,7 @@ class DiffusionHead(Head):
             condition = torch.where(dropped, self.empty.to(condition.dtype), condition)
         return self.denoise(x, t, condition)
 
-    def generate(
-        self,
-        condition: Tensor,
-        sampling: Sampling,
-        generator: torch.Generator | None = None,
-        keep_path: bool = False,
-    ) -> Sample:
+    def generate(self, condition: Tensor, sampling: Sampling, generator: torch.Generator | None = None) -> Sample:
         """See `Head.generate`. The latent is the normalised mean of all draws; the path has the x0 of every step."""
         N, S, D = len(condition), max(1, sampling.samples), self.latent
         repeated = condition.repeat_interleave(S, 0)
@@ -143,7 +128,7 @@ class DiffusionHead(Head):
                 x0 = self.item_latents((1 + w) * x0 - w * unconditional)
             return x0.view(N, S, D)
 
-        drawn = sampler.sample(denoise, x.expand(N, S, D), generator, keep_path)
+        drawn = sampler.sample(denoise, x.expand(N, S, D), generator, sampling.keep_path)
         path = None if drawn.path is None else drawn.path.mean(2)
         return Sample(self.item_latents(drawn.x0.mean(1)), path)
 

@@ -22,13 +22,7 @@ from deftrec.model import DeftRec, ItemLatents
 
 @dataclass(eq=False)
 class State:
-    """State of one member after B histories of equal length.
-
-    Attributes:
-        past: cached keys and values.
-        sums: sums of the projected features (`HistoryTokens`). `[B, P]`
-        count: number of items read.
-    """
+    """State of one member after `count` items of B histories: keys and values, and `HistoryTokens`' sums `[B, P]`."""
 
     past: Cache
     sums: Tensor | None = None
@@ -54,15 +48,12 @@ class InferenceMember:
         return State(self.reader.begin(rows))
 
     def read(self, items: Tensor, lengths: Tensor, state: State) -> Tensor:
-        """Condition after each history; updates `state`, which is valid for histories of equal length only.
+        """Condition `[B, D]` float32 after each history; updates `state`, if all histories have one length.
 
         Args:
             items: item numbers, any number after the end. `[B, L]` int64
             lengths: lengths of the histories, at least 1. `[B]` int64
             state: state to continue from.
-
-        Returns:
-            `[B, D]` float32
         """
         read, state.sums = self.tokens(items.clamp_min(0), state.sums, state.count)
         state.count += items.shape[1]
@@ -108,14 +99,9 @@ class InferenceModel:
     def generate(
         self, items: Tensor, lengths: Tensor, sampling: Sampling, generator: torch.Generator | None = None
     ) -> Tensor:
-        """Latent of the next item after each history, as `Model.generate`.
+        """Latent of the next item after each history, as `Model.generate`. `[B, D]` float32
 
-        Args:
-            items: item numbers, any number after the end. `[B, L]` int64
-            lengths: lengths of the histories, at least 1. `[B]` int64
-
-        Returns:
-            `[B, D]` float32
+        Items `[B, L]` and lengths `[B]` as for `InferenceMember.read`.
         """
         conditions = [member.answer(items, lengths) for member in self.members]
         return self.latents(conditions, sampling, generator)

@@ -70,7 +70,7 @@ class PretrainedReader(Reader):
         before = past.get_seq_length()
         mask = causal(before, T, embeddings.device).expand(B, -1, -1)
         positions = torch.arange(before, before + T, device=embeddings.device).expand(B, -1)
-        return self.language.read_on(embeddings, mask, positions, past)
+        return self.language.read(embeddings, mask, positions, past)
 
 
 def causal(before: int, tokens: int, device: torch.device) -> Tensor:

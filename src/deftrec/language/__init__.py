@@ -22,11 +22,7 @@ def build_language_model(
 ) -> LanguageModel:
     """The language model that `options` describe; a pre-trained model is downloaded if it is not present.
 
-    Args:
-        domain: kind of items, for prompts.
-        ways: number of continuous tokens K per item.
-        max_history: largest number of items in one history.
-        titles: title of every item, for models that read them.
+    `NanoLanguageModel` and `PretrainedLanguageModel` describe the other arguments.
     """
     if isinstance(options, NanoOptions):
         return NanoLanguageModel(int(options.width), int(options.layers), float(options.dropout), max_history, ways)

@@ -81,7 +81,7 @@ def read_backbone(folder: Path, options: PretrainedOptions, *, weights: bool = T
         config.num_hidden_layers = options.layers
         if getattr(config, "layer_types", None) is not None:
             config.layer_types = config.layer_types[: options.layers]
-    config.use_cache = False  # `read_on` asks for it where it generates text
+    config.use_cache = False  # `read` asks for it where it generates text
     if hasattr(config, "is_decoder") and not getattr(config, "is_encoder_decoder", False):
         config.is_decoder = True  # an encoder caches keys and values only then; DeftRec passes its own mask
     architecture = MODEL_MAPPING.get(type(config), None)

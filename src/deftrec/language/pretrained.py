@@ -80,14 +80,14 @@ class PretrainedLanguageModel(LanguageModel):
         self.prompts = prompt_words(options.prompts or PARAPHRASES, domain, tokenizer, chat)
         # No buffer: `with_titles` replaces it in a copy that shares every module and buffer.
         self.title_ids = title_words(list(titles), tokenizer, options.titles)
-        self.max_history = self._window(options, backbone.longest, ways, max_history)
+        self.max_history = self._longest_history(options, backbone.longest, ways, max_history)
         self.model: nn.Module = tune(backbone.model, options)
         embeddings = backbone.model.get_input_embeddings()  # type: ignore[operator]
         norms = torch.linalg.vector_norm(embeddings.weight.detach(), dim=-1, dtype=torch.float32)
         # Gemma and BART scale their embeddings.
         self.scale = nn.Parameter(norms.mean() * getattr(embeddings, "embed_scale", 1.0))
 
-    def _window(self, options: PretrainedOptions, longest: int | None, ways: int, max_history: int) -> int:
+    def _longest_history(self, options: PretrainedOptions, longest: int | None, ways: int, max_history: int) -> int:
         """Number of history items that fit beside the words into `longest` tokens, at most `max_history`."""
         most = min(one for one in (longest, options.max_tokens, sys.maxsize) if one is not None)
         words = max(map(len, self.prompts.before))
@@ -144,18 +144,10 @@ class PretrainedLanguageModel(LanguageModel):
         """Continuous tokens with the mean norm of the word embeddings, which the model's layers expect."""
         return F.normalize(ways, dim=-1) * self.scale
 
-    def read(self, embeddings: Tensor, mask: Tensor, positions: Tensor) -> Tensor:
-        """See `LanguageModel.read`."""
-        return self.read_on(embeddings, mask, positions, None)
+    def read(self, embeddings: Tensor, mask: Tensor, positions: Tensor, cache: "Cache | None" = None) -> Tensor:
+        """See `LanguageModel.read`; reads T tokens after the C tokens in `cache`, if any, and adds them to it.
 
-    def read_on(self, embeddings: Tensor, mask: Tensor, positions: Tensor, cache: "Cache | None") -> Tensor:
-        """`read` of T tokens after the C tokens in `cache`; their keys and values are added to it.
-
-        Args:
-            embeddings: `[B, T, D]`
-            mask: true where a token (second axis) may read another (third). `[B, T, C + T]` bool
-            positions: `[B, T]` int64
-            cache: keys and values, if `caches`; None: no cache.
+        The mask is `[B, T, C + T]`. A cache needs a model that `caches`.
         """
         if self.dtype != torch.float32:  # else autocast decides
             embeddings = embeddings.to(self.dtype)

@@ -63,11 +63,8 @@ class Rationales:
 class RationaleWriter(nn.Module):
     """Trains a language model to write rationales, and generates them.
 
-    Args:
-        width: width D of the language model.
-        options: length of a rationale and the text used in training.
-        causal: whether the model was pre-trained to write text. One that was not gets a linear layer before its
-            output, initially the identity.
+    A model that was not pre-trained to write text (`causal`) gets a linear layer `[D, D]` before its output, initially
+    the identity.
     """
 
     def __init__(self, width: int, options: ReasoningOptions, *, causal: bool = False) -> None:
@@ -166,7 +163,7 @@ class RationaleReading:
             Hidden states after each history `[N, D]`, after the question, which predict the first token `[N, D]`, and
             at each token of the text `[N, S, D]`.
         """
-        hidden = self.language.read_on(*self._inputs(text), self.cache)
+        hidden = self.language.read(*self._inputs(text), self.cache)
         question_end = self.prompt.embeddings.shape[1] + len(self.after)
         rows = torch.arange(len(hidden), device=hidden.device)
         return hidden[rows, self.last], hidden[:, question_end - 1], hidden[:, question_end:]
@@ -176,7 +173,7 @@ class RationaleReading:
         if self.cache is None:
             return self.read(text)[2][:, -1]
         embeddings, mask, positions = self._inputs(text)
-        return self.language.read_on(embeddings[:, -1:], mask[:, -1:], positions[:, -1:], self.cache)[:, 0]
+        return self.language.read(embeddings[:, -1:], mask[:, -1:], positions[:, -1:], self.cache)[:, 0]
 
     def _inputs(self, text: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Embeddings, mask and positions of prompt, question and `text` `[N, S]`."""
