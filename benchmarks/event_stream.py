@@ -19,11 +19,11 @@ class Stream:
 
     Attributes:
         items: ids of items that the service knows.
-        name: begins the ids of its users and events.
-        address: of the service; may change while it runs; nothing is sent while it is empty.
-        clients: threads.
+        name: prefix of the ids of users and events.
+        address: address of the service; may change while it runs; nothing is sent while it is empty.
+        clients: number of threads.
         acknowledged, refused, unanswered: numbers of batches.
-        statuses: of the refusals.
+        statuses: HTTP statuses of the refusals.
     """
 
     items: Sequence[str]
@@ -56,7 +56,7 @@ class Stream:
         return [*self.acknowledged, *self.refused, *self.unanswered]
 
     def user(self, batch: int) -> str:
-        """Every batch has a user of its own, so that a history shows the whole batch or nothing."""
+        """The user of a batch: one user each, so that a history shows the whole batch or nothing."""
         return f"{self.name}-{batch}"
 
     def wait_for(self, more: int, seconds: float = 30) -> None:

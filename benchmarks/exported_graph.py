@@ -1,13 +1,13 @@
-"""Is the language model faster as an exported graph? PyTorch beside ONNX Runtime and OpenVINO, on the same embeddings.
+"""Time of a pre-trained language model as an exported graph: PyTorch, ONNX Runtime and OpenVINO on equal embeddings.
 
     pip install onnx onnxscript onnxruntime openvino        beside the project's own environment
     OMP_NUM_THREADS=1 python benchmarks/exported_graph.py RUN [--repeats 15] [--fast]
 
 The language model of a run (`language.kind: pretrained`) reads embeddings under a causal mask, in fp32: as PyTorch runs
-it, and as a graph exported once for any number of rows and tokens. Then what `deftrec/fast` makes of it, the prompt's
-words read beforehand: `runtime="openvino"` beside its default, in bf16 too where this machine is quick at it; with
-`--fast` nothing but these, and OpenVINO alone is needed. Answers are compared first; then all are timed in turn, one
-thread each, and medians of the milliseconds stand beside PyTorch's.
+it, and as a graph exported once for any number of rows and tokens. Then the fast path of `deftrec.inference`, which
+reads the prompt beforehand: `runtime="openvino"` beside its default, in bf16 too where this machine multiplies it
+faster; with `--fast` only these, and OpenVINO alone is needed. Results are compared first; then all are timed in turn,
+one thread each, and medians of the milliseconds are printed beside PyTorch's.
 
 Expected before measuring: nine tenths of the work are products for which all three call libraries of like quality, so
 a graph saves what lies between them: 5 to 15 % in batches, 30 % and more for a single user.
@@ -33,7 +33,7 @@ from deftrec.inference.reader import Reader
 from deftrec.language import PretrainedLanguageModel
 
 SHAPES = {"a batch of long histories": (14, 145), "a batch of short histories": (64, 23), "one user": (1, 91)}
-"""Rows and tokens, words of the prompt among them."""
+"""Rows and tokens, those of the prompt included."""
 
 
 class Reading(nn.Module):
@@ -48,7 +48,7 @@ class Reading(nn.Module):
 
 
 def inputs(rows: int, tokens: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Embeddings of an average norm, who reads whom, positions."""
+    """Embeddings of an average norm, attention mask, positions."""
     generator = torch.Generator().manual_seed(0)
     embeddings = torch.randn(rows, tokens, width, generator=generator) / width**0.5
     mask = torch.ones(tokens, tokens, dtype=torch.bool).tril().expand(rows, -1, -1).contiguous()
@@ -65,7 +65,7 @@ def exported(reading: Reading, width: int, folder: Path) -> Path:
 
 
 def runners(reading: Reading, path: Path) -> dict[str, Callable[[tuple[Tensor, ...]], np.ndarray]]:
-    """What reads, by name; each with one thread."""
+    """Readers by name, each with one thread."""
     import onnxruntime
     import openvino
 
@@ -90,7 +90,7 @@ def runners(reading: Reading, path: Path) -> dict[str, Callable[[tuple[Tensor, .
 
 
 def timed(what: str, ways: Mapping[str, Callable[[], np.ndarray]], repeats: int) -> None:
-    """Print the medians of all `ways` to one answer, the first of which is the reference."""
+    """Print the median times of all `ways`; the first is the reference."""
     right = next(iter(ways.values()))()
     apart = {name: float(np.abs(answer() - right).max()) for name, answer in ways.items()}
     seconds: dict[str, list[float]] = {name: [] for name in ways}
@@ -116,14 +116,14 @@ def main() -> None:
     model = Recommender.load(given.run, torch.device("cpu")).model
     language = (model.members[0] if isinstance(model, Ensemble) else model).language
     if not isinstance(language, PretrainedLanguageModel):
-        raise SystemExit(f"{given.run}: its language model is no pre-trained one")
+        raise SystemExit(f"{given.run}: its language model is not pre-trained")
     if not given.fast:
         compare_graphs(language, given.repeats)
     compare_readers(language, given.repeats)
 
 
 def compare_graphs(language: PretrainedLanguageModel, repeats: int) -> None:
-    """PyTorch, ONNX Runtime and OpenVINO on the same embeddings, words of the prompt among them."""
+    """Time PyTorch, ONNX Runtime and OpenVINO on the same embeddings, those of the prompt included."""
     reading = Reading(language).eval()
     with TemporaryDirectory() as folder:
         ways = runners(reading, exported(reading, language.width, Path(folder)))
@@ -134,7 +134,7 @@ def compare_graphs(language: PretrainedLanguageModel, repeats: int) -> None:
 
 
 def compare_readers(language: PretrainedLanguageModel, repeats: int) -> None:
-    """The fast path by PyTorch and by OpenVINO, in each precision that this machine is quick at."""
+    """Time the fast path by PyTorch and by OpenVINO, in fp32 and in the precision that suits this machine."""
     readers = {}
     for dtype in dict.fromkeys([torch.float32, inference_dtype("auto", torch.device("cpu"))]):
         called = str(dtype).removeprefix("torch.")
@@ -145,12 +145,12 @@ def compare_readers(language: PretrainedLanguageModel, repeats: int) -> None:
         tokens = max(1, together - words)
         embeddings = inputs(rows, tokens, language.width)[0]
         answers = {name: partial(answered, reader, embeddings) for name, reader in readers.items()}
-        timed(f"{what}, {rows} x {tokens} tokens behind the prompt's words", answers, repeats)
+        timed(f"{what}, {rows} x {tokens} tokens after the prompt", answers, repeats)
 
 
 @torch.no_grad()
 def answered(reader: Reader, embeddings: Tensor) -> np.ndarray:
-    """What a reader of `deftrec/fast` says after the last token of every row."""
+    """Hidden state of a reader of `deftrec.inference` after the last token of every row."""
     rows, tokens, _ = embeddings.shape
     return reader.answer(embeddings, torch.full((rows,), tokens - 1)).numpy()  # type: ignore[no-any-return]
 

@@ -1,13 +1,13 @@
-"""What LightGCN holds: bytes an edge and a node, while its graph is built and while it is trained.
+"""Memory of LightGCN: bytes per edge and node, while its graph is built and while it is trained.
 
     python benchmarks/graph_memory.py
 
 Random bipartite graphs, the default width and layers; every size in a process of its own, which builds the graph and
 trains on it. Memory is fitted by least squares as bytes x distinct edges + bytes x nodes.
 
-Expected before measuring: the built graph keeps 24 bytes an edge (number and value, both ways) and its building several
-times that; a node costs its base vector five times (weights, gradient, two moments, their sum over the layers) and the
-layers that the gradient needs.
+Expected before measuring: the built graph keeps 24 bytes per edge (number and value, both ways) and its building
+several times that; a node costs its base vector five times (weights, gradient, two moments, their sum over the layers)
+and the layers that the gradient needs.
 """
 
 import argparse
@@ -57,8 +57,8 @@ def measure(users: int, items: int, each: int) -> tuple[int, float, float, float
     from deftrec.data import Sequences
 
     options = CollaborativeOptions()
-    taken = np.random.default_rng(0).integers(items, size=users * each).astype(np.int32)
-    sequences = Sequences(taken, np.arange(users + 1, dtype=np.int64) * each)
+    drawn = np.random.default_rng(0).integers(items, size=users * each).astype(np.int32)
+    sequences = Sequences(drawn, np.arange(users + 1, dtype=np.int64) * each)
     before = peak()
     model = LightGCN(sequences, items, options.dim, options.layers, options.l2)
     built = peak() - before

@@ -2,10 +2,10 @@
 
     python benchmarks/large_catalogues.py RUN --items 10000 100000 1000000
 
-Latents are drawn around a run's own, queries are what its users ask for, and every way goes through the code that the
-service answers with: exact scores the whole catalogue, an index proposes candidates that are scored
-exactly. Each measurement has a process of its own; memory is what an index adds to it, and times are those of the
-processor, so that what else the machine does counts little: set OMP_NUM_THREADS=1.
+Latents are drawn around a run's own, queries are those of its users, and every way runs the code of the service: exact
+scores the whole catalogue, an index proposes candidates that are scored exactly. Each measurement has a process of its
+own; memory is the growth of that process by the index, and times are processor times, so that other work on the machine
+counts little: set OMP_NUM_THREADS=1.
 
 Expected before measuring: exact is the fastest up to some ten thousand items and then grows in proportion; HNSW stays
 near a millisecond with .95 of the exact ten, for minutes of building at a million; IVF-PQ is a tenth of its size,
@@ -54,27 +54,27 @@ def measure(run: Path, items: int, kind: IndexKind, users: int) -> None:
     """Print the row of one catalogue and one way."""
     from deftrec import Recommender
     from deftrec.data import Sequences
-    from deftrec.retrieval import Found, top
+    from deftrec.retrieval import Found, Queries, top
     from deftrec.serving.index import OVERFETCH, Approximate, build_index
     from deftrec.serving.index.recall import RecallQueries
 
-    asked = RecallQueries.of(Recommender.load(run), users, items)
-    retriever, queries = asked.retriever, asked.queries
+    workload = RecallQueries.of(Recommender.load(run), users, items)
+    ranker, queries = workload.ranker, workload.queries
     empty = [torch.zeros(0, dtype=torch.int64).numpy()] * max(BATCH, len(queries))
 
     def exactly(some: torch.Tensor) -> Found:
-        return retriever.search(some, Sequences.from_lists(empty[: len(some)]), K, exclude_seen=False)
+        return ranker.search(Queries(Sequences.from_lists(empty[: len(some)]), some), K)
 
-    exactly(queries[:1])  # what the exact score keeps is there either way
+    exactly(queries[:1])  # memory of exact scoring is there either way
     gc.collect()
     before, began = resident(), time.process_time()
-    vectors, metric = Approximate.vectors(retriever), Approximate.metric(retriever)
+    vectors, metric = Approximate.vectors(ranker), Approximate.metric(ranker)
     index = build_index(kind, vectors, metric, "benchmark", "")
     built = time.process_time() - began
     del vectors
     gc.collect()
     added = 0.0 if index is None else (resident() - before) / 2**20
-    approximate = None if index is None else Approximate(retriever, index)
+    approximate = None if index is None else Approximate(ranker, index)
 
     def search(some: torch.Tensor) -> torch.Tensor:
         if approximate is None:

@@ -2,8 +2,8 @@
 
     python benchmarks/recommend_memory.py
 
-Expected before measuring: scores are held for a chunk of users only (128 MiB) and for the copies that top-K makes;
-the rest is the interpreter, the interactions and the item tables, linear in items. users x items in float32 would be
+Expected before measuring: scores are held for a chunk of users (128 MiB) and for the copies of top-K; the rest is the
+interpreter, the interactions and the item tables, linear in items. users x items in float32 would be
 40 GB at 10 k users and 1 M items.
 """
 
@@ -21,33 +21,34 @@ import torch
 
 def measure(users: int, items: int) -> None:
     """Print the peak resident memory before and after ranking all users, in MiB."""
-    from deftrec.training.build import resolve
-
     from deftrec import Config, Interactions, Recommender
     from deftrec.data import Meta, make_split
     from deftrec.ensemble import build_model
     from deftrec.evaluation import write_rankings
+    from deftrec.retrieval import latent_ranker
     from deftrec.run import Run, RunInfo
     from deftrec.tokenizer import ItemFeatures
+    from deftrec.training.fit import resolve
 
     rng = np.random.default_rng(0)
     length = -(-items // users) + 5  # every item occurs, so that the catalogue has the wanted size
-    taken = np.resize(rng.permutation(items), users * length)
+    drawn = np.resize(rng.permutation(items), users * length)
     events = pl.DataFrame(
-        {"user": np.repeat(np.arange(users), length), "item": taken, "time": np.tile(np.arange(length), users)}
+        {"user": np.repeat(np.arange(users), length), "item": drawn, "time": np.tile(np.arange(length), users)}
     )
     interactions = Interactions.from_frame(events, meta=Meta(name=f"synthetic {users} x {items}"))
     config = Config()
     config = resolve(config, interactions, make_split(interactions, "leave-one-out"))
     torch.manual_seed(0)
-    model = build_model(ItemFeatures.build(torch.randn(items, 64), None), config, "items")
+    features = ItemFeatures.build(torch.randn(items, 64), None)
+    model = build_model(features, config, "items").eval()
     info = RunInfo(
         dataset=interactions.meta.name,
         fingerprint=interactions.fingerprint,
         fit="train",
         collaborative_width=64,
         text_width=0,
-        prior=None,
+        terms={},
         epochs={},
         validation=0.0,
         history={},
@@ -56,7 +57,10 @@ def measure(users: int, items: int) -> None:
         environment={},
         revision=None,
     )
-    recommender = Recommender(Run(interactions, config, info, model, None))
+    catalogue = model.encode_catalogue()
+    assert features.scaling is not None
+    run = Run(interactions, config, info, model, catalogue, latent_ranker(catalogue, config), features.scaling)
+    recommender = Recommender(run)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     with tempfile.TemporaryDirectory() as folder:
         write_rankings(Path(folder) / "rankings.parquet", recommender.recommend_all(10))

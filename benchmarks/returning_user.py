@@ -1,10 +1,11 @@
-"""What does one more event of a returning user cost, read on from kept keys and values, against the whole history?
+"""Cost of one more event of a returning user with cached keys and values, against reading the whole history.
 
     python benchmarks/returning_user.py --recipe nano
     python benchmarks/returning_user.py --recipe minilm --lengths 20 100 480
 
-Weights are random, and so are histories and catalogue, which does not alter what is computed. `plain` is the reference,
-`whole` the fast path over the whole history. Lengths must fit the model: all-MiniLM-L6-v2 reads 512 tokens.
+Weights, histories and catalogue are random, which does not change what is computed. `plain` is the reference, `whole`
+the fast path over the whole history, `read on` the cached one. Lengths must fit the model: all-MiniLM-L6-v2 reads 512
+tokens.
 
 Expected before measuring: docs/reference/performance.md.
 """
@@ -14,7 +15,6 @@ import statistics
 from functools import partial
 
 import torch
-from studies.speed.machine import seconds
 
 from deftrec.data import Sequences
 from deftrec.diffusion import Sampling
@@ -25,6 +25,7 @@ from deftrec.recipe import load_recipe, resolve
 from deftrec.retrieval import generate_queries, inference_queries
 from deftrec.sizes import Sizes
 from deftrec.tokenizer import ItemFeatures
+from machine_rates import seconds
 
 ITEMS = 1682
 
@@ -44,7 +45,8 @@ def main() -> None:
     model = build_member(ItemFeatures.build(torch.randn(ITEMS, 64), None), config, "movies").to(device).eval()
     if model.max_history < room:
         raise SystemExit(
-            f"{options.recipe} reads {model.max_history} items; give --lengths up to {model.max_history - options.events}"
+            f"{options.recipe} reads {model.max_history} items; give --lengths up to "
+            f"{model.max_history - options.events}"
         )
     catalogue = model.encode_catalogue()
     fast = InferenceModel(model, catalogue, inference_dtype(options.precision, device))

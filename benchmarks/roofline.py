@@ -1,10 +1,10 @@
-"""How close to the machine's limit are histories read, latents denoised and the catalogue scored?
+"""Share of the machine's limits that each stage of a recommendation reaches: reading, denoising, scoring.
 
     python benchmarks/roofline.py runs/nano
 
 On paper: operations and bytes of one user by stage, and the least time that the machine's matrix rate allows. Then
-measured: what each stage takes, and which share of the matrix rate and of the copy bandwidth that is. Bytes are those
-that every operation reads and writes, as if no cache held anything.
+measured: time of each stage, and its share of the matrix rate and of the copy bandwidth. Bytes are those that every
+operation reads and writes, as if no cache held anything.
 
 Expected before measuring: docs/reference/performance.md.
 """
@@ -18,8 +18,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from studies.speed import Rates, measure_rates
-from studies.speed.machine import seconds
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -32,8 +30,9 @@ from deftrec.doctor import examine, subject_of
 from deftrec.flops import counting
 from deftrec.hardware import inference_dtype
 from deftrec.inference.reader import Reader
-from deftrec.retrieval import top
+from deftrec.retrieval import Queries, top
 from deftrec.retrieval.queries import batches
+from machine_rates import Rates, measure_rates, seconds
 
 K = 10
 MOVES_NOTHING = {
@@ -55,7 +54,7 @@ class Moved(TorchDispatchMode):
     """Counts the bytes that operations inside the block read and write.
 
     Attributes:
-        bytes: so far.
+        bytes: number of bytes so far.
     """
 
     def __init__(self) -> None:
@@ -72,14 +71,20 @@ class Moved(TorchDispatchMode):
 
 @dataclass
 class Stage:
-    """One stage of answering some users: operations, bytes, seconds."""
+    """Work of one stage.
+
+    Attributes:
+        work: floating-point operations.
+        moved: bytes read and written.
+        took: seconds.
+    """
 
     work: int = 0
     moved: int = 0
     took: float = 0.0
 
     def add(self, rounds: int, device: torch.device, run: Callable[..., Any], *arguments: Any) -> Any:
-        """Count and time `run` of `arguments` once more; its result."""
+        """Count and time one call of `run`, and return its result."""
         with counting() as work:
             run(*arguments)
         with Moved() as moved:
@@ -92,10 +97,12 @@ class Stage:
 
 @torch.no_grad()
 def stages(recommender: Recommender, histories: Sequences, rounds: int) -> dict[str, Stage]:
-    """Every batch through every stage of the fast path, one stage after the other."""
-    fast, retriever, sampling = recommender.fast, recommender.retriever, Sampling.of(recommender.config.diffusion)
+    """Run every batch through every stage of the fast path, one stage after the other."""
+    fast, ranker, sampling = recommender.fast, recommender.ranker, Sampling.of(recommender.config.diffusion)
     if fast is None:
-        raise SystemExit("this run has no fast path: its model words what it reads, reads titles or keeps no keys")
+        raise SystemExit(
+            "this run has no fast path: its condition contains a rationale, its model reads titles, or caches no keys"
+        )
     found = {name: Stage() for name in ("item and user tokens", "language model", "denoising", "scoring", "top-k")}
     for which, items, layout in batches(fast.max_history, histories, fast.device):
         lengths, part = (layout.segments != PADDING).sum(1), histories.select(which)
@@ -107,26 +114,26 @@ def stages(recommender: Recommender, histories: Sequences, rounds: int) -> dict[
                 found["language model"].add(rounds, fast.device, read, member.reader, ways.flatten(1, 2), last)
             )
         generator = torch.Generator(fast.device)
-        queries = found["denoising"].add(rounds, fast.device, fast.latents, conditions, sampling, generator)
-        scores = found["scoring"].add(rounds, fast.device, retriever.scores, queries, part)
+        latents = found["denoising"].add(rounds, fast.device, fast.latents, conditions, sampling, generator)
+        scores = found["scoring"].add(rounds, fast.device, ranker.scores, Queries(part, latents))
         found["top-k"].add(rounds, fast.device, top, scores, K)
     return found
 
 
 def read(reader: Reader, ways: Tensor, last: Tensor) -> Tensor:
-    """Behind the prompt's words, nothing read before."""
+    """Read tokens after the prompt, with an empty cache."""
     return reader.read(ways, last, reader.begin(len(ways)))
 
 
 def show(found: dict[str, Stage], users: int, rates: Rates, dtype: torch.dtype) -> None:
-    """A line a stage, and all of them together."""
+    """Print one line per stage, and one for all of them."""
     whole = Stage(*(sum(getattr(one, name) for one in found.values()) for name in ("work", "moved", "took")))
     print(
         f"{'stage':22} {'MFLOP':>9} {'MB moved':>9} {'us, least':>10} {'us':>9} {'GFLOP/s':>8} {'of rate':>8}"
         f" {'of copy':>8}"
     )
     for name, stage in [*found.items(), ("together", whole)]:
-        # Denoising and scoring are in float32 whatever histories are read in.
+        # Denoising and scoring run in float32 in every precision.
         rate = rates.of(dtype) if name in {"item and user tokens", "language model"} else rates.fp32
         rate = rates.of(dtype) if name == "together" else rate
         print(
@@ -140,9 +147,9 @@ def show(found: dict[str, Stage], users: int, rates: Rates, dtype: torch.dtype) 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path)
-    parser.add_argument("--users", type=int, default=128, help="drawn evenly from short histories to long ones")
+    parser.add_argument("--users", type=int, default=128, help="number of users, evenly from short to long histories")
     parser.add_argument("--precision", choices=["auto", "bf16", "fp32"], nargs="+", default=["fp32", "auto"])
-    parser.add_argument("--rounds", type=int, default=2, help="of which the best counts")
+    parser.add_argument("--rounds", type=int, default=2, help="repetitions of every measurement; the best counts")
     options = parser.parse_args()
     paper = examine(subject_of(str(options.run)))
     print(f"{options.run}: {paper.language_model}, {paper.items:,} items, {paper.members} member(s)")

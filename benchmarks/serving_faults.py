@@ -1,4 +1,4 @@
-"""The service when things go wrong: killed, without its database, without room, under a switch, among bad clients.
+"""Faults of the service: killed, without database, on a full disk, during a switch of models, among bad clients.
 
     python benchmarks/serving_faults.py RUN --kills 50
     mount -t tmpfs -o size=2m tmpfs /mnt/small && python benchmarks/serving_faults.py RUN --only room --small /mnt/small
@@ -39,13 +39,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("--kills", type=int, default=5)
-    parser.add_argument("--stops", type=int, default=3, help="of PostgreSQL")
+    parser.add_argument("--stops", type=int, default=3, help="number of stops of PostgreSQL")
     parser.add_argument("--switches", type=int, default=5)
-    parser.add_argument("--items", type=int, default=5, help="to put and remove")
-    parser.add_argument("--requests", type=int, default=1000, help="malformed ones")
-    parser.add_argument("--slow", type=int, default=50, help="clients of one byte a second")
-    parser.add_argument("--small", type=Path, help="a folder on a file system of few megabytes, to fill it")
-    parser.add_argument("--only", help="A,B,... of these names; all unless said")
+    parser.add_argument("--items", type=int, default=5, help="number of items put and removed")
+    parser.add_argument("--requests", type=int, default=1000, help="number of malformed requests")
+    parser.add_argument("--slow", type=int, default=50, help="number of clients that send one byte per second")
+    parser.add_argument("--small", type=Path, help="folder on a file system of few megabytes, which is filled")
+    parser.add_argument("--only", help="names of faults, separated by commas; default: all")
     options = parser.parse_args()
 
     run: Path = options.run.resolve()
@@ -231,7 +231,7 @@ def url_of(server: Any) -> str:
 
 
 def account(stream: Stream, store: str) -> str:
-    """What is there of what was sent.
+    """Compare the stored events with those that were sent.
 
     Raises:
         AssertionError: an acknowledged batch is not there, or not once, or some batch is half there.

@@ -1,11 +1,11 @@
-"""What the service makes of a machine: requests a second and latencies over HTTP, beside the model called directly.
+"""Requests per second and latencies of the service over HTTP, beside the model called directly.
 
     python benchmarks/serving_load.py RUN --seconds 10 --clients 32
 
 Expected before measuring: saturated, the service answers at least 0.8 times as many recommendations as a loop over
 `Recommender.recommend`, for batches win back what HTTP costs; an idle request's p99 is at most 3 times the direct
 call's.
-The clients run in a process of their own, on the same machine: what they take, the service does not have.
+The clients run in a process of their own on the same machine, and use a share of it that the service lacks.
 """
 
 import argparse
@@ -32,9 +32,9 @@ Make: TypeAlias = Callable[[np.random.Generator], tuple[str, object]]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
-    parser.add_argument("--seconds", type=float, default=10, help="of every measurement")
-    parser.add_argument("--clients", type=int, default=32, help="connections when saturated")
-    parser.add_argument("--store", help="URL; a new SQLite file unless said")
+    parser.add_argument("--seconds", type=float, default=10, help="seconds of every measurement")
+    parser.add_argument("--clients", type=int, default=32, help="number of connections when saturated")
+    parser.add_argument("--store", help="URL of the event store; default: a new SQLite file")
     parser.add_argument("--index", default="exact")
     options = parser.parse_args()
 
@@ -110,7 +110,7 @@ def load(port: int, make: Make, clients: int, seconds: float) -> np.ndarray:
 
 
 async def client(port: int, make: Make, rng: np.random.Generator, until: float) -> list[float]:
-    """A connection that is kept; a library for HTTP would take more of the machine than the service does."""
+    """Send requests over one connection. An HTTP library would use more of the machine than the service does."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     took = []
     while time.perf_counter() < until:

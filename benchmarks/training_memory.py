@@ -1,14 +1,14 @@
-"""What a training step holds as the catalogue grows: features aside, memory should be flat.
+"""Memory of a training step as the catalogue grows: beside the features it should be flat.
 
     python benchmarks/training_memory.py
 
 The default recipe on generated features (64 collaborative and 384 text columns) with 20 interactions an item; every
-catalogue in a process of its own, which takes two steps. "Features" are what the item table costs by itself: its
-values, those that training started from, and, where they learn, their gradient, AdamW's two moments and their average.
+catalogue in a process of its own, which takes two steps. "Features" are the cost of the item table by itself: its
+values, their first values, and, where they learn, their gradient, AdamW's two moments and their average.
 
-Expected before measuring: 1.8 KB an item, twice, six times where they learn; beside them a step keeps what the
-tokenizer computed of every candidate, some 5 KB each, up to 50,000 items, and from there on of the 16,384 drawn and
-those of the batch alone: about 100 MB, whatever the catalogue.
+Expected before measuring: 1.8 KB per item, twice, six times where they learn. Beside them a step keeps the tokenizer's
+activations of every candidate, some 5 KB each: of all items up to 49,152, and for larger catalogues of the 16,384 drawn
+items and those of the batch, about 100 MB.
 """
 
 import argparse
@@ -34,15 +34,16 @@ def main() -> None:
     print("    items   candidates   features learn   features, by count   held in training   beside the features")
     for items in SIZES:
         command = [sys.executable, __file__, "--one", str(items)]
-        said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        candidates, learn, features, held = map(int, said.split())
+        printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        candidates, learn, features, held = map(int, printed.split())
         parts = [features, held, held - features]
         shown = "   ".join(f"{part / 2**20:12,.0f} MiB" for part in parts)
         print(f"{items:9,d} {candidates:12,d} {'yes' if learn else 'no':>16s}   {shown}", flush=True)
 
 
 def measure(items: int) -> tuple[int, int, int, int]:
-    """Candidates of a batch, whether features learn, bytes of the features, and all that two steps hold at most."""
+    """Candidates of a batch, whether features learn, bytes of the features, and peak memory of two steps."""
+
     from deftrec.config import Config
     from deftrec.data import Sequences
     from deftrec.ensemble import build_model
@@ -53,11 +54,12 @@ def measure(items: int) -> tuple[int, int, int, int]:
     from deftrec.training.average import AveragedWeights
     from deftrec.training.batches import PackedBatches
 
-    config = resolve(Config(), Sizes(positions=(EACH - 1) * items, interactions=EACH * items, users=items, items=items))
+    sizes = Sizes(positions=(EACH - 1) * items, interactions=EACH * items, users=items, items=items)
+    config = resolve(Config(), sizes)
     config = config.model_copy(update={"training": config.training.model_copy(update={"ensemble_size": 1})})
-    taken = np.random.default_rng(0).integers(items, size=2_000 * EACH).astype(np.int32)
+    drawn = np.random.default_rng(0).integers(items, size=2_000 * EACH).astype(np.int32)
     batches = PackedBatches(
-        Sequences(taken, np.arange(2_001, dtype=np.int64) * EACH),
+        Sequences(drawn, np.arange(2_001, dtype=np.int64) * EACH),
         items,
         max_history=int(config.data.max_history),
         batch_positions=int(config.training.batch_positions),

@@ -1,8 +1,8 @@
-"""Units of `sizing.py`: CPU milliseconds of ranking a user in bulk, and what keeping an event takes.
+"""Units of `sizing.py`: CPU milliseconds of ranking a user in bulk; time and disk of keeping an event.
 
     python benchmarks/unit_costs.py RUN --store postgresql://USER:PASSWORD@HOST/NAME
 
-The store must be empty: its size is divided by the events that are written. CPU time is that of this process, without
+The store must be empty: its size is divided by the number of events written. CPU time is that of this process, without
 the database.
 """
 
@@ -20,7 +20,7 @@ BATCH = 1_000
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
-    parser.add_argument("--store", help="URL of an empty store; a new SQLite file unless said")
+    parser.add_argument("--store", help="URL of an empty store; default: a new SQLite file")
     parser.add_argument("--events", type=int, default=60_000)
     options = parser.parse_args()
     ranked(options.run)
@@ -29,7 +29,7 @@ def main() -> None:
 
 
 def ranked(run: Path) -> None:
-    """Print what a user of `recommend --all-users` takes."""
+    """Print the time of one user of `recommend --all-users`."""
     from deftrec import Recommender
 
     recommender = Recommender.load(run)
@@ -41,7 +41,7 @@ def ranked(run: Path) -> None:
 
 
 def kept(url: str, count: int) -> None:
-    """Print what an event takes, of time in batches and of disk."""
+    """Print the time of an event in a batch, and its disk."""
     from deftrec.serving.store import SqlStore
     from deftrec.serving.store.base import Event
 

@@ -1,16 +1,15 @@
-"""What can be had beside accuracy, and at what price? Guidance of a diffusion against popularity taken off the scores.
+"""Coverage, novelty and diversity, and their price in accuracy: guidance, or popularity subtracted from the scores.
 
     deftrec train --data DIR --out runs/guided --set diffusion.condition_dropout=0.1
-    deftrec train --data DIR --out runs/direct --set diffusion.head=direct --set objective.error_weight=0
-    python benchmarks/beyond_accuracy.py runs/guided runs/direct
+    python -m studies.controls train --data DIR --out runs/direct --set objective.error_weight=0
+    python -m studies.beyond_accuracy runs/guided runs/direct
 
-Classifier-free guidance of scale w moves the denoised latent away from what the model would say of nobody in
-particular, (1 + w) conditional - w unconditional; a head without diffusion has no unconditional answer, but
-popularity can be taken off anybody's scores: score - b log(count + 1). For every setting: NDCG@10, and of the first
-ten places the share of the catalogue that somebody sees, the mean surprise in bits, and how unlike each other a
-list's items are (1 - cosine of their text vectors, mean over pairs). Latent score alone, seen items excluded.
-Expected before measuring: guidance up to 0.2 costs nothing and buys a tenth more coverage; taking off popularity does
-the same.
+Classifier-free guidance of scale w moves the denoised latent away from the unconditional one: (1 + w) conditional - w
+unconditional. The control without diffusion has no unconditional answer, but popularity can be subtracted from any
+scores: score - b log(count + 1). Printed for every setting: NDCG@10; of the first ten items of all lists, the share of
+the catalogue, the mean surprise in bits, and the mean of 1 - cosine of two text vectors of a list. Latent term alone,
+seen items excluded. Expected before measuring: guidance up to 0.2 costs nothing and adds a tenth of coverage;
+subtracting popularity does the same.
 """
 
 import argparse
@@ -20,10 +19,10 @@ import torch
 from torch.nn import functional as F
 
 from deftrec import Recommender
-from deftrec.data import make_split
+from deftrec.data import Part, make_split
 from deftrec.diffusion import Sampling
 from deftrec.evaluation import TargetRanks, accuracy, coverage, novelty, paired_bootstrap, ranks_from_scores
-from deftrec.retrieval import Found, Retriever, generate_queries, top
+from deftrec.retrieval import ExcludeHistory, Found, generate_queries, top
 
 K = 10
 
@@ -39,20 +38,20 @@ def main() -> None:
         measure(Recommender.load(run), run, options.split, options.guidance, options.popularity)
 
 
-def measure(recommender: Recommender, run: str, split: str, guidance: list[float], popularity: list[float]) -> None:
-    """One row a setting, paired with the run as it is."""
+def measure(recommender: Recommender, run: str, split: Part, guidance: list[float], popularity: list[float]) -> None:
+    """Print one row per setting, paired with the run's own sampling."""
     config, data = recommender.config, recommender.fitted_on
     cases = make_split(data, config.data.split).cases(split)
     text = recommender.catalogue.features[:, recommender.info.collaborative_width :][:, : recommender.info.text_width]
     counts = recommender.popularity
-    retriever = Retriever.of(recommender.model, recommender.catalogue, config)
+    ranker = recommender.ranker.only(["latent"])
 
-    def row(scale: float, taken_off: float) -> tuple[torch.Tensor, dict[str, float]]:
+    def row(scale: float, subtracted: float) -> tuple[torch.Tensor, dict[str, float]]:
         sampling = dataclasses.replace(Sampling.of(config.diffusion), guidance_scale=scale)
         queries = generate_queries(recommender.model, recommender.catalogue, cases.histories, sampling=sampling, seed=0)
         ranks, lists = [], []
-        for rows, scores in retriever.chunks(queries, cases.histories, exclude_seen=True):
-            scores = scores - taken_off * (counts + 1).log()
+        for rows, scores in ranker.chunks(queries, (ExcludeHistory(),)):
+            scores = scores - subtracted * (counts + 1).log()
             ranks.append(ranks_from_scores(scores, torch.from_numpy(cases.targets[rows])))
             lists.append(top(scores, K))
         found = Found.concatenate(lists).items
@@ -64,16 +63,14 @@ def measure(recommender: Recommender, run: str, split: str, guidance: list[float
         return accuracy(TargetRanks.concatenate(ranks), (K,))[f"ndcg@{K}"], values
 
     settings = [(scale, 0.0) for scale in guidance] if config.diffusion.condition_dropout else [(0.0, 0.0)]
-    settings += [(0.0, taken_off) for taken_off in popularity]
-    print(f"{run}: {data.meta.name}, {split}, {len(cases)} users, head {config.diffusion.head}")
+    settings += [(0.0, subtracted) for subtracted in popularity]
+    print(f"{run}: {data.meta.name}, {split}, {len(cases)} users")
     print(f"{'guidance':>8} {'popularity':>10} {'NDCG@10':>8} {'p':>6} {'coverage':>8} {'novelty':>8} {'diversity':>9}")
     reference, _ = row(0.0, 0.0)
-    for scale, taken_off in settings:
-        ndcg, values = row(scale, taken_off)
+    for scale, subtracted in settings:
+        ndcg, values = row(scale, subtracted)
         p = paired_bootstrap(ndcg, reference).p
-        print(
-            f"{scale:8g} {taken_off:10g} {ndcg.mean():8.4f} {p:6.3f}", *(f"{value:8.4f}" for value in values.values())
-        )
+        print(f"{scale:8g} {subtracted:10g} {ndcg.mean():8.4f} {p:6.3f}", *(f"{one:8.4f}" for one in values.values()))
 
 
 def diversity(found: torch.Tensor, text: torch.Tensor) -> float:

@@ -1,26 +1,27 @@
-"""What raising the scores of unseen items buys and costs: the trade that `retrieval.cold_start_cost` settles on validation.
+"""Gain and cost of the score bonus of unseen items, the trade that `retrieval.cold_start_cost` settles on validation.
 
-    python benchmarks/exposure.py --data data/software --set training.ensemble_size=1
+    python -m studies.cold_start_bonus --data data/software --set training.ensemble_size=1
 
-Trains once, on the data without the users and items that `deftrec unseen` holds out, and asks its questions under every
+Trains once, without the users and items that `studies.cold_start` holds out, and evaluates its cases under every
 bonus. Expected before measuring: HR@50 of unseen items rises for a long way while NDCG@10 of seen ones hardly falls.
-It does not: each gain has its price from the first step on.
+Measured: every gain has a price from the first step on.
 """
 
 import argparse
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
+from deftrec import Interactions, Recommender
+from deftrec.cli.console import listening
+from deftrec.recipe import load_recipe
+from deftrec.retrieval import ColdStartBonus, ExtendedCatalogue
 from studies.cold_start import hold_out
 from studies.cold_start.asking import ask_parts, content_neighbours
 from studies.cold_start.study import with_items
-
-from deftrec import Interactions, Recommender
-from deftrec.data.words import texts_of
-from deftrec.pretrained_files.locate import MINILM, model_folder
-from deftrec.recipe import load_recipe
-from deftrec.retrieval.terms.cold_start_bonus import Exposure
-from deftrec.text.sentences import sentence_vectors
+from studies.pretrained import text_vectors
 
 BONUSES = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 
@@ -33,29 +34,31 @@ def main() -> None:
     options = parser.parse_args()
     config = load_recipe(options.recipe, options.set)
     held = hold_out(Interactions.load(options.data))
-    trained = Recommender.fit(held.training, config)
-    info = trained.info
-    assert info.text_width, "unseen items are read by their words: set text.model to minilm"
-    texts = sentence_vectors(
-        texts_of(held.whole.catalogue),
-        model_folder(config.text.model or MINILM),
-        max_tokens=config.text.max_tokens,
-        device=trained.catalogue.latents.device,
-        dtype=trained.catalogue.latents.dtype,
-    )
+    with listening() as progress:
+        texts = text_vectors(held.whole, config, progress)
+        trained = Recommender.fit(held.training, config, progress=progress)
     for newest in (None, 1):
         nearest = content_neighbours(texts, held.questions.unseen_items, newest)["hr@50"].mean()
         print(f"content-kNN, {'whole history' if newest is None else 'newest item'}: HR@50 {nearest:.4f}")
-    print(f"chosen on validation: {info.exposure}")
+    print(f"chosen on validation: {trained.info.terms.get(ColdStartBonus.name)}")
     print("bonus   unseen items, HR@50 (latent alone)   seen items, NDCG@10")
+    extended = with_items(trained, held, texts)
     for bonus in BONUSES:
-        as_if = info.model_copy(update={"exposure": Exposure(bonus, 0.0, 0.0, 0.0, 0.0)})
-        recommender = with_items(Recommender(replace(trained.run, info=as_if)), held, texts)
+        recommender = with_bonus(extended, bonus, int(held.items.sum()))
         unseen, latent = ask_parts(recommender, held.whole, held.questions.unseen_items, ("hybrid", "latent"))
         [seen] = ask_parts(recommender, held.whole, held.questions.seen_items, ("hybrid",))
         print(
             f"{bonus:5.2f}   {unseen['hr@50'].mean():.4f} ({latent['hr@50'].mean():.4f})   {seen['ndcg@10'].mean():.4f}"
         )
+
+
+def with_bonus(recommender: Recommender, bonus: float, added: int) -> Recommender:
+    """A recommender with `added` unseen items whose bonus is replaced."""
+    catalogue = ExtendedCatalogue(recommender.catalogue.latents, torch.zeros(added))
+    terms = [term for term in recommender.ranker.terms if not isinstance(term, ColdStartBonus)]
+    other = copy(recommender)
+    other.ranker = replace(recommender.ranker, terms=(*terms, ColdStartBonus(bonus).extended(catalogue)))
+    return other
 
 
 if __name__ == "__main__":

@@ -1,15 +1,14 @@
-"""What a run's words are worth: categories named, the gap between gold and generated words, accuracy and speed.
+"""Rationales of a run: categories named, generated against gold rationales, accuracy and speed.
 
-    python benchmarks/reasoning.py RUN [RUN ...]
+    python -m studies.rationale RUN [RUN ...]
 
 For each run, on the users of validation and of test whose next item has a category: the share whose category the
-model's words name, beside two guesses that need no model (the category taken most by everybody, and the one taken most
-by the user); all three name one category. NDCG@10 of the whole score and of the latent alone, in float32, and users per
-second of the latent alone. Where words are the condition, the latent's NDCG@10 with the model's own words and with the
-right ones, which know the target's category: a model that was trained on right words alone falls from the one to the
-other.
+rationale names, beside two guesses without a model (the most frequent category of the training, and that of the user's
+history); all three name one category. NDCG@10 of the whole score and of the latent term, in float32, and users per
+second of the latent term. Where rationales are the condition, NDCG@10 of the latent term with generated and with gold
+rationales, which contain the target's category: a model trained on gold rationales alone loses much between them.
 
-Runs after the first that were made on its data are compared with it, user by user.
+Later runs on the data of the first are compared with it, paired by user.
 """
 
 import argparse
@@ -31,9 +30,10 @@ from deftrec.diffusion import Sampling
 from deftrec.evaluation import paired_bootstrap
 from deftrec.evaluation.metrics import accuracy
 from deftrec.language import Layout, Preferences, PretrainedLanguageModel, guessed_category
+from deftrec.language.condition import ReasoningCondition
+from deftrec.language.rationale import RationaleReading
 from deftrec.model import DeftRec
-from deftrec.retrieval import generate_queries, generate_texts
-from deftrec.retrieval.ranks import target_ranks
+from deftrec.retrieval import ExcludeHistory, Queries, Rule, generate_queries, generate_texts, target_ranks
 
 BATCH = 64
 PARTS: tuple[Part, ...] = ("validation", "test")
@@ -41,7 +41,14 @@ PARTS: tuple[Part, ...] = ("validation", "test")
 
 @dataclass(frozen=True)
 class Named:
-    """Shares of the users whose next item's category is named."""
+    """Shares of the users whose next item's category is named.
+
+    Attributes:
+        model: share named by the rationale.
+        most_frequent: share named by the most frequent category of the training.
+        majority: share named by the most frequent category of the user's history.
+        users: number of users.
+    """
 
     model: float
     most_frequent: float
@@ -50,7 +57,7 @@ class Named:
 
 
 def named(recommender: Recommender, cases: Cases, texts: list[str]) -> Named:
-    """Who names the category of the next item; users whose next item has none are not counted."""
+    """Shares of named categories; users whose next item has no category are not counted."""
     categories = item_categories(recommender.interactions)
     known = sorted({name for one in categories for name in one})
     training = make_split(recommender.fitted_on, recommender.config.data.split).training("train")
@@ -66,80 +73,82 @@ def named(recommender: Recommender, cases: Cases, texts: list[str]) -> Named:
 
 
 @torch.no_grad()
-def with_right_words(recommender: Recommender, cases: Cases) -> Tensor:
-    """Generated latents under the words that training teaches, the target's category among them. `[N, D]`"""
+def with_gold_rationales(recommender: Recommender, cases: Cases) -> Tensor:
+    """Latents generated under gold rationales, which contain the target's category. `[N, D]`"""
     model = recommender.model
-    if not isinstance(model, DeftRec) or model.reasoner is None:
-        raise SystemExit("this needs a single member that has learnt words")
-    language = cast(PretrainedLanguageModel, model.language)
-    preferences = Preferences(item_categories(recommender.interactions), language, model.reasoner.options)
+    if not isinstance(model, DeftRec) or not isinstance(model.strategy, ReasoningCondition):
+        raise SystemExit("gold rationales need a run of one model whose condition contains its rationale")
+    strategy, language = model.strategy, cast(PretrainedLanguageModel, model.language)
+    assert strategy.writer is not None, "a condition with a rationale has a writer"
+    preferences = Preferences(item_categories(recommender.interactions), language, strategy.writer.options)
     catalogue, found = recommender.catalogue, []
+    sampling = Sampling.of(recommender.config.diffusion)
     for start in range(0, len(cases), BATCH):
-        which = np.arange(start, min(start + BATCH, len(cases)))
-        packed = pad_histories(cases.histories, which, model.max_history)
-        layout = Layout.of(packed)
-        items = torch.from_numpy(packed.items)
-        wordings = [preferences.wording(cases.histories[n], int(cases.targets[n])) for n in which]
-        text = torch.full((len(which), max(map(len, wordings))), PADDING)
-        for row, ids in zip(text, wordings, strict=True):
+        rows = np.arange(start, min(start + BATCH, len(cases)))
+        packed = pad_histories(cases.histories, rows, model.max_history)
+        layout, items = Layout.of(packed), torch.from_numpy(packed.items)
+        gold = [preferences.rationale(cases.histories[int(n)], int(cases.targets[n])) for n in rows]
+        text = torch.full((len(rows), max(map(len, gold))), PADDING)
+        for row, ids in zip(text, gold, strict=True):
             row[: len(ids)] = torch.tensor(ids)
-        ways = model.tokens(catalogue.ways, catalogue.features, items, layout)
-        condition = model.reasoner.condition(model.reasoner.recall(language, ways, layout, items, text))
-        sampling = Sampling.of(recommender.config.diffusion)
+        tokens = model.tokens(catalogue.ways, catalogue.features, items, layout)
+        rationales = strategy.writer.read(RationaleReading(language, tokens, layout, items), text)
         generator = torch.Generator().manual_seed(recommender.config.seed)
-        found.append(model.diffusion.generate(condition.float(), sampling, generator).x0)
+        condition = strategy.condition(rationales).float()
+        found.append(model.diffusion.generate(condition, sampling, generator).x0)
     return torch.cat(found)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN")
-    first: dict[str, tuple[str, list[Tensor]]] = {}  # of each dataset, the run that others are compared with
+    first: dict[str, tuple[str, list[Tensor]]] = {}  # by dataset, the run that others are compared with
     for run in parser.parse_args().runs:
         recommender = Recommender.load(run)
         interactions, config = recommender.fitted_on, recommender.config
         cases = make_split(interactions, config.data.split).cases("test")
-        exclude = config.retrieval.seen == "exclude"
-        latent = recommender.retriever.part("latent")
+        rules: tuple[Rule, ...] = (ExcludeHistory(),) if config.retrieval.seen == "exclude" else ()
+        latent, sampling = recommender.ranker.part("latent"), Sampling.of(config.diffusion)
+        model, catalogue = recommender.model, recommender.catalogue
         started = time.monotonic()
-        queries = generate_queries(
-            recommender.model,
-            recommender.catalogue,
-            cases.histories,
-            sampling=Sampling.of(config.diffusion),
-            seed=config.seed,
-        )
-        ranks = target_ranks(latent, queries, cases, exclude)
+        queries = generate_queries(model, catalogue, cases.histories, sampling=sampling, seed=config.seed)
+        ranks = target_ranks(latent, queries, cases, rules)
         speed = len(cases) / (time.monotonic() - started)
         own = accuracy(ranks, (10,))["ndcg@10"]
         whole = accuracy(recommender.examine("test").rank(config.retrieval.seen)[0], (10,))["ndcg@10"]
         print(f"{interactions.meta.name}, {run.name}: NDCG@10 {whole.mean():.4f}, latent {own.mean():.4f}, ", end="")
-        print(f"{speed:.0f} users/s; text weight {recommender.retriever.text_weight:g}")
+        print(f"{speed:.0f} users/s")
         other, values = first.setdefault(interactions.fingerprint, (run.name, [whole, own]))
         if other != run.name:
             for part, one, two in zip(("whole score", "latent"), [whole, own], values, strict=True):
                 pair = paired_bootstrap(one, two)
-                print(f"  {part} against {other}: {pair.first - pair.second:+.4f}, p {pair.p:.3f}")
-        if recommender.model.has_rationale:
-            for part in PARTS:
-                asked = make_split(interactions, config.data.split).cases(part)
-                texts = generate_texts(recommender.model, recommender.catalogue, asked.histories)
-                share = named(recommender, asked, texts)
-                print(
-                    f"  {part}: category named by the model {share.model:.3f}, the user's most frequent "
-                    f"{share.majority:.3f}, everybody's {share.most_frequent:.3f} ({share.users:,} users)"
-                )
-            for n in range(3):
-                print(f'  "{texts[n]}"')
-        if conditioned_on_words(recommender):
-            right = target_ranks(latent, with_right_words(recommender, cases), cases, exclude)
-            pair = paired_bootstrap(accuracy(right, (10,))["ndcg@10"], own)
-            print(f"  latent with the right words {pair.first:.4f}, with its own {pair.second:.4f}, p {pair.p:.3f}")
+                print(f"  {part} against {other}: {pair.difference:+.4f}, p {pair.p:.3f}")
+        if model.has_rationale:
+            print_rationales(recommender)
+        if conditioned_on_rationales(recommender):
+            gold = Queries(cases.histories, with_gold_rationales(recommender, cases))
+            pair = paired_bootstrap(accuracy(target_ranks(latent, gold, cases, rules), (10,))["ndcg@10"], own)
+            print(f"  latent, gold rationales {pair.first:.4f}, generated {pair.second:.4f}, p {pair.p:.3f}")
 
 
-def conditioned_on_words(recommender: Recommender) -> bool:
+def print_rationales(recommender: Recommender) -> None:
+    """Print the shares of named categories, and three rationales."""
+    for part in PARTS:
+        cases = make_split(recommender.fitted_on, recommender.config.data.split).cases(part)
+        texts = generate_texts(recommender.model, recommender.catalogue, cases.histories)
+        share = named(recommender, cases, texts)
+        print(
+            f"  {part}: category named by the rationale {share.model:.3f}, by the user's most frequent "
+            f"{share.majority:.3f}, by the training's most frequent {share.most_frequent:.3f} ({share.users:,} users)"
+        )
+    for text in texts[:3]:
+        print(f'  "{text}"')
+
+
+def conditioned_on_rationales(recommender: Recommender) -> bool:
+    """Whether a run's condition contains the rationale."""
     model = recommender.model
-    return isinstance(model, DeftRec) and model.reasoner is not None and model.reasoner.conditions
+    return isinstance(model, DeftRec) and model.strategy.reads_rationale
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Which options suit a dataset? A recorded search on validation; test targets are never asked.
+"""A recorded search for the options of a dataset, on validation; test targets are never used.
 
-    python benchmarks/search.py --data data/software --log studies/searches/software.jsonl --trials 60
+    python -m studies.search --data data/software --log studies/searches/software.jsonl --trials 60
 
-Every trial trains one member without a prior and is judged by NDCG@10 on validation. Optuna's TPE proposes (extra
-`bench`), the first trial is the recipe as it stands, and each finished trial is a line of the log: the same command
-goes on where the log ends. Text and collaborative vectors are made once. A single trial's value is as noisy as its
-seed, so the best few should be trained under other seeds before one of them becomes a recipe: `--repeat 5` does that.
+Every trial trains one model and measures NDCG@10 of its latent term on validation. Optuna's TPE proposes the options
+(extra `bench`); the first trial is the recipe, or the nearest point of the search space. Each finished trial is a line
+of the log, and the same command continues from there. Text and collaborative vectors are computed once. One trial's
+value is as noisy as its seed, so `--repeat 5` trains the best five with more seeds before one of them becomes a recipe.
 """
 
 import argparse
@@ -14,12 +14,10 @@ import statistics
 import time
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import optuna
 import torch
-from deftrec.training.build import resolve
-from deftrec.training.pipeline import Pipeline
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from deftrec import Config, Interactions
@@ -27,11 +25,13 @@ from deftrec.config import NanoOptions
 from deftrec.data import make_split
 from deftrec.progress import Silent
 from deftrec.recipe import load_recipe
+from deftrec.training.cache import StageCache
+from deftrec.training.fit import Training, resolve
 from deftrec.training.log import TrainingLog
+from deftrec.training.workspace import Workspace
 
 SPACE: dict[str, BaseDistribution] = {
     "tokenizer.drop_collaborative": FloatDistribution(0.0, 0.7),
-    "tokenizer.drop_text": FloatDistribution(0.0, 0.3),
     "tokenizer.mask_features": FloatDistribution(0.0, 0.3),
     "tokenizer.dropout": FloatDistribution(0.0, 0.5),
     "tokenizer.trainable_features": CategoricalDistribution([False, True]),
@@ -54,24 +54,28 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--log", type=Path, required=True)
     parser.add_argument("--recipe", default="default")
-    parser.add_argument("--trials", type=int, default=60, help="in the log when the search ends")
-    parser.add_argument("--minutes", type=float, default=float("inf"), help="no trial begins later")
-    parser.add_argument("--repeat", type=int, default=0, help="train the best N, and the recipe, under two more seeds")
-    parser.add_argument("--shared", type=Path, default=Path("runs/search"), help="text and collaborative vectors")
+    parser.add_argument("--trials", type=int, default=60, help="number of trials in the log when the search ends")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="minutes after which no trial begins")
+    parser.add_argument(
+        "--repeat", type=int, default=0, help="train the best N trials, and the recipe, with two more seeds"
+    )
+    parser.add_argument(
+        "--shared", type=Path, default=Path("runs/search"), help="folder of text and collaborative vectors"
+    )
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     interactions = Interactions.load(options.data)
     recipe = load_recipe(options.recipe)
     lines = read_log(options.log)
-    # The seed moves on with the log: a search that goes on must not draw its first trials again.
+    # The seed depends on the log: a continued search must not draw its first trials again.
     sampler = optuna.samplers.TPESampler(seed=len(lines), multivariate=True)
     study = optuna.create_study(direction="maximize", sampler=sampler)
     for line in lines:
-        if line["seed"] == recipe.seed:
-            asked = {key: SPACE[key] for key in line["options"]}  # a log may be older than an option
-            study.add_trial(
-                optuna.trial.create_trial(params=line["options"], distributions=asked, value=line["validation"])
-            )
+        known = set(line["options"]) <= set(SPACE)  # a log may be older than an option, or hold one that went
+        if known and line["seed"] == recipe.seed:
+            space = {key: SPACE[key] for key in line["options"]}
+            done = optuna.trial.create_trial(params=line["options"], distributions=space, value=line["validation"])
+            study.add_trial(done)
     if not study.trials:
         study.enqueue_trial(starting_point(interactions, recipe))
 
@@ -88,8 +92,8 @@ def main() -> None:
         return value
 
     start = time.monotonic()
-    done = (optuna.trial.TrialState.COMPLETE,)
-    while len(study.get_trials(states=done)) < options.trials and time.monotonic() - start < 60 * options.minutes:
+    complete = (optuna.trial.TrialState.COMPLETE,)
+    while len(study.get_trials(states=complete)) < options.trials and time.monotonic() - start < 60 * options.minutes:
         trial = study.ask(SPACE)
         study.tell(trial, train(trial.params, recipe.seed))
     by_value = sorted(study.trials, key=lambda trial: -(trial.value or 0.0))
@@ -104,33 +108,34 @@ def main() -> None:
 def validation(
     interactions: Interactions, recipe: str, chosen: dict[str, Any], seed: int, shared: Path
 ) -> tuple[float, int]:
-    """NDCG@10 on validation of one member trained with these options, and its epochs."""
-    fixed = {"seed": seed, "training.ensemble_size": 1, "retrieval.prior": "none"}
+    """Validation NDCG@10 of one model trained with these options, and its epochs."""
+    fixed = {"seed": seed, "training.ensemble_size": 1, "retrieval.prior": "none", "retrieval.trend": "false"}
     config = load_recipe(recipe, [f"{key}={value}" for key, value in {**chosen, **fixed}.items()])
-    pipeline = Pipeline(
-        interactions,
-        config,
-        work=None,
-        log=TrainingLog(None),
-        resume=False,
-        device=torch.device("cpu"),
-        progress=Silent(),
-        shared=shared,
-    )
-    fitted = pipeline.run(refit=False)
-    return fitted.validation, fitted.joint[0].epochs
+    space = Workspace(None, StageCache(shared), TrainingLog(None), False, Silent())
+    run = Training(interactions, config, torch.device("cpu"), space).run(refit=False)
+    return run.info.validation, run.info.epochs["joint"]
 
 
 def starting_point(interactions: Interactions, recipe: Config) -> dict[str, Any]:
-    """The recipe's own values of what is searched."""
+    """The recipe's own values of the searched options, or the nearest values of the search space."""
     resolved = resolve(recipe, interactions, make_split(interactions, recipe.data.split))
     assert isinstance(resolved.language, NanoOptions)
     values = resolved.model_dump()
     point = {}
-    for key in SPACE:
+    for key, space in SPACE.items():
         group, name = key.split(".")
-        point[key] = values[group][name]
+        point[key] = nearest(space, values[group][name])
     return point
+
+
+def nearest(space: BaseDistribution, value: Any) -> Any:
+    """A value inside a space, as near to the given one as it gets."""
+    if isinstance(space, FloatDistribution | IntDistribution):
+        return min(max(value, space.low), space.high)
+    assert isinstance(space, CategoricalDistribution)
+    if value in space.choices or not isinstance(value, int):
+        return value
+    return min(space.choices, key=lambda choice: abs(cast(int, choice) - value))
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

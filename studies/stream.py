@@ -1,50 +1,52 @@
-"""What keeping up is worth and costs: a time-ordered replay, each step met by an update, a fine-tuning or a retraining.
+"""Updates, fine-tuning and retraining in a time-ordered replay: what each is worth, and what it costs.
 
-    python benchmarks/stream.py --data data/ml-1m --out reports/stream-ml-1m.json
+    python -m studies.stream --data data/ml-1m --out reports/stream-ml-1m.json
 
-Trains on the first half of all interactions by time, then replays the rest in ten steps of as many interactions.
-Before a step, each policy gets ready with all that came until then:
+Trains on the first half of all interactions by time, then replays the rest in ten steps of equal size. Before a step,
+each policy prepares with the interactions until then:
 
-    keep        nothing: the first model, and the histories that it was trained with
-    update      the first model; new interactions count in histories (deftrec update), new items by words
-    fine-tune   the model of the step before, trained on (deftrec train --from); new items by words
-    retrain     trained anew on all that came; new items by words
+    keep        nothing: the first model, with the histories of its training
+    update      the first model; new interactions extend the histories (deftrec update), new items are read as text
+    fine-tune   the model of the step before, trained on (deftrec train --from); new items are read as text
+    retrain     a model trained from scratch on all interactions; new items are read as text
 
-Then everybody who takes something in the step and had taken something before is asked for the first item of it: every
-item known by the end of the step is ranked, those of the history are no candidates, and a policy that does not know
-the item misses. Trainings leave each user's last two interactions to validation and test, as always; they count in
-histories. Finished steps are kept in the file of --out and models in the folder beside it: the same command goes on.
+Then every user with an earlier interaction and one in the step is evaluated on the first item of the step. Every item
+known by the end of the step is ranked, items of the history are excluded, and a policy that does not know the item
+misses. Trainings leave each user's last two interactions to validation and test, as always; they count in histories.
+Finished steps and models are kept in the folder beside --out: the same command continues.
 
-Expected before measuring: update loses little to retrain for the first steps and more with every one; fine-tune keeps
-most of what retrain has, at a tenth of its cost.
+Expected before measuring: update loses little to retrain in the first steps and more with every one; fine-tune keeps
+most of what retrain reaches, at a tenth of its cost.
 """
 
 import argparse
-import json
 import shlex
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import torch
-from studies.cold_start.asking import ask
-from studies.subset import subset
 from torch import Tensor
 
 from deftrec import Config, Interactions, Recommender, load_recipe
 from deftrec.benchmark.machine import machine
 from deftrec.cli.console import Lines
 from deftrec.data import Cases, Sequences
-from deftrec.data.words import texts_of
+from deftrec.errors import ConfigError
 from deftrec.evaluation import accuracy, ranks_from_scores
 from deftrec.files import write_json
 from deftrec.incremental import Overlay
-from deftrec.pretrained_files.locate import MINILM, model_folder
 from deftrec.run import git_revision
-from deftrec.text.sentences import sentence_vectors
+from deftrec.training.cache import StageResult
+from studies.cold_start.asking import ask
+from studies.pretrained import text_vectors
+from studies.results_cache import ResultKey, ResultsCache
+from studies.subset import subset
+from studies.training import trained_in
 
 POLICIES = ("keep", "update", "fine-tune", "retrain")
 
@@ -54,13 +56,13 @@ class Measured:
     """One policy at one step.
 
     Attributes:
-        step: from 1.
+        step: number of the step, from 1.
         policy: one of `POLICIES`.
-        ndcg10, hr10: over everybody who was asked.
-        asked: how many.
-        new_items: how many of the targets no training before the replay has seen.
-        new_items_hr10: over those.
-        seconds: of getting ready: of training where the policy trains, else of an update.
+        ndcg10, hr10: metrics over all evaluated users.
+        asked: number of evaluated users.
+        new_items: number of targets that no training before the replay contains.
+        new_items_hr10: HR@10 of these targets.
+        seconds: seconds of preparation: the training where the policy trains, else the update.
     """
 
     step: int
@@ -77,19 +79,19 @@ class Stream:
     """Interactions in the order of their time, cut into a start and steps.
 
     Args:
-        whole: everything.
+        whole: all interactions.
         start: share of the interactions before the first step.
-        steps: how many.
+        steps: number of steps.
     """
 
     def __init__(self, whole: Interactions, start: float, steps: int) -> None:
         self.whole, n = whole, whole.n_interactions
-        self.rank = np.empty(n, np.int64)  # place of each interaction in time, histories in their own order
+        self.rank = np.empty(n, np.int64)  # position of each interaction in time; histories keep their own order
         self.rank[np.argsort(whole.times, kind="stable")] = np.arange(n)
         self.cuts = np.linspace(round(start * n), n, steps + 1).round().astype(np.int64)
 
     def until(self, cut: int, announced: int | None = None) -> Interactions:
-        """What was known when `cut` interactions had come, and the items of the first `announced`."""
+        """The first `cut` interactions, with the items of the first `announced` in the catalogue."""
         whole, past = self.whole, self.rank < cut
         owners = whole.sequences.owners()
         users = np.bincount(owners[past], minlength=whole.n_users) > 0
@@ -100,7 +102,7 @@ class Stream:
         return subset(part, users, known)
 
     def questions(self, step: int) -> Cases:
-        """The first item of a step for everybody who had a history, in numbers of the whole."""
+        """The first item of a step for every user with a history, in item numbers of the whole."""
         users, histories, targets = [], [], []
         offsets = self.whole.sequences.offsets
         for user, sequence in enumerate(self.whole.sequences):
@@ -114,7 +116,7 @@ class Stream:
 
 
 def caught_up(recommender: Recommender, now: Interactions, texts: Tensor, whole: Interactions) -> Recommender:
-    """`recommender` with all of `now` that it was not trained on: items by their words, events in histories."""
+    """The recommender with what its training did not contain: items by their text, interactions in histories."""
     before = recommender.fitted_on
     items = now.catalogue.join(before.catalogue, on="item", how="anti", maintain_order="left")
     events = now.events().join(before.events(), on=["user", "item", "time"], how="anti", maintain_order="left")
@@ -125,14 +127,13 @@ def caught_up(recommender: Recommender, now: Interactions, texts: Tensor, whole:
 
 
 def answered(recommender: Recommender, whole: Interactions, cases: Cases) -> dict[str, Tensor]:
-    """Metrics of every case; popularity answers for an empty history, and an unknown target is a miss."""
-    known = {item: number for number, item in enumerate(recommender.interactions.catalogue["item"])}
-    there = np.array([item in known for item in whole.catalogue["item"]])
-    lengths = np.array([there[history].sum() for history in cases.histories])
-    target = there[cases.targets]
+    """Metrics of every case; an empty history is ranked by popularity, and an unknown target is a miss."""
+    known = set(recommender.interactions.catalogue["item"])
+    known_items = np.array([item in known for item in whole.catalogue["item"]])
+    lengths = np.array([known_items[history].sum() for history in cases.histories])
+    target = known_items[cases.targets]
     values = {key: torch.zeros(len(cases), dtype=torch.float64) for key in ("ndcg@10", "hr@10")}
-    can = target & (lengths > 0)
-    for chosen, answer in ((can, ask), (target & (lengths == 0), _popular)):
+    for chosen, answer in ((target & (lengths > 0), ask), (target & (lengths == 0), _popular)):
         rows = np.flatnonzero(chosen)
         if len(rows):
             part = Cases(cases.users[rows], cases.histories.select(rows), cases.targets[rows])
@@ -148,121 +149,93 @@ def _popular(recommender: Recommender, whole: Interactions, cases: Cases) -> dic
     return accuracy(ranks_from_scores(scores, torch.from_numpy(numbers)), (10,))
 
 
-def replay(
-    whole: Interactions, config: Config, out: Path, *, start: float, steps: int, policies: tuple[str, ...]
-) -> list[Measured]:
-    """Every policy at every step, written to `out` as they are measured."""
-    if whole.meta.times != "clock":
-        raise SystemExit(
-            f"{whole.meta.name}: its times order the interactions of each user alone, and a replay needs those of all; "
-            "take data with times, as of 'deftrec data fetch ml-1m'"
-        )
-    stream, texts = Stream(whole, start, steps), _texts(whole, config)
-    models = out.with_suffix(".models")
-    done = _read(out, whole, config)
-    first = _trained(models / "first", stream.until(int(stream.cuts[0])), config, None)
-    old = set(first.fitted_on.catalogue["item"])
-    for step in range(steps):
+class Replay:
+    """The policies on one stream.
+
+    Args:
+        whole: all interactions.
+        config: options of every training.
+        folder: folder of models and finished steps.
+        start: share of the interactions before the first step.
+        steps: number of steps.
+
+    Raises:
+        ConfigError: the times do not order interactions of different users.
+    """
+
+    def __init__(self, whole: Interactions, config: Config, folder: Path, start: float, steps: int) -> None:
+        if whole.meta.times != "clock":
+            raise ConfigError(
+                f"{whole.meta.name}: its times order the interactions of each user alone, and a replay needs those of "
+                "all; take data with times, as of 'deftrec data fetch ml-1m'"
+            )
+        self.whole, self.config, self.folder = whole, config, folder
+        self.stream, self.settings = Stream(whole, start, steps), {"start": start, "steps": steps}
+        self.cache = ResultsCache(folder)
+        self.texts = text_vectors(whole, config, Lines())
+        self.first = self._trained("first", self.stream.until(int(self.stream.cuts[0])), None)
+
+    def measured(self, step: int, policy: str) -> Measured:
+        """A policy at a step, from 0; measured or read."""
+        settings = {**self.settings, "step": step, "policy": policy}
+        key = ResultKey.of("stream", self.whole.fingerprint, self.config, **settings)
+        return Measured(**self.cache.get(key, lambda _: StageResult({}, asdict(self._measure(step, policy)))).about)
+
+    def _measure(self, step: int, policy: str) -> Measured:
+        stream, whole = self.stream, self.whole
         cases = stream.questions(step)
         past, end = int(stream.cuts[step]), int(stream.cuts[step + 1])
-        now = stream.until(past, announced=end)
+        old = set(self.first.fitted_on.catalogue["item"])
         new = torch.tensor([whole.catalogue["item"][int(target)] not in old for target in cases.targets])
-        for policy in policies:
-            if any((one.step, one.policy) == (step + 1, policy) for one in done):
-                continue
-            started = time.monotonic()
-            ready = _ready(policy, step, first, stream, models, config)
-            if policy != "keep":
-                ready = caught_up(ready, now, texts, whole)
-            seconds = time.monotonic() - started
-            if policy in {"fine-tune", "retrain"} and step:  # over all resumptions, however often it was read since
-                seconds = sum(ready.run.info.seconds.values())
-            if policy == "keep":  # histories are those of the start
-                kept = [history[: _before(stream, int(user))] for user, history in _pairs(cases)]
-                found = answered(ready, whole, replace(cases, histories=Sequences.from_lists(kept)))
-            else:
-                found = answered(ready, whole, cases)
-            done.append(
-                Measured(
-                    step=step + 1,
-                    policy=policy,
-                    ndcg10=float(found["ndcg@10"].mean()),
-                    hr10=float(found["hr@10"].mean()),
-                    asked=len(cases),
-                    new_items=int(new.sum()),
-                    new_items_hr10=float(found["hr@10"][new].mean()) if new.any() else 0.0,
-                    seconds=round(seconds, 2),
-                )
-            )
-            print(f"step {step + 1} {policy}: NDCG@10 {done[-1].ndcg10:.4f} in {seconds:.1f} s", flush=True)
-            write_json(out, _content(whole, config, done))
-    return done
+        started = time.monotonic()
+        ready = self._ready(policy, step)
+        if policy == "keep":  # histories are those of the first training
+            pairs = zip(cases.users, cases.histories, strict=True)
+            kept = [history[: self._before(int(user))] for user, history in pairs]
+            cases = replace(cases, histories=Sequences.from_lists(kept))
+        else:
+            ready = caught_up(ready, stream.until(past, announced=end), self.texts, whole)
+        seconds = time.monotonic() - started
+        if policy in {"fine-tune", "retrain"} and step:  # of the whole training, however often it was interrupted
+            seconds = sum(ready.info.seconds.values())
+        found = answered(ready, whole, cases)
+        measured = Measured(
+            step=step + 1,
+            policy=policy,
+            ndcg10=float(found["ndcg@10"].mean()),
+            hr10=float(found["hr@10"].mean()),
+            asked=len(cases),
+            new_items=int(new.sum()),
+            new_items_hr10=float(found["hr@10"][new].mean()) if new.any() else 0.0,
+            seconds=round(seconds, 2),
+        )
+        print(f"step {step + 1} {policy}: NDCG@10 {measured.ndcg10:.4f} in {seconds:.1f} s", flush=True)
+        return measured
+
+    def _ready(self, policy: str, step: int) -> Recommender:
+        """The model of a policy at a step."""
+        if policy in {"keep", "update"} or not step:
+            return self.first
+        data = self.stream.until(int(self.stream.cuts[step]))
+        if policy == "retrain":
+            return self._trained(f"retrain-{step}", data, None)
+        return self._trained(f"fine-tune-{step}", data, self._ready(policy, step - 1))
+
+    def _trained(self, name: str, data: Interactions, start: Recommender | None) -> Recommender:
+        """A model in a folder under the key of everything that decides it."""
+        key = ResultKey.of("stream model", self.whole.fingerprint, self.config, name=name, **self.settings)
+        config = self.config if start is None else start.config
+        return trained_in(self.folder / f"{name}-{key.digest}", data, config, progress=Lines(), start=start)
+
+    def _before(self, user: int) -> int:
+        """Number of a user's interactions in the first training."""
+        offsets = self.whole.sequences.offsets
+        return int((self.stream.rank[offsets[user] : offsets[user + 1]] < self.stream.cuts[0]).sum())
 
 
-def _ready(policy: str, step: int, first: Recommender, stream: Stream, models: Path, config: Config) -> Recommender:
-    if policy in {"keep", "update"} or not step:
-        return first
-    data = stream.until(int(stream.cuts[step]))
-    if policy == "retrain":
-        return _trained(models / f"retrain-{step}", data, config, None)
-    before = first if step == 1 else Recommender.load(models / f"fine-tune-{step - 1}")
-    return _trained(models / f"fine-tune-{step}", data, config, before)
-
-
-def _trained(folder: Path, data: Interactions, config: Config, start: Recommender | None) -> Recommender:
-    """Trained into `folder`, or read from it where that is finished; an interrupted training goes on."""
-    if (folder / "run.json").is_file():
-        return Recommender.load(folder)
-    begun = (folder / "request.json").is_file()
-    options = config if start is None else start.config
-    return Recommender.fit(data, options, out=folder, start=start, resume=begun, progress=Lines())
-
-
-def _before(stream: Stream, user: int) -> int:
-    offsets = stream.whole.sequences.offsets
-    return int((stream.rank[offsets[user] : offsets[user + 1]] < stream.cuts[0]).sum())
-
-
-def _pairs(cases: Cases) -> zip:  # type: ignore[type-arg]
-    return zip(cases.users, cases.histories, strict=True)
-
-
-def _texts(whole: Interactions, config: Config) -> Tensor:
-    if config.text.model is None:
-        raise SystemExit("new items are read by their words: --set text.model=minilm")
-    return sentence_vectors(
-        texts_of(whole.catalogue),
-        model_folder(config.text.model or MINILM),
-        max_tokens=config.text.max_tokens,
-        device=torch.device("cpu"),
-        dtype=torch.float32,
-    )
-
-
-def _content(whole: Interactions, config: Config, done: list[Measured]) -> dict[str, object]:
-    return {
-        "command": shlex.join(["python", *sys.argv]),
-        "revision": git_revision(),
-        "dataset": whole.meta.name,
-        "fingerprint": whole.fingerprint,
-        "config": config.model_dump(mode="json"),
-        "machine": machine(),
-        "rows": [asdict(one) for one in done],
-    }
-
-
-def _read(out: Path, whole: Interactions, config: Config) -> list[Measured]:
-    if not out.is_file():
-        return []
-    content = json.loads(out.read_text(encoding="utf-8"))
-    if (content["fingerprint"], content["config"]) != (whole.fingerprint, config.model_dump(mode="json")):
-        raise SystemExit(f"{out}: of other data or options; give another file")
-    return [Measured(**row) for row in content["rows"]]
-
-
-def table(done: list[Measured]) -> pl.DataFrame:
-    """Means over the steps, one row a policy."""
-    frame = pl.DataFrame([asdict(one) for one in done])
+def table(rows: Iterable[Measured]) -> pl.DataFrame:
+    """Means over the steps, one row per policy."""
+    frame = pl.DataFrame([asdict(one) for one in rows])
     means = [pl.col(name).mean() for name in ("ndcg10", "hr10", "new_items_hr10")]
     return frame.group_by("policy", maintain_order=True).agg(
         *means, pl.col("ndcg10").last().alias("ndcg10 of the last step"), pl.col("seconds").sum()
@@ -273,23 +246,30 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__.partition("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    parser.add_argument("--data", type=Path, required=True, help="a data directory")
-    parser.add_argument("--out", type=Path, required=True, help="the JSON file of results")
-    parser.add_argument("--recipe", default="default", help="of every training")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="change an option of the recipe"
-    )
+    parser.add_argument("--data", type=Path, required=True, help="data directory")
+    parser.add_argument("--out", type=Path, required=True, help="JSON file of the results")
+    parser.add_argument("--recipe", default="default", help="recipe of every training")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change of an option")
     parser.add_argument("--start", type=float, default=0.5, help="share of the interactions before the first step")
-    parser.add_argument("--steps", type=int, default=10, help="how many")
-    parser.add_argument("--policies", default=",".join(POLICIES), help="which")
+    parser.add_argument("--steps", type=int, default=10, help="number of steps")
+    parser.add_argument("--policies", default=",".join(POLICIES), help="names of the policies, separated by commas")
     given = parser.parse_args(arguments)
-    policies = tuple(name for name in POLICIES if name in given.policies.split(","))
-    config = load_recipe(given.recipe, given.set)
-    done = replay(
-        Interactions.load(given.data), config, given.out, start=given.start, steps=given.steps, policies=policies
-    )
+    policies = [name for name in POLICIES if name in given.policies.split(",")]
+    config, whole = load_recipe(given.recipe, given.set), Interactions.load(given.data)
+    replay = Replay(whole, config, given.out.with_suffix(".work"), given.start, given.steps)
+    rows = [replay.measured(step, policy) for step in range(given.steps) for policy in policies]
+    content = {
+        "command": shlex.join(["python", "-m", "studies.stream", *(sys.argv[1:] if arguments is None else arguments)]),
+        "revision": git_revision(),
+        "dataset": whole.meta.name,
+        "fingerprint": whole.fingerprint,
+        "config": config.model_dump(mode="json"),
+        "machine": machine(),
+        "rows": [asdict(one) for one in rows],
+    }
+    write_json(given.out, content)
     with pl.Config(tbl_rows=-1, tbl_hide_column_data_types=True, tbl_hide_dataframe_shape=True, float_precision=4):
-        print(table(done))
+        print(table(rows))
 
 
 if __name__ == "__main__":

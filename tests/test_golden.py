@@ -1,10 +1,9 @@
 """Golden record: no refactoring moves published numbers unseen.
 
-`python tests/test_golden.py` writes the record anew after a change that is meant to move numbers; say so in CHANGELOG.md.
+After a change that is meant to move numbers, `python tests/test_golden.py` writes the record anew.
 """
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,9 @@ from deftrec.data import PADDING
 from deftrec.data.download import default_home
 from deftrec.data.prepare import prepare
 from deftrec.data.sources.registry import source_named
+from deftrec.diffusion import Sampling
 from deftrec.ensemble import build_member
 from deftrec.language import Layout
-from deftrec.model import Batch
 from deftrec.recipe import resolve
 from deftrec.sizes import Sizes
 from deftrec.tokenizer import ItemFeatures
@@ -36,11 +35,11 @@ OPTIONS = [
 USERS = 10
 """Users whose lists are recorded."""
 
-LOSS, METRIC, OVERLAP = 2e-3, 6e-3, 0.9
+LOSS, METRIC, OVERLAP = 1e-4, 3e-3, 0.97
 """Tolerances: losses (relative), metrics (absolute), share of the recorded lists that is found again.
 
-Between AVX-512 and AVX2 kernels the same code and seed moved losses by at most 2e-4, metrics by 2e-3 and one list item
-in a hundred; the tolerances are several times that.
+Between AVX-512 and AVX2 kernels on one machine, losses moved by 2e-7, HR@50 by .0011 (one user of 943), other
+metrics and all 100 list items not at all. The tolerances are several times that.
 """
 
 
@@ -72,33 +71,29 @@ def trained() -> dict[str, Any]:
 
 
 def forward() -> dict[str, Any]:
-    """Losses, condition and generated latents of a tiny model with made weights."""
-    config = resolve(
-        tiny_config(
-            data={"max_history": 6},
-            tokenizer={"ways": 2, "users": "folded"},
-            diffusion={"condition_dropout": 0.1, "pure_noise_share": 1.0},
-        ),
-        Sizes(positions=100, interactions=100, users=10, items=12),
+    """Condition, item latents and generated latents of a tiny model with made weights."""
+    config = tiny_config(
+        data={"max_history": 6},
+        tokenizer={"ways": 2, "users": "folded"},
+        diffusion={"condition_dropout": 0.1, "pure_noise_share": 1.0},
     )
+    config = resolve(config, Sizes(positions=100, interactions=100, users=10, items=12))
     features = ItemFeatures(made((12, 20), 1.0), slice(0, 8), slice(8, 20))
     model = build_member(features, config, "items")
     with torch.no_grad():
         for n, (_, parameter) in enumerate(sorted(model.named_parameters())):
             parameter.copy_(made(tuple(parameter.shape), 0.3, n))
     items = torch.tensor([[1, 5, 3, 7, PADDING, PADDING], [2, 4, 6, 8, 10, 0]])
-    targets = torch.tensor([[5, 3, 7, 11, PADDING, PADDING], [4, 6, 8, 10, 0, 9]])
     segments = torch.where(items == PADDING, PADDING, 0)
     layout = Layout(segments, torch.arange(6).expand(2, 6))
     model.eval()
     catalogue = model.encode_catalogue()
     condition = model.condition(catalogue.ways, catalogue.features, items, layout)
-    torch.manual_seed(0)
-    losses = model(Batch(torch.arange(12), items, targets, layout))
+    generated = model.generate(catalogue, items, layout, Sampling.of(config.diffusion))
     return {
         "condition": condition[items != PADDING].flatten()[:40].tolist(),
         "latents": catalogue.latents.flatten()[:40].tolist(),
-        "error": float(losses["error"]) * 0,
+        "generated": generated.x0.flatten()[:40].tolist(),
     }
 
 
@@ -109,13 +104,14 @@ def made(shape: tuple[int, ...], scale: float, n: int = 0) -> torch.Tensor:
 
 
 @pytest.fixture(scope="module")
-def record() -> Iterator[dict[str, Any]]:
-    yield json.loads(RECORD.read_text(encoding="utf-8"))
+def record() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(RECORD.read_text(encoding="utf-8"))
+    return found
 
 
 def test_the_forward_pass_is_as_recorded(record: dict[str, Any]) -> None:
     found = forward()
-    for name in ("condition", "latents"):
+    for name in ("condition", "latents", "generated"):
         torch.testing.assert_close(torch.tensor(found[name]), torch.tensor(record["forward"][name]), atol=1e-5, rtol=0)
 
 

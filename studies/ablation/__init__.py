@@ -1,20 +1,7 @@
-"""Each claim of the paper as one row: variants of the recipe, trained and measured alike."""
+"""Ablation: each claim of the paper as one variant of a recipe, trained and measured like the recipe."""
 
-from studies.ablation.comparison import Comparison, SliceComparison, compare, compare_slices
+from studies.ablation.report import write_ablation
 from studies.ablation.study import Measured, Study
 from studies.ablation.variants import BASE, Variant, choose_variants, load_variants
-from studies.ablation.write import write_ablation
 
-__all__ = [
-    "BASE",
-    "Comparison",
-    "Measured",
-    "SliceComparison",
-    "Study",
-    "Variant",
-    "choose_variants",
-    "compare",
-    "compare_slices",
-    "load_variants",
-    "write_ablation",
-]
+__all__ = ["BASE", "Measured", "Study", "Variant", "choose_variants", "load_variants", "write_ablation"]

@@ -1,32 +1,29 @@
-"""Trains and measures the recipe and its variants, and keeps what is finished."""
+"""Trains and measures a recipe and its variants, and keeps what is finished."""
 
-import hashlib
-import json
-import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from studies.ablation.variants import BASE, Variant, plain
 from torch import Tensor
 
-from deftrec.benchmark.machine import versions
-from deftrec.benchmark.slices import UserSlice, slices
+from deftrec.benchmark.slices import slices
 from deftrec.config import Config
 from deftrec.data import Interactions, Part, make_split
 from deftrec.errors import DataError, DeftRecError, in_a_line
 from deftrec.evaluation import Result, accuracy
-from deftrec.files import atomic_directory, recover
 from deftrec.progress import Progress
-from deftrec.recommender import Recommender
-from deftrec.training.build import resolve
-from deftrec.training.checkpoint import load_tensors, save_tensors
+from deftrec.training.cache import StageResult
+from deftrec.training.fit import resolve
+from studies.ablation.variants import BASE, Variant, plain
+from studies.comparison import UserGroup
+from studies.results_cache import ResultKey, ResultsCache
+from studies.training import trained_in
 
 SPLITS: tuple[Part, ...] = ("test", "validation")
-ABOUT, VALUES = "about.json", "values.safetensors"
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,13 +31,13 @@ class Measured:
     """One training of one variant, measured.
 
     Attributes:
-        name: of the variant, or of the recipe.
-        seed: of everything random.
-        results: by part of the data.
-        values: metrics of every user, by part and metric (`test ndcg@10`). Each `[N]` float64
-        train_seconds: of all stages, also of those that other variants had made before.
-        users_per_second: users of test ranked over the whole catalogue.
-        parameters: of the model, all of them.
+        name: name of the variant or of the recipe.
+        seed: seed of every random draw.
+        results: metrics by part of the data.
+        values: metric of every user, by part and metric (`test ndcg@10`). Each `[N]` float64
+        train_seconds: seconds of all stages, those that other variants had computed included.
+        users_per_second: test users ranked over the whole catalogue per second.
+        parameters: number of parameters of the model.
         settings: every option, resolved.
     """
 
@@ -55,19 +52,19 @@ class Measured:
 
 
 class Study:
-    """The recipe and its variants on one dataset.
+    """A recipe and its variants on one dataset.
 
     Args:
         interactions: the data.
         recipe: options of the base; its seed is the first.
-        variants: by name.
-        seeds: how many trainings of each.
-        work: what is finished lies here, and stage results that variants share.
-        progress: who is told.
-        device: where to train; None: the first GPU, else the CPU.
+        variants: variants by name.
+        seeds: number of trainings of each.
+        work: folder of finished results and of stage results that variants share.
+        progress: receiver of progress.
+        device: device of the trainings; None: the first GPU, else the CPU.
 
     Attributes:
-        failures: why a variant could not be trained, by name.
+        failures: reason by variant that could not be trained.
 
     Raises:
         DataError: nobody has a validation or a test target.
@@ -86,16 +83,18 @@ class Study:
     ) -> None:
         self.interactions, self.work, self.progress, self.device = interactions, work, progress, device
         self.seeds = range(recipe.seed, recipe.seed + seeds)
+        self.cache = ResultsCache(work)
         self.failures: dict[str, str] = {}
         split = make_split(interactions, recipe.data.split)
         for part in SPLITS:
             if not len(split.cases(part)):
                 raise DataError(f"{interactions.meta.name}: no user has a {part} target, so nothing can be compared")
+        self.variants = {BASE: Variant(about="the recipe itself"), **variants}
         self.configs = {BASE: plain(recipe)}
         for name, variant in variants.items():
             try:
                 self.configs[name] = variant.config(recipe)
-            except DeftRecError as error:  # the recipe's other options do not go together with it
+            except DeftRecError as error:  # the recipe's other options exclude the change
                 self._fail(name, error)
 
     def run(self) -> dict[str, list[Measured]]:
@@ -106,14 +105,14 @@ class Study:
         """
         runs: dict[str, list[Measured]] = {}
         total = len(self.seeds) * len(self.configs)
-        # Seed by seed: whoever stops early has every variant once, and stages are shared while they are warm.
+        # Seed by seed: an interrupted study has every variant once, and shared stages are used while they are there.
         for number, (seed, name) in enumerate((seed, name) for seed in self.seeds for name in self.configs):
             if name in self.failures:
                 continue
             self.progress.say(f"{number + 1}/{total} {name}, seed {seed}")
             try:
                 measured = self._one(name, seed)
-            except Exception as error:  # whatever goes wrong in one variant, the others are measured
+            except Exception as error:  # a failure in one variant must not stop the others
                 if name == BASE:
                     raise
                 self._fail(name, error)
@@ -121,68 +120,54 @@ class Study:
                 runs.setdefault(name, []).append(measured)
         return runs
 
-    def sliced_users(self) -> list[UserSlice]:
-        """The users of test by history, popularity of the target and its novelty, for `compare_slices`."""
+    def user_groups(self) -> list[UserGroup]:
+        """Groups of the test users by history length, popularity of the target and its novelty."""
         split = make_split(self.interactions, self.configs[BASE].data.split)
-        return slices(split.cases("test"), split.training("train"), self.interactions.n_items)
+        return list(slices(split.cases("test"), split.training("train"), self.interactions.n_items))
 
     def _fail(self, name: str, error: Exception) -> None:
         self.failures[name] = in_a_line(error)
         self.progress.say(f"{name} failed: {self.failures[name]}")
 
     def _one(self, name: str, seed: int) -> Measured:
-        """What a variant came to with a seed; read where it is finished, and the recipe's where it is the recipe."""
+        """The result of a variant with a seed. A variant that changes nothing shares the recipe's result."""
+        variant = self.variants[name]
         config = self.configs[name].model_copy(update={"seed": seed})
         resolved = resolve(config, self.interactions, make_split(self.interactions, config.data.split))
-        # Costs are kept too, so that another machine measures anew.
-        content = [resolved.model_dump(mode="json"), self.interactions.fingerprint, versions()]
-        kept = self.work / hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
-        if not recover(kept).is_dir():
-            self._train(config, kept)
-        return _read(kept, name, seed, resolved)
+        patch, random = variant.patch, variant.random_language
+        key = ResultKey.of("ablation", self.interactions.fingerprint, resolved, patch=patch, random_language=random)
+        found = self.cache.get(key, partial(self._measure, variant, config))
+        about = dict(found.about)
+        results = {part: Result.model_validate({**row, "name": name}) for part, row in about.pop("results").items()}
+        return Measured(name, seed, results, found.tensors, settings=resolved.model_dump(mode="json"), **about)
 
-    def _train(self, config: Config, kept: Path) -> None:
-        run = kept.with_suffix(".run")
-        begun = (run / "request.json").is_file() and not (run / "run.json").is_file()
-        if run.exists() and not begun:
-            shutil.rmtree(run)
-        recommender = Recommender.fit(
-            self.interactions,
-            config,
-            out=run,
-            resume=begun,
-            device=self.device,
-            progress=self.progress,
-            shared=self.work / "shared",
-        )
+    def _measure(self, variant: Variant, config: Config, folder: Path) -> StageResult:
+        """Train a variant in a run folder and measure it."""
+        config = variant.with_random_language(config, self.work)
         results: dict[Part, dict[str, Any]] = {}
         values: dict[str, Tensor] = {}
         seconds = 0.0
-        for split in SPLITS:
-            started = time.monotonic()
-            examined = recommender.examine(split)
-            ranked = examined.rank(config.retrieval.seen)
-            if split == "test":
-                seconds = time.monotonic() - started
-            values |= {f"{split} {key}": tensor for key, tensor in accuracy(ranked[0], (10,)).items()}
-            results[split] = examined.measure(ranked, config.retrieval.seen).to_json_dict()
+        with variant.patched():
+            recommender = trained_in(
+                folder,
+                self.interactions,
+                config,
+                progress=self.progress,
+                shared=self.work / "shared",
+                device=self.device,
+            )
+            for split in SPLITS:
+                started = time.monotonic()
+                examined = recommender.examine(split)
+                ranked = examined.rank(config.retrieval.seen)
+                if split == "test":
+                    seconds = time.monotonic() - started
+                values |= {f"{split} {key}": tensor for key, tensor in accuracy(ranked[0], (10,)).items()}
+                results[split] = examined.measure(ranked, config.retrieval.seen).to_json_dict()
         about = {
             "results": results,
             "train_seconds": round(sum(recommender.info.seconds.values()), 3),
             "users_per_second": round(results["test"]["users"] / max(seconds, 1e-9), 1),
             "parameters": recommender.info.parameters,
         }
-        with atomic_directory(kept) as temporary:
-            save_tensors(temporary / VALUES, values)
-            (temporary / ABOUT).write_text(json.dumps(about), encoding="utf-8")
-        shutil.rmtree(run, ignore_errors=True)
-
-
-def _read(kept: Path, name: str, seed: int, config: Config) -> Measured:
-    try:
-        about = json.loads((kept / ABOUT).read_text(encoding="utf-8"))
-        results = {part: Result.model_validate({**row, "name": name}) for part, row in about.pop("results").items()}
-        values = load_tensors(kept / VALUES)
-        return Measured(name, seed, results, values, settings=config.model_dump(mode="json"), **about)
-    except (OSError, ValueError, TypeError, KeyError, DeftRecError) as error:
-        raise DeftRecError(f"{kept}: damaged; delete it, and it is measured again") from error
+        return StageResult(values, about)

@@ -54,7 +54,7 @@ class ReconstructingTokenizer(RobustTokenizer):
             for rows in torch.split(torch.randperm(len(features)), BATCH):
                 losses = self.losses(features[rows])
                 weighted = losses["reconstruction"] + MEAN_WEIGHT * losses["mean"]
-                (weighted + REDUNDANCY_WEIGHT * losses.get("redundancy", 0)).backward()
+                (weighted + REDUNDANCY_WEIGHT * losses.get("redundancy", 0)).backward()  # type: ignore[no-untyped-call]
                 nn.utils.clip_grad_norm_(self.parameters(), CLIP)
                 optimizer.step()
                 optimizer.zero_grad()

@@ -1,29 +1,29 @@
-"""Users and items kept from every stage, and the questions that are asked of them afterwards."""
+"""Users and items held out of every stage, and the cases that are evaluated on them afterwards."""
 
 from dataclasses import dataclass
 
 import numpy as np
-from studies.subset import subset
 
 from deftrec.data import Cases, Interactions, Sequences
 from deftrec.errors import DataError
+from studies.subset import subset
 
 USERS_SHARE, ITEMS_SHARE = 0.1, 0.05
 MOST = 20_000
-"""Questions of one kind: past it a sample is asked, whose error no bar notices."""
+"""Largest number of cases of one kind; more cases are sampled."""
 
 
 @dataclass(frozen=True, eq=False)
 class Questions:
-    """What is asked, in item numbers of the whole.
+    """Evaluated cases, in item numbers of the whole data.
 
     Attributes:
-        seen_users: the last item of everybody who was trained on, among the items that were.
-        unseen_users: the same of those who were held out. Nobody has fewer than three such items, in either group.
-        unseen_items: every interaction with an item that was held out, by anybody who had taken something before, and
-            not yet this. The training knows what seen users took later, never that they took this.
-        seen_items: the last item of those seen users whose last two are items that were trained on, so that whoever
-            was trained with all items has the same targets. The history holds what was held out too.
+        seen_users: the last training item of every user of the training with three of them or more.
+        unseen_users: the last training item of every held-out user with three of them or more.
+        unseen_items: every interaction with a held-out item, by any user with a history that does not contain it. The
+            training contains later interactions of seen users, never this one.
+        seen_items: the last item of seen users whose last two items are training items, so that a model trained with
+            all items has the same targets. The history contains held-out items too.
     """
 
     seen_users: Cases
@@ -37,11 +37,11 @@ class Holdout:
     """A dataset without some of its users and items.
 
     Attributes:
-        whole: everything.
-        users, items: who and what was held out. `[U]`, `[I]` bool
-        training: without both, for every stage.
-        reference: without the users alone, for a training that knows all items.
-        questions: asked of both.
+        whole: the whole data.
+        users, items: whether each user and item is held out. `[U]`, `[I]` bool
+        training: the data without both, for every stage.
+        reference: the data without the users alone, for a training with all items.
+        questions: evaluated cases.
     """
 
     whole: Interactions
@@ -55,35 +55,35 @@ class Holdout:
 def hold_out(
     whole: Interactions, seed: int = 0, users_share: float = USERS_SHARE, items_share: float = ITEMS_SHARE
 ) -> Holdout:
-    """Draw who and what is held out.
+    """Draw the users and items to hold out.
 
-    Items without words are never drawn: nothing tells them from one another. Those that are draw no attention to
-    themselves either: every item is as likely, the popular ones and the tail.
+    All users, and all items with text, are equally likely. Items without text are never drawn: nothing distinguishes
+    them for a model that has not seen them.
 
     Args:
         whole: the data.
-        seed: of the draws.
-        users_share: of all users.
-        items_share: of all items.
+        seed: seed of the draws.
+        users_share: share of the users.
+        items_share: share of the items.
 
     Raises:
-        DataError: the data is too small, or no item has words.
+        DataError: the data is too small, or no item has text.
     """
     rng = np.random.default_rng([seed, 5])
-    worded = np.array([any(row) for row in whole.catalogue.select("title", "category", "text").rows()])
+    with_text = np.array([any(row) for row in whole.catalogue.select("title", "category", "text").rows()])
     wanted = max(1, round(items_share * whole.n_items))
-    if worded.sum() <= wanted:
+    if with_text.sum() <= wanted:
         raise DataError(
-            f"{whole.meta.name}: {int(worded.sum())} items have a title, category or text, too few to hold {wanted} "
-            "out; give the items words ('deftrec data import --items FILE')"
+            f"{whole.meta.name}: {int(with_text.sum())} items have a title, category or text, too few to hold {wanted} "
+            "out; give the items text ('deftrec data import --items FILE')"
         )
     users, items = np.zeros(whole.n_users, bool), np.zeros(whole.n_items, bool)
     users[rng.choice(whole.n_users, max(1, round(users_share * whole.n_users)), replace=False)] = True
-    items[rng.choice(np.flatnonzero(worded), wanted, replace=False)] = True
+    items[rng.choice(np.flatnonzero(with_text), wanted, replace=False)] = True
     questions = _questions(whole, users, items, rng)
     for name, cases in vars(questions).items():
         if not len(cases):
-            raise DataError(f"{whole.meta.name}: too small for this protocol: nothing to ask about {name}")
+            raise DataError(f"{whole.meta.name}: too small for this protocol: no case of {name}")
     return Holdout(
         whole, users, items, subset(whole, ~users, ~items), subset(whole, ~users, np.ones_like(items)), questions
     )

@@ -1,46 +1,36 @@
-"""What the protocol found, as it is written to disk."""
+"""Result of the cold-start protocol, as it is written to disk."""
 
 from pydantic import BaseModel, ConfigDict
+
+from studies.comparison import Comparison, Ratio, SliceComparison
 
 USERS_BAR, ITEMS_BAR, SEEN_BAR = 0.95, 3.0, 0.98
 
 
-class Frozen(BaseModel):
-    """Base: nothing changes, no key is unknown."""
-
+class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Compared(Frozen):
-    """One mean over another: both, their ratio with its 95 % interval, and over how many cases."""
-
-    first: float
-    second: float
-    value: float
-    ci95: tuple[float, float]
-    cases: int
-
-
-class Row(Frozen):
+class Row(_Record):
     """One training without the held-out users and items, measured.
 
     Attributes:
-        name: of the masking.
-        masking: `mask_features`, `drop_collaborative` and `drop_text`, as they were resolved.
-        users: NDCG@10 of unseen users over that of seen users of equal history length.
-        items_hr10, items_hr50, items_ndcg10: of unseen items in the full catalogue, by their words alone.
-        items_ci95: of `items_hr50`.
-        items_hr50_latent: the same by the latent score alone.
+        name: name of the masking.
+        masking: `mask_features` and `drop_collaborative`, resolved.
+        users: NDCG@10 of unseen users over that of seen users with equal history lengths.
+        items_hr10, items_hr50, items_ndcg10: metrics of unseen items in the full catalogue, read by their text alone.
+        items_ci95: 95 % interval of `items_hr50`.
+        items_hr50_latent: HR@50 of unseen items by the latent term alone.
         seen_items: NDCG@10 of seen items, with the unseen ones in catalogue and histories.
-        seen_items_alone: the same before they were added.
-        seconds: of training.
-        epochs: of the kept weights, by stage.
-        bonus: what unseen items got on top, as validation allowed; None: not recorded.
+        seen_items_alone: NDCG@10 of seen items before the unseen ones were added.
+        seconds: seconds of training.
+        epochs: epochs of the kept weights, by stage.
+        bonus: score bonus of unseen items that validation chose; None: not recorded.
     """
 
     name: str
     masking: dict[str, float]
-    users: Compared
+    users: Ratio
     items_hr10: float
     items_hr50: float
     items_ndcg10: float
@@ -53,8 +43,8 @@ class Row(Frozen):
     bonus: float | None = None
 
 
-class Baseline(Frozen):
-    """Content-kNN on the questions about unseen items: the mean of the whole history, or its newest item."""
+class Baseline(_Record):
+    """Content-kNN on the cases of unseen items: neighbours of the whole history's mean, or of the newest item."""
 
     name: str
     hr10: float
@@ -62,8 +52,15 @@ class Baseline(Frozen):
     ndcg10: float
 
 
-class Verdict(Frozen):
-    """One bar of the protocol: what was asked, what was found, whether it holds."""
+class Verdict(_Record):
+    """One requirement of the protocol.
+
+    Attributes:
+        asked: description of the requirement.
+        found: measured value.
+        bar: smallest value that meets the requirement.
+        holds: whether it is met.
+    """
 
     asked: str
     found: float
@@ -71,27 +68,25 @@ class Verdict(Frozen):
     holds: bool
 
 
-class UnseenResult(Frozen):
-    """Everything.
+class ColdStartResult(_Record):
+    """The whole result.
 
     Attributes:
-        dataset, fingerprint: of the whole.
-        command: that made it.
-        seed: of the draw and the trainings.
-        held_users, held_items: how many were held out.
-        questions: how many cases of each kind.
-        rows: the recipe first.
+        dataset, fingerprint: name and fingerprint of the whole data.
+        seed: seed of the draw and of the trainings.
+        held_users, held_items: number of users and items held out.
+        questions: number of cases of each kind.
+        rows: one row for each masking, the recipe first.
         baselines: content-kNN.
         reference: NDCG@10 of seen items by the recipe trained with all items.
-        seen_items: the recipe's NDCG@10 of seen items over the reference's.
-        verdicts: of the recipe.
-        machine: that it ran on.
-        revision: of the code that wrote this; None: not recorded.
+        seen_items: NDCG@10 of seen items by the recipe over the reference.
+        verdicts: requirements, checked for the recipe.
+        comparisons: every masking compared with the recipe.
+        slices: every masking compared with the recipe on groups of the cases.
     """
 
     dataset: str
     fingerprint: str
-    command: str
     seed: int
     held_users: int
     held_items: int
@@ -99,14 +94,14 @@ class UnseenResult(Frozen):
     rows: list[Row]
     baselines: list[Baseline]
     reference: float
-    seen_items: Compared
+    seen_items: Ratio
     verdicts: list[Verdict]
-    machine: dict[str, str]
-    revision: str | None = None
+    comparisons: list[Comparison] = []
+    slices: list[SliceComparison] = []
 
 
-def verdicts(recipe: Row, baselines: list[Baseline], seen_items: Compared) -> list[Verdict]:
-    """The three bars."""
+def verdicts(recipe: Row, baselines: list[Baseline], seen_items: Ratio) -> list[Verdict]:
+    """Check the three requirements."""
     best = max(baseline.hr50 for baseline in baselines)
     times = recipe.items_hr50 / best if best else float("inf") if recipe.items_hr50 else 0.0
     found = (

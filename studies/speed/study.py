@@ -1,4 +1,4 @@
-"""Systems asked in turn, in batches and one user at a time."""
+"""Times every system on the same histories, in batches and one user at a time."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -7,10 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from deftrec.training.build import resolve
-from studies.speed.machine import Rates, measure_rates, seconds
-from studies.speed.systems import Authors, DreamRec, OneStep, Plain, SasRec, Setting, System
-from studies.speed.tiger import Tiger
+from benchmarks.machine_rates import Rates, measure_rates, seconds
 
 from deftrec.benchmark.machine import machine
 from deftrec.config import Config, PretrainedOptions
@@ -18,17 +15,19 @@ from deftrec.data import Interactions, Sequences, make_split
 from deftrec.errors import ConfigError
 from deftrec.flops import counting
 from deftrec.hardware import Precision, inference_dtype
-from deftrec.pretrained_files.architecture import hidden_size
-from deftrec.pretrained_files.locate import MINILM
 from deftrec.progress import Progress
 from deftrec.tokenizer import ItemFeatures
+from deftrec.training.fit import resolve
+from studies.pretrained import text_width
+from studies.speed.systems import Authors, DreamRec, OneStep, Plain, SasRec, Setting, System
+from studies.speed.tiger import Tiger
 
 SYSTEMS: tuple[type[System], ...] = (OneStep, Plain, SasRec, Tiger, DreamRec, Authors)
-"""DeftRec first: it is what the others are compared with."""
+"""Systems in the order of the table; the others are compared with DeftRec, the first."""
 SINGLES = 5
-"""Users that are asked alone, from the shortest history to the longest."""
+"""Number of users that are timed alone, from the shortest history to the longest."""
 LEAST_SECONDS = 1.0
-"""Of one measurement: what is over sooner is done again."""
+"""Least seconds of one measurement; shorter work is repeated."""
 
 
 @dataclass(frozen=True)
@@ -36,14 +35,14 @@ class SpeedRow:
     """One system.
 
     Attributes:
-        system: its name.
-        says: what it does.
-        users_per_second: in batches.
-        milliseconds: of one user alone, the median.
-        ratio: users per second of the first row over this one's.
-        single_ratio: milliseconds of this row over the first one's.
-        flops_per_user: of the products that were computed, in batches.
-        matrix_share: of the machine's matrix rate that these are.
+        system: name.
+        says: description in a line.
+        users_per_second: users answered per second, in batches.
+        milliseconds: milliseconds of one user alone, median.
+        ratio: users per second of the first row over those of this row.
+        single_ratio: milliseconds of this row over those of the first row.
+        flops_per_user: floating-point operations of a user, in batches.
+        matrix_share: achieved share of the machine's matrix rate.
     """
 
     system: str
@@ -58,16 +57,16 @@ class SpeedRow:
 
 @dataclass(frozen=True)
 class SpeedTable:
-    """A whole run.
+    """All systems, timed in one process.
 
     Attributes:
-        dataset, items, users: whose histories were read.
-        history: items of one of them, the mean of what is read.
-        language_model: the backbone.
-        precision: of reading histories.
-        rates: of the machine.
-        machine: what it is.
-        rows: DeftRec first.
+        dataset, items, users: name of the data, number of items, number of users answered.
+        history: mean number of items read from one history.
+        language_model: name of the language model.
+        precision: type of the matrix products that read histories.
+        rates: rates of the machine.
+        machine: description of the machine.
+        rows: systems, DeftRec first.
     """
 
     dataset: str
@@ -81,7 +80,7 @@ class SpeedTable:
     rows: tuple[SpeedRow, ...]
 
     def to_json_dict(self) -> dict[str, Any]:
-        """Everything."""
+        """Everything, as JSON holds it."""
         return asdict(self)
 
 
@@ -99,22 +98,22 @@ def measure_speed(
     """Time every system on the same histories: those before the test targets, evenly drawn from short to long.
 
     Args:
-        interactions: real catalogue and histories.
-        config: of DeftRec; one member of it is asked, with random weights.
-        systems: names of those to time beside DeftRec; None: all.
-        users: asked in batches; a few of them again one by one.
-        k: items of a list.
-        precision: of reading histories, but for the plain path.
+        interactions: data, whose catalogue and histories are used.
+        config: options of DeftRec; one member with random weights is timed.
+        systems: names of the systems beside DeftRec; None: all.
+        users: number of users answered in batches; a few of them are timed again one by one.
+        k: length of a list.
+        precision: precision of reading histories, except for the plain path.
+        device: device of all systems.
+        progress: receiver of progress.
 
     Raises:
-        ConfigError: no such system, or the recipe's head or language model is none that they can be built with.
+        ConfigError: an unknown system.
     """
     kinds = _chosen(systems)
     split = make_split(interactions, config.data.split)
     config = resolve(config, interactions, split)
     config = config.model_copy(update={"training": config.training.model_copy(update={"ensemble_size": 1})})
-    if config.diffusion.head == "semantic-ids":
-        raise ConfigError("diffusion.head semantic-ids has a row of its own here: leave it at diffusion or direct")
     torch.manual_seed(config.seed)
     dtype = inference_dtype(precision, device)
     setting = Setting(config, interactions, _features(config, interactions.n_items), k, dtype, device)
@@ -177,7 +176,7 @@ def _measure(system: System, histories: Sequences, matrix_rate: float, device: t
     few = np.linspace(0, len(histories) - 1, min(SINGLES, len(histories))).astype(int)
     singles = [histories.select([n]) for n in few]
     for one in singles:
-        system.recommend(one)  # what happens once for each length, as choosing kernels: a tenth of a second on a GPU
+        system.recommend(one)  # first calls choose kernels for a length: a tenth of a second on a GPU
     alone = [1000 * seconds(partial(system.recommend, one), device) for one in singles]
     with counting() as counted:
         system.recommend(histories)
@@ -191,9 +190,7 @@ def _measure(system: System, histories: Sequences, matrix_rate: float, device: t
 
 
 def _features(config: Config, items: int) -> ItemFeatures:
-    """Vectors of the recipe's width, drawn at random."""
-    text = None
-    if config.text.model is not None:
-        text = torch.randn(items, hidden_size(config.text.model or MINILM))
-    collaborative = 0 if config.collaborative.encoder == "none" else config.collaborative.dim
-    return ItemFeatures.build(torch.randn(items, collaborative), text)
+    """Item features of the recipe's width, drawn at random."""
+    width, collaborative = text_width(config), config.collaborative
+    text = torch.randn(items, width) if width else None
+    return ItemFeatures.build(torch.randn(items, 0 if collaborative.encoder == "none" else collaborative.dim), text)

@@ -1,6 +1,6 @@
-"""Ways to get from histories to lists, each as fast as this codebase makes it, with weights that nobody trained.
+"""Systems that are timed: each turns histories into lists, as fast as this codebase makes it.
 
-How long an answer takes does not depend on what was learnt.
+Weights are random, because the time of an answer does not depend on them.
 """
 
 from abc import ABC, abstractmethod
@@ -18,7 +18,7 @@ from deftrec.ensemble import build_member
 from deftrec.inference import InferenceModel, reader_of
 from deftrec.language import LanguageModel, build_language_model
 from deftrec.model import DeftRec
-from deftrec.retrieval import Found, Retriever, generate_queries, hide, inference_queries, top
+from deftrec.retrieval import ExcludeHistory, Found, generate_queries, inference_queries, latent_ranker, top
 from deftrec.retrieval.queries import batches
 from deftrec.tokenizer import ItemFeatures
 
@@ -27,20 +27,20 @@ DREAMREC = Sampling("ddpm", steps=500, samples=1, guidance_scale=2.0)
 AUTHORS = Sampling("ddpm", steps=100, samples=1, guidance_scale=0.0)
 AUTHORS_WORDS = 32
 NEVER = -2
-"""No word piece: with it as the end, nobody stops before the last word."""
+"""Number of no token: with it as the end, every text has the full length."""
 
 
 @dataclass(frozen=True, eq=False)
 class Setting:
-    """What all systems share.
+    """Setting that all systems share.
 
     Attributes:
-        config: of DeftRec, one member, no option `auto`.
-        interactions: whose catalogue it is.
-        features: of its items, as wide as the recipe's; drawn at random.
-        k: items of a list.
-        dtype: of reading histories.
-        device: where.
+        config: options of DeftRec, one member, no option `auto`.
+        interactions: data whose catalogue is ranked.
+        features: item features of the recipe's width, drawn at random.
+        k: length of a list.
+        dtype: type of the matrix products that read histories.
+        device: device of all systems.
     """
 
     config: Config
@@ -63,11 +63,11 @@ class Setting:
 
 
 class System(ABC):
-    """Gives everybody a list.
+    """A way to recommend.
 
     Attributes:
-        name: of the row.
-        says: what it does, in a line.
+        name: name of the row.
+        says: description in a line.
     """
 
     name: ClassVar[str]
@@ -82,7 +82,7 @@ class System(ABC):
 
 
 class OneStep(System):
-    """DeftRec as `Recommender` asks it, without the linear prior."""
+    """DeftRec as `Recommender` runs it, latent term alone."""
 
     name, says = "deftrec", "the recipe's sampling, exact retrieval"
 
@@ -91,20 +91,20 @@ class OneStep(System):
         model = setting.model(self.configured(setting.config))
         catalogue = model.encode_catalogue()
         self.fast = InferenceModel(model, catalogue, setting.dtype)
-        self.retriever = Retriever.of(model, catalogue, setting.config)
+        self.ranker = latent_ranker(catalogue, setting.config)
 
     def configured(self, config: Config) -> Config:
-        """What is built."""
+        """Options of the model."""
         return config
 
     def recommend(self, histories: Sequences) -> Found:
         """See `System.recommend`."""
         queries = inference_queries(self.fast, histories, sampling=self.sampling, seed=0)
-        return self.retriever.search(queries, histories, self.k, exclude_seen=True)
+        return self.ranker.search(queries, self.k, (ExcludeHistory(),))
 
 
 class Plain(System):
-    """DeftRec by its reference: in float32, every place of every history answered."""
+    """DeftRec by its reference in float32, which evaluates every position of every history."""
 
     name, says = "deftrec plainly", "the same in fp32 without any fast path: the reference"
 
@@ -112,12 +112,12 @@ class Plain(System):
         self.k, self.sampling = setting.k, Sampling.of(setting.config.diffusion)
         self.model = setting.model(setting.config)
         self.catalogue = self.model.encode_catalogue()
-        self.retriever = Retriever.of(self.model, self.catalogue, setting.config)
+        self.ranker = latent_ranker(self.catalogue, setting.config)
 
     def recommend(self, histories: Sequences) -> Found:
         """See `System.recommend`."""
         queries = generate_queries(self.model, self.catalogue, histories, sampling=self.sampling, seed=0)
-        return self.retriever.search(queries, histories, self.k, exclude_seen=True)
+        return self.ranker.search(queries, self.k, (ExcludeHistory(),))
 
 
 class SasRec(System):
@@ -128,7 +128,7 @@ class SasRec(System):
     def __init__(self, setting: Setting) -> None:
         self.k, self.max_history, self.device = setting.k, int(setting.config.data.max_history), setting.device
         width = setting.language(setting.config, 1, 1).width
-        options = NanoOptions(width=width, layers=SASREC_BLOCKS, heads=2, dropout=0.0)
+        options = NanoOptions(width=width, layers=SASREC_BLOCKS, dropout=0.0)
         language = setting.language(setting.config.model_copy(update={"language": options}), 1, self.max_history)
         self.reader = reader_of(language, setting.dtype)
         self.items = torch.randn(setting.interactions.n_items, width, device=self.device)
@@ -141,7 +141,7 @@ class SasRec(System):
     def _list(self, items: Tensor, lengths: Tensor, histories: Sequences) -> Found:
         past = self.reader.begin(len(items))
         hidden = self.reader.read(self.items[items.clamp_min(0)], lengths - 1, past)
-        return top(hide(hidden @ self.items.T, histories), self.k)
+        return best(hidden @ self.items.T, histories, self.k)
 
 
 class DreamRec(OneStep):
@@ -160,9 +160,9 @@ class DreamRec(OneStep):
 
 
 class Authors(System):
-    """The published procedure: the language model words a preference, many steps, every user's distances on its own.
+    """The published procedure: a generated preference, many steps, distances computed user by user.
 
-    Words need a model that writes: for recipes with `nano` it is the packaged MiniLM, as in the recipe of that name.
+    Recipes with `nano`, which generates no text, get the packaged MiniLM.
     """
 
     name = "authors' procedure"
@@ -184,15 +184,21 @@ class Authors(System):
         """See `System.recommend`."""
         queries = generate_queries(self.model, self.catalogue, histories, sampling=AUTHORS, seed=0, dtype=self.dtype)
         lists = []
-        for n, query in enumerate(queries):
-            distances = torch.linalg.vector_norm(self.catalogue.latents - query, dim=-1)
-            lists.append(top(hide(-distances[None], histories.select([n])), self.k))
+        for n, latent in enumerate(queries.latents):
+            distances = torch.linalg.vector_norm(self.catalogue.latents - latent, dim=-1)
+            lists.append(best(-distances[None], histories.select([n]), self.k))
         return Found.concatenate(lists)
 
 
 def guided(config: Config) -> DiffusionOptions:
-    """A diffusion head that has learnt an empty condition."""
+    """Options of a diffusion head with an unconditional answer, which guidance needs."""
     return config.diffusion.model_copy(update={"condition_dropout": 0.1})
+
+
+def best(scores: Tensor, histories: Sequences, k: int) -> Found:
+    """The `k` best items of each row that are not in its history. `scores` `[N, I]`, which are changed."""
+    ExcludeHistory().apply(scores, histories)
+    return top(scores, k)
 
 
 def by_batch(
@@ -202,7 +208,7 @@ def by_batch(
     answer: Callable[[Tensor, Tensor, Sequences], Found],
     places: int | None = None,
 ) -> Found:
-    """What `answer` finds for batches of items, lengths and histories, in the order of `histories`."""
+    """Lists of `answer`, called with batches of items, lengths and histories, in the order of `histories`."""
     order, parts = [], []
     for which, items, layout in batches(max_history, histories, device, places):
         order.append(torch.from_numpy(which).to(device))

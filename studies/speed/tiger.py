@@ -1,36 +1,37 @@
 """Generation of semantic ids by the language model itself (after TIGER, Rajput et al. 2023, arXiv 2305.05065)."""
 
 import torch
-from studies.semantic_ids.codes import CodeTree, semantic_ids
-from studies.speed.systems import Setting, System, by_batch
 from torch import Tensor
 
 from deftrec.data import Sequences
 from deftrec.inference import reader_of
-from deftrec.retrieval import Found, hide, top
+from deftrec.retrieval import Found
 from deftrec.retrieval.queries import places_of
+from studies.semantic_ids.codes import CodeTree, semantic_ids
+from studies.speed.systems import Setting, System, best, by_batch
 
 BEAM = 20
+CODE_LEVELS, CODE_SIZE = 3, 256
+"""Codes of a semantic id, before the one that distinguishes equal ids; values of one code."""
 
 
 class Tiger(System):
-    """A history is the codes of its items, one token each; the next item's are generated, one after the other.
+    """Semantic ids: a history is read as the codes of its items, and the codes of the next item are generated.
 
-    The history is read once and its keys and values are kept; the beams share no more than that, as with `generate` of
-    `transformers`. Histories of a batch are brought to one length by repeating the oldest item: no place is empty.
+    The history is read once with cached keys and values, which is all that the beams share, as with `generate` of
+    `transformers`. Histories of a batch get one length by repeating the oldest item, so that no position is empty.
     """
 
     name, says = "tiger-like", f"semantic ids of the same backbone, beam {BEAM}, over ids that exist"
 
     def __init__(self, setting: Setting) -> None:
-        options = setting.config.diffusion
         self.k, self.device = setting.k, setting.device
-        self.codes = semantic_ids(setting.features.values, options.code_levels, options.code_size).to(self.device)
+        self.codes = semantic_ids(setting.features.values, CODE_LEVELS, CODE_SIZE).to(self.device)
         self.tree, self.levels = CodeTree.of(self.codes), self.codes.shape[1]
         # The last codes are read too, where there is no item yet.
         language = setting.language(setting.config, self.levels, int(setting.config.data.max_history) + 1)
         self.max_history, self.reader = language.max_history - 1, reader_of(language, setting.dtype)
-        shape = (self.levels, options.code_size, language.width)
+        shape = (self.levels, CODE_SIZE, language.width)
         self.embeddings, self.leave = (torch.randn(shape, device=self.device) for _ in range(2))
 
     @torch.no_grad()
@@ -52,15 +53,17 @@ class Tiger(System):
             chances = (hidden @ self.leave[level].T).gather(2, following.clamp_min(0))
             chances = chances.masked_fill(following < 0, float("-inf")).log_softmax(-1)
             joint = (total[..., None] + chances).flatten(1)
-            total, best = joint.topk(min(BEAM, joint.shape[1]), dim=1)
-            node = children.flatten(1).gather(1, best).clamp_min(0)
+            total, chosen = joint.topk(min(BEAM, joint.shape[1]), dim=1)
+            node = children.flatten(1).gather(1, chosen).clamp_min(0)
             if level + 1 < self.levels:
-                parents = best // following.shape[2] + hidden.shape[1] * torch.arange(B, device=self.device)[:, None]
+                parents = chosen // following.shape[2] + hidden.shape[1] * torch.arange(B, device=self.device)[:, None]
                 past.batch_select_indices(parents.flatten())
-                code = following.flatten(1).gather(1, best).clamp_min(0).flatten()
+                code = following.flatten(1).gather(1, chosen).clamp_min(0).flatten()
                 last = torch.zeros(len(code), dtype=torch.int64, device=self.device)
-                hidden = self.reader.read(self.embeddings[level, code][:, None], last, past).view(B, best.shape[1], -1)
+                hidden = self.reader.read(self.embeddings[level, code][:, None], last, past).view(
+                    B, chosen.shape[1], -1
+                )
         # Beams that ran out of children fall behind the last item.
         scores = torch.full((B, len(self.codes) + 1), float("-inf"), device=self.device)
         node = torch.where(total > float("-inf"), node, len(self.codes))
-        return top(hide(scores.scatter(1, node, total)[:, :-1], histories), self.k)
+        return best(scores.scatter(1, node, total)[:, :-1], histories, self.k)

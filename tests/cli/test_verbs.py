@@ -146,10 +146,10 @@ def test_recommend_after_a_history_with_a_comma_in_an_id(deftrec: Call, run: Pat
     assert "i/101" in {one["item"] for one in kept["recommendations"]}
 
 
-def test_an_empty_history_gets_what_is_popular(deftrec: Call, run: Path) -> None:
+def test_an_empty_history_gets_the_most_popular_items(deftrec: Call, run: Path) -> None:
     whole = json.loads(deftrec("recommend", run, "--history", "", "--json").out)
     assert {one["source"] for one in whole["recommendations"]} == {"popularity"}
-    assert "nothing yet" in deftrec("recommend", run, "--history", "").out
+    assert "history: empty, so the most popular items" in deftrec("recommend", run, "--history", "").out
 
 
 def test_recommend_to_everybody(deftrec: Call, run: Path, tmp_path: Path) -> None:

@@ -190,7 +190,7 @@ def test_a_saved_copy_keeps_the_changes(run: Path, tmp_path: Path) -> None:
     ("items", "message"),
     [
         (NEW.with_columns(item=pl.Series(["a", "b", "c"])), "item 'a' is no whole number"),
-        (pl.concat([NEW, NEW]), "item 900 stands there twice"),
+        (pl.concat([NEW, NEW]), "item 900 appears twice"),
         (NEW.select("item"), "item 900 has no title, category or text"),
         (NEW.rename({"item": "sku"}), "no column 'item'"),
     ],

@@ -10,23 +10,13 @@ from typing import Any
 
 import pytest
 import torch
-from studies.ablation import (
-    BASE,
-    Comparison,
-    Measured,
-    SliceComparison,
-    Study,
-    Variant,
-    compare,
-    compare_slices,
-    write_ablation,
-)
+from studies.ablation import BASE, Measured, Study, Variant, write_ablation
+from studies.comparison import Comparison, SliceComparison, compare, compare_slices, difference_plot
 
 from deftrec import Recommender
 from deftrec.errors import DeftRecError, MissingExtraError
 from deftrec.evaluation import paired_bootstrap
 from deftrec.progress import Silent
-from deftrec.report.forest import forest
 from deftrec.report.html import POLICY
 from toy import ring, tiny_config
 
@@ -67,7 +57,7 @@ def test_every_variant_with_every_seed(runs: dict[str, list[Measured]]) -> None:
                 assert run.values[f"{split} ndcg@10"].mean() == pytest.approx(result.metrics["ndcg@10"])
             assert run.train_seconds > 0
             assert run.settings["seed"] == run.seed
-            assert run.settings["retrieval"]["prior"]["kind"] == "none"
+            assert run.settings["retrieval"]["prior"] == "none"
 
 
 def test_the_recipe_is_measured_as_it_is_alone(runs: dict[str, list[Measured]]) -> None:
@@ -151,7 +141,7 @@ def test_damage_is_named(work: Path, runs: dict[str, list[Measured]], tmp_path: 
 
 
 def test_the_comparison_is_paired_over_users_and_averaged_over_seeds(runs: dict[str, list[Measured]]) -> None:
-    rows = {(row.name, row.split, row.metric): row for row in compare(runs)}
+    rows = {(row.name, row.split, row.metric): row for row in compare(runs, BASE)}
     assert len(rows) == 3 * 2 * 2
     same = rows["deftrec/same", "test", "ndcg@10"]
     assert (same.difference, same.p) == (0, 1)
@@ -166,15 +156,15 @@ def test_the_comparison_is_paired_over_users_and_averaged_over_seeds(runs: dict[
     each = [run.results["test"].metrics["ndcg@10"] for run in runs[row.name]]
     assert row.mean == pytest.approx(sum(each) / 2)
     assert row.spread == pytest.approx(abs(each[0] - each[1]) / 2**0.5)
-    one = compare({name: trainings[:1] for name, trainings in runs.items()})
+    one = compare({name: trainings[:1] for name, trainings in runs.items()}, BASE)
     assert all(row.spread is None and row.seeds == 1 for row in one)
 
 
 def test_slices_are_compared_as_the_whole_is(runs: dict[str, list[Measured]], tmp_path: Path) -> None:
-    parts = study(tmp_path).sliced_users()
-    rows = {(row.name, row.by, row.part): row for row in compare_slices(runs, parts)}
+    parts = study(tmp_path).user_groups()
+    rows = {(row.name, row.by, row.part): row for row in compare_slices(runs, BASE, parts)}
     assert len(rows) == len(VARIANTS) * len(parts)
-    whole = {row.name: row for row in compare(runs) if (row.split, row.metric) == ("test", "ndcg@10")}
+    whole = {row.name: row for row in compare(runs, BASE) if (row.split, row.metric) == ("test", "ndcg@10")}
     for name in VARIANTS:
         for by in {part.by for part in parts}:  # the slices of one `by` hold every user once
             own = [row for row in rows.values() if (row.name, row.by) == (name, by)]
@@ -190,10 +180,16 @@ def test_slices_are_compared_as_the_whole_is(runs: dict[str, list[Measured]], tm
 
 
 def test_the_report(runs: dict[str, list[Measured]], tmp_path: Path) -> None:
-    parts = study(tmp_path / "unused").sliced_users()
-    found = compare_slices(runs, parts)
+    parts = study(tmp_path / "unused").user_groups()
+    found = compare_slices(runs, BASE, parts)
     page = write_ablation(
-        tmp_path, runs, compare(runs), found, VARIANTS, {"deftrec/broken": "it <broke>"}, "deftrec ablate --data x"
+        tmp_path,
+        runs,
+        compare(runs, BASE),
+        found,
+        VARIANTS,
+        {"deftrec/broken": "it <broke>"},
+        "python -m studies.ablation --data x",
     )
     content = json.loads((tmp_path / "results.json").read_text())
     assert {"dataset", "split", "seen", "fit", "models", "machine", "revision", "command"} <= set(content)
@@ -202,15 +198,15 @@ def test_the_report(runs: dict[str, list[Measured]], tmp_path: Path) -> None:
     assert {"metrics", "ci95", "train_seconds", "users_per_second", "parameters", "settings"} <= set(
         content["models"][0]
     )
-    assert [Comparison.model_validate(row) for row in content["comparisons"]] == compare(runs)
+    assert [Comparison.model_validate(row) for row in content["comparisons"]] == compare(runs, BASE)
     assert [SliceComparison.model_validate(row) for row in content["slices"]] == found
     text = (tmp_path / "report.md").read_text()
-    assert "nothing changed (which the recipe is on these data)" in text
+    assert "nothing changed (equal to the recipe on these data)" in text
     assert "hardly trained \\| at all" in text
     counts = Counter(part.by for part in parts)
     assert set(counts.values()) > {1}
     shown = [part for part in parts if part.by == counts.most_common(1)[0][0]]
-    assert text.count("### By ") == sum(count > 1 for count in counts.values())  # one slice alone is the whole
+    assert text.count("## Slices by ") == sum(count > 1 for count in counts.values())  # one slice alone is the whole
     assert "| deftrec/same |" + " +0.0000 |" * len(shown) + "\n" in text
     assert f"{shown[0].name} ({len(shown[0].users)})" in text
     assert "deftrec/broken failed: it \\<broke\\>" in text
@@ -219,17 +215,17 @@ def test_the_report(runs: dict[str, list[Measured]], tmp_path: Path) -> None:
     assert "a wider &lt;denoiser&gt;" in html
     assert "it &lt;broke&gt;" in html
     assert html.count(f"({len(shown[0].users)})") >= 1
-    assert f"<h3>By {shown[0].by}</h3>" in html
+    assert f"<h2>Slices by {shown[0].by}</h2>" in html
     assert f'content="{POLICY}"' in html
     assert "://" not in html  # nothing is fetched
 
 
 def test_the_report_says_who_has_fewer_seeds(runs: dict[str, list[Measured]], tmp_path: Path) -> None:
     same = "Each value is the mean over 2 seeds, with their standard deviation"
-    write_ablation(tmp_path, runs, compare(runs), [], VARIANTS, {}, "deftrec ablate")
+    write_ablation(tmp_path, runs, compare(runs, BASE), [], VARIANTS, {}, "python -m studies.ablation")
     assert f"{same}. The interval" in (tmp_path / "report.md").read_text()
     some = {**runs, "deftrec/wide": runs["deftrec/wide"][1:]}
-    page = write_ablation(tmp_path, some, compare(some), [], VARIANTS, {}, "deftrec ablate")
+    page = write_ablation(tmp_path, some, compare(some, BASE), [], VARIANTS, {}, "python -m studies.ablation")
     said = f"{same}; but deftrec/wide over 1 seed. A difference is over the seeds that both rows have. The"
     assert said in (tmp_path / "report.md").read_text()
     assert said in page.read_text()
@@ -240,7 +236,7 @@ def test_without_matplotlib_there_is_markdown(
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(MissingExtraError, match=r"deftrec\[report\]"):
-        write_ablation(tmp_path, runs, compare(runs), [], VARIANTS, {}, "deftrec ablate")
+        write_ablation(tmp_path, runs, compare(runs, BASE), [], VARIANTS, {}, "python -m studies.ablation")
     assert sorted(file.name for file in tmp_path.iterdir()) == ["report.md", "results.json"]
 
 
@@ -250,7 +246,7 @@ def test_the_plot_holds_every_interval(low: float, high: float) -> None:
         name="deftrec/<x>", split="test", metric="ndcg@10", seeds=1, mean=0.1, spread=None,
         difference=(low + high) / 2, ci95=(low, high), p=0.5, train_seconds=1.0,
     )  # fmt: skip
-    drawn = forest({"deftrec/<x>": row, "deftrec/y": row}, "minus the recipe", "differences", "test")
+    drawn = difference_plot([row, row.model_copy(update={"name": "deftrec/y"})], "differences", "minus the recipe")
     assert "deftrec/&lt;x&gt;" in drawn
     width = float(drawn.split('viewBox="0 0 ')[1].split()[0])
     lines = re.findall(r"<path d=\"M (\S+) \S+ \s*L (\S+) \S+ ?\s*\"[^>]*stroke-width: 1.6", drawn)

@@ -3,38 +3,43 @@
 from pathlib import Path
 
 import pytest
-from studies.ablation import choose_variants, load_variants
+import torch
+from studies.ablation import Variant, choose_variants, load_variants
+from studies.authors.model import AuthorsDeftRec
+from studies.controls import NoDiffusionHead
+from studies.discrete_tokens.model import DiscreteTokenizer
+from studies.semantic_ids.head import SemanticIdHead
 
 from deftrec.config import PretrainedOptions
+from deftrec.ensemble import build_member
 from deftrec.errors import ConfigError
-from deftrec.recipe import load_recipe, resolve, shipped_recipes
+from deftrec.recipe import load_recipe, resolve
 from deftrec.sizes import Sizes
-from toy import tiny_config
+from deftrec.tokenizer import ItemFeatures
+from toy import tiny_bert, tiny_config
 
 SHIPPED = load_variants()
-SIZES = {"positions": 5000, "interactions": 6000, "users": 1000, "items": 900}
+SIZES = Sizes(positions=5000, interactions=6000, users=1000, items=900)
 
 
-@pytest.mark.parametrize("recipe", ["default", "ml-100k", "nano"])
+@pytest.mark.parametrize("recipe", ["default", "ml-100k"])
 @pytest.mark.parametrize("name", SHIPPED)
 def test_every_variant_is_a_change_of_every_recipe(name: str, recipe: str) -> None:
-    base = load_recipe(recipe, ["seed=3"] if recipe != "nano" else ["seed=3", "text.model=minilm"])
+    base = load_recipe(recipe, ["seed=3"])
     config = SHIPPED[name].config(base)
     assert config.seed == 3
     assert config.retrieval.prior == "none"
-    assert config.training.ensemble_size == (4 if name == "deftrec/members" else 1)
-    if SHIPPED[name].recipe is None and name not in {"deftrec/mask-0", "deftrec/minilm"}:
-        assert resolve(config, Sizes(**SIZES)) != base  # mask-0 is the default, minilm one recipe's
+    assert config.training.ensemble_size == (4 if name == "deftrec/ensemble" else 1)
+    if name not in {"deftrec/mask-0", "deftrec/minilm"}:
+        assert resolve(config, SIZES) != base  # mask-0 is the default, minilm one recipe's
 
 
 def test_there_is_a_variant_for_every_claim() -> None:
-    wanted = "vq rq semantic-ids regression cross-entropy no-negatives pairwise preference k-2 k-4 k-8 mask-0 mask-0.2"
-    wanted += " mask-0.5 no-modality-mask no-user-tokens user-tokens no-text no-collaborative frozen-tokenizer eps"
-    wanted += " unrolled unrolled-control unrolled-3 unrolled-3-control minilm minilm-random minilm-lora minilm-frozen"
-    wanted += " minilm-upper minilm-titles members authors"
+    wanted = "vq rq semantic-ids regression cross-entropy no-negatives pairwise preference k-2 k-4 k-8 mask-0"
+    wanted += " mask-0.2 mask-0.5 no-modality-mask no-user-tokens user-tokens no-text no-collaborative eps minilm"
+    wanted += " minilm-random minilm-lora minilm-frozen minilm-titles ensemble authors"
     assert set(SHIPPED) == {f"deftrec/{name}" for name in wanted.split()}
     assert all(variant.about for variant in SHIPPED.values())
-    assert "ablations" not in shipped_recipes()
 
 
 def test_a_change_of_kind_leaves_nothing_of_the_old_one() -> None:
@@ -44,15 +49,71 @@ def test_a_change_of_kind_leaves_nothing_of_the_old_one() -> None:
     assert config.training.batch_positions == tiny_config().training.batch_positions
 
 
-def test_another_recipe_takes_the_place_of_the_one_asked_for() -> None:
-    config = SHIPPED["deftrec/authors"].config(load_recipe("default", ["seed=5", "training.epochs=3"]))
-    assert config == load_recipe("authors", ["seed=5", "training.ensemble_size=1"])
+def test_another_recipe_takes_the_place_of_the_one_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "other.yaml").write_text("objective: {negatives: pairwise}\n")
+    variant = Variant(about="another recipe", recipe=str(tmp_path / "other.yaml"), set={"tokenizer": {"ways": 2}})
+    config = variant.config(load_recipe("default", ["seed=5", "training.epochs=3"]))
+    changes = [
+        "seed=5",
+        "tokenizer.ways=2",
+        "training.ensemble_size=1",
+        "retrieval.prior=none",
+        "retrieval.trend=false",
+    ]
+    assert config == load_recipe(str(tmp_path / "other.yaml"), changes)
+
+
+@pytest.mark.parametrize("name", ["cross-entropy", "regression"])
+def test_the_controls_build_the_head_without_diffusion(name: str) -> None:
+    variant = SHIPPED[f"deftrec/{name}"]
+    config = resolve(variant.config(tiny_config()), SIZES)
+    features = ItemFeatures.build(torch.randn(20, 16), None)
+    with variant.patched():
+        assert isinstance(build_member(features, config, "items").diffusion, NoDiffusionHead)
+    assert not isinstance(build_member(features, config, "items").diffusion, NoDiffusionHead)
+
+
+def test_the_authors_procedure_is_a_recipe_and_a_model() -> None:
+    variant = SHIPPED["deftrec/authors"]
+    config = resolve(variant.config(load_recipe("default", ["seed=5"])), SIZES)
+    assert (config.seed, config.diffusion.prediction, config.text.model) == (5, "eps", None)
+    with variant.patched():
+        assert isinstance(build_member(ItemFeatures.build(torch.randn(40, 16), None), config, "items"), AuthorsDeftRec)
+
+
+@pytest.mark.parametrize("name", ["vq", "rq", "semantic-ids"])
+def test_discrete_controls_replace_a_part(name: str) -> None:
+    variant = SHIPPED[f"deftrec/{name}"]
+    config = resolve(variant.config(tiny_config()), SIZES)
+    features = ItemFeatures.build(torch.randn(40, 16), None)
+    with variant.patched():
+        member = build_member(features, config, "items")
+    quantised, decodes = (
+        isinstance(member.item_tokenizer, DiscreteTokenizer),
+        isinstance(member.diffusion, SemanticIdHead),
+    )
+    assert (quantised, decodes) == (name != "semantic-ids", name == "semantic-ids")
+
+
+def test_a_random_language_model_is_a_copy_for_each_seed(tmp_path: Path) -> None:
+    bert = tiny_bert(tmp_path / "bert")
+    variant = Variant(about="random weights", random_language=True)
+    language = PretrainedOptions(model=str(bert))
+    first, second = (
+        variant.with_random_language(tiny_config(seed=seed, language=language.model_dump()), tmp_path).language.model
+        for seed in (0, 1)
+    )
+    assert len({str(bert), first, second}) == 3
+    with pytest.raises(ConfigError, match="kind pretrained"):
+        variant.with_random_language(tiny_config(), tmp_path)
+    config = tiny_config()
+    assert SHIPPED["deftrec/minilm"].with_random_language(config, tmp_path) is config
 
 
 def test_choosing() -> None:
     assert choose_variants(SHIPPED, None) == SHIPPED
-    assert list(choose_variants(SHIPPED, "eps, deftrec/vq")) == ["deftrec/eps", "deftrec/vq"]
-    with pytest.raises(ConfigError, match=r"'pairwize': .*did you mean 'deftrec/pairwise'\? There are: .*deftrec/vq"):
+    assert list(choose_variants(SHIPPED, "eps, deftrec/k-2")) == ["deftrec/eps", "deftrec/k-2"]
+    with pytest.raises(ConfigError, match=r"'pairwize': .*did you mean 'deftrec/pairwise'\? There are: .*deftrec/k-2"):
         choose_variants(SHIPPED, "pairwize")
 
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 from studies.cold_start import hold_out
-from studies.cold_start.asking import ask, content_neighbours, of_equal_length, ratio, translated
+from studies.cold_start.asking import ask, content_neighbours, of_equal_length, translated
+from studies.comparison import mean_ratio
 
 from deftrec import Recommender
 from deftrec.data import Cases, Sequences
@@ -58,11 +59,11 @@ def test_groups_of_equal_length() -> None:
 def test_a_ratio_has_an_interval_that_holds_it() -> None:
     rng = torch.Generator().manual_seed(0)
     first, second = torch.rand(300, generator=rng), 0.5 * torch.rand(200, generator=rng)
-    found = ratio(first, second)
+    found = mean_ratio(first, second)
     assert found.ci95[0] < found.value < found.ci95[1]
     assert found.value == pytest.approx(float(first.mean() / second.mean()))
-    same = ratio(first, first, paired=True)
+    same = mean_ratio(first, first, paired=True)
     assert (same.value, same.ci95) == (1.0, (1.0, 1.0))
-    weighted = ratio(torch.ones(3), torch.tensor([1.0, 0.0]), torch.tensor([1.0, 0.0]))
+    weighted = mean_ratio(torch.ones(3), torch.tensor([1.0, 0.0]), torch.tensor([1.0, 0.0]))
     assert weighted.value == 1.0
-    assert ratio(torch.zeros(3), torch.zeros(3)).value == 0.0
+    assert mean_ratio(torch.zeros(3), torch.zeros(3)).value == 0.0

@@ -73,7 +73,7 @@ def test_past_some_number_a_sample_is_asked(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_items_without_words_are_not_held_out() -> None:
-    with pytest.raises(DataError, match="give the items words"):
+    with pytest.raises(DataError, match="give the items text"):
         hold_out(checkerboard())
     data = ring(users=30)
     mixed = data.catalogue.with_columns(

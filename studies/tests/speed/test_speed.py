@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from studies.speed import Rates, SpeedTable, measure_rates, measure_speed, study, systems, tiger
+from benchmarks.machine_rates import Rates, measure_rates
+from studies.speed import SpeedTable, measure_speed, study, systems, tiger
 from studies.speed.systems import OneStep, Plain, Setting
 from studies.speed.tiger import Tiger
 
@@ -16,11 +17,10 @@ from deftrec.errors import ConfigError
 from deftrec.flops import counting
 from deftrec.progress import Silent
 from deftrec.retrieval import Found
-from deftrec.training.build import resolve
+from deftrec.training.fit import resolve
 from toy import ring, tiny_bert, tiny_config
 
 CPU, K = torch.device("cpu"), 5
-CODES = {"code_levels": 2, "code_size": 6}
 EVERY_SYSTEM = pytest.mark.parametrize("kind", study.SYSTEMS, ids=lambda kind: kind.name)
 
 
@@ -29,6 +29,8 @@ def _few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(systems, "DREAMREC", replace(systems.DREAMREC, steps=3))
     monkeypatch.setattr(systems, "AUTHORS", replace(systems.AUTHORS, steps=2))
     monkeypatch.setattr(systems, "AUTHORS_WORDS", 3)
+    monkeypatch.setattr(tiger, "CODE_LEVELS", 2)
+    monkeypatch.setattr(tiger, "CODE_SIZE", 6)
     monkeypatch.setattr(study, "LEAST_SECONDS", 1e-6)
     monkeypatch.setattr(study, "measure_rates", lambda device: Rates(1e9, 2e9, 3e9))
 
@@ -37,11 +39,12 @@ def _few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 def options(tmp_path: Path) -> dict[str, Any]:
     """A recipe whose language model writes."""
     reads = {"kind": "pretrained", "model": str(tiny_bert(tmp_path / "bert")), "prompts": ("what next : {history}",)}
-    return {"language": reads, "diffusion": {"width": 32, "depth": 1, **CODES}}
+    return {"language": reads, "diffusion": {"width": 32, "depth": 1}}
 
 
 @pytest.fixture
 def setting(options: dict[str, Any]) -> Setting:
+    torch.manual_seed(0)
     interactions = ring(users=30)
     config = resolve(tiny_config(**options), interactions, make_split(interactions, "leave-one-out"))
     return Setting(config, interactions, study._features(config, interactions.n_items), K, torch.float32, CPU)
@@ -147,12 +150,6 @@ def test_some_of_the_systems(options: dict[str, Any]) -> None:
     assert [row.system for row in measure(options, ["sasrec"]).rows] == ["deftrec", "sasrec"]
     with pytest.raises(ConfigError, match="no system 'sasreck'; there are deftrec, deftrec plainly, sasrec"):
         measure(options, ["sasreck"])
-
-
-def test_semantic_ids_are_a_row_of_their_own(options: dict[str, Any]) -> None:
-    options["diffusion"] = {"head": "semantic-ids", **CODES}
-    with pytest.raises(ConfigError, match="row of its own"):
-        measure(options)
 
 
 def test_rates_are_those_of_some_machine() -> None:

@@ -1,11 +1,12 @@
-"""`deftrec speed`."""
+"""The command `python -m studies.speed`."""
 
 import json
 from pathlib import Path
 
 import pytest
-from calling import Call
-from studies.speed import Rates, SpeedRow, SpeedTable
+from benchmarks.machine_rates import Rates
+from studies.speed import SpeedRow, SpeedTable
+from studies.speed.__main__ import main
 
 from toy import ring
 
@@ -22,7 +23,9 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def test_the_table_and_its_file(deftrec: Call, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_table_and_its_file(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     asked = {}
 
     def measured(interactions: object, config: object, **options: object) -> SpeedTable:
@@ -30,24 +33,17 @@ def test_the_table_and_its_file(deftrec: Call, data: Path, tmp_path: Path, monke
         return TABLE
 
     monkeypatch.setattr("studies.speed.measure_speed", measured)
-    done = deftrec(
-        "speed",
-        "--data",
-        data,
-        "--recipe",
-        "nano",
-        "--users",
-        "8",
-        "--systems",
-        "sasrec, tiger-like",
-        "--out",
-        tmp_path / "speed.json",
-    )
-    assert done.code == 0
+    words = ["--data", str(data), "--recipe", "default", "--users", "8", "--systems", "sasrec, tiger-like"]
+    assert main([*words, "--out", str(tmp_path / "speed.json")]) == 0
     assert (asked["users"], asked["precision"]) == (8, "auto")
     assert asked["systems"] == ["sasrec", "tiger-like"]
-    for words in ("8 users of 6 items read each", "90 GFLOP/s in fp32, 200 in bf16", "sasrec", "3.0 MFLOP", "50.0%"):
-        assert words in done.out
+    shown = capsys.readouterr().out
+    for part in ("8 users of 6 items read each", "90 GFLOP/s in fp32, 200 in bf16", "sasrec", "3.0 MFLOP", "50.0%"):
+        assert part in shown
     assert json.loads((tmp_path / "speed.json").read_text()) == json.loads(json.dumps(TABLE.to_json_dict()))
-    done = deftrec("speed", "--data", data, "--recipe", "nano", "--json")
-    assert json.loads(done.out)["rows"][1]["ratio"] == 0.5
+    assert main(["--data", str(data), "--recipe", "default", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["rows"][1]["ratio"] == 0.5
+    assert main(["--data", str(data), "--users", "0"]) == 2
+    assert "python -m studies.speed --help" in capsys.readouterr().err
+    assert main(["--data", str(data), "--recipe", "nothing"]) == 1
+    assert "no recipe 'nothing'" in capsys.readouterr().err

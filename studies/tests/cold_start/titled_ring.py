@@ -1,4 +1,4 @@
-"""A ring of items whose titles are words that a random model tells apart."""
+"""A ring of items whose titles a random language model tells apart."""
 
 import polars as pl
 
@@ -7,8 +7,8 @@ from deftrec.data import Meta
 from toy import WORDS, ring
 
 
-def worded_ring(users: int) -> Interactions:
+def titled_ring(users: int) -> Interactions:
     data = ring(users=users, items=30)
     titles = [f"{WORDS[n % 20]} {WORDS[n // 2 % 20]} {WORDS[n * 7 % 20]}" for n in range(data.n_items)]
     catalogue = data.catalogue.sort("item").with_columns(title=pl.Series(titles), category=pl.lit(""))
-    return Interactions.from_frame(data.events(), catalogue, meta=Meta(name="worded"))
+    return Interactions.from_frame(data.events(), catalogue, meta=Meta(name="titled"))

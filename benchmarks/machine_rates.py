@@ -1,4 +1,4 @@
-"""What this machine can do at most: its matrix products and its copies."""
+"""Rates of this machine: matrix products and copies."""
 
 import time
 from collections.abc import Callable
@@ -10,14 +10,14 @@ from deftrec.hardware import matrix_rate
 
 ROUNDS = 7
 LARGE_SIDE = 2048
-"""Of the matrices multiplied on a CPU, which has time for larger ones than a training that asks for its rate."""
+"""Side of the matrices multiplied on a CPU."""
 COPIED = 64 << 20
-"""Numbers of float32 that are copied: far more than caches hold."""
+"""Number of float32 values that are copied: far more than caches hold."""
 
 
 @dataclass(frozen=True)
 class Rates:
-    """The best of some rounds.
+    """Best rates of some rounds.
 
     Attributes:
         fp32, bf16: floating-point operations per second of square matrix products.
@@ -29,12 +29,12 @@ class Rates:
     copy: float
 
     def of(self, dtype: torch.dtype) -> float:
-        """The matrix rate of `dtype`."""
+        """Matrix rate of `dtype`, floating-point operations per second."""
         return self.bf16 if dtype == torch.bfloat16 else self.fp32
 
 
 def seconds(work: Callable[[], object], device: torch.device) -> float:
-    """What `work` takes: processor time of this process on a CPU, so that neighbours do not count; else time."""
+    """Seconds of `work`: processor time on a CPU, so that other processes do not count; elapsed time on a GPU."""
     if device.type == "cpu":
         began = time.process_time()
         work()
@@ -47,7 +47,12 @@ def seconds(work: Callable[[], object], device: torch.device) -> float:
 
 
 def measure_rates(device: torch.device, size: int | None = None) -> Rates:
-    """Matrix products of `size` x `size` in both widths, None: as suits the device; and a copy that no cache holds."""
+    """Measure matrix products in both precisions, and a copy that no cache holds.
+
+    Args:
+        device: device to measure.
+        size: side of the matrices; None: a size that suits the device.
+    """
     if size is None and device.type == "cpu":
         size = LARGE_SIDE
     source = torch.zeros(COPIED, device=device)

@@ -1,4 +1,4 @@
-"""`deftrec ablate` from data to report."""
+"""`python -m studies.ablation` from data to report."""
 
 import json
 import sys
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from studies.ablation.__main__ import main
 
-from deftrec.cli import main
 from toy import ring, tiny_config
 
 
@@ -17,7 +17,7 @@ def test_it_trains_compares_and_writes(
     ring().save(tmp_path / "data")
     recipe = tmp_path / "tiny.yaml"
     recipe.write_text(yaml.safe_dump(tiny_config().model_dump(mode="json")))
-    command = ["ablate", "--data", str(tmp_path / "data"), "--out", str(tmp_path / "report")]
+    command = ["--data", str(tmp_path / "data"), "--out", str(tmp_path / "report")]
     command += ["--recipe", str(recipe), "--set", "training.epochs=1", "--variants", "pairwise,eps"]
     assert main(command) == 0
     shown = capsys.readouterr().out

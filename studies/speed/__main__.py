@@ -1,6 +1,8 @@
-"""`deftrec speed`: how fast a recipe answers beside other ways to generate a recommendation."""
+"""The command `python -m studies.speed`: time of a recommendation beside other generative methods."""
 
 import json
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +14,7 @@ from deftrec.cli.console import listening, output, working
 from deftrec.cli.doctor import flops
 from deftrec.cli.options import DataFolder, Json, K, Overrides, Precision, Recipe
 from deftrec.files import write_json
+from studies.command import run
 
 if TYPE_CHECKING:
     from studies.speed import SpeedTable
@@ -22,29 +25,29 @@ def speed(
     recipe: Recipe = "default",
     overrides: Overrides = None,
     systems: Annotated[
-        str | None, typer.Option(help="Whom to time beside DeftRec; all unless said.", metavar="A,B,...")
+        str | None,
+        typer.Option(help="Names of systems beside DeftRec, separated by commas; default: all.", metavar="A,B,..."),
     ] = None,
-    users: Annotated[int, typer.Option(help="Histories that are answered.", min=1)] = 128,
+    users: Annotated[int, typer.Option(help="Number of histories that are answered.", min=1)] = 128,
     k: K = 10,
     precision: Precision = "auto",
-    out: Annotated[Path | None, typer.Option(help="Write everything there, as JSON.", metavar="FILE.json")] = None,
+    out: Annotated[Path | None, typer.Option(help="File of all figures, as JSON.", metavar="FILE.json")] = None,
     as_json: Json = False,
 ) -> None:
     """Time DeftRec beside SASRec, generated semantic ids, DreamRec's sampling and the authors' procedure.
 
-    Weights are random, histories and catalogue those of the data. On a CPU seconds are processor time.
+    Weights are random; histories and catalogue are those of the data. On a CPU, seconds are processor time.
 
-    Example: deftrec speed --data data/ml-100k --recipe minilm
+    Example: python -m studies.speed --data data/ml-100k --recipe minilm
     """
     from deftrec.recipe import load_recipe
 
     config = load_recipe(recipe, overrides)
     with listening() as progress:
         with working(progress, f"reading {data}"):
-            from studies.speed import measure_speed
-
             from deftrec.data import Interactions
             from deftrec.hardware import default_device
+            from studies.speed import measure_speed
 
             interactions = Interactions.load(data)
         table = measure_speed(
@@ -97,3 +100,12 @@ def _table(table: "SpeedTable") -> Table:
             f"{row.matrix_share:.1%}",
         )
     return shown
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    return run(speed, "studies.speed", arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
