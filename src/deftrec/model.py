@@ -90,14 +90,9 @@ class DeftRec(nn.Module):
         tokens = self.tokens(items.ways, features, batch.items, batch.layout)  # [B, L, K, D]
         condition = self.language(tokens, batch.layout, batch.numbers(batch.items))  # [B, L, D]
         has_target = batch.targets != PADDING
-        next_items = NextItems(
-            condition[has_target],
-            batch.candidates,
-            self.diffusion.item_latents(items.mean),
-            batch.targets[has_target],
-            batch.seen_pairs(has_target),
-            batch.log_q,
-        )
+        latents, seen = self.diffusion.item_latents(items.mean), batch.seen_pairs(has_target)
+        targets = batch.targets[has_target]
+        next_items = NextItems(condition[has_target], batch.candidates, latents, targets, seen, batch.log_q)
         written = batch.rationale
         if written is None:
             return self.diffusion.losses(next_items, self.objective)
@@ -120,10 +115,7 @@ class DeftRec(nn.Module):
     def tokens(self, ways: Tensor, features: Tensor, items: Tensor, layout: Layout) -> Tensor:
         """Tokens read at each position, the item's plus the user's if there are user tokens. `[B, L, K, D]`
 
-        Args:
-            ways, features: tokens `[C, K, D]` and features `[C, F]` of the candidates.
-            items: indices into the candidates. `[B, L]`
-            layout: segments and positions.
+        `items` `[B, L]` are indices into the candidates with tokens `ways` `[C, K, D]` and features `[C, F]`.
         """
         places = items.clamp_min(0)
         tokens = ways[places]
@@ -180,9 +172,7 @@ class DeftRec(nn.Module):
     def with_items(self, rows_of: Callable[[Tensor], Tensor], titles: Sequence[str]) -> "DeftRec":
         """A model that shares every weight with this one, for a catalogue with N more items behind its own.
 
-        Args:
-            rows_of: features of the new items, from those of the present ones. `[I, F]` -> `[N, F]`
-            titles: titles of the new items.
+        `rows_of` computes their features from those of the present items: `[I, F]` -> `[N, F]`.
         """
         table = self.features.extended(rows_of(self.features.values.detach()))
         language = self.language.with_titles(titles)
