@@ -56,7 +56,7 @@ def measure(run: Path, items: int, kind: IndexKind, users: int) -> None:
     from deftrec.data import Sequences
     from deftrec.retrieval import Found, Queries, top
     from deftrec.serving.index import OVERFETCH, Approximate, build_index
-    from deftrec.serving.index.recall import RecallQueries
+    from index_recall import RecallQueries
 
     workload = RecallQueries.of(Recommender.load(run), users, items)
     ranker, queries = workload.ranker, workload.queries

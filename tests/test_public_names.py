@@ -9,7 +9,10 @@ import pytest
 
 import deftrec
 
-PUBLIC = {"Config", "Interactions", "Recommendation", "Recommender", "load_recipe"}
+PUBLIC = {
+    *("Config", "ConfigError", "DataError", "DeftRecError", "Explanation", "Interactions", "Ranker", "Recommendation"),
+    *("Recommender", "Result", "Rule", "ScoreTerm", "Session", "load_recipe"),
+}
 
 
 def test_the_public_names_are_these() -> None:

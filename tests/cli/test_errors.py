@@ -13,7 +13,7 @@ from calling import TINY, Call
 from deftrec import Interactions
 from deftrec.recipe import shipped_recipes
 
-VERBS = ["train", "update", "evaluate", "recommend", "similar", "benchmark", "doctor", "demo"]
+VERBS = ["train", "update", "evaluate", "recommend", "similar", "benchmark", "doctor", "demo", "serve", "api-key"]
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -1,21 +1,20 @@
-"""`deftrec benchmark index`: every index against exact search."""
+"""`benchmarks/index_recall.py`: every index against exact search."""
 
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-from calling import Call
 
-from deftrec.serving.index.recall import drawn_around
+import index_recall
+from index_recall import drawn_around
 
 pytest.importorskip("faiss", reason='FAISS: pip install "deftrec[faiss]"')
 
 
-def test_every_index_is_measured_beside_the_exact_one(deftrec: Call, run: Path) -> None:
-    said = deftrec("benchmark", "index", run, "--items", 500, "--users", 20, "--json")
-    assert said.code == 0, said.err
-    exact, hnsw, compressed = json.loads(said.out)
+def test_every_index_is_measured_beside_the_exact_one(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    index_recall.main([str(run), "--items", "500", "--users", "20", "--json"])
+    exact, hnsw, compressed = json.loads(capsys.readouterr().out)
     assert [one["index"] for one in (exact, hnsw, compressed)] == ["exact", "faiss", "faiss-ivfpq"]
     assert {one["items"] for one in (exact, hnsw, compressed)} == {500}
     assert exact["recall"] == 1
@@ -24,20 +23,13 @@ def test_every_index_is_measured_beside_the_exact_one(deftrec: Call, run: Path) 
     assert min(exact["query"], hnsw["query"], hnsw["built"]) > 0
 
 
-def test_it_is_a_table_for_people(deftrec: Call, run: Path) -> None:
-    out = deftrec("benchmark", "index", run, "--users", 5).out
+def test_it_is_a_table_for_people(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    index_recall.main([str(run), "--users", "5"])
+    out = capsys.readouterr().out
     assert out.startswith("24 items")
     assert [line.split()[0] for line in out.splitlines() if line.startswith(("  exact", "  faiss"))] == [
         *("exact", "faiss", "faiss-ivfpq")
     ]
-
-
-def test_without_a_name_it_is_of_peers(deftrec: Call) -> None:
-    for words in ([], ["--out", "x"], ["indices"]):
-        said = deftrec("benchmark", *words)
-        assert said.code == 2
-        assert "deftrec benchmark peers --help says more" in said.err
-    assert "deftrec benchmark index" in deftrec("benchmark", "--help").out
 
 
 @pytest.mark.parametrize("unit", [True, False])

@@ -1,27 +1,25 @@
-"""The command line: one file a verb. Errors are one line and an exit code; `--debug` shows where they come from."""
+"""The command line. Errors are one line and an exit code; `--debug` shows where they come from."""
 
 import os
 import sys
 import traceback
 import warnings
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from deftrec import __version__
 from deftrec.cli.all_options import all_options
-from deftrec.cli.api_key import api_key
-from deftrec.cli.benchmark import app as benchmark_app
+from deftrec.cli.benchmark import benchmark
 from deftrec.cli.console import Stopped
 from deftrec.cli.data import app as data_app
 from deftrec.cli.demo import demo
 from deftrec.cli.doctor import doctor
 from deftrec.cli.evaluate import evaluate
 from deftrec.cli.items import app as items_app
-from deftrec.cli.recommend import recommend
-from deftrec.cli.serve import serve
-from deftrec.cli.similar import similar
+from deftrec.cli.recommend import recommend, similar
+from deftrec.cli.serve import api_key, serve
 from deftrec.cli.train import train
 from deftrec.cli.update import update
 from deftrec.errors import DeftRecError
@@ -29,8 +27,7 @@ from deftrec.errors import DeftRecError
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(data_app, name="data")
 app.add_typer(items_app, name="items")
-app.add_typer(benchmark_app, name="benchmark")
-for verb in (train, update, evaluate, recommend, similar, doctor, serve, api_key, demo):
+for verb in (train, update, evaluate, recommend, similar, benchmark, doctor, serve, api_key, demo):
     app.command(verb.__name__.replace("_", "-"))(verb)
 app.command("options")(all_options)
 
@@ -40,12 +37,7 @@ WRONG_USE = 2
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        try:
-            print(version("deftrec"))
-        except PackageNotFoundError:  # run from a checkout that is on the path, not installed
-            from deftrec import __version__
-
-            print(__version__)
+        print(__version__)
         raise typer.Exit
 
 
@@ -81,39 +73,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if debug:
             traceback.print_exc()
-        return _fail(_line(error, debug), 1)
-    if code == INTERRUPTED:  # typer's word for a KeyboardInterrupt that no verb caught
+        if isinstance(error, DeftRecError | OSError):  # these are written for the user
+            return _fail(f"error: {error}", 1)
+        where = "" if debug else " (--debug shows where)"
+        return _fail(f"error: unexpected {type(error).__name__}: {error}{where}", 1)
+    if code == INTERRUPTED:  # the code of typer for a KeyboardInterrupt that no verb caught
         return _fail("interrupted", INTERRUPTED)
     return code if isinstance(code, int) else 0
 
 
-def _line(error: Exception, debug: bool) -> str:
-    """What went wrong. Only the errors of this package and of the system say it in words that a user can act on."""
-    if isinstance(error, DeftRecError | OSError):
-        return f"error: {error}"
-    return f"error: unexpected {type(error).__name__}: {error}" + ("" if debug else " (--debug shows where)")
-
-
-def _verb(words: Sequence[str]) -> str:
-    """The command that `words` begin with, as it is called: "deftrec data import"."""
-    command, path = typer.main.get_command(app), ["deftrec"]
-    for word in words:
-        inner = getattr(command, "commands", {}).get(word)
-        if inner is None:
-            break
-        command = inner
-        path.append(word)
-    return " ".join(path)
-
-
 def _wrong_use(error: typer.TyperException, words: Sequence[str]) -> int:
-    """An unknown verb or option, or a value that is none."""
+    """Report an unknown verb or option, or an invalid value, with the command that shows its help."""
     context = getattr(error, "ctx", None)
     if context is not None and type(error).__name__ == "NoArgsIsHelpError":
         print(context.get_help())
         return WRONG_USE
-    path = context.command_path if context is not None else _verb(words)
-    return _fail(f"error: {error.format_message()} ({path} --help says more)", WRONG_USE)
+    command: Any = typer.main.get_command(app)
+    path = ["deftrec"]
+    for word in words:
+        command = getattr(command, "commands", {}).get(word)
+        if command is None:
+            break
+        path.append(word)
+    verb = context.command_path if context is not None else " ".join(path)
+    return _fail(f"error: {error.format_message()} ({verb} --help says more)", WRONG_USE)
 
 
 def _fail(line: str, code: int) -> int:

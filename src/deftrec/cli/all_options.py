@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from itertools import groupby
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, get_args, get_origin
 
 import typer
@@ -17,14 +18,7 @@ if TYPE_CHECKING:
 
 
 class Option(NamedTuple):
-    """One option of a recipe.
-
-    Attributes:
-        name: name for `--set`, with dots between groups.
-        value: value in the recipe.
-        choices: allowed words; empty for a number, a text or a list.
-        about: description.
-    """
+    """Name for `--set`, value in the recipe, allowed words (empty for other types) and description of an option."""
 
     name: str
     value: Any
@@ -55,14 +49,12 @@ def all_options(
     table.add_column("option", no_wrap=True)
     table.add_column(recipe, overflow="fold", max_width=24)
     table.add_column("meaning", overflow="fold")
-    group = None
-    for one in found:
-        if group not in (None, one.name.partition(".")[0]):
-            table.add_section()
-        group = one.name.partition(".")[0]
-        value = one.value if isinstance(one.value, str) else json.dumps(one.value)
-        words = f"{'one of' if len(one.choices) > 1 else 'or'} {', '.join(one.choices)}" if one.choices else ""
-        table.add_row(one.name, value, "; ".join(filter(None, [one.about, words])))
+    for _, group in groupby(found, key=lambda one: one.name.partition(".")[0]):
+        for one in group:
+            value = one.value if isinstance(one.value, str) else json.dumps(one.value)
+            words = f"{'one of' if len(one.choices) > 1 else 'or'} {', '.join(one.choices)}" if one.choices else ""
+            table.add_row(one.name, value, "; ".join(filter(None, [one.about, words])))
+        table.add_section()
     output().print(table, markup=False)
     print(f"{len(found)} options; recipes: {', '.join(shipped_recipes())}")
 

@@ -1,14 +1,12 @@
-"""`deftrec benchmark`: DeftRec beside its peers on the same data. `deftrec.cli.index` has its subcommand `index`."""
+"""`deftrec benchmark`: DeftRec beside its peers on the same data."""
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
-from typer.core import TyperGroup
 
 from deftrec.cli.console import Listener, Stopped, listening, output, page_if_possible, working
-from deftrec.cli.index import index
 from deftrec.cli.options import DataFolder, Json, Overrides, command_line
 from deftrec.cli.tables import benchmark_table
 from deftrec.data.split import SplitName
@@ -16,28 +14,12 @@ from deftrec.errors import ConfigError
 
 if TYPE_CHECKING:
     from deftrec.benchmark import BenchmarkTable
-    from deftrec.config import Config
     from deftrec.data import Interactions
 
 BOTH: Final = "both"
-PEERS: Final = "peers"
-"""Default subcommand of `deftrec benchmark`."""
 DEFAULTS = {"seeds": 1, "split": "leave-one-out", "fit": BOTH, "seen": BOTH}
 
 
-class Benchmark(TyperGroup):
-    """Reads `deftrec benchmark --data ...` as the subcommand `peers`."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """See `TyperGroup`."""
-        return super().parse_args(ctx, args if args and args[0] in self.commands else [PEERS, *args])
-
-
-app = typer.Typer(cls=Benchmark, help="DeftRec beside its peers; with 'index', the indexes of the service.")
-app.command()(index)
-
-
-@app.command(PEERS)
 def benchmark(
     data: DataFolder,
     out: Annotated[Path, typer.Option(help="Folder of the report; finished work in it is kept.", metavar="REPORT")],
@@ -79,7 +61,7 @@ def benchmark(
     """Train DeftRec and its peers on the same data, compare them, and write a report.
 
     The same command continues after an interruption; several at the same time share the work. Exit code 1 means that a
-    system failed; the report holds the others. 'deftrec benchmark index' measures the indexes of the service.
+    system failed; the report holds the others.
 
     Example: deftrec benchmark --data data/ml-100k --out reports/ml-100k --models ease-recency,sasrec --seeds 3
     """
@@ -96,18 +78,20 @@ def benchmark(
                 from deftrec.benchmark import BenchmarkRequest, all_systems, choose_models, run_benchmark
                 from deftrec.benchmark.machine import versions
                 from deftrec.benchmark.tables import DEFTREC
+                from deftrec.recipe import load_recipe, shipped_recipes
                 from deftrec.report.benchmark import write_benchmark
 
             systems = all_systems()
             wanted = None if models is None else [name.strip() for name in models.split(",") if name.strip()]
             chosen = choose_models(wanted, list(systems))
+            own = interactions.meta.name if interactions.meta.name in shipped_recipes() else "default"
             request = BenchmarkRequest(
                 data=interactions.fingerprint,
                 split=split,
                 fits=("train", "train+validation") if fit == BOTH else (fit,),
                 seens=("exclude", "keep") if seen == BOTH else (seen,),
                 budget_minutes=budget,
-                config=_config(recipe, interactions.meta.name, overrides),
+                config=load_recipe(recipe or own, overrides),
                 versions=versions(),
             )
             tables = run_benchmark(
@@ -150,14 +134,6 @@ def _data(folder: Path, without: bool, progress: Listener) -> "Interactions":
     if without:
         progress.say(f"{whole.n_users - interactions.n_users:,} clones dropped of {whole.n_users:,} users")
     return interactions
-
-
-def _config(recipe: str | None, dataset: str, overrides: list[str] | None) -> "Config":
-    """Load the requested recipe, else the one with the name of the data, else `default`."""
-    from deftrec.recipe import load_recipe, shipped_recipes
-
-    own = dataset if dataset in shipped_recipes() else "default"
-    return load_recipe(recipe or own, overrides)
 
 
 def _show(tables: "list[BenchmarkTable]", out: Path, page: Path | None, as_json: bool) -> None:

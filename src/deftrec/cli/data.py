@@ -3,9 +3,8 @@
 import json
 import sys
 from collections.abc import Mapping
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, TypeAlias
 
 import polars as pl
 import typer
@@ -14,32 +13,22 @@ from rich.console import Console
 from rich.table import Table
 
 from deftrec.cli.console import listening, output, working
-from deftrec.cli.options import Json
+from deftrec.cli.options import Json, column
 from deftrec.data.describe import describe as describe_interactions
 from deftrec.data.draw import draw
 from deftrec.data.interactions import CATALOGUE_COLUMNS, Interactions, check_target
-from deftrec.data.prepare import Raw, prepare
+from deftrec.data.prepare import prepare
 from deftrec.data.sources.base import About
 from deftrec.data.sources.columns import same_ids
 from deftrec.data.sources.recbole import read_recbole
 from deftrec.data.sources.reference import TEST, read_reference
 from deftrec.data.sources.registry import abouts, source_named
-from deftrec.data.sources.tabular import Columns, TableFormat, format_of, read_tabular
+from deftrec.data.sources.tabular import Columns, format_of, read_tabular
 from deftrec.errors import DataError
 
 app = typer.Typer(help="List, download, import and describe data sets.", no_args_is_help=True)
 
-
-class Format(StrEnum):
-    """Formats that `deftrec data import` reads."""
-
-    csv = "csv"
-    parquet = "parquet"
-    jsonl = "jsonl"
-    recbole = "recbole"
-    reference = "reference"
-
-
+Format: TypeAlias = Literal["csv", "parquet", "jsonl", "recbole", "reference"]
 MinRating = Annotated[float | None, typer.Option(help="Minimum rating of an interaction that is kept.", metavar="R")]
 KCore = Annotated[
     int | None, typer.Option(help="Minimum number of interactions of every kept user and item.", metavar="N", min=1)
@@ -58,24 +47,24 @@ def list_(as_json: Json = False) -> None:
     if as_json:
         print(json.dumps([about.model_dump() for about in known], indent=2))
         return
+    amazon: dict[str, list[About]] = {}
     table = Table(box=box.SIMPLE)
     table.add_column("name", no_wrap=True)
     for heading in ("size", "checksum", "licence", "citation"):
         table.add_column(heading)
     for about in known:
-        if not about.name.startswith("amazon-"):
-            table.add_row(about.name, about.size, _checksum(about), about.licence, about.citation)
-    by_release: dict[str, list[About]] = {}
-    for about in known:
-        if about.name.startswith("amazon-"):
-            by_release.setdefault(about.name.partition("/")[0], []).append(about)
-    for release, group in by_release.items():
-        first = group[0]
-        table.add_row(f"{release}/CATEGORY", first.size, _checksum(first), first.licence, first.citation)
+        release, _, category = about.name.partition("/")
+        if category:
+            amazon.setdefault(release, []).append(about)
+        if not category or len(amazon[release]) == 1:
+            published = about.files[0].checksum
+            checksum = published.partition(":")[0] if published else "recorded"
+            name = f"{release}/CATEGORY" if category else about.name
+            table.add_row(name, about.size, checksum, about.licence, about.citation)
     console = Console(width=None if sys.stdout.isatty() else 160)
     console.print(table)
     console.print("An Amazon CATEGORY is its published 5-core; CATEGORY/raw is unfiltered. The categories:")
-    for release, group in by_release.items():
+    for release, group in amazon.items():
         names = [about.name.split("/")[1] for about in group if not about.name.endswith("/raw")]
         console.print(f"  {release}: {', '.join(names)}", highlight=False)
 
@@ -111,12 +100,10 @@ def import_(
     path: Annotated[Path, typer.Argument(help="File with interactions, or directory of files.", metavar="PATH")],
     to: To,
     form: Annotated[Format | None, typer.Option("--format", help="Format of PATH; default: from its name.")] = None,
-    user: Annotated[str | None, typer.Option(help="Column of user ids.", metavar="COL")] = None,
-    item: Annotated[str | None, typer.Option(help="Column of item ids.", metavar="COL")] = None,
-    time_: Annotated[
-        str | None, typer.Option("--time", help="Column of times: numbers or ISO dates.", metavar="COL")
-    ] = None,
-    rating: Annotated[str | None, typer.Option(help="Column of ratings.", metavar="COL")] = None,
+    user: Annotated[str | None, column("user ids")] = None,
+    item: Annotated[str | None, column("item ids")] = None,
+    time_: Annotated[str | None, column("times: numbers or ISO dates", "--time")] = None,
+    rating: Annotated[str | None, column("ratings")] = None,
     order_as_given: Annotated[
         bool, typer.Option("--order-as-given", help="Data without times: the rows are in the order of events.")
     ] = False,
@@ -125,16 +112,10 @@ def import_(
     items: Annotated[
         Path | None, typer.Option(help="Table of items with titles, categories and texts.", metavar="FILE")
     ] = None,
-    items_id: Annotated[
-        str | None, typer.Option(help="Column of item ids in the table of items.", metavar="COL")
-    ] = None,
-    title: Annotated[str | None, typer.Option(help="Column of titles in the table of items.", metavar="COL")] = None,
-    category: Annotated[
-        str | None, typer.Option(help="Column of categories in the table of items.", metavar="COL")
-    ] = None,
-    text: Annotated[
-        str | None, typer.Option(help="Column of descriptions in the table of items.", metavar="COL")
-    ] = None,
+    items_id: Annotated[str | None, column("item ids in the table of items")] = None,
+    title: Annotated[str | None, column("titles in the table of items")] = None,
+    category: Annotated[str | None, column("categories in the table of items")] = None,
+    text: Annotated[str | None, column("descriptions in the table of items")] = None,
     separator: Annotated[
         str | None, typer.Option(help="Separator of a CSV file; default: found.", metavar="CHAR")
     ] = None,
@@ -149,52 +130,39 @@ def import_(
     """
     check_target(to)
     form = form or _guess(path)
-    item_columns = {"items-id": items_id, "title": title, "category": category, "text": text}
-    if form is Format.reference:
-        event_columns = {"user": user, "item": item, "time": time_, "rating": rating, "min-rating": min_rating}
-        in_order = {"order-as-given": order_as_given or None}
-        _refuse(
-            {**event_columns, **in_order, "items": items, **item_columns, "separator": separator},
-            "the reference format has no columns to name, no ratings, and its own list of items",
-        )
-    elif form is Format.recbole:
-        _refuse(
-            {"items": items, **item_columns, "separator": separator},
-            "the recbole format is tab-separated and has its items in a .item file of the same directory",
-        )
+    of_events = {"user": user, "item": item, "time": time_, "rating": rating, "min-rating": min_rating}
+    of_events["order-as-given"] = order_as_given or None
+    of_items = {"items-id": items_id, "title": title, "category": category, "text": text}
+    if form == "reference":
+        reason = "the reference format has no columns to name, no ratings, and its own list of items"
+        _refuse({**of_events, "items": items, **of_items, "separator": separator}, reason)
+    elif form == "recbole":
+        reason = "the recbole format is tab-separated and has its items in a .item file of the same directory"
+        _refuse({"items": items, **of_items, "separator": separator}, reason)
     elif items is None:
-        _refuse(item_columns, "without --items FILE there is no table of items with such columns")
+        _refuse(of_items, "without --items FILE there is no table of items with such columns")
     if time_ is not None and order_as_given:
         raise DataError("give either --time COL or --order-as-given")
-    wants_rating = rating or ("rating" if min_rating is not None else None)
-    raw: Raw
     with listening() as progress:
         with working(progress, f"reading {path}"):
-            if form is Format.reference:
+            if form == "reference":
                 raw = read_reference(path)
-            elif form is Format.recbole:
-                raw = read_recbole(
-                    path,
-                    user=user or "user_id",
-                    item=item or "item_id",
-                    time=time_ or "timestamp",
-                    rating=rating or "rating",
-                    as_given=order_as_given,
-                )
+            elif form == "recbole":
+                names = {"user": user, "item": item, "time": time_, "rating": rating}
+                raw = read_recbole(path, {role: name for role, name in names.items() if name}, order_as_given)
             else:
                 columns = Columns(
                     user=user or "user",
                     item=item or "item",
                     time=None if order_as_given else time_ or "time",
-                    rating=wants_rating,
+                    rating=rating or ("rating" if min_rating is not None else None),
                     title=title,
                     category=category,
                     text=text,
                     catalogue_item=items_id,
                     separator=separator,
                 )
-                table: TableFormat = form.value  # type: ignore[assignment]
-                raw = read_tabular(path, columns, form=table, items=items)
+                raw = read_tabular(path, columns, form=form, items=items)
         short_name = name or (path.resolve().name if path.is_dir() else path.name.split(".")[0])
         with working(progress, f"preparing {raw.events.height:,} interactions"):
             interactions = prepare(
@@ -222,19 +190,16 @@ def describe(
     output().print(draw(description))
 
 
-# -- helpers ---------------------------------------------------------------------------------------------------------
-
-
 def _guess(path: Path) -> Format:
     if not path.exists():
         raise DataError(f"{path}: no such file or directory")
     if path.is_dir():
         if (path / TEST).is_file():
-            return Format.reference
+            return "reference"
         if any(path.glob("*.inter")):
-            return Format.recbole
+            return "recbole"
         raise DataError(f"{path}: a directory with neither {TEST} nor a .inter file; give the file itself")
-    return Format.recbole if path.suffix == ".inter" else Format(format_of(path))
+    return "recbole" if path.suffix == ".inter" else format_of(path)
 
 
 def _refuse(options: Mapping[str, object], reason: str) -> None:
@@ -252,11 +217,6 @@ def _check_items(file: Path, items: pl.DataFrame, catalogue: pl.DataFrame) -> No
             f"{file}: none of its ids is one of the {catalogue.height:,} items of the interactions, such as "
             f"{catalogue['item'][0]!r}; name the column of ids with --items-id COL"
         )
-
-
-def _checksum(about: About) -> str:
-    published = about.files[0].checksum
-    return published.partition(":")[0] if published else "recorded"
 
 
 def _report(interactions: Interactions, to: Path, as_json: bool, with_table: bool = False) -> None:

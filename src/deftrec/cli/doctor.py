@@ -55,8 +55,9 @@ def doctor(
 def _page(found: "Examination") -> RenderableType:
     whole = sum(found.parameters.values())
     reads = f"{found.prompt_tokens:,} tokens of prompt and {found.history_tokens:,} of history"
+    members = f"{found.members:,} member{'' if found.members == 1 else 's'}"
     lines = [
-        f"{found.name}: {found.items:,} items, {_count(found.members, 'member')}",
+        f"{found.name}: {found.items:,} items, {members}",
         f"language model {found.language_model} ({found.architecture}), tuning {found.tuning}, reads {reads}",
         f"{found.trained:,} of {whole:,} parameters are trained ({found.trained / whole:.2%})",
     ]
@@ -85,7 +86,3 @@ def flops(count: int) -> str:
         if count >= unit:
             return f"{count / unit:.1f} {name}"
     return f"{count / 10**3:.1f} kFLOP"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}" + ("" if number == 1 else "s")

@@ -11,6 +11,8 @@ from deftrec.cli.loading import load_recommender
 from deftrec.cli.options import RunFolder, Seen
 from deftrec.cli.tables import metrics_table
 from deftrec.data.split import Part
+from deftrec.errors import DeftRecError
+from deftrec.files import write_json
 from deftrec.progress import Progress
 
 if TYPE_CHECKING:
@@ -49,20 +51,13 @@ def evaluate(
         console = output()
         console.print(metrics_table(results, console.width))
     if json_file is not None:
-        _write(json_file, results)
-
-
-def _write(file: str, results: list["Result"]) -> None:
-    """Write the first result with the metrics of its parts."""
-    from deftrec.files import write_json
-
-    whole: dict[str, Any] = results[0].to_json_dict()
-    if len(results) > 1:
-        whole["parts"] = {part.name.partition("/")[2]: part.metrics for part in results[1:]}
-    if file == "-":
-        print(json.dumps(whole, indent=2, ensure_ascii=False))
-    else:
-        write_json(file, whole)
+        whole: dict[str, Any] = results[0].to_json_dict()
+        if len(results) > 1:
+            whole["parts"] = {part.name.partition("/")[2]: part.metrics for part in results[1:]}
+        if json_file == "-":
+            print(json.dumps(whole, indent=2, ensure_ascii=False))
+        else:
+            write_json(json_file, whole)
 
 
 def _evaluate_rankings(run: Path, rankings: Path, split: Part, seen: str, progress: Progress) -> "Result":
@@ -70,7 +65,6 @@ def _evaluate_rankings(run: Path, rankings: Path, split: Part, seen: str, progre
     with working(progress, f"reading {rankings}"):
         from deftrec.config import Config
         from deftrec.data import Interactions, make_split
-        from deftrec.errors import DeftRecError
         from deftrec.evaluation import evaluate_file
         from deftrec.run import read_model
 
@@ -79,11 +73,9 @@ def _evaluate_rankings(run: Path, rankings: Path, split: Part, seen: str, progre
         config = read_model(run / "config.json", Config)
         interactions = Interactions.load(run / "data")
         parts = make_split(interactions, config.data.split)
-        protocol: Any = seen
         popularity = parts.training("train").counts(interactions.n_items)
-        result, read = evaluate_file(
-            rankings, interactions, parts, popularity, name=rankings.stem, part=split, seen=protocol, fit="unknown"
-        )
+        how: dict[str, Any] = {"name": rankings.stem, "part": split, "seen": seen, "fit": "unknown"}
+        result, read = evaluate_file(rankings, interactions, parts, popularity, **how)
     for line in read.remarks(split, parts.name):
         progress.say(line)
     return result

@@ -8,27 +8,20 @@ from typing import Annotated
 import typer
 
 from deftrec.cli.console import listening, working
-from deftrec.cli.options import Json, RunFolder, split_ids
+from deftrec.cli.options import Json, RunFolder, column, split_ids
 from deftrec.errors import DataError
 
 app = typer.Typer(help="Add items to a run or remove them, without training.", no_args_is_help=True)
-
-ItemColumn = Annotated[str, typer.Option(help="Column of item ids.", metavar="COL")]
-Title = Annotated[str | None, typer.Option(help="Column of titles; default: title, if present.", metavar="COL")]
-Category = Annotated[
-    str | None, typer.Option(help="Column of categories; default: category, if present.", metavar="COL")
-]
-Text = Annotated[str | None, typer.Option(help="Column of descriptions; default: text, if present.", metavar="COL")]
 
 
 @app.command()
 def add(
     run: RunFolder,
     items: Annotated[Path, typer.Option(help="Table of items: CSV, Parquet or JSON lines.", metavar="FILE")],
-    item: ItemColumn = "item",
-    title: Title = None,
-    category: Category = None,
-    text: Text = None,
+    item: Annotated[str, column("item ids")] = "item",
+    title: Annotated[str | None, column("titles; default: title, if present")] = None,
+    category: Annotated[str | None, column("categories; default: category, if present")] = None,
+    text: Annotated[str | None, column("descriptions; default: text, if present")] = None,
     as_json: Json = False,
 ) -> None:
     """Add items, which can be recommended at once by their title, category and text.
@@ -60,11 +53,8 @@ def add(
 @app.command()
 def remove(
     run: RunFolder,
-    items: Annotated[
-        str,
-        typer.Option(help="File of item ids, or ids with commas between them.", metavar="FILE|A,B"),
-    ],
-    item: ItemColumn = "item",
+    items: Annotated[str, typer.Option(help="File of item ids, or ids with commas between them.", metavar="FILE|A,B")],
+    item: Annotated[str, column("item ids")] = "item",
     as_json: Json = False,
 ) -> None:
     """Remove items from all recommendations. They stay in the histories of users.
@@ -86,8 +76,5 @@ def remove(
             raise DataError(f"--items {items!r}: names no item; give at least one id")
         done = remove_items(run, ids, source=items if path.is_file() else "--items")
     before = f", {done.before:,} were removed already" if done.before else ""
-    print(
-        json.dumps(asdict(done))
-        if as_json
-        else f"{run}: {done.removed:,} removed{before}; {done.items:,} items can be recommended"
-    )
+    text = f"{run}: {done.removed:,} removed{before}; {done.items:,} items can be recommended"
+    print(json.dumps(asdict(done)) if as_json else text)

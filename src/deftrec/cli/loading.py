@@ -14,17 +14,7 @@ if TYPE_CHECKING:
 def load_recommender(
     run: Path, progress: Progress, precision: "Precision" = "fp32", runtime: "Runtime" = "torch"
 ) -> "Recommender":
-    """Load the recommender of a run directory.
-
-    Args:
-        run: the run directory.
-        progress: listener.
-        precision: precision of the language model while it reads histories.
-        runtime: library that runs a pre-trained language model.
-
-    Raises:
-        DeftRecError: the run is missing, unfinished or damaged.
-    """
+    """Load the recommender of a run directory; see `Recommender.load`."""
     with working(progress, f"loading {run}"):
         from deftrec.recommender import Recommender
 

@@ -28,23 +28,19 @@ def measure(recommender: "Recommender", run: Path, progress: Progress) -> list["
 
     split = make_split(recommender.fitted_on, recommender.config.data.split)
     parts: list[Part] = ["test"] if recommender.info.fit == "train+validation" else ["validation", "test"]
-    results = []
+    results: list[Result] = []
     for part in parts:
-        if not len(split.cases(part)):
+        if len(split.cases(part)):
+            with working(progress, f"ranking the {part} targets"):
+                results += recommender.evaluate_parts(part, recommender.config.retrieval.seen).values()
+        else:
             progress.say(f"no user has a {part} target, so {part} is not measured")
-            continue
-        with working(progress, f"ranking the {part} targets"):
-            results += list(recommender.evaluate_parts(part, recommender.config.retrieval.seen).values())
     write_json(run / METRICS_FILE, {"results": [result.to_json_dict() for result in results]})
     return results
 
 
 def read_results(run: Path) -> list["Result"]:
-    """Read the results of `measure`; empty if there are none.
-
-    Raises:
-        DeftRecError: the file is damaged.
-    """
+    """Read the results of `measure`; empty if there are none. Raises `DeftRecError` if the file is damaged."""
     file = run / METRICS_FILE
     if not file.is_file():
         return []

@@ -4,7 +4,7 @@ import csv
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -46,12 +46,13 @@ Runtime = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
 
 
-def split_ids(text: str, option: str = "--history") -> list[str]:
-    """Split a comma-separated list of item ids; an id with a comma is in double quotes, as in CSV.
+def column(what: str, *names: str) -> Any:
+    """Make the typer option of the name of a column; `names` default to that of the parameter."""
+    return typer.Option(*names, help=f"Column of {what}.", metavar="COL")
 
-    Args:
-        text: value of the option.
-        option: name of the option, for messages.
+
+def split_ids(text: str, option: str = "--history") -> list[str]:
+    """Split the comma-separated item ids of `option`; an id with a comma is in double quotes, as in CSV.
 
     Raises:
         ConfigError: a quote is not closed.

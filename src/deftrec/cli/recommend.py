@@ -1,10 +1,10 @@
-"""`deftrec recommend`: the next items for a user, after a history, or for all users."""
+"""`deftrec recommend` and `deftrec similar`: the next items, and the nearest items in the latent space."""
 
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     import polars as pl
 
     from deftrec.bulk import Job
-    from deftrec.recommendation import Recommendation
     from deftrec.recommender import Recommender
 
 EngineName: TypeAlias = Literal["local", "ray"]  # as in deftrec.bulk, which takes seconds to import
@@ -84,9 +83,9 @@ def recommend(
         raise ConfigError("--explain runs the model once for every item of a history: give --user or --history")
     if all_users and (allow or deny or category):
         raise ConfigError("--allow, --deny and --category belong to one request: give --user or --history")
-    exclude = seen == "exclude"
     with listening() as progress:
         recommender = load_recommender(run, progress, precision, runtime)
+        interactions = recommender.interactions
         if out is not None:
             if in_parts:
                 from deftrec.bulk import Job
@@ -94,39 +93,34 @@ def recommend(
                 job = Job.of(run, recommender, k=k, seen=seen, seed=seed, part_users=part_users)
                 _in_parts(recommender, job, run, out, engine, progress)
             else:
-                _everybody(recommender, out, k, exclude, seed, progress)
-            asked = f"{recommender.interactions.n_users:,} users"
-            print(
-                json.dumps({"out": str(out), "users": recommender.interactions.n_users, "k": k})
-                if as_json
-                else f"{out}: up to {k} items for each of {asked}"
-            )
+                _everybody(recommender, out, k, seen == "exclude", seed, progress)
+            written = {"out": str(out), "users": interactions.n_users, "k": k}
+            text = f"{out}: up to {k} items for each of {interactions.n_users:,} users"
+            print(json.dumps(written) if as_json else text)
             return
-        items = split_ids(history) if history is not None else None
-        allowed = None if allow is None else split_ids(allow)
-        denied = [] if deny is None else split_ids(deny)
-        _check_known(recommender, [*(items or []), *(allowed or []), *denied])
+        items, allowed, denied = (None if ids is None else split_ids(ids) for ids in (history, allow, deny))
+        try:
+            interactions.item_numbers([item for ids in (items, allowed, denied) for item in ids or []])
+        except DataError as error:
+            raise DataError(f"{error}; a new item is added to a run with 'deftrec items add'") from None
         found = recommender.recommend(
             user,
             history=items,
             k=k,
-            exclude_seen=exclude,
+            exclude_seen=seen == "exclude",
             allow=allowed,
-            deny=denied,
+            deny=denied or [],
             category=category,
             seed=seed,
             explain=explain,
         )
-    interactions = recommender.interactions
     known = interactions.history(user) if user is not None else (items or [])
     if as_json:
-        whole = {
-            **({"user": user} if user is not None else {}),
-            "history": known,
-            "seen": seen,
-            "recommendations": [_as_json(one) for one in found],
-        }
-        print(json.dumps(whole, indent=2, ensure_ascii=False))
+        rows = [
+            {key: value for key, value in asdict(one).items() if (key, value) != ("explanation", None)} for one in found
+        ]
+        whole = {"history": known, "seen": seen, "recommendations": rows}
+        print(json.dumps(whole if user is None else {"user": user, **whole}, indent=2, ensure_ascii=False))
         return
     console = output()
     titles = [interactions.title(int(number)) for number in interactions.item_numbers(known[-SHOWN:])]
@@ -136,18 +130,27 @@ def recommend(
         console.print(explanations(found))
 
 
-def _check_known(recommender: "Recommender", items: list[str]) -> None:
-    """Refuse unknown items and give the mend."""
-    try:
-        recommender.interactions.item_numbers(items)
-    except DataError as error:
-        raise DataError(f"{error}; a new item is added to a run with 'deftrec items add'") from None
+def similar(
+    run: RunFolder,
+    item: Annotated[str, typer.Option(help="Id of an item of the catalogue.", metavar="ID")],
+    k: K = 10,
+    as_json: Json = False,
+) -> None:
+    """Show the items with the highest cosine similarity to an item in the latent space.
 
-
-def _as_json(recommendation: "Recommendation") -> dict[str, Any]:
-    """The fields of a recommendation; `explanation` only where one was requested."""
-    values = asdict(recommendation)
-    return values if recommendation.explanation is not None else {k: v for k, v in values.items() if k != "explanation"}
+    Example: deftrec similar runs/ml-100k --item 50 -k 5
+    """
+    with listening() as progress:
+        recommender = load_recommender(run, progress)
+        found, interactions = recommender.similar(item, k), recommender.interactions
+    title = interactions.title(int(interactions.item_numbers([item])[0]))
+    if as_json:
+        nearest = [{"item": one.item, "title": one.title, "score": one.score, "rank": one.rank} for one in found]
+        print(json.dumps({"item": item, "title": title, "similar": nearest}, indent=2, ensure_ascii=False))
+        return
+    console = output()
+    console.print(f"similar to: {title}", markup=False)
+    console.print(recommendation_table(found))
 
 
 def _everybody(
@@ -160,11 +163,9 @@ def _everybody(
     n_users = recommender.interactions.n_users
 
     def counted() -> Iterator["pl.DataFrame"]:
-        done = 0
-        for frame in recommender.recommend_all(k, exclude_seen=exclude_seen, seed=seed):
-            units = min(USERS_AT_ONCE, n_users - done)
-            done += units
-            progress.advance("users", units)
+        frames = recommender.recommend_all(k, exclude_seen=exclude_seen, seed=seed)
+        for done, frame in zip(range(0, n_users, USERS_AT_ONCE), frames, strict=True):
+            progress.advance("users", min(USERS_AT_ONCE, n_users - done))
             yield frame
 
     progress.begin("users", n_users)

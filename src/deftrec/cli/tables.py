@@ -23,9 +23,7 @@ ROOM = 104
 def metrics_table(results: Sequence["Result"], width: int = ROOM) -> RenderableType:
     """Build a table with one row per system, under a line that describes the protocol.
 
-    Args:
-        results: one group of `deftrec.formatting.groups`.
-        width: width of the terminal in characters; a narrow one shows fewer columns.
+    `results` is one group of `deftrec.formatting.groups`. A terminal narrower than `ROOM` shows fewer columns.
     """
     keys = columns_of(results)
     keys = keys if width >= ROOM else keys[:3]
@@ -48,9 +46,7 @@ def metrics_table(results: Sequence["Result"], width: int = ROOM) -> RenderableT
 def benchmark_table(table: "BenchmarkTable", width: int = ROOM) -> RenderableType:
     """Build a table with one row per system, best first, between its protocol and its verdict.
 
-    Args:
-        table: table of one fit and one rule for seen items.
-        width: width of the terminal in characters; a narrow one shows no costs.
+    A terminal narrower than `ROOM` characters shows no costs.
     """
     from deftrec.benchmark.verdict import protocol_line, training_time, verdict
 

@@ -8,17 +8,15 @@ from typing import Annotated
 import typer
 
 from deftrec.cli.console import listening, working
-from deftrec.cli.options import Json, RunFolder
+from deftrec.cli.options import Json, RunFolder, column
 
 
 def update(
     run: RunFolder,
     events: Annotated[Path, typer.Option(help="Table of interactions: CSV, Parquet or JSON lines.", metavar="FILE")],
-    user: Annotated[str, typer.Option(help="Column of user ids.", metavar="COL")] = "user",
-    item: Annotated[str, typer.Option(help="Column of item ids.", metavar="COL")] = "item",
-    time: Annotated[str, typer.Option(help="Column of times, in the unit of the run's data.", metavar="COL")] = (
-        "time"
-    ),
+    user: Annotated[str, column("user ids")] = "user",
+    item: Annotated[str, column("item ids")] = "item",
+    time: Annotated[str, column("times, in the unit of the run's data")] = "time",
     as_json: Json = False,
 ) -> None:
     """Add interactions to the histories, also for new users. Known interactions are ignored.
@@ -33,8 +31,5 @@ def update(
         done = add_events(run, found, source=place.file, describe=place.describe)
     known = f", {done.known:,} were known already" if done.known else ""
     users = f" of {done.users:,} new users" if done.users else ""
-    print(
-        json.dumps(asdict(done))
-        if as_json
-        else f"{run}: {done.added:,} interactions added{users}{known}; {done.interactions:,} in all"
-    )
+    text = f"{run}: {done.added:,} interactions added{users}{known}; {done.interactions:,} in all"
+    print(json.dumps(asdict(done)) if as_json else text)

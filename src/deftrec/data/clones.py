@@ -11,8 +11,8 @@ import numpy as np
 from deftrec.data.interactions import Interactions
 
 MANY = 10
-"""Minimum number of users with one sequence that makes them clones. Among five published data sets, two hold such a
-sequence (204 and 11 users); apart from these, no sequence is shared by more than five users."""
+"""Minimum number of users with one sequence that makes them clones. In published data sets, other sequences are shared
+by at most five users."""
 SHORTEST = 3
 """Minimum length of a clone's sequence. Users with a shorter one coincide by chance, and have no test target."""
 
@@ -25,8 +25,7 @@ def sequence_counts(interactions: Interactions) -> Counter[bytes]:
 def without_clones(interactions: Interactions, many: int = MANY) -> Interactions:
     """Remove the users whose complete sequence, of at least `SHORTEST` items, at least `many` users share.
 
-    The other users' sequences, the item numbers and the catalogue stay as they are. Every system is then evaluated on
-    the same targets and candidates, except those of the clones.
+    The other sequences, the item numbers and the catalogue stay as they are.
     """
     counts = sequence_counts(interactions)
     sequences = interactions.sequences
@@ -35,15 +34,12 @@ def without_clones(interactions: Interactions, many: int = MANY) -> Interactions
     if kept.all():
         return interactions
     meta, remaining = interactions.meta, sequences.select(np.flatnonzero(kept))
+    filters = {**meta.filters, "clones": f"without sequences that {many} users or more share"}
+    totals = {**meta.counts, "users": int(kept.sum()), "interactions": len(remaining.items)}
     return replace(
         interactions,
         users=interactions.users.filter(kept),
         sequences=remaining,
         times=interactions.times[np.repeat(kept, sequences.lengths)],
-        meta=meta.model_copy(
-            update={
-                "filters": {**meta.filters, "clones": f"without sequences that {many} users or more share"},
-                "counts": {**meta.counts, "users": int(kept.sum()), "interactions": len(remaining.items)},
-            }
-        ),
+        meta=meta.model_copy(update={"filters": filters, "counts": totals}),
     )

@@ -24,7 +24,7 @@ from deftrec.errors import DownloadError, in_a_line
 from deftrec.files import locked, write_text
 
 Progress: TypeAlias = Callable[[int, int | None], None]
-"""Called with the number of bytes received so far, and in all where that is known."""
+"""Callback with the number of bytes received so far, and the total or `None`."""
 
 CHUNK = 1 << 20
 LARGEST_FILE = 64 << 30
@@ -54,6 +54,11 @@ def sha256_of(file: str | Path) -> str:
     return _digest(Path(file), "sha256")
 
 
+def checksums(*files: str | Path) -> dict[str, str]:
+    """SHA-256 of each file, by name."""
+    return {Path(file).name: sha256_of(file) for file in files}
+
+
 def download(
     url: str,
     to: str | Path,
@@ -74,11 +79,9 @@ def download(
         url: https address; plain http only for this machine.
         to: target file. An existing one is kept if its checksum is right, or if there is no checksum.
         checksum: `sha256:<hex>` or `md5:<hex>`, as published.
-        attempts: maximum number of connections.
-        backoff: seconds before the second attempt; the pause doubles with each further attempt.
+        attempts, backoff: maximum number of attempts, and seconds between the first two; each further pause doubles.
         timeout: seconds without a byte after which an attempt fails.
         largest: maximum size of the file in bytes.
-        on_progress: callback for received bytes.
 
     Raises:
         UnreachableError: unknown host, refused connection or invalid certificate, in two attempts.
@@ -102,7 +105,7 @@ def download(
                 raise _TryAgainError(f"its checksum is not {checksum}")
             except UnreachableError as error:
                 unreachable += 1
-                timed_out = isinstance(error.__cause__, TimeoutError)  # has taken long enough
+                timed_out = isinstance(error.__cause__, TimeoutError)
                 if unreachable == 2 or attempt + 1 == attempts or timed_out:
                     raise
                 time.sleep(min(backoff, 0.5))
@@ -115,16 +118,8 @@ def download(
         )
 
 
-# -- one attempt -----------------------------------------------------------------------------------------------------
-
-
 def _attempt(url: str, part: Path, timeout: float, largest: int, on_progress: Progress | None) -> None:
-    """Complete `part`, continuing after its last byte where that is safe.
-
-    Raises:
-        _TryAgainError: another attempt may succeed.
-        DownloadError: no attempt will succeed.
-    """
+    """Complete `part`, continuing after its last byte where that is safe; `_TryAgainError` if a retry may succeed."""
     validator = _validator(part, url)
     start = part.stat().st_size if validator else 0
     headers = {"User-Agent": "deftrec", "Accept-Encoding": "identity"}
@@ -142,41 +137,43 @@ def _attempt(url: str, part: Path, timeout: float, largest: int, on_progress: Pr
                     _forget(part)
                     raise _TryAgainError("the server sent a range that was not requested")
                 total = _whole_number(found[2])
-            else:
-                start = 0  # the whole file: the server cannot resume, or the file has changed
-            if total is not None:
-                _check_size(url, total, total - start, largest, part.parent)
+            else:  # the whole file: the server cannot resume, or the file has changed
+                start = 0
+            free = shutil.disk_usage(part.parent).free
+            if total is not None and total > largest:
+                raise DownloadError(f"{url}: has {total:,} bytes, more than the {largest:,} allowed")
+            if total is not None and total - start > free:
+                room = f"{part.parent} has {free:,} free; make room there"
+                raise DownloadError(f"{url}: needs {total - start:,} bytes, and {room}")
             if start == 0:
                 _remember(part, url, answer.headers)
-            _copy(url, answer, part, start, total, largest, on_progress)
+            with part.open("r+b") as file:
+                file.truncate(start)
+                done = file.seek(start)
+                for chunk in _chunks(answer):
+                    done += len(chunk)
+                    if done > largest:
+                        raise DownloadError(f"{url}: is larger than {largest:,} bytes, the maximum")
+                    file.write(chunk)
+                    if on_progress is not None:
+                        on_progress(done, total)
+                file.flush()
+                os.fsync(file.fileno())
+            if total is not None and done != total:
+                raise _TryAgainError(f"{done:,} of {total:,} bytes came")
     except urllib.error.HTTPError as error:
-        _explain_status(url, error, part)
+        raise _status_error(url, error, part) from error
     except (http.client.HTTPException, urllib.error.URLError) as error:
         _explain_failure(url, error)
 
 
-def _copy(
-    url: str, answer: IO[bytes], part: Path, start: int, total: int | None, largest: int, on_progress: Progress | None
-) -> None:
-    done = start
-    with part.open("r+b") as file:
-        file.truncate(start)
-        file.seek(start)
-        while True:
-            with _network():
-                chunk = answer.read(CHUNK)
-            if not chunk:
-                break
-            done += len(chunk)
-            if done > largest:
-                raise DownloadError(f"{url}: is larger than {largest:,} bytes, the maximum")
-            file.write(chunk)
-            if on_progress is not None:
-                on_progress(done, total)
-        file.flush()
-        os.fsync(file.fileno())
-    if total is not None and done != total:
-        raise _TryAgainError(f"{done:,} of {total:,} bytes came")
+def _chunks(answer: IO[bytes]) -> Iterator[bytes]:
+    while True:
+        with _network():
+            chunk = answer.read(CHUNK)
+        if not chunk:
+            return
+        yield chunk
 
 
 @contextmanager
@@ -190,16 +187,16 @@ def _network() -> Iterator[None]:
         raise _TryAgainError(f"the connection broke off ({in_a_line(error)})") from error
 
 
-def _explain_status(url: str, error: urllib.error.HTTPError, part: Path) -> None:
-    """Raise the error for an HTTP status."""
+def _status_error(url: str, error: urllib.error.HTTPError, part: Path) -> Exception:
+    """The error for an HTTP status."""
     with error:
         if error.code == 416:  # the file on the server is now shorter than the part
             _forget(part)
-            raise _TryAgainError("the file has changed on the server") from error
+            return _TryAgainError("the file has changed on the server")
+        answered = f"the server answered {error.code} {error.reason}"
         if error.code in (408, 425, 429) or error.code >= 500:
-            wait = _whole_number(error.headers.get("Retry-After", ""))
-            raise _TryAgainError(f"the server answered {error.code} {error.reason}", wait) from error
-        raise DownloadError(f"{url}: the server answered {error.code} {error.reason}; the address may be out of date")
+            return _TryAgainError(answered, _whole_number(error.headers.get("Retry-After", "")))
+        return DownloadError(f"{url}: {answered}; the address may be out of date")
 
 
 def _explain_failure(url: str, error: Exception) -> None:
@@ -212,9 +209,6 @@ def _explain_failure(url: str, error: Exception) -> None:
         host = urlsplit(url).hostname
         raise UnreachableError(f"{url}: {host} cannot be reached ({cause}); check the network") from cause
     raise _TryAgainError(f"the connection broke off ({cause or type(cause).__name__})") from error
-
-
-# -- the record beside a part ----------------------------------------------------------------------------------------
 
 
 def _note(part: Path) -> Path:
@@ -254,9 +248,6 @@ def _locked_part(part: Path) -> Iterator[None]:
         raise DownloadError(f"{part}: another process downloads this file; wait for it and try again") from None
 
 
-# -- headers, addresses, sums ----------------------------------------------------------------------------------------
-
-
 class _NoDowngrade(urllib.request.HTTPRedirectHandler):
     """Follow a redirect only to an address that would be allowed as a first address."""
 
@@ -275,14 +266,6 @@ def _check_address(url: str) -> None:
 
 def _whole_number(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() else None
-
-
-def _check_size(url: str, total: int, missing: int, largest: int, folder: Path) -> None:
-    if total > largest:
-        raise DownloadError(f"{url}: has {total:,} bytes, more than the {largest:,} allowed")
-    free = shutil.disk_usage(folder).free
-    if missing > free:
-        raise DownloadError(f"{url}: needs {missing:,} bytes, and {folder} has {free:,} free; make room there")
 
 
 def _matches(file: Path, checksum: str) -> bool:

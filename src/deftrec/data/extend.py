@@ -7,7 +7,7 @@ import polars as pl
 
 from deftrec.data.interactions import CATALOGUE_COLUMNS, Interactions
 from deftrec.data.sequences import Sequences
-from deftrec.data.sources.columns import Place, as_times, same_ids, times
+from deftrec.data.sources.columns import Place, as_numbers, first_true, same_ids, times
 from deftrec.errors import DataError
 
 CLOCK = 1e8
@@ -25,20 +25,17 @@ def extended(interactions: Interactions, items: pl.DataFrame, events: pl.DataFra
     Args:
         interactions: existing data.
         items: new items, columns `item`, `title`, `category`, `text`.
-        events: new interactions with known or new items, columns `user`, `item`, `time`; ids as from `conform`.
+        events: interactions with known or new items, columns `user`, `item`, `time`; see `conformed_events`.
     """
     if not items.height and not events.height:
         return interactions
     catalogue = pl.concat([interactions.catalogue, items.select("item", *CATALOGUE_COLUMNS)])
-    old = interactions.users
-    users = pl.concat([old, events["user"].unique(maintain_order=True).filter(~_among(events["user"], old))])
-    numbers = {
-        name: known.rename(name).to_frame().with_row_index("number")
-        for name, known in (("user", users), ("item", catalogue["item"]))
-    }
+    users = pl.concat([interactions.users, events["user"]]).unique(maintain_order=True)
     owner, item = (
-        events.select(name).join(numbers[name], on=name, how="left", maintain_order="left")["number"].to_numpy()
-        for name in ("user", "item")
+        events.select(known.name)
+        .join(known.to_frame().with_row_index("number"), on=known.name, how="left", maintain_order="left")["number"]
+        .to_numpy()
+        for known in (users, catalogue["item"])
     )
     owners = np.concatenate([interactions.sequences.owners(), owner.astype(np.int64)])
     entries = np.concatenate([interactions.sequences.items, item.astype(np.int32)])
@@ -67,23 +64,17 @@ def unknown_events(interactions: Interactions, events: pl.DataFrame) -> pl.DataF
 
 
 def conform(ids: pl.Series, like: pl.Series, source: str, what: str) -> pl.Series:
-    """Cast ids to the type of existing ids: `17` and `"17"` are the same id, `"007"` and `7` are different.
+    """Cast new ids to the type of the existing ones, `like`: `17` is `"17"`, but `"007"` is not `7`.
 
-    Args:
-        ids: new ids.
-        like: existing ids.
-        source: file or other origin of the new ids, for messages.
-        what: `user` or `item`, for messages.
+    `source` (file or other origin of the new ids) and `what` (`user` or `item`) are for messages.
 
     Raises:
         DataError: the existing ids are integers, and a new one is not an integer in plain form.
     """
     found = same_ids(ids, like.dtype)
     if like.dtype != pl.String and found.null_count():
-        row = int(found.is_null().arg_max() or 0)
-        raise DataError(
-            f"{source}: {what} {ids[row]!r} is no whole number in plain form, as the {what} ids of this run are"
-        )
+        new = ids[first_true(found.is_null())]
+        raise DataError(f"{source}: {what} {new!r} is no whole number in plain form, as the {what} ids of this run are")
     return found.alias(like.name)
 
 
@@ -93,11 +84,12 @@ def conformed_events(events: pl.DataFrame, interactions: Interactions, source: s
     Raises:
         DataError: an id or a time is of another type, or the times are in another unit.
     """
-    found = times(events["time"], Place(source))
+    place = Place(source)
+    found = times(events["time"], place)
     events = events.with_columns(
         conform(events["user"], interactions.users, source, "user").alias("user"),
         conform(events["item"], interactions.catalogue["item"], source, "item").alias("item"),
-        as_times(found, source).alias("time"),
+        as_numbers(found, place).alias("time"),
     )
     last, newest = np.abs(interactions.times).max(initial=0), events["time"].abs().max()
     if found.dtype.is_temporal() and (interactions.meta.times == "position" or last <= CLOCK):
@@ -113,8 +105,3 @@ def conformed_events(events: pl.DataFrame, interactions: Interactions, source: s
                 "(dates are read as milliseconds); give times in the unit of the run's data"
             )
     return events
-
-
-def _among(column: pl.Series, known: pl.Series) -> pl.Series:
-    """Mask of the distinct values of `column`, in their order, that are in `known`."""
-    return column.unique(maintain_order=True).is_in(known.implode())

@@ -1,8 +1,7 @@
 """Interactions with their catalogue, and the mapping between external ids and internal numbers.
 
-Outside, users and items have the ids of the data's owner (strings or integers). Inside, they are contiguous integers;
-only this file converts. Item numbers are assigned in a seeded random order: numbers in order of appearance or of id
-carry information, which would leak into every ranking through ties.
+Outside, users and items have the ids of the data's owner (strings or integers). Inside, they are contiguous integers.
+Item numbers are assigned in a seeded random order: the order of appearance or of ids would leak through ties.
 """
 
 import hashlib
@@ -15,11 +14,10 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import polars as pl
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ValidationError
 
 from deftrec.data.sequences import Sequences
-from deftrec.data.sources.columns import Place, as_times, same_ids, times, typed_ids
-from deftrec.data.sources.frames import to_polars
+from deftrec.data.sources.columns import Place, as_numbers, same_ids, times, to_polars, typed_ids
 from deftrec.errors import DataError
 from deftrec.files import atomic_directory, recover, write_text
 
@@ -28,11 +26,12 @@ Id: TypeAlias = str | int
 INTERACTIONS_FILE = "interactions.parquet"
 ITEMS_FILE = "items.parquet"
 META_FILE = "meta.json"
+FILES = (INTERACTIONS_FILE, ITEMS_FILE, META_FILE)
 CATALOGUE_COLUMNS = ("title", "category", "text")
 RELABEL_SEED = 20250412
 
 
-class Meta(BaseModel):
+class Meta(BaseModel, frozen=True, extra="ignore"):
     """Provenance of a data set; the `meta.json` of a data directory.
 
     Attributes:
@@ -46,8 +45,6 @@ class Meta(BaseModel):
         times: `clock` if times of different users compare, `position` if they only order the items of one user.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     name: str = "unnamed"
     source: str = "memory"
     sha256: dict[str, str] = {}
@@ -56,12 +53,6 @@ class Meta(BaseModel):
     tie_seed: int = 0
     domain: str = "items"
     times: Literal["clock", "position"] = "clock"
-
-    @model_validator(mode="before")
-    @classmethod
-    def _without_split(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """Drop the `split` of older files, which had no effect."""
-        return {key: value for key, value in values.items() if key != "split"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,8 +74,6 @@ class Interactions:
     times: np.ndarray
     meta: Meta
 
-    # -- construction ------------------------------------------------------------------------------------------
-
     @classmethod
     def from_frame(
         cls,
@@ -99,9 +88,8 @@ class Interactions:
         """Build from a data frame of events and, optionally, one of items (polars or pandas).
 
         Events of one user at one time are ordered randomly by `meta.tie_seed`, because file order and id order leak
-        information. Exact duplicates (equal user, item and time) are dropped and counted in
-        `meta.counts["duplicates"]`. Items without a row in `items` have empty texts; items without an event are left
-        out of the catalogue. The integer id 7 matches `"7"` in `items`, but not `"007"`.
+        information. Exact duplicates are dropped and counted in `meta.counts["duplicates"]`. Items without a row in
+        `items` have empty texts; items without an event are left out. The id 7 matches `"7"` in `items`, not `"007"`.
 
         Args:
             events: one row per interaction.
@@ -116,9 +104,8 @@ class Interactions:
         items = None if items is None else to_polars(items)
         for role, column in (("user", user), ("item", item), ("time", time)):
             if column not in events.columns:
-                raise DataError(
-                    f"{meta.source}: no column {column!r} for the {role}; the columns are {', '.join(events.columns)}"
-                )
+                there = ", ".join(events.columns)
+                raise DataError(f"{meta.source}: no column {column!r} for the {role}; the columns are {there}")
         if events.height == 0:
             raise DataError(f"{meta.source}: no interactions; check the file and the filters {meta.filters or 'none'}")
         place = Place(meta.source)
@@ -126,7 +113,7 @@ class Interactions:
         events = events.select(
             typed_ids(events[user], place).alias("user"),
             typed_ids(events[item], place).alias("item"),
-            as_times(found, meta.source).alias("time"),
+            as_numbers(found, place).alias("time"),
         )
         # Dates are stored in milliseconds, but ordered by microseconds.
         finest = found.cast(pl.Datetime("us")) if found.dtype.is_temporal() else events["time"]
@@ -148,8 +135,6 @@ class Interactions:
         sequences = Sequences(np.ascontiguousarray(items.to_numpy(), dtype=np.int32), offsets)
         return cls(users.alias("user"), catalogue, sequences, ordered["time"].to_numpy(), meta)
 
-    # -- files -------------------------------------------------------------------------------------------------
-
     @classmethod
     def load(cls, directory: str | Path) -> "Interactions":
         """Read a data directory written by `save`, `deftrec data fetch` or `deftrec data import`.
@@ -158,11 +143,11 @@ class Interactions:
             DataError: a file is missing or damaged; the message names the file and the remedy.
         """
         directory = recover(directory)
-        for name in (INTERACTIONS_FILE, ITEMS_FILE, META_FILE):
-            if not (directory / name).is_file():
-                raise DataError(
-                    f"{directory}: no {name}; make a data directory with 'deftrec data fetch' or 'deftrec data import'"
-                )
+        missing = next((name for name in FILES if not (directory / name).is_file()), None)
+        if missing is not None:
+            raise DataError(
+                f"{directory}: no {missing}; make a data directory with 'deftrec data fetch' or 'deftrec data import'"
+            )
         try:
             meta = Meta.model_validate_json((directory / META_FILE).read_text(encoding="utf-8"))
             ordered = pl.read_parquet(directory / INTERACTIONS_FILE, columns=["user", "item", "time"])
@@ -175,7 +160,7 @@ class Interactions:
             raise DataError(f"{directory / INTERACTIONS_FILE}: item {unknown['item'][0]!r} is not in {ITEMS_FILE}")
         twice = catalogue["item"].is_duplicated()
         if twice.any():
-            item = catalogue["item"][int(twice.arg_max() or 0)]
+            item = catalogue["item"].filter(twice)[0]
             raise DataError(f"{directory / ITEMS_FILE}: item {item!r} has two rows; leave one")
         later = ordered.select((pl.col("user") == pl.col("user").shift()) & (pl.col("time") < pl.col("time").shift()))
         if later.to_series().any() or len(ordered["user"].rle()) != ordered["user"].n_unique():
@@ -207,8 +192,6 @@ class Interactions:
             }
         )
 
-    # -- numbers and ids ---------------------------------------------------------------------------------------
-
     @property
     def n_users(self) -> int:
         """Number of users."""
@@ -230,17 +213,13 @@ class Interactions:
         digest = hashlib.sha256()
         for numbers in (self.sequences.items, self.sequences.offsets, self.times):
             digest.update(numbers.tobytes())
-        columns = [self.users, *(self.catalogue[name] for name in ("item", *CATALOGUE_COLUMNS))]
-        for column in columns:
+        for column in (self.users, *self.catalogue.select("item", *CATALOGUE_COLUMNS)):
             digest.update("\0".join(column.cast(pl.String).to_list()).encode() + b"\1")
         return digest.hexdigest()
 
     @cached_property
     def tie_groups(self) -> np.ndarray:
-        """The tie group of each entry of `sequences.items`: entries of one user at one time share a number. `[E]` int64
-
-        The order within a tie group carries no information.
-        """
+        """The tie group of each entry of `sequences.items`: entries of one user at one time share a number. `[E]`"""
         first = np.zeros(self.n_interactions, bool)
         first[self.sequences.offsets[:-1][self.sequences.lengths > 0]] = True
         first[1:] |= self.times[1:] != self.times[:-1]
@@ -263,10 +242,8 @@ class Interactions:
         try:
             return self._user_numbers[str(user)]
         except KeyError:
-            raise DataError(
-                f"user {user!r} is not among the {self.n_users} users of {self.meta.name}; give a history instead, or "
-                "add the user's interactions with 'deftrec update'"
-            ) from None
+            known = f"user {user!r} is not among the {self.n_users} users of {self.meta.name}"
+            raise DataError(f"{known}; give a history, or add the user's interactions with 'deftrec update'") from None
 
     def item_numbers(self, items: Iterable[Id]) -> np.ndarray:
         """The numbers of external item ids. `[n]` int64
@@ -274,13 +251,12 @@ class Interactions:
         Raises:
             DataError: an item is unknown; the message names it and its position in the list.
         """
-        numbers, items = [], list(items)
-        for place, item in enumerate(items, start=1):
-            number = self._item_numbers.get(str(item))
-            if number is None:
-                where = f" (number {place} of the list)" if len(items) > 1 else ""
-                raise DataError(f"item {item!r}{where} is not in the catalogue of {self.meta.name}")
-            numbers.append(number)
+        items = list(items)
+        numbers = [self._item_numbers.get(str(item)) for item in items]
+        if None in numbers:
+            place = numbers.index(None)
+            where = f" (number {place + 1} of the list)" if len(items) > 1 else ""
+            raise DataError(f"item {items[place]!r}{where} is not in the catalogue of {self.meta.name}")
         return np.asarray(numbers, dtype=np.int64)
 
     def item_ids(self, numbers: Sequence[int] | np.ndarray) -> list[Id]:
@@ -305,15 +281,12 @@ def check_target(directory: str | Path) -> Path:
     directory = recover(Path(directory).resolve())
     if directory.exists() and not directory.is_dir():
         raise DataError(f"{directory}: is a file; name a directory")
-    others = {path.name for path in directory.iterdir()} if directory.exists() else set()
-    others -= {INTERACTIONS_FILE, ITEMS_FILE, META_FILE}
+    others = {path.name for path in directory.iterdir()}.difference(FILES) if directory.exists() else set()
     if others:
         raise DataError(f"{directory}: is not empty and not a data directory ({min(others)} is in it); name another")
-    # A rename replaces the directory.
-    if directory.is_mount() or directory == Path.cwd():
-        raise DataError(
-            f"{directory}: cannot be replaced as a whole; name a new directory in it, such as {directory / 'data'}"
-        )
+    if directory.is_mount() or directory == Path.cwd():  # a rename replaces the directory
+        within = directory / "data"
+        raise DataError(f"{directory}: cannot be replaced as a whole; name a new directory in it, such as {within}")
     parent = next(above for above in directory.parents if above.exists())
     if not os.access(parent, os.W_OK):
         raise DataError(f"{directory}: cannot be made, as {parent} cannot be written; name another place")
@@ -323,13 +296,10 @@ def check_target(directory: str | Path) -> Path:
 def _ordered(events: pl.DataFrame, tie_groups: pl.Series, tie_seed: int) -> tuple[pl.DataFrame, int]:
     """Sort events by user and time, ties randomly, without exact duplicates; also return the number of duplicates.
 
-    Sorting by all columns first makes the random order independent of the file's order. Ids are ranked once, because
-    sorting millions of strings is slow.
+    Sorting by all columns first makes the random order independent of the file's order. Ranks sort faster than strings.
     """
-    ranks = pl.DataFrame(
-        {"user": _ranks(events["user"]), "item": _ranks(events["item"]), "time": tie_groups}
-    ).with_row_index("row")
-    ranks = ranks.sort("user", "time", "item")
+    ranks = pl.DataFrame({"user": _ranks(events["user"]), "time": tie_groups, "item": _ranks(events["item"])})
+    ranks = ranks.with_row_index("row").sort("user", "time", "item")
     user, time, item = (ranks[name].to_numpy() for name in ("user", "time", "item"))
     tied = np.concatenate([[False], (user[1:] == user[:-1]) & (time[1:] == time[:-1])])
     kept = ~(tied & np.concatenate([[False], item[1:] == item[:-1]]))
@@ -349,13 +319,7 @@ def _ranks(ids: pl.Series) -> pl.Series:
 
 
 def _catalogue(events: pl.Series, items: pl.DataFrame | None, source: str) -> pl.DataFrame:
-    """Make the catalogue of all items with an interaction, in a seeded random order.
-
-    Args:
-        events: item of each interaction.
-        items: metadata of the items, if any.
-        source: origin of the data, for messages.
-    """
+    """Make the catalogue of the items of `events` in a seeded random order, with the texts of `items`, if any."""
     known = events.unique().sort()
     order = np.random.default_rng(RELABEL_SEED).permutation(len(known))
     catalogue = pl.DataFrame({"item": known.gather(order)})

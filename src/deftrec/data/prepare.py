@@ -21,12 +21,9 @@ class Raw:
     Attributes:
         events: columns `user`, `item`, `time` and, if the source has ratings, `rating`; one row per interaction.
         items: columns `item` and any of `title`, `category`, `text`; `None` if the source has no catalogue.
-        source: file, URL or other origin.
-        sha256: SHA-256 of every file that was read, by name.
         notes: filters that the source itself applied, for `Meta.filters`.
-        times: `clock` if times of different users compare, `position` if they only order the items of one user.
-        tags: columns `user`, `item`, `tag`, one row per tag that a user gave an item; `tag_categories` makes the items'
-            categories of them. `None` if the source has no tags.
+        source, sha256, times: see `Meta`.
+        tags: columns `user`, `item`, `tag`, one row per tag that a user gave an item, for `tag_categories`; or `None`.
     """
 
     events: pl.DataFrame
@@ -54,11 +51,9 @@ def prepare(
 
     Args:
         raw: content of the source.
-        name: short name for tables.
-        domain: kind of the items in a word or two ("movies"), for prompts.
+        name, domain, tie_seed: see `Meta`.
         min_rating: minimum rating of an interaction that is kept.
         k_core: minimum number of kept interactions of every kept user and item.
-        tie_seed: seed of the order of interactions of one user at one time.
 
     Raises:
         DataError: the source has no ratings to filter by, or the filters leave nothing.
@@ -69,28 +64,18 @@ def prepare(
     if min_rating is not None:
         if "rating" not in events.columns:
             raise DataError(f"{raw.source}: has no ratings to filter by; name their column with --rating COL")
-        events = events.filter(pl.col("rating") >= min_rating)
-        filters["min_rating"] = min_rating
+        events, filters["min_rating"] = events.filter(pl.col("rating") >= min_rating), min_rating
     columns = ["user", "item", "time"]
     if k_core is not None:
         # Any order will do: `Interactions.from_frame` sorts.
         unique = events.lazy().select(columns).unique().collect(engine="streaming")
         counts["duplicates"] = events.height - unique.height
-        events = keep_core(unique, k_core)
-        filters["k_core"] = k_core
+        events, filters["k_core"] = keep_core(unique, k_core), k_core
     if events.height == 0:
         applied = ", ".join(f"{key} {value}" for key, value in filters.items()) or "no filter"
         raise DataError(f"{raw.source}: no interactions are left of {raw.events.height} ({applied}); relax the filters")
-    meta = Meta(
-        name=name,
-        source=raw.source,
-        sha256=raw.sha256,
-        filters=filters,
-        counts=counts,
-        tie_seed=tie_seed,
-        domain=domain,
-        times=raw.times,
-    )
+    provenance = {"source": raw.source, "sha256": raw.sha256, "times": raw.times, "filters": filters, "counts": counts}
+    meta = Meta(name=name, domain=domain, tie_seed=tie_seed, **provenance)
     interactions = Interactions.from_frame(events.select(columns), raw.items, meta=meta)
     if raw.tags is not None:
         interactions = replace(interactions, catalogue=tag_categories(interactions, raw.tags))
@@ -98,17 +83,10 @@ def prepare(
 
 
 def tag_categories(interactions: Interactions, tags: pl.DataFrame) -> pl.DataFrame:
-    """Replace the category of each item by its most frequent tags, at most `TAGS_AN_ITEM`; ties go by name.
+    """The catalogue with the most frequent `tags` of each item as categories, at most `TAGS_AN_ITEM`; ties go by name.
 
     A user's tags of the two leave-one-out targets are left out. Otherwise the text of an item that nobody else has
-    tagged would give the answer away.
-
-    Args:
-        interactions: filtered interactions in their final order.
-        tags: columns `user`, `item`, `tag`, with ids as in `interactions`; tags of other users or items are ignored.
-
-    Returns:
-        The new catalogue. `[I]` rows
+    tagged would give the answer away. Tags of unknown users or items are ignored.
     """
     sequences, split = interactions.sequences, leave_one_out(interactions)
     owners = sequences.owners()
@@ -129,11 +107,7 @@ def tag_categories(interactions: Interactions, tags: pl.DataFrame) -> pl.DataFra
 
 
 def keep_core(events: pl.DataFrame, k: int) -> pl.DataFrame:
-    """The k-core: the largest part of `events` in which every user and every item has at least `k` events.
-
-    Args:
-        events: columns `user` and `item`, one row per interaction.
-        k: minimum number of events, at least 1.
+    """The k-core: the largest part of `events` in which every `user` and every `item` has at least `k` events.
 
     Raises:
         DataError: `k` is not positive.

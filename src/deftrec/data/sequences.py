@@ -65,22 +65,12 @@ class Sequences:
         return Sequences(self.items[kept < np.repeat(lengths, self.lengths)], offsets)
 
     def redrawn(self, tie_groups: np.ndarray, rng: np.random.Generator) -> "Sequences":
-        """Shuffle the entries within each tie group.
-
-        Args:
-            tie_groups: tie group of each entry, as in `Interactions.tie_groups`. `[E]` int64
-            rng: random generator.
-        """
+        """Shuffle the entries within each of the groups `Interactions.tie_groups`, `[E]` int64."""
         return Sequences(self.items[np.lexsort((rng.random(len(tie_groups)), tie_groups))], self.offsets)
 
     def select(self, which: Iterable[int]) -> "Sequences":
         """The sequences with the indices `which`, in that order."""
         return Sequences.from_lists([self[n] for n in which])
-
-    def recent(self, n: int, length: int) -> np.ndarray:
-        """The newest `length` entries of sequence `n`."""
-        start, end = self.offsets[n], self.offsets[n + 1]
-        return self.items[max(start, end - length) : end]
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,42 +96,34 @@ def pack_for_training(sequences: Sequences, row: int, rng: np.random.Generator) 
     A sequence of n items has n - 1 positions: every item but the last is an input, every item but the first a target.
     A longer sequence is cut into windows. The first cut is random, so that over epochs every item gets a context.
     """
-    inputs: list[np.ndarray] = []
-    targets: list[np.ndarray] = []
+    pairs: list[tuple[np.ndarray, np.ndarray]] = []
     for sequence in sequences:
         length = len(sequence) - 1
-        if length < 1:
-            continue
         start = 0
-        end = min(length, int(rng.integers(1, row + 1))) if length > row else length
+        end = int(rng.integers(1, row + 1)) if length > row else length
         while start < length:
-            inputs.append(sequence[start:end])
-            targets.append(sequence[start + 1 : end + 1])
+            pairs.append((sequence[start:end], sequence[start + 1 : end + 1]))
             start, end = end, min(end + row, length)
-    order = rng.permutation(len(inputs))
-    return _pack([inputs[n] for n in order], [targets[n] for n in order], row)
+    return _pack([pairs[n] for n in rng.permutation(len(pairs))], row)
 
 
-def _pack(inputs: list[np.ndarray], targets: list[np.ndarray], row: int) -> Packed:
-    """Pack by best fit: each history goes into the fullest row that has room for it."""
+def _pack(pairs: list[tuple[np.ndarray, np.ndarray]], row: int) -> Packed:
+    """Pack inputs with their targets by best fit: each goes into the fullest row that has room for it."""
     open_rows: list[list[int]] = [[] for _ in range(row + 1)]  # by number of free positions
-    used: list[int] = []
-    histories: list[int] = []
+    histories: list[int] = []  # in each row
     placed: list[tuple[int, int, int]] = []
-    for one in inputs:
+    for one, _ in pairs:
         free = next((f for f in range(len(one), row + 1) if open_rows[f]), None)
         if free is None:
-            number, free = len(used), row
-            used.append(0)
+            number, free = len(histories), row
             histories.append(0)
         else:
             number = open_rows[free].pop()
-        placed.append((number, used[number], histories[number]))
-        used[number] += len(one)
+        placed.append((number, row - free, histories[number]))
         histories[number] += 1
         open_rows[free - len(one)].append(number)
-    packed = _empty((len(used), row))
-    for one, target, (number, start, segment) in zip(inputs, targets, placed, strict=True):
+    packed = _empty((len(histories), row))
+    for (one, target), (number, start, segment) in zip(pairs, placed, strict=True):
         end = start + len(one)
         packed.items[number, start:end] = one
         packed.targets[number, start:end] = target
@@ -156,16 +138,12 @@ def _empty(shape: tuple[int, int]) -> Packed:
 
 
 def pad_histories(sequences: Sequences, which: np.ndarray, row: int) -> Packed:
-    """Put the newest `row` items of each history into a row of its own, for inference.
+    """Put the newest `row` items of each of the histories `which`, `[B]` int64, into a row of its own, for inference.
 
-    Args:
-        sequences: all histories.
-        which: indices of the histories to read. `[B]` int64
-        row: maximum length of a history; rows are as long as the longest one.
+    Rows are as long as the longest of these, at most `row`.
     """
-    recent = [sequences.recent(int(n), row) for n in which]
-    width = max(1, max((len(one) for one in recent), default=1))
-    packed = _empty((len(recent), width))
+    recent = [sequences[int(n)][-row:] for n in which]
+    packed = _empty((len(recent), max([1, *map(len, recent)])))
     for number, one in enumerate(recent):
         packed.items[number, : len(one)] = one
         packed.segments[number, : len(one)] = 0

@@ -87,28 +87,16 @@ def leave_one_out(interactions: Interactions) -> Split:
 
     All interactions of a user with fewer than three are train.
     """
-    sequences = interactions.sequences
-    lengths = sequences.lengths
-    evaluated = lengths >= 3
-    return Split(
-        "leave-one-out",
-        sequences,
-        np.where(evaluated, lengths - 2, lengths),
-        np.where(evaluated, lengths - 1, lengths),
-        np.where(evaluated, lengths - 2, PADDING),
-        np.where(evaluated, lengths - 1, PADDING),
-    )
+    lengths = interactions.sequences.lengths
+    places = [np.where(lengths >= 3, lengths - back, other) for other in (lengths, PADDING) for back in (2, 1)]
+    return Split("leave-one-out", interactions.sequences, *places)
 
 
 def temporal(interactions: Interactions, validation_share: float = 0.1, test_share: float = 0.1) -> Split:
     """Split all users at the same two times, so that no training interaction is later than any target.
 
-    Each user's target is the first interaction at or after the time. A user without an earlier one has no target.
-
-    Args:
-        interactions: the data.
-        validation_share: share of all interactions between the two times.
-        test_share: share of all interactions after the second time.
+    Each user's target is the first interaction at or after the time. A user without an earlier one has no target. The
+    shares are those of all interactions between the two times, and after the second.
 
     Raises:
         DataError: the data has too few distinct times, or positions instead of times.
@@ -122,17 +110,10 @@ def temporal(interactions: Interactions, validation_share: float = 0.1, test_sha
     first, second = np.quantile(times, [1 - validation_share - test_share, 1 - test_share], method="lower")
     if not times.min() < first < second <= times.max():
         raise DataError(f"{interactions.meta.name}: too few distinct times for a temporal split; use leave-one-out")
-    train_end = _count_before(sequences, times, first)
-    refit_end = _count_before(sequences, times, second)
-    lengths = sequences.lengths
-    return Split(
-        "temporal",
-        sequences,
-        train_end,
-        refit_end,
-        np.where(refit_end > train_end, train_end, PADDING),
-        np.where(lengths > refit_end, refit_end, PADDING),
-    )
+    train_end, refit_end = (_count_before(sequences, times, time) for time in (first, second))
+    validation = np.where(refit_end > train_end, train_end, PADDING)
+    test = np.where(sequences.lengths > refit_end, refit_end, PADDING)
+    return Split("temporal", sequences, train_end, refit_end, validation, test)
 
 
 def make_split(interactions: Interactions, name: SplitName) -> Split:
@@ -143,5 +124,4 @@ def make_split(interactions: Interactions, name: SplitName) -> Split:
 def _count_before(sequences: Sequences, times: np.ndarray, time: float) -> np.ndarray:
     """The number of items of each sequence before `time`. `[U]` int64"""
     before = np.concatenate([np.zeros(1, np.int64), np.cumsum(times < time)])
-    counts: np.ndarray = before[sequences.offsets[1:]] - before[sequences.offsets[:-1]]
-    return counts
+    return np.diff(before[sequences.offsets])

@@ -14,7 +14,6 @@ from deftrec.errors import DownloadError
 from deftrec.files import atomic_directory, recover
 
 MARK = ".wheel-sha256"
-CHUNK = 1 << 20
 LARGEST = 8 << 30
 
 
@@ -72,36 +71,34 @@ def unpack(archive: str | Path, to: Path, largest: int = LARGEST) -> None:
 
     Unlike `zipfile.ZipFile.extractall`, this refuses an unsafe member instead of renaming it, and bounds the size.
 
-    Args:
-        archive: the zip file.
-        to: the directory to unpack into.
-        largest: maximum number of bytes of all unpacked files together.
-
     Raises:
-        DownloadError: a member is a link or would be written outside `to`, the content is too large, or the file is
-            not a complete zip file.
+        DownloadError: a member is a link or would be written outside `to`, all files together have more than
+            `largest` bytes, or the file is not a complete zip file.
     """
     try:
         with zipfile.ZipFile(archive) as content:
-            members = [(info, _target(info, to, Path(archive).name)) for info in content.infolist()]
-            if sum(info.file_size for info, _ in members) > largest:
+            members = [info for info in content.infolist() if not info.is_dir()]
+            unsafe = [info.filename for info in members if _is_unsafe(info)]
+            if unsafe:
+                raise DownloadError(f"{archive}: member {unsafe[0]!r} would be written outside the target directory")
+            if sum(info.file_size for info in members) > largest:
                 raise DownloadError(f"{archive}: unpacks to more than {largest:,} bytes")
-            for info, path in members:
-                if info.is_dir():
-                    path.mkdir(parents=True, exist_ok=True)
-                    continue
+            for info in members:
+                path = to / info.filename.replace("\\", "/")
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with content.open(info) as source, path.open("xb") as target:
-                    shutil.copyfileobj(source, target, CHUNK)
+                    shutil.copyfileobj(source, target)
     except (zipfile.BadZipFile, FileExistsError, NotImplementedError, EOFError) as error:
         raise DownloadError(f"{archive}: not a whole zip file ({error}); delete it and download it again") from error
 
 
-def _target(info: zipfile.ZipInfo, to: Path, archive: str) -> Path:
-    """The path that a member is unpacked to."""
+def _is_unsafe(info: zipfile.ZipInfo) -> bool:
+    """Whether a member is no ordinary file, or has a name that leads out of the target directory."""
     parts = info.filename.replace("\\", "/").split("/")
-    kind = stat.S_IFMT(info.external_attr >> 16)
-    unsafe = info.filename.startswith(("/", "\\")) or ".." in parts or ":" in parts[0] or "\0" in info.filename
-    if unsafe or kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-        raise DownloadError(f"{archive}: member {info.filename!r} would be written outside the target directory")
-    return to.joinpath(*(part for part in parts if part not in ("", ".")))
+    return (
+        stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG)
+        or info.filename.startswith(("/", "\\"))
+        or ".." in parts
+        or ":" in parts[0]
+        or "\0" in info.filename
+    )

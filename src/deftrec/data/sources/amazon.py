@@ -1,10 +1,5 @@
 """Amazon reviews of the McAuley lab: three releases by category, with titles, categories, brands and descriptions.
 
-2014: J. McAuley, C. Targett, Q. Shi and A. van den Hengel, "Image-based recommendations on styles and substitutes",
-SIGIR 2015. 2018: J. Ni, J. Li and J. McAuley, "Justifying recommendations using distantly-labeled reviews and
-fine-grained aspects", EMNLP 2019. 2023: Y. Hou et al., "Bridging language and items for retrieval and
-recommendation", arXiv:2403.03952.
-
 Each release has a 5-core of every category, in which all users and items have at least five reviews, and the
 unfiltered ratings. No checksums are published.
 """
@@ -18,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 
 import polars as pl
 
-from deftrec.data.download import sha256_of
+from deftrec.data.download import checksums
 from deftrec.data.prepare import Raw
 from deftrec.data.sources.base import About, RemoteFile, Source
 from deftrec.data.sources.columns import CATEGORY_SEPARATOR, words
@@ -30,12 +25,14 @@ Core: TypeAlias = Literal["5-core", "raw"]
 
 TEXT_LENGTH = 2000
 """Maximum number of characters of a description; the rest is cut."""
+CATEGORIES = ("categories", "category", "main_category", "main_cat")
+"""Fields of the categories; the first one with a value counts."""
 LONGEST_RECORD = 1 << 20
 """Maximum number of characters of one product's record, far above the longest real one."""
 
 
 def _names(*lists: str) -> tuple[str, ...]:
-    return tuple(name for names in lists for name in names.split())
+    return tuple(" ".join(lists).split())
 
 
 _IN_ALL = (
@@ -56,6 +53,10 @@ DOMAINS = {
     "Magazine_Subscriptions": "magazines",
     "Gift_Cards": "gift cards",
 }
+"""Kinds of items whose name is not the category's with "products" behind it."""
+
+
+REVIEW_COLUMNS = Columns("reviewerID", "asin", "unixReviewTime", "overall")
 
 
 @dataclass(frozen=True)
@@ -65,14 +66,11 @@ class Release:
     Attributes:
         year: year of the release.
         size: number of reviews and categories, in words.
-        citation: paper to cite.
-        homepage: page of the release.
+        citation, homepage: paper to cite, and page of the release.
         categories: names of all categories, as in the addresses.
-        ratings: URL of the unfiltered ratings, with `{}` for the category.
-        core: URL of the 5-core, with `{}` for the category.
-        metadata: URL of the products, with `{}` for the category.
+        ratings, core, metadata: URLs of the unfiltered ratings, the 5-core and the products; `{}` is the category.
         ratings_header: columns of the ratings, which have no header line; empty if they have one.
-        user, item, time, rating: field names of the reviews; `item` names the product in the metadata too.
+        columns: field names of the reviews; the name of `item` is that of the product's id in the metadata too.
     """
 
     year: int
@@ -84,10 +82,7 @@ class Release:
     core: str
     metadata: str
     ratings_header: tuple[str, ...] = ()
-    user: str = "reviewerID"
-    item: str = "asin"
-    time: str = "unixReviewTime"
-    rating: str = "overall"
+    columns: Columns = REVIEW_COLUMNS
 
 
 _SNAP = "https://snap.stanford.edu/data/amazon/productGraph/categoryFiles/"
@@ -142,22 +137,13 @@ RELEASES = {
         ratings=_LAB + "amazon_2023/benchmark/0core/rating_only/{}.csv.gz",
         core=_LAB + "amazon_2023/benchmark/5core/rating_only/{}.csv.gz",
         metadata=_LAB + "amazon_2023/raw/meta_categories/meta_{}.jsonl.gz",
-        user="user_id",
-        item="parent_asin",
-        time="timestamp",
-        rating="rating",
+        columns=Columns("user_id", "parent_asin", "timestamp", "rating"),
     ),
 }
 
 
 class Amazon(Source):
-    """One category of one release: `amazon-2014/Beauty`, or the unfiltered `amazon-2014/Beauty/raw`.
-
-    Args:
-        release: the release.
-        category: one of its categories.
-        core: `5-core` or `raw`.
-    """
+    """One category of one release: `amazon-2014/Beauty`, or the unfiltered `amazon-2014/Beauty/raw`."""
 
     def __init__(self, release: Release, category: str, core: Core = "5-core") -> None:
         self.release = release
@@ -178,18 +164,17 @@ class Amazon(Source):
     def read(self, files: Mapping[str, Path]) -> Raw:
         """Read the reviews and the metadata of their items; see `Source.read`."""
         reviews, metadata = (files[file.name] for file in self.about.files)
-        release = self.release
-        columns = Columns(user=release.user, item=release.item, time=release.time, rating=release.rating)
-        if self.core == "raw" and release.ratings_header:
-            file = TextFile(reviews, separator=",", header=list(release.ratings_header))
-            events = events_of(file.read(file.columns), file.place, columns)
+        columns, header = self.release.columns, self.release.ratings_header
+        if self.core == "raw" and header:
+            file = TextFile(reviews, separator=",", header=list(header))
+            frame = file.read()
+            events = events_of(frame, file.place(frame), columns)
         else:
-            form: Literal["csv", "jsonl"] = "csv" if ".csv" in reviews.suffixes else "jsonl"
-            events = read_tabular(reviews, columns, form=form).events
+            events = read_tabular(reviews, columns, form="csv" if ".csv" in reviews.suffixes else "jsonl").events
         # An ASIN may look like an integer (the ISBN of a book), and a small category may hold no other.
         events = events.with_columns(pl.col("user", "item").cast(pl.String))
-        items = read_products(metadata, release.item, set(events["item"].unique().to_list()))
-        sha256 = {file.name: sha256_of(file) for file in (reviews, metadata)}
+        items = read_products(metadata, columns.item, set(events["item"].unique().to_list()))
+        sha256 = checksums(reviews, metadata)
         return Raw(events, items, self.about.files[0].url, sha256, {"published_core": self.core})
 
 
@@ -204,25 +189,24 @@ def read_products(path: Path, key: str, wanted: set[str]) -> pl.DataFrame:
     Raises:
         DataError: a line is no record, or no wanted product is in the file.
     """
-    rows: dict[str, tuple[str, str, str]] = {}
-    for record in _records(path):
-        product = str(record.get(key) or "")
-        if product in wanted and product not in rows:
-            brand = record.get("brand") or record.get("store") or ""
-            description = " ".join(_texts(record.get("description")))
-            text = ". ".join(part for part in (str(brand).strip(), description.strip()) if part)
-            category = CATEGORY_SEPARATOR.join(dict.fromkeys(_texts(_categories(record))))
-            rows[product] = (str(record.get("title") or ""), category, text[:TEXT_LENGTH])
+    rows: dict[str, tuple[str, ...]] = {}
+    with open_text(path) as lines:
+        for number, line in enumerate(lines, start=1):
+            record = _parse(line, f"{path}: line {number}") if line.strip() else {}
+            product = str(record.get(key) or "")
+            if product in wanted and product not in rows:
+                brand = str(record.get("brand") or record.get("store") or "")
+                description = " ".join(_texts(record.get("description")))
+                text = ". ".join(filter(None, (brand.strip(), description.strip())))
+                # A list of paths in 2014, a list in 2018 and 2023.
+                categories = next(filter(None, map(record.get, CATEGORIES)), None)
+                category = CATEGORY_SEPARATOR.join(dict.fromkeys(_texts(categories)))
+                rows[product] = (product, str(record.get("title") or ""), category, text[:TEXT_LENGTH])
     if not rows:
         raise DataError(f"{path}: has no product of the reviews; check that both files are of one category")
-    table = [(product, *texts) for product, texts in rows.items()]
-    frame = pl.DataFrame(table, schema=dict.fromkeys(("item", "title", "category", "text"), pl.String), orient="row")
-    return frame.with_columns(words(frame[name]) for name in ("title", "category", "text"))
-
-
-def _categories(record: dict[str, Any]) -> Any:
-    """The categories: field `categories` in 2014 (a list of paths) and 2023, `category` in 2018."""
-    return record.get("categories") or record.get("category") or record.get("main_category") or record.get("main_cat")
+    schema = dict.fromkeys(("item", "title", "category", "text"), pl.String)
+    frame = pl.DataFrame(list(rows.values()), schema=schema, orient="row")
+    return frame.with_columns(words(frame[name], path) for name in ("title", "category", "text"))
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -235,16 +219,6 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(one)
 
 
-def _records(path: Path) -> Iterator[dict[str, Any]]:
-    try:
-        with open_text(path) as lines:
-            for number, line in enumerate(lines, start=1):
-                if line.strip():
-                    yield _parse(line, f"{path}: line {number}")
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({error})") from error
-
-
 def _parse(line: str, where: str) -> dict[str, Any]:
     """Parse one record. `ast.literal_eval` builds constants only and runs no code of the line."""
     if len(line) > LONGEST_RECORD:
@@ -255,9 +229,8 @@ def _parse(line: str, where: str) -> dict[str, Any]:
         try:
             record = ast.literal_eval(line.strip())
         except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
-            raise DataError(
-                f"{where}: neither JSON nor a Python literal; delete the file and fetch it again"
-            ) from error
+            message = f"{where}: neither JSON nor a Python literal; delete the file and fetch it again"
+            raise DataError(message) from error
     if not isinstance(record, dict):
         raise DataError(f"{where}: not a record with names; delete the file and fetch it again")
     return record

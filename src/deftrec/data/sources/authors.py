@@ -51,15 +51,16 @@ class Authors(Source):
 
     Args:
         name: key of `SHA256`.
-        title, size, licence, domain: see `About`.
+        origin: data that it was made from, with the licence of these.
+        domain, size: see `About`.
     """
 
-    def __init__(self, name: str, title: str, size: str, licence: str, domain: str) -> None:
+    def __init__(self, name: str, origin: str, domain: str, size: str) -> None:
         self.about = About(
             name=name,
-            title=title,
+            title=f"{origin}: {domain}, as DeftRec's authors prepared them",
             size=size,
-            licence=f"none stated by the repository; {licence}",
+            licence=f"none stated by the repository; made from {origin}",
             citation=CITATION,
             homepage=HOMEPAGE,
             domain=domain,
@@ -75,32 +76,15 @@ class Authors(Source):
 
 
 AUTHORS = (
-    Authors(
-        "software",
-        "Amazon reviews of software, as DeftRec's authors cut them",
-        "9,322 interactions, 1,351 users, 778 items; .2 MB",
-        "made from Amazon reviews",
-        "software",
-    ),
+    Authors("software", "Amazon reviews", "software", "9,322 interactions, 1,351 users, 778 items; .2 MB"),
     Authors(
         "lastfm",
-        "Last.fm, as DeftRec's authors cut it",
-        "52,670 interactions, 1,091 users, 3,685 artists; .6 MB",
-        "made from HetRec 2011 Last.fm (non-commercial)",
+        "HetRec 2011 Last.fm (non-commercial)",
         "music artists",
+        "52,670 interactions, 1,091 users, 3,685 artists; .6 MB",
     ),
+    Authors("beauty", "Amazon reviews", "beauty products", "198,502 interactions, 22,363 users, 12,101 items; 3.6 MB"),
     Authors(
-        "beauty",
-        "Amazon reviews of beauty products, as DeftRec's authors cut them",
-        "198,502 interactions, 22,363 users, 12,101 items; 3.6 MB",
-        "made from Amazon reviews",
-        "beauty products",
-    ),
-    Authors(
-        "ml1m",
-        "MovieLens 1M, as DeftRec's authors cut it",
-        "835,789 interactions, 6,038 users, 3,307 movies; 7.2 MB",
-        "made from MovieLens 1M (research only)",
-        "movies",
+        "ml1m", "MovieLens 1M (research only)", "movies", "835,789 interactions, 6,038 users, 3,307 movies; 7.2 MB"
     ),
 )

@@ -1,32 +1,32 @@
-"""The base class of published data sets: description, download, reading."""
+"""The base classes of published data sets: description, download, reading."""
 
+import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict
+import polars as pl
+from pydantic import BaseModel
 
-from deftrec.data.download import Progress, default_home, download, sha256_of
+from deftrec.data.download import Progress, checksums, default_home, download, sha256_of
 from deftrec.data.prepare import Raw
-from deftrec.errors import DownloadError
+from deftrec.errors import DataError, DownloadError
 from deftrec.files import write_text
 
 Say: TypeAlias = Callable[[str], None]
-"""Called with a sentence about what happens now or what the user should know."""
+"""Callback with a message for the user."""
 
 
-class RemoteFile(BaseModel):
+class RemoteFile(BaseModel, frozen=True, extra="forbid"):
     """A file on its publisher's host.
 
     Attributes:
         url: https address.
-        checksum: `md5:<hex>` or `sha256:<hex>` as published, or `None`. Without one, the SHA-256 of the first download
-            is recorded and checked from then on.
+        checksum: `md5:<hex>` or `sha256:<hex>`, or `None`: the SHA-256 of the first download is checked from then on.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     url: str
     checksum: str | None = None
@@ -43,21 +43,16 @@ class RemoteFile(BaseModel):
         return Path(parts.hostname or "", *parts.path.strip("/").split("/"))
 
 
-class About(BaseModel):
+class About(BaseModel, frozen=True, extra="forbid"):
     """Description of a published data set.
 
     Attributes:
-        name: name for `deftrec data fetch`.
-        title: full name.
+        name, title: name for `deftrec data fetch`, and full name.
         size: numbers of interactions, users and items, and size of the download, in words.
-        licence: terms of use.
-        citation: paper to cite.
-        homepage: page of the publisher.
+        licence, citation, homepage: terms of use, paper to cite, and page of the publisher.
         domain: kind of the items in a word or two, for prompts.
         files: files to download.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     title: str
@@ -76,22 +71,14 @@ class Source(ABC):
 
     @abstractmethod
     def read(self, files: Mapping[str, Path]) -> Raw:
-        """Read the downloaded files.
-
-        Args:
-            files: path of each file, by name.
+        """Read the downloaded files, given by name.
 
         Raises:
             DataError: a file is malformed or another one.
         """
 
     def fetch(self, on_progress: Progress | None = None, say: Say = lambda _: None, home: Path | None = None) -> Raw:
-        """Download the files that are not in the cache yet, check all of them, and read them.
-
-        Args:
-            on_progress: callback for received bytes.
-            say: callback for messages.
-            home: directory of the cache; `None` stands for `default_home()`.
+        """Download the files that are not in the cache `home` yet, check all of them, and read them.
 
         Raises:
             DownloadError: a file cannot be downloaded, or its checksum is wrong.
@@ -102,16 +89,35 @@ class Source(ABC):
 
     def _fetch_one(self, file: RemoteFile, to: Path, on_progress: Progress | None, say: Say) -> Path:
         recorded = to.with_name(to.name + ".sha256")
-        checksum = file.checksum
-        if checksum is None and to.is_file() and recorded.is_file():
-            checksum = "sha256:" + recorded.read_text(encoding="utf-8").strip()
-            if "sha256:" + sha256_of(to) != checksum:
-                raise DownloadError(f"{to}: has changed since it was downloaded; delete it and fetch again")
         if not to.is_file():
             say(f"downloading {file.url}")
-        download(file.url, to, checksum=checksum, on_progress=on_progress)
-        if checksum is None:
+        elif file.checksum is None and recorded.is_file():
+            if sha256_of(to) != recorded.read_text(encoding="utf-8").strip():
+                raise DownloadError(f"{to}: has changed since it was downloaded; delete it and fetch again")
+            return to
+        download(file.url, to, checksum=file.checksum, on_progress=on_progress)
+        if file.checksum is None:
             digest = sha256_of(to)
             write_text(recorded, digest + "\n")
             say(f"{file.name}: no checksum is published; recorded sha256 {digest}")
         return to
+
+
+class Archive(Source):
+    """A published data set in one zip file."""
+
+    def read(self, files: Mapping[str, Path]) -> Raw:
+        """Read the archive; see `Source.read`."""
+        (archive,) = files.values()
+        try:
+            with zipfile.ZipFile(archive) as content:
+                return replace(self.parse(content), sha256=checksums(archive))
+        except (zipfile.BadZipFile, KeyError, ValueError, EOFError, pl.exceptions.PolarsError) as error:
+            reason = str(error).splitlines()[0]
+            raise DataError(
+                f"{archive}: not the archive of {self.about.name} ({reason}); delete it and fetch it again"
+            ) from error
+
+    @abstractmethod
+    def parse(self, content: zipfile.ZipFile) -> Raw:
+        """Read the files in the archive."""

@@ -3,6 +3,8 @@
 import html
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -31,72 +33,75 @@ def as_row(record: int) -> str:
 
 @dataclass(frozen=True)
 class Place:
-    """Names of the records of a file, for messages.
+    """Names of the entries of a column that was read from a file, for messages.
 
     Attributes:
         file: path or name of the file, as the user gave it.
         describe: function from the number of a record, from 0, to its name, such as "line 17" or "row 16".
+        records: record number of each entry; `None` if no record of the file was left out.
     """
 
     file: str
     describe: Callable[[int], str] = as_row
+    records: pl.Series | None = None
 
-    def error(self, record: int, column: str, message: str) -> DataError:
-        """Make the error about one record of one column."""
+    def error(self, entry: int, column: str, message: str) -> DataError:
+        """Make the error about one entry of one column."""
+        record = entry if self.records is None else int(self.records[entry])
         return DataError(f"{self.file}: {self.describe(record)}, column {column!r}: {message}")
+
+    def refuse(self, bad: pl.Series, column: pl.Series, what: str) -> None:
+        """Raise the error about the first entry of `column` that is `bad`, if there is one."""
+        if bad.any():
+            value = column[first_true(bad)]
+            shown = "an empty value" if value is None or value == "" else repr(value)
+            raise self.error(first_true(bad), column.name, f"{shown} {what}; correct the value or remove the row")
+
+
+def first_true(mask: pl.Series) -> int:
+    """The index of the first true entry."""
+    return int(mask.arg_max() or 0)
 
 
 def require(
     there: Iterable[str], wanted: Mapping[str, str], file: str, *, in_order: str | None = "--order-as-given"
 ) -> None:
-    """Check that a table has every wanted column.
-
-    Args:
-        there: columns of the table.
-        wanted: column of each role; a role is the name of its command-line option.
-        file: path or name of the file, as the user gave it.
-        in_order: command-line option for data without times, or `None`.
+    """Check that a table has the `wanted` column of each role; a role is the name of its command-line option.
 
     Raises:
-        DataError: a column is missing, or has two roles; the message lists the columns and names the option.
+        DataError: a column is missing, or has two roles. The message names the option, and for times also `in_order`,
+            the option for data without times.
     """
     there, role_of = list(there), dict[str, str]()
     for role, column in wanted.items():
         if column in role_of:
             raise DataError(f"{file}: column {column!r} cannot be both {role_of[column]} and {role}; name another")
         role_of[column] = role
-        if column in there:
-            continue
-        names = ", ".join(map(repr, there[:20])) + (", ..." if len(there) > 20 else "")
-        mend = f"name the right one with --{role} COL"
-        if role == "time" and in_order:
-            mend += f", or keep the order of the rows with {in_order}"
-        raise DataError(f"{file}: no column {column!r} for the {role}; it has {names or 'none'}; {mend}")
+        if column not in there:
+            names = ", ".join(map(repr, there[:20])) + (", ..." if len(there) > 20 else "")
+            other = f", or keep the order of the rows with {in_order}" if role == "time" and in_order else ""
+            mend = f"name the right one with --{role} COL{other}"
+            raise DataError(f"{file}: no column {column!r} for the {role}; it has {names or 'none'}; {mend}")
 
 
-def ids(column: pl.Series, place: Place, records: pl.Series | None = None) -> pl.Series:
+def ids(column: pl.Series, place: Place) -> pl.Series:
     """Convert external ids: to integers if every value is an integer in plain form, otherwise to strings.
 
     `"7"` is an integer and `"007"` is not; `9223372036854775808` (2^63) makes the column unsigned. A column has one
     type, so a single `"A7"` keeps all ids strings. Spaces and any Unicode are part of an id.
 
-    Args:
-        column: strings, integers, or whole floats (pandas writes integers with a gap so).
-        place: names of the records.
-        records: record number of each entry; `None` if no entry was left out before.
-
     Raises:
         DataError: an id is missing, empty, NaN or not whole.
     """
-    column = typed_ids(column, place, records)
+    column = typed_ids(column, place)
     if column.dtype != pl.String:
         return column
-    _refuse(column.is_in(NOT_AN_ID), column, place, records, "is not an id")
+    place.refuse(column.is_in(NOT_AN_ID), column, "is not an id")
     return whole_numbers(column)
 
 
-def typed_ids(column: pl.Series, place: Place, records: pl.Series | None = None) -> pl.Series:
-    """Convert external ids and keep their type: integers in 64 bits, whole floats as integers, the rest as strings.
+def typed_ids(column: pl.Series, place: Place) -> pl.Series:
+    """Convert external ids and keep their type: integers (of pandas also whole floats) in 64 bits, the rest as strings.
 
     Raises:
         DataError: an id is missing, empty, NaN or not whole.
@@ -105,13 +110,13 @@ def typed_ids(column: pl.Series, place: Place, records: pl.Series | None = None)
     if column.dtype.is_float():
         # Beyond 2^53 a float no longer tells neighbouring integers apart.
         whole = column.is_finite() & (column == column.round(0)) & (column.abs() <= 2**53)
-        _refuse(~whole.fill_null(False), column, place, records, "is not an id")
+        place.refuse(~whole.fill_null(False), column, "is not an id")
         return column.cast(pl.Int64)
     if column.dtype.is_integer():
-        _refuse(column.is_null(), column, place, records, "is not an id")
+        place.refuse(column.is_null(), column, "is not an id")
         return column if column.dtype == pl.UInt64 else column.cast(pl.Int64)
     text = column.cast(pl.String)
-    _refuse(text.is_null() | (text == ""), column, place, records, "is not an id")
+    place.refuse(text.is_null() | (text == ""), column, "is not an id")
     return text
 
 
@@ -142,7 +147,7 @@ def whole_numbers(text: pl.Series) -> pl.Series:
     return text
 
 
-def times(column: pl.Series, place: Place, records: pl.Series | None = None) -> pl.Series:
+def times(column: pl.Series, place: Place) -> pl.Series:
     """Convert times to numbers in the unit of the source, or ISO 8601 dates to dates in UTC.
 
     A column holds numbers, dates with a zone, or dates without a zone, which are UTC; these do not mix.
@@ -154,11 +159,9 @@ def times(column: pl.Series, place: Place, records: pl.Series | None = None) -> 
         raise DataError(
             f"{place.file}: column {column.name!r} holds {column.dtype}, which are no times; give numbers or dates"
         )
-    if column.dtype.is_temporal() or column.dtype.is_integer():
-        _refuse(column.is_null(), column, place, records, "is not a time")
-        return column
-    if column.dtype.is_float():
-        _refuse(~column.is_finite().fill_null(False), column, place, records, "is not a time")
+    if column.dtype.is_temporal() or column.dtype.is_numeric():
+        missing = ~column.is_finite().fill_null(False) if column.dtype.is_float() else column.is_null()
+        place.refuse(missing, column, "is not a time")
         return column
     text = column.cast(pl.String).str.strip_chars()
     plain = whole_numbers(text)
@@ -170,28 +173,27 @@ def times(column: pl.Series, place: Place, records: pl.Series | None = None) -> 
         return numbers
     dates, zoned = _dates(text)
     no_time = numbers.is_null() & dates.is_null() & zoned.is_null()
-    _refuse(no_time, column, place, records, "is not a time (a number, or an ISO date)")
+    place.refuse(no_time, column, "is not a time (a number, or an ISO date)")
     best = min(numbers, dates, zoned, key=pl.Series.null_count)
     what = "is written unlike the others: all numbers, all dates with a zone, or all dates without one"
-    _refuse(best.is_null(), column, place, records, what)
+    place.refuse(best.is_null(), column, what)
     return best
 
 
-def as_times(column: pl.Series, source: str) -> pl.Series:
-    """Convert times to numbers: integers stay integers, dates become milliseconds since 1970.
+def as_numbers(found: pl.Series, place: Place) -> pl.Series:
+    """Convert the result of `times` to numbers: integers stay integers, dates become milliseconds since 1970.
 
     Raises:
-        DataError: a value is missing, infinite or not a time; the message names its row.
+        DataError: an integer has more than 64 bits.
     """
-    found = times(column, Place(source))
     if found.dtype.is_temporal():
         found = found.cast(pl.Datetime("ms")).cast(pl.Int64)
     if not found.dtype.is_integer():
         return found.cast(pl.Float64)
     whole = found.cast(pl.Int64, strict=False)
     if whole.null_count():
-        row = int(whole.is_null().arg_max() or 0)
-        raise Place(source).error(row, column.name, f"{found[row]} is too large for a time; give a coarser unit")
+        entry = first_true(whole.is_null())
+        raise place.error(entry, found.name, f"{found[entry]} is too large for a time; give a coarser unit")
     return whole
 
 
@@ -207,37 +209,57 @@ def _dates(text: pl.Series) -> tuple[pl.Series, pl.Series]:
     return dates.set(zone.is_not_null(), None), zoned.cast(pl.Datetime("us"))
 
 
-def numbers(column: pl.Series, place: Place, records: pl.Series | None = None) -> pl.Series:
+def numbers(column: pl.Series, place: Place) -> pl.Series:
     """Convert ratings to floats.
 
     Raises:
         DataError: a value is missing or not a finite number.
     """
     values = column.cast(pl.Float64, strict=False)
-    _refuse(~values.is_finite().fill_null(False), column, place, records, "is not a number")
+    place.refuse(~values.is_finite().fill_null(False), column, "is not a number")
     return values
 
 
-def words(column: pl.Series) -> pl.Series:
+def words(column: pl.Series, file: str | Path) -> pl.Series:
     """Convert titles, categories and texts: missing values become empty, lists join with `|`, `&amp;` becomes `&`.
 
     Raises:
-        DataError: the column holds records, or lists of lists.
+        DataError: the column holds records, or lists of lists; the message names `file`.
     """
     if isinstance(column.dtype, pl.List):
         inner = column.list.eval(pl.element().cast(pl.String, strict=False).drop_nulls())
         column = inner.list.join(CATEGORY_SEPARATOR)
     elif column.dtype.is_nested():
-        raise DataError(f"column {column.name!r} holds {column.dtype}; give text or a list of texts")
+        raise DataError(f"{file}: column {column.name!r} holds {column.dtype}; give text or a list of texts")
     text = column.cast(pl.String).fill_null("").str.strip_chars()
     text = text.set(text.is_in(NOT_A_TEXT), "")
     return pl.Series(column.name, [html.unescape(one) if "&" in one else one for one in text], dtype=pl.String)
 
 
-def _refuse(bad: pl.Series, column: pl.Series, place: Place, records: pl.Series | None, what: str) -> None:
-    if bad.any():
-        entry = int(bad.arg_max() or 0)
-        record = entry if records is None else int(records[entry])
-        value = column[entry]
-        shown = "an empty value" if value is None or value == "" else repr(value)
-        raise place.error(record, column.name, f"{shown} {what}; correct the value or remove the row")
+def to_polars(frame: Any) -> pl.DataFrame:
+    """Convert a data frame to polars: polars itself, or any frame with columns `frame[name]`, such as pandas.
+
+    Raises:
+        DataError: `frame` is no data frame, or a column holds objects.
+    """
+    if isinstance(frame, pl.LazyFrame):
+        return frame.collect()
+    if isinstance(frame, pl.DataFrame):
+        return frame
+    try:
+        return pl.DataFrame([_of_pandas(str(name), frame[name]) for name in frame.columns])
+    except (AttributeError, TypeError, ValueError, KeyError, pl.exceptions.PolarsError) as error:
+        raise DataError(f"a {type(frame).__name__} is not a data frame that can be read ({error})") from error
+
+
+def _of_pandas(name: str, column: Any) -> pl.Series:
+    """Convert a pandas column: missing values become null, times with a zone become UTC."""
+    if getattr(column.dtype, "tz", None) is not None:
+        column = column.dt.tz_convert("UTC").dt.tz_localize(None)
+    values = column.to_numpy()
+    if values.dtype != object:
+        return pl.Series(name, values)
+    found = pl.Series(name, [value if present else None for value, present in zip(values, column.notna(), strict=True)])
+    if found.dtype == pl.Object:
+        raise DataError(f"column {name!r} holds a {type(values[0]).__name__}; make it text, a number or a time")
+    return found

@@ -4,16 +4,14 @@ F. M. Harper and J. A. Konstan, "The MovieLens Datasets: History and Context", A
 """
 
 import zipfile
-from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
 
 import polars as pl
 
-from deftrec.data.download import Progress, default_home, sha256_of
+from deftrec.data.download import Progress, default_home
 from deftrec.data.prepare import Raw
-from deftrec.data.sources.base import About, RemoteFile, Say, Source
+from deftrec.data.sources.base import About, Archive, RemoteFile, Say
 from deftrec.data.sources.columns import CATEGORY_SEPARATOR
 from deftrec.data.sources.recbole import read_recbole
 from deftrec.data.wheel import fetch_from_wheel
@@ -28,46 +26,36 @@ RECBOLE_WHEEL = "recbole==1.2.1"
 RECBOLE_SHA256 = "9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407"
 
 
-def _about(name: str, size: str, homepage: str, licence: str = RESEARCH_ONLY, checksum: str | None = None) -> About:
+def _about(name: str, size: str, checksum: str | None = None, licence: str = RESEARCH_ONLY) -> About:
+    version = name.removeprefix("ml-")
     return About(
         name=name,
-        title=f"MovieLens {name.removeprefix('ml-')}",
+        title=f"MovieLens {version}",
         size=size,
         licence=licence,
         citation=CITATION,
-        homepage=f"https://grouplens.org/datasets/movielens/{homepage}/",
+        homepage=f"https://grouplens.org/datasets/movielens/{version.removesuffix('-small')}/",
         domain="movies",
         files=(RemoteFile(url=f"{HOST}{name}.zip", checksum=checksum),),
     )
 
 
-class _MovieLens(Source):
-    """A zip archive of GroupLens that holds one folder with its own name."""
+class _MovieLens(Archive):
+    """An archive of GroupLens with ratings, and movies with genres."""
 
-    def read(self, files: Mapping[str, Path]) -> Raw:
-        """Read the archive; see `Source.read`."""
-        (archive,) = files.values()
-        try:
-            with zipfile.ZipFile(archive) as content:
-                events, items = self._parse(content)
-        except (zipfile.BadZipFile, KeyError, ValueError, EOFError, pl.exceptions.PolarsError) as error:
-            message = f"{archive}: not the archive of {self.about.name} ({str(error).splitlines()[0]})"
-            raise DataError(f"{message}; delete it and fetch it again") from error
-        return Raw(events, items, self.about.files[0].url, {archive.name: sha256_of(archive)})
-
-    @abstractmethod
-    def _parse(self, content: zipfile.ZipFile) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """The events and the items."""
+    def _raw(self, events: pl.DataFrame, movies: Sequence[tuple[str, ...]]) -> Raw:
+        """Convert `user`, `item`, `time` and `rating`, and the number, title and genres of each movie."""
+        events = events.select(pl.col("user", "item", "time").cast(pl.Int64), pl.col("rating").cast(pl.Float64))
+        items = pl.DataFrame(movies, schema=dict.fromkeys(("item", "title", "category"), pl.String), orient="row")
+        items = items.select(pl.col("item").cast(pl.Int64), pl.col("title", "category").str.strip_chars())
+        return Raw(events, items, self.about.files[0].url)
 
 
 class MovieLens100K(_MovieLens):
     """MovieLens 100K, of 1997 and 1998; read from RecBole's wheel if GroupLens cannot be reached."""
 
-    about: ClassVar[About] = _about(  # type: ignore[misc]
-        "ml-100k",
-        "100,000 ratings, 943 users, 1,682 movies; 4.9 MB",
-        "100k",
-        checksum="md5:0e33842e24a9c977be4e0107933c0723",
+    about = _about(
+        "ml-100k", "100,000 ratings, 943 users, 1,682 movies; 4.9 MB", "md5:0e33842e24a9c977be4e0107933c0723"
     )
 
     def fetch(self, on_progress: Progress | None = None, say: Say = lambda _: None, home: Path | None = None) -> Raw:
@@ -91,78 +79,62 @@ class MovieLens100K(_MovieLens):
         sha256 = {**raw.sha256, f"{RECBOLE_WHEEL} wheel": RECBOLE_SHA256}
         return Raw(raw.events, raw.items.with_columns(title), f"{RECBOLE_WHEEL} wheel", sha256)
 
-    def _parse(self, content: zipfile.ZipFile) -> tuple[pl.DataFrame, pl.DataFrame]:
-        names = ["user", "item", "rating", "time"]
-        ratings = content.read("ml-100k/u.data")
-        schema = {"user": pl.Int64, "item": pl.Int64, "rating": pl.Float64, "time": pl.Int64}
-        events = pl.read_csv(ratings, separator="\t", has_header=False, new_columns=names, schema=schema)
+    def parse(self, content: zipfile.ZipFile) -> Raw:
+        """See `Archive.parse`."""
+        ratings, names = content.read("ml-100k/u.data"), ["user", "item", "rating", "time"]
+        events = pl.read_csv(ratings, separator="\t", has_header=False, new_columns=names, infer_schema=False)
         genre_lines = content.read("ml-100k/u.genre").decode("latin-1").split()
         genres = [line.rsplit("|", 1)[0] for line in genre_lines]
         rows = []
         for line in content.read("ml-100k/u.item").decode("latin-1").splitlines():
             number, title, _released, _video, _url, *flags = line.split("|")
             own = [genre for genre, flag in zip(genres, flags, strict=True) if flag == "1"]
-            rows.append((int(number), title, CATEGORY_SEPARATOR.join(own)))
-        return events, _items(rows)
+            rows.append((number, title, CATEGORY_SEPARATOR.join(own)))
+        return self._raw(events, rows)
 
 
 class MovieLens1M(_MovieLens):
     """MovieLens 1M, of users who joined in 2000."""
 
-    about: ClassVar[About] = _about(  # type: ignore[misc]
-        "ml-1m",
-        "1,000,209 ratings, 6,040 users, 3,706 movies; 5.9 MB",
-        "1m",
-        checksum="md5:c4d9eecfca2ab87c1945afe126590906",
+    about = _about(
+        "ml-1m", "1,000,209 ratings, 6,040 users, 3,706 movies; 5.9 MB", "md5:c4d9eecfca2ab87c1945afe126590906"
     )
 
-    def _parse(self, content: zipfile.ZipFile) -> tuple[pl.DataFrame, pl.DataFrame]:
+    def parse(self, content: zipfile.ZipFile) -> Raw:
+        """See `Archive.parse`."""
         # The separator is "::"; with the separator ":" there is an empty column between two fields.
-        ratings = content.read("ml-1m/ratings.dat")
-        names = ["user", "", "item", " ", "rating", "  ", "time"]
-        frame = pl.read_csv(ratings, separator=":", has_header=False, new_columns=names, infer_schema=False)
-        events = frame.select(pl.col("user", "item", "time").cast(pl.Int64), pl.col("rating").cast(pl.Float64))
+        ratings, names = content.read("ml-1m/ratings.dat"), ["user", "", "item", " ", "rating", "  ", "time"]
+        events = pl.read_csv(ratings, separator=":", has_header=False, new_columns=names, infer_schema=False)
         movies = content.read("ml-1m/movies.dat").decode("latin-1").splitlines()
-        return events, _items(
-            [(int(number), title, genres) for number, title, genres in (m.split("::") for m in movies)]
-        )
+        return self._raw(events, [tuple(movie.split("::")) for movie in movies])
 
 
 class _WithHeaders(_MovieLens):
     """An archive since 2015, with `ratings.csv` and `movies.csv`."""
 
-    def _parse(self, content: zipfile.ZipFile) -> tuple[pl.DataFrame, pl.DataFrame]:
+    def parse(self, content: zipfile.ZipFile) -> Raw:
+        """See `Archive.parse`."""
         folder = self.about.name
-        schema = {"userId": pl.Int64, "movieId": pl.Int64, "rating": pl.Float64, "timestamp": pl.Int64}
-        frame = pl.read_csv(content.read(f"{folder}/ratings.csv"), schema_overrides=schema)
-        events = frame.rename({"userId": "user", "movieId": "item", "timestamp": "time"})
-        movies = pl.read_csv(content.read(f"{folder}/movies.csv"), schema_overrides={"movieId": pl.Int64})
+        ratings = pl.read_csv(content.read(f"{folder}/ratings.csv"), schema_overrides={"rating": pl.Float64})
+        movies = pl.read_csv(content.read(f"{folder}/movies.csv"), infer_schema=False)
         genres = pl.col("genres").str.replace(NO_GENRES, "", literal=True)
-        return events, _items(movies.select("movieId", "title", genres).rows())
+        events = ratings.rename({"userId": "user", "movieId": "item", "timestamp": "time"})
+        return self._raw(events, movies.select("movieId", "title", genres).rows())
 
 
 class MovieLensLatestSmall(_WithHeaders):
     """MovieLens Latest Small, a sample that GroupLens may replace at any time, hence without a checksum."""
 
-    about: ClassVar[About] = _about(  # type: ignore[misc]
+    about = _about(
         "ml-latest-small",
         "100,836 ratings, 610 users, 9,724 movies (release of 2018); 1.0 MB",
-        "latest",
-        "research only; redistribution under the same terms, no commercial use (README of the archive)",
+        licence="research only; redistribution under the same terms, no commercial use (README of the archive)",
     )
 
 
 class MovieLens32M(_WithHeaders):
     """MovieLens 32M, the largest stable release, of 2024."""
 
-    about: ClassVar[About] = _about(  # type: ignore[misc]
-        "ml-32m",
-        "32,000,204 ratings, 200,948 users, 87,585 movies; 239 MB",
-        "32m",
-        checksum="md5:d472be332d4daa821edc399621853b57",
+    about = _about(
+        "ml-32m", "32,000,204 ratings, 200,948 users, 87,585 movies; 239 MB", "md5:d472be332d4daa821edc399621853b57"
     )
-
-
-def _items(rows: list[tuple[int, str, str]]) -> pl.DataFrame:
-    schema = {"item": pl.Int64, "title": pl.String, "category": pl.String}
-    return pl.DataFrame(rows, schema=schema, orient="row").with_columns(pl.col("title", "category").str.strip_chars())

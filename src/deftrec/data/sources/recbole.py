@@ -1,17 +1,19 @@
 """Atomic files of RecBole: tab-separated, with the type of each column in the header (`user_id:token`)."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 import polars as pl
 
-from deftrec.data.download import sha256_of
+from deftrec.data.download import checksums
 from deftrec.data.prepare import Raw
 from deftrec.data.sources.columns import CATEGORY_SEPARATOR, ids, require, words
 from deftrec.data.sources.tabular import Columns, events_of
 from deftrec.data.sources.textfile import TextFile
 from deftrec.errors import DataError
 
+ROLES = {"user": "user_id", "item": "item_id", "time": "timestamp", "rating": "rating"}
 TYPES = ("token", "token_seq", "float", "float_seq")
 TITLES = ("title", "name", "movie_title", "item_name", "product_title", "artist_name", "book_title", "game_name")
 CATEGORIES = ("class", "genre", "genres", "category", "categories", "tags", "tags_value")
@@ -19,23 +21,15 @@ TEXTS = ("description", "text", "brand")
 YEAR = "release_year"
 
 
-def read_recbole(
-    path: str | Path,
-    *,
-    user: str = "user_id",
-    item: str = "item_id",
-    time: str = "timestamp",
-    rating: str = "rating",
-    as_given: bool = False,
-) -> Raw:
+def read_recbole(path: str | Path, names: Mapping[str, str] = {}, as_given: bool = False) -> Raw:
     """Read `NAME.inter` and, if it is in the same directory, `NAME.item`.
 
-    The title is the first column of `TITLES`, with a `release_year` in parentheses, as MovieLens writes titles.
+    The title is the first column of `TITLES`, with a `release_year` in parentheses, like MovieLens writes titles.
     Categories are the first column of `CATEGORIES`, and the text is the first of `TEXTS`.
 
     Args:
         path: the `.inter` file, or a directory with exactly one.
-        user, item, time, rating: column names without their types.
+        names: column names, without types, of `user`, `item`, `time` and `rating` where they are not those of `ROLES`.
         as_given: read the rows in the order of events, without times.
 
     Raises:
@@ -43,18 +37,19 @@ def read_recbole(
     """
     inter = _inter_file(Path(path))
     file = TextFile(inter, separator="\t", quote=None)
-    names = _names(file)
-    columns = Columns(user, item, None if as_given else time, rating if rating in names else None)
-    wanted = {"user": user, "item": item} | ({} if as_given else {"time": time})
-    require(names, wanted, str(inter))
-    kept = [*wanted.values(), *([rating] if columns.rating else [])]
-    frame = file.read([names[name] for name in kept]).rename({names[name]: name for name in kept})
+    there, wanted = _names(file), {**ROLES, **names}
+    if as_given:
+        del wanted["time"]
+    if wanted["rating"] not in there:
+        del wanted["rating"]
+    require(there, wanted, str(inter))
+    frame = file.read([there[name] for name in wanted.values()]).rename({there[name]: name for name in wanted.values()})
+    columns = Columns(wanted["user"], wanted["item"], wanted.get("time"), wanted.get("rating"))
     item_file = inter.with_suffix(".item")
-    items = _read_items(item_file, item) if item_file.is_file() else None
-    files = [inter, item_file] if items is not None else [inter]
-    sha256 = {one.name: sha256_of(one) for one in files}
+    items = _read_items(item_file, columns.item) if item_file.is_file() else None
+    sha256 = checksums(inter, *([] if items is None else [item_file]))
     kind: Literal["clock", "position"] = "position" if as_given else "clock"
-    return Raw(events_of(frame, file.place, columns), items, f"recbole:{inter.stem}", sha256, times=kind)
+    return Raw(events_of(frame, file.place(frame), columns), items, f"recbole:{inter.stem}", sha256, times=kind)
 
 
 def _inter_file(path: Path) -> Path:
@@ -88,20 +83,15 @@ def _read_items(path: Path, item: str) -> pl.DataFrame:
     if item not in names:
         raise DataError(f"{path}: no column {item!r}; it has {', '.join(map(repr, names))}")
     frame = file.read(list(names.values()))
-    columns = {"item": ids(frame[names[item]].alias(item), file.place, frame["record"])}
-    title = next((names[name] for name in TITLES if name in names), None)
-    if title is not None:
-        columns["title"] = words(frame[title])
-        if YEAR in names:
-            year = words(frame[names[YEAR]])
-            known = (year != "") & (columns["title"] != "")
-            columns["title"] = (columns["title"] + " (" + year + ")").zip_with(known, columns["title"])
-    category = next((names[name] for name in CATEGORIES if name in names), None)
-    if category is not None:
-        split = category.endswith("_seq")
-        columns["category"] = words(frame[category].str.split(" ") if split else frame[category])
+    columns = {"item": ids(frame[names[item]].alias(item), file.place(frame))}
+    for role, candidates in (("title", TITLES), ("category", CATEGORIES), ("text", TEXTS)):
+        field = next((names[name] for name in candidates if name in names), None)
+        if field is not None:
+            split = role == "category" and field.endswith("_seq")
+            columns[role] = words(frame[field].str.split(" ") if split else frame[field], path)
+    if "title" in columns and YEAR in names:
+        title, year = columns["title"], words(frame[names[YEAR]], path)
+        columns["title"] = (title + " (" + year + ")").zip_with((year != "") & (title != ""), title)
+    if "category" in columns:
         columns["category"] = columns["category"].str.replace_all(rf"\{CATEGORY_SEPARATOR}{{2,}}", CATEGORY_SEPARATOR)
-    text = next((names[name] for name in TEXTS if name in names), None)
-    if text is not None:
-        columns["text"] = words(frame[text])
     return pl.DataFrame(columns)

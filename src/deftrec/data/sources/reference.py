@@ -7,15 +7,13 @@ columns `org_id remap_id title category` in any order, separated by spaces and q
 """
 
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
 import polars as pl
 
-from deftrec.data.download import sha256_of
+from deftrec.data.download import checksums
 from deftrec.data.prepare import Raw
-from deftrec.data.sources.columns import ids, words
-from deftrec.data.sources.textfile import TextFile, not_utf8, open_text
+from deftrec.data.sources.columns import first_true, ids, words
+from deftrec.data.sources.textfile import TextFile, open_text
 from deftrec.errors import DataError
 
 TRAIN, TEST, ITEMS, USERS = "train.txt", "test.txt", "item_list.txt", "user_list.txt"
@@ -34,106 +32,77 @@ def read_reference(directory: str | Path) -> Raw:
         raise DataError(f"{directory}: no {TEST}; the reference format is a directory with {TRAIN}, {TEST} and {ITEMS}")
     complete = _lines(directory / TEST)
     if (directory / TRAIN).is_file():
-        _check_prefix(directory / TRAIN, complete, directory / TEST)
-    lengths = [len(line.items) for line in complete]
-    events = pl.DataFrame(
-        {
-            "user": np.repeat(np.array([line.user for line in complete], np.int64), lengths),
-            "item": np.concatenate([np.array(line.items, np.int64) for line in complete]),
-            "time": np.concatenate([np.arange(length) for length in lengths]),
-        }
-    )
-
-    user_list = _listing(directory / USERS)
-    item_list = _listing(directory / ITEMS)
-    items = None
-    if user_list is not None:
-        events = _rename(events, "user", user_list, directory / USERS, directory / TEST)
-    if item_list is not None:
-        events = _rename(events, "item", item_list, directory / ITEMS, directory / TEST)
-        items = item_list.rename({"org_id": "item"}).drop("remap_id")
-    files = [directory / name for name in (TRAIN, TEST, ITEMS, USERS) if (directory / name).is_file()]
-    sha256 = {file.name: sha256_of(file) for file in files}
+        _check_prefix(directory / TRAIN, complete)
+    sequences = {"user": list(complete), "item": [items for _, items in complete.values()]}
+    events = pl.DataFrame(sequences, schema={"user": pl.Int64, "item": pl.List(pl.Int64)})
+    events = events.with_columns(time=pl.int_ranges(pl.col("item").list.len())).explode("item", "time")
+    events, _ = _rename(events, "user", directory / USERS)
+    events, items = _rename(events, "item", directory / ITEMS)
+    files = [directory / name for name in (TRAIN, TEST, ITEMS, USERS)]
+    sha256 = checksums(*(file for file in files if file.is_file()))
     return Raw(events, items, f"reference:{directory.name}", sha256, times="position")
 
 
-class _Line(NamedTuple):
-    number: int
-    user: int
-    items: list[int]
-
-
-def _lines(file: Path, *, empty: bool = False) -> list[_Line]:
-    """The user and the items of every line. With `empty`, a user may have no items."""
-    read: list[_Line] = []
-    seen: dict[int, int] = {}
-    try:
-        with open_text(file) as lines:
-            for number, line in enumerate(lines, start=1):
-                words = line.split()
-                if not words:
-                    continue
-                bad = next((word for word in words if not (word.isascii() and word.isdigit() and len(word) < 19)), None)
-                if bad is not None:
-                    raise DataError(
-                        f"{file}: line {number}: {bad!r} is not a number; a line holds numbers of a user and of items"
-                    )
-                user, *items = map(int, words)
-                if not items and not empty:
-                    raise DataError(f"{file}: line {number}: user {user} has no items")
-                if user in seen:
-                    raise DataError(
-                        f"{file}: line {number}: user {user} is on line {seen[user]} already; join both lines"
-                    )
-                seen[user] = number
-                read.append(_Line(number, user, items))
-    except UnicodeDecodeError as error:
-        raise not_utf8(file, error) from error
+def _lines(file: Path, *, empty: bool = False) -> dict[int, tuple[int, list[int]]]:
+    """The number of the line and the items of each user. With `empty`, a user may have no items."""
+    read: dict[int, tuple[int, list[int]]] = {}
+    with open_text(file) as lines:
+        for number, line in enumerate(lines, start=1):
+            where, fields = f"{file}: line {number}", line.split()
+            bad = next((word for word in fields if not (word.isascii() and word.isdigit() and len(word) < 19)), None)
+            if bad is not None:
+                raise DataError(f"{where}: {bad!r} is not a number; a line holds numbers of a user and of items")
+            if not fields:
+                continue
+            user, *items = map(int, fields)
+            if not items and not empty:
+                raise DataError(f"{where}: user {user} has no items")
+            if user in read:
+                raise DataError(f"{where}: user {user} is on line {read[user][0]} already; join both lines")
+            read[user] = number, items
     if not read:
         raise DataError(f"{file}: no interactions; the file is empty")
     return read
 
 
-def _check_prefix(train: Path, complete: list[_Line], test: Path) -> None:
+def _check_prefix(train: Path, complete: dict[int, tuple[int, list[int]]]) -> None:
     """Check that the two files are of one data set, with the test item last."""
-    sequences = {line.user: line.items for line in complete}
-    for number, user, items in _lines(train, empty=True):
-        whole = sequences.get(user)
-        if whole is None:
-            raise DataError(f"{train}: line {number}: user {user} is not in {test.name}")
-        if len(items) >= len(whole) or items != whole[: len(items)]:
+    for user, (number, items) in _lines(train, empty=True).items():
+        where = f"{train}: line {number}"
+        if user not in complete:
+            raise DataError(f"{where}: user {user} is not in {TEST}")
+        if items != complete[user][1][:-1][: len(items)]:
             raise DataError(
-                f"{train}: line {number}: the items of user {user} do not begin those in {test.name}, which holds "
-                "complete sequences, the test item last"
+                f"{where}: the items of user {user} do not begin those in {TEST}, which holds complete sequences, the "
+                "test item last"
             )
 
 
-def _listing(path: Path) -> pl.DataFrame | None:
-    """Columns `remap_id`, `org_id` (integers if all are) and, if the file has them, `title` and `category`."""
+def _rename(events: pl.DataFrame, column: str, path: Path) -> tuple[pl.DataFrame, pl.DataFrame | None]:
+    """Replace numbers by the original ids of the list `path`; also return the list with its titles and categories.
+
+    Without the file, `events` stay unchanged. The ids are integers if all are.
+    """
     if not path.is_file():
-        return None
+        return events, None
     file = TextFile(path, separator=" ")
-    for column in ("org_id", "remap_id"):
-        if column not in file.columns:
-            raise DataError(f"{path}: line 1: no column {column!r}; it has {' '.join(file.columns)!r}")
-    kept: list[str] = [column for column in ("remap_id", "org_id", "title", "category") if column in file.columns]
+    for name in ("org_id", "remap_id"):
+        if name not in file.columns:
+            raise DataError(f"{path}: line 1: no column {name!r}; it has {' '.join(file.columns)!r}")
+    kept: list[str] = [name for name in ("remap_id", "org_id", "title", "category") if name in file.columns]
     frame = file.read(kept)
-    numbers = [ids(frame[column], file.place, frame["record"]) for column in kept[:2]]
-    if numbers[0].dtype != pl.Int64:
+    remapped, original = (ids(frame[name], file.place(frame)) for name in kept[:2])
+    if remapped.dtype != pl.Int64:
         raise DataError(f"{path}: column 'remap_id' must hold numbers only")
-    for number in numbers:
+    for number in (remapped, original):
         twice = number.is_duplicated()
         if twice.any():
-            raise DataError(f"{path}: {number.name} {number[int(twice.arg_max() or 0)]!r} occurs twice; leave one row")
-    return pl.DataFrame([*numbers, *(words(frame[column]) for column in kept[2:])])
-
-
-def _rename(events: pl.DataFrame, column: str, listing: pl.DataFrame, list_file: Path, file: Path) -> pl.DataFrame:
-    """Replace numbers by the original ids."""
-    names = listing.select(pl.col("remap_id").alias(column), "org_id")
+            raise DataError(f"{path}: {number.name} {number[first_true(twice)]!r} occurs twice; leave one row")
+    names = pl.DataFrame({column: remapped, "org_id": original})
     named = events.join(names, on=column, how="left", maintain_order="left")
     missing = named["org_id"].is_null()
     if missing.any():
-        number = named[column][int(missing.arg_max() or 0)]
-        raise DataError(f"{list_file}: {column} {number} of {file.name} is not listed; add a row with this remap_id")
-    return named.with_columns(pl.col("org_id").alias(column)).drop("org_id")
+        unlisted = named[column][first_true(missing)]
+        raise DataError(f"{path}: {column} {unlisted} of {TEST} is not listed; add a row with this remap_id")
+    listed = pl.DataFrame([original.alias(column), *(words(frame[name], path) for name in kept[2:])])
+    return named.with_columns(pl.col("org_id").alias(column)).drop("org_id"), listed

@@ -10,14 +10,10 @@ from deftrec.data.sources.lastfm import LastFM
 from deftrec.data.sources.movielens import MovieLens1M, MovieLens32M, MovieLens100K, MovieLensLatestSmall
 from deftrec.errors import DataError
 
-_SINGLE: tuple[type[Source], ...] = (MovieLens100K, MovieLens1M, MovieLensLatestSmall, MovieLens32M, LastFM)
-
 
 def sources() -> Iterator[Source]:
     """All sources; each Amazon category is one."""
-    for single in _SINGLE:
-        yield single()
-    yield from AUTHORS
+    yield from (MovieLens100K(), MovieLens1M(), MovieLensLatestSmall(), MovieLens32M(), LastFM(), *AUTHORS)
     for release in RELEASES.values():
         for category in sorted(release.categories):
             yield Amazon(release, category)

@@ -1,19 +1,30 @@
 """Recall and latency of every index against exact search, on the latents of a run or on latents drawn around them.
 
+    python benchmarks/index_recall.py RUN --items 100000 --users 200 --store postgresql://USER:PASSWORD@HOST/NAME
+
 Candidates are fetched like in the service, `OVERFETCH` per recommended item. Recall refers to the latent score, with
 the popularity trend if the run has one and its own items are searched.
+
+Expected before measuring: HNSW finds 95 % of the exact ten or more, IVF-PQ less; exact is fastest on small catalogues.
 """
 
+import argparse
+import json
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
+from rich import box
+from rich.console import Console
+from rich.table import Table
 from torch import Tensor
 
+from deftrec import Recommender
 from deftrec.data import Sequences
-from deftrec.recommender import Recommender
 from deftrec.retrieval import LatentSimilarity, Queries, Ranker
 from deftrec.serving.index.approximate import OVERFETCH, Approximate
 from deftrec.serving.index.base import IndexKind
@@ -24,6 +35,36 @@ SPREAD = 0.1
 """Standard deviation of drawn latents around the run's, relative to the standard deviation of the run's."""
 PART = 65_536
 """Number of latents drawn at a time."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, help="run directory")
+    parser.add_argument("--items", type=int, help="number of latents to draw around the run's; default: the run's own")
+    parser.add_argument("--users", type=int, default=200, help="largest number of users whose histories are queries")
+    parser.add_argument(
+        "--store",
+        default=os.environ.get("DEFTREC_STORE", ""),
+        help="PostgreSQL with pgvector, to measure pgvector too; default: $DEFTREC_STORE",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    options = parser.parse_args(arguments)
+    kinds: list[IndexKind] = ["faiss", "faiss-ivfpq"]
+    if options.store.startswith("postgresql"):
+        kinds.append("pgvector")
+    recommender = Recommender.load(options.run)
+    found = list(measure_indexes(recommender, kinds, items=options.items, users=options.users, store=options.store))
+    if options.json:
+        print(json.dumps([asdict(one) for one in found], indent=2))
+        return
+    table = Table(box=box.SIMPLE_HEAD, title=f"{found[0].items:,} items", title_justify="left")
+    table.add_column("index", no_wrap=True)
+    for heading in ("recall@10", "ms a query", "built in"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for one in found:
+        built = "" if one.index == "exact" else f"{one.built:.2f} s"
+        table.add_row(one.index, f"{one.recall:.4f}", f"{1000 * one.query:.3f}", built)
+    Console(highlight=False).print(table)
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,3 +173,7 @@ def _each(queries: Tensor, find: Callable[[Tensor], object]) -> tuple[list[list[
     found = [find(query[None]) for query in queries]
     took = (time.perf_counter() - began) / len(queries)
     return [np.asarray(one).tolist() for one in found], took
+
+
+if __name__ == "__main__":
+    main()
