@@ -29,7 +29,7 @@ def spectral_vectors(
         device: device of the computation; None: the CPU.
 
     Returns:
-        float32 vectors on the CPU, `[U, d]` and `[I, d]`.
+        float32 vectors on the CPU.
     """
     rows, columns = normalised_interactions(sequences, n_items)
     if device is not None:

@@ -16,12 +16,7 @@ Denoise: TypeAlias = Callable[[Tensor, float], Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """Generated latents and, optionally, the denoised x0 of every step.
-
-    Attributes:
-        x0: generated latents. `[N, ...]`
-        path: denoised x0 after each step; None if not requested. `[steps, N, ...]`
-    """
+    """Generated latents `[N, ...]` and, if requested, the denoised x0 of every step `[steps, N, ...]`."""
 
     x0: Tensor
     path: Tensor | None

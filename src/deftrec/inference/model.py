@@ -68,10 +68,7 @@ class InferenceMember:
 class InferenceModel:
     """Fast path of all members: the prompt is read once, items are projected once, only last positions are computed.
 
-    Args:
-        model: model in evaluation mode that `suits` accepts.
-        catalogue: result of `model.encode_catalogue`.
-        dtype, runtime: see `InferenceMember`.
+    Arguments as for `InferenceMember`, of a member or an ensemble.
     """
 
     def __init__(

@@ -19,15 +19,12 @@ class Reader(ABC):
 
     @abstractmethod
     def read(self, ways: Tensor, last: Tensor, past: Cache) -> Tensor:
-        """Hidden state at one token of each row.
+        """Hidden state at one token of each row. `[B, D]` float32
 
         Args:
             ways: continuous tokens in the order of the histories, any values after a row's end. `[B, T, D]`
             last: index of the wanted token of each row. `[B]` int64
             past: keys and values read before, of equal length in all rows; those of `ways` are added.
-
-        Returns:
-            `[B, D]` float32
         """
 
     def answer(self, ways: Tensor, last: Tensor) -> Tensor:

@@ -50,10 +50,7 @@ class Backbone:
 def read_backbone(folder: Path, options: PretrainedOptions, *, weights: bool = True) -> Backbone:
     """The model in `folder`; the encoder of an encoder-decoder model.
 
-    Args:
-        folder: model folder with `config.json` and safetensors weights.
-        options: dropout, tuning, dtype.
-        weights: whether weights are loaded; False builds the architecture alone, for the `meta` device.
+    Without `weights`, the architecture alone is built, for the `meta` device.
 
     Raises:
         ConfigError: the folder cannot be read, has fewer blocks than `options.layers`, or tuning nf4 has no GPU.

@@ -34,31 +34,24 @@ class ConditionStrategy(nn.Module, ABC):
 
     @abstractmethod
     def after_history(self, language: LanguageModel, tokens: Tensor, layout: Layout, items: Tensor) -> Tensor:
-        """Condition after each whole history, one history per row.
+        """Condition `[N, D]` after each whole history, one history per row.
 
         Args:
             language: the language model.
             tokens: continuous tokens. `[N, L, K, D]`
             layout: layout of the histories.
             items: item numbers. `[N, L]` int64
-
-        Returns:
-            `[N, D]`
         """
 
     def train_rationales(
         self, language: LanguageModel, tokens: Tensor, items: Tensor, batch: RationaleBatch
     ) -> tuple[Tensor, Tensor | None]:
-        """Loss of the correct rationales, and the condition with a rationale if it depends on one.
+        """Mean cross-entropy per token of the correct rationales, and the condition `[R, D]` if it depends on one.
 
         Args:
             language: the language model.
-            tokens: continuous tokens at the positions of `batch`. `[R, L, K, D]`
-            items: item numbers at these positions. `[R, L]` int64
+            tokens, items: continuous tokens `[R, L, K, D]` and item numbers `[R, L]` at the positions of `batch`.
             batch: histories and correct rationales.
-
-        Returns:
-            mean cross-entropy per token, scalar; condition `[R, D]` or None.
         """
         return self.rationale_loss(language, tokens, items, batch), None
 

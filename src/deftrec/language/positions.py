@@ -22,13 +22,7 @@ class Positions:
         self.eager = eager
 
     def inputs(self, embeddings: Tensor, mask: Tensor, positions: Tensor) -> dict[str, Tensor]:
-        """Arguments of `forward`, by name.
-
-        Args:
-            embeddings: `[B, T, D]`
-            mask: true where a token (second axis) may read another (third). `[B, T, T]` bool
-            positions: `[B, T]` int64
-        """
+        """Arguments of `forward`, by name, from those of `LanguageModel.read`."""
         mask = mask[:, None]  # [B, 1, T, T]
         return {
             "inputs_embeds": embeddings,
@@ -37,11 +31,7 @@ class Positions:
 
 
 class PositionIds(Positions):
-    """For models that read `position_ids`.
-
-    Args:
-        offset: id of the first position; RoBERTa starts after its padding index.
-    """
+    """For models that read `position_ids`. RoBERTa's first id (`offset`) stands after its padding index."""
 
     def __init__(self, eager: bool, offset: int) -> None:
         super().__init__(eager)
@@ -55,9 +45,7 @@ class PositionIds(Positions):
 class LearnedTable(Positions):
     """For models that add table row n to the n-th token of a row (BART): add the right row and subtract that one.
 
-    Args:
-        table: position embeddings.
-        offset: table row of the first position.
+    The table row of the first position is `offset`.
     """
 
     def __init__(self, eager: bool, table: nn.Embedding, offset: int) -> None:
@@ -75,8 +63,7 @@ class LearnedTable(Positions):
 class RelativeBias(Positions):
     """For models that add a bias by distance in the row to their logits (T5): the mask corrects the distances.
 
-    Args:
-        attention: module that holds the bias, shared by all layers.
+    The module `attention` holds the bias, shared by all layers.
     """
 
     def __init__(self, eager: bool, attention: Any) -> None:

@@ -11,12 +11,7 @@ from deftrec.config import TokenizerOptions
 
 @dataclass(frozen=True, eq=False)
 class Tokens:
-    """Continuous tokens of `N` users or items.
-
-    Attributes:
-        ways: tokens read by the language model. `[N, K, D]`
-        mean: mean of each row's K tokens. `[N, D]`
-    """
+    """Continuous tokens of N users or items `[N, K, D]`, and the mean of each row's K tokens `[N, D]`."""
 
     ways: Tensor
     mean: Tensor
