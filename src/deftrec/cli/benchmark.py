@@ -53,8 +53,7 @@ def benchmark(
         typer.Option(help="Add a row from a Parquet file of user, item, rank, score; repeatable.", metavar="NAME=FILE"),
     ] = None,
     allow_dirty: Annotated[
-        bool,
-        typer.Option("--allow-dirty", help="Run with uncommitted changes, and store them beside the results."),
+        bool, typer.Option("--allow-dirty", help="Run with uncommitted changes, and store them beside the results.")
     ] = False,
     as_json: Json = False,
 ) -> None:
