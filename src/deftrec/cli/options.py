@@ -52,11 +52,7 @@ def column(what: str, *names: str) -> Any:
 
 
 def split_ids(text: str, option: str = "--history") -> list[str]:
-    """Split the comma-separated item ids of `option`; an id with a comma is in double quotes, as in CSV.
-
-    Raises:
-        ConfigError: a quote is not closed.
-    """
+    """Split the comma-separated item ids of `option`; an id with a comma is in double quotes, which must be closed."""
     try:
         rows = list(csv.reader([text], strict=True, skipinitialspace=True))
     except csv.Error as error:

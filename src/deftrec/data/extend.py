@@ -66,10 +66,8 @@ def unknown_events(interactions: Interactions, events: pl.DataFrame) -> pl.DataF
 def conform(ids: pl.Series, like: pl.Series, source: str, what: str) -> pl.Series:
     """Cast new ids to the type of the existing ones, `like`: `17` is `"17"`, but `"007"` is not `7`.
 
-    `source` (file or other origin of the new ids) and `what` (`user` or `item`) are for messages.
-
-    Raises:
-        DataError: the existing ids are integers, and a new one is not an integer in plain form.
+    `source` (file or other origin of the new ids) and `what` (`user` or `item`) are for messages. Raises a `DataError`
+    if the existing ids are integers, and a new one is not an integer in plain form.
     """
     found = same_ids(ids, like.dtype)
     if like.dtype != pl.String and found.null_count():
@@ -81,8 +79,7 @@ def conform(ids: pl.Series, like: pl.Series, source: str, what: str) -> pl.Serie
 def conformed_events(events: pl.DataFrame, interactions: Interactions, source: str) -> pl.DataFrame:
     """Cast `user`, `item` and `time` to the types and the time unit of `interactions`; keep other columns.
 
-    Raises:
-        DataError: an id or a time is of another type, or the times are in another unit.
+    Raises a `DataError` if an id or a time is of another type, or the times are in another unit.
     """
     place = Place(source)
     found = times(events["time"], place)

@@ -139,8 +139,7 @@ class Interactions:
     def load(cls, directory: str | Path) -> "Interactions":
         """Read a data directory written by `save`, `deftrec data fetch` or `deftrec data import`.
 
-        Raises:
-            DataError: a file is missing or damaged; the message names the file and the remedy.
+        Raises a `DataError` if a file is missing or damaged; the message names the file and the remedy.
         """
         directory = recover(directory)
         missing = next((name for name in FILES if not (directory / name).is_file()), None)
@@ -173,8 +172,7 @@ class Interactions:
     def save(self, directory: str | Path) -> None:
         """Write `interactions.parquet`, `items.parquet` and `meta.json` into `directory`, atomically.
 
-        Raises:
-            DataError: `directory` holds other files, which would be lost.
+        Raises a `DataError` if `directory` holds other files, which would be lost.
         """
         directory = check_target(directory)
         with atomic_directory(directory) as temporary:
@@ -234,11 +232,7 @@ class Interactions:
         return {str(item): number for number, item in enumerate(self.catalogue["item"])}
 
     def user_number(self, user: Id) -> int:
-        """The number of an external user id; `17` and `"17"` are the same id.
-
-        Raises:
-            DataError: the user is unknown.
-        """
+        """The number of an external user id; `17` and `"17"` are the same id. Raises a `DataError` if it is unknown."""
         try:
             return self._user_numbers[str(user)]
         except KeyError:
@@ -248,8 +242,7 @@ class Interactions:
     def item_numbers(self, items: Iterable[Id]) -> np.ndarray:
         """The numbers of external item ids. `[n]` int64
 
-        Raises:
-            DataError: an item is unknown; the message names it and its position in the list.
+        Raises a `DataError` if an item is unknown; the message names it and its position in the list.
         """
         items = list(items)
         numbers = [self._item_numbers.get(str(item)) for item in items]

@@ -107,11 +107,7 @@ def tag_categories(interactions: Interactions, tags: pl.DataFrame) -> pl.DataFra
 
 
 def keep_core(events: pl.DataFrame, k: int) -> pl.DataFrame:
-    """The k-core: the largest part of `events` in which every `user` and every `item` has at least `k` events.
-
-    Raises:
-        DataError: `k` is not positive.
-    """
+    """The largest part of `events` in which every `user` and `item` has `k` or more; a `DataError` if `k` < 1."""
     if k < 1:
         raise DataError(f"k-core needs a positive number, not {k}; give at least 1")
     while True:

@@ -70,10 +70,8 @@ def unpack(archive: str | Path, to: Path, largest: int = LARGEST) -> None:
     """Unpack a zip file or wheel into the existing directory `to`.
 
     Unlike `zipfile.ZipFile.extractall`, this refuses an unsafe member instead of renaming it, and bounds the size.
-
-    Raises:
-        DownloadError: a member is a link or would be written outside `to`, all files together have more than
-            `largest` bytes, or the file is not a complete zip file.
+    Raises a `DownloadError` if a member is a link or would be written outside `to`, all files together have more than
+    `largest` bytes, or the file is not a complete zip file.
     """
     try:
         with zipfile.ZipFile(archive) as content:

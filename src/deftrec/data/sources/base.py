@@ -71,17 +71,12 @@ class Source(ABC):
 
     @abstractmethod
     def read(self, files: Mapping[str, Path]) -> Raw:
-        """Read the downloaded files, given by name.
-
-        Raises:
-            DataError: a file is malformed or another one.
-        """
+        """Read the downloaded files, given by name; a `DataError` if one is malformed or another file."""
 
     def fetch(self, on_progress: Progress | None = None, say: Say = lambda _: None, home: Path | None = None) -> Raw:
         """Download the files that are not in the cache `home` yet, check all of them, and read them.
 
-        Raises:
-            DownloadError: a file cannot be downloaded, or its checksum is wrong.
+        Raises a `DownloadError` if a file cannot be downloaded, or its checksum is wrong.
         """
         cache = (home or default_home()) / "downloads"
         files = {file.name: self._fetch_one(file, cache / file.place, on_progress, say) for file in self.about.files}

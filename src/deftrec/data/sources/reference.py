@@ -23,9 +23,7 @@ def read_reference(directory: str | Path) -> Raw:
     """Read a directory in the authors' format; the time of an interaction is its position in the sequence.
 
     Users and items get their original ids (`org_id`), or their number if there is no list. Repeated items are kept.
-
-    Raises:
-        DataError: a file is missing or malformed, or `train.txt` is not a prefix of `test.txt` line by line.
+    Raises a `DataError` if a file is missing or malformed, or `train.txt` is not a prefix of `test.txt` line by line.
     """
     directory = Path(directory)
     if not (directory / TEST).is_file():

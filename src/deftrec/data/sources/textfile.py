@@ -25,8 +25,7 @@ csv.field_size_limit(2**31 - 1)  # the text of an item may be long
 def open_text(path: Path) -> Iterator[IO[str]]:
     """Open a text file in UTF-8, plain or gzipped, independent of its name.
 
-    Raises:
-        DataError: the file is missing, cannot be read or is not UTF-8, here or while the block reads it.
+    Raises a `DataError` if the file is missing, cannot be read or is not UTF-8, here or while the block reads it.
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file")
@@ -97,10 +96,8 @@ class TextFile:
     def read(self, columns: list[str] | None = None) -> pl.DataFrame:
         """Read columns as strings, default all, and `record`, the number of each record in the file, from 0.
 
-        Lines without any value are left out. Missing values are null.
-
-        Raises:
-            DataError: a line has more fields than the header or a stray quote, or there is no record at all.
+        Lines without any value are left out. Missing values are null. Raises a `DataError` if a line has more fields
+        than the header or a stray quote, or there is no record at all.
         """
         columns = self.columns if columns is None else columns
         try:
