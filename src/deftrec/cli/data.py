@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from deftrec.cli.console import listening, output, working
-from deftrec.cli.options import Json, column
+from deftrec.cli.options import Json, argument, column, flag, option
 from deftrec.data.describe import describe as describe_interactions
 from deftrec.data.draw import draw
 from deftrec.data.interactions import CATALOGUE_COLUMNS, Interactions, check_target
@@ -29,12 +29,10 @@ from deftrec.errors import DataError
 app = typer.Typer(help="List, download, import and describe data sets.", no_args_is_help=True)
 
 Format: TypeAlias = Literal["csv", "parquet", "jsonl", "recbole", "reference"]
-MinRating = Annotated[float | None, typer.Option(help="Minimum rating of an interaction that is kept.", metavar="R")]
-KCore = Annotated[
-    int | None, typer.Option(help="Minimum number of interactions of every kept user and item.", metavar="N", min=1)
-]
-TieSeed = Annotated[int, typer.Option(help="Seed of the order of interactions of one user at one time.", min=0)]
-To = Annotated[Path, typer.Option(help="Data directory to write.", metavar="DIR")]
+MinRating = Annotated[float | None, option("Minimum rating of an interaction that is kept.", "R")]
+KCore = Annotated[int | None, option("Minimum number of interactions of every kept user and item.", "N", min=1)]
+TieSeed = Annotated[int, option("Seed of the order of interactions of one user at one time.", min=0)]
+To = Annotated[Path, option("Data directory to write.", "DIR")]
 
 
 @app.command("list")
@@ -71,7 +69,7 @@ def list_(as_json: Json = False) -> None:
 
 @app.command()
 def fetch(
-    name: Annotated[str, typer.Argument(help="Name of a data set, from 'deftrec data list'.", metavar="NAME")],
+    name: Annotated[str, argument("Name of a data set, from 'deftrec data list'.", "NAME")],
     to: To,
     min_rating: MinRating = None,
     k_core: KCore = None,
@@ -97,30 +95,24 @@ def fetch(
 
 @app.command("import")
 def import_(
-    path: Annotated[Path, typer.Argument(help="File with interactions, or directory of files.", metavar="PATH")],
+    path: Annotated[Path, argument("File with interactions, or directory of files.", "PATH")],
     to: To,
-    form: Annotated[Format | None, typer.Option("--format", help="Format of PATH; default: from its name.")] = None,
+    form: Annotated[Format | None, option("Format of PATH; default: from its name.", None, "--format")] = None,
     user: Annotated[str | None, column("user ids")] = None,
     item: Annotated[str | None, column("item ids")] = None,
     time_: Annotated[str | None, column("times: numbers or ISO dates", "--time")] = None,
     rating: Annotated[str | None, column("ratings")] = None,
-    order_as_given: Annotated[
-        bool, typer.Option("--order-as-given", help="Data without times: the rows are in the order of events.")
-    ] = False,
+    order_as_given: Annotated[bool, flag("--order-as-given", "Data without times: rows in order of events.")] = False,
     min_rating: MinRating = None,
     k_core: KCore = None,
-    items: Annotated[
-        Path | None, typer.Option(help="Table of items with titles, categories and texts.", metavar="FILE")
-    ] = None,
+    items: Annotated[Path | None, option("Table of items with titles, categories and texts.", "FILE")] = None,
     items_id: Annotated[str | None, column("item ids in the table of items")] = None,
     title: Annotated[str | None, column("titles in the table of items")] = None,
     category: Annotated[str | None, column("categories in the table of items")] = None,
     text: Annotated[str | None, column("descriptions in the table of items")] = None,
-    separator: Annotated[
-        str | None, typer.Option(help="Separator of a CSV file; default: found.", metavar="CHAR")
-    ] = None,
-    domain: Annotated[str, typer.Option(help="Kind of the items in a word, for prompts.", metavar="WORD")] = "items",
-    name: Annotated[str | None, typer.Option(help="Short name for tables; default: the name of PATH.")] = None,
+    separator: Annotated[str | None, option("Separator of a CSV file; default: found.", "CHAR")] = None,
+    domain: Annotated[str, option("Kind of the items in a word, for prompts.", "WORD")] = "items",
+    name: Annotated[str | None, option("Short name for tables; default: the name of PATH.")] = None,
     tie_seed: TieSeed = 0,
     as_json: Json = False,
 ) -> None:
@@ -175,9 +167,7 @@ def import_(
 
 
 @app.command()
-def describe(
-    directory: Annotated[Path, typer.Argument(help="Data directory.", metavar="DIR")], as_json: Json = False
-) -> None:
+def describe(directory: Annotated[Path, argument("Data directory.", "DIR")], as_json: Json = False) -> None:
     """Describe a data set: long tail, history lengths, clones, repeats, cold targets.
 
     Example: deftrec data describe data/ml-100k

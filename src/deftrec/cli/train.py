@@ -3,13 +3,11 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from deftrec.cli.announce import announce
 from deftrec.cli.console import Stopped, listening, output, working
 from deftrec.cli.loading import load_recommender
 from deftrec.cli.measure import METRICS_FILE, measure, report_if_possible
-from deftrec.cli.options import DataFolder, Json, OptionalRecipe, Overrides, command_line
+from deftrec.cli.options import DataFolder, Json, OptionalRecipe, Overrides, command_line, flag, option
 from deftrec.cli.tables import metrics_table
 from deftrec.errors import ConfigError
 
@@ -19,25 +17,18 @@ if TYPE_CHECKING:
 
 def train(
     data: DataFolder,
-    out: Annotated[Path, typer.Option(help="The run directory to write.", metavar="RUN")],
+    out: Annotated[Path, option("The run directory to write.", "RUN")],
     recipe: OptionalRecipe = None,
     overrides: Overrides = None,
     start: Annotated[
         Path | None,
-        typer.Option(
-            "--from",
-            help="Continue from the weights of this run, with its options and the epochs of fine_tuning.",
-            metavar="RUN",
-        ),
+        option("Continue from this run's weights, with its options and the epochs of fine_tuning.", "RUN", "--from"),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of everything random; default: the recipe's.", min=0)] = None,
+    seed: Annotated[int | None, option("Seed of everything random; default: the recipe's.", min=0)] = None,
     refit: Annotated[
-        bool,
-        typer.Option(
-            "--refit", help="Train again on train + validation, for the number of epochs chosen on validation."
-        ),
+        bool, flag("--refit", "Train again on train + validation, for the number of epochs chosen on validation.")
     ] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run in RUN.")] = False,
+    resume: Annotated[bool, flag("--resume", "Continue an interrupted run in RUN.")] = False,
     as_json: Json = False,
 ) -> None:
     """Train DeftRec from the start, or from the weights of a run (--from), and evaluate it on validation and test.
