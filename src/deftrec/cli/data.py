@@ -203,10 +203,8 @@ def _check_items(file: Path, items: pl.DataFrame, catalogue: pl.DataFrame) -> No
     """Refuse a table of items that holds none of the items of the interactions."""
     listed = items.select(same_ids(items["item"], catalogue["item"].dtype))
     if catalogue.join(listed, on="item", how="semi").is_empty():
-        raise DataError(
-            f"{file}: none of its ids is one of the {catalogue.height:,} items of the interactions, such as "
-            f"{catalogue['item'][0]!r}; name the column of ids with --items-id COL"
-        )
+        known = f"the {catalogue.height:,} items of the interactions, such as {catalogue['item'][0]!r}"
+        raise DataError(f"{file}: none of its ids is one of {known}; name the column of ids with --items-id COL")
 
 
 def _report(interactions: Interactions, to: Path, as_json: bool, with_table: bool = False) -> None:

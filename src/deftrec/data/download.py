@@ -113,9 +113,8 @@ def download(
                 reason = str(error)
                 if attempt + 1 < attempts:
                     time.sleep(min(error.wait if error.wait is not None else backoff * 2**attempt, LONGEST_WAIT))
-        raise DownloadError(
-            f"{url}: {reason} ({attempts} attempts); try again later, or put the right file at {to} yourself"
-        )
+        message = f"{url}: {reason} ({attempts} attempts); try again later, or put the right file at {to} yourself"
+        raise DownloadError(message)
 
 
 def _attempt(url: str, part: Path, timeout: float, largest: int, on_progress: Progress | None) -> None:

@@ -90,10 +90,8 @@ def conformed_events(events: pl.DataFrame, interactions: Interactions, source: s
     )
     last, newest = np.abs(interactions.times).max(initial=0), events["time"].abs().max()
     if found.dtype.is_temporal() and (interactions.meta.times == "position" or last <= CLOCK):
-        raise DataError(
-            f"{source}: its times are dates, and those of this run's data are numbers up to {last:g}; give numbers "
-            "that continue them"
-        )
+        numbers = f"those of this run's data are numbers up to {last:g}"
+        raise DataError(f"{source}: its times are dates, and {numbers}; give numbers that continue them")
     if interactions.meta.times == "clock" and last > CLOCK and isinstance(newest, int | float) and newest:
         factor = float(newest) / float(last)
         if not 1 / UNIT_FACTOR < factor < UNIT_FACTOR:

@@ -163,10 +163,8 @@ class Interactions:
             raise DataError(f"{directory / ITEMS_FILE}: item {item!r} has two rows; leave one")
         later = ordered.select((pl.col("user") == pl.col("user").shift()) & (pl.col("time") < pl.col("time").shift()))
         if later.to_series().any() or len(ordered["user"].rle()) != ordered["user"].n_unique():
-            raise DataError(
-                f"{directory / INTERACTIONS_FILE}: its rows are not user by user in the order of time; make the "
-                "directory with 'deftrec data import', which reads rows in any order"
-            )
+            fault = f"{directory / INTERACTIONS_FILE}: its rows are not user by user in the order of time"
+            raise DataError(f"{fault}; make the directory with 'deftrec data import', which reads rows in any order")
         return cls._assemble(ordered, ordered["user"].unique(maintain_order=True), catalogue, meta)
 
     def save(self, directory: str | Path) -> None:

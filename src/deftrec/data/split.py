@@ -100,10 +100,8 @@ def temporal(interactions: Interactions, validation_share: float = 0.1, test_sha
     has too few distinct times, or positions instead of times.
     """
     if interactions.meta.times == "position":
-        raise DataError(
-            f"{interactions.meta.name}: has the order of each user's interactions, not their times, so there is no "
-            "temporal split; use leave-one-out"
-        )
+        known = f"{interactions.meta.name}: has the order of each user's interactions, not their times"
+        raise DataError(f"{known}, so there is no temporal split; use leave-one-out")
     sequences, times = interactions.sequences, interactions.times
     first, second = np.quantile(times, [1 - validation_share - test_share, 1 - test_share], method="lower")
     if not times.min() < first < second <= times.max():

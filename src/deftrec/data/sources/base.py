@@ -109,9 +109,8 @@ class Archive(Source):
                 return replace(self.parse(content), sha256=checksums(archive))
         except (zipfile.BadZipFile, KeyError, ValueError, EOFError, pl.exceptions.PolarsError) as error:
             reason = str(error).splitlines()[0]
-            raise DataError(
-                f"{archive}: not the archive of {self.about.name} ({reason}); delete it and fetch it again"
-            ) from error
+            message = f"{archive}: not the archive of {self.about.name} ({reason}); delete it and fetch it again"
+            raise DataError(message) from error
 
     @abstractmethod
     def parse(self, content: zipfile.ZipFile) -> Raw:

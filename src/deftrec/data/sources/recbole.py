@@ -70,9 +70,8 @@ def _names(file: TextFile) -> dict[str, str]:
     for field in file.columns:
         name, _, kind = field.partition(":")
         if kind not in TYPES:
-            raise DataError(
-                f"{file.path}: line 1: {field!r} is not of the form name:type, with a type of {', '.join(TYPES)}"
-            )
+            message = f"{file.path}: line 1: {field!r} is not of the form name:type, with a type of {', '.join(TYPES)}"
+            raise DataError(message)
         names[name] = field
     return names
 

@@ -70,10 +70,8 @@ def _check_prefix(train: Path, complete: dict[int, tuple[int, list[int]]]) -> No
         if user not in complete:
             raise DataError(f"{where}: user {user} is not in {TEST}")
         if items != complete[user][1][:-1][: len(items)]:
-            raise DataError(
-                f"{where}: the items of user {user} do not begin those in {TEST}, which holds complete sequences, the "
-                "test item last"
-            )
+            fault = f"the items of user {user} do not begin those in {TEST}"
+            raise DataError(f"{where}: {fault}, which holds complete sequences, the test item last")
 
 
 def _rename(events: pl.DataFrame, column: str, path: Path) -> tuple[pl.DataFrame, pl.DataFrame | None]:

@@ -110,9 +110,8 @@ def read_items(path: str | Path, columns: Columns, *, option: str = "--items-id"
     key = next((name for name in candidates if name in there), None)
     if key is None:
         names = ", ".join(map(repr, there))
-        raise DataError(
-            f"{path}: no column {candidates[0]!r} with the items' ids; it has {names}; name it with {option} COL"
-        )
+        message = f"{path}: no column {candidates[0]!r} with the items' ids; it has {names}; name it with {option} COL"
+        raise DataError(message)
     parts = {"item": ids(frame[key], place)}
     for role, named in (("title", columns.title), ("category", columns.category), ("text", columns.text)):
         if named is not None and named not in there:

@@ -35,9 +35,8 @@ def open_text(path: Path) -> Iterator[IO[str]]:
             raw.seek(0)
             yield TextIOWrapper(gzip.GzipFile(fileobj=raw) if packed else raw, encoding="utf-8-sig", newline="")
     except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path}: not UTF-8 ({error.reason}); if it is Latin-1, convert it with 'iconv -f latin1 -t utf-8'"
-        ) from error
+        message = f"{path}: not UTF-8 ({error.reason}); if it is Latin-1, convert it with 'iconv -f latin1 -t utf-8'"
+        raise DataError(message) from error
     except (OSError, EOFError) as error:
         raise DataError(f"{path}: cannot be read ({error})") from error
 
@@ -148,10 +147,9 @@ class TextFile:
             try:
                 for row in reader:
                     if len(row) > len(self.columns):
-                        raise DataError(
-                            f"{self.path}: line {reader.line_num}: {len(row)} fields where there are "
-                            f"{len(self.columns)} columns; quote a text that holds {self.separator!r}"
-                        )
+                        fault = f"{len(row)} fields where there are {len(self.columns)} columns"
+                        where = f"{self.path}: line {reader.line_num}"
+                        raise DataError(f"{where}: {fault}; quote a text that holds {self.separator!r}")
                     begins = reader.line_num + 1
             except csv.Error as broken:
                 reason = str(broken).replace("\t", "\\t")
