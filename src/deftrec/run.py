@@ -30,7 +30,6 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from deftrec.config import Config
 from deftrec.data import Fit, Interactions, Sequences, make_split
 from deftrec.data.download import sha256_of
-from deftrec.data.words import item_titles
 from deftrec.ensemble import Model, build_model
 from deftrec.errors import DataError, DeftRecError
 from deftrec.files import locked, write_text
@@ -252,7 +251,7 @@ def load_run(folder: Path, device: torch.device) -> Run:
     features = ItemFeatures(torch.zeros(interactions.n_items, width), collaborative, text)
     if info.base is not None:
         check_origin(info.base, origin_of(config.language), str(folder))
-    model = build_model(features, config, interactions.meta.domain, item_titles(interactions))
+    model = build_model(features, config, interactions.meta.domain, interactions.titles)
     path = folder / "model.safetensors"
     try:
         load_stored_state(model, load_tensors(path))

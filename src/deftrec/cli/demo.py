@@ -10,8 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from deftrec.cli.console import Listener, Stopped, listening, output, working
-from deftrec.cli.loading import load_recommender
-from deftrec.cli.measure import measure, read_results, report_if_possible
+from deftrec.cli.measure import load_recommender, measure, read_results, report_if_possible
 from deftrec.cli.options import Overrides, Recipe, flag, option
 from deftrec.cli.remaining import duration, plan
 from deftrec.cli.tables import metrics_table

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from deftrec.cli.console import listening, output, working
-from deftrec.cli.loading import load_recommender
+from deftrec.cli.measure import load_recommender
 from deftrec.cli.options import RunFolder, Seen, option
 from deftrec.cli.tables import metrics_table
 from deftrec.data.split import Part

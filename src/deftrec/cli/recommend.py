@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 from deftrec.cli.console import listening, output
-from deftrec.cli.loading import load_recommender
+from deftrec.cli.measure import load_recommender
 from deftrec.cli.options import Json, K, Precision, RunFolder, Runtime, Seed, Seen, flag, option, split_ids
 from deftrec.cli.tables import explanations, recommendation_table
 from deftrec.errors import ConfigError, DataError

@@ -3,16 +3,17 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from deftrec.cli.announce import announce
 from deftrec.cli.console import Stopped, listening, output, working
-from deftrec.cli.loading import load_recommender
-from deftrec.cli.measure import METRICS_FILE, measure, report_if_possible
+from deftrec.cli.measure import METRICS_FILE, load_recommender, measure, report_if_possible
 from deftrec.cli.options import DataFolder, Json, OptionalRecipe, Overrides, command_line, flag, option
+from deftrec.cli.remaining import plan
 from deftrec.cli.tables import metrics_table
 from deftrec.errors import ConfigError
+from deftrec.progress import Progress
 
 if TYPE_CHECKING:
     from deftrec.config import Config
+    from deftrec.data import Interactions
 
 
 def train(
@@ -48,7 +49,7 @@ def train(
 
                 interactions = Interactions.load(data)
             if start is None and not resume and Team.on(default_device()).size == 1:
-                announce(interactions, config, refit, progress)
+                _announce(interactions, config, refit, progress)
             before = None if start is None else load_recommender(start, progress)
             recommender = Recommender.fit(
                 interactions, config, out=out, refit=refit, resume=resume, progress=progress, start=before
@@ -91,3 +92,13 @@ def _config(recipe: str | None, start: Path | None, overrides: list[str] | None)
     from deftrec.run import read_run
 
     return overridden(read_run(start)[1], overrides)
+
+
+def _announce(interactions: "Interactions", config: "Config", refit: bool, progress: Progress) -> None:
+    """Say which stages a training has and how long each takes here, from a probe of this machine, and expect them."""
+    with working(progress, "timing a training step on this machine"):
+        from deftrec.training.forecast import forecast
+
+        ahead = forecast(interactions, config, refit=refit)
+    progress.say(f"{plan(ahead.seconds)}, with {ahead.machine}")
+    progress.expect(ahead.seconds)

@@ -254,6 +254,11 @@ class Interactions:
         """External ids of item numbers."""
         return self.catalogue["item"].gather(np.asarray(numbers, dtype=np.int64)).to_list()
 
+    @property
+    def titles(self) -> list[str]:
+        """The title of every item, or an empty string. `[I]`"""
+        return self.catalogue["title"].to_list()
+
     def title(self, number: int) -> str:
         """The title of an item, or its id if it has none."""
         return self.catalogue["title"][number] or str(self.catalogue["item"][number])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from deftrec.config import Config
 from deftrec.data import Interactions, make_split
-from deftrec.data.words import item_texts
+from deftrec.data.words import texts_of
 from deftrec.errors import ConfigError
 from deftrec.pretrained_files.architecture import hidden_size
 from deftrec.recipe import load_recipe
@@ -74,7 +74,7 @@ def _recipe(name: str, items: int | None, data: Path | None, overrides: list[str
     if data is not None:
         interactions = Interactions.load(data)
         config = resolve(config, interactions, make_split(interactions, config.data.split))
-        text = any(item_texts(interactions))
+        text = any(texts_of(interactions.catalogue))
         count, domain = interactions.n_items, interactions.meta.domain
     else:
         count, domain, text = items or ITEMS, "items", True

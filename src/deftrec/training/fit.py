@@ -15,7 +15,7 @@ from deftrec import recipe
 from deftrec.collaborative import CollaborativeVectors
 from deftrec.config import Config
 from deftrec.data import Cases, Fit, Interactions, Split, SplitName, make_split
-from deftrec.data.words import item_texts, item_titles
+from deftrec.data.words import texts_of
 from deftrec.diffusion import Sampling
 from deftrec.ensemble import Model
 from deftrec.errors import ConfigError, DataError
@@ -188,7 +188,7 @@ class Training:
 
     def text_vectors(self) -> torch.Tensor | None:
         """Sentence vectors of the items' text `[I, E]`; None without text."""
-        texts = item_texts(self.interactions)
+        texts = texts_of(self.interactions.catalogue)
         if self.sentences is None:
             return None
         about = self._about
@@ -225,7 +225,7 @@ class Training:
         queries = generate_queries(model, catalogue, cases.histories, sampling=sampling, seed=config.seed)
         ranks = target_ranks(latent_ranker(catalogue, config), queries, cases, protocol(config))
         validation = Validation.of(cases, queries, not config.repeats, training, n_items)
-        titles = item_titles(self.interactions)
+        titles = self.interactions.titles
         ranker, terms = fit_ranker(model, catalogue, config, validation, features, titles, self.space.progress)
         return ranker, terms, mean_accuracy(ranks)["ndcg@10"]
 
@@ -235,7 +235,7 @@ class Training:
     def sentences(self) -> Origin | None:
         """The sentence model that reads the items' text; None without text."""
         options = self.config.text
-        if options.model is None or not any(item_texts(self.interactions)):
+        if options.model is None or not any(texts_of(self.interactions.catalogue)):
             return None
         return origin_in(model_folder(options.model), options.model)
 

@@ -9,7 +9,7 @@ import torch
 from deftrec.collaborative import CollaborativeVectors
 from deftrec.config import Config
 from deftrec.data import Cases, Fit, Interactions, Sequences, Split
-from deftrec.data.words import item_categories, item_titles
+from deftrec.data.words import item_categories
 from deftrec.ensemble import Ensemble, Model, build_member
 from deftrec.errors import DataError
 from deftrec.incremental import WarmStart
@@ -92,7 +92,7 @@ class JointTraining:
         config, options, team = self.config, self.config.training, self.space.team
         seed, prefix = config.seed + MEMBER_SEEDS * member, "" if fit == "train" else "refit-"
         torch.manual_seed(seed)
-        titles = item_titles(self.interactions)
+        titles = self.interactions.titles
         model = build_member(features, config, self.interactions.meta.domain, titles).to(self.device)
         if self.start is not None:
             self.start.load_into(model, member)
