@@ -90,15 +90,13 @@ class Interactions:
         Events of one user at one time are ordered randomly by `meta.tie_seed`, because file order and id order leak
         information. Exact duplicates are dropped and counted in `meta.counts["duplicates"]`. Items without a row in
         `items` have empty texts; items without an event are left out. The id 7 matches `"7"` in `items`, not `"007"`.
+        Raises a `DataError` if a column is missing, an id or time is null or NaN, or there are no rows.
 
         Args:
             events: one row per interaction.
             items: columns `item` and any of `title`, `category`, `text`; one row per item.
             user, item, time: column names of `events`.
             meta: provenance.
-
-        Raises:
-            DataError: a column is missing, an id or time is null or NaN, or there are no rows.
         """
         meta, events = meta or Meta(), to_polars(events)
         items = None if items is None else to_polars(items)

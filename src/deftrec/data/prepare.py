@@ -47,16 +47,14 @@ def prepare(
     """Filter and number the events of a source.
 
     The rating filter comes first, then the k-core of the distinct interactions. `Meta.counts` records what is dropped.
-    Tags become categories last, when each user's evaluation targets are known.
+    Tags become categories last, when each user's evaluation targets are known. Raises a `DataError` if the source has
+    no ratings to filter by, or the filters leave nothing.
 
     Args:
         raw: content of the source.
         name, domain, tie_seed: see `Meta`.
         min_rating: minimum rating of an interaction that is kept.
         k_core: minimum number of kept interactions of every kept user and item.
-
-    Raises:
-        DataError: the source has no ratings to filter by, or the filters leave nothing.
     """
     events = raw.events
     filters: dict[str, Any] = dict(raw.notes)

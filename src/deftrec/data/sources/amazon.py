@@ -181,13 +181,12 @@ class Amazon(Source):
 def read_products(path: Path, key: str, wanted: set[str]) -> pl.DataFrame:
     """Read title, categories, and brand with description of products: columns `item`, `title`, `category`, `text`.
 
+    Raises a `DataError` if a line is no record, or no wanted product is in the file.
+
     Args:
         path: file with one record per line, in JSON or, in the release of 2014, as a Python literal.
         key: field of the product id.
         wanted: ids of the products to read.
-
-    Raises:
-        DataError: a line is no record, or no wanted product is in the file.
     """
     rows: dict[str, tuple[str, ...]] = {}
     with open_text(path) as lines:

@@ -44,14 +44,13 @@ def open_text(path: Path) -> Iterator[IO[str]]:
 class TextFile:
     """A file of separated values; every value is a string.
 
+    Raises a `DataError` if the file is missing, empty or not UTF-8.
+
     Args:
         path: plain or gzipped file in UTF-8.
         separator: one character; `None` finds it in the first line.
         quote: quoting character, or `None` for a file without quoting.
         header: column names of a file without a header line.
-
-    Raises:
-        DataError: the file is missing, empty or not UTF-8.
     """
 
     def __init__(
