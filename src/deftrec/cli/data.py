@@ -122,8 +122,8 @@ def import_(
     """
     check_target(to)
     form = form or _guess(path)
-    of_events = {"user": user, "item": item, "time": time_, "rating": rating, "min-rating": min_rating}
-    of_events["order-as-given"] = order_as_given or None
+    names = {"user": user, "item": item, "time": time_, "rating": rating}
+    of_events = {**names, "min-rating": min_rating, "order-as-given": order_as_given or None}
     of_items = {"items-id": items_id, "title": title, "category": category, "text": text}
     if form == "reference":
         reason = "the reference format has no columns to name, no ratings, and its own list of items"
@@ -140,20 +140,12 @@ def import_(
             if form == "reference":
                 raw = read_reference(path)
             elif form == "recbole":
-                names = {"user": user, "item": item, "time": time_, "rating": rating}
                 raw = read_recbole(path, {role: name for role, name in names.items() if name}, order_as_given)
             else:
-                columns = Columns(
-                    user=user or "user",
-                    item=item or "item",
-                    time=None if order_as_given else time_ or "time",
-                    rating=rating or ("rating" if min_rating is not None else None),
-                    title=title,
-                    category=category,
-                    text=text,
-                    catalogue_item=items_id,
-                    separator=separator,
-                )
+                order = None if order_as_given else time_ or "time"
+                rated = rating or ("rating" if min_rating is not None else None)
+                texts = {"title": title, "category": category, "text": text, "catalogue_item": items_id}
+                columns = Columns(user or "user", item or "item", order, rated, **texts, separator=separator)
                 raw = read_tabular(path, columns, form=form, items=items)
         short_name = name or (path.resolve().name if path.is_dir() else path.name.split(".")[0])
         with working(progress, f"preparing {raw.events.height:,} interactions"):

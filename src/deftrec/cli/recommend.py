@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from deftrec.cli.console import listening, output
 from deftrec.cli.measure import load_recommender
@@ -92,17 +92,8 @@ def recommend(
             interactions.item_numbers([item for ids in (items, allowed, denied) for item in ids or []])
         except DataError as error:
             raise DataError(f"{error}; a new item is added to a run with 'deftrec items add'") from None
-        found = recommender.recommend(
-            user,
-            history=items,
-            k=k,
-            exclude_seen=seen == "exclude",
-            allow=allowed,
-            deny=denied or [],
-            category=category,
-            seed=seed,
-            explain=explain,
-        )
+        rules: dict[str, Any] = {"exclude_seen": seen == "exclude", "allow": allowed, "deny": denied or []}
+        found = recommender.recommend(user, history=items, k=k, category=category, seed=seed, explain=explain, **rules)
     known = interactions.history(user) if user is not None else (items or [])
     if as_json:
         rows = [

@@ -1,7 +1,7 @@
 """`deftrec serve` and `deftrec api-key`: HTTP service of a run with a demo page, and keys for it."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -44,17 +44,8 @@ def serve(
         from deftrec.serving.server import open_service, serve_until_stopped
         from deftrec.serving.settings import Settings
 
-        settings = Settings(
-            run=run,
-            store=store,
-            host=host,
-            port=port,
-            api_keys=api_keys,
-            index=index,
-            runtime=runtime,
-            rate=rate,
-            deadline=deadline,
-        )
+        more: dict[str, Any] = {"index": index, "runtime": runtime, "rate": rate, "deadline": deadline}
+        settings = Settings(run=run, store=store, host=host, port=port, api_keys=api_keys, **more)
         service = open_service(settings)
     serve_until_stopped(service, ready=lambda address: print(f"{address} serves {run}; Ctrl-C stops it", flush=True))
 
