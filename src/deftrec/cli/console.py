@@ -17,8 +17,7 @@ from deftrec.cli.remaining import Remaining, Running, duration
 from deftrec.errors import MissingExtraError
 from deftrec.progress import Progress
 
-PLAIN_SECONDS = 5.0
-"""Least time between two plain lines of one count."""
+PLAIN_SECONDS = 5.0  # least time between two plain lines of one count
 FIRST_SECONDS, SILENT_SECONDS = 1.5, 8.0
 """Longest silence of plain lines after a task has begun, and between two lines."""
 PLAIN_WIDTH = 120

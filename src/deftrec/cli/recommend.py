@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from deftrec.recommender import Recommender
 
 EngineName: TypeAlias = Literal["local", "ray"]  # as in deftrec.bulk, which takes seconds to import
-SHOWN = 5
-"""Newest items of the history that are shown above the table."""
+SHOWN = 5  # newest items of the history that are shown above the table
 
 
 def recommend(

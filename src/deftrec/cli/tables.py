@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
 
 INTERVAL = " (95 % interval)"
-ROOM = 104
-"""Width in characters of the complete table of metrics."""
+ROOM = 104  # width in characters of the complete table of metrics
 
 
 def metrics_table(results: Sequence["Result"], width: int = ROOM) -> RenderableType:

@@ -10,10 +10,8 @@ from deftrec.data.sequences import Sequences
 from deftrec.data.sources.columns import Place, as_numbers, first_true, same_ids, times
 from deftrec.errors import DataError
 
-CLOCK = 1e8
-"""Times beyond this are seconds or finer units since 1970: in seconds it is a day of 1973."""
-UNIT_FACTOR = 100.0
-"""Times that differ from the known ones by this factor are in another unit."""
+CLOCK = 1e8  # times beyond this are seconds or finer units since 1970: in seconds it is a day of 1973
+UNIT_FACTOR = 100.0  # times that differ from the known ones by this factor are in another unit
 
 
 def extended(interactions: Interactions, items: pl.DataFrame, events: pl.DataFrame) -> Interactions:

@@ -23,12 +23,10 @@ from deftrec.errors import DataError
 
 Core: TypeAlias = Literal["5-core", "raw"]
 
-TEXT_LENGTH = 2000
-"""Maximum number of characters of a description; the rest is cut."""
+TEXT_LENGTH = 2000  # maximum number of characters of a description; the rest is cut
 CATEGORIES = ("categories", "category", "main_category", "main_cat")
 """Fields of the categories; the first one with a value counts."""
-LONGEST_RECORD = 1 << 20
-"""Maximum number of characters of one product's record, far above the longest real one."""
+LONGEST_RECORD = 1 << 20  # maximum number of characters of one product's record, far above the longest real one
 
 
 def _names(*lists: str) -> tuple[str, ...]:

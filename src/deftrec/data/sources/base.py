@@ -16,8 +16,7 @@ from deftrec.data.prepare import Raw
 from deftrec.errors import DataError, DownloadError
 from deftrec.files import write_text
 
-Say: TypeAlias = Callable[[str], None]
-"""Callback with a message for the user."""
+Say: TypeAlias = Callable[[str], None]  # callback with a message for the user
 
 
 class RemoteFile(BaseModel, frozen=True, extra="forbid"):

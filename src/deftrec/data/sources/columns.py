@@ -10,11 +10,9 @@ import polars as pl
 
 from deftrec.errors import DataError
 
-CATEGORY_SEPARATOR = "|"
-"""Separator between the categories of an item."""
+CATEGORY_SEPARATOR = "|"  # separator between the categories of an item
 
-NOT_AN_ID = ["nan", "NaN", "NAN", "null", "NULL", "None", "<NA>"]
-"""Values that programs write for a missing id."""
+NOT_AN_ID = ["nan", "NaN", "NAN", "null", "NULL", "None", "<NA>"]  # values that programs write for a missing id
 
 NOT_A_TEXT = ["nan", "NaN", "NAN", "<NA>"]
 """Values that programs write for a missing text; "None" and "null" may be titles."""
