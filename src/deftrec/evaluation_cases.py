@@ -9,8 +9,7 @@ from deftrec.evaluation import Result, Seen, TargetRanks, evaluate
 from deftrec.retrieval import ExcludeHistory, Found, Queries, Ranker, Rule, ScorePart, rank_targets
 from deftrec.run import Run
 
-DEPTH = 50
-"""Length of the lists that metrics are computed on."""
+DEPTH = 50  # length of the lists that metrics are computed on
 
 
 @dataclass(frozen=True, eq=False)

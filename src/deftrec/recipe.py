@@ -16,11 +16,9 @@ from deftrec.sizes import Sizes, sized_values
 
 M = TypeVar("M", bound=BaseModel)
 
-ABLATIONS = "ablations.yaml"
-"""File in the folder of the recipes that is no recipe: the variants of `studies.ablation`."""
+ABLATIONS = "ablations.yaml"  # file in the folder of the recipes that is no recipe: the variants of `studies.ablation`
 
-REPEATED = 0.001
-"""Share of repeated interactions below which a model cannot learn to recommend items again."""
+REPEATED = 0.001  # share of repeated interactions below which a model cannot learn to recommend items again
 
 
 class _Loader(yaml.SafeLoader):

@@ -46,8 +46,7 @@ from deftrec.run import Request, Run, begin_run, load_run, save_run
 from deftrec.training.fit import fit_run
 
 USERS_AT_ONCE = 4096
-INFLUENCES = 3
-"""Number of history items that an explanation names."""
+INFLUENCES = 3  # number of history items that an explanation names
 
 
 class Recommender:

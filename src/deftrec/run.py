@@ -40,8 +40,7 @@ from deftrec.retrieval import Ranker, latent_ranker
 from deftrec.tensors import load_tensors, save_tensors
 from deftrec.tokenizer import ItemFeatures, Scaling
 
-FORMAT: Literal[2] = 2
-"""Format of the run directory."""
+FORMAT: Literal[2] = 2  # format of the run directory
 
 LEFTOVERS = (".request.json.*.tmp", ".data.*.tmp", ".data.*.old")
 """Files of a process that was killed before there was a run."""

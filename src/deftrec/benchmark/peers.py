@@ -33,10 +33,8 @@ _FAMILIES = {
 PEERS = {name: folder for folder, names in _FAMILIES.items() for name in names}
 """Folder of `benchmarks/peers` that runs each model."""
 
-DEPTH = MRR_CUTOFF
-"""Length of the lists that every system writes."""
-STEMS: dict[Fit, str] = {"train": "train", "train+validation": "refit"}
-"""Stem of a peer's file names for each fit."""
+DEPTH = MRR_CUTOFF  # length of the lists that every system writes
+STEMS: dict[Fit, str] = {"train": "train", "train+validation": "refit"}  # stem of a peer's file names for each fit
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS")
 """Variables that libraries read their number of threads from, at import."""

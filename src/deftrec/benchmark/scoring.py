@@ -23,12 +23,9 @@ from deftrec.evaluation import Seen, accuracy, bootstrap_interval, evaluate_file
 from deftrec.evaluation.protocol import FitOrUnknown
 from deftrec.progress import Progress, Silent
 
-COMPARED = ("ndcg@10", "hr@10")
-"""Metrics of comparisons and slices."""
-REPLICATES = 10_000
-"""Bootstrap replicates of a comparison; its smallest p-value is 2 / (this + 1)."""
-BROUGHT = "brought as a file"
-"""Library of rankings from a file."""
+COMPARED = ("ndcg@10", "hr@10")  # metrics of comparisons and slices
+REPLICATES = 10_000  # bootstrap replicates of a comparison; its smallest p-value is 2 / (this + 1)
+BROUGHT = "brought as a file"  # library of rankings from a file
 
 
 class ScoredSystem(NamedTuple):

@@ -31,8 +31,7 @@ from deftrec.training.workspace import Workspace
 
 LIGHTGCN = "lightgcn"
 LIBRARY = f"deftrec {__version__}"
-DETERMINISTIC = "classic"
-"""Folder of peers without anything random: one seed is enough."""
+DETERMINISTIC = "classic"  # folder of peers without anything random: one seed is enough
 
 
 @dataclass(frozen=True, eq=False)

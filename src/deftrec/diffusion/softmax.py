@@ -5,10 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-CHUNK_CELLS = 1 << 20
-"""Number of logits computed at a time on a CPU: 4 MiB in float32, which fit into its caches."""
-GPU_CHUNK_CELLS = 1 << 26
-"""Number of logits computed at a time on a GPU, 256 MiB: small products would leave it idle."""
+CHUNK_CELLS = 1 << 20  # number of logits computed at a time on a CPU: 4 MiB in float32, which fit into its caches
+GPU_CHUNK_CELLS = 1 << 26  # number of logits computed at a time on a GPU, 256 MiB: small products would leave it idle
 
 
 def chunked_cross_entropy(

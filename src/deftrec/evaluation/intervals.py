@@ -16,8 +16,7 @@ from torch import Tensor
 
 _CHUNK = 1 << 22  # counts drawn at once: 32 MB
 _DISTINCT = 4096
-SAMPLES = 1000
-"""Number of bootstrap replicates of an interval."""
+SAMPLES = 1000  # number of bootstrap replicates of an interval
 
 
 @dataclass(frozen=True)

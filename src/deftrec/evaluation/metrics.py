@@ -18,11 +18,9 @@ from torch import Tensor
 
 from deftrec.errors import DeftRecError
 
-CUTOFFS = (5, 10, 20, 50)
-"""List lengths K of the reported metrics."""
+CUTOFFS = (5, 10, 20, 50)  # list lengths K of the reported metrics
 
-MRR_CUTOFF = 100
-"""Last rank that counts for the reciprocal rank; `mrr@100` is reported."""
+MRR_CUTOFF = 100  # last rank that counts for the reciprocal rank; `mrr@100` is reported
 
 MISSED = 1 << 40
 """Value of `greater` for a target that cannot be recommended: larger than any catalogue, so every metric is 0."""

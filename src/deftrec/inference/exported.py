@@ -18,8 +18,7 @@ ALIKE = {torch.float32: 0.9999, torch.bfloat16: 0.98}
 """Least cosine between the hidden states of the graph and those of the model."""
 _GRAPHS: "WeakKeyDictionary[nn.Module, dict[torch.dtype, Any]]" = WeakKeyDictionary()
 """Compiled graphs by language model: items added to a run do not change its language model."""
-_ONE_AT_A_TIME = threading.Lock()
-"""Held while a graph is compiled, so that threads do not compile it twice."""
+_ONE_AT_A_TIME = threading.Lock()  # held while a graph is compiled, so that threads do not compile it twice
 
 
 class ExportedReader(PretrainedReader):

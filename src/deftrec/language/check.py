@@ -9,8 +9,7 @@ from deftrec.language.backbone import Backbone
 SEGMENTS = torch.tensor([-1, -1, 0, 0, 1, 1, 1])
 POSITIONS = torch.tensor([0, 1, 2, 3, 2, 3, 4])
 """Test row: two words (segment -1) and two histories, which read the words but not each other."""
-SWAPPED = torch.tensor([0, 1, 4, 5, 6, 2, 3])
-"""Order of the test row with its two histories swapped."""
+SWAPPED = torch.tensor([0, 1, 4, 5, 6, 2, 3])  # order of the test row with its two histories swapped
 
 ROUNDING = {torch.float32: 1e-3, torch.bfloat16: 3e-2}
 """Largest relative difference of hidden states that rounding explains."""

@@ -14,11 +14,9 @@ from deftrec.pretrained_files.locate import (
 )
 from deftrec.pretrained_files.reading import reading
 
-PACKAGED = Path(__file__).parent / "architectures"
-"""Packaged `config.json` of well-known models, by hub id."""
+PACKAGED = Path(__file__).parent / "architectures"  # packaged `config.json` of well-known models, by hub id
 
-LETTERS_PER_TOKEN = 4
-"""Approximate number of letters per token of English text."""
+LETTERS_PER_TOKEN = 4  # approximate number of letters per token of English text
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,7 @@ from deftrec.report.benchmark_plots import COLOURS, COST_NAMES, cost, difference
 from deftrec.report.render import Cell, render
 
 PAGE = "index.html"
-COLUMNS = ("ndcg@10", "hr@10", "mrr@100", "coverage@10")
-"""Metrics of the tables."""
+COLUMNS = ("ndcg@10", "hr@10", "mrr@100", "coverage@10")  # metrics of the tables
 
 
 def write_benchmark(tables: Sequence[BenchmarkTable], folder: str | Path) -> Path:

@@ -10,8 +10,7 @@ from deftrec.report.theme import variables
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 """Content security policy of every page: the browser fetches nothing and runs nothing."""
-Cell: TypeAlias = tuple[str, str]
-"""Text of a cell, and its small print; empty for none."""
+Cell: TypeAlias = tuple[str, str]  # text of a cell, and its small print; empty for none
 _SPECIAL = str.maketrans({character: "\\" + character for character in "\\`*_[]<>#|~"})
 
 

@@ -42,8 +42,7 @@ PLACES = 8192
 """History positions of one batch on a GPU; histories of similar length share a batch, which limits padding."""
 WASTE, SMALL = 0.1, 0.1
 """Largest share of padding, for batches that fill more than the second share of their positions."""
-CPU_PLACES = 2048
-"""History positions of one batch on a CPU: activations stay in its caches."""
+CPU_PLACES = 2048  # history positions of one batch on a CPU: activations stay in its caches
 
 
 def generate_queries(

@@ -15,8 +15,7 @@ from deftrec.files import atomic_directory, recover
 from deftrec.tensors import load_tensors, save_tensors
 
 TENSORS, ABOUT = "result.safetensors", "about.json"
-VERSION = 2
-"""Part of every key: raise it with any change to the numbers of a cached stage."""
+VERSION = 2  # part of every key: raise it with any change to the numbers of a cached stage
 
 
 @dataclass(frozen=True, eq=False)

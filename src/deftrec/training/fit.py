@@ -37,8 +37,7 @@ from deftrec.training.loop import Trained
 from deftrec.training.stages import CollaborativeVectorsStage, TextStage, protocol
 from deftrec.training.workspace import Workspace
 
-VALIDATION_USERS = 50_000
-"""Users of one validation, at most."""
+VALIDATION_USERS = 50_000  # users of one validation, at most
 VALIDATION_SCORES = 2_000_000_000
 """Scores of one validation, users x items, at most: a minute of one core. Past it, a sample of the users is drawn."""
 

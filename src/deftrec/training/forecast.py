@@ -24,13 +24,10 @@ from deftrec.training.batches import PackedBatches, batch_rows, batch_to
 from deftrec.training.fit import VALIDATION_USERS, resolve
 from deftrec.training.joint import member_name
 
-PROBE_SECONDS = 0.8
-"""Time for which whole batches are probed; a batch that takes longer is probed by some of its rows."""
+PROBE_SECONDS = 0.8  # time for which whole batches are probed; a batch that takes longer is probed by some of its rows
 PROBED_ROWS = 3
-SENTENCE_PARAMETERS = 11e6
-"""Weights that one token of a sentence model is multiplied with."""
-SENTENCE_SHARE = 0.2
-"""Share of the matrix rate that short texts reach."""
+SENTENCE_PARAMETERS = 11e6  # weights that one token of a sentence model is multiplied with
+SENTENCE_SHARE = 0.2  # share of the matrix rate that short texts reach
 PROBED_INTERACTIONS = 2_000_000
 LOADING_SECONDS = 2.0
 TREND_WEIGHTS = 25

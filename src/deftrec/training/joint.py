@@ -24,8 +24,7 @@ from deftrec.training.sharding import refilled, without_weights
 from deftrec.training.stages import JointStage
 from deftrec.training.workspace import Workspace
 
-MEMBER_SEEDS = 1_000_003
-"""Distance between the seeds of two members: far from the seeds that anyone gives to two runs."""
+MEMBER_SEEDS = 1_000_003  # distance between the seeds of two members: far from the seeds that anyone gives to two runs
 
 WARMUP_STEPS, FINAL_RATE, CLIP = 100, 0.1, 5.0
 """Batches of linear warm-up, learning rate at the end as a share of its peak, largest norm of the gradient."""

@@ -18,8 +18,7 @@ from deftrec.training.loop import Plan, Stage, Trained, train
 
 T = TypeVar("T")
 
-BASE = "base.json"
-"""Record of the pre-trained weights that an interrupted run began with."""
+BASE = "base.json"  # record of the pre-trained weights that an interrupted run began with
 
 
 @dataclass(eq=False)
