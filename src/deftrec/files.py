@@ -24,10 +24,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary file beside `path`; on success it is flushed to disk and renamed to `path`.
 
     If the block fails or the process is killed, `path` keeps its previous content. The new file gets the permissions
-    that the process's umask gives to any new file.
-
-    Raises:
-        UnwritableError: no file can be made beside `path`.
+    that the process's umask gives to any new file. Raises an `UnwritableError` if no file can be made beside `path`.
     """
     path = Path(path)
     with writable(path):
@@ -52,10 +49,8 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
     """Yield a temporary directory beside `path`; on success it is flushed to disk and replaces `path`.
 
     Two renames replace a directory: the previous one is moved aside, then the new one takes its name. A process killed
-    between them leaves no `path`, so whatever reads such a directory calls `recover` first.
-
-    Raises:
-        UnwritableError: no directory can be made beside `path`.
+    between them leaves no `path`, so whatever reads such a directory calls `recover` first. Raises an `UnwritableError`
+    if no directory can be made beside `path`.
     """
     path = recover(path)
     with writable(path):
@@ -95,12 +90,11 @@ def recover(path: str | Path) -> Path:
 def writable(path: Path, mend: str = "name another place, or make room there") -> Iterator[None]:
     """Turn an `OSError` of the block into one that names `path`, not a temporary file beside it.
 
+    Raises an `UnwritableError` in place of an `OSError`.
+
     Args:
         path: file or directory that the user named.
         mend: remedy for the user; the end of the message.
-
-    Raises:
-        UnwritableError: in place of an `OSError`.
     """
     try:
         yield

@@ -68,11 +68,7 @@ def load_recipe(name_or_path: str, overrides: list[str] | None = None) -> Config
 
 
 def read_yaml(path: Path) -> Any:
-    """The content of a YAML file.
-
-    Raises:
-        ConfigError: it cannot be read, is not YAML, or names a key twice.
-    """
+    """The content of a YAML file; a `ConfigError` if it cannot be read, is not YAML, or names a key twice."""
     try:
         return yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506, a SafeLoader
     except OSError as error:
@@ -176,10 +172,7 @@ def _all_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
 def resolve(config: Config, sizes: Sizes) -> Config:
     """`config` with every `auto` replaced by its value for data of these sizes (`deftrec.sizes`).
 
-    Options that are set stay, whatever `size` says.
-
-    Raises:
-        ValidationError: the values contradict each other.
+    Options that are set stay, whatever `size` says. Raises a `ValidationError` if the values contradict each other.
     """
     language, values = config.language, vars(sized_values(sizes, config.size))
     derived = {

@@ -143,6 +143,9 @@ class Recommender:
     ) -> "Recommender":
         """Train every stage. The processes of `accelerate launch` share the work and all return the same recommender.
 
+        Raises a `DeftRecError` if `out` holds another run, nothing that could be resumed, or a run that another process
+        trains; or the data cannot be split.
+
         Args:
             interactions: data.
             config: options; default: `Config()`, which adapts to the size of the data.
@@ -154,10 +157,6 @@ class Recommender:
             shared: folder of text and collaborative vectors, shared by runs with the same data, options and seed.
             on_train: called before a refit with the recommender fitted on train alone.
             start: recommender whose weights training continues from; its options are the default of `config`.
-
-        Raises:
-            DeftRecError: `out` holds another run, nothing that could be resumed, or a run that another process trains;
-                or the data cannot be split.
         """
         run = fit_run(
             interactions,
@@ -174,11 +173,7 @@ class Recommender:
         return cls(run)
 
     def save(self, directory: str | Path) -> None:
-        """Write a run directory that `load` reads.
-
-        Raises:
-            DeftRecError: the directory is not empty.
-        """
+        """Write a run directory that `load` reads; a `DeftRecError` if the directory is not empty."""
         folder, info = Path(directory), self.info
         refit = info.fit == "train+validation"
         request = Request(config=self.config, fingerprint=info.fingerprint, refit=refit, start=info.start)
@@ -197,8 +192,7 @@ class Recommender:
     ) -> "Recommender":
         """Read a run directory and its overlay; `precision` and `runtime` as for the class.
 
-        Raises:
-            DeftRecError: it is missing, unfinished or damaged.
+        Raises a `DeftRecError` if it is missing, unfinished or damaged.
         """
         folder = Path(directory)
         run = load_run(folder, device or default_device())
@@ -270,11 +264,7 @@ class Recommender:
         deny: Sequence[Id] = (),
         category: str | None = None,
     ) -> tuple[Rule, ...]:
-        """Rules of a request; arguments as for `recommend`.
-
-        Raises:
-            DataError: unknown item or category.
-        """
+        """Rules of a request; arguments as for `recommend`. Raises a `DataError` if an item or category is unknown."""
         rules: list[Rule] = []
         if allow is not None:
             rules.append(Allow(torch.from_numpy(self.interactions.item_numbers(allow))))
@@ -355,11 +345,7 @@ class Recommender:
         return generate_texts(self.model, self.catalogue, numbers, engine=engine)
 
     def similar(self, item: Id, k: int = 10) -> list[Recommendation]:
-        """The `k` items whose latents have the largest cosine with that of `item`.
-
-        Raises:
-            DataError: unknown item.
-        """
+        """The `k` items whose latents have the largest cosine with that of `item`; a `DataError` if it is unknown."""
         _check_k(k)
         number = int(self.interactions.item_numbers([item])[0])
         unit = torch.nn.functional.normalize(self.catalogue.latents, dim=-1)
@@ -398,8 +384,7 @@ class Recommender:
     def examine(self, split: Part, parts: ScorePart = "hybrid") -> EvaluationCases:
         """The targets of a split with generated latents, as far as `parts` needs them.
 
-        Raises:
-            DataError: nobody has a target in `split`.
+        Raises a `DataError` if nobody has a target in `split`.
         """
         cases = make_split(self.fitted_on, self.config.data.split).cases(split)
         if not len(cases):

@@ -151,10 +151,8 @@ class Run:
 def training_in(folder: Path, request: Request, interactions: Interactions, resume: bool) -> Iterator[None]:
     """Call `begin_run` and lock `folder`, where it can be locked, against other trainings inside the block.
 
-    A beginning that fails before a stage has written anything is undone.
-
-    Raises:
-        DeftRecError: another process trains there; or as `begin_run`.
+    A beginning that fails before a stage has written anything is undone. Raises a `DeftRecError` if another process
+    trains there, and the errors of `begin_run`.
     """
     made = not resume and not folder.exists()
     if made:
@@ -184,9 +182,7 @@ def begin_run(folder: Path, request: Request, interactions: Interactions, resume
     """Make a run directory, or, to `resume`, check that it holds the beginning of the same run.
 
     The request is written first: from then on a killed training can be resumed, and incomplete data are written again.
-
-    Raises:
-        DeftRecError: it is not empty, or holds another run or nothing that could be resumed.
+    Raises a `DeftRecError` if it is not empty, or holds another run or nothing that could be resumed.
     """
     leftovers = {one for name in LEFTOVERS for one in folder.glob(name)}
     if resume:
@@ -276,8 +272,7 @@ def load_run(folder: Path, device: torch.device) -> Run:
 def read_run(folder: Path) -> tuple[Interactions, Config, RunInfo]:
     """Read a run without its weights.
 
-    Raises:
-        DeftRecError: the folder holds no complete run, or a file is damaged or belongs to other data.
+    Raises a `DeftRecError` if the folder holds no complete run, or a file is damaged or belongs to other data.
     """
     if not (folder / "run.json").is_file():
         if (folder / "request.json").is_file():
@@ -297,8 +292,7 @@ def read_run(folder: Path) -> tuple[Interactions, Config, RunInfo]:
 def read_records(folder: Path) -> tuple[Config, RunInfo]:
     """Read the options and the record of a complete run.
 
-    Raises:
-        DeftRecError: the run has another format, or a file is missing or damaged.
+    Raises a `DeftRecError` if the run has another format, or a file is missing or damaged.
     """
     found = FORMAT
     with suppress(OSError, ValueError, KeyError, TypeError):  # damaged, which reading it reports

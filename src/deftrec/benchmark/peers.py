@@ -179,16 +179,14 @@ def export_split(
 def peers_folder() -> Path:
     """Find the peers' scripts: `deftrec/peers` of an installed wheel, or `benchmarks/peers` of a source checkout.
 
-    Raises:
-        DeftRecError: neither exists.
+    Raises a `DeftRecError` if neither exists.
     """
     package = Path(__file__).resolve().parents[1]
     for folder in (package / "peers", package.parents[1] / "benchmarks" / "peers"):
         if folder.is_dir():
             return folder
-    raise DeftRecError(
-        f"the peers are neither in {package} nor beside it; install deftrec from its wheel or a checkout"
-    )
+    message = f"the peers are neither in {package} nor beside it; install deftrec from its wheel or a checkout"
+    raise DeftRecError(message)
 
 
 def _check(interactions: Interactions, split: Split, names: Sequence[str]) -> None:

@@ -57,8 +57,7 @@ class TargetRanks:
 def ranks_from_scores(scores: Tensor, targets: Tensor) -> TargetRanks:
     """Rank targets, item numbers `[N]`, in rows of `scores` `[N, I]`; `-inf` marks an item that is no candidate.
 
-    Raises:
-        DeftRecError: a score is NaN. Every comparison with NaN is false, so it would pass for a perfect rank.
+    Raises a `DeftRecError` if a score is NaN. Every comparison with NaN is false, so it would pass for a perfect rank.
     """
     if scores.isnan().any():
         user = int(scores.isnan().any(1).nonzero()[0])

@@ -160,7 +160,6 @@ def reader_of(language: LanguageModel, dtype: torch.dtype, runtime: Runtime = "t
     if isinstance(language, PretrainedLanguageModel):
         return (ExportedReader if runtime == "openvino" else PretrainedReader)(language, dtype)
     if runtime != "torch":
-        raise ConfigError(
-            f"runtime {runtime} runs pre-trained models, and this run has a nano model: set runtime to torch"
-        )
+        message = f"runtime {runtime} runs pre-trained models, and this run has a nano model: set runtime to torch"
+        raise ConfigError(message)
     return NanoReader(cast(NanoLanguageModel, language), dtype)

@@ -167,9 +167,7 @@ def tune(model: nn.Module, options: PretrainedOptions) -> nn.Module:
     """`model` with gradients for the weights that `options.tuning` trains, and for no others.
 
     A LoRA adapter (Hu et al. 2022, arXiv 2106.09685) starts at zero and is kept in fp32 whatever the model's type.
-
-    Raises:
-        ConfigError: the model does not support gradient checkpointing.
+    Raises a `ConfigError` if the model does not support gradient checkpointing.
     """
     if options.gradient_checkpointing:
         # The older name of this method warns in newer versions of transformers.

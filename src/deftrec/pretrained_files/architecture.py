@@ -69,8 +69,7 @@ class EstimatedTokens:
 def tokenizer_of(folder: Path, *, estimate: bool) -> Any:
     """The tokenizer of `folder`; `EstimatedTokens` if it is missing and `estimate`.
 
-    Raises:
-        ConfigError: the tokenizer cannot be read.
+    Raises a `ConfigError` if the tokenizer cannot be read.
     """
     from transformers import AutoTokenizer  # a slow import, only where needed
 

@@ -39,8 +39,7 @@ def model_folder(model: str, revision: str | None = None) -> Path:
 def local_folder(model: str) -> Path | None:
     """`model` as a path; None if it is not the path of a folder.
 
-    Raises:
-        ConfigError: the folder contains no model.
+    Raises a `ConfigError` if the folder contains no model.
     """
     path = Path(model).expanduser()
     if not path.is_dir():

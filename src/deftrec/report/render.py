@@ -17,14 +17,13 @@ _SPECIAL = str.maketrans({character: "\\" + character for character in "\\`*_[]<
 def render(template: str, folder: Path | None = None, **values: Any) -> str:
     """Render a template of `deftrec/report/templates`, or of `folder`, where it may extend those.
 
+    Raises a `MissingExtraError` if jinja2, which torch brings, is not installed.
+
     Args:
         template: file name. A template that extends `base.html` needs the values `title`, `sentence` and `tiles`; the
             values of a template `*.md` are escaped for Markdown.
         folder: further folder of templates.
         values: variables of the template. Strings are escaped.
-
-    Raises:
-        MissingExtraError: jinja2, which torch brings, is not installed.
     """
     try:
         import jinja2

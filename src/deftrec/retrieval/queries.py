@@ -87,8 +87,7 @@ def generate_texts(
 ) -> list[str]:
     """Generate a rationale for every history, none of them empty, by `engine` or by the model itself.
 
-    Raises:
-        ConfigError: the model has learnt no rationales.
+    Raises a `ConfigError` if the model has learnt no rationales.
     """
     device, texts = catalogue.latents.device, [""] * len(histories)
     with evaluating(model):

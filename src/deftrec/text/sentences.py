@@ -25,6 +25,8 @@ def sentence_vectors(
 ) -> Tensor:
     """One mean-pooled, normalised vector per text (Sentence-BERT, Reimers and Gurevych 2019); zeros for an empty text.
 
+    Raises a `ConfigError` if the folder cannot be read.
+
     Args:
         texts: N texts.
         folder: folder with the sentence model's files.
@@ -37,9 +39,6 @@ def sentence_vectors(
 
     Returns:
         `[N, e]` float32, on the CPU.
-
-    Raises:
-        ConfigError: the folder cannot be read.
     """
     tokenizer, model = (_kept if keep else _load)(folder, device)
     vectors = torch.zeros(len(texts), int(model.config.hidden_size))

@@ -254,9 +254,8 @@ class Training:
                     "from was fitted on them"
                 )
         if not len(cases):
-            raise DataError(
-                f"{interactions.meta.name}: no user has a validation target; {NO_VALIDATION[self.split.name]}"
-            )
+            message = f"{interactions.meta.name}: no user has a validation target; {NO_VALIDATION[self.split.name]}"
+            raise DataError(message)
         drawn = cases.select(np.random.default_rng(self.config.seed).permutation(len(cases)))
         return drawn.head(max(1, min(VALIDATION_USERS, VALIDATION_SCORES // interactions.n_items)))
 
@@ -288,8 +287,7 @@ def resolve(config: Config, interactions: Interactions, split: Split) -> Config:
 def _warm_start(start: Run, config: Config) -> WarmStart:
     """A run to continue from, whose items were read with the same text options.
 
-    Raises:
-        ConfigError: a text option differs.
+    Raises a `ConfigError` if a text option differs.
     """
     before = start.config.text.model_copy(update={"model": config.text.model})  # its path may differ now
     for key, value in config.text:

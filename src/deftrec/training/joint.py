@@ -60,8 +60,7 @@ class JointTraining:
     def features(self, fit: Fit, vectors: CollaborativeVectors | None, text: torch.Tensor | None) -> list[ItemFeatures]:
         """Item features that each member starts from: collaborative `vectors` and sentence vectors `text` `[I, E]`.
 
-        Raises:
-            DataError: nothing distinguishes one item from another.
+        Raises a `DataError` if nothing distinguishes one item from another.
         """
         members = int(self.config.training.ensemble_size)
         if self.start is not None:
@@ -79,8 +78,7 @@ class JointTraining:
     ) -> tuple[Model, tuple[Trained, ...]]:
         """Train a member on each of `features`, for the epochs of the stages `chosen` or those that validation chooses.
 
-        Raises:
-            DataError: a rationale is to be learnt and the items have no category.
+        Raises a `DataError` if a rationale is to be learnt and the items have no category.
         """
         repeated = chosen or [None] * len(features)
         trained = [self._member(fit, own, n, repeated[n]) for n, own in enumerate(features)]
