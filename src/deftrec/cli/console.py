@@ -18,8 +18,7 @@ from deftrec.errors import MissingExtraError
 from deftrec.progress import Progress
 
 PLAIN_SECONDS = 5.0  # least time between two plain lines of one count
-FIRST_SECONDS, SILENT_SECONDS = 1.5, 8.0
-"""Longest silence of plain lines after a task has begun, and between two lines."""
+FIRST_SECONDS, SILENT_SECONDS = 1.5, 8.0  # longest silence of plain lines after a task has begun, and between two lines
 PLAIN_WIDTH = 120
 DOWNLOAD = "downloading"
 

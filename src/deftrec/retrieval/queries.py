@@ -40,8 +40,7 @@ class Queries:
 
 PLACES = 8192
 """History positions of one batch on a GPU; histories of similar length share a batch, which limits padding."""
-WASTE, SMALL = 0.1, 0.1
-"""Largest share of padding, for batches that fill more than the second share of their positions."""
+WASTE, SMALL = 0.1, 0.1  # largest share of padding, for batches that fill more than the second share of their positions
 CPU_PLACES = 2048  # history positions of one batch on a CPU: activations stay in its caches
 
 

@@ -13,8 +13,7 @@ PART = 4  # vector components per byte of the product quantiser
 PROPOSED = 50
 """Compressed candidates per requested neighbour that are ranked again by their vectors, as near codes are alike."""
 GATHERED = 16 << 20  # bytes of vectors that are ranked again at a time; bounds the memory of a search
-LISTS, SHARE = 64, 16
-"""Lists that a search reads: at least `LISTS`, and one in `SHARE`."""
+LISTS, SHARE = 64, 16  # lists that a search reads: at least `LISTS`, and one in `SHARE`
 TRAINING = 39  # training vectors per k-means centre that FAISS asks for
 
 
