@@ -117,17 +117,14 @@ def write_json(path: str | Path, value: Any) -> None:
 def locked(path: str | Path, *, wait: bool, needed: bool = True) -> Iterator[None]:
     """Hold a file or directory against other processes that lock it too; the lock ends with its process.
 
-    The lock is on a file `.NAME.lock` beside `path`, which is removed afterwards. `path` itself may be missing.
+    The lock is on a file `.NAME.lock` beside `path`, which is removed afterwards. `path` itself may be missing. Raises
+    a `BlockingIOError` if another process holds the lock, and `wait` is false; a `FileNotFoundError` if the directory
+    that would hold `path` is missing; and an `UnwritableError` if there can be no lock here, and it is `needed`.
 
     Args:
         path: file or directory to protect; it is not touched.
         wait: wait until another process releases the lock, instead of failing at once.
         needed: fail where the file system has no locks; if false, warn and go on without one.
-
-    Raises:
-        BlockingIOError: another process holds the lock, and `wait` is false.
-        FileNotFoundError: the directory that would hold `path` is missing.
-        UnwritableError: there can be no lock here, and it is `needed`.
     """
     path = Path(os.path.abspath(path))  # noqa: PTH100 - `.` needs a name; a link keeps its own
     if not path.parent.is_dir():

@@ -105,9 +105,8 @@ class Recommender:
     def fast(self) -> InferenceModel | None:
         """The model prepared for inference; None where only the plain model can read histories.
 
-        Raises:
-            MissingExtraError: the runtime is not installed.
-            ConfigError: the runtime cannot run this model.
+        Raises a `MissingExtraError` if the runtime is not installed, and a `ConfigError` if the runtime cannot run this
+        model.
         """
         if not InferenceModel.suits(self.model):
             if self.runtime != "torch":
@@ -215,6 +214,9 @@ class Recommender:
     ) -> list[Recommendation]:
         """The `k` best items for a known user, or after any history.
 
+        Raises a `DataError` for an unknown user, item or category; and a `ConfigError` for neither or both of user and
+        history, or for k below 1.
+
         Args:
             user: user of the data, with the whole known history.
             history: items, oldest first; an empty history is answered by popularity.
@@ -225,10 +227,6 @@ class Recommender:
             category: only items of this category; None: all items.
             seed: seed of the sampling noise; None: `config.seed`.
             explain: add explanations, for which the model runs once for every item of the history.
-
-        Raises:
-            DataError: unknown user, item or category.
-            ConfigError: neither or both of user and history, or k below 1.
         """
         if (user is None) == (history is None):
             raise ConfigError("give either a user or a history")
@@ -331,13 +329,12 @@ class Recommender:
     def preferences(self, histories: Sequence[Sequence[Id]], engine: TextEngine | None = None) -> list[str]:
         """The rationale that the model generates for each history.
 
+        Raises a `ConfigError` if the run has learnt no rationales, or a history is empty; and a `DataError` for an
+        unknown item.
+
         Args:
             histories: items, oldest first.
             engine: engine that generates instead of the model, for many users on a GPU (`deftrec.language.VllmEngine`).
-
-        Raises:
-            ConfigError: the run has learnt no rationales, or a history is empty.
-            DataError: unknown item.
         """
         if not all(histories):
             raise ConfigError("an empty history shows no preference; give one item or more")

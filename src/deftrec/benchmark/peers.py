@@ -56,20 +56,17 @@ def run_peer(
     """Tune a peer, one of `PEERS`, once, and rank for every test user, fit and rule for seen items.
 
     Settings are chosen by NDCG@10 on validation with the model fitted on train, seen items excluded where `exclude` is
-    among `seens`. Under the fit `train+validation` the chosen settings are trained once more on both.
-    `out_dir/NAME` appears when complete, with `rankings-{fit}-{seen}.parquet` and `settings.json`, the peer's own
-    report: chosen settings, all tried settings, and seconds.
+    among `seens`. Under the fit `train+validation` the chosen settings are trained once more on both. `out_dir/NAME`
+    appears when complete, with `rankings-{fit}-{seen}.parquet` and `settings.json`, the peer's own report: chosen
+    settings, all tried settings, and seconds. Raises a `ConfigError` if the peer is unknown; a `DataError` if no user
+    has a validation target, or none has a test target; and a `DeftRecError` if the environment could not be created, or
+    the peer failed.
 
     Args:
         interactions, split, name, out_dir, fits, seens, seed: data, peer, parent folder of the results, and tables.
         budget_seconds: longest search for settings; one setting is always trained, for at most this time.
         threads: number of threads of the peer.
         on_progress: called with lines of text.
-
-    Raises:
-        ConfigError: the peer is unknown.
-        DataError: no user has a validation target, or none has a test target.
-        DeftRecError: the environment could not be created, or the peer failed.
     """
     _check(interactions, split, [name])
     lists = []

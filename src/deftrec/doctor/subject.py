@@ -46,14 +46,13 @@ def subject_of(
 ) -> Subject:
     """The run in the folder `name`, or the recipe of that name or path.
 
+    Raises a `ConfigError` if there is no such run or recipe, or a run is given other data or options; and a
+    `DeftRecError` if a file of the run is damaged.
+
     Args:
         items: size of the catalogue instead of the data's own.
         data: data directory for a recipe.
         overrides: `a.b=c` overrides of a recipe.
-
-    Raises:
-        ConfigError: no such run or recipe; a run has its data and options already.
-        DeftRecError: a file of the run is damaged.
     """
     folder = Path(name)
     if (folder / "config.json").is_file():

@@ -153,9 +153,8 @@ class Reading:
 def reader_of(language: LanguageModel, dtype: torch.dtype, runtime: Runtime = "torch") -> Reader:
     """The reader of a language model that `InferenceModel.suits` accepts.
 
-    Raises:
-        MissingExtraError: the runtime is not installed.
-        ConfigError: the runtime cannot run this model.
+    Raises a `MissingExtraError` if the runtime is not installed, and a `ConfigError` if the runtime cannot run this
+    model.
     """
     if isinstance(language, PretrainedLanguageModel):
         return (ExportedReader if runtime == "openvino" else PretrainedReader)(language, dtype)

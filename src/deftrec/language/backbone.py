@@ -50,11 +50,9 @@ class Backbone:
 def read_backbone(folder: Path, options: PretrainedOptions, *, weights: bool = True) -> Backbone:
     """The model in `folder`; the encoder of an encoder-decoder model.
 
-    Without `weights`, the architecture alone is built, for the `meta` device.
-
-    Raises:
-        ConfigError: the folder cannot be read, has fewer blocks than `options.layers`, or tuning nf4 has no GPU.
-        MissingExtraError: bitsandbytes is missing for tuning nf4.
+    Without `weights`, the architecture alone is built, for the `meta` device. Raises a `ConfigError` if the folder
+    cannot be read, has fewer blocks than `options.layers`, or tuning nf4 has no GPU; and a `MissingExtraError` if
+    bitsandbytes is missing for tuning nf4.
     """
     from transformers import (  # a slow import, only where needed
         MODEL_FOR_CAUSAL_LM_MAPPING,

@@ -30,9 +30,8 @@ class Architecture:
 def architecture_of(model: str, revision: str | None = None) -> Architecture:
     """The architecture of a model, from a local folder, the hub's cache, the packaged copy, or the hub, in this order.
 
-    Raises:
-        ConfigError: the path is not a model folder.
-        DownloadError: `config.json` could not be downloaded.
+    Raises a `ConfigError` if the path is not a model folder, and a `DownloadError` if `config.json` could not be
+    downloaded.
     """
     local = installed_minilm() if model == MINILM else local_folder(model)
     if local is not None:

@@ -96,16 +96,15 @@ def fit_run(
 class Training:
     """All stages on one dataset, in order.
 
+    Raises a `ConfigError` if the options do not suit the run to continue from, and a `DataError` if the data have no
+    validation target or no pair of consecutive items.
+
     Args:
         interactions: the data.
         config: options; `auto` is resolved from the size of the data.
         device: device of the training.
         space: where results go, and which processes take part.
         start: a run to continue from; no collaborative encoder is trained then.
-
-    Raises:
-        ConfigError: the options do not suit the run to continue from.
-        DataError: the data have no validation target or no pair of consecutive items.
     """
 
     def __init__(

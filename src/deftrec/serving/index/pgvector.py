@@ -16,9 +16,8 @@ OPERATORS: dict[IndexMetric, tuple[str, str]] = {"inner": ("vector_ip_ops", "<#>
 class PgvectorIndex(VectorIndex):
     """Table of vectors `[I, D]` float32 with an HNSW index, made once per `version` (letters and digits) of a model.
 
-    Raises:
-        ConfigError: The store is not a PostgreSQL with pgvector, or the vectors are too wide.
-        StoreUnavailableError: The store does not answer.
+    Raises a `ConfigError` if the store is not a PostgreSQL with pgvector, or the vectors are too wide; and a
+    `StoreUnavailableError` if the store does not answer.
     """
 
     def __init__(self, vectors: np.ndarray, metric: IndexMetric, version: str, url: str) -> None:
