@@ -14,15 +14,14 @@ def chunked_cross_entropy(
 ) -> Tensor:
     """Mean of -log softmax(queries latents^T + bias)[target], in chunks of rows; the forward pass computes gradients.
 
+    Returns a float32 scalar. Matrix products run in the autocast dtype where autocast is on.
+
     Args:
         queries: `[N, D]`, already divided by the temperature.
         latents: `[C, D]`
         bias: added to the logits. `[C]` float32
         targets: index of the right row of `latents`. `[N]` int64
         hidden: (row, column) pairs left out of the softmax, sorted by row, without the targets. `[M, 2]` int64
-
-    Returns:
-        scalar float32. Matrix products run in the autocast dtype where autocast is on.
     """
     device = queries.device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else queries.dtype

@@ -76,10 +76,8 @@ def accuracy(ranks: TargetRanks, cutoffs: Sequence[int] = CUTOFFS) -> dict[str, 
 
     With r the target's rank: HR@K = [r <= K]; NDCG@K = [r <= K] / log2(1 + r), whose ideal is 1 with one target;
     MRR@100 = [r <= 100] / r. With one target per user recall@K is HR@K, and is the same tensor here. Each value is the
-    expectation over the orders of tied items (see the top of this file).
-
-    Returns:
-        `hr@K`, `ndcg@K`, `recall@K` for each K, and `mrr@100`. Each `[N]` float64 on the CPU, in 0..1
+    expectation over the orders of tied items (see the top of this file). Returns `hr@K`, `ndcg@K`, `recall@K` for each
+    K, and `mrr@100`. Each `[N]` float64 on the CPU, in 0..1.
     """
     ranks = TargetRanks(ranks.greater.cpu().long(), ranks.ties.cpu().long())
     places = torch.arange(1, max(MRR_CUTOFF, *cutoffs) + 1, dtype=torch.float64)
@@ -124,10 +122,8 @@ def novelty(top_items: Tensor, popularity: Tensor, k: int) -> Tensor:
 
     The share is that of the training interactions `popularity` `[I]`, with one added to every item so that an item
     without interactions has a finite value: share(i) = (count(i) + 1) / (sum of counts + number of items). After Zhou
-    et al. 2010, "Solving the apparent diversity-accuracy dilemma of recommender systems" (self-information).
-
-    Returns:
-        Novelty of each user, NaN for an empty list. `[N]` float64
+    et al. 2010, "Solving the apparent diversity-accuracy dilemma of recommender systems" (self-information). Returns
+    the novelty of each user, NaN for an empty list. `[N]` float64
     """
     counts = popularity.cpu().double() + 1
     bits = torch.cat([-torch.log2(counts / counts.sum()), torch.zeros(1, dtype=torch.float64)])  # index -1: no item
