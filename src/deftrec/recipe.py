@@ -82,8 +82,7 @@ def read_yaml(path: Path) -> Any:
 def overridden(config: Config, overrides: list[str] | None) -> Config:
     """`config` with `a.b=c` overrides applied.
 
-    Raises:
-        ConfigError: as `load_recipe`.
+    Errors are those of `load_recipe`.
     """
     return _with_overrides(config.model_dump(mode="json"), overrides)
 
@@ -97,8 +96,7 @@ def _with_overrides(values: dict[str, Any], overrides: list[str] | None) -> Conf
 def build_config(values: dict[str, Any], source: str) -> Config:
     """Validate `values`.
 
-    Raises:
-        ConfigError: names the key, the value and, for an unknown key, the nearest valid one, after `source`.
+    A `ConfigError` names the key, the value and, for an unknown key, the nearest valid one, after `source`.
     """
     try:
         return Config.model_validate(values)

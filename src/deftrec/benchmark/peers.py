@@ -118,8 +118,7 @@ def run_peers(
 
     `out_dir/MODEL` receives the files of `run_peer` and `result.json`.
 
-    Raises:
-        ConfigError, DataError, DeftRecError: see `run_peer`; invalid arguments are found before anything runs.
+    Errors are those of `run_peer`; invalid arguments are found before anything runs.
     """
     _check(interactions, split, models)
     popularity = split.training(fit).counts(interactions.n_items)

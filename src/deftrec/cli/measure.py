@@ -58,8 +58,7 @@ def read_results(run: Path) -> list["Result"]:
     from deftrec.evaluation import Result
 
     try:
-        rows = json.loads(file.read_text(encoding="utf-8"))["results"]
-        return [Result.model_validate(row) for row in rows]
+        return [Result.model_validate(row) for row in json.loads(file.read_text(encoding="utf-8"))["results"]]
     except (ValueError, KeyError, TypeError) as error:
         raise DeftRecError(f"{file}: damaged; delete it, and the run is measured again") from error
 

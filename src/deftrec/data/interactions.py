@@ -269,8 +269,7 @@ class Interactions:
 def check_target(directory: str | Path) -> Path:
     """Check that a data directory can be written to `directory`, and return the resolved path.
 
-    Raises:
-        DataError: `directory` is neither new, nor empty, nor a data directory, or cannot be replaced or written.
+    Raises a `DataError` if it is neither new, nor empty, nor a data directory, or cannot be replaced or written.
     """
     directory = recover(Path(directory).resolve())
     if directory.exists() and not directory.is_dir():

@@ -38,8 +38,7 @@ class Origin(BaseModel):
 def origin_of(options: LanguageOptions) -> Origin | None:
     """The weights that `options` name, downloaded if missing; None for a model trained from scratch.
 
-    Raises:
-        ConfigError, DownloadError: see `model_folder`.
+    Errors are those of `model_folder`.
     """
     if not isinstance(options, PretrainedOptions):
         return None

@@ -62,8 +62,7 @@ def forecast(
         refit: whether training on train + validation follows.
         device: device of the training; None: the first GPU, else the CPU.
 
-    Raises:
-        DataError, ConfigError: as training would.
+    Raises the errors of a training.
     """
     device = device or default_device()
     split = make_split(interactions, config.data.split)

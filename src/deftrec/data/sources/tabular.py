@@ -71,8 +71,7 @@ def read_tabular(
         form: format of `path`; `None` stands for the format of its name.
         items: table of items, one per row, in the format of its name.
 
-    Raises:
-        DataError: names the file, the line (in Parquet the row) and the column of the fault.
+    A `DataError` names the file, the line (in Parquet the row) and the column of the fault.
     """
     path = Path(path)
     roles = {"user": columns.user, "item": columns.item, "time": columns.time, "rating": columns.rating}
