@@ -237,7 +237,7 @@ def save_run(folder: Path, run: Run) -> None:
 def load_run(folder: Path, device: torch.device) -> Run:
     """Read what `save_run` wrote.
 
-    Raises the errors of `read_run`, or a `DeftRecError` if a file does not fit, or the language model's weights changed.
+    Raises the errors of `read_run`, or a `DeftRecError` if a file does not fit or the language model's weights changed.
     """
     interactions, config, info = read_run(folder)
     width = info.collaborative_width + info.text_width
