@@ -102,7 +102,7 @@ def _config(recipe: str | None, start: Path | None, overrides: list[str] | None)
     for override in overrides or []:
         if override.startswith(("size=", "collaborative.")):
             raise ConfigError(
-                f"--set {override}: has no effect with --from, whose model and collaborative vectors are kept; leave it "
-                "out, or train from scratch"
+                f"--set {override}: has no effect with --from, whose model and collaborative vectors are kept; leave "
+                "it out, or train from scratch"
             )
     return overridden(read_run(start)[1], overrides)

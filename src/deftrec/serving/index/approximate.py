@@ -76,7 +76,7 @@ class Approximate:
     def score(self, query: Tensor, history: np.ndarray, items: np.ndarray, also_prior: bool) -> tuple[Tensor, Tensor]:
         """Item numbers of all candidates and their exact scores, for a generated latent `[D]` and a history `[n]`.
 
-        The candidates are `items` `[c]` and, if `also_prior`, items that the prior or the repeat bias raises for the history.
+        The candidates are `items` `[c]` and, if `also_prior`, items that the prior or the repeat bias raises.
         """
         ranker, prior = self._ranker, self._ranker.term_of(CollaborativePrior)
         if prior is not None and also_prior:
