@@ -100,7 +100,9 @@ class TokenizerOptions(Options):
 class NanoOptions(Options):
     """A small causal transformer, trained from scratch."""
 
-    kind: Literal["nano"] = Field("nano", description="Language model: a small transformer trained from scratch.")
+    kind: Literal["nano"] = Field(
+        "nano", description="Language model: nano, a small transformer trained from scratch. Other kind: pretrained."
+    )
     width: Count | Auto = Field("auto", description="Width of tokens and hidden states, a multiple of 4.")
     layers: Count | Auto = Field("auto", description="Number of transformer blocks.")
     dropout: Rate | Auto = Field("auto", description="Dropout rate of the transformer, 0 to 1.")
@@ -132,7 +134,9 @@ class ReasoningOptions(Options):
 class PretrainedOptions(Options):
     """A pre-trained Hugging Face model that reads continuous tokens among words."""
 
-    kind: Literal["pretrained"] = Field("pretrained", description="Language model: a pre-trained Hugging Face model.")
+    kind: Literal["pretrained"] = Field(
+        "pretrained", description="Language model: pretrained, a Hugging Face model. Other kind: nano."
+    )
     model: str = Field(
         "minilm", description="Model: minilm (all-MiniLM-L6-v2, packaged, works offline), a local folder, or a hub id."
     )
@@ -361,9 +365,9 @@ class Config(Options):
     seed: Annotated[int, Field(ge=0)] = Field(0, description="Seed of every random draw, at least 0.")
     size: Size = Field(
         "auto",
-        description="Dial that derives width, layers, epochs and ensemble size where they say auto. small: a first "
-        "result in minutes; medium: one model; large: a wider and larger ensemble; auto: the values measured at this "
-        "size of the data (saved as medium).",
+        description="Size of the model: decides width, layers, epochs and ensemble size where they say auto. small: a "
+        "first result in minutes; medium: one model; large: a wider and larger ensemble; auto: the values measured at "
+        "this size of the data (saved as medium).",
     )
     data: DataOptions = DataOptions()
     collaborative: CollaborativeOptions = CollaborativeOptions()
