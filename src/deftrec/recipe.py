@@ -72,7 +72,7 @@ def load_recipe(name_or_path: str, overrides: list[str] | None = None) -> Config
 
 
 def read_yaml(path: Path) -> Any:
-    """What a YAML file holds.
+    """Read the content of a YAML file.
 
     Raises:
         ConfigError: it cannot be read, is not YAML, or names a key twice.
