@@ -27,16 +27,10 @@ class NoDiffusionHead(DiffusionHead):
         t = torch.ones(len(latents), device=latents.device)
         return self.denoise(torch.zeros_like(latents), t, condition)
 
-    def generate(
-        self,
-        condition: Tensor,
-        sampling: Sampling,
-        generator: torch.Generator | None = None,
-        keep_path: bool = False,
-    ) -> Sample:
+    def generate(self, condition: Tensor, sampling: Sampling, generator: torch.Generator | None = None) -> Sample:
         """See `Head.generate`; every step of a path is the result."""
         x0 = self.training_pair(condition.float(), condition)
-        return Sample(x0, x0.expand(sampling.steps, *x0.shape) if keep_path else None)
+        return Sample(x0, x0.expand(sampling.steps, *x0.shape) if sampling.keep_path else None)
 
 
 class NoDiffusionDeftRec(DeftRec):

@@ -15,8 +15,9 @@ from deftrec.diffusion import Sampling
 from deftrec.ensemble import build_model
 from deftrec.language import Layout
 from deftrec.model import DeftRec
-from deftrec.recipe import adapt
+from deftrec.recipe import resolve
 from deftrec.retrieval import generate_queries, queries
+from deftrec.sizes import Sizes
 from deftrec.tokenizer import ItemFeatures
 from deftrec.training.batches import PackedBatches
 from toy import tiny_config
@@ -38,8 +39,9 @@ def sequences(users: int = 20) -> Sequences:
 
 
 def make(**options: Any) -> tuple[DeftRec, Config]:
-    config = adapt(
-        tiny_config(**{"data": {"max_history": WINDOW}, **options}), positions=1, interactions=1, users=1, items=ITEMS
+    config = resolve(
+        tiny_config(**{"data": {"max_history": WINDOW}, **options}),
+        Sizes(positions=1, interactions=1, users=1, items=ITEMS),
     )
     torch.manual_seed(0)
     model = build_model(ItemFeatures.build(torch.randn(ITEMS, 8), torch.randn(ITEMS, 5)), config, "items")
@@ -201,7 +203,7 @@ def test_only_the_newest_items_are_read() -> None:
 def test_one_block_is_never_hidden() -> None:
     config = tiny_config(tokenizer={"drop_collaborative": 0.9})
     alone = ItemFeatures.build(torch.randn(ITEMS, 8), None)
-    resolved = adapt(config, positions=1, interactions=1, users=1, items=ITEMS)
+    resolved = resolve(config, Sizes(positions=1, interactions=1, users=1, items=ITEMS))
     masking = build_model(alone, resolved, "items").item_tokenizer.masking
     x = torch.ones(50, 8)
     assert torch.equal(masking.train()(x), x)

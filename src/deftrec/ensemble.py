@@ -14,13 +14,10 @@ from deftrec.tokenizer import ItemFeatures
 
 
 class Ensemble(nn.Module):
-    """Models whose scores are averaged (Lakshminarayanan et al. 2017, arXiv 1612.01474).
+    """Two or more models of one catalogue whose scores are averaged (Lakshminarayanan et al. 2017, arXiv 1612.01474).
 
     A score is the inner product of unit-norm latents. The latents of M members, concatenated and divided by sqrt(M),
     therefore give the mean score: an index sees one model whose latents are M times as wide.
-
-    Args:
-        members: two or more models of one configuration and one catalogue.
     """
 
     def __init__(self, members: Sequence[DeftRec]) -> None:
@@ -63,13 +60,10 @@ class Ensemble(nn.Module):
         layout: Layout,
         sampling: Sampling,
         generator: torch.Generator | None = None,
-        keep_path: bool = False,
     ) -> Sample:
         """See `DeftRec.generate`; `catalogue` comes from `encode_catalogue`."""
-        samples = [
-            member.generate(own, items, layout, sampling, generator, keep_path)
-            for member, own in zip(self.members, self.own(catalogue), strict=True)
-        ]
+        pairs = zip(self.members, self.own(catalogue), strict=True)
+        samples = [member.generate(own, items, layout, sampling, generator) for member, own in pairs]
         paths = [sample.path for sample in samples if sample.path is not None]
         return Sample(side_by_side([sample.x0 for sample in samples]), side_by_side(paths) if paths else None)
 
@@ -95,12 +89,7 @@ def build_model(features: ItemFeatures, config: Config, domain: str, titles: Seq
 
 
 def build_member(features: ItemFeatures, config: Config, domain: str, titles: Sequence[str] = ()) -> DeftRec:
-    """An untrained DeftRec for a catalogue; a pre-trained language model is downloaded if it is not present.
-
-    Args:
-        domain: kind of items, for prompts.
-        titles: title of every item, for language models that read them.
-    """
+    """An untrained DeftRec for a catalogue of items of kind `domain`; see `build_language_model`."""
     ways, max_history = config.tokenizer.ways, int(config.data.max_history)
     language = build_language_model(config.language, domain=domain, ways=ways, max_history=max_history, titles=titles)
     return DeftRec.build(features, language, config)

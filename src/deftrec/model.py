@@ -11,14 +11,7 @@ from deftrec.batch import Batch
 from deftrec.config import Config, DiffusionOptions
 from deftrec.data import PADDING
 from deftrec.diffusion import DiffusionHead, Head, NextItems, Objective, Sample, Sampling
-from deftrec.language import (
-    ConditionStrategy,
-    LanguageModel,
-    Layout,
-    RationaleBatch,
-    TextEngine,
-    build_condition,
-)
+from deftrec.language import ConditionStrategy, LanguageModel, Layout, RationaleBatch, TextEngine, build_condition
 from deftrec.tokenizer import FeatureTable, ItemFeatures, RobustTokenizer, Tokens
 
 
@@ -28,7 +21,7 @@ class ItemLatents:
 
     Attributes:
         ways: continuous tokens of every item. `[I, K, D]`
-        latents: unit-norm targets of the denoising, compared with the generated latent in retrieval. `[I, D]`
+        latents: unit-norm targets of the denoising, which retrieval compares with the generated latent. `[I, D]`
         features: features of every item. `[I, F]`
     """
 
@@ -70,11 +63,10 @@ class DeftRec(nn.Module):
     def build(cls, features: ItemFeatures, language: LanguageModel, config: Config) -> Self:
         """An untrained model. No option of `config` may be `auto`."""
         options, width = config.tokenizer, language.width
-        users = options.users == "folded"
         return cls(
             FeatureTable(features.values, options.trainable_features is True),
             cls.build_item_tokenizer(features, width, config),
-            RobustTokenizer.of(features.values.shape[1], width, options) if users else None,
+            RobustTokenizer(features.values.shape[1], width, options) if options.users == "folded" else None,
             language,
             build_condition(config.language, language),
             cls.build_head(features, width, config.diffusion),
@@ -84,7 +76,7 @@ class DeftRec(nn.Module):
     @staticmethod
     def build_item_tokenizer(features: ItemFeatures, width: int, config: Config) -> RobustTokenizer:
         """Factory of the item tokenizer."""
-        return RobustTokenizer.of(features.values.shape[1], width, config.tokenizer, features.droppable)
+        return RobustTokenizer(features.values.shape[1], width, config.tokenizer, features.droppable)
 
     @staticmethod
     def build_head(features: ItemFeatures, width: int, options: DiffusionOptions) -> Head:
@@ -95,26 +87,18 @@ class DeftRec(nn.Module):
         """Losses of a batch, scalars: `loss` and its parts."""
         features = self.features(batch.candidates)  # [C, F]
         items: Tokens = self.item_tokenizer(features)
-        numbers = batch.numbers(batch.items)
-        condition = self.condition(items.ways, features, batch.items, batch.layout, numbers)  # [B, L, D]
-
+        tokens = self.tokens(items.ways, features, batch.items, batch.layout)  # [B, L, K, D]
+        condition = self.language(tokens, batch.layout, batch.numbers(batch.items))  # [B, L, D]
         has_target = batch.targets != PADDING
-        next_items = NextItems(
-            condition[has_target],
-            batch.candidates,
-            self.diffusion.item_latents(items.mean),
-            batch.targets[has_target],
-            batch.seen_pairs(has_target),
-            batch.log_q,
-        )
-        if batch.rationale is None:
-            return self.diffusion.losses(next_items, self.objective)
-
+        latents, seen = self.diffusion.item_latents(items.mean), batch.seen_pairs(has_target)
+        targets = batch.targets[has_target]
+        next_items = NextItems(condition[has_target], batch.candidates, latents, targets, seen, batch.log_q)
         written = batch.rationale
+        if written is None:
+            return self.diffusion.losses(next_items, self.objective)
         tokens = self.tokens(items.ways, features, written.items, written.layout)
-        rationale, condition_after = self.strategy.train_rationales(
-            self.language, tokens, batch.numbers(written.items), written
-        )
+        numbers = batch.numbers(written.items)
+        rationale, condition_after = self.strategy.train_rationales(self.language, tokens, numbers, written)
         if condition_after is not None:  # these histories' next items are denoised under their rationales too
             next_items = next_items.extended(condition_after, written.targets, written.seen_pairs())
         losses = self.diffusion.losses(next_items, self.objective)
@@ -129,16 +113,9 @@ class DeftRec(nn.Module):
         return self.strategy.rationale_loss(self.language, tokens, batch.items.clamp_min(0), batch)
 
     def tokens(self, ways: Tensor, features: Tensor, items: Tensor, layout: Layout) -> Tensor:
-        """Tokens read at each position: the item's, plus the user's if there are user tokens.
+        """Tokens read at each position, the item's plus the user's if there are user tokens. `[B, L, K, D]`
 
-        Args:
-            ways: tokens of the candidates. `[C, K, D]`
-            features: features of the candidates. `[C, F]`
-            items: indices into the candidates. `[B, L]`
-            layout: segments and positions.
-
-        Returns:
-            `[B, L, K, D]`
+        `items` `[B, L]` are indices into the candidates with tokens `ways` `[C, K, D]` and features `[C, F]`.
         """
         places = items.clamp_min(0)
         tokens = ways[places]
@@ -149,20 +126,9 @@ class DeftRec(nn.Module):
             tokens = tokens + self.user_tokenizer(mean.flatten(0, 1)).ways.view_as(tokens)
         return tokens
 
-    def condition(
-        self, ways: Tensor, features: Tensor, items: Tensor, layout: Layout, numbers: Tensor | None = None
-    ) -> Tensor:
-        """Hidden state of the language model at each position.
-
-        Args:
-            ways, features, items, layout: see `tokens`.
-            numbers: item numbers, for titles; None: `items` are item numbers. `[B, L]`
-
-        Returns:
-            `[B, L, D]`
-        """
-        tokens = self.tokens(ways, features, items, layout)
-        return self.language(tokens, layout, items if numbers is None else numbers)  # type: ignore[no-any-return]
+    def condition(self, ways: Tensor, features: Tensor, items: Tensor, layout: Layout) -> Tensor:
+        """Hidden state of the language model at each position; arguments as for `tokens`, of all items. `[B, L, D]`"""
+        return self.language(self.tokens(ways, features, items, layout), layout, items)  # type: ignore[no-any-return]
 
     @torch.no_grad()
     def encode_catalogue(self, chunk: int = 65_536) -> ItemLatents:
@@ -183,16 +149,14 @@ class DeftRec(nn.Module):
         layout: Layout,
         sampling: Sampling,
         generator: torch.Generator | None = None,
-        keep_path: bool = False,
     ) -> Sample:
         """Latent of the next item after each history, one history per row. Call in evaluation mode.
 
-        Args:
-            items: item numbers, `PADDING` after the end of a history. `[B, L]`
+        `items` `[B, L]` are item numbers, `PADDING` after the end of a history.
         """
         tokens = self.tokens(catalogue.ways, catalogue.features, items, layout)
         condition = self.strategy.after_history(self.language, tokens, layout, items)
-        return self.diffusion.generate(condition.float(), sampling, generator, keep_path)
+        return self.diffusion.generate(condition.float(), sampling, generator)
 
     @torch.no_grad()
     def rationales(
@@ -200,11 +164,7 @@ class DeftRec(nn.Module):
     ) -> list[str]:
         """The model's rationale for each history, as text; arguments as for `generate`.
 
-        Args:
-            engine: generates the text instead of the model.
-
-        Raises:
-            ConfigError: the model was trained without rationales.
+        `engine` replaces the model's own generation. ConfigError: the model was trained without rationales.
         """
         tokens = self.tokens(catalogue.ways, catalogue.features, items, layout)
         return self.strategy.texts(self.language, tokens, layout, items, engine)
@@ -212,19 +172,12 @@ class DeftRec(nn.Module):
     def with_items(self, rows_of: Callable[[Tensor], Tensor], titles: Sequence[str]) -> "DeftRec":
         """A model that shares every weight with this one, for a catalogue with N more items behind its own.
 
-        Args:
-            rows_of: features of the new items, from those of the present ones. `[I, F]` -> `[N, F]`
-            titles: titles of the new items.
+        `rows_of` computes their features from those of the present items: `[I, F]` -> `[N, F]`.
         """
-        extended = type(self)(
-            self.features.extended(rows_of(self.features.values.detach())),
-            self.item_tokenizer,
-            self.user_tokenizer,
-            self.language.with_titles(titles),
-            self.strategy,
-            self.diffusion,
-            self.objective,
-        )
+        table = self.features.extended(rows_of(self.features.values.detach()))
+        language = self.language.with_titles(titles)
+        tokenizers = self.item_tokenizer, self.user_tokenizer
+        extended = type(self)(table, *tokenizers, language, self.strategy, self.diffusion, self.objective)
         return extended.train(self.training)
 
     @property
@@ -235,4 +188,4 @@ class DeftRec(nn.Module):
     @property
     def has_rationale(self) -> bool:
         """Whether the model was trained to write rationales."""
-        return self.strategy.has_rationale
+        return self.strategy.writer is not None

@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import difflib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,14 +17,14 @@ from deftrec.sizes import Sizes, sized_values
 M = TypeVar("M", bound=BaseModel)
 
 ABLATIONS = "ablations.yaml"
-"""Beside the recipes, and none of them: the variants of `deftrec ablate`."""
+"""File in the folder of the recipes that is no recipe: the variants of `studies.ablation`."""
 
 REPEATED = 0.001
 """Share of repeated interactions below which a model cannot learn to recommend items again."""
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads YAML, but of two keys of one name, where YAML keeps the second in silence, neither."""
+    """Refuses a key that stands twice in a mapping; YAML would ignore the first in silence."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         lines: dict[str, int] = {}
@@ -36,7 +37,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def recipes_folder() -> Path:
-    """Where the shipped recipes lie: inside the installed package, or at the root of a checkout."""
+    """Folder of the shipped recipes: inside the installed package, or at the root of a checkout."""
     packaged = Path(__file__).parent / "recipes"
     return packaged if packaged.is_dir() else Path(__file__).parents[2] / "recipes"
 
@@ -61,18 +62,15 @@ def load_recipe(name_or_path: str, overrides: list[str] | None = None) -> Config
     values = read_yaml(path) or {}
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: a recipe is a mapping of options, not {type(values).__name__}")
-    changed = copy.deepcopy(values)
     try:
-        for override in overrides or []:
-            _apply(changed, override)
-        return build_config(changed, "--set")
+        return _with_overrides(copy.deepcopy(values), overrides)
     except ConfigError:
-        build_config(values, str(path))  # says so where the recipe itself is at fault
+        build_config(values, str(path))  # a mistake in the recipe itself is reported under its path
         raise
 
 
 def read_yaml(path: Path) -> Any:
-    """Read the content of a YAML file.
+    """The content of a YAML file.
 
     Raises:
         ConfigError: it cannot be read, is not YAML, or names a key twice.
@@ -93,52 +91,58 @@ def overridden(config: Config, overrides: list[str] | None) -> Config:
     Raises:
         ConfigError: as `load_recipe`.
     """
-    values = config.model_dump(mode="json")
+    return _with_overrides(config.model_dump(mode="json"), overrides)
+
+
+def _with_overrides(values: dict[str, Any], overrides: list[str] | None) -> Config:
     for override in overrides or []:
         _apply(values, override)
     return build_config(values, "--set")
 
 
 def build_config(values: dict[str, Any], source: str) -> Config:
-    """Validate `values`; errors name the key, the value and, for an unknown key, the nearest valid one."""
+    """Validate `values`.
+
+    Raises:
+        ConfigError: names the key, the value and, for an unknown key, the nearest valid one, after `source`.
+    """
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        known = set(_all_keys(Config))
-        problem = error.errors()[0]
-        if problem["type"] == "extra_forbidden":
-            # A discriminated union puts its tag into the location; it is no key that a user wrote.
-            key = ".".join(str(part) for part in problem["loc"] if part not in {"nano", "pretrained"})
-            if key in known:
-                raise ConfigError(
-                    f"{source}: option {key!r} is of another language.kind than the one chosen"
-                ) from error
-            near = difflib.get_close_matches(key, sorted(known), n=1, cutoff=0.0)
-            raise ConfigError(f"{source}: unknown option {key!r}; did you mean {near[0]!r}?") from error
-        key = _known_part(problem["loc"], known)
-        if problem["type"] in {"model_type", "model_attributes_type"}:
-            given = "" if problem["input"] is None else f", not {problem['input']!r}"
-            raise ConfigError(f"{source}: {key} is a group of options{given}") from error
-        if problem["type"] == "union_tag_not_found":
-            raise ConfigError(f"{source}: {key} needs kind: nano or kind: pretrained") from error
-        if problem["type"] == "union_tag_invalid":
-            kinds, kind = problem["ctx"]["expected_tags"], problem["ctx"]["tag"]
-            raise ConfigError(f"{source}: option '{key}.kind': should be one of {kinds}, not {kind!r}") from error
-        where = f"option {key!r}: " if key else ""
-        # Each member of a union complains for itself.
-        problems = [one["msg"] for one in error.errors() if _known_part(one["loc"], known) == key]
-        message = ", or ".join([problems[0], *(one.removeprefix("Input should be ") for one in problems[1:])])
-        message = message.removeprefix("Value error, ")
-        value = "" if isinstance(problem["input"], dict | BaseModel) else f", not {problem['input']!r}"
-        raise ConfigError(f"{source}: {where}{message}{value}") from error
+        raise ConfigError(f"{source}: {_message(error)}") from error
 
 
-def _known_part(location: tuple[int | str, ...], known: set[str]) -> str:
-    """The key that a user wrote: a location without what pydantic adds for unions and places in lists."""
-    parts = [str(part) for part in location if part not in {"nano", "pretrained"}]
-    while parts and ".".join(parts) not in known:
-        parts.pop()
-    return ".".join(parts)
+def _message(error: ValidationError) -> str:
+    """The first mistake, in one line."""
+    known = set(_all_keys(Config))
+    problem = error.errors()[0]
+    kind, given, key = problem["type"], problem["input"], _key(problem)
+    if kind == "extra_forbidden":
+        if key in known:
+            return f"option {key!r} is of another language.kind than the one chosen"
+        near = difflib.get_close_matches(key, sorted(known), n=1, cutoff=0.0)
+        return f"unknown option {key!r}; did you mean {near[0]!r}?"
+    while key and key not in known:  # the location of a value in a list or union
+        key = key.rpartition(".")[0]
+    if kind in {"model_type", "model_attributes_type"}:
+        return f"{key} is a group of options" + ("" if given is None else f", not {given!r}")
+    if kind == "union_tag_not_found":
+        return f"{key} needs kind: nano or kind: pretrained"
+    if kind == "union_tag_invalid":
+        context = problem["ctx"]
+        return f"option '{key}.kind': should be one of {context['expected_tags']}, not {context['tag']!r}"
+    # Each member of a union complains for itself.
+    first, *others = [one["msg"] for one in error.errors() if f"{_key(one)}.".startswith(f"{key}.")]
+    message = ", or ".join(
+        [first.removeprefix("Value error, "), *(one.removeprefix("Input should be ") for one in others)]
+    )
+    value = "" if isinstance(given, dict | BaseModel) else f", not {given!r}"
+    return (f"option {key!r}: " if key else "") + message + value
+
+
+def _key(problem: Mapping[str, Any]) -> str:
+    """The location of a mistake as a user writes it: without the tag that pydantic adds for a discriminated union."""
+    return ".".join(str(part) for part in problem["loc"] if part not in {"nano", "pretrained"})
 
 
 def _apply(values: dict[str, Any], override: str) -> None:
@@ -177,52 +181,31 @@ def resolve(config: Config, sizes: Sizes) -> Config:
     Options that are set stay, whatever `size` says.
 
     Raises:
-        ConfigError: the values contradict each other.
+        ValidationError: the values contradict each other.
     """
-    language, tokenizer = config.language, config.tokenizer
-    values = sized_values(sizes, config.size)
-    if isinstance(language, NanoOptions):
-        language = _filled(language, width=values.width, layers=values.layers, dropout=values.dropout)
-    training = _filled(
-        config.training,
-        learning_rate=values.learning_rate,
-        batch_positions=values.batch_positions,
-        epochs=values.epochs,
-        ensemble_size=values.ensemble_size,
-    )
+    language, values = config.language, vars(sized_values(sizes, config.size))
+    derived = {
+        **values,
+        "batch_size": values["collaborative_batch_size"],
+        "encoder": "spectral" if config.size == "small" else "lightgcn",
+        "mask_seen": config.retrieval.seen == "exclude" or sizes.repeated < REPEATED,
+    }
+    collaborative = {**derived, "epochs": values["collaborative_epochs"]}
     resolved = config.model_copy(
         update={
             "size": "medium" if config.size == "auto" else config.size,
-            "data": _filled(config.data, max_history=values.max_history),
-            "collaborative": _filled(
-                config.collaborative,
-                encoder="spectral" if config.size == "small" else "lightgcn",
-                batch_size=values.collaborative_batch_size,
-                epochs=values.collaborative_epochs,
-            ),
-            "tokenizer": _filled(
-                tokenizer,
-                drop_collaborative=values.drop_collaborative,
-                users=values.users,
-                trainable_features=values.trainable_features,
-            ),
-            "language": language,
-            "objective": _filled(
-                config.objective, mask_seen=config.retrieval.seen == "exclude" or sizes.repeated < REPEATED
-            ),
-            "training": training,
+            "data": _filled(config.data, derived),
+            "collaborative": _filled(config.collaborative, collaborative),
+            "tokenizer": _filled(config.tokenizer, derived),
+            "language": _filled(language, derived) if isinstance(language, NanoOptions) else language,
+            "objective": _filled(config.objective, derived),
+            "training": _filled(config.training, derived),
         }
     )
     return Config.model_validate(resolved.model_dump())  # a copy is not checked
 
 
-def adapt(
-    config: Config, *, positions: int, interactions: int, users: int, items: int, repeated: float = 0.0
-) -> Config:
-    """`resolve` with the sizes as arguments."""
-    return resolve(config, Sizes(positions, interactions, users, items, repeated))
-
-
-def _filled(options: M, **values: object) -> M:
-    """`options` with every `auto` among `values` replaced."""
-    return options.model_copy(update={key: value for key, value in values.items() if getattr(options, key) == "auto"})
+def _filled(options: M, values: Mapping[str, object]) -> M:
+    """`options` with every `auto` that has a value replaced by it."""
+    automatic = {name for name, value in options if value == "auto"}
+    return options.model_copy(update={name: values[name] for name in automatic & values.keys()})

@@ -374,9 +374,9 @@ class Recommender:
         numbers = Sequences.from_lists([self.interactions.item_numbers(history)])
         device = self.catalogue.latents.device
         [(_, items, layout)] = batches(self.model.max_history, numbers, device)
-        sampling = replace(Sampling.of(self.config.diffusion), steps=steps, samples=1)
+        sampling = replace(Sampling.of(self.config.diffusion), steps=steps, samples=1, keep_path=True)
         generator = torch.Generator(device).manual_seed(seed)
-        sample = self.model.generate(self.catalogue, items, layout, sampling, generator, keep_path=True)
+        sample = self.model.generate(self.catalogue, items, layout, sampling, generator)
         assert sample.path is not None
         return sample.path[:, 0].cpu()
 

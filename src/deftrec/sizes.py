@@ -1,6 +1,6 @@
 """Values of the options that follow the size of the data: log-linear between the sizes that were measured."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import exp, log
@@ -11,7 +11,7 @@ Size: TypeAlias = Literal["small", "medium", "large", "auto"]
 SHORT, LONG = 6.0, 45.0
 """Mean history lengths up to which histories are short, and from which they are long (beauty has 5.9, lastfm 45.3)."""
 SPARSE, DENSE = 20.0, 80.0
-"""Interactions an item up to which data is sparse, and from which it is dense."""
+"""Interactions per item up to which data is sparse, and from which it is dense."""
 WIDTH_UNIT = 16
 """Unit of the width of the language model."""
 FOLDED = 20.0
@@ -24,9 +24,9 @@ class Sizes:
 
     Attributes:
         positions: pairs of a history and its next item.
-        interactions: interactions, at least `positions`.
-        users: users with interactions.
-        items: items of the catalogue.
+        interactions: number of interactions, at least `positions`.
+        users: number of users with interactions.
+        items: number of items in the catalogue.
         repeated: share of the interactions with an item that the user had before, from 0 to 1.
     """
 
@@ -38,7 +38,7 @@ class Sizes:
 
     @property
     def mean_length(self) -> float:
-        """Mean number of positions of a user, at least 1."""
+        """Mean number of positions per user, at least 1."""
         return max(1.0, self.positions / max(1, self.users))
 
     @property
@@ -54,7 +54,7 @@ class Sizes:
 
 @dataclass(frozen=True)
 class SizedValues:
-    """Values that the size of the data gives to options that say `auto`; attributes are named as the options."""
+    """Values for options that say `auto`, derived from the size of the data; attributes have the options' names."""
 
     max_history: int
     collaborative_batch_size: int
@@ -101,9 +101,9 @@ LONG_HISTORIES = (
     _Knot(817_675, 16, 1.5e-3, 2048, 128, 0.1, 0.1, 1),  # ml1m
     _Knot(4_000_000, 6, 1.5e-3, 2048, 128, 0.1, 0.1, 1),  # not measured: fewer passes, for cost
 )
-# Mean history length -> items of history that are read.
+# Mean history length -> number of history items read.
 MAX_HISTORY = ((45.3, 64.0), (103.04, 128.0), (135.42, 200.0))
-# Interactions -> epochs and steps an epoch of LightGCN.
+# Interactions -> epochs of LightGCN, and steps per epoch.
 GRAPH_EPOCHS = ((98_114.0, 120.0), (153_776.0, 60.0), (823_713.0, 40.0))
 GRAPH_STEPS = ((153_776.0, 40.0), (823_713.0, 15.0))
 
@@ -112,11 +112,9 @@ def sized_values(sizes: Sizes, size: Size = "auto") -> SizedValues:
     """Values for data of these sizes.
 
     Between the knots every number is log-linear in the positions, and between short and long histories in the mean
-    length; beyond the outermost knots it stays. Two values are switches:
-
-    - User tokens, at a mean length of 20.
-    - The feature table learns where it is sparse with short histories, or large (from 200,000 positions of long
-      histories, 500,000 of short ones).
+    length; it is constant beyond the outermost knots. Two values are switches: user tokens from a mean length of 20,
+    and a trainable feature table for sparse data with short histories or large data (from 200,000 positions of long
+    histories, 500,000 of short ones).
 
     Args:
         sizes: sizes of train.
@@ -132,45 +130,26 @@ def sized_values(sizes: Sizes, size: Size = "auto") -> SizedValues:
         ]
         return exp(share * log(ends[0]) + (1 - share) * log(ends[1]))
 
-    dial = _DIAL[size]
-    members = value("ensemble_size")
+    small, large = size == "small", size == "large"
+    members = _rounded(value("ensemble_size")) + (2 if large else 0)
     return SizedValues(
         max_history=_rounded(interpolate(sizes.mean_length, MAX_HISTORY), 8),
         collaborative_batch_size=int(
             min(65_536, max(1024, sizes.interactions / interpolate(sizes.interactions, GRAPH_STEPS) + 1e-6))
         ),
         collaborative_epochs=_rounded(interpolate(sizes.interactions, GRAPH_EPOCHS)),
-        # Half of the vectors are dropped where few interactions stand behind each.
+        # Half of the vectors are dropped where each rests on few interactions.
         drop_collaborative=_significant(value("drop_collaborative", sizes.shortness * sizes.sparsity)),
         users="folded" if sizes.mean_length >= FOLDED else "none",
         trainable_features=_learns_features(sizes),
-        width=_rounded(value("width") * dial.width, WIDTH_UNIT),
-        layers=dial.layers,
+        width=_rounded(value("width") * (2 if large else 1), WIDTH_UNIT),
+        layers=3 if large else 2,
         dropout=_significant(value("dropout")),
         learning_rate=_significant(value("learning_rate")),
         batch_positions=_rounded(value("batch_positions"), 64),
-        epochs=max(2, _rounded(value("epochs") * dial.epochs)),
-        ensemble_size=_rounded(members) + dial.more_members if dial.several_members else 1,
+        epochs=max(2, _rounded(value("epochs") * (0.2 if small else 1))),
+        ensemble_size=members if large or size == "auto" else 1,
     )
-
-
-@dataclass(frozen=True)
-class _Step:
-    """Effect of one value of the size dial."""
-
-    epochs: float
-    width: float
-    layers: int
-    several_members: bool
-    more_members: int = 0
-
-
-_DIAL: Mapping[Size, _Step] = {
-    "small": _Step(epochs=0.2, width=1, layers=2, several_members=False),
-    "medium": _Step(epochs=1, width=1, layers=2, several_members=False),
-    "auto": _Step(epochs=1, width=1, layers=2, several_members=True),
-    "large": _Step(epochs=1, width=2, layers=3, several_members=True, more_members=2),
-}
 
 
 def interpolate(x: float, knots: Sequence[tuple[float, float]]) -> float:

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from deftrec.config import DiffusionOptions
-from deftrec.diffusion import Denoised, DiffusionHead, NextItems, Objective, Sample, Sampling
+from deftrec.diffusion import DiffusionHead, NextItems, Objective, Sample, Sampling
 from deftrec.diffusion.head import EPS_START
 
 SMALLEST_SIGMA = 1e-3
@@ -15,8 +15,8 @@ SMALLEST_SIGMA = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
-class NoiseErrors(Denoised):
-    """Denoised latents whose errors are those of the predicted noise.
+class NoiseErrors(NextItems):
+    """Next items whose errors are those of the predicted noise.
 
     As x_t = alpha x_0 + sigma eps, the squared error of eps is that of x0_hat times alpha^2 / sigma^2.
 
@@ -26,9 +26,9 @@ class NoiseErrors(Denoised):
 
     snr: Tensor
 
-    def errors(self, latents: Tensor) -> Tensor:
-        """See `Denoised.errors`."""
-        return super().errors(latents) * self.snr[:, None]
+    def errors(self, x0_hat: Tensor, latents: Tensor) -> Tensor:
+        """See `NextItems.errors`."""
+        return super().errors(x0_hat, latents) * self.snr[:, None]
 
 
 class AuthorsHead(DiffusionHead):
@@ -49,19 +49,11 @@ class AuthorsHead(DiffusionHead):
         x = self.schedule.corrupt(latents, self._noise(len(latents), latents.device), t)
         x0_hat = self.denoise(x, t, next_items.condition)
         snr = (self.schedule.alpha(t) / self.schedule.sigma(t).clamp_min(SMALLEST_SIGMA)).square()
-        return objective(
-            NoiseErrors(x0_hat, next_items.latents, next_items.targets, next_items.seen, next_items.log_q, snr)
-        )
+        return objective(x0_hat, NoiseErrors(**vars(next_items), snr=snr))
 
-    def generate(
-        self,
-        condition: Tensor,
-        sampling: Sampling,
-        generator: torch.Generator | None = None,
-        keep_path: bool = False,
-    ) -> Sample:
+    def generate(self, condition: Tensor, sampling: Sampling, generator: torch.Generator | None = None) -> Sample:
         """See `Head.generate`. `[N, D]` -> `Sample` of `[N, D + 2]`"""
-        sample = super().generate(condition, sampling, generator, keep_path)
+        sample = super().generate(condition, sampling, generator)
         return Sample(as_queries(sample.x0), None if sample.path is None else as_queries(sample.path))
 
 

@@ -21,8 +21,7 @@ class AuthorsDeftRec(DeftRec):
     def build_item_tokenizer(features: ItemFeatures, width: int, config: Config) -> RobustTokenizer:
         """See `DeftRec.build_item_tokenizer`. A run that is loaded has no features yet, and nothing to train on."""
         columns = features.values.shape[1]
-        tokenizer = ReconstructingTokenizer.of(columns, width, config.tokenizer)
-        assert isinstance(tokenizer, ReconstructingTokenizer)
+        tokenizer = ReconstructingTokenizer(columns, width, config.tokenizer)
         tokenizer.decoder = nn.Linear(width, columns)
         if features.values.any():
             tokenizer.train_alone(features.values)

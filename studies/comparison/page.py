@@ -7,10 +7,9 @@ from typing import Any
 
 from deftrec.benchmark.machine import machine
 from deftrec.files import write_json, write_text
-from deftrec.report.benchmark.facts import machine_facts
-from deftrec.report.forest import forest
-from deftrec.report.html import render
-from deftrec.report.markdown import plain, table_lines
+from deftrec.report.benchmark import machine_facts
+from deftrec.report.benchmark_plots import forest
+from deftrec.report.render import plain, render, table_lines
 from deftrec.run import git_revision
 from studies.comparison.paired import CLEAR, Comparison, SliceComparison
 
@@ -106,7 +105,7 @@ def difference_cells(row: Comparison) -> list[str]:
 def difference_plot(rows: Sequence[Comparison], title: str, axis: str) -> str:
     """Differences to the base with their intervals, one line per system, as SVG."""
     key = f"{rows[0].metric} {rows[0].split}"
-    return forest({row.name: row for row in rows}, axis, title, key, digits=4)
+    return forest({row.name: (row.difference, row.ci95, row.p) for row in rows}, axis, title, key, digits=4)
 
 
 def slice_tables(slices: Sequence[SliceComparison], base: str, metric: str = "NDCG@10") -> list[PageTable]:

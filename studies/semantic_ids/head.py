@@ -72,16 +72,10 @@ class SemanticIdHead(Head):
             terms.append(F.cross_entropy(leave(hidden).float(), codes[:, level]))
         return {"loss": torch.stack(terms).sum(), **{f"code {n}": term for n, term in enumerate(terms, start=1)}}
 
-    def generate(
-        self,
-        condition: Tensor,
-        sampling: Sampling,
-        generator: torch.Generator | None = None,
-        keep_path: bool = False,
-    ) -> Sample:
+    def generate(self, condition: Tensor, sampling: Sampling, generator: torch.Generator | None = None) -> Sample:
         """Probabilities of all items. `[N, D]` -> `Sample` of `[N, I]`; every step of a path is the same."""
         answer = self.beam_search(condition.float()).exp()
-        return Sample(answer, answer.expand(sampling.steps, *answer.shape) if keep_path else None)
+        return Sample(answer, answer.expand(sampling.steps, *answer.shape) if sampling.keep_path else None)
 
     @torch.no_grad()
     def beam_search(self, condition: Tensor) -> Tensor:

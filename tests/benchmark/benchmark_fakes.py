@@ -13,7 +13,7 @@ from deftrec.benchmark.work import RankingFile, SystemRun
 from deftrec.data import Cases, Interactions
 from deftrec.evaluation import ranking_frame, write_rankings
 from deftrec.progress import Progress
-from deftrec.retrieval import hide, top
+from deftrec.retrieval import history_cells, top
 
 Scores = Callable[[Cases, int], Tensor]
 
@@ -38,10 +38,12 @@ class FakeSystem(BenchmarkSystem):
         cases = task.split.cases("test")
         users = task.interactions.users.gather(cases.users).to_list()
         lists = []
-        for fit in task.fits:
-            for seen in task.seens:
+        for fit in task.request.fits:
+            for seen in task.request.seens:
                 scores = self.scores(cases, seed).clone()
-                found = top(hide(scores, cases.histories) if seen == "exclude" else scores, 100)
+                if seen == "exclude":
+                    scores[history_cells(scores, cases.histories)] = -torch.inf
+                found = top(scores, 100)
                 frame = ranking_frame(task.interactions, users, found.items.numpy(), found.scores.numpy())
                 write_rankings(folder / f"{fit}-{seen}.parquet", [frame])
                 lists.append(RankingFile(fit=fit, seen=seen, file=f"{fit}-{seen}.parquet"))
@@ -53,7 +55,7 @@ class FakeSystem(BenchmarkSystem):
                 settings={"note": "<b>bold</b>", "seed": seed},
                 parameters=1234,
                 library="fake 1.0",
-                train_seconds=dict.fromkeys(task.fits, 10.0 + seed),
+                train_seconds=dict.fromkeys(task.request.fits, 10.0 + seed),
                 users_per_second=500.0,
                 budget_cut=self.budget_cut,
                 revision="abc",

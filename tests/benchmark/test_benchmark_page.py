@@ -14,8 +14,7 @@ from deftrec.data import Interactions, leave_one_out
 from deftrec.errors import MissingExtraError
 from deftrec.formatting import count
 from deftrec.report.benchmark import write_benchmark
-from deftrec.report.benchmark.plots import cost, slices
-from deftrec.report.benchmark.write import differences
+from deftrec.report.benchmark_plots import cost, differences, slices
 from deftrec.report.theme import ROLES, stand_in
 
 HOSTILE = "<i>mine</i> | $x$"

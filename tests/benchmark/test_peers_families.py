@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,11 +10,16 @@ import torch
 from circle import circle
 
 from deftrec.benchmark.environments import environment_exists
-from deftrec.benchmark.peers import PEERS, peer_settings, peers_folder, run_peer, run_peers
+from deftrec.benchmark.peers import PEERS, peers_folder, run_peer, run_peers
 from deftrec.data.interactions import Interactions
 from deftrec.data.split import Fit, Split, leave_one_out
 from deftrec.evaluation.metrics import accuracy, ranks_from_scores
 from deftrec.evaluation.rankings import read_rankings
+
+
+def settings_of(out: Path, name: str) -> dict[str, Any]:
+    settings: dict[str, Any] = json.loads((out / name / "settings.json").read_text())
+    return settings
 
 
 @pytest.fixture(scope="module")
@@ -45,14 +51,14 @@ def test_the_classic_peers_in_their_own_environment(tmp_path: Path, interactions
     assert train["item-knn-recency"] >= train["item-knn"]
     assert train["ease-recency"] > 0.8
 
-    settings = peer_settings(tmp_path / "train", "ease-recency")
+    settings = settings_of(tmp_path / "train", "ease-recency")
     assert len(settings["validation"]) == 12
     best = max(settings["validation"], key=lambda tried: tried["ndcg@10"])
     assert settings["settings"] == {key: value for key, value in best.items() if key != "ndcg@10"}
     assert not settings["cut"]
-    assert {tried["power"] for tried in peer_settings(tmp_path / "train", "ease")["validation"]} == {0.0}
+    assert {tried["power"] for tried in settings_of(tmp_path / "train", "ease")["validation"]} == {0.0}
     # The refit takes the settings that were chosen on train.
-    assert peer_settings(tmp_path / "train+validation", "ease-recency")["settings"] == settings["settings"]
+    assert settings_of(tmp_path / "train+validation", "ease-recency")["settings"] == settings["settings"]
     for fit in ("train", "train+validation"):
         check_popularity(interactions, split, fit, tmp_path / fit / "popularity" / f"rankings-{fit}-exclude.parquet")
     ease = tmp_path / "train" / "ease-recency" / "rankings-train-exclude.parquet"

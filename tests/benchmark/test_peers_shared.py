@@ -33,7 +33,7 @@ def tuning(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 def inputs(tmp_path: Path, exchange: ModuleType) -> Any:
     data = circle(users=60, items=23)
     export_split(
-        data, leave_one_out(data), tmp_path / "inputs", fits=["train", "train+validation"], parts=["test"],
+        data, leave_one_out(data), tmp_path / "inputs", fits=["train", "train+validation"],
         seens=["keep", "exclude"],
     )  # fmt: skip
     return exchange.Inputs.read(tmp_path / "inputs")

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from deftrec import Recommender
-from deftrec.benchmark import systems
+from deftrec.benchmark import BenchmarkRequest, systems
 from deftrec.benchmark.lightgcn import users_after
 from deftrec.benchmark.scoring import TableScorer
 from deftrec.benchmark.systems import BenchmarkTask, DeftRecSystem, LightGCNSystem, PeerSystem, out_of_time
@@ -21,6 +21,7 @@ from deftrec.data import Fit, Interactions, Sequences, make_split
 from deftrec.errors import ConfigError, DeftRecError
 from deftrec.evaluation import Seen
 from deftrec.progress import Silent
+from deftrec.retrieval import CollaborativePrior
 from deftrec.run import RunInfo
 from toy import ring, tiny_config
 
@@ -32,7 +33,11 @@ def data() -> Interactions:
 
 def task_of(data: Interactions, fits: tuple[Fit, ...], seens: tuple[Seen, ...], **groups: Any) -> BenchmarkTask:
     options = {"training": {"epochs": 3}, "collaborative": {"epochs": 10}, **groups}
-    return BenchmarkTask(data, make_split(data, "leave-one-out"), fits, seens, 90.0, tiny_config(**options))
+    request = BenchmarkRequest(
+        data=data.fingerprint, split="leave-one-out", fits=fits, seens=seens, budget_minutes=1.5,
+        config=tiny_config(**options), versions={},
+    )  # fmt: skip
+    return BenchmarkTask(data, make_split(data, request.split), request)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +59,7 @@ def test_deftrec_leaves_what_a_recommender_would_measure(task: BenchmarkTask, tm
     assert [path.name for path in tmp_path.glob("run-*")] == ["run-keep"]
     refitted = Recommender.load(tmp_path / "run-keep")
     assert (refitted.info.fit, refitted.config.seed) == ("train+validation", 1)
-    for seen in task.seens:
+    for seen in task.request.seens:
         config = task.config_of(1, seen)
         trained = Recommender.fit(task.interactions, config)
         again = Recommender.fit(task.interactions, config, refit=True)
@@ -70,9 +75,10 @@ def test_deftrec_leaves_what_a_recommender_would_measure(task: BenchmarkTask, tm
     assert 0 < run.train_seconds["train"] < run.train_seconds["train+validation"]
     assert run.settings["training"]["epochs"] == 3
     assert of_rule["deftrec/latent"].parameters == refitted.info.parameters
-    assert refitted.prior is not None
-    assert of_rule["deftrec/prior"].parameters == refitted.prior.weights.numel()
-    assert run.parameters == refitted.info.parameters + refitted.prior.weights.numel()
+    prior = refitted.ranker.term_of(CollaborativePrior)
+    assert prior is not None
+    assert of_rule["deftrec/prior"].parameters == prior.linear.weights.numel()
+    assert run.parameters == refitted.info.parameters + prior.linear.weights.numel()
 
 
 def test_where_users_repeat_items_each_rule_has_a_training(data: Interactions, tmp_path: Path) -> None:
@@ -159,7 +165,8 @@ def test_a_peers_run_becomes_a_row(task: BenchmarkTask, tmp_path: Path, monkeypa
 
     monkeypatch.setattr(systems, "run_peer", run_peer)
     [run] = PeerSystem("bpr").run(task, 2, tmp_path, Ear())
-    assert (asked["seed"], asked["budget_seconds"], asked["fits"], asked["seens"]) == (2, 90.0, task.fits, task.seens)
+    assert (asked["seed"], asked["budget_seconds"]) == (2, 90.0)
+    assert (asked["fits"], asked["seens"]) == (task.request.fits, task.request.seens)
     assert run.lists[0] == RankingFile(fit="train", seen="exclude", file="bpr/rankings.parquet")
     assert (run.library, run.train_seconds["train+validation"]) == ("implicit 0.7", 2.0)
     assert run.budget_cut
@@ -177,7 +184,7 @@ def test_what_time_ended_is_told_from_what_patience_or_the_last_epoch_did(traine
     history = {name: [{"loss": 1.0}] * epochs for name, epochs in trained.items()}
     history["collaborative"] = [{"loss": 1.0}]
     info = RunInfo.model_construct(epochs=dict.fromkeys(history, 2), history=history)
-    options = TrainingOptions(epochs=10, patience=4, minutes=1.0)
+    options = TrainingOptions(epochs=10, minutes=1.0)
     assert out_of_time(info, options) is cut
     assert not out_of_time(info, options.model_copy(update={"minutes": None}))
 

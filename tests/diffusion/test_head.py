@@ -185,7 +185,7 @@ def test_starts_differ_and_draws_are_averaged() -> None:
 def test_the_path_ends_where_the_sample_is() -> None:
     head, condition = make_head(trained=True), torch.randn(4, D)
     for samples in (0, 1, 3):
-        sample = head.generate(condition, Sampling("ddim", 5, samples, 0.0), keep_path=True)
+        sample = head.generate(condition, Sampling("ddim", 5, samples, 0.0, keep_path=True))
         assert sample.path is not None
         assert sample.path.shape == (5, 4, D)
         torch.testing.assert_close(F.normalize(sample.path[-1], dim=-1), sample.x0)

@@ -1,7 +1,8 @@
 """The objective against formulas written by hand."""
 
 import math
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -10,9 +11,20 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from deftrec.config import ObjectiveOptions
-from deftrec.diffusion import Denoised, Objective
+from deftrec.diffusion import NextItems, Objective
 
 N, C, D = 6, 9, 4
+
+
+@dataclass(frozen=True, eq=False)
+class Denoised:
+    """Denoised latents and what the objective compares them with; see `NextItems`."""
+
+    x0_hat: Tensor
+    latents: Tensor
+    targets: Tensor
+    seen: Tensor
+    log_q: Tensor | None
 
 
 def case(unit: bool = True, seen: Tensor | None = None) -> Denoised:
@@ -29,8 +41,15 @@ def case(unit: bool = True, seen: Tensor | None = None) -> Denoised:
     )
 
 
-def objective(**options: Any) -> Objective:
-    return Objective(ObjectiveOptions(**options))
+def objective(**options: Any) -> Callable[[Denoised], dict[str, Tensor]]:
+    loss = Objective(ObjectiveOptions(**options))
+
+    def of(case: Denoised) -> dict[str, Tensor]:
+        candidates = torch.arange(len(case.latents))
+        items = NextItems(case.x0_hat, candidates, case.latents, case.targets, case.seen, case.log_q)
+        return loss(case.x0_hat, items)
+
+    return of
 
 
 def drawn(denoised: Denoised, count: int, seed: int) -> list[list[int]]:

@@ -20,7 +20,8 @@ from deftrec.errors import ConfigError
 from deftrec.language import Layout
 from deftrec.model import DeftRec
 from deftrec.pretrained_files import architecture
-from deftrec.recipe import adapt, load_recipe
+from deftrec.recipe import load_recipe, resolve
+from deftrec.sizes import Sizes
 from deftrec.tokenizer import ItemFeatures
 from toy import ring, tiny_config, tiny_model
 
@@ -29,7 +30,7 @@ PROMPT = "next : {history}"
 
 
 def subject(config: Config, items: int = ITEMS, text: int = 0) -> Subject:
-    return Subject("toy", adapt(config, positions=1, interactions=1, users=1, items=items), items, WIDTH, text)
+    return Subject("toy", resolve(config, Sizes(positions=1, interactions=1, users=1, items=items)), items, WIDTH, text)
 
 
 def toy(**groups: Any) -> Config:

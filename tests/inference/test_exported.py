@@ -73,7 +73,7 @@ def test_a_run_is_exported_once_whatever_comes_to_it(tmp_path: Path, monkeypatch
 
 def test_what_cannot_be_exported_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nano = build()
-    with pytest.raises(ConfigError, match="runtime openvino runs pre-trained models, and this run's is nano"):
+    with pytest.raises(ConfigError, match="runtime openvino runs pre-trained models, and this run has a nano model"):
         InferenceModel(nano, nano.encode_catalogue(), runtime="openvino")
     Recommender.fit(ring(), tiny_config(training={"epochs": 1}), out=tmp_path / "nano")
     with pytest.raises(ConfigError, match="set runtime to torch"):

@@ -15,9 +15,10 @@ from deftrec.ensemble import Ensemble, Model, build_model
 from deftrec.errors import ConfigError, DataError
 from deftrec.inference import InferenceModel, Reading
 from deftrec.model import DeftRec
-from deftrec.recipe import adapt
+from deftrec.recipe import resolve
 from deftrec.retrieval import generate_queries, inference_queries, queries
 from deftrec.session import Session
+from deftrec.sizes import Sizes
 from deftrec.tokenizer import ItemFeatures
 from toy import ring, tiny_config, tiny_model
 
@@ -35,8 +36,9 @@ FAMILIES = ["bert", "roberta", "llama", "qwen3", "gemma3_text"]
 
 
 def build(seed: int = 0, **options: Any) -> DeftRec:
-    config = adapt(
-        tiny_config(**{"data": {"max_history": WINDOW}, **options}), positions=1, interactions=1, users=1, items=ITEMS
+    config = resolve(
+        tiny_config(**{"data": {"max_history": WINDOW}, **options}),
+        Sizes(positions=1, interactions=1, users=1, items=ITEMS),
     )
     torch.manual_seed(seed)
     features = ItemFeatures.build(torch.randn(ITEMS, 8), torch.randn(ITEMS, 5))

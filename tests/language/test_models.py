@@ -199,7 +199,7 @@ def test_an_adapter_starts_as_the_model_itself(folders: dict[str, Path]) -> None
 def test_dropout_is_for_training_only(name: str, folders: dict[str, Path]) -> None:
     tokens = torch.randn(1, 4, 1, D)
     if name == "nano":
-        options = NanoOptions(width=D, dropout=0.5)
+        options = NanoOptions(width=D, layers=2, dropout=0.5)
         model: LanguageModel = build_language_model(options, domain="", ways=3, max_history=6)
     else:
         model = pretrained(folders[name], dropout=0.5)

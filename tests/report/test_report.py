@@ -31,7 +31,7 @@ def recommender() -> Recommender:
     names = events["item"].unique().sort()
     items = pl.DataFrame({"item": names, "title": [TITLE.format(n) for n in range(len(names))], "category": "red"})
     interactions = Interactions.from_frame(events, items, meta=Meta(name="<b>ring</b>"))
-    return Recommender.fit(interactions, tiny_config(training={"epochs": 2}, collaborative={"epochs": 5}))
+    return Recommender.fit(interactions, tiny_config(training={"epochs": 1}, collaborative={"epochs": 5}))
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from deftrec.data import Sequences
 from deftrec.doctor import Subject, examine
-from deftrec.recipe import adapt
+from deftrec.recipe import resolve
 from deftrec.retrieval import LinearPrior, linear
 from deftrec.retrieval.terms.collaborative_prior import NEIGHBOURS
+from deftrec.sizes import Sizes
 from toy import tiny_config
 
 
@@ -204,8 +205,9 @@ def test_memory_does_not_grow_with_the_items_that_take_no_part() -> None:
     n_items, max_items = 20_000, 200
     rng = np.random.default_rng(0)
     lists = [rng.integers(0, n_items, 20) for _ in range(3000)]
-    config = adapt(
-        tiny_config(retrieval={"prior_max_items": max_items}), positions=1, interactions=1, users=1, items=n_items
+    config = resolve(
+        tiny_config(retrieval={"prior_max_items": max_items}),
+        Sizes(positions=1, interactions=1, users=1, items=n_items),
     )
     estimate = examine(Subject("test", config, n_items, 16, 0)).serving_bytes["collaborative prior"]
     for fitted in (

@@ -84,7 +84,7 @@ def test_an_extended_table_leaves_the_first_one_alone(trainable: bool) -> None:
     values = torch.randn(4, 3)
     table = FeatureTable(values, trainable)
     more = table.extended(torch.ones(2, 3, dtype=torch.float64))
-    assert (len(table), len(more), more.width) == (4, 6, 3)
+    assert (len(table), len(more), more.values.shape[1]) == (4, 6, 3)
     assert torch.equal(more(torch.tensor([[0, 5]])), torch.stack([values[0], torch.ones(3)])[None])
     assert more.values.requires_grad == table.values.requires_grad == trainable
     with torch.no_grad():

@@ -6,15 +6,15 @@ from typing import Any
 import pytest
 import torch
 
+from deftrec.config import TokenizerOptions
 from deftrec.tokenizer import Masking, RobustTokenizer
 
 N, WIDTH, LEFT, RIGHT = 4000, 6, slice(0, 3), slice(3, 10)
 
 
 def tokenizer(ways: int = 3, rate: float = 0.0, noise: float = 0.0, **options: Any) -> RobustTokenizer:
-    masking = Masking(10, rate, LEFT, options.pop("left", 0.0))
-    arguments = {"hidden": 16, "dropout": 0.0, **options}
-    return RobustTokenizer(10, WIDTH, ways=ways, masking=masking, noise=noise, **arguments)
+    arguments = {"hidden": 16, "dropout": 0.0, "drop_collaborative": options.pop("left", 0.0), **options}
+    return RobustTokenizer(10, WIDTH, TokenizerOptions(ways=ways, mask_features=rate, noise=noise, **arguments), LEFT)
 
 
 @pytest.mark.parametrize("ways", [1, 2, 5])

@@ -15,7 +15,8 @@ from deftrec.ensemble import build_member
 from deftrec.language import Preferences, PretrainedLanguageModel
 from deftrec.model import DeftRec
 from deftrec.progress import Silent
-from deftrec.recipe import adapt
+from deftrec.recipe import resolve
+from deftrec.sizes import Sizes
 from deftrec.tokenizer import ItemFeatures
 from deftrec.training import rationale as module
 from deftrec.training.log import TrainingLog
@@ -47,7 +48,7 @@ def asked(folder: Path) -> tuple[DeftRec, RationaleStage]:
         "reasoning": {"weight": 0.1, "max_tokens": 8},
     }
     options: dict[str, object] = {"language": language}
-    config: Config = adapt(tiny_config(**options), positions=1, interactions=1, users=1, items=ITEMS)
+    config: Config = resolve(tiny_config(**options), Sizes(positions=1, interactions=1, users=1, items=ITEMS))
     torch.manual_seed(0)
     model = build_member(ItemFeatures.build(torch.eye(ITEMS), None), config, "items")
     assert model.strategy.writer is not None

@@ -3,25 +3,13 @@
 from deftrec.benchmark.harness import run_benchmark
 from deftrec.benchmark.request import BenchmarkRequest, choose_models
 from deftrec.benchmark.systems import BenchmarkSystem, all_systems
-from deftrec.benchmark.tables import (
-    BenchmarkTable,
-    Failure,
-    PeerComparison,
-    SliceResult,
-    SystemSummary,
-    TableRow,
-    table_file,
-)
+from deftrec.benchmark.tables import BenchmarkTable, Failure, table_file
 
 __all__ = [
     "BenchmarkRequest",
     "BenchmarkSystem",
     "BenchmarkTable",
     "Failure",
-    "PeerComparison",
-    "SliceResult",
-    "SystemSummary",
-    "TableRow",
     "all_systems",
     "choose_models",
     "run_benchmark",

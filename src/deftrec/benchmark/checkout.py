@@ -2,25 +2,17 @@
 
 import hashlib
 import subprocess
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-from deftrec.errors import DeftRecError
 from deftrec.files import write_text
 
 PACKAGE = Path(__file__).resolve().parents[1]
 PEERS_FOLDER = Path("benchmarks", "peers")
 
 
-@dataclass(frozen=True)
-class UncommittedChanges:
-    """Difference between a checkout and its last commit.
-
-    Attributes:
-        checkout: top folder of the checkout.
-        diff: output of `git diff HEAD`.
-        untracked: files that git neither tracks nor ignores, relative to `checkout`.
-    """
+class UncommittedChanges(NamedTuple):
+    """Difference between a checkout (its top folder) and its last commit: `git diff HEAD`, and untracked files."""
 
     checkout: Path
     diff: str
@@ -35,12 +27,9 @@ class UncommittedChanges:
 
 
 def uncommitted_changes(package: Path = PACKAGE) -> UncommittedChanges | None:
-    """Find changes that the revision of a checkout does not contain.
+    """Find changes that the revision of the checkout of the folder `package` does not contain.
 
     Untracked files count only where the code is: in the package and among the scripts of the peers.
-
-    Args:
-        package: folder of the running code.
 
     Returns:
         The changes; None for a clean checkout, and outside a checkout, where the version names the code.
@@ -57,21 +46,11 @@ def uncommitted_changes(package: Path = PACKAGE) -> UncommittedChanges | None:
     return UncommittedChanges(checkout, diff, untracked)
 
 
-def refuse(changes: UncommittedChanges) -> DeftRecError:
-    """Make the error that says how to go on."""
-    return DeftRecError(
-        f"{changes.checkout}: the checkout has uncommitted changes, so its revision does not name the code that runs; "
-        "commit them, or give --allow-dirty to store them beside the results"
-    )
-
-
 def _git(folder: Path, *words: str) -> str | None:
     """Output of a git command; None where git is absent, fails, or `folder` is in no checkout."""
+    command = ["git", "-C", str(folder), *words]
     try:
-        done = subprocess.run(  # noqa: S603 - our own words
-            ["git", "-C", str(folder), *words],  # noqa: S607 - the user's git
-            capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout if done.returncode == 0 else None

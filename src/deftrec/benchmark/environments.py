@@ -16,19 +16,15 @@ from deftrec.errors import DeftRecError
 def environment_python(requirements: Path, home: Path | None = None) -> Path:
     """Find or create an environment with exactly `requirements`, and return its interpreter.
 
-    Its folder is `home/environments/NAME-HASH`, with a hash of the requirements and of this Python's version. It is
-    built under another name and renamed when complete; of two processes that build it, one environment is kept. A
-    renamed environment works as long as only its interpreter is used (the scripts in `bin` hold the old path).
-
-    Args:
-        requirements: pip requirements file with exact versions.
-        home: folder of deftrec's own files; default `default_home()`.
+    Its folder is `home/environments/NAME-HASH`, with a hash of the requirements and of this Python's version; `home`
+    is `default_home()` unless given. It is built under another name and renamed when complete: then its interpreter
+    works, its scripts in `bin` hold the old path. Of two processes that build it, one environment is kept.
 
     Raises:
         DeftRecError: the environment could not be created; the message holds pip's reason.
     """
-    place = _place(requirements, home or default_home())
-    if not environment_exists(requirements, home):  # missing, or its Python was removed
+    place = _place(requirements, home)
+    if not _python(place).exists():  # missing, or its Python was removed
         rmtree(place, ignore_errors=True)
         _make(place, requirements)
     return _python(place)
@@ -36,14 +32,14 @@ def environment_python(requirements: Path, home: Path | None = None) -> Path:
 
 def environment_exists(requirements: Path, home: Path | None = None) -> bool:
     """Tell whether the environment of `requirements` exists already."""
-    return _python(_place(requirements, home or default_home())).exists()
+    return _python(_place(requirements, home)).exists()
 
 
-def _place(requirements: Path, home: Path) -> Path:
+def _place(requirements: Path, home: Path | None) -> Path:
     version = ".".join(map(str, sys.version_info[:3]))
     content = f"{version} {sys.platform}\n{requirements.read_text(encoding='utf-8')}"
     digest = hashlib.sha256(content.encode()).hexdigest()
-    return home / "environments" / f"{requirements.parent.name}-{digest[:16]}"
+    return (home or default_home()) / "environments" / f"{requirements.parent.name}-{digest[:16]}"
 
 
 def _make(place: Path, requirements: Path) -> None:
@@ -53,27 +49,18 @@ def _make(place: Path, requirements: Path) -> None:
         try:
             venv.create(building, with_pip=True, symlinks=os.name != "nt")
         except (OSError, subprocess.CalledProcessError) as error:
-            raise DeftRecError(
-                f"{building}: no environment could be created for {requirements} ({error}); "
-                f"install the venv module of this Python (Debian: python3-venv)"
-            ) from error
+            reason = f"{building}: no environment could be created for {requirements} ({error})"
+            raise DeftRecError(f"{reason}; install the venv module of this Python (Debian: python3-venv)") from error
         # Peers pin versions of their own: constraints of the surrounding installation do not apply.
         surroundings = {key: value for key, value in os.environ.items() if key != "PIP_CONSTRAINT"}
         pip = [str(_python(building)), "-I", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        run = subprocess.run(  # noqa: S603 - our own interpreter and our own file
-            [*pip, "--only-binary", ":all:", "-r", str(requirements)],
-            capture_output=True,
-            text=True,
-            env=surroundings,
-            check=False,
-        )
+        command = [*pip, "--only-binary", ":all:", "-r", str(requirements)]
+        run = subprocess.run(command, capture_output=True, text=True, env=surroundings, check=False)  # noqa: S603
         if run.returncode:
             reasons = [line for line in run.stderr.splitlines() if line.startswith("ERROR")]
             reason = (reasons or run.stderr.splitlines() or ["no reason given"])[-1]
-            raise DeftRecError(
-                f"pip could not install {requirements} ({reason}); it needs a package registry once, "
-                f"later runs use the environment in {place.parent}"
-            )
+            once = f"it needs a package registry once, later runs use the environment in {place.parent}"
+            raise DeftRecError(f"pip could not install {requirements} ({reason}); {once}")
         try:
             building.rename(place)
         except OSError:

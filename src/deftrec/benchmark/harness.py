@@ -2,15 +2,17 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 from deftrec import __version__
-from deftrec.benchmark.checkout import refuse, uncommitted_changes
+from deftrec.benchmark.checkout import uncommitted_changes
 from deftrec.benchmark.machine import machine
 from deftrec.benchmark.peers import DEPTH
 from deftrec.benchmark.request import BenchmarkRequest, claim
-from deftrec.benchmark.scoring import ScoredSystem, TableScorer, compare, slice_up, summarise
+from deftrec.benchmark.scoring import ScoredSystem, TableScorer
 from deftrec.benchmark.systems import BenchmarkSystem, BenchmarkTask
 from deftrec.benchmark.tables import DEFTREC, BenchmarkTable, DataFacts, Failure, table_file
 from deftrec.benchmark.work import SystemRun, WorkFolder
@@ -42,16 +44,13 @@ def run_benchmark(
     arguments share the work, and each of them writes the same tables at the end.
 
     Args:
-        interactions: data of the request.
-        request: options that decide the results.
-        systems: compared systems.
+        interactions, request, systems: data, options that decide the results, and compared systems.
         out: folder of the report: new, empty, or of the same request.
         seeds: number of seeds, from 0; systems without anything random run under seed 0 only.
         peer_seeds: number of seeds of the peers; None for `seeds`.
         rankings: Parquet files with rankings of the user, by the name of their row.
         command: command to record.
         allow_dirty: whether to run from a checkout with uncommitted changes; they are stored in `out`.
-        progress: receives progress.
 
     Returns:
         One table for each fit and rule for seen items, in the order of the request.
@@ -65,8 +64,9 @@ def run_benchmark(
     peer_seeds = seeds if peer_seeds is None else peer_seeds
     if min(seeds, peer_seeds) < 1:
         raise ConfigError(f"{min(seeds, peer_seeds)} seeds: a benchmark needs 1 or more")
-    if request.budget_minutes is not None and not 0 < request.budget_minutes < math.inf:
-        raise ConfigError(f"a budget of {request.budget_minutes:g} minutes is not positive and finite; change it")
+    minutes = request.budget_minutes
+    if minutes is not None and not 0 < minutes < math.inf:
+        raise ConfigError(f"a budget of {minutes:g} minutes is not positive and finite; change it")
     for name in rankings:
         if any(name == system.name or name.startswith(f"{system.name}/") for system in systems):
             raise ConfigError(f"--rankings {name}: a system has that name; choose another")
@@ -74,54 +74,41 @@ def run_benchmark(
     if not len(split.cases("test")):
         raise DataError(f"{interactions.meta.name}: no user has a test target, so nothing can be measured")
     scorers = [TableScorer(interactions, split, fit, seen) for fit, seen in product(request.fits, request.seens)]
-    brought = [[scorer.of_file(name, file, progress) for name, file in rankings.items()] for scorer in scorers]
+    scored = [[scorer.of_file(name, file, progress) for name, file in rankings.items()] for scorer in scorers]
     changes = uncommitted_changes()
     if changes is not None and not allow_dirty:
-        raise refuse(changes)
+        raise DeftRecError(
+            f"{changes.checkout}: the checkout has uncommitted changes, so its revision does not name the code that "
+            "runs; commit them, or give --allow-dirty to store them beside the results"
+        )
     claim(out, request)
     uncommitted = None if changes is None else changes.write(out)
-    seconds = None if request.budget_minutes is None else 60 * request.budget_minutes
     work = out / "work"
-    task = BenchmarkTask(
-        interactions, split, request.fits, request.seens, seconds, request.config, shared=work / "shared"
-    )
-    units = _units(systems, seeds, peer_seeds)
+    task = BenchmarkTask(interactions, split, request, work / "shared")
+    counts = {system: seeds if system.name == DEFTREC else peer_seeds for system in systems}
+    counts |= {system: 1 for system in systems if not system.seeds_matter}
+    units = [(seed, one) for seed in range(max(seeds, peer_seeds)) for one, count in counts.items() if seed < count]
     measured, failures = _Measurement(task, scorers, WorkFolder(work), uncommitted, progress).all(units)
+    common = _common(interactions, request) | {"command": command, "uncommitted": uncommitted, "failures": failures}
     tables = []
     for number, scorer in enumerate(scorers):
         progress.say(f"comparing: fitted on {scorer.fit}, seen items {scorer.seen}")
-        scored = [*measured[number], *brought[number]]
-        table = _table(scorer, scored, request, failures, command, uncommitted)
+        table = scorer.table([*measured[number], *scored[number]], **common)
         file = out / table_file(scorer.fit, scorer.seen, first=number == 0)
         write_text(file, table.model_dump_json(indent=2) + "\n")
         tables.append(table)
     return tables
 
 
-def _units(systems: Sequence[BenchmarkSystem], seeds: int, peer_seeds: int) -> list[tuple[int, BenchmarkSystem]]:
-    """List the trainings as pairs of seed and system, seed by seed."""
-
-    def wanted(system: BenchmarkSystem) -> int:
-        if not system.seeds_matter:
-            return 1
-        return seeds if system.name == DEFTREC else peer_seeds
-
-    return [(seed, system) for seed in range(max(seeds, peer_seeds)) for system in systems if seed < wanted(system)]
-
-
+@dataclass(frozen=True, eq=False)
 class _Measurement:
     """Trains and measures systems, or reads what an earlier call finished."""
 
-    def __init__(
-        self,
-        task: BenchmarkTask,
-        scorers: Sequence[TableScorer],
-        work: WorkFolder,
-        uncommitted: str | None,
-        progress: Progress,
-    ) -> None:
-        self.task, self.scorers, self.work = task, scorers, work
-        self.uncommitted, self.progress = uncommitted, progress
+    task: BenchmarkTask
+    scorers: Sequence[TableScorer]
+    work: WorkFolder
+    uncommitted: str | None
+    progress: Progress
 
     def all(self, units: Sequence[tuple[int, BenchmarkSystem]]) -> tuple[list[list[ScoredSystem]], tuple[Failure, ...]]:
         """Measure the units; return the measured systems for each scorer, and the failures.
@@ -180,42 +167,17 @@ class _Measurement:
         return runs
 
 
-def _table(
-    scorer: TableScorer,
-    scored: Sequence[ScoredSystem],
-    request: BenchmarkRequest,
-    failures: tuple[Failure, ...],
-    command: str,
-    uncommitted: str | None,
-) -> BenchmarkTable:
-    interactions = scorer.interactions
+def _common(interactions: Interactions, request: BenchmarkRequest) -> dict[str, Any]:
+    """Facts that the tables of a benchmark share."""
     meta = interactions.meta
-    return BenchmarkTable(
-        dataset=meta.name,
-        split=scorer.split.name,
-        seen=scorer.seen,
-        fit=scorer.fit,
-        models=tuple(one.row for one in scored),
-        machine=machine(),
-        revision=git_revision(),
-        uncommitted=uncommitted,
-        command=command,
-        version=__version__,
-        users=len(scorer.cases),
-        depth=DEPTH,
-        data=DataFacts(
-            users=interactions.n_users,
-            items=interactions.n_items,
-            interactions=interactions.n_interactions,
-            fingerprint=interactions.fingerprint,
-            source=meta.source,
-            filters={key: str(value) for key, value in meta.filters.items()},
-        ),
-        recipe=request.config.model_dump(mode="json"),
-        budget_minutes=request.budget_minutes,
-        fingerprint=request.fingerprint,
-        summaries=summarise(scored),
-        comparisons=compare(scored),
-        slices=slice_up(scored, scorer),
-        failures=failures,
+    data = DataFacts(
+        users=interactions.n_users,
+        items=interactions.n_items,
+        interactions=interactions.n_interactions,
+        fingerprint=interactions.fingerprint,
+        source=meta.source,
+        filters={key: str(value) for key, value in meta.filters.items()},
     )
+    code = {"machine": machine(), "revision": git_revision(), "version": __version__, "depth": DEPTH}
+    recipe, minutes = request.config.model_dump(mode="json"), request.budget_minutes
+    return code | {"data": data, "recipe": recipe, "budget_minutes": minutes, "fingerprint": request.fingerprint}

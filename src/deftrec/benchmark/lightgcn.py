@@ -21,10 +21,9 @@ def users_after(vectors: CollaborativeVectors, training: Sequences, users: np.nd
     A user without newer items keeps the trained vector. An item without training interactions has the zero vector.
 
     Args:
-        vectors: trained vectors.
-        training: interactions that `vectors` was trained on, one sequence per user.
-        users: numbers of the users to rank for. `[N]`
-        histories: full history of each of them, oldest first. `N` sequences
+        vectors: vectors trained on `training`, which has one sequence per user.
+        training: interactions before the newer items.
+        users, histories: numbers `[N]` and full histories, oldest first, of the users to rank for.
 
     Returns:
         One vector per user. `[N, d]`
@@ -37,7 +36,5 @@ def users_after(vectors: CollaborativeVectors, training: Sequences, users: np.nd
     newer = ~np.isin(rows * n_items + items, known_rows * n_items + known_items)
     rows, items = rows[newer], items[newer]
     weights = 1 / np.sqrt(lengths[rows] * np.maximum(degrees[items], 1))
-    return (
-        vectors.users[torch.from_numpy(users)]
-        + csr_matrix(rows, items, weights, (len(histories), n_items)) @ vectors.items
-    )
+    added = csr_matrix(rows, items, weights, (len(histories), n_items)) @ vectors.items
+    return vectors.users[torch.from_numpy(users)] + added

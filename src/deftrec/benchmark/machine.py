@@ -4,15 +4,14 @@ import os
 import platform
 from pathlib import Path
 
-import torch
-
 from deftrec import __version__
 from deftrec.run import environment
 
 
 def machine() -> dict[str, str]:
-    """Describe processor, cores, threads, memory and versions."""
-    known = {"cpu": _cpu(), "cores": str(_cores()), "memory": _memory(), **environment(), "deftrec": __version__}
+    """Describe processor, cores that this process may use, threads, memory and versions."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    known = {"cpu": _cpu(), "cores": str(cores), "memory": _memory(), **environment(), "deftrec": __version__}
     return {name: value for name, value in known.items() if value}
 
 
@@ -20,21 +19,6 @@ def versions() -> dict[str, str]:
     """Select the facts that decide results and costs beside data and options."""
     known = machine()
     return {name: known[name] for name in ("deftrec", "python", "torch", "cpu", "threads", "gpu") if name in known}
-
-
-def library() -> str:
-    """Name the library that trains DeftRec, with its version."""
-    return f"deftrec {__version__}"
-
-
-def threads() -> int:
-    """Count the threads that each system may use: those of torch, which `OMP_NUM_THREADS` sets."""
-    return torch.get_num_threads()
-
-
-def _cores() -> int:
-    """Count the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _cpu() -> str:

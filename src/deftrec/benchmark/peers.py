@@ -8,8 +8,8 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
+from itertools import product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -18,30 +18,19 @@ from deftrec.benchmark.environments import environment_python
 from deftrec.benchmark.work import RankingFile, SystemRun
 from deftrec.data.interactions import CATALOGUE_COLUMNS, Interactions
 from deftrec.data.sequences import Sequences
-from deftrec.data.split import Fit, Part, Split
+from deftrec.data.split import Fit, Split
 from deftrec.errors import ConfigError, DataError, DeftRecError
 from deftrec.evaluation import MRR_CUTOFF, Result, Seen, evaluate_file
 from deftrec.files import atomic_directory, write_json
 from deftrec.run import git_revision
 
-PEERS: dict[str, str] = {
-    "popularity": "classic",
-    "repeat-history": "classic",
-    "item-knn": "classic",
-    "item-knn-recency": "classic",
-    "ease": "classic",
-    "ease-recency": "classic",
-    "als": "implicit",
-    "bpr": "implicit",
-    "sasrec": "rectools",
-    "bert4rec": "rectools",
-    "hstu": "rectools",
-    "esasrec": "rectools",
-    "tiger": "cornac",
-    "letter": "cornac",
-    "rpg": "cornac",
-    "diffgrm": "cornac",
+_FAMILIES = {
+    "classic": ("popularity", "repeat-history", "item-knn", "item-knn-recency", "ease", "ease-recency"),
+    "implicit": ("als", "bpr"),
+    "rectools": ("sasrec", "bert4rec", "hstu", "esasrec"),
+    "cornac": ("tiger", "letter", "rpg", "diffgrm"),
 }
+PEERS = {name: folder for folder, names in _FAMILIES.items() for name in names}
 """Folder of `benchmarks/peers` that runs each model."""
 
 DEPTH = MRR_CUTOFF
@@ -61,58 +50,56 @@ def run_peer(
     *,
     fits: Sequence[Fit] = ("train",),
     seens: Sequence[Seen] = ("exclude",),
-    part: Part = "test",
     seed: int = 0,
     budget_seconds: float | None = None,
     threads: int = 1,
     on_progress: Callable[[str], None] | None = None,
 ) -> SystemRun:
-    """Tune a peer once, and rank for every fit and every rule for seen items.
+    """Tune a peer, one of `PEERS`, once, and rank for every test user, fit and rule for seen items.
 
     Settings are chosen by NDCG@10 on validation with the model fitted on train, seen items excluded where `exclude` is
     among `seens`. Under the fit `train+validation` the chosen settings are trained once more on both.
-    `out_dir/NAME` appears when complete, with `rankings-{fit}-{seen}.parquet` and `settings.json`.
-    `settings` of the result are the peer's own report: chosen settings, all tried settings, and seconds.
+    `out_dir/NAME` appears when complete, with `rankings-{fit}-{seen}.parquet` and `settings.json`, the peer's own
+    report: chosen settings, all tried settings, and seconds.
 
     Args:
-        interactions, split: data and their split.
-        name: one of `PEERS`.
-        out_dir: parent folder of the results.
-        fits: parts of the data to fit on.
-        seens: rules for items of the history.
-        part: part to rank for.
-        seed: seed of everything random in the peer.
+        interactions, split, name, out_dir, fits, seens, seed: data, peer, parent folder of the results, and tables.
         budget_seconds: longest search for settings; one setting is always trained, for at most this time.
         threads: number of threads of the peer.
         on_progress: called with lines of text.
 
     Raises:
-        ConfigError: the peer is unknown; or `part` is validation under a fit that contains it.
-        DataError: no user has a validation target, or none has a target in `part`.
+        ConfigError: the peer is unknown.
+        DataError: no user has a validation target, or none has a test target.
         DeftRecError: the environment could not be created, or the peer failed.
     """
-    _check(interactions, split, [name], fits, part)
+    _check(interactions, split, [name])
+    lists = []
     with atomic_directory(Path(out_dir) / name) as folder:
         inputs = folder / "inputs"
         export_split(
-            interactions, split, inputs, fits=fits, parts=[part], seens=seens, seed=seed,
-            budget_seconds=budget_seconds, threads=threads,
-        )  # fmt: skip
+            interactions,
+            split,
+            inputs,
+            fits=fits,
+            seens=seens,
+            seed=seed,
+            budget_seconds=budget_seconds,
+            threads=threads,
+        )
         _run(name, inputs, folder, threads, on_progress or (lambda line: None))
-        for fit in fits:
-            for seen in seens:
-                raw = folder / f"rankings-{part}-{STEMS[fit]}-{seen}.parquet"
-                _to_external_ids(raw, folder / _file(fit, seen), interactions)
-                raw.unlink()
+        for fit, seen in product(fits, seens):
+            raw, file = folder / f"rankings-test-{STEMS[fit]}-{seen}.parquet", f"rankings-{fit}-{seen}.parquet"
+            _to_external_ids(raw, folder / file, interactions)
+            raw.unlink()
+            lists.append(RankingFile(fit, seen, f"{name}/{file}"))
         shutil.rmtree(inputs)
-    settings = peer_settings(out_dir, name)
+        settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
     seconds = settings["seconds"]
     return SystemRun(
         name=name,
         seed=seed,
-        lists=tuple(
-            RankingFile(fit=fit, seen=seen, file=f"{name}/{_file(fit, seen)}") for fit in fits for seen in seens
-        ),
+        lists=tuple(lists),
         settings=settings,
         parameters=settings["parameters"],
         library=settings["library"],
@@ -130,50 +117,27 @@ def run_peers(
     out_dir: str | Path,
     fit: Fit = "train",
     *,
-    part: Part = "test",
-    seen: Seen = "exclude",
-    seed: int = 0,
     on_progress: Callable[[str], None] | None = None,
 ) -> list[Result]:
-    """Tune, fit and evaluate peers under one fit and one rule for seen items; one result per model, in order.
+    """Tune, fit and evaluate peers under one fit with seen items excluded; one result per model, in order.
 
     `out_dir/MODEL` receives the files of `run_peer` and `result.json`.
-
-    Args:
-        models: names of `PEERS`.
-        seed: seed of the peers and of the bootstrap intervals.
-        interactions, split, out_dir, fit, part, seen, on_progress: see `run_peer`.
 
     Raises:
         ConfigError, DataError, DeftRecError: see `run_peer`; invalid arguments are found before anything runs.
     """
-    _check(interactions, split, models, [fit], part)
+    _check(interactions, split, models)
     popularity = split.training(fit).counts(interactions.n_items)
     results = []
     for name in models:
-        run_peer(
-            interactions, split, name, out_dir, fits=[fit], seens=[seen], part=part, seed=seed, on_progress=on_progress
-        )
+        run = run_peer(interactions, split, name, out_dir, fits=[fit], on_progress=on_progress)
+        file = Path(out_dir) / run.lists[0].file
         result, _ = evaluate_file(
-            Path(out_dir) / name / _file(fit, seen),
-            interactions,
-            split,
-            popularity,
-            name=name,
-            part=part,
-            seen=seen,
-            fit=fit,
-            seed=seed,
+            file, interactions, split, popularity, name=name, part="test", seen="exclude", fit=fit
         )
-        write_json(Path(out_dir) / name / "result.json", result.to_json_dict())
+        write_json(file.with_name("result.json"), result.to_json_dict())
         results.append(result)
     return results
-
-
-def peer_settings(out_dir: str | Path, model: str) -> dict[str, Any]:
-    """Read the report of a peer: `settings` (the chosen ones), `validation` (all tried ones), seconds, and more."""
-    settings: dict[str, Any] = json.loads((Path(out_dir) / model / "settings.json").read_text(encoding="utf-8"))
-    return settings
 
 
 def export_split(
@@ -182,7 +146,6 @@ def export_split(
     to: Path,
     *,
     fits: Sequence[Fit],
-    parts: Sequence[Part],
     seens: Sequence[Seen],
     seed: int = 0,
     budget_seconds: float | None = None,
@@ -190,34 +153,29 @@ def export_split(
 ) -> None:
     """Write the input of a peer to the folder `to`; it holds no test target and nothing later."""
     to.mkdir(parents=True)
-    write_json(
-        to / "meta.json",
-        {
-            "users": interactions.n_users,
-            "items": interactions.n_items,
-            "fits": list(fits),
-            "seen": list(seens),
-            "parts": list(parts),
-            "depth": DEPTH,
-            "seed": seed,
-            "budget_seconds": budget_seconds,
-            "threads": threads,
-        },
-    )
+    meta = {
+        "users": interactions.n_users,
+        "items": interactions.n_items,
+        "fits": list(fits),
+        "seen": list(seens),
+        "parts": ["test"],
+        "depth": DEPTH,
+        "seed": seed,
+        "budget_seconds": budget_seconds,
+        "threads": threads,
+    }
+    write_json(to / "meta.json", meta)
     everyone = np.arange(interactions.n_users)
-    _events(everyone, split.training("train")).write_parquet(to / "train.parquet")
-    if "train+validation" in fits:
-        _events(everyone, split.training("train+validation")).write_parquet(to / "refit.parquet")
-    validation = split.cases("validation")
+    for fit, stem in STEMS.items():
+        if fit == "train" or fit in fits:
+            _events(everyone, split.training(fit)).write_parquet(to / f"{stem}.parquet")
+    validation, test = split.cases("validation"), split.cases("test")
     targets = pl.DataFrame({"user": validation.users, "target": validation.targets})
     targets.write_parquet(to / "validation-targets.parquet")
-    wanted: list[Part] = ["validation", *(part for part in parts if part != "validation")]
-    for part in wanted:
-        cases = split.cases(part)
+    for part, cases in (("validation", validation), ("test", test)):
         _events(cases.users, cases.histories).write_parquet(to / f"{part}-histories.parquet")
     numbers = pl.Series("item", np.arange(interactions.n_items))
-    text = interactions.catalogue.select(numbers, *CATALOGUE_COLUMNS)
-    text.write_parquet(to / "item-text.parquet")
+    interactions.catalogue.select(numbers, *CATALOGUE_COLUMNS).write_parquet(to / "item-text.parquet")
 
 
 def peers_folder() -> Path:
@@ -235,20 +193,14 @@ def peers_folder() -> Path:
     )
 
 
-def _check(interactions: Interactions, split: Split, names: Sequence[str], fits: Sequence[Fit], part: Part) -> None:
+def _check(interactions: Interactions, split: Split, names: Sequence[str]) -> None:
     for name in names:
         if name not in PEERS:
             raise ConfigError(f"no peer is called {name!r}; there are {', '.join(PEERS)}")
-    if part == "validation" and "train+validation" in fits:
-        raise ConfigError("a model fitted on train+validation has seen the validation targets; use the part test")
     if not len(split.cases("validation")):
         raise DataError(f"{interactions.meta.name}: no user has a validation target, so peers cannot be tuned")
-    if not len(split.cases(part)):
-        raise DataError(f"{interactions.meta.name}: no user has a {part} target, so there is no user to rank for")
-
-
-def _file(fit: Fit, seen: Seen) -> str:
-    return f"rankings-{fit}-{seen}.parquet"
+    if not len(split.cases("test")):
+        raise DataError(f"{interactions.meta.name}: no user has a test target, so there is no user to rank for")
 
 
 def _run(name: str, inputs: Path, outputs: Path, threads: int, on_progress: Callable[[str], None]) -> None:
@@ -257,14 +209,11 @@ def _run(name: str, inputs: Path, outputs: Path, threads: int, on_progress: Call
     on_progress(f"{name}: preparing its environment")
     python = environment_python(folder / "requirements.txt")
     command = [str(python), "-I", str(folder / "run.py"), "--inputs", str(inputs), "--outputs", str(outputs)]
+    environment = {**os.environ, **dict.fromkeys(THREADS, str(threads))}
     with subprocess.Popen(  # noqa: S603 - our own interpreter and script; the model's name is one of ours
-        [*command, "--model", name],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        encoding="utf-8",
-        env={**os.environ, **dict.fromkeys(THREADS, str(threads))},
-    ) as process:
+        [*command, "--model", name], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8",
+        env=environment,
+    ) as process:  # fmt: skip
         assert process.stdout is not None
         said = "no output"
         try:
@@ -283,8 +232,9 @@ def _to_external_ids(source: Path, to: Path, interactions: Interactions) -> None
     """Replace numbers of users and items by their ids, as a stream."""
     users = pl.LazyFrame({"user": np.arange(interactions.n_users), "id": interactions.users})
     items = pl.LazyFrame({"item": np.arange(interactions.n_items), "name": interactions.catalogue["item"]})
-    rows = pl.scan_parquet(source).join(users, on="user", how="left", maintain_order="left")
-    rows = rows.join(items, on="item", how="left", maintain_order="left")
+    rows = pl.scan_parquet(source)
+    for column, ids in (("user", users), ("item", items)):
+        rows = rows.join(ids, on=column, how="left", maintain_order="left")
     rows.select(pl.col("id").alias("user"), pl.col("name").alias("item"), "rank", "score").sink_parquet(to)
 
 

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
+from deftrec.benchmark.tables import Record
 from deftrec.config import Config
 from deftrec.data.split import Fit, SplitName
 from deftrec.errors import ConfigError, DeftRecError
@@ -19,7 +18,7 @@ from deftrec.run import read_model
 REQUEST_FILE = "request.json"
 
 
-class BenchmarkRequest(BaseModel):
+class BenchmarkRequest(Record):
     """Everything that decides the rankings and costs of a system. Results of equal requests share one report.
 
     Models and seeds are not part of it, so they can be added to a report later.
@@ -33,8 +32,6 @@ class BenchmarkRequest(BaseModel):
         config: options of DeftRec and LightGCN, before the seed is set.
         versions: versions of the code and processor, because costs are measured too.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     data: str
     split: SplitName
@@ -88,15 +85,13 @@ def choose_models(wanted: Sequence[str] | None, known: Sequence[str]) -> list[st
 
 
 def _first_difference(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> str:
-    for key in dict.fromkeys([*before, *now]):
-        one, other = before.get(key), now.get(key)
-        if one != other:
-            if isinstance(one, dict) and isinstance(other, dict):
-                return _first_difference(one, other, f"{prefix}{key}.")
-            if prefix + key == "data":
-                return "it is of other data"
-            return f"its {prefix}{key} is {_short(one)}, not {_short(other)}"
-    return "nothing that differs"
+    key = next(key for key in [*before, *now] if before.get(key) != now.get(key))
+    one, other = before.get(key), now.get(key)
+    if isinstance(one, dict) and isinstance(other, dict):
+        return _first_difference(one, other, f"{prefix}{key}.")
+    if prefix + key == "data":
+        return "it is of other data"
+    return f"its {prefix}{key} is {_short(one)}, not {_short(other)}"
 
 
 def _short(value: object) -> str:

@@ -1,19 +1,27 @@
 """Measure the rankings of every system with the one evaluator, and compare the systems."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, NamedTuple
 
 import numpy as np
 from torch import Tensor
 
-from deftrec.benchmark.slices import slices
-from deftrec.benchmark.tables import DEFTREC, PeerComparison, SliceResult, SystemSummary, TableRow, role_of
+from deftrec.benchmark.slices import UserSlice, slices
+from deftrec.benchmark.tables import (
+    DEFTREC,
+    BenchmarkTable,
+    PeerComparison,
+    SliceResult,
+    SystemSummary,
+    TableRow,
+    role_of,
+)
 from deftrec.benchmark.work import SystemRun
-from deftrec.data import Cases, Fit, Interactions, Split
+from deftrec.data import Fit, Interactions, Split
 from deftrec.evaluation import Seen, accuracy, bootstrap_interval, evaluate_file, mean_over_seeds, paired_over_seeds
-from deftrec.progress import Progress
+from deftrec.evaluation.protocol import FitOrUnknown
+from deftrec.progress import Progress, Silent
 
 COMPARED = ("ndcg@10", "hr@10")
 """Metrics of comparisons and slices."""
@@ -23,31 +31,18 @@ BROUGHT = "brought as a file"
 """Library of rankings from a file."""
 
 
-@dataclass(frozen=True, eq=False)
-class ScoredSystem:
-    """One system under one seed in one table.
-
-    Attributes:
-        row: row of the table.
-        values: compared metrics of every evaluated user. Each `[N]` float64
-    """
+class ScoredSystem(NamedTuple):
+    """Row of one system under one seed in one table, with the compared metrics of every user, each `[N]` float64."""
 
     row: TableRow
-    values: dict[str, Tensor]
+    values: Mapping[str, Tensor]
 
 
 class TableScorer:
-    """Measures rankings for one table.
-
-    Args:
-        interactions, split: data and their split; the test targets are evaluated.
-        fit: part of the data that the table's systems were fitted on.
-        seen: rule for items of the history.
-    """
+    """Measures rankings of the test users for the table of one fit and one rule for seen items."""
 
     def __init__(self, interactions: Interactions, split: Split, fit: Fit, seen: Seen) -> None:
         self.interactions, self.split, self.fit, self.seen = interactions, split, fit, seen
-        self.cases: Cases = split.cases("test")
         self.training = split.training(fit)
         self.popularity = self.training.counts(interactions.n_items)
 
@@ -58,15 +53,10 @@ class TableScorer:
             DataError: its rankings are damaged.
         """
         file = run.file(self.fit, self.seen)
-        return None if file is None else self._measure(place / file, run, self.fit)
+        return None if file is None else self._measure(place / file, run, self.fit, Silent())
 
     def of_file(self, name: str, file: Path, progress: Progress) -> ScoredSystem:
-        """Measure rankings from a file of the user; their fit is unknown.
-
-        Args:
-            name: name of the row.
-            file: path of the rankings.
-            progress: receives remarks on the file.
+        """Measure rankings from a file of the user, of unknown fit, for a row `name`; `progress` receives remarks.
 
         Raises:
             DataError: the file is missing, damaged or from other data.
@@ -77,44 +67,67 @@ class TableScorer:
         )  # fmt: skip
         return self._measure(file, run, "unknown", progress)
 
-    def _measure(
-        self, file: Path, run: SystemRun, fit: Fit | Literal["unknown"], progress: Progress | None = None
-    ) -> ScoredSystem:
+    def _measure(self, file: Path, run: SystemRun, fit: FitOrUnknown, progress: Progress) -> ScoredSystem:
         result, read = evaluate_file(
             file, self.interactions, self.split, self.popularity, name=run.name, part="test", seen=self.seen, fit=fit
         )
-        if progress is not None:
-            for line in read.remarks("test", self.split.name):
-                progress.say(f"{run.name}: {line}")
-        row = TableRow(
-            fit=fit,
-            metrics=result.metrics,
-            ci95=result.ci95,
-            train_seconds=run.train_seconds.get(self.fit),
-            users_missing=read.users_missing,
-            **run.model_dump(exclude={"lists", "train_seconds"}),
+        for line in read.remarks("test", self.split.name):
+            progress.say(f"{run.name}: {line}")
+        facts = run.model_dump(exclude={"lists", "train_seconds"}) | result.model_dump(
+            include={"fit", "metrics", "ci95"}
         )
+        row = TableRow(train_seconds=run.train_seconds.get(self.fit), users_missing=read.users_missing, **facts)
         values = accuracy(read.ranks, (10,))
         return ScoredSystem(row, {metric: values[metric] for metric in COMPARED})
 
+    def table(self, scored: Sequence[ScoredSystem], **common: Any) -> BenchmarkTable:
+        """Compare the measured systems; `common` are the fields that all tables of a benchmark share."""
+        systems: dict[str, list[ScoredSystem]] = {}
+        for one in scored:
+            systems.setdefault(one.row.name, []).append(one)
+        cases = self.split.cases("test")
+        groups = slices(cases, self.training, self.interactions.n_items)
+        return BenchmarkTable(
+            dataset=self.interactions.meta.name,
+            split=self.split.name,
+            seen=self.seen,
+            fit=self.fit,
+            users=len(cases),
+            models=tuple(one.row for one in scored),
+            summaries=summarise(systems),
+            comparisons=compare(systems),
+            slices=slice_up(systems, groups),
+            **common,
+        )
 
-def summarise(scored: Sequence[ScoredSystem]) -> tuple[SystemSummary, ...]:
+
+def slice_up(systems: Mapping[str, Sequence[ScoredSystem]], groups: Sequence[UserSlice]) -> tuple[SliceResult, ...]:
+    """Average every system over the users of each group."""
+    means = {name: _mean_values(scored) for name, scored in systems.items()}
+    found = []
+    for by, name, users in groups:
+        metrics = {
+            system: {metric: float(values[metric][users].mean()) for metric in COMPARED}
+            for system, values in means.items()
+        }
+        found.append(SliceResult(by=by, name=name, users=len(users), metrics=metrics))
+    return tuple(found)
+
+
+def summarise(systems: Mapping[str, Sequence[ScoredSystem]]) -> tuple[SystemSummary, ...]:
     """Average each system over its seeds, and sort by NDCG@10, best first."""
     summaries = []
-    for name, of_name in _by_name(scored).items():
-        rows = [one.row for one in of_name]
-        means = _mean_values(of_name)
-        metrics = {key: float(np.mean([row.metrics[key] for row in rows])) for key in rows[0].metrics}
-        several = metrics if len(rows) > 1 else {}
-        spread = {key: float(np.std([row.metrics[key] for row in rows], ddof=1)) for key in several}
+    for name, scored in systems.items():
+        rows = [one.row for one in scored]
+        seeds = {key: [row.metrics[key] for row in rows] for key in rows[0].metrics}
         summaries.append(
             SystemSummary(
                 name=name,
                 role=role_of(name),
                 seeds=tuple(row.seed for row in rows),
-                metrics=metrics,
-                spread=spread,
-                ci95={key: bootstrap_interval(values) for key, values in means.items()},
+                metrics={key: float(np.mean(values)) for key, values in seeds.items()},
+                spread={key: float(np.std(values, ddof=1)) for key, values in seeds.items() if len(values) > 1},
+                ci95={key: bootstrap_interval(values) for key, values in _mean_values(scored).items()},
                 train_seconds=_mean([row.train_seconds for row in rows]),
                 users_per_second=_mean([row.users_per_second for row in rows]),
                 parameters=rows[0].parameters,
@@ -125,19 +138,17 @@ def summarise(scored: Sequence[ScoredSystem]) -> tuple[SystemSummary, ...]:
     return tuple(sorted(summaries, key=lambda one: -one.metrics["ndcg@10"]))
 
 
-def compare(scored: Sequence[ScoredSystem]) -> tuple[PeerComparison, ...]:
+def compare(systems: Mapping[str, Sequence[ScoredSystem]]) -> tuple[PeerComparison, ...]:
     """Compare DeftRec with every peer on the same users, best peer first; empty without DeftRec."""
-    systems = _by_name(scored)
-    if DEFTREC not in systems:
-        return ()
-    own, found = systems[DEFTREC], []
-    for name, of_name in systems.items():
+    found: list[tuple[float, str, list[PeerComparison]]] = []
+    for name, scored in systems.items() if DEFTREC in systems else ():
         if role_of(name) != "peer":
             continue
+        rows = []
         for metric in COMPARED:
-            mine, theirs = ([one.values[metric] for one in rows] for rows in (own, of_name))
-            pair = paired_over_seeds(mine, theirs, samples=REPLICATES)
-            found.append(
+            own, other = ([one.values[metric] for one in side] for side in (systems[DEFTREC], scored))
+            pair = paired_over_seeds(own, other, samples=REPLICATES)
+            rows.append(
                 PeerComparison(
                     peer=name,
                     metric=metric,
@@ -149,32 +160,8 @@ def compare(scored: Sequence[ScoredSystem]) -> tuple[PeerComparison, ...]:
                     ratio=pair.first / pair.second if pair.second else None,
                 )
             )
-    rank = {one.peer: -one.other for one in found if one.metric == "ndcg@10"}
-    return tuple(sorted(found, key=lambda one: (rank[one.peer], one.peer, COMPARED.index(one.metric))))
-
-
-def slice_up(scored: Sequence[ScoredSystem], scorer: TableScorer) -> tuple[SliceResult, ...]:
-    """Average every system over the users of each slice."""
-    systems = {name: _mean_values(of_name) for name, of_name in _by_name(scored).items()}
-    return tuple(
-        SliceResult(
-            by=part.by,
-            name=part.name,
-            users=len(part.users),
-            metrics={
-                name: {metric: float(values[metric][part.users].mean()) for metric in COMPARED}
-                for name, values in systems.items()
-            },
-        )
-        for part in slices(scorer.cases, scorer.training, scorer.interactions.n_items)
-    )
-
-
-def _by_name(scored: Sequence[ScoredSystem]) -> dict[str, list[ScoredSystem]]:
-    found: dict[str, list[ScoredSystem]] = {}
-    for one in scored:
-        found.setdefault(one.row.name, []).append(one)
-    return found
+        found.append((-rows[0].other, name, rows))
+    return tuple(one for *_, rows in sorted(found, key=lambda peer: peer[:2]) for one in rows)
 
 
 def _mean_values(scored: Sequence[ScoredSystem]) -> dict[str, Tensor]:

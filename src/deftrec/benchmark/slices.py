@@ -1,17 +1,15 @@
 """Groups of the evaluated users by history length, popularity of the target, and novelty of the target."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from deftrec.data import Cases, Sequences
 
-LENGTH_BINS = 4
 HISTORY, POPULARITY, NOVELTY = "history length", "popularity of the target", "novelty of the target"
 
 
-@dataclass(frozen=True, eq=False)
-class UserSlice:
+class UserSlice(NamedTuple):
     """A group of the evaluated users.
 
     Attributes:
@@ -33,15 +31,14 @@ def slices(cases: Cases, training: Sequences, n_items: int) -> list[UserSlice]:
         training: interactions that the systems were fitted on; they decide the popularity of a target.
         n_items: size of the catalogue.
     """
-    counts = training.counts(n_items)
-    parts = [*by_history(cases), *by_popularity(cases, counts), *by_novelty(cases)]
+    parts = [*by_history(cases), *by_popularity(cases, training.counts(n_items)), *by_novelty(cases)]
     return [part for part in parts if len(part.users)]
 
 
 def by_history(cases: Cases) -> list[UserSlice]:
     """Group users into quarters by history length, the shortest first; ties give fewer groups."""
     lengths = cases.histories.lengths
-    edges = np.unique(np.quantile(lengths, np.arange(1, LENGTH_BINS) / LENGTH_BINS, method="lower"))
+    edges = np.unique(np.quantile(lengths, [0.25, 0.5, 0.75], method="lower"))
     bins = np.searchsorted(edges, lengths, side="left")  # bin b: edges[b - 1] < length <= edges[b]
     found = []
     for number in np.unique(bins):
@@ -53,15 +50,11 @@ def by_history(cases: Cases) -> list[UserSlice]:
 
 
 def by_popularity(cases: Cases, counts: np.ndarray) -> list[UserSlice]:
-    """Group users by the popularity of their target, in thirds of the training interactions.
+    """Group users by the popularity of their target, in thirds of the training interactions `counts` `[I]`.
 
     With items in order of popularity, the head begins within the first third of all training interactions, the torso
     within the second, the tail within the last; items of equal popularity begin together. Items without a training
     interaction are cold.
-
-    Args:
-        cases: evaluated users with histories and targets.
-        counts: training interactions of each item. `[I]`
     """
     order = np.argsort(-counts, kind="stable")
     before = np.cumsum(counts[order]) - counts[order]  # interactions of more popular items
@@ -79,7 +72,5 @@ def by_novelty(cases: Cases) -> list[UserSlice]:
     owners, items = cases.histories.owners(), cases.histories.items
     repeated = np.zeros(len(cases), bool)
     repeated[owners[items == cases.targets[owners]]] = True
-    return [
-        UserSlice(NOVELTY, "new to the user", np.flatnonzero(~repeated)),
-        UserSlice(NOVELTY, "repeated", np.flatnonzero(repeated)),
-    ]
+    named = {"new to the user": ~repeated, "repeated": repeated}
+    return [UserSlice(NOVELTY, name, np.flatnonzero(chosen)) for name, chosen in named.items()]

@@ -4,10 +4,14 @@ import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import torch
+
+from deftrec import __version__
 from deftrec.benchmark.lightgcn import users_after
-from deftrec.benchmark.machine import library, threads
-from deftrec.benchmark.peers import DEPTH, PEERS, run_peer
+from deftrec.benchmark.peers import DEPTH, PEERS, STEMS, run_peer
+from deftrec.benchmark.request import BenchmarkRequest
 from deftrec.benchmark.tables import DEFTREC
 from deftrec.benchmark.work import RankingFile, SystemRun
 from deftrec.config import Config, TrainingOptions
@@ -34,6 +38,7 @@ from deftrec.training.log import TrainingLog
 from deftrec.training.workspace import Workspace
 
 LIGHTGCN = "lightgcn"
+LIBRARY = f"deftrec {__version__}"
 DETERMINISTIC = "classic"
 """Folder of peers without anything random: one seed is enough."""
 
@@ -44,29 +49,25 @@ class BenchmarkTask:
 
     Attributes:
         interactions, split: data and their split.
-        fits, seens: fits and rules for seen items; rankings are wanted for each pair.
-        budget_seconds: longest search for settings of a peer, and longest joint training of DeftRec, per seed; None for
-            no limit.
-        config: options of DeftRec, before the seed is set.
+        request: fits, rules for seen items, budget, and options of DeftRec.
         shared: folder of training stages that DeftRec and its collaborative encoder share; None stores nothing.
     """
 
     interactions: Interactions
     split: Split
-    fits: tuple[Fit, ...]
-    seens: tuple[Seen, ...]
-    budget_seconds: float | None
-    config: Config
+    request: BenchmarkRequest
     shared: Path | None = None
 
     def config_of(self, seed: int, seen: Seen) -> Config:
         """Set the options of one training; the budget limits its joint stage unless the recipe has a limit."""
-        data = self.config.data.model_copy(update={"split": self.split.name})
-        training = self.config.training
-        if training.minutes is None and self.budget_seconds is not None:
-            training = training.model_copy(update={"minutes": self.budget_seconds / 60})
-        retrieval = self.config.retrieval.model_copy(update={"seen": seen})
-        return self.config.model_copy(update={"seed": seed, "data": data, "training": training, "retrieval": retrieval})
+        config, limit = self.request.config, self.request.budget_minutes
+        minutes = config.training.minutes
+        groups = {
+            "data": config.data.model_copy(update={"split": self.split.name}),
+            "training": config.training.model_copy(update={"minutes": limit if minutes is None else minutes}),
+            "retrieval": config.retrieval.model_copy(update={"seen": seen}),
+        }
+        return config.model_copy(update={"seed": seed, **groups})
 
     def trainings(self, seed: int) -> dict[Seen, tuple[Seen, ...]]:
         """Group the rules for seen items by the training that serves them.
@@ -74,17 +75,10 @@ class BenchmarkTask:
         The rule decides the training only where users repeat items. Elsewhere a model trained under `keep` puts items
         of the history last, so excluding them gives the lists of a model trained under `exclude`.
         """
-        if len(self.seens) > 1 and not resolve(self.config_of(seed, "keep"), self.interactions, self.split).repeats:
-            return {"keep": self.seens}
-        return {seen: (seen,) for seen in self.seens}
-
-    def write(self, folder: Path, prefix: str, fit: Fit, seen: Seen, found: Found) -> RankingFile:
-        """Write rankings of the test users under external ids, in the format of a peer."""
-        file = f"{prefix}{fit.replace('+', '-')}-{seen}.parquet"
-        users = self.interactions.users.gather(self.split.cases("test").users).to_list()
-        frame = ranking_frame(self.interactions, users, found.items.cpu().numpy(), found.scores.cpu().numpy())
-        write_rankings(folder / file, [frame])
-        return RankingFile(fit=fit, seen=seen, file=file)
+        seens = self.request.seens
+        if len(seens) > 1 and not resolve(self.config_of(seed, "keep"), self.interactions, self.split).repeats:
+            return {"keep": seens}
+        return {seen: (seen,) for seen in seens}
 
 
 class BenchmarkSystem(ABC):
@@ -104,30 +98,53 @@ class BenchmarkSystem(ABC):
 
 
 class PeerSystem(BenchmarkSystem):
-    """Another recommender, in its own process and environment.
-
-    Args:
-        name: one of `deftrec.benchmark.peers.PEERS`.
-    """
+    """Another recommender, one of `deftrec.benchmark.peers.PEERS`, in its own process and environment."""
 
     def __init__(self, name: str) -> None:
         self.name, self.seeds_matter = name, PEERS[name] != DETERMINISTIC
 
     def run(self, task: BenchmarkTask, seed: int, folder: Path, progress: Progress) -> tuple[SystemRun, ...]:
         """See `BenchmarkSystem.run`."""
+
+        def say(line: str) -> None:
+            progress.say(peer_said(line).removeprefix(f"{self.name}: "))
+
+        minutes = task.request.budget_minutes
         run = run_peer(
-            task.interactions,
-            task.split,
-            self.name,
-            folder,
-            fits=task.fits,
-            seens=task.seens,
-            seed=seed,
-            budget_seconds=task.budget_seconds,
-            threads=threads(),
-            on_progress=lambda line: progress.say(peer_said(line).removeprefix(f"{self.name}: ")),
-        )
+            task.interactions, task.split, self.name, folder, fits=task.request.fits, seens=task.request.seens,
+            seed=seed, budget_seconds=None if minutes is None else 60 * minutes, threads=torch.get_num_threads(),
+            on_progress=say,
+        )  # fmt: skip
         return (run,)
+
+
+class _Rankings:
+    """Rankings of one row of the report, written as one training produces its fits; `prefix` names their files.
+
+    Attributes:
+        lists: written files.
+        users_per_second: speed of the first ranking; 0 before.
+    """
+
+    def __init__(self, task: BenchmarkTask, folder: Path, prefix: str = "") -> None:
+        self.task, self.folder, self.prefix = task, folder, prefix
+        self.lists: list[RankingFile] = []
+        self.users_per_second = 0.0
+
+    def write(self, fit: Fit, seen: Seen, found: Found, started: float) -> None:
+        """Write lists of the test users under external ids, in the format of a peer; `started` is their start time."""
+        data, numbers = self.task.interactions, self.task.split.cases("test").users
+        self.users_per_second = self.users_per_second or len(numbers) / (time.monotonic() - started)
+        file = f"{self.prefix}{fit.replace('+', '-')}-{seen}.parquet"
+        users = data.users.gather(numbers).to_list()
+        frame = ranking_frame(data, users, found.items.cpu().numpy(), found.scores.cpu().numpy())
+        write_rankings(self.folder / file, [frame])
+        self.lists.append(RankingFile(fit, seen, file))
+
+    def run(self, **facts: Any) -> SystemRun:
+        """Make the record of the row; `facts` are its other fields."""
+        costs = {"users_per_second": self.users_per_second, "library": LIBRARY}
+        return SystemRun(lists=tuple(self.lists), **costs, **facts)
 
 
 class DeftRecSystem(BenchmarkSystem):
@@ -142,67 +159,50 @@ class DeftRecSystem(BenchmarkSystem):
 
     def run(self, task: BenchmarkTask, seed: int, folder: Path, progress: Progress) -> tuple[SystemRun, ...]:
         """See `BenchmarkSystem.run`."""
-        runs: list[SystemRun] = []
-        for seen, served in task.trainings(seed).items():
-            parts = _ScoreParts(task, served, folder)
-            recommender = Recommender.fit(
-                task.interactions,
-                task.config_of(seed, seen),
-                out=folder / f"run-{seen}",
-                refit="train+validation" in task.fits,
-                progress=progress,
-                shared=task.shared,
-                on_train=parts.rank if "train" in task.fits else None,
-            )
-            parts.rank(recommender)
-            runs += parts.runs(seed, recommender)
-        return tuple(runs)
+        trainings = task.trainings(seed).items()
+        return tuple(
+            run for seen, served in trainings for run in self._train(task, seed, folder, progress, seen, served)
+        )
 
+    def _train(
+        self, task: BenchmarkTask, seed: int, folder: Path, progress: Progress, seen: Seen, served: tuple[Seen, ...]
+    ) -> list[SystemRun]:
+        """Train under the rule `seen`, rank for the rules `served`, and make a record of each part of the score."""
+        rows: dict[ScorePart, _Rankings] = {}
+        seconds: dict[Fit, float] = {}
 
-class _ScoreParts:
-    """Rankings by every part of DeftRec's score, collected as one training produces its fits."""
+        def rank(recommender: Recommender) -> None:
+            fit = recommender.info.fit
+            seconds[fit] = sum(recommender.info.seconds.values())
+            parts: tuple[ScorePart, ...] = ("hybrid", "latent", "prior")
+            for part in parts if recommender.ranker.term("collaborative_prior") is not None else parts[:2]:
+                started, cases = time.monotonic(), recommender.examine("test", part)
+                for rule in served:
+                    _, found = cases.rank(rule, part, DEPTH)
+                    rows.setdefault(part, _Rankings(task, folder, f"{part}-")).write(fit, rule, found, started)
 
-    def __init__(self, task: BenchmarkTask, seens: tuple[Seen, ...], folder: Path) -> None:
-        self.task, self.seens, self.folder = task, seens, folder
-        self.lists: dict[ScorePart, list[RankingFile]] = {}
-        self.speed: dict[ScorePart, float] = {}
-        self.seconds: dict[Fit, float] = {}
-
-    def rank(self, recommender: Recommender) -> None:
-        """Rank the test users by the whole score and by each part."""
-        fit = recommender.info.fit
-        self.seconds[fit] = sum(recommender.info.seconds.values())
-        parts: tuple[ScorePart, ...] = ("hybrid", "latent", "prior")
-        for part in parts if recommender.ranker.term("collaborative_prior") is not None else parts[:2]:
-            started = time.monotonic()
-            cases = recommender.examine("test", part)
-            for seen in self.seens:
-                _, found = cases.rank(seen, part, DEPTH)
-                self.speed.setdefault(part, len(cases.cases) / (time.monotonic() - started))
-                written = self.task.write(self.folder, f"{part}-", fit, seen, found)
-                self.lists.setdefault(part, []).append(written)
-
-    def runs(self, seed: int, recommender: Recommender) -> tuple[SystemRun, ...]:
-        """Make a record of each part."""
+        recommender = Recommender.fit(
+            task.interactions,
+            task.config_of(seed, seen),
+            out=folder / f"run-{seen}",
+            refit="train+validation" in task.request.fits,
+            progress=progress,
+            shared=task.shared,
+            on_train=rank if "train" in task.request.fits else None,
+        )
+        rank(recommender)
         info, prior = recommender.info, recommender.ranker.term_of(CollaborativePrior)
         of_prior = 0 if prior is None else prior.linear.weights.numel()
         parameters = {"hybrid": info.parameters + of_prior, "latent": info.parameters, "prior": of_prior}
-        settings = {"epochs": info.epochs, "terms": info.terms, **recommender.config.model_dump(mode="json")}
-        return tuple(
-            SystemRun(
-                name=DEFTREC if part == "hybrid" else f"{DEFTREC}/{part}",
-                seed=seed,
-                lists=tuple(lists),
-                settings=settings,
-                parameters=parameters[part],
-                library=library(),
-                train_seconds=self.seconds,
-                users_per_second=self.speed[part],
-                budget_cut=out_of_time(info, recommender.config.training),
-                revision=info.revision,
-            )
-            for part, lists in self.lists.items()
-        )
+        common = {
+            "seed": seed,
+            "settings": {"epochs": info.epochs, "terms": info.terms, **recommender.config.model_dump(mode="json")},
+            "train_seconds": seconds,
+            "budget_cut": out_of_time(info, recommender.config.training),
+            "revision": info.revision,
+        }
+        names = {part: DEFTREC if part == "hybrid" else f"{DEFTREC}/{part}" for part in rows}
+        return [row.run(name=names[part], parameters=parameters[part], **common) for part, row in rows.items()]
 
 
 class LightGCNSystem(BenchmarkSystem):
@@ -217,43 +217,30 @@ class LightGCNSystem(BenchmarkSystem):
     def run(self, task: BenchmarkTask, seed: int, folder: Path, progress: Progress) -> tuple[SystemRun, ...]:
         """See `BenchmarkSystem.run`."""
         space = Workspace(None, StageCache(task.shared), TrainingLog(None), False, progress)
-        config = task.config_of(seed, "exclude" if "exclude" in task.seens else "keep")
+        config = task.config_of(seed, "exclude" if "exclude" in task.request.seens else "keep")
         training = Training(task.interactions, config, default_device(), space)
-        cases = task.split.cases("test")
-        lists: list[RankingFile] = []
+        cases, row, chosen = task.split.cases("test"), _Rankings(task, folder), None
         seconds: dict[Fit, float] = {}
-        speed, chosen = 0.0, None
         # Validation chooses the epochs on train, and a refit needs them even if train itself is not requested.
-        fits: tuple[Fit, ...] = ("train", "train+validation") if "train+validation" in task.fits else ("train",)
-        for fit in fits:
+        for fit in (fit for fit in STEMS if fit == "train" or fit in task.request.fits):
             chosen, vectors = training.collaborative_vectors(fit, chosen)
             if chosen is None or vectors is None:
                 raise ConfigError("collaborative.encoder is none in this recipe, so there is no LightGCN to measure")
-            if fit not in task.fits:
+            if fit not in task.request.fits:
                 continue
             seconds[fit] = sum(space.seconds.values())
             ranker = Ranker(len(vectors.items), (LatentSimilarity(vectors.items, similarity="inner"),))
-            for seen in task.seens:
+            for seen in task.request.seens:
                 started = time.monotonic()
                 users = users_after(vectors, task.split.training(fit), cases.users, cases.histories)
                 rules = (ExcludeHistory(),) if seen == "exclude" else ()
-                found = ranker.search(Queries(cases.histories, users), DEPTH, rules)
-                speed = speed or len(cases) / (time.monotonic() - started)
-                lists.append(task.write(folder, "", fit, seen, found))
+                row.write(fit, seen, ranker.search(Queries(cases.histories, users), DEPTH, rules), started)
         assert chosen is not None
         assert vectors is not None
-        run = SystemRun(
-            name=self.name,
-            seed=seed,
-            lists=tuple(lists),
-            settings={"epochs_kept": chosen.epochs, **training.config.collaborative.model_dump(mode="json")},
-            parameters=vectors.users.numel() + vectors.items.numel(),
-            library=library(),
-            train_seconds=seconds,
-            users_per_second=speed,
-            revision=git_revision(),
-        )
-        return (run,)
+        settings = {"epochs_kept": chosen.epochs, **training.config.collaborative.model_dump(mode="json")}
+        parameters = vectors.users.numel() + vectors.items.numel()
+        facts = {"train_seconds": seconds, "parameters": parameters, "revision": git_revision()}
+        return (row.run(name=self.name, seed=seed, settings=settings, **facts),)
 
 
 def all_systems() -> dict[str, BenchmarkSystem]:
@@ -266,8 +253,8 @@ def out_of_time(info: RunInfo, options: TrainingOptions) -> bool:
     """Tell whether the time limit ended the joint stage of any member before its last epoch and its patience."""
     if options.minutes is None:
         return False
-    joint = {name: len(rows) for name, rows in info.history.items() if name.startswith("joint")}
     return any(
-        trained < int(options.epochs) and trained - info.epochs[name] < options.patience
-        for name, trained in joint.items()
+        len(rows) < int(options.epochs) and len(rows) - info.epochs[name] < options.patience
+        for name, rows in info.history.items()
+        if name.startswith("joint")
     )

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict
 
 from deftrec.data.split import Fit, SplitName
-from deftrec.evaluation.protocol import Seen
+from deftrec.evaluation.protocol import FitOrUnknown, Seen
 
 DEFTREC = "deftrec"
 """Name of DeftRec with all terms of its score; a row `deftrec/TERM` ranks by one term alone."""
@@ -26,94 +26,89 @@ def role_of(name: str) -> Role:
 
 def table_file(fit: Fit, seen: Seen, *, first: bool) -> str:
     """Name the file of a table: `results.json` for the first table of a benchmark."""
-    if first:
-        return "results.json"
-    return f"results-{'train' if fit == 'train' else 'refit'}-{seen}.json"
+    return "results.json" if first else f"results-{'train' if fit == 'train' else 'refit'}-{seen}.json"
 
 
-class _Record(BaseModel):
+class Record(BaseModel):
+    """Part of a JSON file; unknown keys are refused."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class SystemRecord(_Record):
-    """Facts about one system under one seed.
+class _Costs(Record):
+    """Name and costs of a system.
 
     Attributes:
         name: name of the system.
-        seed: seed of its training.
         users_per_second: ranking speed for one table, 100 items per user, in memory; None if unknown.
         parameters: number of fitted numbers; None where the system has no such thing.
+        budget_cut: whether the budget ended its search for settings, or a training, too early.
+    """
+
+    name: str
+    users_per_second: float | None
+    parameters: int | None
+    budget_cut: bool = False
+
+
+class SystemRecord(_Costs):
+    """Facts about one system under one seed.
+
+    Attributes:
+        seed: seed of its training.
         settings: everything that decides the training, choices made on validation included.
         library: library that trained it, with its version.
-        budget_cut: whether the budget ended its search for settings, or a training, too early.
         revision: git revision of the code that trained it; None outside a checkout.
         uncommitted: file beside the results with the uncommitted changes of that code; None if there were none.
     """
 
-    name: str
     seed: int
-    users_per_second: float | None
-    parameters: int | None
     settings: dict[str, Any]
     library: str
-    budget_cut: bool = False
     revision: str | None
     uncommitted: str | None = None
 
 
-class TableRow(SystemRecord):
-    """One system under one seed in one table.
+class _Measured(Record):
+    """Metrics of a system in one table.
 
     Attributes:
-        fit: part of the data that it was fitted on; `unknown` for rankings from a file, which stand in every table.
-        metrics, ci95: see `deftrec.evaluation.Result`.
+        fit, metrics, ci95: see `deftrec.evaluation.Result`. Rankings of unknown fit stand in every table.
         train_seconds: time from the interactions to a fitted model, choosing settings or epochs included; None if
             unknown.
-        users_missing: number of evaluated users without any recommendation; each counts as a miss.
     """
 
-    fit: Literal["train", "train+validation", "unknown"]
+    fit: FitOrUnknown
     metrics: dict[str, float]
     ci95: dict[str, tuple[float, float]]
     train_seconds: float | None
+
+
+class TableRow(SystemRecord, _Measured):
+    """One system under one seed in one table; users without any recommendation, `users_missing`, count as misses."""
+
     users_missing: int
 
 
-class SystemSummary(_Record):
-    """One system over its seeds; each user's metric is averaged over the seeds first.
+class SystemSummary(_Costs, _Measured):
+    """One system over its seeds: means, the parameters of the first seed, and a cut under any seed.
 
     Attributes:
-        name: name of the system.
-        role: its role in the comparison.
-        seeds: measured seeds.
-        metrics: means over seeds.
-        spread: standard deviations over seeds; empty with one seed.
-        ci95: 95 % bootstrap intervals over users, for NDCG@10 and HR@10.
-        train_seconds, users_per_second: means over seeds; None if unknown.
-        parameters: parameters under the first seed.
-        budget_cut: whether the budget ended its search, or a training, too early under any seed.
-        fit: see `TableRow`.
+        role, seeds: its role in the comparison, and its measured seeds.
+        spread: standard deviations of the metrics over seeds; empty with one seed.
+        ci95: 95 % bootstrap intervals over users, each averaged over seeds, for NDCG@10 and HR@10.
     """
 
-    name: str
     role: Role
     seeds: tuple[int, ...]
-    metrics: dict[str, float]
     spread: dict[str, float]
-    ci95: dict[str, tuple[float, float]]
-    train_seconds: float | None
-    users_per_second: float | None
-    parameters: int | None
-    budget_cut: bool
-    fit: Literal["train", "train+validation", "unknown"]
 
 
-class PeerComparison(_Record):
+class PeerComparison(Record):
     """DeftRec against one peer on the same users.
 
     Attributes:
-        peer: name of the other system.
-        metric: compared metric.
+        peer, metric: name of the other system, and compared metric.
         deftrec, other: means over users of the values averaged over seeds.
         difference: `deftrec` minus `other`.
         ci95: paired 95 % bootstrap interval of the difference.
@@ -131,14 +126,10 @@ class PeerComparison(_Record):
     ratio: float | None
 
 
-class SliceResult(_Record):
-    """Accuracy of each system for a group of the evaluated users.
+class SliceResult(Record):
+    """Accuracy of each system for a group of the evaluated users (see `deftrec.benchmark.slices.UserSlice`).
 
-    Attributes:
-        by: property that the users were grouped by.
-        name: name of the group.
-        users: number of users.
-        metrics: NDCG@10 and HR@10 of each system, means over its seeds and these users.
+    `metrics` holds NDCG@10 and HR@10 of each system, means over its seeds and these users.
     """
 
     by: str
@@ -147,7 +138,7 @@ class SliceResult(_Record):
     metrics: dict[str, dict[str, float]]
 
 
-class Failure(_Record):
+class Failure(Record):
     """A system that could not be measured, with the reason in one line."""
 
     name: str
@@ -155,7 +146,7 @@ class Failure(_Record):
     reason: str
 
 
-class DataFacts(_Record):
+class DataFacts(Record):
     """Size, SHA-256 (`Interactions.fingerprint`) and origin of the interactions."""
 
     users: int
@@ -166,31 +157,19 @@ class DataFacts(_Record):
     filters: dict[str, str]
 
 
-class BenchmarkTable(_Record):
+class BenchmarkTable(Record):
     """One table of a benchmark, the content of `results.json`.
 
     Attributes:
-        dataset: name of the data.
-        split: kind of split; the test targets are evaluated.
-        seen: rule for items of the history (see `deftrec.evaluation.Seen`).
-        fit: part of the data that the systems were fitted on.
+        dataset, split, seen, fit: see `deftrec.evaluation.Result`, whose `protocol` is `split`; test is evaluated.
         models: one row per system and seed.
-        machine: processor, memory and versions.
-        revision: git revision of the code that wrote the table; each row has its own.
-        uncommitted: file beside the results with the uncommitted changes of that code; None if there were none.
-        command: command that wrote the table.
-        version: version of deftrec.
-        users: number of evaluated users.
-        depth: length of the evaluated lists.
-        data: facts about the interactions.
+        revision, uncommitted, command, version: code and command that wrote the table (see `SystemRecord`).
+        users, depth: number of evaluated users, and length of their lists.
         recipe: requested options of DeftRec, before `auto` is resolved and seeds are set.
-        budget_minutes: longest search for settings of a peer, and longest joint training of DeftRec, per seed; None for
-            no limit.
+        budget_minutes: see `deftrec.benchmark.BenchmarkRequest`.
         fingerprint: SHA-256 of the request: data, settings and versions.
         summaries: one row per system, best NDCG@10 first.
         comparisons: DeftRec against each peer, best peer first; empty without a measurement of DeftRec.
-        slices: accuracy by group of users.
-        failures: systems that could not be measured.
     """
 
     dataset: str
@@ -216,5 +195,4 @@ class BenchmarkTable(_Record):
 
     def best_peer(self) -> PeerComparison | None:
         """Compare DeftRec with the peer of highest NDCG@10; None where either is missing."""
-        found = [one for one in self.comparisons if one.metric == "ndcg@10"]
-        return max(found, key=lambda one: one.other, default=None)
+        return next((one for one in self.comparisons if one.metric == "ndcg@10"), None)

@@ -14,11 +14,15 @@ def verdict(table: BenchmarkTable) -> str:
     best = table.best_peer()
     if best is None:
         return _without_comparison(table)
+    peer = next(one for one in table.summaries if one.name == best.peer)
+    doubt = " (whose search for settings the budget cut short)" if peer.budget_cut else ""
+    if peer.fit == "unknown":
+        doubt = " (rankings from a file, with an unknown fit)"
     if not best.deftrec and not best.other:
         return f"Neither DeftRec nor any peer has a target among its ten best items ({table.users:,} users)."
     low, high = best.ci95
     text = (
-        f"DeftRec reaches {ratio(best)} times the NDCG@10 of the best peer, {best.peer}{_doubt(table, best)}: "
+        f"DeftRec reaches {ratio(best)} times the NDCG@10 of the best peer, {best.peer}{doubt}: "
         f"{best.deftrec:.4f} against {best.other:.4f}, a difference of {best.difference:+.4f} "
         f"(95 % interval {low:+.4f} to {high:+.4f}, {p_value(best.p)})."
     )
@@ -38,12 +42,10 @@ def _without_comparison(table: BenchmarkTable) -> str:
 
 def protocol_line(table: BenchmarkTable) -> str:
     """Describe the evaluation protocol in one line, with the systems that left users out."""
-    rules = rules_of(table.fit, table.seen)
     missing = {row.name: row.users_missing for row in table.models if row.users_missing}
-    left_out = "".join(
-        f"; {name} has no list for {count:,} of them, which count as misses" for name, count in missing.items()
-    )
-    return f"{table.dataset}, {table.split} test: {table.users:,} users, every item ranked, {rules}{left_out}"
+    left_out = [f"; {name} has no list for {count:,} of them, which count as misses" for name, count in missing.items()]
+    rules = rules_of(table.fit, table.seen) + "".join(left_out)
+    return f"{table.dataset}, {table.split} test: {table.users:,} users, every item ranked, {rules}"
 
 
 def how_measured(table: BenchmarkTable) -> str:
@@ -95,10 +97,3 @@ def ratio(one: PeerComparison) -> str:
 def p_value(p: float) -> str:
     """Format a p-value for a text."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
-
-
-def _doubt(table: BenchmarkTable, best: PeerComparison) -> str:
-    peer = next(one for one in table.summaries if one.name == best.peer)
-    if peer.fit == "unknown":
-        return " (rankings from a file, with an unknown fit)"
-    return " (whose search for settings the budget cut short)" if peer.budget_cut else ""

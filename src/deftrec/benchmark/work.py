@@ -4,10 +4,9 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
-from pydantic import BaseModel, ConfigDict
-
-from deftrec.benchmark.tables import SystemRecord
+from deftrec.benchmark.tables import Record, SystemRecord
 from deftrec.data.split import Fit
 from deftrec.evaluation.protocol import Seen
 from deftrec.files import locked, writable, write_text
@@ -16,16 +15,8 @@ from deftrec.run import read_model
 UNIT_FILE = "unit.json"
 
 
-class RankingFile(BaseModel):
-    """A Parquet file with the best 100 items of every evaluated user, under external ids.
-
-    Attributes:
-        fit: part of the data that the system was fitted on.
-        seen: rule for items of the history.
-        file: path relative to the folder of the system and seed.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class RankingFile(NamedTuple):
+    """A Parquet file with the best 100 items of every evaluated user, relative to the folder of system and seed."""
 
     fit: Fit
     seen: Seen
@@ -48,18 +39,12 @@ class SystemRun(SystemRecord):
         return next((one.file for one in self.lists if (one.fit, one.seen) == (fit, seen)), None)
 
 
-class _Unit(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
+class _Unit(Record):
     runs: tuple[SystemRun, ...]
 
 
 class WorkFolder:
-    """Folder of finished work: `SYSTEM/seed-N/` with rankings, and `unit.json`, which is written last.
-
-    Args:
-        folder: folder `work` of a report.
-    """
+    """Folder `work` of a report: `SYSTEM/seed-N/` with rankings, and `unit.json`, which is written last."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -67,11 +52,6 @@ class WorkFolder:
     @contextmanager
     def held(self, system: str, seed: int, *, wait: bool) -> Iterator[None]:
         """Keep other processes from the work on a system and seed inside the block.
-
-        Args:
-            system: name of the system.
-            seed: seed of its training.
-            wait: whether to wait for another process that works on it.
 
         Raises:
             BlockingIOError: another process works on it, and `wait` is false.
@@ -92,8 +72,8 @@ class WorkFolder:
         Raises:
             DeftRecError: the record is damaged.
         """
-        place = self.place(system, seed)
-        return read_model(place / UNIT_FILE, _Unit).runs if (place / UNIT_FILE).is_file() else None
+        file = self.place(system, seed) / UNIT_FILE
+        return read_model(file, _Unit).runs if file.is_file() else None
 
     def finish(self, system: str, seed: int, runs: tuple[SystemRun, ...]) -> None:
         """Record that a system has finished under a seed."""

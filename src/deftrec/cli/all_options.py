@@ -76,7 +76,7 @@ def _options(group: "Options", prefix: str = "") -> Iterator[Option]:
             yield from _options(inner, f"{prefix}{name}.")
         else:
             choices = tuple(_words(field.annotation))
-            yield Option(prefix + name, values[name], choices, field.description or "")
+            yield Option(prefix + name, values[name], choices, " ".join((field.description or "").split()))
 
 
 def _words(annotation: Any) -> Iterator[str]:

@@ -22,25 +22,23 @@ def spectral_vectors(
     Users and items without interactions have zero vectors, and so have the columns beyond the rank of R.
 
     Args:
-        sequences: training interactions, one sequence a user; a repeated interaction is counted once.
-        n_items: items of the catalogue.
+        sequences: training interactions, one sequence per user; a repeated interaction is counted once.
+        n_items: number of items in the catalogue.
         dim: width d of the vectors.
         seed: seed of the random start.
         device: device of the computation; None: the CPU.
 
     Returns:
-        float32 vectors on the CPU, `[U, d]` and `[I, d]`.
+        float32 vectors on the CPU.
     """
     rows, columns = normalised_interactions(sequences, n_items)
     if device is not None:
         rows, columns = rows.to(device), columns.to(device)
     left, values, right = truncated_svd(rows, columns, dim, seed)
     scale = values.sqrt()
-    # Rounding leaves traces in empty rows, and a zero vector is what tells the tokenizer that an item is unknown.
-    known_users, known_items = (torch.from_numpy(one > 0) for one in (sequences.lengths, sequences.counts(n_items)))
-    return CollaborativeVectors(
-        (left * scale).cpu() * known_users[:, None], (right * scale).cpu() * known_items[:, None]
-    )
+    # Rounding leaves traces in empty rows; the tokenizer needs zeros there.
+    users, items = (torch.from_numpy(one > 0)[:, None] for one in (sequences.lengths, sequences.counts(n_items)))
+    return CollaborativeVectors((left * scale).cpu() * users, (right * scale).cpu() * items)
 
 
 def normalised_interactions(sequences: Sequences, n_items: int) -> tuple[Tensor, Tensor]:
@@ -60,7 +58,7 @@ def truncated_svd(matrix: Tensor, transpose: Tensor, rank: int, seed: int) -> tu
     positive, so the result does not depend on the linear algebra library.
 
     Args:
-        matrix, transpose: the same matrix by rows and by columns, sparse CSR. `[N, M]` and `[M, N]`
+        matrix, transpose: a matrix `[N, M]` and its transpose `[M, N]`, sparse CSR.
         rank: number of singular values; those beyond the smaller side of the matrix are 0.
         seed: seed of the random start.
 
@@ -78,7 +76,7 @@ def truncated_svd(matrix: Tensor, transpose: Tensor, rank: int, seed: int) -> tu
     right, values, small = torch.linalg.svd(transpose @ basis, full_matrices=False)
     left = basis @ small.T
     signs = right.gather(0, right.abs().argmax(0, keepdim=True)).sign()
-    # A singular value that is zero but for rounding has any vectors.
+    # Vectors of a singular value that is zero up to rounding are arbitrary.
     kept = values > values.max() * 1e-5
     missing = max(0, rank - width)
     left, values, right = (

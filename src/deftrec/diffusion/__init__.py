@@ -1,23 +1,7 @@
 """Noise schedule, denoiser, sampler and training objective."""
 
-from deftrec.diffusion.base import Head, Sampling
-from deftrec.diffusion.head import DiffusionHead
-from deftrec.diffusion.objective import Denoised, NextItems, Objective
-from deftrec.diffusion.sampler import DDIMSampler, DDPMSampler, Sample, Sampler
-from deftrec.diffusion.schedule import CosineSchedule, LinearSchedule, NoiseSchedule
+from deftrec.diffusion.head import DiffusionHead, Head, Sampling
+from deftrec.diffusion.objective import NextItems, Objective
+from deftrec.diffusion.sampler import DDIMSampler, DDPMSampler, Sample
 
-__all__ = [
-    "CosineSchedule",
-    "DDIMSampler",
-    "DDPMSampler",
-    "Denoised",
-    "DiffusionHead",
-    "Head",
-    "LinearSchedule",
-    "NextItems",
-    "NoiseSchedule",
-    "Objective",
-    "Sample",
-    "Sampler",
-    "Sampling",
-]
+__all__ = ["DDIMSampler", "DDPMSampler", "DiffusionHead", "Head", "NextItems", "Objective", "Sample", "Sampling"]

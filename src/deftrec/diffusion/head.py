@@ -1,12 +1,14 @@
-"""Denoising diffusion of the next item's latent under the language model's condition."""
+"""Heads: from the language model's condition to the next item's latent, by denoising diffusion."""
 
 import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from deftrec.config import DiffusionOptions
-from deftrec.diffusion.base import Head, Sampling
 from deftrec.diffusion.denoiser import Denoiser
 from deftrec.diffusion.objective import NextItems, Objective
 from deftrec.diffusion.sampler import SAMPLERS, Sample
@@ -14,6 +16,41 @@ from deftrec.diffusion.schedule import SCHEDULES
 
 EPS_START = 0.98
 """First sampling time of the eps parameterisation: at t = 1 the predicted noise does not determine x0."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Sampling method; `DiffusionOptions` describes the attributes, and `keep_path` adds the path to a `Sample`."""
+
+    sampler: str
+    steps: int
+    samples: int
+    guidance_scale: float
+    keep_path: bool = False
+
+    @classmethod
+    def of(cls, options: DiffusionOptions) -> "Sampling":
+        """The configured sampling."""
+        return cls(options.sampler, options.steps, options.samples, options.guidance_scale)
+
+
+class Head(nn.Module, ABC):
+    """Generates the latent of the next item under the language model's condition."""
+
+    def item_latents(self, tokens: Tensor) -> Tensor:
+        """Unit-norm latents from mean item tokens. `[N, D]` -> `[N, D]` float32"""
+        return F.normalize(tokens.float(), dim=-1)
+
+    @abstractmethod
+    def losses(self, next_items: NextItems, objective: Objective) -> dict[str, Tensor]:
+        """Scalars: `loss` and its parts."""
+
+    @abstractmethod
+    def generate(self, condition: Tensor, sampling: Sampling, generator: torch.Generator | None = None) -> Sample:
+        """One latent per condition. `[N, D]` -> `Sample` of N
+
+        `generator` is the source of every random draw, on the device of `condition`.
+        """
 
 
 class DiffusionHead(Head):
@@ -51,9 +88,9 @@ class DiffusionHead(Head):
         return self.item_latents(predicted)
 
     def losses(self, next_items: NextItems, objective: Objective) -> dict[str, Tensor]:
-        """Corrupt the targets' latents, denoise them, and apply `objective`. Scalars: `loss` and its parts."""
+        """Corrupt the targets' latents, denoise them, and apply `objective`."""
         x0_hat = self.training_pair(next_items.latents[next_items.targets], next_items.condition)
-        return objective(next_items.denoised(x0_hat))
+        return objective(x0_hat, next_items)
 
     def training_pair(self, latents: Tensor, condition: Tensor) -> Tensor:
         """Corrupt `latents` `[N, D]` at random times and denoise them under `condition` `[N, D]`. `[N, D]`
@@ -71,21 +108,8 @@ class DiffusionHead(Head):
             condition = torch.where(dropped, self.empty.to(condition.dtype), condition)
         return self.denoise(x, t, condition)
 
-    def generate(
-        self,
-        condition: Tensor,
-        sampling: Sampling,
-        generator: torch.Generator | None = None,
-        keep_path: bool = False,
-    ) -> Sample:
-        """See `Head.generate`. The latent is the normalised mean of `sampling.samples` draws.
-
-        Args:
-            condition: `[N, D]`
-            sampling: sampling method.
-            generator: source of every random draw, on the device of `condition`.
-            keep_path: whether the denoised x0 of every step is returned too.
-        """
+    def generate(self, condition: Tensor, sampling: Sampling, generator: torch.Generator | None = None) -> Sample:
+        """See `Head.generate`. The latent is the normalised mean of all draws; the path has the x0 of every step."""
         N, S, D = len(condition), max(1, sampling.samples), self.latent
         repeated = condition.repeat_interleave(S, 0)
         start = EPS_START if self.options.prediction == "eps" else 1.0
@@ -104,7 +128,7 @@ class DiffusionHead(Head):
                 x0 = self.item_latents((1 + w) * x0 - w * unconditional)
             return x0.view(N, S, D)
 
-        drawn = sampler.sample(denoise, x.expand(N, S, D), generator, keep_path)
+        drawn = sampler.sample(denoise, x.expand(N, S, D), generator, sampling.keep_path)
         path = None if drawn.path is None else drawn.path.mean(2)
         return Sample(self.item_latents(drawn.x0.mean(1)), path)
 

@@ -16,12 +16,7 @@ Denoise: TypeAlias = Callable[[Tensor, float], Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """Generated latents and, optionally, the denoised x0 of every step.
-
-    Attributes:
-        x0: generated latents. `[N, ...]`
-        path: denoised x0 after each step; None if not requested. `[steps, N, ...]`
-    """
+    """Generated latents `[N, ...]` and, if requested, the denoised x0 of every step `[steps, N, ...]`."""
 
     x0: Tensor
     path: Tensor | None
@@ -50,8 +45,7 @@ class Sampler(ABC):
         self, denoise: Denoise, noise: Tensor, generator: torch.Generator | None = None, keep_path: bool = False
     ) -> Sample:
         """Denoise `noise` `[N, S, D]`. `generator` is the source of every random draw."""
-        times = self.times()
-        x = noise
+        times, x = self.times(), noise
         path = []
         for time, earlier in zip(times, [*times[1:], None], strict=True):
             x0 = denoise(x, time)

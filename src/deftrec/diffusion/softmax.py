@@ -4,22 +4,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 CHUNK_CELLS = 1 << 20
 """Number of logits computed at a time on a CPU: 4 MiB in float32, which fit into its caches."""
 GPU_CHUNK_CELLS = 1 << 26
 """Number of logits computed at a time on a GPU, 256 MiB: small products would leave it idle."""
-
-
-def cross_entropy(
-    queries: Tensor, latents: Tensor, bias: Tensor, targets: Tensor, hidden: Tensor | None = None
-) -> Tensor:
-    """Mean of -log softmax(queries latents^T + bias)[target]; the plain reference of `chunked_cross_entropy`."""
-    logits = queries @ latents.T + bias
-    if hidden is not None and len(hidden):
-        logits = logits.index_put((hidden[:, 0], hidden[:, 1]), logits.new_tensor(float("-inf")))
-    return F.cross_entropy(logits.float(), targets)
 
 
 def chunked_cross_entropy(

@@ -8,8 +8,10 @@ from deftrec.data import Interactions, make_split
 from deftrec.data.words import item_texts
 from deftrec.errors import ConfigError
 from deftrec.pretrained_files.architecture import hidden_size
-from deftrec.recipe import adapt, load_recipe
+from deftrec.recipe import load_recipe
+from deftrec.recipe import resolve as resolve_sizes
 from deftrec.run import read_records
+from deftrec.sizes import Sizes
 from deftrec.training.fit import resolve
 
 ITEMS = 10_000
@@ -76,7 +78,9 @@ def _recipe(name: str, items: int | None, data: Path | None, overrides: list[str
         count, domain = interactions.n_items, interactions.meta.domain
     else:
         count, domain, text = items or ITEMS, "items", True
-        config = adapt(config, positions=count * (HISTORY - 1), interactions=count * HISTORY, users=count, items=count)
+        config = resolve_sizes(
+            config, Sizes(positions=count * (HISTORY - 1), interactions=count * HISTORY, users=count, items=count)
+        )
         assumed = (f"{count:,} users of {HISTORY} interactions, which decides every option that says auto",)
     collaborative = 0 if config.collaborative.encoder == "none" else config.collaborative.dim
     read = hidden_size(config.text.model) if text and config.text.model is not None else 0

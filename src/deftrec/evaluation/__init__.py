@@ -1,15 +1,7 @@
 """Metrics with confidence intervals, one evaluation protocol for every system, and rankings as Parquet files."""
 
-from deftrec.evaluation.intervals import (
-    PairedDifference,
-    bootstrap_interval,
-    mean_over_seeds,
-    paired_bootstrap,
-    paired_over_seeds,
-)
+from deftrec.evaluation.intervals import bootstrap_interval, mean_over_seeds, paired_bootstrap, paired_over_seeds
 from deftrec.evaluation.metrics import (
-    CUTOFFS,
-    MISSED,
     MRR_CUTOFF,
     TargetRanks,
     accuracy,
@@ -19,14 +11,10 @@ from deftrec.evaluation.metrics import (
     ranks_from_scores,
 )
 from deftrec.evaluation.protocol import Result, Seen, evaluate
-from deftrec.evaluation.rankings import Rankings, evaluate_file, ranking_frame, read_rankings, write_rankings
+from deftrec.evaluation.rankings import evaluate_file, ranking_frame, read_rankings, write_rankings
 
 __all__ = [
-    "CUTOFFS",
-    "MISSED",
     "MRR_CUTOFF",
-    "PairedDifference",
-    "Rankings",
     "Result",
     "Seen",
     "TargetRanks",

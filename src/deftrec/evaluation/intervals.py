@@ -41,10 +41,7 @@ class PairedDifference:
 def bootstrap_interval(values: Tensor, *, seed: int = 0, samples: int = SAMPLES) -> tuple[float, float]:
     """Compute the 95 % percentile bootstrap interval of the mean over users (Efron 1979).
 
-    Args:
-        values: one metric of every user, finite. `[N]`, N at least 1
-        seed: seed of the random draws; equal seeds give equal intervals.
-        samples: number of bootstrap replicates.
+    `values` `[N]` holds one finite metric of each of at least one user. Equal seeds give equal intervals.
     """
     return _interval(_replicates(values, seed, samples))
 
@@ -52,12 +49,8 @@ def bootstrap_interval(values: Tensor, *, seed: int = 0, samples: int = SAMPLES)
 def paired_bootstrap(first: Tensor, second: Tensor, *, seed: int = 0, samples: int = SAMPLES) -> PairedDifference:
     """Compare two systems on the same users; a replicate resamples users together with both their values.
 
-    Exchanging the systems flips the signs and keeps p exactly.
-
-    Args:
-        first, second: one metric of every user under each system, in the same order of users. `[N]` each
-        seed: seed of the random draws.
-        samples: number of bootstrap replicates.
+    `first` and `second` `[N]` hold one metric of every user, in the same order of users. Exchanging the systems flips
+    the signs and keeps p exactly.
 
     Raises:
         ValueError: the numbers of users differ.
@@ -77,11 +70,8 @@ def paired_bootstrap(first: Tensor, second: Tensor, *, seed: int = 0, samples: i
 def paired_over_seeds(first: Sequence[Tensor], second: Sequence[Tensor], *, samples: int = SAMPLES) -> PairedDifference:
     """Compare two systems trained with several seeds: average each user's values over seeds, then pair them.
 
-    The interval and p measure the sampling of users; the variation between seeds is averaged, not measured.
-
-    Args:
-        first, second: one metric of every user, one tensor per seed; their numbers of seeds may differ. `[N]` each
-        samples: number of bootstrap replicates.
+    The interval and p measure the sampling of users; the variation between seeds is averaged, not measured. The systems
+    may have different numbers of seeds, with one tensor `[N]` each.
 
     Raises:
         ValueError: the numbers of users differ.

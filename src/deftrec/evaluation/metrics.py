@@ -51,21 +51,13 @@ class TargetRanks:
         """Join the ranks of chunks of users, in order."""
         return cls(torch.cat([part.greater for part in parts]), torch.cat([part.ties for part in parts]))
 
-    def cpu(self) -> "TargetRanks":
-        """Copy the ranks to the CPU, as int64."""
-        return TargetRanks(self.greater.cpu().long(), self.ties.cpu().long())
-
     def missed(self) -> Tensor:
         """Mark the users whose target cannot be recommended. `[N]` bool"""
         return self.greater >= MISSED
 
 
 def ranks_from_scores(scores: Tensor, targets: Tensor) -> TargetRanks:
-    """Rank targets in full rows of scores, one chunk of users at a time.
-
-    Args:
-        scores: scores of all items, `-inf` for an item that is no candidate. `[N, I]` floating point
-        targets: item numbers. `[N]`
+    """Rank targets, item numbers `[N]`, in rows of `scores` `[N, I]`; `-inf` marks an item that is no candidate.
 
     Raises:
         DeftRecError: a score is NaN. Every comparison with NaN is false, so it would pass for a perfect rank.
@@ -92,14 +84,13 @@ def accuracy(ranks: TargetRanks, cutoffs: Sequence[int] = CUTOFFS) -> dict[str, 
     Returns:
         `hr@K`, `ndcg@K`, `recall@K` for each K, and `mrr@100`. Each `[N]` float64 on the CPU, in 0..1
     """
-    ranks = ranks.cpu()
+    ranks = TargetRanks(ranks.greater.cpu().long(), ranks.ties.cpu().long())
+    places = torch.arange(1, max(MRR_CUTOFF, *cutoffs) + 1, dtype=torch.float64)
     values: dict[str, Tensor] = {}
     for k in cutoffs:
-        values[f"hr@{k}"] = values[f"recall@{k}"] = _expected_gain(ranks, torch.ones(k, dtype=torch.float64))
-        places = torch.arange(2, k + 2, dtype=torch.float64)
-        values[f"ndcg@{k}"] = _expected_gain(ranks, 1 / torch.log2(places))
-    places = torch.arange(1, MRR_CUTOFF + 1, dtype=torch.float64)
-    values[f"mrr@{MRR_CUTOFF}"] = _expected_gain(ranks, 1 / places)
+        values[f"hr@{k}"] = values[f"recall@{k}"] = _expected_gain(ranks, torch.ones_like(places[:k]))
+        values[f"ndcg@{k}"] = _expected_gain(ranks, 1 / torch.log2(places[:k] + 1))
+    values[f"mrr@{MRR_CUTOFF}"] = _expected_gain(ranks, 1 / places[:MRR_CUTOFF])
     return values
 
 
@@ -123,10 +114,7 @@ def mean_accuracy(ranks: TargetRanks) -> dict[str, float]:
 def coverage(top_items: Tensor, n_items: int, k: int) -> float:
     """Compute the share of the catalogue that appears in at least one user's first `k` items, in 0..1.
 
-    Args:
-        top_items: item numbers, best first, -1 where a list has ended. `[N, K]`, K at least `k`
-        n_items: size of the catalogue.
-        k: number of items per list that count.
+    `top_items` `[N, K]` holds item numbers, best first, -1 where a list has ended; K is at least `k`.
     """
     recommended = torch.zeros(n_items + 1, dtype=torch.bool)
     for chunk in _rows(top_items, k):
@@ -137,14 +125,9 @@ def coverage(top_items: Tensor, n_items: int, k: int) -> float:
 def novelty(top_items: Tensor, popularity: Tensor, k: int) -> Tensor:
     """Compute the novelty of each user's first `k` items in bits: the mean of -log2(share of the item).
 
-    The share is that of the training interactions, with one added to every item so that an item without interactions
-    has a finite value: share(i) = (count(i) + 1) / (sum of counts + number of items). After Zhou et al. 2010,
-    "Solving the apparent diversity-accuracy dilemma of recommender systems" (self-information).
-
-    Args:
-        top_items: item numbers, best first, -1 where a list has ended. `[N, K]`, K at least `k`
-        popularity: training interactions of each item. `[I]`
-        k: number of items per list that count.
+    The share is that of the training interactions `popularity` `[I]`, with one added to every item so that an item
+    without interactions has a finite value: share(i) = (count(i) + 1) / (sum of counts + number of items). After Zhou
+    et al. 2010, "Solving the apparent diversity-accuracy dilemma of recommender systems" (self-information).
 
     Returns:
         Novelty of each user, NaN for an empty list. `[N]` float64

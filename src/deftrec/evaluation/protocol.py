@@ -1,12 +1,11 @@
 """Evaluate any system under one protocol, and keep with each result the facts that make it comparable."""
 
-from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from deftrec.data.split import Part, SplitName
+from deftrec.data.split import Fit, Part, SplitName
 from deftrec.errors import DataError
 from deftrec.evaluation.intervals import SAMPLES, bootstrap_interval
 from deftrec.evaluation.metrics import CUTOFFS, TargetRanks, accuracy, coverage, novelty
@@ -14,6 +13,8 @@ from deftrec.evaluation.metrics import CUTOFFS, TargetRanks, accuracy, coverage,
 Seen: TypeAlias = Literal["exclude", "keep"]
 """`exclude`: items of the history are never recommended, and a target among them is a miss. `keep`: every item is a
 candidate."""
+FitOrUnknown: TypeAlias = Fit | Literal["unknown"]
+"""Part of the data that a system was fitted on; `unknown` for rankings from a file."""
 
 
 class Result(BaseModel):
@@ -25,8 +26,8 @@ class Result(BaseModel):
         protocol: kind of split, for example `leave-one-out`.
         split: evaluated part, `validation` or `test`.
         seen: rule for items of the history (see `Seen`).
-        fit: part of the data that the system was fitted on; `unknown` for rankings from a file. Results with different
-            fits are not comparable: fitting on validation items too improves accuracy more than most models do.
+        fit: part of the data that the system was fitted on (see `FitOrUnknown`). Results with different fits are not
+            comparable: fitting on validation items too improves accuracy more than most models do.
         users: number of evaluated users.
         metrics: `hr@10`, `ndcg@10`, `recall@10`, `mrr@100`, `coverage@10`, `novelty@10`, ... Means over users; novelty
             over the users with at least one recommendation (0 where there is none).
@@ -40,7 +41,7 @@ class Result(BaseModel):
     protocol: SplitName
     split: Part
     seen: Seen
-    fit: Literal["train", "train+validation", "unknown"]
+    fit: FitOrUnknown
     users: int
     metrics: dict[str, float]
     ci95: dict[str, tuple[float, float]]
@@ -60,8 +61,7 @@ def evaluate(
     protocol: SplitName,
     split: Part,
     seen: Seen,
-    fit: Literal["train", "train+validation", "unknown"],
-    cutoffs: Sequence[int] = CUTOFFS,
+    fit: FitOrUnknown,
     seed: int = 0,
     samples: int = SAMPLES,
 ) -> Result:
@@ -74,22 +74,18 @@ def evaluate(
         top_items: recommended items, best first, -1 where a list has ended. `[N, K]`
         popularity: training interactions of each item of the catalogue. `[I]`
         name, dataset, protocol, split, seen, fit: see `Result`.
-        cutoffs: list lengths of the metrics.
-        seed: seed of the bootstrap.
-        samples: number of bootstrap replicates.
+        seed, samples: seed and number of replicates of the bootstrap.
 
     Raises:
         DataError: no user has a target.
         ValueError: `ranks` and `top_items` have different numbers of users.
     """
-    if len(ranks) == 0:
-        raise DataError(
-            f"{dataset}: no user has a {split} target under the {protocol} split, so nothing can be measured"
-        )
+    if not len(ranks):
+        raise DataError(f"{dataset}: no user has a {split} target under the {protocol} split; nothing can be measured")
     if len(ranks) != len(top_items):
         raise ValueError(f"ranks of {len(ranks)} users and lists of {len(top_items)}")
-    per_user = accuracy(ranks, cutoffs)
-    wide = [k for k in cutoffs if k <= top_items.shape[1]]
+    per_user = accuracy(ranks)
+    wide = [k for k in CUTOFFS if k <= top_items.shape[1]]
     for k in wide:
         bits = novelty(top_items, popularity, k)
         per_user[f"novelty@{k}"] = bits[~bits.isnan()] if not bits.isnan().all() else bits.new_zeros(1)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Literal
+from typing import NoReturn
 
 import numpy as np
 import polars as pl
@@ -19,19 +19,13 @@ from torch import Tensor
 
 from deftrec.data.interactions import Id, Interactions
 from deftrec.data.sources.columns import Place, typed_ids
-from deftrec.data.split import Cases, Fit, Part, Split, SplitName
+from deftrec.data.split import Cases, Part, Split, SplitName
 from deftrec.errors import DataError
 from deftrec.evaluation.metrics import CUTOFFS, MISSED, TargetRanks
-from deftrec.evaluation.protocol import Result, Seen, evaluate
+from deftrec.evaluation.protocol import FitOrUnknown, Result, Seen, evaluate
 from deftrec.files import atomic_path
 
 COLUMNS = ("user", "item", "rank", "score")
-
-BEFORE: dict[Part, str] = {
-    "validation": "all but each user's last two items",
-    "test": "all but each user's last item",
-}
-"""History of each target under the leave-one-out split."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,12 +47,7 @@ class Rankings:
     seen_removed: int
 
     def remarks(self, part: Part, protocol: SplitName) -> list[str]:
-        """Describe missing users, ignored users, removed rows, and lists that follow the wrong history.
-
-        Args:
-            part: evaluated part, `validation` or `test`.
-            protocol: kind of split.
-        """
+        """Describe missing users, ignored users, removed rows, and lists that follow the wrong history."""
         counted = (
             (self.users_missing, "evaluated users have no row and count as misses"),
             (self.users_unasked, "users have no target and are ignored"),
@@ -66,7 +55,10 @@ class Rankings:
         )
         remarks = [f"{count:,} {what}" for count, what in counted if count]
         if self.users_missing < len(self.ranks.missed()) and bool(self.ranks.missed().all()):
-            before = BEFORE[part] if protocol == "leave-one-out" else "each user's items before the target"
+            last = "last item" if part == "test" else "last two items"
+            before = (
+                f"all but each user's {last}" if protocol == "leave-one-out" else "each user's items before the target"
+            )
             remarks.append(f"warning: no target is in any list: for {part}, rank after {before}")
         return remarks
 
@@ -79,8 +71,7 @@ def ranking_frame(
     Args:
         interactions: data that the item numbers belong to.
         users: external ids, with the type of `interactions.users`. `n` of them
-        top_items: item numbers, best first, -1 where a list has ended. `[n, K]`
-        scores: scores of these items. `[n, K]`
+        top_items, scores: item numbers, best first, -1 where a list has ended, and their scores. `[n, K]` each
     """
     there = top_items >= 0
     rows, places = np.nonzero(there)
@@ -95,11 +86,7 @@ def ranking_frame(
 
 
 def write_rankings(path: str | Path, frames: Iterable[pl.DataFrame]) -> None:
-    """Write chunks of recommendations as one Parquet file, atomically and one chunk at a time.
-
-    Args:
-        path: file to write.
-        frames: chunks with columns `user`, `item`, `rank`, `score`, all with the same types of ids.
+    """Write chunks of recommendations, in the columns of `COLUMNS`, as one Parquet file, one chunk at a time.
 
     Raises:
         DataError: there is no chunk, a column is missing, or the types of ids differ between chunks.
@@ -111,9 +98,7 @@ def write_rankings(path: str | Path, frames: Iterable[pl.DataFrame]) -> None:
     schema = _selected(first, path).schema
     failures: list[Exception] = []
 
-    def stream(
-        columns: list[str] | None, predicate: pl.Expr | None, rows: int | None, batch: int | None
-    ) -> Iterator[pl.DataFrame]:
+    def stream(*_: object) -> Iterator[pl.DataFrame]:
         try:
             for frame in chain([first], source):
                 chunk = _selected(frame, path)
@@ -137,28 +122,17 @@ def write_rankings(path: str | Path, frames: Iterable[pl.DataFrame]) -> None:
 def read_rankings(
     path: str | Path, interactions: Interactions, cases: Cases, seen: Seen, *, depth: int = max(CUTOFFS)
 ) -> Rankings:
-    """Read and check a file of rankings. Memory: about 40 bytes per row.
+    """Read and check a file of rankings with `user`, `item`, and `score` or `rank`. Memory: about 40 bytes per row.
 
     Under `seen="exclude"` items of a user's history are removed and later items move up; under `keep` the lists stay
-    unchanged.
-
-    Args:
-        path: Parquet file with `user`, `item`, and `score` or `rank`.
-        interactions: data whose ids the file uses.
-        cases: evaluated users with their histories and targets.
-        seen: rule for items of the history.
-        depth: number of items per list to keep in `top_items`.
+    unchanged. `top_items` of the result keeps `depth` items per list.
 
     Raises:
         DataError: the file does not exist or is not Parquet; a column is missing; an id is unknown; a score or rank is
             empty, not a number or below 1; an item is listed twice for a user. The message names row, column, value
             and remedy.
     """
-    path = Path(path)
-    table = _numbered(path, interactions)
-    _check_order(path, table)
-    _check_duplicates(path, table, interactions.n_items)
-
+    table, by_score = _numbered(Path(path), interactions)
     case_of = np.full(interactions.n_users, -1, np.int64)
     case_of[cases.users] = np.arange(len(cases))
     rows = table.with_columns(pl.Series("case", case_of[table["user"].to_numpy()])).filter(pl.col("case") >= 0)
@@ -167,19 +141,15 @@ def read_rankings(
 
     before = rows.height
     if seen == "exclude":
-        history = pl.DataFrame(
-            {"case": cases.histories.owners(), "item": cases.histories.items},
-            schema_overrides={"case": pl.Int64, "item": pl.Int64},
-        )
-        rows = rows.join(history.unique(), on=["case", "item"], how="anti")
-    by_score = rows["score"].null_count() == 0
-    rows = rows.with_columns(pl.col("score") if by_score else -pl.col("rank").cast(pl.Float64).alias("score"))
+        history = {"case": cases.histories.owners(), "item": cases.histories.items.astype(np.int64)}
+        rows = rows.join(pl.DataFrame(history).unique(), on=["case", "item"], how="anti")
+    if not by_score:
+        rows = rows.with_columns((-pl.col("rank")).alias("score"))
     # Among equal scores the lists follow the file's ranks; what the metrics count does not depend on it.
     rows = rows.sort("case", "score", "rank", "item", descending=[False, True, False, False])
-    return Rankings(
-        _target_ranks(rows, cases), _top_items(rows, len(cases), depth), users_missing, users_unasked,
-        before - rows.height,
-    )  # fmt: skip
+    case, item, score = (rows[name].to_numpy() for name in ("case", "item", "score"))
+    ranks, top_items = _target_ranks(case, item, score, cases), _top_items(case, item, len(cases), depth)
+    return Rankings(ranks, top_items, users_missing, users_unasked, before - rows.height)
 
 
 def evaluate_file(
@@ -191,17 +161,9 @@ def evaluate_file(
     name: str,
     part: Part,
     seen: Seen,
-    fit: Fit | Literal["unknown"],
-    seed: int = 0,
+    fit: FitOrUnknown,
 ) -> tuple[Result, Rankings]:
-    """Read a file of rankings and compute its metrics.
-
-    Args:
-        path: see `read_rankings`.
-        interactions, split: data and their split.
-        popularity: training interactions of each item. `[I]`
-        name, part, seen, fit: see `Result`; `part` is its `split`.
-        seed: seed of the bootstrap.
+    """Read a file of rankings and compute its metrics; see `read_rankings` and `evaluate`.
 
     Raises:
         DataError: no user has a target, or the file is missing, damaged or from other data.
@@ -209,7 +171,7 @@ def evaluate_file(
     read = read_rankings(path, interactions, split.cases(part), seen)
     result = evaluate(
         read.ranks, read.top_items, torch.from_numpy(popularity), name=name, dataset=interactions.meta.name,
-        protocol=split.name, split=part, seen=seen, fit=fit, seed=seed,
+        protocol=split.name, split=part, seen=seen, fit=fit,
     )  # fmt: skip
     return result, read
 
@@ -221,41 +183,45 @@ def _selected(frame: pl.DataFrame, path: str | Path) -> pl.DataFrame:
     return frame.select("user", "item", pl.col("rank").cast(pl.Int32), pl.col("score").cast(pl.Float64))
 
 
-def _numbered(path: Path, interactions: Interactions) -> pl.DataFrame:
-    """Read `row` (from 1), `user`, `item` (numbers), `rank` and `score` (null where the file has none)."""
+def _numbered(path: Path, interactions: Interactions) -> tuple[pl.DataFrame, bool]:
+    """Read and check `user`, `item` (numbers), `rank` and `score` (null where absent), and whether scores decide."""
     if not path.is_file():
         raise DataError(f"{path}: no such file; rankings are one Parquet file with columns {', '.join(COLUMNS)}")
     try:
         scan = pl.scan_parquet(path)
         columns = scan.collect_schema().names()
-        for column in ("user", "item"):
-            if column not in columns:
-                raise DataError(f"{path}: no column {column!r}; the columns are {', '.join(columns)}")
-        if "score" not in columns and "rank" not in columns:
-            raise DataError(f"{path}: no column 'score' or 'rank' to order by; the columns are {', '.join(columns)}")
-        table = scan.select([column for column in COLUMNS if column in columns]).collect()
+        missing = [f"{column!r}" for column in ("user", "item") if column not in columns]
+        if not {"score", "rank"} & set(columns):
+            missing.append("'score' or 'rank' to order by")
+        if missing:
+            raise DataError(f"{path}: no column {missing[0]}; the columns are {', '.join(columns)}")
+        file = scan.select([column for column in COLUMNS if column in columns]).collect()
     except pl.exceptions.PolarsError as error:
         raise DataError(
             f"{path}: not a readable Parquet file ({str(error).splitlines()[0]}); write it again"
         ) from error
-    for column, dtype in (("rank", pl.Float64), ("score", pl.Float64)):
-        if column not in columns:
-            table = table.with_columns(pl.lit(None, dtype).alias(column))
-        elif table.height and not table[column].dtype.is_numeric() and table[column].dtype != pl.Null:
-            raise DataError(
-                f"{path}: row 1, column {column!r}: {table[column][0]!r} is not a number; write the column as numbers"
-            )
-    numbers = {
-        "user": _to_numbers(path, table["user"], interactions.users, interactions.meta.name),
-        "item": _to_numbers(path, table["item"], interactions.catalogue["item"], interactions.meta.name),
-    }
-    return table.select(
-        pl.int_range(1, pl.len() + 1).alias("row"),
-        numbers["user"].alias("user"),
-        numbers["item"].alias("item"),
-        pl.col("rank").cast(pl.Float64),
-        pl.col("score").cast(pl.Float64),
-    )
+    numbers = [
+        _to_numbers(path, file["user"], interactions.users, interactions.meta.name),
+        _to_numbers(path, file["item"], interactions.catalogue["item"], interactions.meta.name),
+    ]
+    for column in ("rank", "score"):
+        values = file[column] if column in columns else pl.Series(column, [None]).new_from_index(0, file.height)
+        if file.height and not values.dtype.is_numeric() and values.dtype != pl.Null:
+            _refuse(path, 0, column, f"{values[0]!r} is not a number; write the column as numbers")
+        numbers.append(values.cast(pl.Float64))
+    table = pl.DataFrame(numbers)
+
+    by_score = table["score"].null_count() < table.height
+    column = "score" if by_score else "rank"
+    bad = ~table[column].is_finite().fill_null(value=False)
+    if not by_score:
+        bad |= table["rank"] < 1
+    if (row := _first(bad)) is not None:
+        mend = "give every row a finite score, or no row any" if by_score else "ranks are numbers from 1"
+        _refuse(path, row, column, f"{table[column][row]} cannot be ordered; {mend}")
+    if (row := _first(~(table["user"] * interactions.n_items + table["item"]).is_first_distinct())) is not None:
+        _refuse(path, row, "item", f"{file['item'][row]!r} is listed twice for the same user; keep its best row")
+    return table, by_score
 
 
 def _to_numbers(path: Path, column: pl.Series, ids: pl.Series, dataset: str) -> pl.Series:
@@ -266,41 +232,22 @@ def _to_numbers(path: Path, column: pl.Series, ids: pl.Series, dataset: str) -> 
         column, ids = column.cast(pl.String), ids.cast(pl.String)
     known = pl.DataFrame({"id": ids, "number": np.arange(len(ids))})
     numbers = pl.DataFrame({"id": column}).join(known, on="id", how="left", maintain_order="left")["number"]
-    if numbers.null_count():
-        row = int(numbers.is_null().arg_max() or 0)
-        raise DataError(
-            f"{path}: row {row + 1}, column {column.name!r}: {column[row]!r} is not among the {column.name}s of "
-            f"{dataset}; write the ids of the data directory"
-        )
-    return numbers
+    if (row := _first(numbers.is_null())) is not None:
+        what = f"{column[row]!r} is not among the {column.name}s of {dataset}; write the ids of the data directory"
+        _refuse(path, row, column.name, what)
+    return numbers.alias(column.name)
 
 
-def _check_order(path: Path, table: pl.DataFrame) -> None:
-    """Check that every row has a finite score, or that no row has one and every row has a rank from 1."""
-    by_rank = table["score"].null_count() == table.height
-    column = "rank" if by_rank else "score"
-    values = table[column]
-    bad = values.is_null() | values.is_nan() | values.is_infinite()
-    if by_rank:
-        bad = bad | (values < 1)
-    if bad.any():
-        row = int(bad.arg_max() or 0)
-        mend = "ranks are numbers from 1" if by_rank else "give every row a finite score, or no row any"
-        raise DataError(f"{path}: row {row + 1}, column {column!r}: {values[row]} cannot be ordered; {mend}")
+def _first(marked: pl.Series) -> int | None:
+    """Find the first marked row, counted from 0; None where there is none."""
+    return int(marked.arg_max() or 0) if marked.any() else None
 
 
-def _check_duplicates(path: Path, table: pl.DataFrame, n_items: int) -> None:
-    repeated = ~(table["user"] * n_items + table["item"]).is_first_distinct()
-    if repeated.any():
-        row = int(repeated.arg_max() or 0)
-        item = pl.read_parquet(path, columns=["item"])["item"][row]
-        raise DataError(
-            f"{path}: row {row + 1}, column 'item': {item!r} is listed twice for the same user; keep its best row"
-        )
+def _refuse(path: Path, row: int, column: str, reason: str) -> NoReturn:
+    raise DataError(f"{path}: row {row + 1}, column {column!r}: {reason}")
 
 
-def _target_ranks(rows: pl.DataFrame, cases: Cases) -> TargetRanks:
-    case, item, score = (rows[name].to_numpy() for name in ("case", "item", "score"))
+def _target_ranks(case: np.ndarray, item: np.ndarray, score: np.ndarray, cases: Cases) -> TargetRanks:
     hit = item == cases.targets[case]
     own = np.full(len(cases), np.nan)
     own[case[hit]] = score[hit]
@@ -311,10 +258,9 @@ def _target_ranks(rows: pl.DataFrame, cases: Cases) -> TargetRanks:
     return TargetRanks(torch.from_numpy(np.where(listed, greater, MISSED)), torch.from_numpy(ties))
 
 
-def _top_items(rows: pl.DataFrame, n_cases: int, depth: int) -> Tensor:
-    case, item = rows["case"].to_numpy(), rows["item"].to_numpy()
-    starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.bincount(case, minlength=n_cases))])
-    position = np.arange(len(case)) - starts[case]
+def _top_items(case: np.ndarray, item: np.ndarray, n_cases: int, depth: int) -> Tensor:
+    """Fill the lists from rows in order of case and rank. `[n_cases, depth]`"""
+    position = np.arange(len(case)) - np.searchsorted(case, case)
     top = np.full((n_cases, depth), -1, np.int64)
     kept = position < depth
     top[case[kept], position[kept]] = item[kept]

@@ -24,7 +24,7 @@ from deftrec.incremental.overlay import Overlay, changing, read_overlay, write_o
 from deftrec.pretrained_files.locate import model_folder
 from deftrec.pretrained_files.origin import check_origin, origin_in
 from deftrec.run import RunInfo, read_run
-from deftrec.text import kept_sentence_model
+from deftrec.text import sentence_vectors
 
 
 @dataclass(frozen=True)
@@ -210,5 +210,12 @@ def _vectors(
     assert model is not None, "the run can recommend items that it was not trained on"
     where = model_folder(model)
     check_origin(info.sentences, origin_in(where, model), str(folder), "text.model")
-    reader = kept_sentence_model(where, device)
-    return reader.vectors(texts, max_tokens=config.text.max_tokens, dtype=torch.float32, on_batch=on_batch)
+    return sentence_vectors(
+        texts,
+        where,
+        max_tokens=config.text.max_tokens,
+        device=device,
+        dtype=torch.float32,
+        on_batch=on_batch,
+        keep=True,
+    )

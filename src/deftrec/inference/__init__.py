@@ -1,6 +1,5 @@
 """Faster inference with the results of `deftrec.model`: cached keys and values, precomputed projections."""
 
-from deftrec.inference.model import InferenceModel, reader_of
-from deftrec.inference.reading import Reading
+from deftrec.inference.model import InferenceModel, Reading, reader_of
 
 __all__ = ["InferenceModel", "Reading", "reader_of"]

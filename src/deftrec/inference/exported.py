@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 
 from deftrec.errors import ConfigError, MissingExtraError
-from deftrec.inference.pretrained import PretrainedReader
+from deftrec.inference.reader import PretrainedReader
 from deftrec.language import PretrainedLanguageModel
 
 PRECISIONS = {torch.float32: "f32", torch.bfloat16: "bf16"}
@@ -53,11 +53,7 @@ class ExportedReader(PretrainedReader):
         return torch.from_numpy(found[0])
 
     def _check(self, exact: PretrainedReader, alike: float) -> None:
-        """Compare graph and model: an exporter may fix a size of its example, and weights may have changed since.
-
-        Raises:
-            ConfigError: the results differ.
-        """
+        """Compare graph and model: an exporter may fix a size of its example, and weights may have changed since."""
         ways = torch.randn(5, 21, self.language.width, generator=torch.Generator().manual_seed(0))
         last = torch.arange(16, 21)
         with torch.no_grad():
@@ -90,16 +86,12 @@ def _compiled(reader: PretrainedReader, dtype: torch.dtype) -> Any:
     if language.scale.device.type != "cpu":
         raise ConfigError("runtime openvino runs on a CPU, and this run is on a GPU: set runtime to torch")
     any_number = torch.export.Dim.AUTO
+    shapes = {0: any_number, 1: any_number}, {0: any_number}
     example = torch.zeros(3, 7, language.width), torch.tensor([6, 5, 2])
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # the exporter uses deprecated names of torch
-            program = torch.export.export(
-                _Answer(reader).eval(),
-                example,
-                dynamic_shapes=({0: any_number, 1: any_number}, {0: any_number}),
-                strict=False,
-            )
+            program = torch.export.export(_Answer(reader).eval(), example, dynamic_shapes=shapes, strict=False)
             model = openvino.convert_model(program)
         hints = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "INFERENCE_PRECISION_HINT": PRECISIONS[dtype]}
         return openvino.Core().compile_model(model, "CPU", hints)

@@ -1,4 +1,4 @@
-"""A trained model prepared for fast inference."""
+"""A trained model prepared for fast inference, and histories that grow item by item."""
 
 from dataclasses import dataclass
 from typing import cast
@@ -7,14 +7,13 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache
 
-from deftrec.diffusion import Sample, Sampling
+from deftrec.diffusion import Sampling
 from deftrec.ensemble import Ensemble, Model, side_by_side
 from deftrec.errors import ConfigError
 from deftrec.hardware import Runtime
 from deftrec.inference.exported import ExportedReader
 from deftrec.inference.nano import NanoReader
-from deftrec.inference.pretrained import PretrainedReader
-from deftrec.inference.reader import Reader
+from deftrec.inference.reader import PretrainedReader, Reader
 from deftrec.inference.tokens import HistoryTokens
 from deftrec.language import LanguageModel, PretrainedLanguageModel
 from deftrec.language.nano import NanoLanguageModel
@@ -23,13 +22,7 @@ from deftrec.model import DeftRec, ItemLatents
 
 @dataclass(eq=False)
 class State:
-    """State of one member after B histories of equal length.
-
-    Attributes:
-        past: cached keys and values.
-        sums: sums of the projected features (`HistoryTokens`). `[B, P]`
-        count: number of items read.
-    """
+    """State of one member after `count` items of B histories: keys and values, and `HistoryTokens`' sums `[B, P]`."""
 
     past: Cache
     sums: Tensor | None = None
@@ -55,15 +48,12 @@ class InferenceMember:
         return State(self.reader.begin(rows))
 
     def read(self, items: Tensor, lengths: Tensor, state: State) -> Tensor:
-        """Condition after each history; updates `state`, which is valid for histories of equal length only.
+        """Condition `[B, D]` float32 after each history; updates `state`, if all histories have one length.
 
         Args:
             items: item numbers, any number after the end. `[B, L]` int64
             lengths: lengths of the histories, at least 1. `[B]` int64
             state: state to continue from.
-
-        Returns:
-            `[B, D]` float32
         """
         read, state.sums = self.tokens(items.clamp_min(0), state.sums, state.count)
         state.count += items.shape[1]
@@ -78,27 +68,20 @@ class InferenceMember:
 class InferenceModel:
     """Fast path of all members: the prompt is read once, items are projected once, only last positions are computed.
 
-    Args:
-        model: model in evaluation mode that `suits` accepts.
-        catalogue: result of `model.encode_catalogue`.
-        dtype, runtime: see `InferenceMember`.
+    Arguments as for `InferenceMember`, of a member or an ensemble.
     """
 
     def __init__(
-        self,
-        model: Model,
-        catalogue: ItemLatents,
-        dtype: torch.dtype = torch.float32,
-        runtime: Runtime = "torch",
+        self, model: Model, catalogue: ItemLatents, dtype: torch.dtype = torch.float32, runtime: Runtime = "torch"
     ) -> None:
         self.max_history, self.device = model.max_history, catalogue.latents.device
-        members = (
+        pairs = (
             zip(model.members, model.own(catalogue), strict=True)
             if isinstance(model, Ensemble)
             else [(model, catalogue)]
         )
         with torch.no_grad():
-            self.members = [InferenceMember(member, own, dtype, runtime) for member, own in members]
+            self.members = [InferenceMember(member, own, dtype, runtime) for member, own in pairs]
 
     @staticmethod
     def suits(model: Model) -> bool:
@@ -113,14 +96,9 @@ class InferenceModel:
     def generate(
         self, items: Tensor, lengths: Tensor, sampling: Sampling, generator: torch.Generator | None = None
     ) -> Tensor:
-        """Latent of the next item after each history, as `Model.generate`.
+        """Latent of the next item after each history, as `Model.generate`. `[B, D]` float32
 
-        Args:
-            items: item numbers, any number after the end. `[B, L]` int64
-            lengths: lengths of the histories, at least 1. `[B]` int64
-
-        Returns:
-            `[B, D]` float32
+        Items `[B, L]` and lengths `[B]` as for `InferenceMember.read`.
         """
         conditions = [member.answer(items, lengths) for member in self.members]
         return self.latents(conditions, sampling, generator)
@@ -128,11 +106,48 @@ class InferenceModel:
     @torch.no_grad()
     def latents(self, conditions: list[Tensor], sampling: Sampling, generator: torch.Generator | None) -> Tensor:
         """Latents of all members from their conditions. M of `[B, D]` -> `[B, M D]`"""
-        samples: list[Sample] = [
-            member.diffusion.generate(condition, sampling, generator)
-            for member, condition in zip(self.members, conditions, strict=True)
-        ]
-        return samples[0].x0 if len(samples) == 1 else side_by_side([sample.x0 for sample in samples])
+        pairs = zip(self.members, conditions, strict=True)
+        latents = [member.diffusion.generate(condition, sampling, generator).x0 for member, condition in pairs]
+        return latents[0] if len(latents) == 1 else side_by_side(latents)
+
+
+class Reading:
+    """A history and its cached keys and values.
+
+    Up to `data.max_history` items, a further item costs one step. Beyond it, the positions of all items move and the
+    newest `max_history` items are read again.
+
+    Args:
+        model: fast path of the model.
+        history: item numbers, oldest first, at least one.
+    """
+
+    def __init__(self, model: InferenceModel, history: list[int]) -> None:
+        self.model, self.history = model, list(history)
+        self._read_anew()
+
+    def add(self, item: int) -> None:
+        """Read a further item."""
+        self.history.append(item)
+        if len(self.history) > self.model.max_history:
+            self._read_anew()
+        else:
+            self._read([item])
+
+    def latent(self, sampling: Sampling, generator: torch.Generator | None = None) -> Tensor:
+        """Latent of the next item, as `InferenceModel.generate`. `[1, D]`"""
+        return self.model.latents(self.conditions, sampling, generator)
+
+    def _read_anew(self) -> None:
+        self.states = [member.begin(1) for member in self.model.members]
+        self._read(self.history[-self.model.max_history :])
+
+    @torch.no_grad()
+    def _read(self, items: list[int]) -> None:
+        row = torch.tensor([items], device=self.model.device)
+        length = torch.tensor([len(items)], device=self.model.device)
+        pairs = zip(self.model.members, self.states, strict=True)
+        self.conditions = [member.read(row, length, state) for member, state in pairs]
 
 
 def reader_of(language: LanguageModel, dtype: torch.dtype, runtime: Runtime = "torch") -> Reader:

@@ -37,15 +37,9 @@ class HistoryTokens:
             self.projected = catalogue.features @ first.T
 
     def __call__(self, items: Tensor, sums: Tensor | None = None, count: int = 0) -> tuple[Tensor, Tensor | None]:
-        """Tokens of the positions after `count` others.
+        """Tokens `[B, L, K, D]` of items `[B, L]` after `count` others, and `sums` after them.
 
-        Args:
-            items: item numbers, at least 0. `[B, L]` int64
-            sums: sums of `projected` over the positions before; None: no positions before. `[B, P]`
-            count: number of positions before.
-
-        Returns:
-            tokens `[B, L, K, D]`, and `sums` after the last position, None without user tokens.
+        `sums` `[B, P]` are the sums of `projected` over the positions before; None: no positions, or no user tokens.
         """
         read = self.ways[items]
         if self.projected is None:

@@ -9,28 +9,12 @@ from deftrec.language.engines import TextEngine, VllmEngine
 from deftrec.language.nano import NanoLanguageModel
 from deftrec.language.preferences import Preferences, guessed_category
 from deftrec.language.pretrained import PretrainedLanguageModel
-from deftrec.language.rationale import RationaleBatch, RationaleReading, Rationales, RationaleWriter
+from deftrec.language.rationale import RationaleBatch, RationaleWriter
 from deftrec.pretrained_files.locate import model_folder
 
-__all__ = [
-    "ConditionStrategy",
-    "LanguageModel",
-    "LatentCondition",
-    "Layout",
-    "NanoLanguageModel",
-    "Preferences",
-    "PretrainedLanguageModel",
-    "RationaleBatch",
-    "RationaleReading",
-    "RationaleWriter",
-    "Rationales",
-    "ReasoningCondition",
-    "TextEngine",
-    "VllmEngine",
-    "build_condition",
-    "build_language_model",
-    "guessed_category",
-]
+__all__ = ["ConditionStrategy", "LanguageModel", "LatentCondition", "Layout", "Preferences", "PretrainedLanguageModel"]
+__all__ += ["RationaleBatch", "RationaleWriter", "ReasoningCondition", "TextEngine", "VllmEngine"]
+__all__ += ["build_condition", "build_language_model", "guessed_category"]
 
 
 def build_language_model(
@@ -38,11 +22,7 @@ def build_language_model(
 ) -> LanguageModel:
     """The language model that `options` describe; a pre-trained model is downloaded if it is not present.
 
-    Args:
-        domain: kind of items, for prompts.
-        ways: number of continuous tokens K per item.
-        max_history: largest number of items in one history.
-        titles: title of every item, for models that read them.
+    `NanoLanguageModel` and `PretrainedLanguageModel` describe the other arguments.
     """
     if isinstance(options, NanoOptions):
         return NanoLanguageModel(int(options.width), int(options.layers), float(options.dropout), max_history, ways)

@@ -1,6 +1,7 @@
 """A Hugging Face model prepared to read embeddings causally: from safetensors, or its architecture alone."""
 
 import inspect
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,13 +50,10 @@ class Backbone:
 def read_backbone(folder: Path, options: PretrainedOptions, *, weights: bool = True) -> Backbone:
     """The model in `folder`; the encoder of an encoder-decoder model.
 
-    Args:
-        folder: model folder with `config.json` and safetensors weights.
-        options: dropout, tuning, dtype.
-        weights: whether weights are loaded; False builds the architecture alone, for the `meta` device.
+    Without `weights`, the architecture alone is built, for the `meta` device.
 
     Raises:
-        ConfigError: the folder cannot be read, or tuning nf4 has no GPU.
+        ConfigError: the folder cannot be read, has fewer blocks than `options.layers`, or tuning nf4 has no GPU.
         MissingExtraError: bitsandbytes is missing for tuning nf4.
     """
     from transformers import (  # a slow import, only where needed
@@ -71,13 +69,25 @@ def read_backbone(folder: Path, options: PretrainedOptions, *, weights: bool = T
     for name in DROPOUTS:
         if hasattr(config, name):
             setattr(config, name, options.dropout)
-    if options.layers is not None:
-        _keep_lowest(config, options)
-    config.use_cache = False  # `read_on` asks for it where it generates text
+    if options.layers is not None:  # the weights of the other blocks are not read
+        if options.layers > config.num_hidden_layers:
+            raise ConfigError(
+                f"language.layers is {options.layers}, and {options.model} has {config.num_hidden_layers} blocks: give "
+                "fewer, or null"
+            )
+        config.num_hidden_layers = options.layers
+        if getattr(config, "layer_types", None) is not None:
+            config.layer_types = config.layer_types[: options.layers]
+    config.use_cache = False  # `read` asks for it where it generates text
     if hasattr(config, "is_decoder") and not getattr(config, "is_encoder_decoder", False):
         config.is_decoder = True  # an encoder caches keys and values only then; DeftRec passes its own mask
     architecture = MODEL_MAPPING.get(type(config), None)
-    dtype = dtype_of(options, config)
+    if options.tuning == "full":  # weights that are trained are fp32
+        dtype = torch.float32
+    elif options.dtype == "auto":
+        dtype = torch.bfloat16 if config.dtype in (torch.bfloat16, "bfloat16") else torch.float32
+    else:
+        dtype = DTYPES[options.dtype]
     arguments: dict[str, Any] = {
         "attn_implementation": attention_of(architecture) if weights else "eager",
         "dtype": dtype,
@@ -104,46 +114,16 @@ def read_backbone(folder: Path, options: PretrainedOptions, *, weights: bool = T
     return Backbone(model, positions, width, longest_of(config, positions), dtype, causal, output)
 
 
-def _keep_lowest(config: Any, options: PretrainedOptions) -> None:
-    """Cut the model to its lowest `options.layers` blocks; the weights of the others are not read.
-
-    Raises:
-        ConfigError: it has fewer blocks.
-    """
-    blocks = int(config.num_hidden_layers)
-    if int(options.layers or blocks) > blocks:
-        raise ConfigError(
-            f"language.layers is {options.layers}, and {options.model} has {blocks} blocks: give fewer, or null"
-        )
-    config.num_hidden_layers = options.layers
-    if getattr(config, "layer_types", None) is not None:
-        config.layer_types = config.layer_types[: options.layers]
-
-
 def own_output(folder: Path, config: Any, dtype: torch.dtype) -> nn.Module | None:
     """The output layer over the vocabulary; None if the files hold none, as for base models."""
     from transformers import AutoModelForCausalLM
 
     whole, about = AutoModelForCausalLM.from_pretrained(
-        folder,
-        config=config,
-        use_safetensors=True,
-        dtype=dtype,
-        output_loading_info=True,
-        trust_remote_code=False,
+        folder, config=config, use_safetensors=True, dtype=dtype, output_loading_info=True, trust_remote_code=False
     )
     output = whole.get_output_embeddings()
     names = {f"{name}.weight" for name, module in whole.named_modules() if module is output}
     return None if names & set(about["missing_keys"]) else output.requires_grad_(False)
-
-
-def dtype_of(options: PretrainedOptions, config: Any) -> torch.dtype:
-    """Type of the weights; fp32 if they are trained."""
-    if options.tuning == "full":
-        return torch.float32
-    if options.dtype != "auto":
-        return DTYPES[options.dtype]
-    return torch.bfloat16 if config.dtype in (torch.bfloat16, "bfloat16") else torch.float32
 
 
 def attention_of(architecture: Any) -> str:
@@ -154,12 +134,12 @@ def attention_of(architecture: Any) -> str:
 def longest_of(config: Any, positions: Positions) -> int | None:
     """Largest number of tokens the model reads: size of its position table, or window of its sliding attention."""
     limits = []
-    places = getattr(config, "max_position_embeddings", None)
+    places, window = getattr(config, "max_position_embeddings", None), getattr(config, "sliding_window", None)
     if places is not None:
         limits.append(int(places) - (positions.offset if isinstance(positions, PositionIds) else 0))
-    max_history, kinds = getattr(config, "sliding_window", None), getattr(config, "layer_types", None)
-    if max_history is not None and (kinds is None or "sliding_attention" in kinds):
-        limits.append(int(max_history))
+    kinds = getattr(config, "layer_types", None)
+    if window is not None and (kinds is None or "sliding_attention" in kinds):
+        limits.append(int(window))
     return min(limits, default=None)
 
 
@@ -167,8 +147,7 @@ def quantised(dtype: torch.dtype) -> dict[str, Any]:
     """Arguments that load linear layers in 4 bits: NormalFloat, quantised constants (QLoRA, arXiv 2305.14314).
 
     Raises:
-        ConfigError: there is no GPU.
-        MissingExtraError: there is no bitsandbytes.
+        ConfigError, MissingExtraError: there is no GPU, or no bitsandbytes.
     """
     if not torch.cuda.is_available():
         raise ConfigError("language.tuning nf4 needs a GPU, and none is found here; set language.tuning to lora")
@@ -179,9 +158,41 @@ def quantised(dtype: torch.dtype) -> dict[str, Any]:
     from transformers import BitsAndBytesConfig
 
     config = BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=dtype,
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
     )
     return {"quantization_config": config, "device_map": {"": torch.cuda.current_device()}}
+
+
+def tune(model: nn.Module, options: PretrainedOptions) -> nn.Module:
+    """`model` with gradients for the weights that `options.tuning` trains, and for no others.
+
+    A LoRA adapter (Hu et al. 2022, arXiv 2106.09685) starts at zero and is kept in fp32 whatever the model's type.
+
+    Raises:
+        ConfigError: the model does not support gradient checkpointing.
+    """
+    if options.gradient_checkpointing:
+        # The older name of this method warns in newer versions of transformers.
+        new = getattr(model, "activation_checkpointing_enable", None)
+        try:
+            (new or model.gradient_checkpointing_enable)({"use_reentrant": False})  # type: ignore[operator]
+        except ValueError as error:
+            raise ConfigError(
+                f"{options.model}: does not support gradient checkpointing; set language.gradient_checkpointing to "
+                "false"
+            ) from error
+    if options.tuning == "full":
+        # Only the prompt's words would get a gradient; the table of word embeddings stays fixed.
+        model.get_input_embeddings().requires_grad_(False)  # type: ignore[operator]
+        return model
+    if options.tuning == "frozen":
+        return model.requires_grad_(False)
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(
+        r=options.lora_rank, lora_alpha=options.lora_alpha, lora_dropout=options.dropout, target_modules="all-linear"
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # peft reads deprecated attributes of transformers
+        adapted: nn.Module = get_peft_model(model, config)
+    return adapted

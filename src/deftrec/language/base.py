@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from deftrec.data import PADDING, Packed
 
@@ -85,15 +86,12 @@ class LanguageModel(nn.Module, ABC):
     max_history: int
 
     def forward(self, ways: Tensor, layout: Layout, items: Tensor | None = None) -> Tensor:
-        """Hidden state after each item of a batch of histories.
+        """Hidden state after each item of a batch of histories. `[B, L, D]`, meaningless at empty positions.
 
         Args:
             ways: continuous tokens. `[B, L, K, D]`
             layout: segments and positions.
             items: item numbers, for titles, any number at empty positions; None: no titles. `[B, L]` int64
-
-        Returns:
-            `[B, L, D]`; values at empty positions are meaningless.
         """
         prompt = self.lay_out(ways, layout, items)
         hidden = self.read(prompt.embeddings, prompt.mask, prompt.positions)
@@ -105,7 +103,7 @@ class LanguageModel(nn.Module, ABC):
         words = self.words()  # [P, D]
         P = len(words)
         tokens = self.rescale(ways)
-        present = torch.ones(tokens.shape[:3], dtype=torch.bool, device=ways.device)
+        present = torch.ones_like(tokens[..., 0], dtype=torch.bool)
         titles = None if items is None else self.titles(items)
         if titles is not None:
             tokens = torch.cat([titles[0].to(tokens.dtype), tokens], 2)
@@ -117,9 +115,7 @@ class LanguageModel(nn.Module, ABC):
             attention_mask = attention_mask & torch.ones_like(attention_mask[0]).tril()
             alone = torch.eye(L * S, dtype=torch.bool, device=ways.device)
             attention_mask = (attention_mask & present[:, None, :]) | alone
-        mask = torch.zeros(B, P + L * S, P + L * S, dtype=torch.bool, device=ways.device)
-        mask[:, :P, :P] = torch.ones(P, P, dtype=torch.bool, device=ways.device).tril()
-        mask[:, P:, :P] = True
+        mask = torch.ones(B, P + L * S, P + L * S, dtype=torch.bool, device=ways.device).tril()
         mask[:, P:, P:] = attention_mask
         embeddings = torch.cat([words.to(tokens.dtype).expand(B, P, D), tokens.reshape(B, L * S, D)], 1)
         # A token's position is the number of tokens, without padding, before it in its own history.
@@ -128,22 +124,17 @@ class LanguageModel(nn.Module, ABC):
         first = torch.where(starts > 0, before.gather(1, (starts - 1).clamp_min(0)) + 1, 0)
         places = (before - first.repeat_interleave(S, 1)).clamp_min(0) + P
         positions = torch.cat([torch.arange(P, device=ways.device).expand(B, P), places], 1)
-        there = present & (layout.segments != PADDING).repeat_interleave(S, 1)
-        there = torch.cat([torch.ones(B, P, dtype=torch.bool, device=ways.device), there], 1)
-        return Prompt(embeddings, mask, positions, there, P, S)
+        filled = present & (layout.segments != PADDING).repeat_interleave(S, 1)
+        return Prompt(embeddings, mask, positions, F.pad(filled, (P, 0), value=True), P, S)
 
     def words(self) -> Tensor:
         """Embeddings of the words before the history. `[P, D]`; none by default."""
         return torch.zeros(0, self.width, device=next(self.parameters()).device)
 
     def titles(self, items: Tensor) -> tuple[Tensor, Tensor] | None:
-        """Embeddings of each item's title tokens and a mask without padding; None if titles are not read.
+        """Embeddings of title tokens and a mask without padding; None if titles are not read.
 
-        Args:
-            items: `[B, L]` int64
-
-        Returns:
-            `[B, L, T, D]` and `[B, L, T]` bool
+        `[B, L]` int64 -> `[B, L, T, D]` and `[B, L, T]` bool
         """
         return None
 
@@ -157,13 +148,7 @@ class LanguageModel(nn.Module, ABC):
 
     @abstractmethod
     def read(self, embeddings: Tensor, mask: Tensor, positions: Tensor) -> Tensor:
-        """Hidden states of embedded tokens.
+        """Hidden states of embedded tokens. `[B, T, D]` -> `[B, T, D]`
 
-        Args:
-            embeddings: `[B, T, D]`
-            mask: true where a token (second axis) may read another (third). `[B, T, T]` bool
-            positions: `[B, T]` int64
-
-        Returns:
-            `[B, T, D]`
+        `mask` `[B, T, T]` bool is true where a token (second axis) may read another (third). Positions are `[B, T]`.
         """

@@ -6,8 +6,11 @@ from torch import Tensor
 from deftrec.errors import ConfigError
 from deftrec.language.backbone import Backbone
 
-WORDS, FIRST, SECOND = 2, 2, 3
-"""Numbers of tokens of the test row: words, and two histories that read the words but not each other."""
+SEGMENTS = torch.tensor([-1, -1, 0, 0, 1, 1, 1])
+POSITIONS = torch.tensor([0, 1, 2, 3, 2, 3, 4])
+"""Test row: two words (segment -1) and two histories, which read the words but not each other."""
+SWAPPED = torch.tensor([0, 1, 4, 5, 6, 2, 3])
+"""Order of the test row with its two histories swapped."""
 
 ROUNDING = {torch.float32: 1e-3, torch.bfloat16: 3e-2}
 """Largest relative difference of hidden states that rounding explains."""
@@ -25,42 +28,34 @@ def check_mask(backbone: Backbone, name: str) -> None:
         name: name of the model, for messages.
 
     Raises:
-        ConfigError: the model ignores the mask or the positions, or does not take embeddings.
+        ConfigError: the model ignores the mask or the positions, or does not read embeddings.
     """
-    before, swapped, changed = _answers(backbone, name)
+    drawn = torch.randn(len(SEGMENTS) + 1, backbone.width, generator=torch.Generator().manual_seed(0))
+    weight = backbone.model.get_input_embeddings().weight  # type: ignore[operator]
+    typical = torch.linalg.vector_norm(weight[:1000], dim=-1, dtype=torch.float32).mean().cpu()
+    drawn = drawn / drawn.norm(dim=-1).mean() * typical
+    row = drawn[:-1]
+    tokens = torch.stack([row, row[SWAPPED], torch.cat([row[:-1], drawn[-1:]])])
+    segments, positions = (torch.stack([one, one[SWAPPED], one]) for one in (SEGMENTS, POSITIONS))
+    same = segments[:, :, None] == segments[:, None, :]
+    mask = (same | (segments == -1)[:, None, :]) & torch.ones_like(same).tril()
+    before, swapped, changed = _hidden(backbone, tokens, mask, positions, name)
     rounding = ROUNDING[backbone.dtype]
     if _differs(before[:-1], changed[:-1], rounding):
-        raise ConfigError(
-            f"{name}: ignores the attention mask, so that a history would read later items; choose another "
-            "choose another language.model"
-        )
-    if _differs(before[_swapped()], swapped, rounding):
-        raise ConfigError(
-            f"{name}: ignores the attention mask or the positions, so that histories in one row would influence each "
-            "other; choose another language.model"
-        )
+        problem = "ignores the attention mask, so that a history would read later items"
+    elif _differs(before[SWAPPED], swapped, rounding):
+        problem = "ignores the attention mask or the positions, so that histories in one row would influence each other"
+    else:
+        return
+    raise ConfigError(f"{name}: {problem}; choose another language.model")
 
 
-def _answers(backbone: Backbone, name: str) -> Tensor:
-    """Hidden states of the three rows. `[3, T, D]` float32"""
-    weight = backbone.model.get_input_embeddings().weight  # type: ignore[operator]
-    T = WORDS + FIRST + SECOND
-    generator = torch.Generator().manual_seed(0)
-    drawn = torch.randn(T + 1, backbone.width, generator=generator)
-    segments = torch.tensor([-1] * WORDS + [0] * FIRST + [1] * SECOND)
-    positions = torch.tensor([*range(WORDS), *range(WORDS, WORDS + FIRST), *range(WORDS, WORDS + SECOND)])
-    order = _swapped()
-    tokens = torch.stack([drawn[:T], drawn[:T][order], torch.cat([drawn[: T - 1], drawn[T:]])])
-    segments = torch.stack([segments, segments[order], segments])
-    positions = torch.stack([positions, positions[order], positions])
-    same = segments[:, :, None] == segments[:, None, :]
-    mask = (same | (segments == -1)[:, None, :]) & torch.ones(T, T, dtype=torch.bool).tril()
-    typical = torch.linalg.vector_norm(weight[:1000], dim=-1, dtype=torch.float32).mean().cpu()
-    tokens = tokens / drawn.norm(dim=-1).mean() * typical
+def _hidden(backbone: Backbone, tokens: Tensor, mask: Tensor, positions: Tensor, name: str) -> Tensor:
+    """Hidden states in evaluation mode. `[B, T, D]` float32"""
     was_training = backbone.model.training
     backbone.model.eval()
     try:
-        device = weight.device
+        device = backbone.model.get_input_embeddings().weight.device  # type: ignore[operator]
         inputs = backbone.positions.inputs(tokens.to(device, backbone.dtype), mask.to(device), positions.to(device))
         hidden: Tensor = backbone.model(**inputs).last_hidden_state
     except Exception as error:  # models raise errors of many types
@@ -76,13 +71,6 @@ def _answers(backbone: Backbone, name: str) -> Tensor:
             "choose another language.model"
         )
     return hidden.float().cpu()
-
-
-def _swapped() -> Tensor:
-    """Indices of the first row in the order of the second: words, second history, first history."""
-    return torch.cat(
-        [torch.arange(WORDS), torch.arange(WORDS + FIRST, WORDS + FIRST + SECOND), torch.arange(WORDS, WORDS + FIRST)]
-    )
 
 
 def _differs(one: Tensor, other: Tensor, rounding: float) -> bool:

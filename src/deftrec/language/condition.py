@@ -18,56 +18,42 @@ from deftrec.language.rationale import RationaleBatch, RationaleReading, Rationa
 class ConditionStrategy(nn.Module, ABC):
     """Makes the condition of a history, and trains rationales if there is a writer.
 
-    Methods take the language model as an argument: it is a part of DeftRec, not of the strategy.
+    Methods get the language model as an argument: it is a part of DeftRec, not of the strategy.
 
     Args:
         writer: writes rationales; None: the model has no rationales.
         weight: weight of the rationales' loss.
     """
 
+    reads_rationale: bool
+    """Whether the condition depends on the rationale."""
+
     def __init__(self, writer: RationaleWriter | None = None, weight: float = 0.0) -> None:
         super().__init__()
         self.writer, self.weight = writer, weight
 
-    @property
-    def has_rationale(self) -> bool:
-        """Whether the model writes rationales."""
-        return self.writer is not None
-
-    @property
-    @abstractmethod
-    def reads_rationale(self) -> bool:
-        """Whether the condition depends on the rationale."""
-
     @abstractmethod
     def after_history(self, language: LanguageModel, tokens: Tensor, layout: Layout, items: Tensor) -> Tensor:
-        """Condition after each whole history, one history per row.
+        """Condition `[N, D]` after each whole history, one history per row.
 
         Args:
             language: the language model.
             tokens: continuous tokens. `[N, L, K, D]`
             layout: layout of the histories.
             items: item numbers. `[N, L]` int64
-
-        Returns:
-            `[N, D]`
         """
 
-    @abstractmethod
     def train_rationales(
         self, language: LanguageModel, tokens: Tensor, items: Tensor, batch: RationaleBatch
     ) -> tuple[Tensor, Tensor | None]:
-        """Loss of the correct rationales, and the condition with a rationale if it depends on one.
+        """Mean cross-entropy per token of the correct rationales, and the condition `[R, D]` if it depends on one.
 
         Args:
             language: the language model.
-            tokens: continuous tokens at the positions of `batch`. `[R, L, K, D]`
-            items: item numbers at these positions. `[R, L]` int64
+            tokens, items: continuous tokens `[R, L, K, D]` and item numbers `[R, L]` at the positions of `batch`.
             batch: histories and correct rationales.
-
-        Returns:
-            mean cross-entropy per token, scalar; condition `[R, D]` or None.
         """
+        return self.rationale_loss(language, tokens, items, batch), None
 
     def rationale_loss(self, language: LanguageModel, tokens: Tensor, items: Tensor, batch: RationaleBatch) -> Tensor:
         """Loss of the correct rationales alone, scalar; arguments as for `train_rationales`."""
@@ -76,12 +62,7 @@ class ConditionStrategy(nn.Module, ABC):
 
     @torch.no_grad()
     def texts(
-        self,
-        language: LanguageModel,
-        tokens: Tensor,
-        layout: Layout,
-        items: Tensor,
-        engine: TextEngine | None = None,
+        self, language: LanguageModel, tokens: Tensor, layout: Layout, items: Tensor, engine: TextEngine | None = None
     ) -> list[str]:
         """Rationales as text; arguments as for `after_history`.
 
@@ -116,12 +97,6 @@ class LatentCondition(ConditionStrategy):
         last = (layout.segments != PADDING).sum(1).sub(1).clamp_min(0)
         return hidden[torch.arange(len(hidden), device=hidden.device), last]
 
-    def train_rationales(
-        self, language: LanguageModel, tokens: Tensor, items: Tensor, batch: RationaleBatch
-    ) -> tuple[Tensor, None]:
-        """See `ConditionStrategy.train_rationales`."""
-        return self.rationale_loss(language, tokens, items, batch), None
-
 
 class ReasoningCondition(ConditionStrategy):
     """Hidden state after the history plus pooled states of the rationale (DeftRec, section on reasoning content).
@@ -131,8 +106,7 @@ class ReasoningCondition(ConditionStrategy):
 
     Args:
         width: width D of the language model.
-        writer: writes rationales.
-        weight: weight of the rationales' loss.
+        writer, weight: see `ConditionStrategy`.
     """
 
     reads_rationale = True

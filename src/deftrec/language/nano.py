@@ -14,11 +14,10 @@ class NanoLanguageModel(LanguageModel):
     """Pre-norm transformer with learned and rotary positions.
 
     Args:
-        width: D.
+        width: width D of tokens and hidden states.
         layers: number of blocks.
         dropout: dropout rate of the input and of both branches of every block.
-        max_history: largest number of items in one history.
-        ways: number of tokens K per item.
+        max_history, ways: largest number of items in one history, and number of tokens K per item.
     """
 
     def __init__(self, width: int, layers: int, dropout: float, max_history: int, ways: int) -> None:

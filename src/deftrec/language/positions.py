@@ -1,7 +1,6 @@
 """Token positions as inputs of a pre-trained model: positions within the history, not within the row."""
 
 import inspect
-from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
@@ -9,8 +8,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-class Positions(ABC):
+class Positions:
     """Converts embeddings, mask and positions to the arguments of a model's `forward`.
+
+    This base serves models without a position input or a known table; the check of `deftrec.language.backbone` tests
+    whether they work nevertheless.
 
     Args:
         eager: whether the model adds the mask to attention logits (eager) or passes it to a kernel.
@@ -19,28 +21,17 @@ class Positions(ABC):
     def __init__(self, eager: bool) -> None:
         self.eager = eager
 
-    @abstractmethod
     def inputs(self, embeddings: Tensor, mask: Tensor, positions: Tensor) -> dict[str, Tensor]:
-        """Arguments of `forward`, by name.
-
-        Args:
-            embeddings: `[B, T, D]`
-            mask: true where a token (second axis) may read another (third). `[B, T, T]` bool
-            positions: `[B, T]` int64
-        """
-
-    def mask(self, mask: Tensor, dtype: torch.dtype) -> Tensor:
-        """The mask in the form that attention expects. `[B, T, T]` bool -> `[B, 1, T, T]`"""
-        mask = mask[:, None]
-        return additive(mask, dtype) if self.eager else mask
+        """Arguments of `forward`, by name, from those of `LanguageModel.read`."""
+        mask = mask[:, None]  # [B, 1, T, T]
+        return {
+            "inputs_embeds": embeddings,
+            "attention_mask": additive(mask, embeddings.dtype) if self.eager else mask,
+        }
 
 
 class PositionIds(Positions):
-    """The model takes `position_ids`.
-
-    Args:
-        offset: id of the first position; RoBERTa starts after its padding index.
-    """
+    """For models that read `position_ids`. RoBERTa's first id (`offset`) stands after its padding index."""
 
     def __init__(self, eager: bool, offset: int) -> None:
         super().__init__(eager)
@@ -48,16 +39,13 @@ class PositionIds(Positions):
 
     def inputs(self, embeddings: Tensor, mask: Tensor, positions: Tensor) -> dict[str, Tensor]:
         """See `Positions.inputs`."""
-        attention = self.mask(mask, embeddings.dtype)
-        return {"inputs_embeds": embeddings, "attention_mask": attention, "position_ids": positions + self.offset}
+        return {**super().inputs(embeddings, mask, positions), "position_ids": positions + self.offset}
 
 
 class LearnedTable(Positions):
-    """The model adds table row n to the n-th token of a row (BART): add the right row and subtract that one.
+    """For models that add table row n to the n-th token of a row (BART): add the right row and subtract that one.
 
-    Args:
-        table: position embeddings.
-        offset: table row of the first position.
+    The table row of the first position is `offset`.
     """
 
     def __init__(self, eager: bool, table: nn.Embedding, offset: int) -> None:
@@ -69,14 +57,13 @@ class LearnedTable(Positions):
         counted = torch.arange(positions.shape[1], device=positions.device).expand_as(positions)
         weight = self.table.weight
         moved = F.embedding(positions + self.offset, weight) - F.embedding(counted + self.offset, weight)
-        return {"inputs_embeds": embeddings + moved, "attention_mask": self.mask(mask, embeddings.dtype)}
+        return super().inputs(embeddings + moved, mask, positions)
 
 
 class RelativeBias(Positions):
-    """The model adds a bias by distance in the row to its logits (T5): the mask corrects it to position distances.
+    """For models that add a bias by distance in the row to their logits (T5): the mask corrects the distances.
 
-    Args:
-        attention: module that holds the bias, shared by all layers.
+    The module `attention` holds the bias, shared by all layers.
     """
 
     def __init__(self, eager: bool, attention: Any) -> None:
@@ -102,14 +89,6 @@ class RelativeBias(Positions):
         return bias.permute(0, 3, 1, 2)
 
 
-class Uncounted(Positions):
-    """The model has no position input and no known table; `check_mask` tests whether it works nevertheless."""
-
-    def inputs(self, embeddings: Tensor, mask: Tensor, positions: Tensor) -> dict[str, Tensor]:
-        """See `Positions.inputs`."""
-        return {"inputs_embeds": embeddings, "attention_mask": self.mask(mask, embeddings.dtype)}
-
-
 def positions_of(model: nn.Module, eager: bool) -> Positions:
     """The position inputs of a `transformers` model."""
     if "position_ids" in inspect.signature(model.forward).parameters:
@@ -120,7 +99,7 @@ def positions_of(model: nn.Module, eager: bool) -> Positions:
     table = getattr(model, "embed_positions", None)
     if isinstance(table, nn.Embedding):
         return LearnedTable(eager, table, getattr(table, "offset", 0))
-    return Uncounted(eager)
+    return Positions(eager)
 
 
 def first_position(model: nn.Module) -> int:

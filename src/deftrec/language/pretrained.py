@@ -14,12 +14,11 @@ from torch.nn import functional as F
 
 from deftrec.config import PretrainedOptions
 from deftrec.errors import ConfigError
-from deftrec.language.backbone import read_backbone
+from deftrec.language.backbone import read_backbone, tune
 from deftrec.language.base import LanguageModel
 from deftrec.language.check import check_mask
 from deftrec.language.positions import PositionIds
 from deftrec.language.prompts import PARAPHRASES, prompt_words, title_words
-from deftrec.language.tuning import tune
 from deftrec.pretrained_files.architecture import tokenizer_of
 
 if TYPE_CHECKING:
@@ -47,6 +46,7 @@ class PretrainedLanguageModel(LanguageModel):
         max_history: largest number of history items that fit beside the words.
         prompts: token ids around a history.
         tokenizer: the model's tokenizer.
+        title_ids: token ids of every title, -1 after its end. `[I, titles]` int64
         end: token id that ends a text.
         causal: whether the model was pre-trained to write text.
         caches: whether it can cache keys and values.
@@ -54,8 +54,6 @@ class PretrainedLanguageModel(LanguageModel):
     Raises:
         ConfigError: the folder cannot be read, the model is not usable, or no item fits beside the words.
     """
-
-    title_ids: Tensor
 
     def __init__(
         self,
@@ -72,24 +70,24 @@ class PretrainedLanguageModel(LanguageModel):
         backbone = read_backbone(folder, options, weights=not skeleton)
         if not skeleton:
             check_mask(backbone, options.model)
-        tokenizer = tokenizer_of(folder, estimate=skeleton)
+        self.tokenizer = tokenizer = tokenizer_of(folder, estimate=skeleton)
         self.positions, self.width, self.dtype = backbone.positions, backbone.width, backbone.dtype
-        keeps = "past_key_values" in inspect.signature(backbone.model.forward).parameters
         self.causal, self.output = backbone.causal, backbone.output
+        keeps = "past_key_values" in inspect.signature(backbone.model.forward).parameters
         self.caches = keeps and isinstance(self.positions, PositionIds)
         chat = options.chat if options.chat != "auto" else bool(getattr(tokenizer, "chat_template", None))
-        self.tokenizer = tokenizer
         self.end = next(int(one) for one in (tokenizer.sep_token_id, tokenizer.eos_token_id, 0) if one is not None)
         self.prompts = prompt_words(options.prompts or PARAPHRASES, domain, tokenizer, chat)
-        self.register_buffer("title_ids", title_words(list(titles), tokenizer, options.titles), persistent=False)
-        self.max_history = self._window(options, backbone.longest, ways, max_history)
+        # No buffer: `with_titles` replaces it in a copy that shares every module and buffer.
+        self.title_ids = title_words(list(titles), tokenizer, options.titles)
+        self.max_history = self._longest_history(options, backbone.longest, ways, max_history)
         self.model: nn.Module = tune(backbone.model, options)
         embeddings = backbone.model.get_input_embeddings()  # type: ignore[operator]
         norms = torch.linalg.vector_norm(embeddings.weight.detach(), dim=-1, dtype=torch.float32)
         # Gemma and BART scale their embeddings.
         self.scale = nn.Parameter(norms.mean() * getattr(embeddings, "embed_scale", 1.0))
 
-    def _window(self, options: PretrainedOptions, longest: int | None, ways: int, max_history: int) -> int:
+    def _longest_history(self, options: PretrainedOptions, longest: int | None, ways: int, max_history: int) -> int:
         """Number of history items that fit beside the words into `longest` tokens, at most `max_history`."""
         most = min(one for one in (longest, options.max_tokens, sys.maxsize) if one is not None)
         words = max(map(len, self.prompts.before))
@@ -113,13 +111,14 @@ class PretrainedLanguageModel(LanguageModel):
         """See `LanguageModel.titles`."""
         if not self.title_ids.shape[1]:
             return None
+        if self.title_ids.device != items.device:
+            self.title_ids = self.title_ids.to(items.device)
         ids = self.title_ids[items.clamp_min(0)]
         return self.embed(ids.clamp_min(0)), ids >= 0
 
     def with_titles(self, titles: Sequence[str]) -> "PretrainedLanguageModel":
         """See `LanguageModel.with_titles`."""
         extended = copy(self)
-        extended._buffers = dict(self._buffers)
         more = title_words(list(titles), self.tokenizer, self.title_ids.shape[1])
         extended.title_ids = torch.cat([self.title_ids, more.to(self.title_ids.device)])
         return extended
@@ -145,18 +144,10 @@ class PretrainedLanguageModel(LanguageModel):
         """Continuous tokens with the mean norm of the word embeddings, which the model's layers expect."""
         return F.normalize(ways, dim=-1) * self.scale
 
-    def read(self, embeddings: Tensor, mask: Tensor, positions: Tensor) -> Tensor:
-        """See `LanguageModel.read`."""
-        return self.read_on(embeddings, mask, positions, None)
+    def read(self, embeddings: Tensor, mask: Tensor, positions: Tensor, cache: "Cache | None" = None) -> Tensor:
+        """See `LanguageModel.read`; reads T tokens after the C tokens in `cache`, if any, and adds them to it.
 
-    def read_on(self, embeddings: Tensor, mask: Tensor, positions: Tensor, cache: "Cache | None") -> Tensor:
-        """`read` of T tokens after the C tokens in `cache`; their keys and values are added to it.
-
-        Args:
-            embeddings: `[B, T, D]`
-            mask: true where a token (second axis) may read another (third). `[B, T, C + T]` bool
-            positions: `[B, T]` int64
-            cache: keys and values, if `caches`; None: no cache.
+        The mask is `[B, T, C + T]`. A cache needs a model that `caches`.
         """
         if self.dtype != torch.float32:  # else autocast decides
             embeddings = embeddings.to(self.dtype)

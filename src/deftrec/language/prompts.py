@@ -9,7 +9,8 @@ from torch import Tensor
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-HISTORY = "{history}"
+MARK = "\x00"
+"""Content of a user's turn, for the words around it in a chat template."""
 
 PARAPHRASES = (
     "What a person who likes {domain} took, oldest first, and what comes next: {history}",
@@ -48,34 +49,22 @@ class PromptWords:
 def prompt_words(
     paraphrases: tuple[str, ...], domain: str, tokenizer: "PreTrainedTokenizerBase", chat: bool
 ) -> PromptWords:
-    """Token ids of the prompts; special tokens in the domain's text are read as plain text.
+    """Token ids of prompts that end with `{history}`, for a kind of items (`domain`).
 
-    Args:
-        paraphrases: prompts that end with `{history}`.
-        domain: kind of items.
-        tokenizer: the model's tokenizer.
-        chat: whether the prompt is a user's turn in the tokenizer's chat template, before the answer.
+    Special tokens in the texts are read as plain text. With `chat`, the prompt is a user's turn in the tokenizer's chat
+    template, before the answer.
     """
     texts = [one.format(domain=" ".join(domain.split()), history="").strip() for one in paraphrases]
     plain = [tuple(tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]) for text in texts]
     question = tuple(tokenizer(QUESTION, add_special_tokens=False)["input_ids"])
     if chat:
-        opening, closing = _chat_frame(tokenizer)
+        turn = [{"role": "user", "content": MARK}]
+        frame = str(tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)).split(MARK, 1)
+        opening, closing = (tuple(tokenizer(part, add_special_tokens=False)["input_ids"]) for part in frame)
         return PromptWords(tuple(opening + text for text in plain), closing + question)
     first = tokenizer.cls_token_id if tokenizer.cls_token_id is not None else tokenizer.bos_token_id
     start = () if first is None else (int(first),)
     return PromptWords(tuple(start + text for text in plain), question)
-
-
-def _chat_frame(tokenizer: "PreTrainedTokenizerBase") -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Token ids before and after the content of a user's turn, up to the start of the answer."""
-    mark = "\x00"
-    rendered = tokenizer.apply_chat_template(
-        [{"role": "user", "content": mark}], tokenize=False, add_generation_prompt=True
-    )
-    opening, _, closing = str(rendered).partition(mark)
-    ids = [tuple(tokenizer(part, add_special_tokens=False)["input_ids"]) for part in (opening, closing)]
-    return ids[0], ids[1]
 
 
 def title_words(titles: list[str], tokenizer: "PreTrainedTokenizerBase", most: int) -> Tensor:

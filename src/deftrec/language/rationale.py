@@ -63,11 +63,8 @@ class Rationales:
 class RationaleWriter(nn.Module):
     """Trains a language model to write rationales, and generates them.
 
-    Args:
-        width: width D of the language model.
-        options: length of a rationale and the text used in training.
-        causal: whether the model was pre-trained to write text. One that was not gets a linear layer before its
-            output, initially the identity.
+    A model that was not pre-trained to write text (`causal`) gets a linear layer `[D, D]` before its output, initially
+    the identity.
     """
 
     def __init__(self, width: int, options: ReasoningOptions, *, causal: bool = False) -> None:
@@ -80,42 +77,39 @@ class RationaleWriter(nn.Module):
 
     def loss(self, reading: "RationaleReading", text: Tensor) -> tuple[Tensor, Rationales]:
         """Mean cross-entropy per token of correct rationales `[R, S]`, scalar; and their hidden states."""
-        states = reading.read(text)
+        history, question, words = reading.read(text)
         present = text != PADDING
-        before = torch.cat([states.question[:, None], states.words[:, :-1]], 1)
+        before = torch.cat([question[:, None], words[:, :-1]], 1)
         loss = F.cross_entropy(self._logits(reading.language, before[present]).float(), text[present])
-        return loss, self._rationales(reading.language, text, states.words, states.history)
+        return loss, self._rationales(reading.language, text, words, history)
 
     def read(self, reading: "RationaleReading", text: Tensor) -> Rationales:
         """Given rationales `[N, S]` with their hidden states."""
-        states = reading.read(text)
-        return self._rationales(reading.language, text, states.words, states.history)
+        history, _, words = reading.read(text)
+        return self._rationales(reading.language, text, words, history)
 
     @torch.no_grad()
     def generate(
         self, language: PretrainedLanguageModel, tokens: Tensor, layout: Layout, items: Tensor, cached: bool = True
     ) -> Rationales:
-        """Greedy generation after each history, one history per row.
+        """Greedy generation after each history; `RationaleReading` describes the other arguments.
 
         Args:
-            tokens: continuous tokens. `[N, L, K, D]`
-            layout: layout of the histories.
-            items: item numbers. `[N, L]` int64
             cached: whether keys and values are cached; False recomputes them for every token, the plain reference.
         """
         cache = DynamicCache() if cached and language.caches else None
         reading = RationaleReading(language, tokens, layout, items, cache)
         text = torch.zeros(len(tokens), 0, dtype=torch.int64, device=tokens.device)
         finished = torch.zeros(len(tokens), dtype=torch.bool, device=tokens.device)
-        states = reading.read(text)
-        state, hidden = states.question, []
+        history, state, _ = reading.read(text)
+        hidden = []
         while text.shape[1] < self.options.max_tokens and not finished.all():
             token = self._logits(language, state).argmax(-1).masked_fill(finished, PADDING)
             text = torch.cat([text, token[:, None]], 1)
             state = reading.read_last(text)
             hidden.append(state)
             finished = finished | (token == language.end)
-        return self._rationales(language, text, torch.stack(hidden, 1), states.history)
+        return self._rationales(language, text, torch.stack(hidden, 1), history)
 
     def prompts(self, language: PretrainedLanguageModel, tokens: Tensor, layout: Layout, items: Tensor) -> list[Tensor]:
         """Embeddings that `generate` reads before the first token, for other engines. N of `[T, D]`"""
@@ -135,21 +129,6 @@ class RationaleWriter(nn.Module):
 
     def _logits(self, language: PretrainedLanguageModel, states: Tensor) -> Tensor:
         return language.logits(states if self.adapter is None else self.adapter(states))
-
-
-@dataclass(frozen=True, eq=False)
-class _States:
-    """Hidden states of one pass.
-
-    Attributes:
-        history: after each history. `[N, D]`
-        question: after the question, which predicts the first token of the rationale. `[N, D]`
-        words: at each token of the rationale. `[N, S, D]`
-    """
-
-    history: Tensor
-    question: Tensor
-    words: Tensor
 
 
 class RationaleReading:
@@ -177,19 +156,24 @@ class RationaleReading:
         length = (layout.segments != PADDING).sum(1)
         self.last = self.prompt.words + length.clamp_min(1) * self.prompt.step - 1
 
-    def read(self, text: Tensor) -> _States:
-        """Read everything, `text` `[N, S]` last."""
-        hidden = self.language.read_on(*self._inputs(text), self.cache)
+    def read(self, text: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Read everything, `text` `[N, S]` last.
+
+        Returns:
+            Hidden states after each history `[N, D]`, after the question, which predict the first token `[N, D]`, and
+            at each token of the text `[N, S, D]`.
+        """
+        hidden = self.language.read(*self._inputs(text), self.cache)
         question_end = self.prompt.embeddings.shape[1] + len(self.after)
         rows = torch.arange(len(hidden), device=hidden.device)
-        return _States(hidden[rows, self.last], hidden[:, question_end - 1], hidden[:, question_end:])
+        return hidden[rows, self.last], hidden[:, question_end - 1], hidden[:, question_end:]
 
     def read_last(self, text: Tensor) -> Tensor:
         """Hidden state at the last token of `text` `[N, S]`, whose other tokens were read before. `[N, D]`"""
         if self.cache is None:
-            return self.read(text).words[:, -1]
+            return self.read(text)[2][:, -1]
         embeddings, mask, positions = self._inputs(text)
-        return self.language.read_on(embeddings[:, -1:], mask[:, -1:], positions[:, -1:], self.cache)[:, 0]
+        return self.language.read(embeddings[:, -1:], mask[:, -1:], positions[:, -1:], self.cache)[:, 0]
 
     def _inputs(self, text: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Embeddings, mask and positions of prompt, question and `text` `[N, S]`."""

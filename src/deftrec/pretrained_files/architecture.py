@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 from deftrec.pretrained_files.locate import (
     MINILM,
@@ -20,20 +20,13 @@ PACKAGED = Path(__file__).parent / "architectures"
 LETTERS_PER_TOKEN = 4
 """Approximate number of letters per token of English text."""
 
-Source: TypeAlias = Literal["local folder", "hub cache", "packaged copy", "hub"]
-
 
 @dataclass(frozen=True)
 class Architecture:
-    """Folder from which an architecture was read.
-
-    Attributes:
-        folder: folder with `config.json` and possibly a tokenizer.
-        source: kind of folder.
-    """
+    """Folder with `config.json` and possibly a tokenizer, and the kind of folder."""
 
     folder: Path
-    source: Source
+    source: Literal["local folder", "hub cache", "packaged copy", "hub"]
 
 
 def architecture_of(model: str, revision: str | None = None) -> Architecture:
@@ -43,15 +36,14 @@ def architecture_of(model: str, revision: str | None = None) -> Architecture:
         ConfigError: the path is not a model folder.
         DownloadError: `config.json` could not be downloaded.
     """
-    folder = installed_minilm() if model == MINILM else local_folder(model)
-    if folder is not None:
-        return Architecture(folder, "local folder")
+    local = installed_minilm() if model == MINILM else local_folder(model)
+    if local is not None:
+        return Architecture(local, "local folder")
     cached = None if model == MINILM else cached_architecture(model, revision)
     if cached is not None:
         return Architecture(cached, "hub cache")
-    packaged = PACKAGED / model
-    if (packaged / "config.json").is_file():
-        return Architecture(packaged, "packaged copy")
+    if (PACKAGED / model / "config.json").is_file():
+        return Architecture(PACKAGED / model, "packaged copy")
     return Architecture(architecture_on_hub(model, revision), "hub")
 
 
@@ -67,10 +59,7 @@ def hidden_size(model: str) -> int:
 class EstimatedTokens:
     """Replaces a missing tokenizer: estimates numbers of tokens from numbers of letters."""
 
-    cls_token_id = None
-    bos_token_id = None
-    sep_token_id = None
-    eos_token_id = None
+    cls_token_id = bos_token_id = sep_token_id = eos_token_id = None
 
     def __call__(self, text: str | list[str], **_: object) -> dict[str, Any]:
         """The estimated number of tokens, all of them id 0."""
@@ -80,10 +69,7 @@ class EstimatedTokens:
 
 
 def tokenizer_of(folder: Path, *, estimate: bool) -> Any:
-    """The tokenizer of `folder`.
-
-    Args:
-        estimate: whether a missing tokenizer is replaced by `EstimatedTokens`.
+    """The tokenizer of `folder`; `EstimatedTokens` if it is missing and `estimate`.
 
     Raises:
         ConfigError: the tokenizer cannot be read.

@@ -52,16 +52,9 @@ def local_folder(model: str) -> Path | None:
 
 def weights_identity(folder: Path) -> dict[str, int]:
     """Sizes and modification times of the weights, which change with them."""
-    found: dict[str, int] = {}
-    for file in sorted(folder.glob("*.safetensors")):
-        about = file.stat()
-        found |= {f"{file.name} bytes": about.st_size, f"{file.name} changed": about.st_mtime_ns}
-    return found
-
-
-def commit_of(folder: Path) -> str | None:
-    """The hub commit of a folder of the hub's cache; None for other folders."""
-    return folder.name if folder.parent.name == "snapshots" else None
+    files = [(file.name, file.stat()) for file in sorted(folder.glob("*.safetensors"))]
+    sizes = {f"{name} bytes": about.st_size for name, about in files}
+    return sizes | {f"{name} changed": about.st_mtime_ns for name, about in files}
 
 
 def installed_minilm() -> Path | None:
@@ -83,12 +76,7 @@ def cached_architecture(model: str, revision: str | None) -> Path | None:
 
 
 def architecture_on_hub(model: str, revision: str | None) -> Path:
-    """A folder with the `config.json` of `model`, downloaded from the hub (a few kilobytes).
-
-    Raises:
-        ConfigError: `model` is not a hub id.
-        DownloadError: the download failed.
-    """
+    """A folder with the `config.json` of `model`, downloaded from the hub (a few kilobytes)."""
     return _from_hub(model, revision, ["config.json"])
 
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 from deftrec.config import LanguageOptions, PretrainedOptions
 from deftrec.data.download import sha256_of
 from deftrec.errors import ConfigError, DeftRecError
-from deftrec.pretrained_files.locate import commit_of, model_folder
+from deftrec.pretrained_files.locate import model_folder
 
 
 class Origin(BaseModel):
@@ -25,6 +25,14 @@ class Origin(BaseModel):
     model: str
     revision: str | None
     sha256: dict[str, str]
+
+    def __str__(self) -> str:
+        return self.model if self.revision is None else f"{self.model} at {self.revision}"
+
+    def describe(self, file: str) -> str:
+        """The checksum of a file of weights, for messages."""
+        digest = self.sha256.get(file)
+        return f"absent from {self}" if digest is None else f"SHA-256 {digest} of {self}"
 
 
 def origin_of(options: LanguageOptions) -> Origin | None:
@@ -47,9 +55,9 @@ def origin_in(folder: Path, model: str) -> Origin:
     files = sorted(folder.glob("*.safetensors"))
     if not files:
         raise ConfigError(f"{folder}: no *.safetensors; give a model whose weights are kept so")
-    about = {file.name: file.stat() for file in files}
-    sha256 = {file.name: _digest(file, about[file.name].st_size, about[file.name].st_mtime_ns) for file in files}
-    return Origin(model=model, revision=commit_of(folder), sha256=sha256)
+    sha256 = {file.name: _digest(file, file.stat().st_size, file.stat().st_mtime_ns) for file in files}
+    revision = folder.name if folder.parent.name == "snapshots" else None  # in the hub's cache, folders are commits
+    return Origin(model=model, revision=revision, sha256=sha256)
 
 
 def pinned(options: LanguageOptions, origin: Origin | None) -> LanguageOptions:
@@ -65,30 +73,18 @@ def check_origin(expected: Origin | None, found: Origin | None, trained: str, op
     Args:
         expected: recorded weights; None: nothing was recorded, so nothing is refused.
         found: present weights.
-        trained: name of the trained run, for the message.
-        option: option that names the model, for the message.
+        trained, option: name of the trained run, and option that names the model, for the message.
 
     Raises:
         DeftRecError: a file differs; the message names it with both checksums.
     """
     if expected is None or found is None or expected.sha256 == found.sha256:
         return
-    name = min(
-        name for name in {*expected.sha256, *found.sha256} if expected.sha256.get(name) != found.sha256.get(name)
-    )
+    name = min(file for file, _ in expected.sha256.items() ^ found.sha256.items())
     raise DeftRecError(
-        f"{trained}: its base model has changed: {name} was {_said(expected, name)}, and is {_said(found, name)}; put "
-        f"the files of {_called(expected)} back, or name their folder in {option} of its config.json"
+        f"{trained}: its base model has changed: {name} was {expected.describe(name)}, and is {found.describe(name)}; "
+        f"put the files of {expected} back, or name their folder in {option} of its config.json"
     )
-
-
-def _said(origin: Origin, name: str) -> str:
-    digest = origin.sha256.get(name)
-    return f"absent from {_called(origin)}" if digest is None else f"SHA-256 {digest} of {_called(origin)}"
-
-
-def _called(origin: Origin) -> str:
-    return origin.model if origin.revision is None else f"{origin.model} at {origin.revision}"
 
 
 @lru_cache(maxsize=64)

@@ -16,10 +16,8 @@ class Example:
 
     Attributes:
         user: external id.
-        history: items before the target, oldest first.
-        titles: titles of the history.
-        target: title of the item of the next interaction, which no model has seen.
-        target_item: external id of that item.
+        history, titles: ids and titles of the items before the target, oldest first.
+        target, target_item: title and id of the item of the next interaction, which no model has seen.
         recommendations: recommended items, best first.
         place: rank of the target among them, from 1; None if it is not recommended.
     """
@@ -39,23 +37,15 @@ class Example:
 
 def pick_examples(recommender: Recommender, n: int = 5, k: int = 10, seed: int = 0) -> list[Example]:
     """Draw `n` test users, or all if there are fewer, and recommend `k` items to each."""
-    interactions = recommender.fitted_on
-    cases = make_split(interactions, recommender.config.data.split).cases("test")
+    data = recommender.fitted_on
+    cases = make_split(data, recommender.config.data.split).cases("test")
     drawn = np.random.default_rng(seed).permutation(len(cases))[:n]
-    histories = [interactions.item_ids(cases.histories[case]) for case in drawn]
-    lists = recommender.recommend_many(histories, k=k)
+    lists = recommender.recommend_many([data.item_ids(cases.histories[case]) for case in drawn], k=k)
     examples = []
-    for case, history, recommendations in zip(drawn, histories, lists, strict=True):
-        target = interactions.item_ids([cases.targets[case]])[0]
-        examples.append(
-            Example(
-                user=interactions.users[int(cases.users[case])],
-                history=history,
-                titles=[interactions.title(int(number)) for number in cases.histories[case]],
-                target=interactions.title(int(cases.targets[case])),
-                target_item=target,
-                recommendations=recommendations,
-                place=next((one.rank for one in recommendations if one.item == target), None),
-            )
-        )
+    for case, found in zip(drawn, lists, strict=True):
+        numbers = [*cases.histories[case].tolist(), int(cases.targets[case])]
+        *history, item = data.item_ids(numbers)
+        *titles, target = map(data.title, numbers)
+        place = next((one.rank for one in found if one.item == item), None)
+        examples.append(Example(data.users[int(cases.users[case])], history, titles, target, item, found, place))
     return examples

@@ -35,6 +35,5 @@ def fill_in(svg: str) -> str:
 
 def variables() -> str:
     """Write the variables of the style sheet: light, and dark if the reader's system prefers it."""
-    light = "".join(f"--{role}:{colours[0]};" for role, colours in ROLES.items())
-    dark = "".join(f"--{role}:{colours[1]};" for role, colours in ROLES.items())
+    light, dark = ("".join(f"--{role}:{both[n]};" for role, both in ROLES.items()) for n in (0, 1))
     return f":root{{color-scheme:light dark;{light}}}\n@media (prefers-color-scheme:dark){{:root{{{dark}}}}}\n"

@@ -108,11 +108,6 @@ class FeatureTable(nn.Module):
         return self.values[items]
 
     @property
-    def width(self) -> int:
-        """Number of columns F."""
-        return self.values.shape[1]
-
-    @property
     def device(self) -> torch.device:
         """Device of the features."""
         return self.values.device

@@ -11,12 +11,7 @@ from deftrec.config import TokenizerOptions
 
 @dataclass(frozen=True, eq=False)
 class Tokens:
-    """Continuous tokens of `N` users or items.
-
-    Attributes:
-        ways: tokens read by the language model. `[N, K, D]`
-        mean: mean of each row's K tokens. `[N, D]`
-    """
+    """Continuous tokens of N users or items `[N, K, D]`, and the mean of each row's K tokens `[N, D]`."""
 
     ways: Tensor
     mean: Tensor
@@ -26,7 +21,7 @@ class Masking(nn.Module):
     """Hides features during training: single ones behind a learned value, a whole block behind zeros.
 
     Draws are independent per sample and feature. A hidden block looks like a missing one: a new item has no
-    collaborative vector. The input is never changed in place, and evaluation hides nothing.
+    collaborative vector. Evaluation hides nothing.
 
     Args:
         features: width F.
@@ -74,34 +69,22 @@ class Way(nn.Module):
 class RobustTokenizer(nn.Module):
     """K continuous tokens from a feature vector. Items and users have one instance each.
 
+    Training adds noise as in a sigma-VAE (LatentLM, arXiv 2412.08635): each sample's noise has its own scale |N(0, C)|
+    with C = `options.noise`.
+
     Args:
         features: width F of the feature vectors.
         width: width D of the language model.
-        ways: number of tokens K.
-        hidden: hidden width of each encoder's perceptron.
-        dropout: dropout rate inside the perceptron.
-        masking: features hidden during training.
-        noise: C of the sigma-VAE (LatentLM, arXiv 2412.08635): each sample's noise has its own scale |N(0, C)|.
+        options: masking, encoders and noise.
+        block: columns hidden from a share `options.drop_collaborative` of the samples in training; None: no columns.
     """
 
-    def __init__(
-        self, features: int, width: int, *, ways: int, hidden: int, dropout: float, masking: Masking, noise: float
-    ) -> None:
+    def __init__(self, features: int, width: int, options: TokenizerOptions, block: slice | None = None) -> None:
         super().__init__()
-        self.masking, self.noise = masking, noise
-        self.encoders = nn.ModuleList(Way(features, hidden, width, dropout) for _ in range(ways))
-
-    @classmethod
-    def of(cls, features: int, width: int, options: TokenizerOptions, block: slice | None = None) -> "RobustTokenizer":
-        """The tokenizer that `options` describe; a share `options.drop_collaborative` of samples hides `block`."""
-        return cls(
-            features,
-            width,
-            ways=options.ways,
-            hidden=options.hidden,
-            dropout=options.dropout,
-            masking=Masking(features, options.mask_features, block, float(options.drop_collaborative)),
-            noise=options.noise,
+        self.masking = Masking(features, options.mask_features, block, float(options.drop_collaborative))
+        self.noise = options.noise
+        self.encoders = nn.ModuleList(
+            Way(features, options.hidden, width, options.dropout) for _ in range(options.ways)
         )
 
     def forward(self, x: Tensor) -> Tokens:

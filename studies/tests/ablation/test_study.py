@@ -17,7 +17,7 @@ from deftrec import Recommender
 from deftrec.errors import DeftRecError, MissingExtraError
 from deftrec.evaluation import paired_bootstrap
 from deftrec.progress import Silent
-from deftrec.report.html import POLICY
+from deftrec.report.render import POLICY
 from toy import ring, tiny_config
 
 VARIANTS = {

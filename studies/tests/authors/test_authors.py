@@ -14,12 +14,11 @@ from torch.nn import functional as F
 
 from deftrec import Recommender, load_recipe
 from deftrec.batch import Batch
-from deftrec.config import DiffusionOptions, ObjectiveOptions
+from deftrec.config import DiffusionOptions, ObjectiveOptions, TokenizerOptions
 from deftrec.data import PADDING
 from deftrec.diffusion import NextItems, Objective
 from deftrec.language import Layout
 from deftrec.model import DeftRec
-from deftrec.tokenizer import Masking
 from toy import ring, tiny_config
 
 D = 6
@@ -27,7 +26,8 @@ RECIPE = Path(authors.__file__).with_name("authors.yaml")
 
 
 def tokenizer(ways: int = 2) -> ReconstructingTokenizer:
-    made = ReconstructingTokenizer(10, D, ways=ways, hidden=16, dropout=0.0, masking=Masking(10, 0.2), noise=0.1)
+    options = TokenizerOptions(ways=ways, hidden=16, dropout=0.0, mask_features=0.2, drop_collaborative=0.0, noise=0.1)
+    made = ReconstructingTokenizer(10, D, options)
     made.decoder = torch.nn.Linear(D, 10)
     return made
 

@@ -12,7 +12,7 @@ from studies.replaced_parts import replaced
 from torch import Tensor
 
 from deftrec import Recommender
-from deftrec.tokenizer import Masking
+from deftrec.config import TokenizerOptions
 from toy import ring, tiny_config
 
 N, D, CODES = 60, 5, 6
@@ -93,7 +93,7 @@ def test_bf16_autocast_changes_no_code(kind: str, ways: int) -> None:
 
 
 def test_the_tokenizer_reads_and_averages_the_codes() -> None:
-    model = DiscreteTokenizer(10, D, ways=2, hidden=8, dropout=0.0, masking=Masking(10, 0.0), noise=0.0)
+    model = DiscreteTokenizer(10, D, TokenizerOptions(ways=2, hidden=8, dropout=0.0, drop_collaborative=0.0))
     model.quantiser = quantiser("vq", 2)
     x = torch.randn(N, 10)
     model(x)

@@ -169,7 +169,7 @@ def test_ids_are_learnt() -> None:
 @torch.no_grad()
 def test_the_answer_is_the_items_chances_and_ids_are_kept() -> None:
     head, condition = make_head(), torch.randn(3, D)
-    sample = head.generate(condition, Sampling("ddim", 4, 1, 0.0), keep_path=True)
+    sample = head.generate(condition, Sampling("ddim", 4, 1, 0.0, keep_path=True))
     assert torch.equal(sample.x0, head.beam_search(condition).exp())
     assert sample.path is not None
     assert sample.path.shape == (4, 3, ITEMS)
