@@ -30,7 +30,7 @@ def train(
             metavar="RUN",
         ),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of everything random; default: the recipe's.", min=0)] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of every random draw; default: the recipe's.", min=0)] = None,
     refit: Annotated[
         bool,
         typer.Option(
