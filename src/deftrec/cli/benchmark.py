@@ -23,14 +23,14 @@ DEFAULTS = {"seeds": 1, "split": "leave-one-out", "fit": BOTH, "seen": BOTH}
 def benchmark(
     data: DataFolder,
     out: Annotated[Path, option("Folder of the report; finished work in it is kept.", "REPORT")],
-    models: Annotated[str | None, option("Systems to compare with, default all.", "A,B,...")] = None,
+    models: Annotated[str | None, option("Systems to compare with; default: all.", "A,B,...")] = None,
     seeds: Annotated[int, option("Number of seeds.", "N")] = 1,
-    peer_seeds: Annotated[int | None, option("Number of seeds of the peers, default that of --seeds.", "N")] = None,
+    peer_seeds: Annotated[int | None, option("Number of seeds of the peers; default: --seeds.", "N")] = None,
     budget: Annotated[
         float | None, option("Longest tuning of a peer, and longest joint training, per seed.", "MINUTES")
     ] = None,
     recipe: Annotated[
-        str | None, option("Recipe, default the one named like the data, else 'default'.", "NAME")
+        str | None, option("Recipe of DeftRec; default: the one named like the data, else 'default'.", "NAME")
     ] = None,
     overrides: Overrides = None,
     split: Annotated[SplitName, option("Split that holds out the targets.")] = "leave-one-out",
@@ -49,8 +49,9 @@ def benchmark(
 ) -> None:
     """Train DeftRec and its peers on the same data, compare them, and write a report.
 
-    The same command continues after an interruption; several at the same time share the work. Exit code 1 means that a
-    system failed; the report holds the others.
+    The same command continues after an interruption.
+    Several such commands at the same time share the work.
+    Exit code 1 means that a system failed; the report holds the others.
 
     Example: deftrec benchmark --data data/ml-100k --out reports/ml-100k --models ease-recency,sasrec --seeds 3
     """

@@ -46,7 +46,7 @@ K = Annotated[int, typer.Option("-k", "--k", help="Number of items.", min=1)]
 Seed = Annotated[int | None, option("Seed of the sampling noise; default: the run's seed.", min=0)]
 Precision = Annotated[Literal["auto", "bf16", "fp32"], option("Precision of the language model; auto: bf16 if faster.")]
 Runtime = Annotated[
-    Literal["torch", "openvino"], option("Library that runs a language model; openvino needs deftrec[openvino].")
+    Literal["torch", "openvino"], option("Library that runs a language model; openvino needs the extra openvino.")
 ]
 Json = Annotated[bool, flag("--json", "Print JSON to stdout.")]
 

@@ -25,7 +25,7 @@ def train(
         Path | None,
         option("Continue from this run's weights, with its options and the epochs of fine_tuning.", "RUN", "--from"),
     ] = None,
-    seed: Annotated[int | None, option("Seed of everything random; default: the recipe's.", min=0)] = None,
+    seed: Annotated[int | None, option("Seed of every random draw; default: the recipe's.", min=0)] = None,
     refit: Annotated[
         bool, flag("--refit", "Train again on train + validation, for the number of epochs chosen on validation.")
     ] = False,
@@ -91,6 +91,12 @@ def _config(recipe: str | None, start: Path | None, overrides: list[str] | None)
         raise ConfigError("--from goes on with the options of that run: leave --recipe out, or change some with --set")
     from deftrec.run import read_run
 
+    for override in overrides or []:
+        if override.startswith(("size=", "collaborative.")):
+            raise ConfigError(
+                f"--set {override}: has no effect with --from, whose model and collaborative vectors are kept; leave "
+                "it out, or train from scratch"
+            )
     return overridden(read_run(start)[1], overrides)
 
 
