@@ -18,8 +18,7 @@ Natural: TypeAlias = Annotated[int, Field(ge=0)]
 Weight: TypeAlias = Annotated[float, Field(ge=0)]
 Positive: TypeAlias = Annotated[float, Field(gt=0)]
 
-SOFTMAX_FACTOR = 3
-"""Catalogues with more than this many times `objective.sampled_items` items use the sampled softmax."""
+SOFTMAX_FACTOR = 3  # catalogues with more than this many times `objective.sampled_items` items use the sampled softmax
 
 
 class Options(BaseModel):

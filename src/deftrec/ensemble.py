@@ -73,8 +73,7 @@ class Ensemble(nn.Module):
         return [ItemLatents(*one) for one in zip(*(t.chunk(len(self.members), -1) for t in tensors), strict=True)]
 
 
-Model: TypeAlias = DeftRec | Ensemble
-"""A trained model: one member or an ensemble."""
+Model: TypeAlias = DeftRec | Ensemble  # A trained model: one member or an ensemble
 
 
 def side_by_side(parts: list[Tensor]) -> Tensor:

@@ -9,8 +9,7 @@ from deftrec.evaluation import Result, Seen, TargetRanks, evaluate
 from deftrec.retrieval import ExcludeHistory, Found, Queries, Ranker, Rule, ScorePart, rank_targets
 from deftrec.run import Run
 
-DEPTH = 50
-"""Length of the lists that metrics are computed on."""
+DEPTH = 50  # length of the lists that metrics are computed on
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,8 +34,7 @@ class EvaluationCases:
     def rank(self, seen: Seen, part: ScorePart = "hybrid", k: int = DEPTH) -> tuple[TargetRanks, Found]:
         """Rank of each target among all items, and the best `k` items of each case, by one `part` of the score.
 
-        Raises:
-            ConfigError: the run has no prior.
+        Raises a `ConfigError` if the run has no prior.
         """
         rules: tuple[Rule, ...] = (ExcludeHistory(),) if seen == "exclude" else ()
         return rank_targets(self.ranker.part(part), self.queries, self.cases, rules, k=k)

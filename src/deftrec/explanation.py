@@ -9,8 +9,7 @@ import torch
 from deftrec.data import Sequences
 from deftrec.retrieval import Queries, Ranker
 
-MAX_LEFT_OUT = 200
-"""Newest items of a history that are left out one by one."""
+MAX_LEFT_OUT = 200  # newest items of a history that are left out one by one
 
 
 @dataclass(frozen=True)

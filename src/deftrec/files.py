@@ -24,10 +24,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary file beside `path`; on success it is flushed to disk and renamed to `path`.
 
     If the block fails or the process is killed, `path` keeps its previous content. The new file gets the permissions
-    that the process's umask gives to any new file.
-
-    Raises:
-        UnwritableError: no file can be made beside `path`.
+    that the process's umask gives to any new file. Raises an `UnwritableError` if no file can be made beside `path`.
     """
     path = Path(path)
     with writable(path):
@@ -52,10 +49,8 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
     """Yield a temporary directory beside `path`; on success it is flushed to disk and replaces `path`.
 
     Two renames replace a directory: the previous one is moved aside, then the new one takes its name. A process killed
-    between them leaves no `path`, so whatever reads such a directory calls `recover` first.
-
-    Raises:
-        UnwritableError: no directory can be made beside `path`.
+    between them leaves no `path`, so whatever reads such a directory calls `recover` first. Raises an `UnwritableError`
+    if no directory can be made beside `path`.
     """
     path = recover(path)
     with writable(path):
@@ -95,12 +90,11 @@ def recover(path: str | Path) -> Path:
 def writable(path: Path, mend: str = "name another place, or make room there") -> Iterator[None]:
     """Turn an `OSError` of the block into one that names `path`, not a temporary file beside it.
 
+    Raises an `UnwritableError` in place of an `OSError`.
+
     Args:
         path: file or directory that the user named.
         mend: remedy for the user; the end of the message.
-
-    Raises:
-        UnwritableError: in place of an `OSError`.
     """
     try:
         yield
@@ -123,17 +117,14 @@ def write_json(path: str | Path, value: Any) -> None:
 def locked(path: str | Path, *, wait: bool, needed: bool = True) -> Iterator[None]:
     """Hold a file or directory against other processes that lock it too; the lock ends with its process.
 
-    The lock is on a file `.NAME.lock` beside `path`, which is removed afterwards. `path` itself may be missing.
+    The lock is on a file `.NAME.lock` beside `path`, which is removed afterwards. `path` itself may be missing. Raises
+    a `BlockingIOError` if another process holds the lock, and `wait` is false; a `FileNotFoundError` if the directory
+    that would hold `path` is missing; and an `UnwritableError` if there can be no lock here, and it is `needed`.
 
     Args:
         path: file or directory to protect; it is not touched.
         wait: wait until another process releases the lock, instead of failing at once.
         needed: fail where the file system has no locks; if false, warn and go on without one.
-
-    Raises:
-        BlockingIOError: another process holds the lock, and `wait` is false.
-        FileNotFoundError: the directory that would hold `path` is missing.
-        UnwritableError: there can be no lock here, and it is `needed`.
     """
     path = Path(os.path.abspath(path))  # noqa: PTH100 - `.` needs a name; a link keeps its own
     if not path.parent.is_dir():

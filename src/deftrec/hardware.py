@@ -8,8 +8,7 @@ from typing import Literal, TypeAlias
 import torch
 
 Precision: TypeAlias = Literal["auto", "bf16", "fp32"]
-Runtime: TypeAlias = Literal["torch", "openvino"]
-"""Library that runs the language model when histories are read."""
+Runtime: TypeAlias = Literal["torch", "openvino"]  # library that runs the language model when histories are read
 
 CPU_SIDE, GPU_SIDE = 1024, 8192
 """Side of the matrices that a rate is measured with; smaller ones leave most of a GPU idle."""

@@ -16,8 +16,7 @@ from deftrec.sizes import Sizes, sized_values
 
 M = TypeVar("M", bound=BaseModel)
 
-REPEATED = 0.001
-"""Share of repeated interactions below which a model cannot learn to recommend items again."""
+REPEATED = 0.001  # share of repeated interactions below which a model cannot learn to recommend items again
 
 
 class _Loader(yaml.SafeLoader):
@@ -67,11 +66,7 @@ def load_recipe(name_or_path: str, overrides: list[str] | None = None) -> Config
 
 
 def read_yaml(path: Path) -> Any:
-    """The content of a YAML file.
-
-    Raises:
-        ConfigError: it cannot be read, is not YAML, or names a key twice.
-    """
+    """The content of a YAML file; a `ConfigError` if it cannot be read, is not YAML, or names a key twice."""
     try:
         return yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506, a SafeLoader
     except OSError as error:
@@ -85,8 +80,7 @@ def read_yaml(path: Path) -> Any:
 def overridden(config: Config, overrides: list[str] | None) -> Config:
     """`config` with `a.b=c` overrides applied.
 
-    Raises:
-        ConfigError: as `load_recipe`.
+    Errors are those of `load_recipe`.
     """
     return _with_overrides(config.model_dump(mode="json"), overrides)
 
@@ -100,8 +94,7 @@ def _with_overrides(values: dict[str, Any], overrides: list[str] | None) -> Conf
 def build_config(values: dict[str, Any], source: str) -> Config:
     """Validate `values`.
 
-    Raises:
-        ConfigError: names the key, the value and, for an unknown key, the nearest valid one, after `source`.
+    A `ConfigError` names the key, the value and, for an unknown key, the nearest valid one, after `source`.
     """
     try:
         return Config.model_validate(values)
@@ -175,10 +168,7 @@ def _all_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
 def resolve(config: Config, sizes: Sizes) -> Config:
     """`config` with every `auto` replaced by its value for data of these sizes (`deftrec.sizes`).
 
-    Options that are set stay, whatever `size` says.
-
-    Raises:
-        ValidationError: the values contradict each other.
+    Options that are set stay, whatever `size` says. Raises a `ValidationError` if the values contradict each other.
     """
     language, values = config.language, vars(sized_values(sizes, config.size))
     derived = {

@@ -46,8 +46,7 @@ from deftrec.run import Request, Run, begin_run, load_run, save_run
 from deftrec.training.fit import fit_run
 
 USERS_AT_ONCE = 4096
-INFLUENCES = 3
-"""Number of history items that an explanation names."""
+INFLUENCES = 3  # number of history items that an explanation names
 
 
 class Recommender:
@@ -106,9 +105,8 @@ class Recommender:
     def fast(self) -> InferenceModel | None:
         """The model prepared for inference; None where only the plain model can read histories.
 
-        Raises:
-            MissingExtraError: the runtime is not installed.
-            ConfigError: the runtime cannot run this model.
+        Raises a `MissingExtraError` if the runtime is not installed, and a `ConfigError` if the runtime cannot run this
+        model.
         """
         if not InferenceModel.suits(self.model):
             if self.runtime != "torch":
@@ -144,6 +142,9 @@ class Recommender:
     ) -> "Recommender":
         """Train every stage. The processes of `accelerate launch` share the work and all return the same recommender.
 
+        Raises a `DeftRecError` if `out` holds another run, nothing that could be resumed, or a run that another process
+        trains; or the data cannot be split.
+
         Args:
             interactions: data.
             config: options; default: `Config()`, which adapts to the size of the data.
@@ -155,10 +156,6 @@ class Recommender:
             shared: folder of text and collaborative vectors, shared by runs with the same data, options and seed.
             on_train: called before a refit with the recommender fitted on train alone.
             start: recommender whose weights training continues from; its options are the default of `config`.
-
-        Raises:
-            DeftRecError: `out` holds another run, nothing that could be resumed, or a run that another process trains;
-                or the data cannot be split.
         """
         run = fit_run(
             interactions,
@@ -175,11 +172,7 @@ class Recommender:
         return cls(run)
 
     def save(self, directory: str | Path) -> None:
-        """Write a run directory that `load` reads.
-
-        Raises:
-            DeftRecError: the directory is not empty.
-        """
+        """Write a run directory that `load` reads; a `DeftRecError` if the directory is not empty."""
         folder, info = Path(directory), self.info
         refit = info.fit == "train+validation"
         request = Request(config=self.config, fingerprint=info.fingerprint, refit=refit, start=info.start)
@@ -198,8 +191,7 @@ class Recommender:
     ) -> "Recommender":
         """Read a run directory and its overlay; `precision` and `runtime` as for the class.
 
-        Raises:
-            DeftRecError: it is missing, unfinished or damaged.
+        Raises a `DeftRecError` if it is missing, unfinished or damaged.
         """
         folder = Path(directory)
         run = load_run(folder, device or default_device())
@@ -222,6 +214,9 @@ class Recommender:
     ) -> list[Recommendation]:
         """The `k` best items for a known user, or after any history.
 
+        Raises a `DataError` for an unknown user, item or category; and a `ConfigError` for neither or both of user and
+        history, or for k below 1.
+
         Args:
             user: user of the data, with the whole known history.
             history: items, oldest first; an empty history is answered by popularity.
@@ -232,10 +227,6 @@ class Recommender:
             category: only items of this category; None: all items.
             seed: seed of the sampling noise; None: `config.seed`.
             explain: add explanations, for which the model runs once for every item of the history.
-
-        Raises:
-            DataError: unknown user, item or category.
-            ConfigError: neither or both of user and history, or k below 1.
         """
         if (user is None) == (history is None):
             raise ConfigError("give either a user or a history")
@@ -271,11 +262,7 @@ class Recommender:
         deny: Sequence[Id] = (),
         category: str | None = None,
     ) -> tuple[Rule, ...]:
-        """Rules of a request; arguments as for `recommend`.
-
-        Raises:
-            DataError: unknown item or category.
-        """
+        """Rules of a request; arguments as for `recommend`. Raises a `DataError` if an item or category is unknown."""
         rules: list[Rule] = []
         if allow is not None:
             rules.append(Allow(torch.from_numpy(self.interactions.item_numbers(allow))))
@@ -342,13 +329,12 @@ class Recommender:
     def preferences(self, histories: Sequence[Sequence[Id]], engine: TextEngine | None = None) -> list[str]:
         """The rationale that the model generates for each history.
 
+        Raises a `ConfigError` if the run has learnt no rationales, or a history is empty; and a `DataError` for an
+        unknown item.
+
         Args:
             histories: items, oldest first.
             engine: engine that generates instead of the model, for many users on a GPU (`deftrec.language.VllmEngine`).
-
-        Raises:
-            ConfigError: the run has learnt no rationales, or a history is empty.
-            DataError: unknown item.
         """
         if not all(histories):
             raise ConfigError("an empty history shows no preference; give one item or more")
@@ -356,11 +342,7 @@ class Recommender:
         return generate_texts(self.model, self.catalogue, numbers, engine=engine)
 
     def similar(self, item: Id, k: int = 10) -> list[Recommendation]:
-        """The `k` items whose latents have the largest cosine with that of `item`.
-
-        Raises:
-            DataError: unknown item.
-        """
+        """The `k` items whose latents have the largest cosine with that of `item`; a `DataError` if it is unknown."""
         _check_k(k)
         number = int(self.interactions.item_numbers([item])[0])
         unit = torch.nn.functional.normalize(self.catalogue.latents, dim=-1)
@@ -399,8 +381,7 @@ class Recommender:
     def examine(self, split: Part, parts: ScorePart = "hybrid") -> EvaluationCases:
         """The targets of a split with generated latents, as far as `parts` needs them.
 
-        Raises:
-            DataError: nobody has a target in `split`.
+        Raises a `DataError` if nobody has a target in `split`.
         """
         cases = make_split(self.fitted_on, self.config.data.split).cases(split)
         if not len(cases):

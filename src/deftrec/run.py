@@ -30,7 +30,6 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from deftrec.config import Config
 from deftrec.data import Fit, Interactions, Sequences, make_split
 from deftrec.data.download import sha256_of
-from deftrec.data.words import item_titles
 from deftrec.ensemble import Model, build_model
 from deftrec.errors import DataError, DeftRecError
 from deftrec.files import locked, write_text
@@ -41,8 +40,7 @@ from deftrec.retrieval import Ranker, latent_ranker
 from deftrec.tensors import load_tensors, save_tensors
 from deftrec.tokenizer import ItemFeatures, Scaling
 
-FORMAT: Literal[2] = 2
-"""Format of the run directory."""
+FORMAT: Literal[2] = 2  # format of the run directory
 
 LEFTOVERS = (".request.json.*.tmp", ".data.*.tmp", ".data.*.old")
 """Files of a process that was killed before there was a run."""
@@ -153,10 +151,8 @@ class Run:
 def training_in(folder: Path, request: Request, interactions: Interactions, resume: bool) -> Iterator[None]:
     """Call `begin_run` and lock `folder`, where it can be locked, against other trainings inside the block.
 
-    A beginning that fails before a stage has written anything is undone.
-
-    Raises:
-        DeftRecError: another process trains there; or as `begin_run`.
+    A beginning that fails before a stage has written anything is undone. Raises a `DeftRecError` if another process
+    trains there, and the errors of `begin_run`.
     """
     made = not resume and not folder.exists()
     if made:
@@ -186,9 +182,7 @@ def begin_run(folder: Path, request: Request, interactions: Interactions, resume
     """Make a run directory, or, to `resume`, check that it holds the beginning of the same run.
 
     The request is written first: from then on a killed training can be resumed, and incomplete data are written again.
-
-    Raises:
-        DeftRecError: it is not empty, or holds another run or nothing that could be resumed.
+    Raises a `DeftRecError` if it is not empty, or holds another run or nothing that could be resumed.
     """
     leftovers = {one for name in LEFTOVERS for one in folder.glob(name)}
     if resume:
@@ -243,8 +237,7 @@ def save_run(folder: Path, run: Run) -> None:
 def load_run(folder: Path, device: torch.device) -> Run:
     """Read what `save_run` wrote.
 
-    Raises:
-        DeftRecError: as `read_run`, or a file does not fit, or the weights of the language model have changed.
+    Raises the errors of `read_run`, or a `DeftRecError` if a file does not fit or the language model's weights changed.
     """
     interactions, config, info = read_run(folder)
     width = info.collaborative_width + info.text_width
@@ -252,7 +245,7 @@ def load_run(folder: Path, device: torch.device) -> Run:
     features = ItemFeatures(torch.zeros(interactions.n_items, width), collaborative, text)
     if info.base is not None:
         check_origin(info.base, origin_of(config.language), str(folder))
-    model = build_model(features, config, interactions.meta.domain, item_titles(interactions))
+    model = build_model(features, config, interactions.meta.domain, interactions.titles)
     path = folder / "model.safetensors"
     try:
         load_stored_state(model, load_tensors(path))
@@ -278,8 +271,7 @@ def load_run(folder: Path, device: torch.device) -> Run:
 def read_run(folder: Path) -> tuple[Interactions, Config, RunInfo]:
     """Read a run without its weights.
 
-    Raises:
-        DeftRecError: the folder holds no complete run, or a file is damaged or belongs to other data.
+    Raises a `DeftRecError` if the folder holds no complete run, or a file is damaged or belongs to other data.
     """
     if not (folder / "run.json").is_file():
         if (folder / "request.json").is_file():
@@ -299,8 +291,7 @@ def read_run(folder: Path) -> tuple[Interactions, Config, RunInfo]:
 def read_records(folder: Path) -> tuple[Config, RunInfo]:
     """Read the options and the record of a complete run.
 
-    Raises:
-        DeftRecError: the run has another format, or a file is missing or damaged.
+    Raises a `DeftRecError` if the run has another format, or a file is missing or damaged.
     """
     found = FORMAT
     with suppress(OSError, ValueError, KeyError, TypeError):  # damaged, which reading it reports

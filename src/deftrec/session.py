@@ -17,11 +17,9 @@ class Session:
     """A history (external ids, oldest first, one or more) that has been read and grows by events.
 
     Recommends the same items as `Recommender.recommend` after the same history. Keys and values of the history stay in
-    memory; `deftrec.inference.Reading` describes histories longer than `data.max_history`.
-
-    Raises:
-        ConfigError: the history is empty, or the run's model cannot continue from keys and values.
-        DataError: unknown item.
+    memory; `deftrec.inference.Reading` describes histories longer than `data.max_history`. Raises a `ConfigError` if
+    the history is empty, or the run's model cannot continue from keys and values; and a `DataError` for an unknown
+    item.
     """
 
     def __init__(self, recommender: Recommender, history: Sequence[Id]) -> None:

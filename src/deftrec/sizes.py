@@ -10,12 +10,9 @@ Size: TypeAlias = Literal["small", "medium", "large", "auto"]
 
 SHORT, LONG = 6.0, 45.0
 """Mean history lengths up to which histories are short, and from which they are long (beauty has 5.9, lastfm 45.3)."""
-SPARSE, DENSE = 20.0, 80.0
-"""Interactions per item up to which data is sparse, and from which it is dense."""
-WIDTH_UNIT = 16
-"""Unit of the width of the language model."""
-FOLDED = 20.0
-"""Mean history length from which users get a token: below it, the mean of the history says nothing new."""
+SPARSE, DENSE = 20.0, 80.0  # interactions per item up to which data is sparse, and from which it is dense
+WIDTH_UNIT = 16  # unit of the width of the language model
+FOLDED = 20.0  # mean history length from which users get a token: below it, the mean of the history says nothing new
 
 
 @dataclass(frozen=True)

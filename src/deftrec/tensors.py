@@ -17,11 +17,7 @@ def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
-    """Read what `save_tensors` wrote.
-
-    Raises:
-        DeftRecError: the file is missing or damaged.
-    """
+    """Read what `save_tensors` wrote; a `DeftRecError` if the file is missing or damaged."""
     try:
         tensors: dict[str, Tensor] = load_file(path)
     except (OSError, SafetensorError) as error:

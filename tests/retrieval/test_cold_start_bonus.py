@@ -10,7 +10,6 @@ import torch
 
 from deftrec import Recommender
 from deftrec.data import Cases, Sequences, make_split
-from deftrec.data.words import item_titles
 from deftrec.evaluation import accuracy
 from deftrec.incremental.changes import add_events, add_items
 from deftrec.retrieval import (
@@ -47,7 +46,7 @@ def simulated(recommender: Recommender) -> ColdStartSimulation:
     width = info.collaborative_width
     features = ItemFeatures(values, slice(0, width), slice(width, values.shape[1]))
     cases = make_split(recommender.fitted_on, "leave-one-out").cases("validation")
-    titles = item_titles(recommender.fitted_on)
+    titles = recommender.fitted_on.titles
     found = ColdStartSimulation.draw(recommender.model, features, titles, recommender.ranker, cases, 0)
     assert found is not None
     return found

@@ -29,10 +29,8 @@ class UncommittedChanges(NamedTuple):
 def uncommitted_changes(package: Path = PACKAGE) -> UncommittedChanges | None:
     """Find changes that the revision of the checkout of the folder `package` does not contain.
 
-    Untracked files count only where the code is: in the package and among the scripts of the peers.
-
-    Returns:
-        The changes; None for a clean checkout, and outside a checkout, where the version names the code.
+    Untracked files count only where the code is: in the package and among the scripts of the peers. Returns the
+    changes; None for a clean checkout, and outside a checkout, where the version names the code.
     """
     top = _git(package, "rev-parse", "--show-toplevel")
     if top is None or not _git(package, "ls-files", "--", "."):  # installed inside another project's checkout

@@ -16,12 +16,10 @@ from deftrec.errors import DeftRecError
 def environment_python(requirements: Path, home: Path | None = None) -> Path:
     """Find or create an environment with exactly `requirements`, and return its interpreter.
 
-    Its folder is `home/environments/NAME-HASH`, with a hash of the requirements and of this Python's version; `home`
-    is `default_home()` unless given. It is built under another name and renamed when complete: then its interpreter
-    works, its scripts in `bin` hold the old path. Of two processes that build it, one environment is kept.
-
-    Raises:
-        DeftRecError: the environment could not be created; the message holds pip's reason.
+    Its folder is `home/environments/NAME-HASH`, with a hash of the requirements and of this Python's version; `home` is
+    `default_home()` unless given. It is built under another name and renamed when complete: then its interpreter works,
+    its scripts in `bin` hold the old path. Of two processes that build it, one environment is kept. Raises a
+    `DeftRecError` if the environment could not be created; the message holds pip's reason.
     """
     place = _place(requirements, home)
     if not _python(place).exists():  # missing, or its Python was removed

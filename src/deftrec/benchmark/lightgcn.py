@@ -19,14 +19,12 @@ def users_after(vectors: CollaborativeVectors, training: Sequences, users: np.nd
         e'_u = e_u + sum_(i in H_u - N_u) g_i / sqrt(|H_u| d_i)
 
     A user without newer items keeps the trained vector. An item without training interactions has the zero vector.
+    Returns one vector per user. `[N, d]`
 
     Args:
         vectors: vectors trained on `training`, which has one sequence per user.
         training: interactions before the newer items.
         users, histories: numbers `[N]` and full histories, oldest first, of the users to rank for.
-
-    Returns:
-        One vector per user. `[N, d]`
     """
     n_items = len(vectors.items)
     degrees = np.bincount(distinct_pairs(training, n_items)[1], minlength=n_items)

@@ -33,10 +33,8 @@ _FAMILIES = {
 PEERS = {name: folder for folder, names in _FAMILIES.items() for name in names}
 """Folder of `benchmarks/peers` that runs each model."""
 
-DEPTH = MRR_CUTOFF
-"""Length of the lists that every system writes."""
-STEMS: dict[Fit, str] = {"train": "train", "train+validation": "refit"}
-"""Stem of a peer's file names for each fit."""
+DEPTH = MRR_CUTOFF  # length of the lists that every system writes
+STEMS: dict[Fit, str] = {"train": "train", "train+validation": "refit"}  # stem of a peer's file names for each fit
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS")
 """Variables that libraries read their number of threads from, at import."""
@@ -58,20 +56,17 @@ def run_peer(
     """Tune a peer, one of `PEERS`, once, and rank for every test user, fit and rule for seen items.
 
     Settings are chosen by NDCG@10 on validation with the model fitted on train, seen items excluded where `exclude` is
-    among `seens`. Under the fit `train+validation` the chosen settings are trained once more on both.
-    `out_dir/NAME` appears when complete, with `rankings-{fit}-{seen}.parquet` and `settings.json`, the peer's own
-    report: chosen settings, all tried settings, and seconds.
+    among `seens`. Under the fit `train+validation` the chosen settings are trained once more on both. `out_dir/NAME`
+    appears when complete, with `rankings-{fit}-{seen}.parquet` and `settings.json`, the peer's own report: chosen
+    settings, all tried settings, and seconds. Raises a `ConfigError` if the peer is unknown; a `DataError` if no user
+    has a validation target, or none has a test target; and a `DeftRecError` if the environment could not be created, or
+    the peer failed.
 
     Args:
         interactions, split, name, out_dir, fits, seens, seed: data, peer, parent folder of the results, and tables.
         budget_seconds: longest search for settings; one setting is always trained, for at most this time.
         threads: number of threads of the peer.
         on_progress: called with lines of text.
-
-    Raises:
-        ConfigError: the peer is unknown.
-        DataError: no user has a validation target, or none has a test target.
-        DeftRecError: the environment could not be created, or the peer failed.
     """
     _check(interactions, split, [name])
     lists = []
@@ -123,8 +118,7 @@ def run_peers(
 
     `out_dir/MODEL` receives the files of `run_peer` and `result.json`.
 
-    Raises:
-        ConfigError, DataError, DeftRecError: see `run_peer`; invalid arguments are found before anything runs.
+    Errors are those of `run_peer`; invalid arguments are found before anything runs.
     """
     _check(interactions, split, models)
     popularity = split.training(fit).counts(interactions.n_items)
@@ -181,16 +175,14 @@ def export_split(
 def peers_folder() -> Path:
     """Find the peers' scripts: `deftrec/peers` of an installed wheel, or `benchmarks/peers` of a source checkout.
 
-    Raises:
-        DeftRecError: neither exists.
+    Raises a `DeftRecError` if neither exists.
     """
     package = Path(__file__).resolve().parents[1]
     for folder in (package / "peers", package.parents[1] / "benchmarks" / "peers"):
         if folder.is_dir():
             return folder
-    raise DeftRecError(
-        f"the peers are neither in {package} nor beside it; install deftrec from its wheel or a checkout"
-    )
+    message = f"the peers are neither in {package} nor beside it; install deftrec from its wheel or a checkout"
+    raise DeftRecError(message)
 
 
 def _check(interactions: Interactions, split: Split, names: Sequence[str]) -> None:

@@ -50,8 +50,7 @@ class BenchmarkRequest(Record):
 def claim(folder: Path, request: BenchmarkRequest) -> None:
     """Create `folder` for the results of `request`, or check that it belongs to it; safe for several processes.
 
-    Raises:
-        DeftRecError: the folder holds results of another request, or something other than a benchmark.
+    Raises a `DeftRecError` if the folder holds results of another request, or something other than a benchmark.
     """
     if not folder.exists():
         with writable(folder):
@@ -64,16 +63,14 @@ def claim(folder: Path, request: BenchmarkRequest) -> None:
             write_text(file, request.model_dump_json(indent=2) + "\n")
         elif (before := read_model(file, BenchmarkRequest)) != request:
             odd = _first_difference(before.model_dump(mode="json"), request.model_dump(mode="json"))
-            raise DeftRecError(
-                f"{folder}: holds another benchmark ({odd}); give another --out, or repeat the same request"
-            )
+            message = f"{folder}: holds another benchmark ({odd}); give another --out, or repeat the same request"
+            raise DeftRecError(message)
 
 
 def choose_models(wanted: Sequence[str] | None, known: Sequence[str]) -> list[str]:
     """Select the requested models, once each and in that order; None selects all known models.
 
-    Raises:
-        ConfigError: a model is unknown; the message names the nearest known one.
+    Raises a `ConfigError` if a model is unknown; the message names the nearest known one.
     """
     if wanted is None:
         return list(known)

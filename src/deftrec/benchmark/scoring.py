@@ -23,12 +23,9 @@ from deftrec.evaluation import Seen, accuracy, bootstrap_interval, evaluate_file
 from deftrec.evaluation.protocol import FitOrUnknown
 from deftrec.progress import Progress, Silent
 
-COMPARED = ("ndcg@10", "hr@10")
-"""Metrics of comparisons and slices."""
-REPLICATES = 10_000
-"""Bootstrap replicates of a comparison; its smallest p-value is 2 / (this + 1)."""
-BROUGHT = "brought as a file"
-"""Library of rankings from a file."""
+COMPARED = ("ndcg@10", "hr@10")  # metrics of comparisons and slices
+REPLICATES = 10_000  # bootstrap replicates of a comparison; its smallest p-value is 2 / (this + 1)
+BROUGHT = "brought as a file"  # library of rankings from a file
 
 
 class ScoredSystem(NamedTuple):
@@ -49,8 +46,7 @@ class TableScorer:
     def of_run(self, run: SystemRun, place: Path) -> ScoredSystem | None:
         """Measure the rankings that a system left in `place`; None where it has none for this table.
 
-        Raises:
-            DataError: its rankings are damaged.
+        Raises a `DataError` if its rankings are damaged.
         """
         file = run.file(self.fit, self.seen)
         return None if file is None else self._measure(place / file, run, self.fit, Silent())
@@ -58,8 +54,7 @@ class TableScorer:
     def of_file(self, name: str, file: Path, progress: Progress) -> ScoredSystem:
         """Measure rankings from a file of the user, of unknown fit, for a row `name`; `progress` receives remarks.
 
-        Raises:
-            DataError: the file is missing, damaged or from other data.
+        Raises a `DataError` if the file is missing, damaged or from other data.
         """
         run = SystemRun(
             name=name, seed=0, lists=(), settings={}, parameters=None, library=BROUGHT, train_seconds={},

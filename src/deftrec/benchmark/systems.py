@@ -21,15 +21,7 @@ from deftrec.formatting import peer_said
 from deftrec.hardware import default_device
 from deftrec.progress import Progress
 from deftrec.recommender import Recommender
-from deftrec.retrieval import (
-    CollaborativePrior,
-    ExcludeHistory,
-    Found,
-    LatentSimilarity,
-    Queries,
-    Ranker,
-    ScorePart,
-)
+from deftrec.retrieval import CollaborativePrior, ExcludeHistory, Found, LatentSimilarity, Queries, Ranker, ScorePart
 from deftrec.run import RunInfo, git_revision
 from deftrec.training.cache import StageCache
 from deftrec.training.fit import Training, resolve
@@ -38,8 +30,7 @@ from deftrec.training.workspace import Workspace
 
 LIGHTGCN = "lightgcn"
 LIBRARY = f"deftrec {__version__}"
-DETERMINISTIC = "classic"
-"""Folder of peers without anything random: one seed is enough."""
+DETERMINISTIC = "classic"  # folder of peers without anything random: one seed is enough
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,8 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from deftrec.data.split import Fit, SplitName
 from deftrec.evaluation.protocol import FitOrUnknown, Seen
 
-DEFTREC = "deftrec"
-"""Name of DeftRec with all terms of its score; a row `deftrec/TERM` ranks by one term alone."""
+DEFTREC = "deftrec"  # name of DeftRec with all terms of its score; a row `deftrec/TERM` ranks by one term alone
 
 Role: TypeAlias = Literal["deftrec", "part", "peer"]
 

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from deftrec.benchmark.tables import DEFTREC, BenchmarkTable, Failure, PeerComparison, SystemSummary
 from deftrec.formatting import duration, rules_of
 
-CLEAR = 0.05
-"""Largest p-value of a difference that is reported as one."""
+CLEAR = 0.05  # largest p-value of a difference that is reported as one
 
 
 def verdict(table: BenchmarkTable) -> str:

@@ -53,8 +53,7 @@ class WorkFolder:
     def held(self, system: str, seed: int, *, wait: bool) -> Iterator[None]:
         """Keep other processes from the work on a system and seed inside the block.
 
-        Raises:
-            BlockingIOError: another process works on it, and `wait` is false.
+        Raises a `BlockingIOError` if another process works on it, and `wait` is false.
         """
         place = self.place(system, seed)
         with writable(place):
@@ -69,8 +68,7 @@ class WorkFolder:
     def finished(self, system: str, seed: int) -> tuple[SystemRun, ...] | None:
         """Read the complete record of a system and seed; None where there is none.
 
-        Raises:
-            DeftRecError: the record is damaged.
+        Raises a `DeftRecError` if the record is damaged.
         """
         file = self.place(system, seed) / UNIT_FILE
         return read_model(file, _Unit).runs if file.is_file() else None

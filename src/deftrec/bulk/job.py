@@ -74,8 +74,7 @@ class Job(BaseModel):
     def begin(self, folder: Path) -> list[int]:
         """Numbers of the parts that are missing in `folder`.
 
-        Raises:
-            DeftRecError: the folder holds parts of another job, or other files.
+        Raises a `DeftRecError` if the folder holds parts of another job, or other files.
         """
         request = folder / REQUEST
         if request.is_file():

@@ -18,6 +18,7 @@ from deftrec.cli.demo import demo
 from deftrec.cli.doctor import doctor
 from deftrec.cli.evaluate import evaluate
 from deftrec.cli.items import app as items_app
+from deftrec.cli.options import flag
 from deftrec.cli.recommend import recommend, similar
 from deftrec.cli.serve import api_key, serve
 from deftrec.cli.train import train
@@ -43,9 +44,7 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def deftrec(
-    debug: Annotated[
-        bool, typer.Option("--debug", help="Show where an error comes from; works after the verb too.")
-    ] = False,
+    debug: Annotated[bool, flag("--debug", "Show where an error comes from; works after the verb too.")] = False,
     version_: Annotated[
         bool, typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True)
     ] = False,

@@ -5,12 +5,11 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, get_args, get_origin
 
-import typer
 from rich import box
 from rich.table import Table
 
 from deftrec.cli.console import output
-from deftrec.cli.options import Json
+from deftrec.cli.options import Json, argument, option
 from deftrec.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -27,9 +26,9 @@ class Option(NamedTuple):
 
 
 def all_options(
-    part: Annotated[str, typer.Argument(help="Part of the names of the options to show.", metavar="PART")] = "",
+    part: Annotated[str, argument("Part of the names of the options to show.", "PART")] = "",
     recipe: Annotated[
-        str, typer.Option(help="Recipe with the values to show: YAML file, or name of a recipe of the package.")
+        str, option("Recipe with the values to show: YAML file, or name of a recipe of the package.")
     ] = "default",
     as_json: Json = False,
 ) -> None:

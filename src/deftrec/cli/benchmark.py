@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 import typer
 
 from deftrec.cli.console import Listener, Stopped, listening, output, page_if_possible, working
-from deftrec.cli.options import DataFolder, Json, Overrides, command_line
+from deftrec.cli.options import DataFolder, Json, Overrides, command_line, flag, option
 from deftrec.cli.tables import benchmark_table
 from deftrec.data.split import SplitName
 from deftrec.errors import ConfigError
@@ -22,41 +22,28 @@ DEFAULTS = {"seeds": 1, "split": "leave-one-out", "fit": BOTH, "seen": BOTH}
 
 def benchmark(
     data: DataFolder,
-    out: Annotated[Path, typer.Option(help="Folder of the report; finished work in it is kept.", metavar="REPORT")],
-    models: Annotated[
-        str | None, typer.Option(help="Systems to compare with; default: all.", metavar="A,B,...")
-    ] = None,
-    seeds: Annotated[int, typer.Option(help="Number of seeds.", metavar="N")] = 1,
-    peer_seeds: Annotated[
-        int | None, typer.Option(help="Number of seeds of the peers; default: --seeds.", metavar="N")
-    ] = None,
+    out: Annotated[Path, option("Folder of the report; finished work in it is kept.", "REPORT")],
+    models: Annotated[str | None, option("Systems to compare with; default: all.", "A,B,...")] = None,
+    seeds: Annotated[int, option("Number of seeds.", "N")] = 1,
+    peer_seeds: Annotated[int | None, option("Number of seeds of the peers; default: --seeds.", "N")] = None,
     budget: Annotated[
-        float | None,
-        typer.Option(
-            help="Longest search for settings of a peer, and longest joint training of DeftRec, per seed.",
-            metavar="MINUTES",
-        ),
+        float | None, option("Longest tuning of a peer, and longest joint training, per seed.", "MINUTES")
     ] = None,
     recipe: Annotated[
-        str | None,
-        typer.Option(help="Recipe of DeftRec; default: the one named like the data, else 'default'.", metavar="NAME"),
+        str | None, option("Recipe of DeftRec; default: the one named like the data, else 'default'.", "NAME")
     ] = None,
     overrides: Overrides = None,
-    split: Annotated[SplitName, typer.Option(help="Split that holds out the targets.")] = "leave-one-out",
-    fit: Annotated[Literal["train", "train+validation", "both"], typer.Option(help="Part of the data to fit.")] = BOTH,
-    seen: Annotated[
-        Literal["exclude", "keep", "both"], typer.Option(help="Whether items of the history may be recommended.")
-    ] = BOTH,
+    split: Annotated[SplitName, option("Split that holds out the targets.")] = "leave-one-out",
+    fit: Annotated[Literal["train", "train+validation", "both"], option("Part of the data to fit.")] = BOTH,
+    seen: Annotated[Literal["exclude", "keep", "both"], option("Exclude or keep items of the history.")] = BOTH,
     without_clones: Annotated[
-        bool, typer.Option("--without-clones", help="Drop users whose complete sequence ten or more users share.")
+        bool, flag("--without-clones", "Drop users whose sequence ten or more users share.")
     ] = False,
     rankings: Annotated[
-        list[str] | None,
-        typer.Option(help="Add a row from a Parquet file of user, item, rank, score; repeatable.", metavar="NAME=FILE"),
+        list[str] | None, option("Add a row from a Parquet file of user, item, rank, score; repeatable.", "NAME=FILE")
     ] = None,
     allow_dirty: Annotated[
-        bool,
-        typer.Option("--allow-dirty", help="Run with uncommitted changes, and store them beside the results."),
+        bool, flag("--allow-dirty", "Run with uncommitted changes, and store them beside the results.")
     ] = False,
     as_json: Json = False,
 ) -> None:

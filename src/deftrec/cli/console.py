@@ -13,14 +13,12 @@ from rich.progress import BarColumn, ProgressColumn, Task, TaskID, TextColumn, T
 from rich.progress import Progress as RichProgress
 from rich.text import Text
 
-from deftrec.cli.remaining import Remaining, duration
+from deftrec.cli.remaining import Remaining, Running, duration
 from deftrec.errors import MissingExtraError
 from deftrec.progress import Progress
 
-PLAIN_SECONDS = 5.0
-"""Least time between two plain lines of one count."""
-FIRST_SECONDS, SILENT_SECONDS = 1.5, 8.0
-"""Longest silence of plain lines after a task has begun, and between two lines."""
+PLAIN_SECONDS = 5.0  # least time between two plain lines of one count
+FIRST_SECONDS, SILENT_SECONDS = 1.5, 8.0  # longest silence of plain lines after a task has begun, and between two lines
 PLAIN_WIDTH = 120
 DOWNLOAD = "downloading"
 
@@ -38,41 +36,72 @@ class Stopped(Exception):  # noqa: N818 - it is no error
 
 
 class Listener(Progress):
-    """`Progress` that also shows downloads."""
+    """`Progress` with the remaining time and downloads. A subclass shows them; threads report one after the other."""
+
+    def __init__(self) -> None:
+        self._remaining, self._lock = Remaining(), threading.RLock()
+
+    def expect(self, seconds: Mapping[str, float]) -> None:
+        """See `Progress.expect`."""
+        with self._lock:
+            self._remaining.expect(seconds)
+            self._show(None, None)
+
+    def begin(self, task: str, total: int) -> None:
+        """See `Progress.begin`."""
+        with self._lock:
+            self._remaining.begin(task, total)
+            self._start(task, total)
+
+    def advance(self, task: str, units: float = 1, values: Mapping[str, float] | None = None) -> None:
+        """See `Progress.advance`."""
+        with self._lock:
+            self._remaining.add(task, units)
+            self._show(task, values)
+
+    def batch(self, task: str, share: float) -> None:
+        """See `Progress.batch`."""
+        self.advance(task, min(share, 0.999))
+
+    def end(self, task: str) -> None:
+        """See `Progress.end`."""
+        with self._lock:
+            one = self._remaining.running[task]
+            self._remaining.end(task)
+            self._finish(task, one)
 
     def bytes(self, done: int, total: int | None) -> None:
         """Report `done` bytes of a download; `total` is None where it is unknown."""
 
+    def _start(self, task: str, total: int) -> None: ...
+
+    def _show(self, task: str | None, values: Mapping[str, float] | None) -> None: ...
+
+    def _finish(self, task: str, one: Running) -> None: ...
+
 
 @contextmanager
 def listening() -> Iterator[Listener]:
-    """The listener that suits stderr: bars on a terminal, else plain lines."""
+    """The listener that suits stderr: bars on a terminal, else plain lines, which a thread keeps from being silent."""
     console = Console(stderr=True)
-    if not console.is_terminal:
-        with _pulsing(Lines()) as lines:
-            yield lines
+    if console.is_terminal:
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=16),
+            _Count(),
+            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+            TextColumn("{task.fields[figures]}", markup=False),
+        )
+        with RichProgress(*columns, console=console) as bar:
+            yield Bars(bar)
         return
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=16),
-        _Count(),
-        TimeRemainingColumn(compact=True, elapsed_when_finished=True),
-        TextColumn("{task.fields[figures]}", markup=False),
-    )
-    with RichProgress(*columns, console=console) as bar:
-        yield Bars(bar)
+    lines, over = Lines(), threading.Event()
 
-
-@contextmanager
-def _pulsing(lines: "Lines") -> Iterator["Lines"]:
-    """Call `lines.pulse` from a thread, so that a task that reports nothing is not silent."""
-    over = threading.Event()
-
-    def beat() -> None:
+    def pulse() -> None:
         while not over.wait(0.5):
             lines.pulse()
 
-    thread = threading.Thread(target=beat, name="progress", daemon=True)
+    thread = threading.Thread(target=pulse, name="progress", daemon=True)
     thread.start()
     try:
         yield lines
@@ -110,45 +139,35 @@ class Bars(Listener):
     """Progress as bars, one for each task; bars of counted tasks stay after the end."""
 
     def __init__(self, bar: RichProgress) -> None:
-        self._bar, self._remaining = bar, Remaining()
-        self._tasks: dict[str, TaskID] = {}
+        super().__init__()
+        self._bar, self._tasks = bar, dict[str, TaskID]()
         self._whole: TaskID | None = None
 
-    def expect(self, seconds: Mapping[str, float]) -> None:
-        """See `Progress.expect`."""
-        self._remaining.expect(seconds)
-        if self._whole is None:
-            self._whole = self._bar.add_task("whole run", total=1.0, figures="", unit="share")
-        self._show()
-
-    def begin(self, task: str, total: int) -> None:
-        """See `Progress.begin`."""
+    def _start(self, task: str, total: int) -> None:
         self._tasks[task] = self._bar.add_task(task, total=total or None, figures="", unit="")
-        self._remaining.begin(task, total)
 
-    def advance(self, task: str, units: int = 1, values: Mapping[str, float] | None = None) -> None:
-        """See `Progress.advance`."""
-        self._remaining.add(task, units)
-        if values:
+    def _show(self, task: str | None, values: Mapping[str, float] | None) -> None:
+        """Update the bar of a task and that of the whole run."""
+        if task is not None:
+            self._bar.update(self._tasks[task], completed=self._remaining.running[task].done)
+        if task is not None and values:
             short = figures({key: values[key] for key in ("loss", "validation ndcg@10") if key in values})
             self._bar.update(self._tasks[task], figures=short.replace("validation ", ""))
-        self._show(task)
+        left = self._remaining.seconds()
+        if self._whole is None and left is not None:
+            self._whole = self._bar.add_task("whole run", total=1.0, figures="", unit="share")
+        if self._whole is not None:
+            share = self._remaining.share()
+            self._bar.update(self._whole, completed=share, figures=f"{duration(left)} left" if left else "")
 
-    def batch(self, task: str, share: float) -> None:
-        """See `Progress.batch`."""
-        self._remaining.add(task, min(share, 0.999))
-        self._show(task)
-
-    def end(self, task: str) -> None:
-        """See `Progress.end`."""
-        number, one = self._tasks.pop(task), self._remaining.running[task]
+    def _finish(self, task: str, one: Running) -> None:
+        number = self._tasks.pop(task)
         if one.total and one.done:  # training may stop before its horizon
             self._bar.update(number, total=one.done)
             self._bar.stop_task(number)
         else:
             self._bar.remove_task(number)
-        self._remaining.end(task)
-        self._show()
+        self._show(None, None)
 
     def say(self, text: str) -> None:
         """See `Progress.say`."""
@@ -160,14 +179,6 @@ class Bars(Listener):
             self._tasks[DOWNLOAD] = self._bar.add_task(DOWNLOAD, total=total, figures="", unit="bytes")
         self._bar.update(self._tasks[DOWNLOAD], completed=done, total=total)
 
-    def _show(self, task: str | None = None) -> None:
-        """Update the bar of a task and that of the whole run."""
-        if task is not None:
-            self._bar.update(self._tasks[task], completed=self._remaining.running[task].done)
-        if self._whole is not None:
-            share, left = self._remaining.share(), self._remaining.seconds()
-            self._bar.update(self._whole, completed=share, figures=f"{duration(left)} left" if left else "")
-
 
 class Lines(Listener):
     """Progress as lines: one at the end of every epoch, else one after five seconds.
@@ -176,47 +187,24 @@ class Lines(Listener):
     """
 
     def __init__(self) -> None:
-        self._remaining, self._lock, self._said = Remaining(), threading.RLock(), time.monotonic()
-        self._named: set[str] = set()
-        self._with_figures: set[str] = set()
+        super().__init__()
+        self._said, self._named, self._with_figures = time.monotonic(), set[str](), set[str]()
 
-    def expect(self, seconds: Mapping[str, float]) -> None:
-        """See `Progress.expect`."""
-        with self._lock:
-            self._remaining.expect(seconds)
+    def _start(self, task: str, total: int) -> None:
+        self._named.discard(task)
+        if not total:
+            self._say_of(task, "")
 
-    def begin(self, task: str, total: int) -> None:
-        """See `Progress.begin`; a task of 0 units is only named."""
-        with self._lock:
-            self._remaining.begin(task, total)
-            self._named.discard(task)
-            if not total:
-                self._say_of(task, "")
+    def _show(self, task: str | None, values: Mapping[str, float] | None) -> None:
+        if task is not None and values:
+            self._with_figures.add(task)
+            self._say_of(task, f"  {figures(values)}{self._left()}")
+        elif task is not None and time.monotonic() - self._said > PLAIN_SECONDS:
+            self._say_of(task, self._left())
 
-    def advance(self, task: str, units: int = 1, values: Mapping[str, float] | None = None) -> None:
-        """See `Progress.advance`."""
-        with self._lock:
-            self._remaining.add(task, units)
-            if values:
-                self._with_figures.add(task)
-                self._say_of(task, f"  {figures(values)}{self._left()}")
-            elif time.monotonic() - self._said > PLAIN_SECONDS:
-                self._say_of(task, self._left())
-
-    def batch(self, task: str, share: float) -> None:
-        """See `Progress.batch`."""
-        with self._lock:
-            self._remaining.add(task, min(share, 0.999))
-            if time.monotonic() - self._said > PLAIN_SECONDS:
-                self._say_of(task, self._left())
-
-    def end(self, task: str) -> None:
-        """See `Progress.end`."""
-        with self._lock:
-            one = self._remaining.running[task]
-            self._remaining.end(task)
-            if one.total and task not in self._with_figures:
-                self.say(f"{task} {int(one.done):,} in {time.monotonic() - one.began:.1f} s")
+    def _finish(self, task: str, one: Running) -> None:
+        if one.total and task not in self._with_figures:
+            self.say(f"{task} {int(one.done):,} in {time.monotonic() - one.began:.1f} s")
 
     def say(self, text: str) -> None:
         """See `Progress.say`."""

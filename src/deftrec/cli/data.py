@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from deftrec.cli.console import listening, output, working
-from deftrec.cli.options import Json, column
+from deftrec.cli.options import Json, argument, column, flag, option
 from deftrec.data.describe import describe as describe_interactions
 from deftrec.data.draw import draw
 from deftrec.data.interactions import CATALOGUE_COLUMNS, Interactions, check_target
@@ -29,12 +29,10 @@ from deftrec.errors import DataError
 app = typer.Typer(help="List, download, import and describe data sets.", no_args_is_help=True)
 
 Format: TypeAlias = Literal["csv", "parquet", "jsonl", "recbole", "reference"]
-MinRating = Annotated[float | None, typer.Option(help="Minimum rating of an interaction that is kept.", metavar="R")]
-KCore = Annotated[
-    int | None, typer.Option(help="Minimum number of interactions of every kept user and item.", metavar="N", min=1)
-]
-TieSeed = Annotated[int, typer.Option(help="Seed of the order of interactions of one user at one time.", min=0)]
-To = Annotated[Path, typer.Option(help="Data directory to write.", metavar="DIR")]
+MinRating = Annotated[float | None, option("Minimum rating of an interaction that is kept.", "R")]
+KCore = Annotated[int | None, option("Minimum number of interactions of every kept user and item.", "N", min=1)]
+TieSeed = Annotated[int, option("Seed of the order of interactions of one user at one time.", min=0)]
+To = Annotated[Path, option("Data directory to write.", "DIR")]
 
 
 @app.command("list")
@@ -71,7 +69,7 @@ def list_(as_json: Json = False) -> None:
 
 @app.command()
 def fetch(
-    name: Annotated[str, typer.Argument(help="Name of a data set, from 'deftrec data list'.", metavar="NAME")],
+    name: Annotated[str, argument("Name of a data set, from 'deftrec data list'.", "NAME")],
     to: To,
     min_rating: MinRating = None,
     k_core: KCore = None,
@@ -97,30 +95,24 @@ def fetch(
 
 @app.command("import")
 def import_(
-    path: Annotated[Path, typer.Argument(help="File with interactions, or directory of files.", metavar="PATH")],
+    path: Annotated[Path, argument("File with interactions, or directory of files.", "PATH")],
     to: To,
-    form: Annotated[Format | None, typer.Option("--format", help="Format of PATH; default: from its name.")] = None,
+    form: Annotated[Format | None, option("Format of PATH; default: from its name.", None, "--format")] = None,
     user: Annotated[str | None, column("user ids")] = None,
     item: Annotated[str | None, column("item ids")] = None,
     time_: Annotated[str | None, column("times: numbers or ISO dates", "--time")] = None,
     rating: Annotated[str | None, column("ratings")] = None,
-    order_as_given: Annotated[
-        bool, typer.Option("--order-as-given", help="Data without times: the rows are in the order of events.")
-    ] = False,
+    order_as_given: Annotated[bool, flag("--order-as-given", "Data without times: rows in order of events.")] = False,
     min_rating: MinRating = None,
     k_core: KCore = None,
-    items: Annotated[
-        Path | None, typer.Option(help="Table of items with titles, categories and texts.", metavar="FILE")
-    ] = None,
+    items: Annotated[Path | None, option("Table of items with titles, categories and texts.", "FILE")] = None,
     items_id: Annotated[str | None, column("item ids in the table of items")] = None,
     title: Annotated[str | None, column("titles in the table of items")] = None,
     category: Annotated[str | None, column("categories in the table of items")] = None,
     text: Annotated[str | None, column("descriptions in the table of items")] = None,
-    separator: Annotated[
-        str | None, typer.Option(help="Separator of a CSV file; default: found.", metavar="CHAR")
-    ] = None,
-    domain: Annotated[str, typer.Option(help="Kind of the items in a word, for prompts.", metavar="WORD")] = "items",
-    name: Annotated[str | None, typer.Option(help="Short name for tables; default: the name of PATH.")] = None,
+    separator: Annotated[str | None, option("Separator of a CSV file; default: found.", "CHAR")] = None,
+    domain: Annotated[str, option("Kind of the items in a word, for prompts.", "WORD")] = "items",
+    name: Annotated[str | None, option("Short name for tables; default: the name of PATH.")] = None,
     tie_seed: TieSeed = 0,
     as_json: Json = False,
 ) -> None:
@@ -130,8 +122,8 @@ def import_(
     """
     check_target(to)
     form = form or _guess(path)
-    of_events = {"user": user, "item": item, "time": time_, "rating": rating, "min-rating": min_rating}
-    of_events["order-as-given"] = order_as_given or None
+    names = {"user": user, "item": item, "time": time_, "rating": rating}
+    of_events = {**names, "min-rating": min_rating, "order-as-given": order_as_given or None}
     of_items = {"items-id": items_id, "title": title, "category": category, "text": text}
     if form == "reference":
         reason = "the reference format has no columns to name, no ratings, and its own list of items"
@@ -148,20 +140,12 @@ def import_(
             if form == "reference":
                 raw = read_reference(path)
             elif form == "recbole":
-                names = {"user": user, "item": item, "time": time_, "rating": rating}
                 raw = read_recbole(path, {role: name for role, name in names.items() if name}, order_as_given)
             else:
-                columns = Columns(
-                    user=user or "user",
-                    item=item or "item",
-                    time=None if order_as_given else time_ or "time",
-                    rating=rating or ("rating" if min_rating is not None else None),
-                    title=title,
-                    category=category,
-                    text=text,
-                    catalogue_item=items_id,
-                    separator=separator,
-                )
+                order = None if order_as_given else time_ or "time"
+                rated = rating or ("rating" if min_rating is not None else None)
+                texts = {"title": title, "category": category, "text": text, "catalogue_item": items_id}
+                columns = Columns(user or "user", item or "item", order, rated, **texts, separator=separator)
                 raw = read_tabular(path, columns, form=form, items=items)
         short_name = name or (path.resolve().name if path.is_dir() else path.name.split(".")[0])
         with working(progress, f"preparing {raw.events.height:,} interactions"):
@@ -175,9 +159,7 @@ def import_(
 
 
 @app.command()
-def describe(
-    directory: Annotated[Path, typer.Argument(help="Data directory.", metavar="DIR")], as_json: Json = False
-) -> None:
+def describe(directory: Annotated[Path, argument("Data directory.", "DIR")], as_json: Json = False) -> None:
     """Describe a data set: long tail, history lengths, clones, repeats, cold targets.
 
     Example: deftrec data describe data/ml-100k
@@ -213,10 +195,8 @@ def _check_items(file: Path, items: pl.DataFrame, catalogue: pl.DataFrame) -> No
     """Refuse a table of items that holds none of the items of the interactions."""
     listed = items.select(same_ids(items["item"], catalogue["item"].dtype))
     if catalogue.join(listed, on="item", how="semi").is_empty():
-        raise DataError(
-            f"{file}: none of its ids is one of the {catalogue.height:,} items of the interactions, such as "
-            f"{catalogue['item'][0]!r}; name the column of ids with --items-id COL"
-        )
+        known = f"the {catalogue.height:,} items of the interactions, such as {catalogue['item'][0]!r}"
+        raise DataError(f"{file}: none of its ids is one of {known}; name the column of ids with --items-id COL")
 
 
 def _report(interactions: Interactions, to: Path, as_json: bool, with_table: bool = False) -> None:

@@ -6,14 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
 from rich.console import Console
 from rich.text import Text
 
 from deftrec.cli.console import Listener, Stopped, listening, output, working
-from deftrec.cli.loading import load_recommender
-from deftrec.cli.measure import measure, read_results, report_if_possible
-from deftrec.cli.options import Overrides, Recipe
+from deftrec.cli.measure import load_recommender, measure, read_results, report_if_possible
+from deftrec.cli.options import Overrides, Recipe, flag, option
 from deftrec.cli.remaining import duration, plan
 from deftrec.cli.tables import metrics_table
 from deftrec.errors import DeftRecError
@@ -64,17 +62,14 @@ class Part:
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="The run directory of the first part.", metavar="RUN")] = Path("runs/demo"),
+    out: Annotated[Path, option("The run directory of the first part.", "RUN")] = Path("runs/demo"),
     recipe: Recipe = "default",
     language_recipe: Annotated[
         str,
-        typer.Option(
-            help="Recipe of the second part, whose run goes beside RUN; 'none' ends the demo after the first part.",
-            metavar="FILE_OR_NAME",
-        ),
+        option("Recipe of the second part, whose run goes beside RUN; 'none': only the first part.", "FILE_OR_NAME"),
     ] = "minilm-fast",
     overrides: Overrides = None,
-    force: Annotated[bool, typer.Option("--force", help="Train again, in place of the runs that lie there.")] = False,
+    force: Annotated[bool, flag("--force", "Train again, in place of the runs that lie there.")] = False,
 ) -> None:
     """Fetch MovieLens-100K, train, evaluate beside other recommenders, recommend, and write a report.
 

@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
 from rich import box
 from rich.console import Group, RenderableType
 from rich.filesize import decimal
@@ -13,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deftrec.cli.console import listening, output, working
-from deftrec.cli.options import Json, Overrides
+from deftrec.cli.options import Json, Overrides, argument, option
 
 if TYPE_CHECKING:
     from deftrec.doctor import Examination
@@ -22,17 +21,10 @@ if TYPE_CHECKING:
 def doctor(
     subject: Annotated[
         str,
-        typer.Argument(
-            help="A run's directory, a recipe's YAML file, or the name of a recipe that is shipped.",
-            metavar="RUN_OR_RECIPE",
-        ),
+        argument("A run's directory, a recipe's YAML file, or the name of a recipe that is shipped.", "RUN_OR_RECIPE"),
     ],
-    items: Annotated[
-        int | None, typer.Option(help="Size of the catalogue; the data's own, else 10,000.", min=1, metavar="N")
-    ] = None,
-    data: Annotated[
-        Path | None, typer.Option(help="The data that a recipe would be trained on.", metavar="DIR")
-    ] = None,
+    items: Annotated[int | None, option("Size of the catalogue; the data's own, else 10,000.", "N", min=1)] = None,
+    data: Annotated[Path | None, option("The data that a recipe would be trained on.", "DIR")] = None,
     overrides: Overrides = None,
     as_json: Json = False,
 ) -> None:

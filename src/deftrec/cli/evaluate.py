@@ -4,11 +4,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from deftrec.cli.console import listening, output, working
-from deftrec.cli.loading import load_recommender
-from deftrec.cli.options import RunFolder, Seen
+from deftrec.cli.measure import load_recommender
+from deftrec.cli.options import RunFolder, Seen, option
 from deftrec.cli.tables import metrics_table
 from deftrec.data.split import Part
 from deftrec.errors import DeftRecError
@@ -21,18 +19,13 @@ if TYPE_CHECKING:
 
 def evaluate(
     run: RunFolder,
-    split: Annotated[Part, typer.Option(help="Part whose targets are evaluated.")] = "test",
+    split: Annotated[Part, option("Part whose targets are evaluated.")] = "test",
     seen: Seen = "exclude",
     rankings: Annotated[
         Path | None,
-        typer.Option(
-            help="Evaluate rankings from a file (user, item, rank, score) instead of the run's model.",
-            metavar="FILE.parquet",
-        ),
+        option("Evaluate rankings from a file (user, item, rank, score) instead of the run's model.", "FILE.parquet"),
     ] = None,
-    json_file: Annotated[
-        str | None, typer.Option("--json", help="Write the result as JSON; '-' is stdout.", metavar="FILE")
-    ] = None,
+    json_file: Annotated[str | None, option("Write the result as JSON; '-' is stdout.", "FILE", "--json")] = None,
 ) -> None:
     """Rank every item for every target of a part, and compute metrics.
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from deftrec.cli.console import listening, working
-from deftrec.cli.options import Json, RunFolder, column, split_ids
+from deftrec.cli.options import Json, RunFolder, column, option, split_ids
 from deftrec.errors import DataError
 
 app = typer.Typer(help="Add items to a run or remove them, without training.", no_args_is_help=True)
@@ -17,7 +17,7 @@ app = typer.Typer(help="Add items to a run or remove them, without training.", n
 @app.command()
 def add(
     run: RunFolder,
-    items: Annotated[Path, typer.Option(help="Table of items: CSV, Parquet or JSON lines.", metavar="FILE")],
+    items: Annotated[Path, option("Table of items: CSV, Parquet or JSON lines.", "FILE")],
     item: Annotated[str, column("item ids")] = "item",
     title: Annotated[str | None, column("titles; default: title, if present")] = None,
     category: Annotated[str | None, column("categories; default: category, if present")] = None,
@@ -53,7 +53,7 @@ def add(
 @app.command()
 def remove(
     run: RunFolder,
-    items: Annotated[str, typer.Option(help="File of item ids, or ids with commas between them.", metavar="FILE|A,B")],
+    items: Annotated[str, option("File of item ids, or ids with commas between them.", "FILE|A,B")],
     item: Annotated[str, column("item ids")] = "item",
     as_json: Json = False,
 ) -> None:

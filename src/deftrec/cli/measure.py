@@ -1,4 +1,4 @@
-"""Measure a finished run: `metrics.json` always, the report with the extra `report`."""
+"""Load a run, and measure it: `metrics.json` always, the report with the extra `report`."""
 
 import json
 from collections.abc import Sequence
@@ -13,10 +13,21 @@ from deftrec.progress import Progress
 if TYPE_CHECKING:
     from deftrec.data.split import Part
     from deftrec.evaluation import Result
+    from deftrec.hardware import Precision, Runtime
     from deftrec.recommender import Recommender
     from deftrec.report import Example
 
 METRICS_FILE = "metrics.json"
+
+
+def load_recommender(
+    run: Path, progress: Progress, precision: "Precision" = "fp32", runtime: "Runtime" = "torch"
+) -> "Recommender":
+    """Load the recommender of a run directory, with progress shown before the slow imports."""
+    with working(progress, f"loading {run}"):
+        from deftrec.recommender import Recommender
+
+        return Recommender.load(run, precision=precision, runtime=runtime)
 
 
 def measure(recommender: "Recommender", run: Path, progress: Progress) -> list["Result"]:
@@ -47,8 +58,7 @@ def read_results(run: Path) -> list["Result"]:
     from deftrec.evaluation import Result
 
     try:
-        rows = json.loads(file.read_text(encoding="utf-8"))["results"]
-        return [Result.model_validate(row) for row in rows]
+        return [Result.model_validate(row) for row in json.loads(file.read_text(encoding="utf-8"))["results"]]
     except (ValueError, KeyError, TypeError) as error:
         raise DeftRecError(f"{file}: damaged; delete it, and the run is measured again") from error
 

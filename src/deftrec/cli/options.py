@@ -10,53 +10,49 @@ import typer
 
 from deftrec.errors import ConfigError
 
-RunFolder = Annotated[Path, typer.Argument(help="Run directory, written by 'deftrec train --out'.", metavar="RUN")]
-DataFolder = Annotated[
-    Path,
-    typer.Option("--data", help="Data directory, from 'deftrec data fetch' or 'deftrec data import'.", metavar="DIR"),
-]
-Recipe = Annotated[
-    str, typer.Option("--recipe", help="YAML file, or name of a recipe of the package.", metavar="FILE_OR_NAME")
-]
-OptionalRecipe = Annotated[
-    str | None,
-    typer.Option(
-        "--recipe",
-        help="YAML file, or name of a recipe of the package; default: the recipe 'default'.",
-        metavar="FILE_OR_NAME",
-    ),
-]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="New value of an option of the recipe; repeatable.", metavar="KEY=VALUE"),
-]
-Seen = Annotated[
-    Literal["exclude", "keep"], typer.Option(help="Exclude or keep items of the history as recommendations.")
-]
-K = Annotated[int, typer.Option("-k", "--k", help="Number of items.", min=1)]
-Seed = Annotated[int | None, typer.Option(help="Seed of the sampling noise; default: the run's seed.", min=0)]
-Precision = Annotated[
-    Literal["auto", "bf16", "fp32"],
-    typer.Option(help="Precision of the language model; auto: bf16 where this machine computes it faster."),
-]
-Runtime = Annotated[
-    Literal["torch", "openvino"],
-    typer.Option(help="Library that runs a pre-trained language model; openvino needs the extra openvino."),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
+
+def option(text: str, metavar: str | None = None, *names: str, **more: Any) -> Any:
+    """Make a typer option from its help text; `names` default to that of the parameter."""
+    return typer.Option(*names, help=text, metavar=metavar, **more)
+
+
+def flag(name: str, text: str) -> Any:
+    """Make a typer option that is on if it is given, and has no counterpart that turns it off."""
+    return typer.Option(name, help=text)
+
+
+def argument(text: str, metavar: str) -> Any:
+    """Make a typer argument from its help text."""
+    return typer.Argument(help=text, metavar=metavar)
 
 
 def column(what: str, *names: str) -> Any:
-    """Make the typer option of the name of a column; `names` default to that of the parameter."""
-    return typer.Option(*names, help=f"Column of {what}.", metavar="COL")
+    """Make the option of the name of a column."""
+    return option(f"Column of {what}.", "COL", *names)
+
+
+RunFolder = Annotated[Path, argument("Run directory, written by 'deftrec train --out'.", "RUN")]
+DataFolder = Annotated[
+    Path, option("Data directory, from 'deftrec data fetch' or 'deftrec data import'.", "DIR", "--data")
+]
+Recipe = Annotated[str, option("YAML file, or name of a recipe of the package.", "FILE_OR_NAME", "--recipe")]
+OptionalRecipe = Annotated[
+    str | None,
+    option("YAML file, or name of a recipe of the package; default: the recipe 'default'.", "FILE_OR_NAME", "--recipe"),
+]
+Overrides = Annotated[list[str] | None, option("New value of a recipe's option; repeatable.", "KEY=VALUE", "--set")]
+Seen = Annotated[Literal["exclude", "keep"], option("Exclude or keep items of the history as recommendations.")]
+K = Annotated[int, typer.Option("-k", "--k", help="Number of items.", min=1)]
+Seed = Annotated[int | None, option("Seed of the sampling noise; default: the run's seed.", min=0)]
+Precision = Annotated[Literal["auto", "bf16", "fp32"], option("Precision of the language model; auto: bf16 if faster.")]
+Runtime = Annotated[
+    Literal["torch", "openvino"], option("Library that runs a language model; openvino needs the extra openvino.")
+]
+Json = Annotated[bool, flag("--json", "Print JSON to stdout.")]
 
 
 def split_ids(text: str, option: str = "--history") -> list[str]:
-    """Split the comma-separated item ids of `option`; an id with a comma is in double quotes, as in CSV.
-
-    Raises:
-        ConfigError: a quote is not closed.
-    """
+    """Split the comma-separated item ids of `option`; an id with a comma is in double quotes, which must be closed."""
     try:
         rows = list(csv.reader([text], strict=True, skipinitialspace=True))
     except csv.Error as error:

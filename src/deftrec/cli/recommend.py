@@ -4,13 +4,11 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
-
-import typer
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from deftrec.cli.console import listening, output
-from deftrec.cli.loading import load_recommender
-from deftrec.cli.options import Json, K, Precision, RunFolder, Runtime, Seed, Seen, split_ids
+from deftrec.cli.measure import load_recommender
+from deftrec.cli.options import Json, K, Precision, RunFolder, Runtime, Seed, Seen, flag, option, split_ids
 from deftrec.cli.tables import explanations, recommendation_table
 from deftrec.errors import ConfigError, DataError
 from deftrec.progress import Progress
@@ -22,48 +20,38 @@ if TYPE_CHECKING:
     from deftrec.recommender import Recommender
 
 EngineName: TypeAlias = Literal["local", "ray"]  # as in deftrec.bulk, which takes seconds to import
-SHOWN = 5
-"""Newest items of the history that are shown above the table."""
+SHOWN = 5  # newest items of the history that are shown above the table
 
 
 def recommend(
     run: RunFolder,
-    user: Annotated[str | None, typer.Option(help="Recommend to this user of the data.", metavar="ID")] = None,
+    user: Annotated[str | None, option("Recommend to this user of the data.", "ID")] = None,
     history: Annotated[
         str | None,
-        typer.Option(
-            help="Recommend after this history: item ids, oldest first; an id with a comma in double quotes.",
-            metavar="A,B,C",
-        ),
+        option("Recommend after this history: item ids, oldest first; an id with a comma in double quotes.", "A,B,C"),
     ] = None,
-    all_users: Annotated[
-        bool, typer.Option("--all-users", help="Recommend to all users and write the rankings to --out.")
-    ] = False,
+    all_users: Annotated[bool, flag("--all-users", "Recommend to all users and write the rankings to --out.")] = False,
     out: Annotated[
         Path | None,
-        typer.Option(
-            help="Parquet with user, item, rank, score: one FILE.parquet, or a directory of parts, where the same "
+        option(
+            "Parquet with user, item, rank, score: one FILE.parquet, or a directory of parts, where the same "
             "command again makes those that are missing.",
-            metavar="PATH",
+            "PATH",
         ),
     ] = None,
     engine: Annotated[
-        EngineName, typer.Option(help="Engine that ranks the parts: this process, or a Ray cluster (extra ray).")
+        EngineName, option("Engine that ranks the parts: this process, or a Ray cluster (extra ray).")
     ] = "local",
-    part_users: Annotated[int, typer.Option(help="Number of users in a part.", min=1)] = 65_536,
+    part_users: Annotated[int, option("Number of users in a part.", min=1)] = 65_536,
     k: K = 10,
     seen: Seen = "exclude",
     seed: Seed = None,
     precision: Precision = "fp32",
     runtime: Runtime = "torch",
-    allow: Annotated[
-        str | None, typer.Option(help="Recommend only these items, ids as for --history.", metavar="A,B,C")
-    ] = None,
-    deny: Annotated[
-        str | None, typer.Option(help="Recommend none of these items, ids as for --history.", metavar="A,B,C")
-    ] = None,
-    category: Annotated[str | None, typer.Option(help="Recommend only items of this category.", metavar="NAME")] = None,
-    explain: Annotated[bool, typer.Option("--explain", help="Explain each recommendation.")] = False,
+    allow: Annotated[str | None, option("Recommend only these items, ids as for --history.", "A,B,C")] = None,
+    deny: Annotated[str | None, option("Recommend none of these items, ids as for --history.", "A,B,C")] = None,
+    category: Annotated[str | None, option("Recommend only items of this category.", "NAME")] = None,
+    explain: Annotated[bool, flag("--explain", "Explain each recommendation.")] = False,
     as_json: Json = False,
 ) -> None:
     """Recommend the next items.
@@ -103,17 +91,8 @@ def recommend(
             interactions.item_numbers([item for ids in (items, allowed, denied) for item in ids or []])
         except DataError as error:
             raise DataError(f"{error}; a new item is added to a run with 'deftrec items add'") from None
-        found = recommender.recommend(
-            user,
-            history=items,
-            k=k,
-            exclude_seen=seen == "exclude",
-            allow=allowed,
-            deny=denied or [],
-            category=category,
-            seed=seed,
-            explain=explain,
-        )
+        rules: dict[str, Any] = {"exclude_seen": seen == "exclude", "allow": allowed, "deny": denied or []}
+        found = recommender.recommend(user, history=items, k=k, category=category, seed=seed, explain=explain, **rules)
     known = interactions.history(user) if user is not None else (items or [])
     if as_json:
         rows = [
@@ -132,7 +111,7 @@ def recommend(
 
 def similar(
     run: RunFolder,
-    item: Annotated[str, typer.Option(help="Id of an item of the catalogue.", metavar="ID")],
+    item: Annotated[str, option("Id of an item of the catalogue.", "ID")],
     k: K = 10,
     as_json: Json = False,
 ) -> None:

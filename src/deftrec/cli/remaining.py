@@ -8,12 +8,9 @@ from dataclasses import dataclass
 
 TRUST = 10.0
 """A task's own pace replaces the expected one linearly, and alone counts once 1 / TRUST of the task is done."""
-AT_ONCE = 0.1
-"""Seconds after the beginning in which a task reports what was done before."""
-OVERDUE = 0.1
-"""Remaining share of the elapsed time of a task that runs longer than expected."""
-MEMBER = re.compile(r"(-\d+)?$")
-"""Number of an ensemble's member at the end of a task's name."""
+AT_ONCE = 0.1  # seconds after the beginning in which a task reports what was done before
+OVERDUE = 0.1  # remaining share of the elapsed time of a task that runs longer than expected
+MEMBER = re.compile(r"(-\d+)?$")  # number of an ensemble's member at the end of a task's name
 
 
 @dataclass

@@ -1,12 +1,12 @@
 """`deftrec serve` and `deftrec api-key`: HTTP service of a run with a demo page, and keys for it."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from deftrec.cli.console import listening, working
-from deftrec.cli.options import RunFolder, Runtime
+from deftrec.cli.options import RunFolder, Runtime, argument, option
 
 
 def serve(
@@ -21,26 +21,20 @@ def serve(
         ),
     ] = None,
     host: Annotated[
-        str, typer.Option(help="Address to listen on; addresses that other machines reach need --api-keys.")
+        str, option("Address to listen on; addresses that other machines reach need --api-keys.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on; 0: any free port.", min=0, max=65535)] = 8000,
-    api_keys: Annotated[
-        Path | None, typer.Option(help="File of API keys, made with 'deftrec api-key'.", metavar="FILE")
-    ] = None,
+    port: Annotated[int, option("Port to listen on; 0: any free port.", min=0, max=65535)] = 8000,
+    api_keys: Annotated[Path | None, option("File of API keys, made with 'deftrec api-key'.", "FILE")] = None,
     index: Annotated[
         Literal["auto", "exact", "faiss", "faiss-ivfpq", "pgvector"],
-        typer.Option(
-            help="Index for finding items; auto: exact for small catalogues, faiss-ivfpq for large ones. faiss needs "
+        option(
+            "Index for finding items; auto: exact for small catalogues, faiss-ivfpq for large ones. faiss needs "
             "the extra of that name, pgvector a PostgreSQL store with pgvector."
         ),
     ] = "auto",
     runtime: Runtime = "torch",
-    rate: Annotated[
-        float, typer.Option(help="Requests per second that a key may send on average; 0: no limit.", min=0)
-    ] = 200.0,
-    deadline: Annotated[
-        float, typer.Option(help="Seconds until a waiting request is answered with 503.", min=0.001)
-    ] = 10.0,
+    rate: Annotated[float, option("Requests per second that a key may send on average; 0: no limit.", min=0)] = 200.0,
+    deadline: Annotated[float, option("Seconds until a waiting request is answered with 503.", min=0.001)] = 10.0,
 ) -> None:
     """Serve a run over HTTP until Ctrl-C; the page at / shows recommendations and their reasons.
 
@@ -50,32 +44,19 @@ def serve(
         from deftrec.serving.server import open_service, serve_until_stopped
         from deftrec.serving.settings import Settings
 
-        settings = Settings(
-            run=run,
-            store=store,
-            host=host,
-            port=port,
-            api_keys=api_keys,
-            index=index,
-            runtime=runtime,
-            rate=rate,
-            deadline=deadline,
-        )
+        more: dict[str, Any] = {"index": index, "runtime": runtime, "rate": rate, "deadline": deadline}
+        settings = Settings(run=run, store=store, host=host, port=port, api_keys=api_keys, **more)
         service = open_service(settings)
     serve_until_stopped(service, ready=lambda address: print(f"{address} serves {run}; Ctrl-C stops it", flush=True))
 
 
 def api_key(
-    name: Annotated[str, typer.Argument(help="Owner of the key; appears in the logs.", metavar="NAME")],
+    name: Annotated[str, argument("Owner of the key; appears in the logs.", "NAME")],
     scope: Annotated[
         Literal["read", "write", "admin"],
-        typer.Option(
-            help="read: queries; write: also events; admin: also erasing users, switching models and changing items."
-        ),
+        option("read: queries; write: also events; admin: also erasing users, switching models and changing items."),
     ],
-    file: Annotated[
-        Path, typer.Option(help="File for the key's hash, given to 'deftrec serve --api-keys'.", metavar="FILE")
-    ],
+    file: Annotated[Path, option("File for the key's hash, given to 'deftrec serve --api-keys'.", "FILE")],
 ) -> None:
     """Make an API key and print it. The file stores only its hash, so the key cannot be shown again.
 

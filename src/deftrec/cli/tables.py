@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Group, RenderableType
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
-from deftrec.formatting import WITH_INTERVAL, columns_of, meaning, metric_name, with_interval
+from deftrec.formatting import WITH_INTERVAL, HasMetrics, columns_of, meaning, metric_name, with_interval
 
 if TYPE_CHECKING:
     from deftrec.benchmark import BenchmarkTable
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from deftrec.recommendation import Recommendation
 
 
-ROOM = 104
-"""Width in characters of the complete table of metrics."""
+INTERVAL = " (95 % interval)"
+ROOM = 104  # width in characters of the complete table of metrics
 
 
 def metrics_table(results: Sequence["Result"], width: int = ROOM) -> RenderableType:
@@ -27,19 +27,9 @@ def metrics_table(results: Sequence["Result"], width: int = ROOM) -> RenderableT
     """
     keys = columns_of(results)
     keys = keys if width >= ROOM else keys[:3]
-    table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("system", no_wrap=True)
-    for key in keys:
-        interval = " (95 % interval)" if key in WITH_INTERVAL else ""
-        table.add_column(metric_name(key) + interval, justify="right", no_wrap=True)
-    best = {key: max(one.metrics[key] for one in results) for key in keys}
+    table = _table("system", [metric_name(key) + (INTERVAL if key in WITH_INTERVAL else "") for key in keys])
     for one in results:
-        cells = [Text(one.name)]
-        for key in keys:
-            value, interval = with_interval(one, key)
-            is_main = len(results) > 1 and one.metrics[key] == best[key]
-            cells.append(Text(f"{value} ({interval})" if interval else value, style="bold" if is_main else ""))
-        table.add_row(*cells)
+        table.add_row(Text(one.name), *(_cell(one, key, results) for key in keys))
     return Group(Text(meaning(results[0]), style="bold"), table)
 
 
@@ -51,24 +41,29 @@ def benchmark_table(table: "BenchmarkTable", width: int = ROOM) -> RenderableTyp
     from deftrec.benchmark.verdict import protocol_line, training_time, verdict
 
     wide = width >= ROOM
-    rows = Table(box=box.SIMPLE_HEAD)
-    rows.add_column("system", no_wrap=True)
-    for heading in ("HR@10 (95 % interval)", "NDCG@10 (95 % interval)", "seeds, spread"):
-        rows.add_column(heading, justify="right", no_wrap=True)
-    for heading in ("training", "users/s") if wide else ():
-        rows.add_column(heading, justify="right", no_wrap=True)
+    scores = [metric_name(key) + INTERVAL for key in WITH_INTERVAL]
+    rows = _table("system", [*scores, "seeds, spread", *(("training", "users/s") if wide else ())])
     for one in table.summaries:
-        cells = [Text(one.name)]
-        for key in WITH_INTERVAL:
-            value, interval = with_interval(one, key)
-            is_main = one.metrics[key] == max(other.metrics[key] for other in table.summaries)
-            cells.append(Text(f"{value} ({interval})", style="bold" if is_main else ""))
+        cells = [Text(one.name), *(_cell(one, key, table.summaries) for key in WITH_INTERVAL)]
         cells.append(Text(f"{len(one.seeds)}" + (f", ±{one.spread['ndcg@10']:.4f}" if one.spread else "")))
         if wide:
             cells.append(Text(training_time(one)))
             cells.append(Text("" if one.users_per_second is None else f"{one.users_per_second:,.0f}"))
         rows.add_row(*cells, style="" if one.role == "peer" else "cyan")
     return Group(Text(protocol_line(table), style="bold"), rows, Text(f"{verdict(table)}\n"))
+
+
+def _table(heading: str, numbers: Sequence[str]) -> Table:
+    """A table of a column of names and columns of numbers."""
+    columns = [Column(number, justify="right", no_wrap=True) for number in numbers]
+    return Table(Column(heading, no_wrap=True), *columns, box=box.SIMPLE_HEAD)
+
+
+def _cell(one: HasMetrics, key: str, others: Sequence[HasMetrics]) -> Text:
+    """A metric with its interval, if any; the best of several systems in bold."""
+    value, interval = with_interval(one, key)
+    is_best = len(others) > 1 and one.metrics[key] == max(other.metrics[key] for other in others)
+    return Text(f"{value} ({interval})" if interval else value, style="bold" if is_best else "")
 
 
 def explanations(recommendations: Sequence["Recommendation"]) -> Group:

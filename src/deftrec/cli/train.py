@@ -3,41 +3,33 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from deftrec.cli.announce import announce
 from deftrec.cli.console import Stopped, listening, output, working
-from deftrec.cli.loading import load_recommender
-from deftrec.cli.measure import METRICS_FILE, measure, report_if_possible
-from deftrec.cli.options import DataFolder, Json, OptionalRecipe, Overrides, command_line
+from deftrec.cli.measure import METRICS_FILE, load_recommender, measure, report_if_possible
+from deftrec.cli.options import DataFolder, Json, OptionalRecipe, Overrides, command_line, flag, option
+from deftrec.cli.remaining import plan
 from deftrec.cli.tables import metrics_table
 from deftrec.errors import ConfigError
+from deftrec.progress import Progress
 
 if TYPE_CHECKING:
     from deftrec.config import Config
+    from deftrec.data import Interactions
 
 
 def train(
     data: DataFolder,
-    out: Annotated[Path, typer.Option(help="The run directory to write.", metavar="RUN")],
+    out: Annotated[Path, option("The run directory to write.", "RUN")],
     recipe: OptionalRecipe = None,
     overrides: Overrides = None,
     start: Annotated[
         Path | None,
-        typer.Option(
-            "--from",
-            help="Continue from the weights of this run, with its options and the epochs of fine_tuning.",
-            metavar="RUN",
-        ),
+        option("Continue from this run's weights, with its options and the epochs of fine_tuning.", "RUN", "--from"),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of every random draw; default: the recipe's.", min=0)] = None,
+    seed: Annotated[int | None, option("Seed of every random draw; default: the recipe's.", min=0)] = None,
     refit: Annotated[
-        bool,
-        typer.Option(
-            "--refit", help="Train again on train + validation, for the number of epochs chosen on validation."
-        ),
+        bool, flag("--refit", "Train again on train + validation, for the number of epochs chosen on validation.")
     ] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run in RUN.")] = False,
+    resume: Annotated[bool, flag("--resume", "Continue an interrupted run in RUN.")] = False,
     as_json: Json = False,
 ) -> None:
     """Train DeftRec from the start, or from the weights of a run (--from), and evaluate it on validation and test.
@@ -57,7 +49,7 @@ def train(
 
                 interactions = Interactions.load(data)
             if start is None and not resume and Team.on(default_device()).size == 1:
-                announce(interactions, config, refit, progress)
+                _announce(interactions, config, refit, progress)
             before = None if start is None else load_recommender(start, progress)
             recommender = Recommender.fit(
                 interactions, config, out=out, refit=refit, resume=resume, progress=progress, start=before
@@ -106,3 +98,13 @@ def _config(recipe: str | None, start: Path | None, overrides: list[str] | None)
                 "it out, or train from scratch"
             )
     return overridden(read_run(start)[1], overrides)
+
+
+def _announce(interactions: "Interactions", config: "Config", refit: bool, progress: Progress) -> None:
+    """Say which stages a training has and how long each takes here, from a probe of this machine, and expect them."""
+    with working(progress, "timing a training step on this machine"):
+        from deftrec.training.forecast import forecast
+
+        ahead = forecast(interactions, config, refit=refit)
+    progress.say(f"{plan(ahead.seconds)}, with {ahead.machine}")
+    progress.expect(ahead.seconds)

@@ -5,15 +5,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from deftrec.cli.console import listening, working
-from deftrec.cli.options import Json, RunFolder, column
+from deftrec.cli.options import Json, RunFolder, column, option
 
 
 def update(
     run: RunFolder,
-    events: Annotated[Path, typer.Option(help="Table of interactions: CSV, Parquet or JSON lines.", metavar="FILE")],
+    events: Annotated[Path, option("Table of interactions: CSV, Parquet or JSON lines.", "FILE")],
     user: Annotated[str, column("user ids")] = "user",
     item: Annotated[str, column("item ids")] = "item",
     time: Annotated[str, column("times, in the unit of the run's data")] = "time",

@@ -9,8 +9,7 @@ from torch import Tensor
 from deftrec.data import Sequences
 from deftrec.data.sparse import csr_matrix, distinct_pairs
 
-DOUBT = 4.0
-"""Number of users at which an item gets half of a vector: with n users it gets n / (n + DOUBT)."""
+DOUBT = 4.0  # number of users at which an item gets half of a vector: with n users it gets n / (n + DOUBT)
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,8 +18,9 @@ def spectral_vectors(
     """Vectors whose inner products approximate the normalised interactions R = D_u^-1/2 A D_i^-1/2, best in rank `dim`.
 
     With the truncated SVD R = U S V^T, users get U S^1/2 and items V S^1/2. LightGCN smooths random vectors with the
-    powers of the same matrix, so its result lies mostly in the same space (Shen et al. 2021, arXiv 2108.07567).
-    Users and items without interactions have zero vectors, and so have the columns beyond the rank of R.
+    powers of the same matrix, so its result lies mostly in the same space (Shen et al. 2021, arXiv 2108.07567). Users
+    and items without interactions have zero vectors, and so have the columns beyond the rank of R. Returns float32
+    vectors on the CPU.
 
     Args:
         sequences: training interactions, one sequence per user; a repeated interaction is counted once.
@@ -27,9 +28,6 @@ def spectral_vectors(
         dim: width d of the vectors.
         seed: seed of the random start.
         device: device of the computation; None: the CPU.
-
-    Returns:
-        float32 vectors on the CPU.
     """
     rows, columns = normalised_interactions(sequences, n_items)
     if device is not None:
@@ -53,17 +51,15 @@ def normalised_interactions(sequences: Sequences, n_items: int) -> tuple[Tensor,
 def truncated_svd(matrix: Tensor, transpose: Tensor, rank: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
     """The largest singular values of a sparse matrix and their vectors, by randomised subspace iteration.
 
-    The matrix is only ever multiplied with `rank + OVERSAMPLING` columns (Halko, Martinsson and Tropp 2011,
-    arXiv 0909.4061, algorithms 4.4 and 5.1). The sign of each pair makes the largest entry of its right vector
-    positive, so the result does not depend on the linear algebra library.
+    The matrix is only ever multiplied with `rank + OVERSAMPLING` columns (Halko, Martinsson and Tropp 2011, arXiv
+    0909.4061, algorithms 4.4 and 5.1). The sign of each pair makes the largest entry of its right vector positive, so
+    the result does not depend on the linear algebra library. Returns left vectors `[N, rank]`, values in falling order
+    `[rank]`, right vectors `[M, rank]`; float32.
 
     Args:
         matrix, transpose: a matrix `[N, M]` and its transpose `[M, N]`, sparse CSR.
         rank: number of singular values; those beyond the smaller side of the matrix are 0.
         seed: seed of the random start.
-
-    Returns:
-        Left vectors `[N, rank]`, values in falling order `[rank]`, right vectors `[M, rank]`; float32.
     """
     n, m = matrix.shape
     width = min(rank + OVERSAMPLING, n, m)

@@ -73,7 +73,9 @@ def download(
     """Download `url` to the file `to`, which appears only when it is complete and its checksum is right.
 
     Received bytes are kept in `to` + `.part`. The next attempt or the next call continues there, if the server supports
-    ranges and still has the same version of the file (`Range` with `If-Range`); otherwise it starts again.
+    ranges and still has the same version of the file (`Range` with `If-Range`); otherwise it starts again. Raises an
+    `UnreachableError` for an unknown host, a refused connection or an invalid certificate, in two attempts; and a
+    `DownloadError` for any other failure; the message names the URL and the remedy.
 
     Args:
         url: https address; plain http only for this machine.
@@ -82,10 +84,6 @@ def download(
         attempts, backoff: maximum number of attempts, and seconds between the first two; each further pause doubles.
         timeout: seconds without a byte after which an attempt fails.
         largest: maximum size of the file in bytes.
-
-    Raises:
-        UnreachableError: unknown host, refused connection or invalid certificate, in two attempts.
-        DownloadError: any other failure; the message names the URL and the remedy.
     """
     to = Path(to)
     _check_address(url)
@@ -113,9 +111,8 @@ def download(
                 reason = str(error)
                 if attempt + 1 < attempts:
                     time.sleep(min(error.wait if error.wait is not None else backoff * 2**attempt, LONGEST_WAIT))
-        raise DownloadError(
-            f"{url}: {reason} ({attempts} attempts); try again later, or put the right file at {to} yourself"
-        )
+        message = f"{url}: {reason} ({attempts} attempts); try again later, or put the right file at {to} yourself"
+        raise DownloadError(message)
 
 
 def _attempt(url: str, part: Path, timeout: float, largest: int, on_progress: Progress | None) -> None:

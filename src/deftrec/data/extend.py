@@ -10,10 +10,8 @@ from deftrec.data.sequences import Sequences
 from deftrec.data.sources.columns import Place, as_numbers, first_true, same_ids, times
 from deftrec.errors import DataError
 
-CLOCK = 1e8
-"""Times beyond this are seconds or finer units since 1970: in seconds it is a day of 1973."""
-UNIT_FACTOR = 100.0
-"""Times that differ from the known ones by this factor are in another unit."""
+CLOCK = 1e8  # times beyond this are seconds or finer units since 1970: in seconds it is a day of 1973
+UNIT_FACTOR = 100.0  # times that differ from the known ones by this factor are in another unit
 
 
 def extended(interactions: Interactions, items: pl.DataFrame, events: pl.DataFrame) -> Interactions:
@@ -66,10 +64,8 @@ def unknown_events(interactions: Interactions, events: pl.DataFrame) -> pl.DataF
 def conform(ids: pl.Series, like: pl.Series, source: str, what: str) -> pl.Series:
     """Cast new ids to the type of the existing ones, `like`: `17` is `"17"`, but `"007"` is not `7`.
 
-    `source` (file or other origin of the new ids) and `what` (`user` or `item`) are for messages.
-
-    Raises:
-        DataError: the existing ids are integers, and a new one is not an integer in plain form.
+    `source` (file or other origin of the new ids) and `what` (`user` or `item`) are for messages. Raises a `DataError`
+    if the existing ids are integers, and a new one is not an integer in plain form.
     """
     found = same_ids(ids, like.dtype)
     if like.dtype != pl.String and found.null_count():
@@ -81,8 +77,7 @@ def conform(ids: pl.Series, like: pl.Series, source: str, what: str) -> pl.Serie
 def conformed_events(events: pl.DataFrame, interactions: Interactions, source: str) -> pl.DataFrame:
     """Cast `user`, `item` and `time` to the types and the time unit of `interactions`; keep other columns.
 
-    Raises:
-        DataError: an id or a time is of another type, or the times are in another unit.
+    Raises a `DataError` if an id or a time is of another type, or the times are in another unit.
     """
     place = Place(source)
     found = times(events["time"], place)
@@ -93,10 +88,8 @@ def conformed_events(events: pl.DataFrame, interactions: Interactions, source: s
     )
     last, newest = np.abs(interactions.times).max(initial=0), events["time"].abs().max()
     if found.dtype.is_temporal() and (interactions.meta.times == "position" or last <= CLOCK):
-        raise DataError(
-            f"{source}: its times are dates, and those of this run's data are numbers up to {last:g}; give numbers "
-            "that continue them"
-        )
+        numbers = f"those of this run's data are numbers up to {last:g}"
+        raise DataError(f"{source}: its times are dates, and {numbers}; give numbers that continue them")
     if interactions.meta.times == "clock" and last > CLOCK and isinstance(newest, int | float) and newest:
         factor = float(newest) / float(last)
         if not 1 / UNIT_FACTOR < factor < UNIT_FACTOR:

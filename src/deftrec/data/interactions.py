@@ -90,15 +90,13 @@ class Interactions:
         Events of one user at one time are ordered randomly by `meta.tie_seed`, because file order and id order leak
         information. Exact duplicates are dropped and counted in `meta.counts["duplicates"]`. Items without a row in
         `items` have empty texts; items without an event are left out. The id 7 matches `"7"` in `items`, not `"007"`.
+        Raises a `DataError` if a column is missing, an id or time is null or NaN, or there are no rows.
 
         Args:
             events: one row per interaction.
             items: columns `item` and any of `title`, `category`, `text`; one row per item.
             user, item, time: column names of `events`.
             meta: provenance.
-
-        Raises:
-            DataError: a column is missing, an id or time is null or NaN, or there are no rows.
         """
         meta, events = meta or Meta(), to_polars(events)
         items = None if items is None else to_polars(items)
@@ -139,8 +137,7 @@ class Interactions:
     def load(cls, directory: str | Path) -> "Interactions":
         """Read a data directory written by `save`, `deftrec data fetch` or `deftrec data import`.
 
-        Raises:
-            DataError: a file is missing or damaged; the message names the file and the remedy.
+        Raises a `DataError` if a file is missing or damaged; the message names the file and the remedy.
         """
         directory = recover(directory)
         missing = next((name for name in FILES if not (directory / name).is_file()), None)
@@ -164,17 +161,14 @@ class Interactions:
             raise DataError(f"{directory / ITEMS_FILE}: item {item!r} has two rows; leave one")
         later = ordered.select((pl.col("user") == pl.col("user").shift()) & (pl.col("time") < pl.col("time").shift()))
         if later.to_series().any() or len(ordered["user"].rle()) != ordered["user"].n_unique():
-            raise DataError(
-                f"{directory / INTERACTIONS_FILE}: its rows are not user by user in the order of time; make the "
-                "directory with 'deftrec data import', which reads rows in any order"
-            )
+            fault = f"{directory / INTERACTIONS_FILE}: its rows are not user by user in the order of time"
+            raise DataError(f"{fault}; make the directory with 'deftrec data import', which reads rows in any order")
         return cls._assemble(ordered, ordered["user"].unique(maintain_order=True), catalogue, meta)
 
     def save(self, directory: str | Path) -> None:
         """Write `interactions.parquet`, `items.parquet` and `meta.json` into `directory`, atomically.
 
-        Raises:
-            DataError: `directory` holds other files, which would be lost.
+        Raises a `DataError` if `directory` holds other files, which would be lost.
         """
         directory = check_target(directory)
         with atomic_directory(directory) as temporary:
@@ -234,11 +228,7 @@ class Interactions:
         return {str(item): number for number, item in enumerate(self.catalogue["item"])}
 
     def user_number(self, user: Id) -> int:
-        """The number of an external user id; `17` and `"17"` are the same id.
-
-        Raises:
-            DataError: the user is unknown.
-        """
+        """The number of an external user id; `17` and `"17"` are the same id. Raises a `DataError` if it is unknown."""
         try:
             return self._user_numbers[str(user)]
         except KeyError:
@@ -248,8 +238,7 @@ class Interactions:
     def item_numbers(self, items: Iterable[Id]) -> np.ndarray:
         """The numbers of external item ids. `[n]` int64
 
-        Raises:
-            DataError: an item is unknown; the message names it and its position in the list.
+        Raises a `DataError` if an item is unknown; the message names it and its position in the list.
         """
         items = list(items)
         numbers = [self._item_numbers.get(str(item)) for item in items]
@@ -263,6 +252,11 @@ class Interactions:
         """External ids of item numbers."""
         return self.catalogue["item"].gather(np.asarray(numbers, dtype=np.int64)).to_list()
 
+    @property
+    def titles(self) -> list[str]:
+        """The title of every item, or an empty string. `[I]`"""
+        return self.catalogue["title"].to_list()
+
     def title(self, number: int) -> str:
         """The title of an item, or its id if it has none."""
         return self.catalogue["title"][number] or str(self.catalogue["item"][number])
@@ -275,8 +269,7 @@ class Interactions:
 def check_target(directory: str | Path) -> Path:
     """Check that a data directory can be written to `directory`, and return the resolved path.
 
-    Raises:
-        DataError: `directory` is neither new, nor empty, nor a data directory, or cannot be replaced or written.
+    Raises a `DataError` if it is neither new, nor empty, nor a data directory, or cannot be replaced or written.
     """
     directory = recover(Path(directory).resolve())
     if directory.exists() and not directory.is_dir():

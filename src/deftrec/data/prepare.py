@@ -47,16 +47,14 @@ def prepare(
     """Filter and number the events of a source.
 
     The rating filter comes first, then the k-core of the distinct interactions. `Meta.counts` records what is dropped.
-    Tags become categories last, when each user's evaluation targets are known.
+    Tags become categories last, when each user's evaluation targets are known. Raises a `DataError` if the source has
+    no ratings to filter by, or the filters leave nothing.
 
     Args:
         raw: content of the source.
         name, domain, tie_seed: see `Meta`.
         min_rating: minimum rating of an interaction that is kept.
         k_core: minimum number of kept interactions of every kept user and item.
-
-    Raises:
-        DataError: the source has no ratings to filter by, or the filters leave nothing.
     """
     events = raw.events
     filters: dict[str, Any] = dict(raw.notes)
@@ -107,11 +105,7 @@ def tag_categories(interactions: Interactions, tags: pl.DataFrame) -> pl.DataFra
 
 
 def keep_core(events: pl.DataFrame, k: int) -> pl.DataFrame:
-    """The k-core: the largest part of `events` in which every `user` and every `item` has at least `k` events.
-
-    Raises:
-        DataError: `k` is not positive.
-    """
+    """The largest part of `events` in which every `user` and `item` has `k` or more; a `DataError` if `k` < 1."""
     if k < 1:
         raise DataError(f"k-core needs a positive number, not {k}; give at least 1")
     while True:

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-PADDING = -1
-"""Value of a position without an item, and of an input without a target."""
+PADDING = -1  # value of a position without an item, and of an input without a target
 
 
 @dataclass(frozen=True, eq=False)

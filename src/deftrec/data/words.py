@@ -5,19 +5,9 @@ import polars as pl
 from deftrec.data.interactions import Interactions
 
 
-def item_titles(interactions: Interactions) -> list[str]:
-    """The title of every item, or an empty string. `[I]`"""
-    return interactions.catalogue["title"].to_list()
-
-
 def item_categories(interactions: Interactions) -> list[list[str]]:
     """The categories of every item, in the order of the catalogue; `a|b` are two categories. `[I]`"""
     return [[part.strip() for part in one.split("|") if part.strip()] for one in interactions.catalogue["category"]]
-
-
-def item_texts(interactions: Interactions) -> list[str]:
-    """Title, category and text of every item in one line, or an empty string. `[I]`"""
-    return texts_of(interactions.catalogue)
 
 
 def texts_of(catalogue: pl.DataFrame) -> list[str]:

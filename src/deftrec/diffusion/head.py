@@ -14,8 +14,7 @@ from deftrec.diffusion.objective import NextItems, Objective
 from deftrec.diffusion.sampler import SAMPLERS, Sample
 from deftrec.diffusion.schedule import SCHEDULES
 
-EPS_START = 0.98
-"""First sampling time of the eps parameterisation: at t = 1 the predicted noise does not determine x0."""
+EPS_START = 0.98  # first sampling time of the eps parameterisation: at t = 1 the predicted noise does not determine x0
 
 
 @dataclass(frozen=True)

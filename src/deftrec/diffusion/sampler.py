@@ -10,8 +10,7 @@ from torch import Tensor
 
 from deftrec.diffusion.schedule import NoiseSchedule
 
-Denoise: TypeAlias = Callable[[Tensor, float], Tensor]
-"""(x_t `[N, S, D]`, t) -> denoised x0 `[N, S, D]`"""
+Denoise: TypeAlias = Callable[[Tensor, float], Tensor]  # (x_t `[N, S, D]`, t) -> denoised x0 `[N, S, D]`
 
 
 @dataclass(frozen=True, eq=False)

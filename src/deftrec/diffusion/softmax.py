@@ -5,10 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-CHUNK_CELLS = 1 << 20
-"""Number of logits computed at a time on a CPU: 4 MiB in float32, which fit into its caches."""
-GPU_CHUNK_CELLS = 1 << 26
-"""Number of logits computed at a time on a GPU, 256 MiB: small products would leave it idle."""
+CHUNK_CELLS = 1 << 20  # number of logits computed at a time on a CPU: 4 MiB in float32, which fit into its caches
+GPU_CHUNK_CELLS = 1 << 26  # number of logits computed at a time on a GPU, 256 MiB: small products would leave it idle
 
 
 def chunked_cross_entropy(
@@ -16,15 +14,14 @@ def chunked_cross_entropy(
 ) -> Tensor:
     """Mean of -log softmax(queries latents^T + bias)[target], in chunks of rows; the forward pass computes gradients.
 
+    Returns a float32 scalar. Matrix products run in the autocast dtype where autocast is on.
+
     Args:
         queries: `[N, D]`, already divided by the temperature.
         latents: `[C, D]`
         bias: added to the logits. `[C]` float32
         targets: index of the right row of `latents`. `[N]` int64
         hidden: (row, column) pairs left out of the softmax, sorted by row, without the targets. `[M, 2]` int64
-
-    Returns:
-        scalar float32. Matrix products run in the autocast dtype where autocast is on.
     """
     device = queries.device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else queries.dtype

@@ -14,8 +14,7 @@ from deftrec.retrieval.terms.collaborative_prior import NEIGHBOURS
 NF4_BITS = 4 + 8 / 64 + 32 / (64 * 256)
 """Bits of one weight: 4, an 8-bit constant for 64 weights, and a 32-bit one for 256 constants (QLoRA, section 3)."""
 
-ONE_PASS = Sampling("ddim", 1, 0, 0.0)
-"""One pass of the denoiser, as for a target in training."""
+ONE_PASS = Sampling("ddim", 1, 0, 0.0)  # one pass of the denoiser, as for a target in training
 
 
 def training_memory(skeleton: Skeleton, subject: Subject) -> dict[str, int]:

@@ -44,8 +44,7 @@ def build_skeleton(subject: Subject) -> Skeleton:
 
     A 4-bit model is built as one with an adapter; `deftrec.doctor.memory` counts its weights as 4 bits.
 
-    Raises:
-        ConfigError, DownloadError: the shape of its language model cannot be read.
+    Raises a `ConfigError` or a `DownloadError` if the shape of its language model cannot be read.
     """
     config = subject.config
     width = subject.collaborative_width + subject.text_width

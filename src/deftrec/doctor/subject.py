@@ -5,7 +5,7 @@ from pathlib import Path
 
 from deftrec.config import Config
 from deftrec.data import Interactions, make_split
-from deftrec.data.words import item_texts
+from deftrec.data.words import texts_of
 from deftrec.errors import ConfigError
 from deftrec.pretrained_files.architecture import hidden_size
 from deftrec.recipe import load_recipe
@@ -46,14 +46,13 @@ def subject_of(
 ) -> Subject:
     """The run in the folder `name`, or the recipe of that name or path.
 
+    Raises a `ConfigError` if there is no such run or recipe, or a run is given other data or options; and a
+    `DeftRecError` if a file of the run is damaged.
+
     Args:
         items: size of the catalogue instead of the data's own.
         data: data directory for a recipe.
         overrides: `a.b=c` overrides of a recipe.
-
-    Raises:
-        ConfigError: no such run or recipe; a run has its data and options already.
-        DeftRecError: a file of the run is damaged.
     """
     folder = Path(name)
     if (folder / "config.json").is_file():
@@ -74,7 +73,7 @@ def _recipe(name: str, items: int | None, data: Path | None, overrides: list[str
     if data is not None:
         interactions = Interactions.load(data)
         config = resolve(config, interactions, make_split(interactions, config.data.split))
-        text = any(item_texts(interactions))
+        text = any(texts_of(interactions.catalogue))
         count, domain = interactions.n_items, interactions.meta.domain
     else:
         count, domain, text = items or ITEMS, "items", True

@@ -16,8 +16,7 @@ from torch import Tensor
 
 _CHUNK = 1 << 22  # counts drawn at once: 32 MB
 _DISTINCT = 4096
-SAMPLES = 1000
-"""Number of bootstrap replicates of an interval."""
+SAMPLES = 1000  # number of bootstrap replicates of an interval
 
 
 @dataclass(frozen=True)
@@ -50,10 +49,7 @@ def paired_bootstrap(first: Tensor, second: Tensor, *, seed: int = 0, samples: i
     """Compare two systems on the same users; a replicate resamples users together with both their values.
 
     `first` and `second` `[N]` hold one metric of every user, in the same order of users. Exchanging the systems flips
-    the signs and keeps p exactly.
-
-    Raises:
-        ValueError: the numbers of users differ.
+    the signs and keeps p exactly. Raises a `ValueError` if the numbers of users differ.
     """
     if first.shape != second.shape:
         raise ValueError(f"paired values need the same users: {tuple(first.shape)} against {tuple(second.shape)}")
@@ -71,10 +67,8 @@ def paired_over_seeds(first: Sequence[Tensor], second: Sequence[Tensor], *, samp
     """Compare two systems trained with several seeds: average each user's values over seeds, then pair them.
 
     The interval and p measure the sampling of users; the variation between seeds is averaged, not measured. The systems
-    may have different numbers of seeds, with one tensor `[N]` each.
-
-    Raises:
-        ValueError: the numbers of users differ.
+    may have different numbers of seeds, with one tensor `[N]` each. Raises a `ValueError` if the numbers of users
+    differ.
     """
     return paired_bootstrap(mean_over_seeds(first), mean_over_seeds(second), samples=samples)
 

@@ -18,11 +18,9 @@ from torch import Tensor
 
 from deftrec.errors import DeftRecError
 
-CUTOFFS = (5, 10, 20, 50)
-"""List lengths K of the reported metrics."""
+CUTOFFS = (5, 10, 20, 50)  # list lengths K of the reported metrics
 
-MRR_CUTOFF = 100
-"""Last rank that counts for the reciprocal rank; `mrr@100` is reported."""
+MRR_CUTOFF = 100  # last rank that counts for the reciprocal rank; `mrr@100` is reported
 
 MISSED = 1 << 40
 """Value of `greater` for a target that cannot be recommended: larger than any catalogue, so every metric is 0."""
@@ -59,8 +57,7 @@ class TargetRanks:
 def ranks_from_scores(scores: Tensor, targets: Tensor) -> TargetRanks:
     """Rank targets, item numbers `[N]`, in rows of `scores` `[N, I]`; `-inf` marks an item that is no candidate.
 
-    Raises:
-        DeftRecError: a score is NaN. Every comparison with NaN is false, so it would pass for a perfect rank.
+    Raises a `DeftRecError` if a score is NaN. Every comparison with NaN is false, so it would pass for a perfect rank.
     """
     if scores.isnan().any():
         user = int(scores.isnan().any(1).nonzero()[0])
@@ -79,10 +76,8 @@ def accuracy(ranks: TargetRanks, cutoffs: Sequence[int] = CUTOFFS) -> dict[str, 
 
     With r the target's rank: HR@K = [r <= K]; NDCG@K = [r <= K] / log2(1 + r), whose ideal is 1 with one target;
     MRR@100 = [r <= 100] / r. With one target per user recall@K is HR@K, and is the same tensor here. Each value is the
-    expectation over the orders of tied items (see the top of this file).
-
-    Returns:
-        `hr@K`, `ndcg@K`, `recall@K` for each K, and `mrr@100`. Each `[N]` float64 on the CPU, in 0..1
+    expectation over the orders of tied items (see the top of this file). Returns `hr@K`, `ndcg@K`, `recall@K` for each
+    K, and `mrr@100`. Each `[N]` float64 on the CPU, in 0..1.
     """
     ranks = TargetRanks(ranks.greater.cpu().long(), ranks.ties.cpu().long())
     places = torch.arange(1, max(MRR_CUTOFF, *cutoffs) + 1, dtype=torch.float64)
@@ -127,10 +122,8 @@ def novelty(top_items: Tensor, popularity: Tensor, k: int) -> Tensor:
 
     The share is that of the training interactions `popularity` `[I]`, with one added to every item so that an item
     without interactions has a finite value: share(i) = (count(i) + 1) / (sum of counts + number of items). After Zhou
-    et al. 2010, "Solving the apparent diversity-accuracy dilemma of recommender systems" (self-information).
-
-    Returns:
-        Novelty of each user, NaN for an empty list. `[N]` float64
+    et al. 2010, "Solving the apparent diversity-accuracy dilemma of recommender systems" (self-information). Returns
+    the novelty of each user, NaN for an empty list. `[N]` float64
     """
     counts = popularity.cpu().double() + 1
     bits = torch.cat([-torch.log2(counts / counts.sum()), torch.zeros(1, dtype=torch.float64)])  # index -1: no item

@@ -67,7 +67,8 @@ def evaluate(
 ) -> Result:
     """Compute all metrics of one system; `accuracy(ranks)` gives the values of each user.
 
-    Coverage and novelty are computed for the cutoffs that are no longer than the lists in `top_items`.
+    Coverage and novelty are computed for the cutoffs that are no longer than the lists in `top_items`. Raises a
+    `DataError` if no user has a target, and a `ValueError` if `ranks` and `top_items` have different numbers of users.
 
     Args:
         ranks: position of each user's target. `N` users
@@ -75,10 +76,6 @@ def evaluate(
         popularity: training interactions of each item of the catalogue. `[I]`
         name, dataset, protocol, split, seen, fit: see `Result`.
         seed, samples: seed and number of replicates of the bootstrap.
-
-    Raises:
-        DataError: no user has a target.
-        ValueError: `ranks` and `top_items` have different numbers of users.
     """
     if not len(ranks):
         raise DataError(f"{dataset}: no user has a {split} target under the {protocol} split; nothing can be measured")

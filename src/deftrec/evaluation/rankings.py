@@ -88,8 +88,7 @@ def ranking_frame(
 def write_rankings(path: str | Path, frames: Iterable[pl.DataFrame]) -> None:
     """Write chunks of recommendations, in the columns of `COLUMNS`, as one Parquet file, one chunk at a time.
 
-    Raises:
-        DataError: there is no chunk, a column is missing, or the types of ids differ between chunks.
+    Raises a `DataError` if there is no chunk, a column is missing, or the types of ids differ between chunks.
     """
     source = iter(frames)
     first = next(source, None)
@@ -125,12 +124,9 @@ def read_rankings(
     """Read and check a file of rankings with `user`, `item`, and `score` or `rank`. Memory: about 40 bytes per row.
 
     Under `seen="exclude"` items of a user's history are removed and later items move up; under `keep` the lists stay
-    unchanged. `top_items` of the result keeps `depth` items per list.
-
-    Raises:
-        DataError: the file does not exist or is not Parquet; a column is missing; an id is unknown; a score or rank is
-            empty, not a number or below 1; an item is listed twice for a user. The message names row, column, value
-            and remedy.
+    unchanged. `top_items` of the result keeps `depth` items per list. Raises a `DataError` if the file does not exist
+    or is not Parquet; a column is missing; an id is unknown; a score or rank is empty, not a number or below 1; an item
+    is listed twice for a user. The message names row, column, value and remedy.
     """
     table, by_score = _numbered(Path(path), interactions)
     case_of = np.full(interactions.n_users, -1, np.int64)
@@ -165,8 +161,7 @@ def evaluate_file(
 ) -> tuple[Result, Rankings]:
     """Read a file of rankings and compute its metrics; see `read_rankings` and `evaluate`.
 
-    Raises:
-        DataError: no user has a target, or the file is missing, damaged or from other data.
+    Raises a `DataError` if no user has a target, or the file is missing, damaged or from other data.
     """
     read = read_rankings(path, interactions, split.cases(part), seen)
     result = evaluate(
@@ -197,9 +192,8 @@ def _numbered(path: Path, interactions: Interactions) -> tuple[pl.DataFrame, boo
             raise DataError(f"{path}: no column {missing[0]}; the columns are {', '.join(columns)}")
         file = scan.select([column for column in COLUMNS if column in columns]).collect()
     except pl.exceptions.PolarsError as error:
-        raise DataError(
-            f"{path}: not a readable Parquet file ({str(error).splitlines()[0]}); write it again"
-        ) from error
+        message = f"{path}: not a readable Parquet file ({str(error).splitlines()[0]}); write it again"
+        raise DataError(message) from error
     numbers = [
         _to_numbers(path, file["user"], interactions.users, interactions.meta.name),
         _to_numbers(path, file["item"], interactions.catalogue["item"], interactions.meta.name),

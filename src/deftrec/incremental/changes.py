@@ -77,17 +77,16 @@ def add_items(
 ) -> ItemsAdded:
     """Make items recommendable by their text.
 
+    Raises a `ConfigError` if the run cannot recommend items that it was not trained on, with the remedy; a `DataError`
+    if an item has no text, appears twice, or has an id of another type; and a `DeftRecError` if the folder holds no
+    complete run, or its sentence model has changed.
+
     Args:
         folder: run directory.
         items: columns `item` and any of `title`, `category`, `text`.
         source: name of the items in errors.
         on_batch: called with the number of texts read since the last call.
         device: device that reads the texts; None: the CPU.
-
-    Raises:
-        ConfigError: the run cannot recommend items that it was not trained on; the message gives the remedy.
-        DataError: an item has no text, appears twice, or has an id of another type.
-        DeftRecError: the folder holds no complete run, or its sentence model has changed.
     """
     folder = Path(folder)
     interactions, config, info = read_run(folder)
@@ -119,9 +118,8 @@ def add_items(
 def remove_items(folder: str | Path, items: Sequence[Id], *, source: str = "items") -> ItemsRemoved:
     """Stop recommending items; they stay in the histories of users.
 
-    Raises:
-        DataError: an item is unknown, or no item would be left.
-        DeftRecError: the folder holds no complete run.
+    Raises a `DataError` if an item is unknown, or no item would be left; and a `DeftRecError` if the folder holds no
+    complete run.
     """
     folder = Path(folder)
     interactions, _, _ = read_run(folder)
@@ -147,15 +145,14 @@ def add_events(
 ) -> EventsAdded:
     """Add interactions to the histories of users, known or new, and to the vectors of added items.
 
+    Raises a `DataError` if an item is unknown (the row is named), or an id or time has another type; and a
+    `DeftRecError` if the folder holds no complete run.
+
     Args:
         folder: run directory.
         events: columns `user`, `item`, `time`, and optionally `record`, the row of a file. Exact duplicates count once.
         source: name of the events in errors.
         describe: names a record.
-
-    Raises:
-        DataError: an item is unknown (the row is named), or an id or time has another type.
-        DeftRecError: the folder holds no complete run.
     """
     folder = Path(folder)
     interactions, _, _ = read_run(folder)

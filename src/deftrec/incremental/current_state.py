@@ -52,8 +52,7 @@ def current_state(run: Run, overlay: Overlay | None) -> CurrentState:
 def _new_features(run: Run, interactions: Interactions, vectors: Tensor) -> tuple[Callable[[Tensor], Tensor], Tensor]:
     """A function from features of training items `[I, F]` to those of added items `[N, F]`, and the confidence `[N]`.
 
-    Raises:
-        DeftRecError: the sentence `vectors` of the added items have another width than those of the run.
+    Raises a `DeftRecError` if the sentence `vectors` of the added items have another width than those of the run.
     """
     if vectors.shape[1] != run.info.text_width:
         raise DeftRecError(

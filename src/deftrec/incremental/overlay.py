@@ -103,8 +103,7 @@ def overlay_stamp(folder: str | Path) -> Stamp:
 def read_overlay(folder: str | Path, interactions: Interactions) -> Overlay:
     """The overlay of the run in `folder`; an empty one without a file.
 
-    Raises:
-        DeftRecError: the file is damaged, or of another run.
+    Raises a `DeftRecError` if the file is damaged, or of another run.
     """
     path = Path(folder) / FILE
     if not path.is_file():
@@ -119,9 +118,8 @@ def read_overlay(folder: str | Path, interactions: Interactions) -> Overlay:
         overlay = Overlay(about["fingerprint"], items, tensors["vectors"], events, removed, about["version"])
     except (OSError, SafetensorError, KeyError, ValueError, pl.exceptions.PolarsError) as error:
         reason = str(error).splitlines()[0]
-        raise DeftRecError(
-            f"{path}: damaged ({reason}); delete it, and repeat the changes made after training"
-        ) from error
+        message = f"{path}: damaged ({reason}); delete it, and repeat the changes made after training"
+        raise DeftRecError(message) from error
     if overlay.fingerprint != interactions.fingerprint:
         raise DeftRecError(f"{path}: belongs to a run on other data; delete it, and repeat the changes")
     return overlay

@@ -66,11 +66,7 @@ class WarmStart:
         return known
 
     def unknown(self, interactions: Interactions, cases: Cases) -> Cases:
-        """The validation cases whose targets the run was not fitted on.
-
-        Raises:
-            ConfigError: there are none.
-        """
+        """The validation cases whose targets the run was not fitted on; a `ConfigError` if there are none."""
         kept = cases.select(np.flatnonzero(~self.known(interactions, cases)))
         if not len(kept) and len(cases):
             raise ConfigError(
@@ -126,8 +122,7 @@ class WarmStart:
     def load_into(self, model: DeftRec, member: int) -> None:
         """Load the weights of a member, without the features, into a model for the new catalogue.
 
-        Raises:
-            ConfigError: the model has another shape.
+        Raises a `ConfigError` if the model has another shape.
         """
         state = {**stored_state(self.members[member]), "features.values": model.features.values.detach()}
         try:

@@ -18,23 +18,20 @@ ALIKE = {torch.float32: 0.9999, torch.bfloat16: 0.98}
 """Least cosine between the hidden states of the graph and those of the model."""
 _GRAPHS: "WeakKeyDictionary[nn.Module, dict[torch.dtype, Any]]" = WeakKeyDictionary()
 """Compiled graphs by language model: items added to a run do not change its language model."""
-_ONE_AT_A_TIME = threading.Lock()
-"""Held while a graph is compiled, so that threads do not compile it twice."""
+_ONE_AT_A_TIME = threading.Lock()  # held while a graph is compiled, so that threads do not compile it twice
 
 
 class ExportedReader(PretrainedReader):
     """Reads whole histories with a graph; histories that grow event by event are read with PyTorch.
 
     The graph is compiled once per model for any number of rows and tokens, about 15 seconds for all-MiniLM-L6-v2. It
-    contains the keys and values of the prompt and uses as many threads as PyTorch.
+    contains the keys and values of the prompt and uses as many threads as PyTorch. Raises a `MissingExtraError` if
+    OpenVINO is not installed; and a `ConfigError` if the model is on a GPU, cannot be exported, or its graph gives
+    other results.
 
     Args:
         language: the language model.
         dtype: type of the graph's matrix products; float32 equals the plain path up to rounding.
-
-    Raises:
-        MissingExtraError: OpenVINO is not installed.
-        ConfigError: the model is on a GPU, cannot be exported, or its graph gives other results.
     """
 
     def __init__(self, language: PretrainedLanguageModel, dtype: torch.dtype) -> None:

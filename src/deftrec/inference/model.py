@@ -153,14 +153,12 @@ class Reading:
 def reader_of(language: LanguageModel, dtype: torch.dtype, runtime: Runtime = "torch") -> Reader:
     """The reader of a language model that `InferenceModel.suits` accepts.
 
-    Raises:
-        MissingExtraError: the runtime is not installed.
-        ConfigError: the runtime cannot run this model.
+    Raises a `MissingExtraError` if the runtime is not installed, and a `ConfigError` if the runtime cannot run this
+    model.
     """
     if isinstance(language, PretrainedLanguageModel):
         return (ExportedReader if runtime == "openvino" else PretrainedReader)(language, dtype)
     if runtime != "torch":
-        raise ConfigError(
-            f"runtime {runtime} runs pre-trained models, and this run has a nano model: set runtime to torch"
-        )
+        message = f"runtime {runtime} runs pre-trained models, and this run has a nano model: set runtime to torch"
+        raise ConfigError(message)
     return NanoReader(cast(NanoLanguageModel, language), dtype)

@@ -50,11 +50,9 @@ class Backbone:
 def read_backbone(folder: Path, options: PretrainedOptions, *, weights: bool = True) -> Backbone:
     """The model in `folder`; the encoder of an encoder-decoder model.
 
-    Without `weights`, the architecture alone is built, for the `meta` device.
-
-    Raises:
-        ConfigError: the folder cannot be read, has fewer blocks than `options.layers`, or tuning nf4 has no GPU.
-        MissingExtraError: bitsandbytes is missing for tuning nf4.
+    Without `weights`, the architecture alone is built, for the `meta` device. Raises a `ConfigError` if the folder
+    cannot be read, has fewer blocks than `options.layers`, or tuning nf4 has no GPU; and a `MissingExtraError` if
+    bitsandbytes is missing for tuning nf4.
     """
     from transformers import (  # a slow import, only where needed
         MODEL_FOR_CAUSAL_LM_MAPPING,
@@ -167,9 +165,7 @@ def tune(model: nn.Module, options: PretrainedOptions) -> nn.Module:
     """`model` with gradients for the weights that `options.tuning` trains, and for no others.
 
     A LoRA adapter (Hu et al. 2022, arXiv 2106.09685) starts at zero and is kept in fp32 whatever the model's type.
-
-    Raises:
-        ConfigError: the model does not support gradient checkpointing.
+    Raises a `ConfigError` if the model does not support gradient checkpointing.
     """
     if options.gradient_checkpointing:
         # The older name of this method warns in newer versions of transformers.

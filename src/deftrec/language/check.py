@@ -9,8 +9,7 @@ from deftrec.language.backbone import Backbone
 SEGMENTS = torch.tensor([-1, -1, 0, 0, 1, 1, 1])
 POSITIONS = torch.tensor([0, 1, 2, 3, 2, 3, 4])
 """Test row: two words (segment -1) and two histories, which read the words but not each other."""
-SWAPPED = torch.tensor([0, 1, 4, 5, 6, 2, 3])
-"""Order of the test row with its two histories swapped."""
+SWAPPED = torch.tensor([0, 1, 4, 5, 6, 2, 3])  # order of the test row with its two histories swapped
 
 ROUNDING = {torch.float32: 1e-3, torch.bfloat16: 3e-2}
 """Largest relative difference of hidden states that rounding explains."""
@@ -21,14 +20,12 @@ def check_mask(backbone: Backbone, name: str) -> None:
     """Run `backbone` on three rows of random tokens and compare their hidden states.
 
     The rows are words and two histories; the two histories swapped; and another last token. The second row must give
-    each history the states of the first row. In the third row, no state before the last token may change.
+    each history the states of the first row. In the third row, no state before the last token may change. Raises a
+    `ConfigError` if the model ignores the mask or the positions, or does not read embeddings.
 
     Args:
         backbone: pre-trained model before tuning.
         name: name of the model, for messages.
-
-    Raises:
-        ConfigError: the model ignores the mask or the positions, or does not read embeddings.
     """
     drawn = torch.randn(len(SEGMENTS) + 1, backbone.width, generator=torch.Generator().manual_seed(0))
     weight = backbone.model.get_input_embeddings().weight  # type: ignore[operator]
@@ -60,9 +57,8 @@ def _hidden(backbone: Backbone, tokens: Tensor, mask: Tensor, positions: Tensor,
         hidden: Tensor = backbone.model(**inputs).last_hidden_state
     except Exception as error:  # models raise errors of many types
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise ConfigError(
-            f"{name}: does not read embeddings under a custom mask ({reason}); choose another language.model"
-        ) from error
+        message = f"{name}: does not read embeddings under a custom mask ({reason}); choose another language.model"
+        raise ConfigError(message) from error
     finally:
         backbone.model.train(was_training)
     if hidden.shape != tokens.shape:

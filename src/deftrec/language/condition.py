@@ -66,11 +66,10 @@ class ConditionStrategy(nn.Module, ABC):
     ) -> list[str]:
         """Rationales as text; arguments as for `after_history`.
 
+        Raises a `ConfigError` if the model was trained without rationales.
+
         Args:
             engine: generates the text instead of the language model.
-
-        Raises:
-            ConfigError: the model was trained without rationales.
         """
         writer, language = self._writer(), cast(PretrainedLanguageModel, language)
         if engine is None:
@@ -80,9 +79,8 @@ class ConditionStrategy(nn.Module, ABC):
 
     def _writer(self) -> RationaleWriter:
         if self.writer is None:
-            raise ConfigError(
-                "this model was trained without rationales: train one with language.reasoning.weight above 0"
-            )
+            message = "this model was trained without rationales: train one with language.reasoning.weight above 0"
+            raise ConfigError(message)
         return self.writer
 
 

@@ -28,15 +28,13 @@ class VllmEngine(TextEngine):
     """vLLM with prompt embeddings (https://docs.vllm.ai/en/stable/features/prompt_embeds/), on a GPU.
 
     Supported: causal language models that vLLM runs, frozen or with a LoRA adapter. Not supported: encoders such as
-    MiniLM, whose output layer vLLM does not know, and fully tuned models, whose weights lie in the run.
+    MiniLM, whose output layer vLLM does not know, and fully tuned models, whose weights lie in the run. Raises a
+    `ConfigError` if vLLM is not installed.
 
     Args:
         model: hub id or local folder of the base model.
         adapter: folder of a LoRA adapter in peft's format; None: the base alone.
         options: further arguments of `vllm.LLM`.
-
-    Raises:
-        ConfigError: vLLM is not installed.
     """
 
     def __init__(self, model: str, adapter: Path | None = None, **options: Any) -> None:

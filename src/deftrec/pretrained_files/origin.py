@@ -38,8 +38,7 @@ class Origin(BaseModel):
 def origin_of(options: LanguageOptions) -> Origin | None:
     """The weights that `options` name, downloaded if missing; None for a model trained from scratch.
 
-    Raises:
-        ConfigError, DownloadError: see `model_folder`.
+    Errors are those of `model_folder`.
     """
     if not isinstance(options, PretrainedOptions):
         return None
@@ -47,11 +46,7 @@ def origin_of(options: LanguageOptions) -> Origin | None:
 
 
 def origin_in(folder: Path, model: str) -> Origin:
-    """The weights in `folder`, which `model` named.
-
-    Raises:
-        ConfigError: the folder contains no safetensors weights.
-    """
+    """The weights in `folder`, which `model` named; a `ConfigError` if the folder contains no safetensors weights."""
     files = sorted(folder.glob("*.safetensors"))
     if not files:
         raise ConfigError(f"{folder}: no *.safetensors; give a model whose weights are kept so")
@@ -70,13 +65,12 @@ def pinned(options: LanguageOptions, origin: Origin | None) -> LanguageOptions:
 def check_origin(expected: Origin | None, found: Origin | None, trained: str, option: str = "language.model") -> None:
     """Refuse weights other than those of the training. Only checksums count, not names or places.
 
+    Raises a `DeftRecError` if a file differs; the message names it with both checksums.
+
     Args:
         expected: recorded weights; None: nothing was recorded, so nothing is refused.
         found: present weights.
         trained, option: name of the trained run, and option that names the model, for the message.
-
-    Raises:
-        DeftRecError: a file differs; the message names it with both checksums.
     """
     if expected is None or found is None or expected.sha256 == found.sha256:
         return

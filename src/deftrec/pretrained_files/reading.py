@@ -14,9 +14,7 @@ def reading(folder: Path) -> Iterator[None]:
     """Suppress progress bars and messages of `transformers` inside the block.
 
     Calls in the block must pass `trust_remote_code=False`. Without it, `transformers` offers to run code from `folder`.
-
-    Raises:
-        ConfigError: configuration, tokenizer or safetensors weights are missing or do not fit together.
+    Raises a `ConfigError` if configuration, tokenizer or safetensors weights are missing or do not fit together.
     """
     from transformers.utils import logging  # a slow import, only where needed
 

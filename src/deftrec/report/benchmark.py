@@ -15,18 +15,14 @@ from deftrec.report.benchmark_plots import COLOURS, COST_NAMES, cost, difference
 from deftrec.report.render import Cell, render
 
 PAGE = "index.html"
-COLUMNS = ("ndcg@10", "hr@10", "mrr@100", "coverage@10")
-"""Metrics of the tables."""
+COLUMNS = ("ndcg@10", "hr@10", "mrr@100", "coverage@10")  # metrics of the tables
 
 
 def write_benchmark(tables: Sequence[BenchmarkTable], folder: str | Path) -> Path:
     """Write the report of a benchmark's tables, at least one, to the folder of its results.
 
-    Returns:
-        Path of the HTML file.
-
-    Raises:
-        MissingExtraError: matplotlib is not installed; the Markdown file is written nevertheless.
+    Returns the path of the HTML file. Raises a `MissingExtraError` if matplotlib is not installed; the Markdown file is
+    written nevertheless.
     """
     first, folder = tables[0], Path(folder)
     peers = sum(one.role == "peer" for one in first.summaries)

@@ -13,8 +13,7 @@ from deftrec.report.theme import stand_in
 
 Difference: TypeAlias = tuple[float, tuple[float, float], float]
 """Difference between two systems on the same users, its 95 % interval, and the p-value of no difference."""
-COLOURS = {"deftrec": "main", "part": "part", "peer": "peer"}
-"""Colour role of a system by its role in the comparison."""
+COLOURS = {"deftrec": "main", "part": "part", "peer": "peer"}  # colour role of a system by its role in the comparison
 
 Cost = Literal["train_seconds", "users_per_second"]
 COST_NAMES: dict[Cost, str] = {

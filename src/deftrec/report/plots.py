@@ -15,12 +15,9 @@ from deftrec.report.theme import stand_in
 
 NARROW = (4.6, 2.9)
 WIDE = (8.2, 5.6)
-DOTS = 3000
-"""Largest number of items in the background of the path."""
-DRAWS = 8
-"""Number of denoising paths, each from its own draw of noise."""
-STEPS = 20
-"""Number of steps of these paths."""
+DOTS = 3000  # largest number of items in the background of the path
+DRAWS = 8  # number of denoising paths, each from its own draw of noise
+STEPS = 20  # number of steps of these paths
 
 
 def bars(results: Sequence[Result], metric: str, title: str) -> str:

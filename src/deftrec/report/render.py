@@ -10,22 +10,20 @@ from deftrec.report.theme import variables
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 """Content security policy of every page: the browser fetches nothing and runs nothing."""
-Cell: TypeAlias = tuple[str, str]
-"""Text of a cell, and its small print; empty for none."""
+Cell: TypeAlias = tuple[str, str]  # text of a cell, and its small print; empty for none
 _SPECIAL = str.maketrans({character: "\\" + character for character in "\\`*_[]<>#|~"})
 
 
 def render(template: str, folder: Path | None = None, **values: Any) -> str:
     """Render a template of `deftrec/report/templates`, or of `folder`, where it may extend those.
 
+    Raises a `MissingExtraError` if jinja2, which torch brings, is not installed.
+
     Args:
         template: file name. A template that extends `base.html` needs the values `title`, `sentence` and `tiles`; the
             values of a template `*.md` are escaped for Markdown.
         folder: further folder of templates.
         values: variables of the template. Strings are escaped.
-
-    Raises:
-        MissingExtraError: jinja2, which torch brings, is not installed.
     """
     try:
         import jinja2

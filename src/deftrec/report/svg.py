@@ -14,10 +14,8 @@ import numpy as np
 from deftrec.errors import MissingExtraError
 from deftrec.report.theme import fill_in, stand_in
 
-WIDTH = 4.9
-"""Width of a plot that shares its row with another, in inches."""
-LETTER = 8.5
-"""Font size of texts beside points, in points."""
+WIDTH = 4.9  # width of a plot that shares its row with another, in inches
+LETTER = 8.5  # font size of texts beside points, in points
 
 
 def empty_plot(size: tuple[float, float], grid: str = "") -> tuple[Any, Any]:
@@ -101,11 +99,7 @@ def _style(salt: str = "") -> AbstractContextManager[None]:
 
 
 def matplotlib(part: str = "") -> Any:
-    """Import matplotlib, or a part of it.
-
-    Raises:
-        MissingExtraError: it is not installed.
-    """
+    """Import matplotlib, or a part of it; a `MissingExtraError` if it is not installed."""
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     try:
         return import_module(f"matplotlib.{part}" if part else "matplotlib")

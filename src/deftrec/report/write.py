@@ -19,8 +19,7 @@ from deftrec.run import RunInfo
 PAGE = "index.html"
 RESULTS = "results.json"
 STAGES = {"collaborative": "Collaborative encoder", "joint": "Tokenizer, language model and diffusion"}
-_HIDDEN = {"active", "record", "n_items", "values"}
-"""Values of a score term that the report leaves out."""
+_HIDDEN = {"active", "record", "n_items", "values"}  # values of a score term that the report leaves out
 
 
 def write_report(

@@ -15,8 +15,7 @@ from deftrec.retrieval.queries import Queries
 from deftrec.retrieval.ranker import Ranker
 from deftrec.retrieval.rules import ExcludeHistory, Rule
 
-USERS = 10_000
-"""Validation users on whom weights are chosen, at most."""
+USERS = 10_000  # validation users on whom weights are chosen, at most
 
 CACHED_BYTES = 4 << 20
 """Bytes of scores to which every candidate weight is applied before the next ones: they stay in a CPU's cache."""
@@ -75,9 +74,7 @@ def one_standard_error_rule(values: Mapping[W, Tensor], size: Callable[[W], floa
 
 
 def ndcg_by_variant(
-    ranker: Ranker,
-    validation: Validation,
-    variants: Callable[[Tensor, Queries], Iterable[tuple[W, Tensor]]],
+    ranker: Ranker, validation: Validation, variants: Callable[[Tensor, Queries], Iterable[tuple[W, Tensor]]]
 ) -> dict[W, Tensor]:
     """NDCG@10 of every validation user under variants of a score.
 

@@ -35,12 +35,11 @@ def fit_ranker(
 ) -> tuple[Ranker, dict[str, dict[str, Any]]]:
     """Fit every term that the options ask for, each on top of those before it.
 
+    Returns the ranker with the terms that validation gave a weight, and the record of every fitted term: its settings,
+    and `active`, whether it is part of the score.
+
     Args:
         features: item features that the tokenizer started from.
-
-    Returns:
-        The ranker with the terms that validation gave a weight, and the record of every fitted term: its settings, and
-        `active`, whether it is part of the score.
     """
     options = config.retrieval
     ranker, record = latent_ranker(catalogue, config), {}

@@ -18,13 +18,11 @@ SLICE_CELLS = 16 << 20
 SLIT_MAX_HISTORY = 50
 """Newest items of a history on which SLIT is fitted: older ones weigh little at the recency it is used with."""
 
-SLIT_ROWS = 500_000
-"""(history, next item) pairs on which SLIT is fitted, at most: 25 million entries."""
+SLIT_ROWS = 500_000  # (history, next item) pairs on which SLIT is fitted, at most: 25 million entries
 
 CPU = torch.device("cpu")
 
-NEIGHBOURS_OF_ADDED = 5
-"""Items whose mean score an item gets that was added after the model was fitted."""
+NEIGHBOURS_OF_ADDED = 5  # items whose mean score an item gets that was added after the model was fitted
 
 
 @dataclass(frozen=True, eq=False)

@@ -40,10 +40,8 @@ class Queries:
 
 PLACES = 8192
 """History positions of one batch on a GPU; histories of similar length share a batch, which limits padding."""
-WASTE, SMALL = 0.1, 0.1
-"""Largest share of padding, for batches that fill more than the second share of their positions."""
-CPU_PLACES = 2048
-"""History positions of one batch on a CPU: activations stay in its caches."""
+WASTE, SMALL = 0.1, 0.1  # largest share of padding, for batches that fill more than the second share of their positions
+CPU_PLACES = 2048  # history positions of one batch on a CPU: activations stay in its caches
 
 
 def generate_queries(
@@ -88,8 +86,7 @@ def generate_texts(
 ) -> list[str]:
     """Generate a rationale for every history, none of them empty, by `engine` or by the model itself.
 
-    Raises:
-        ConfigError: the model has learnt no rationales.
+    Raises a `ConfigError` if the model has learnt no rationales.
     """
     device, texts = catalogue.latents.device, [""] * len(histories)
     with evaluating(model):

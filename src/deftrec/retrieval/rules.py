@@ -27,8 +27,7 @@ class ExcludeHistory(Rule):
         scores[history_cells(scores, histories)] = float("-inf")
 
 
-LAST = -10_000.0
-"""Difference of logits larger than that of the scores of any two items."""
+LAST = -10_000.0  # difference of logits larger than that of the scores of any two items
 
 
 @dataclass(frozen=True)

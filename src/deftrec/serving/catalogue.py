@@ -8,8 +8,7 @@ from deftrec.data.words import item_categories
 from deftrec.projection import Projection
 from deftrec.recommender import Recommender
 
-MAP_ITEMS = 3000
-"""Largest number of items on the map."""
+MAP_ITEMS = 3000  # largest number of items on the map
 
 
 class Catalogue:

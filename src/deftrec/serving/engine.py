@@ -25,8 +25,7 @@ from deftrec.serving.index import OVERFETCH, Approximate, IndexChoice, VectorInd
 
 NO_ITEMS = np.zeros(0, np.int64)
 
-STEPS = 20
-"""Number of steps of a denoising path."""
+STEPS = 20  # number of steps of a denoising path
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,10 +22,8 @@ from deftrec.serving.queues import OverloadedError
 R = TypeVar("R")
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-CHANGES = 17
-"""Largest number of changes of the run that are in progress or wait."""
-RETRY = 5
-"""Seconds that a client should wait before it tries a change again."""
+CHANGES = 17  # largest number of changes of the run that are in progress or wait
+RETRY = 5  # seconds that a client should wait before it tries a change again
 
 
 class DamagedRunError(ProblemError):

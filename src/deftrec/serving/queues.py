@@ -14,8 +14,7 @@ A = TypeVar("A")
 P = ParamSpec("P")
 R = TypeVar("R")
 
-Waiting: TypeAlias = tuple[J, float, asyncio.Future[tuple[A, float]]]
-"""A job, the moment of its arrival and its result."""
+Waiting: TypeAlias = tuple[J, float, asyncio.Future[tuple[A, float]]]  # A job, the moment of its arrival and its result
 LONGEST_RETRY = 30
 
 

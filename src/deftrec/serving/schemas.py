@@ -9,8 +9,7 @@ from deftrec.serving.engine import InferenceEngine
 
 ID_LENGTH = 256
 INTEGERS = 2**63
-IDS = 2**64
-"""First integer that is not accepted as an id; the same digits sent as a string are accepted."""
+IDS = 2**64  # first integer that is not accepted as an id; the same digits sent as a string are accepted
 
 
 def _as_text(value: object) -> object:

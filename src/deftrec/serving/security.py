@@ -16,8 +16,7 @@ from deftrec.serving.service import Service
 
 LOCAL_NAMES = {"localhost", "127.0.0.1", "::1", "testserver"}
 """Host names that a service without keys answers to; a web site cannot reach it by a DNS name of its own."""
-CALLERS = 10_000
-"""Largest number of buckets; the least recently used one is dropped, so memory is bounded."""
+CALLERS = 10_000  # largest number of buckets; the least recently used one is dropped, so memory is bounded
 
 _bearer = HTTPBearer(auto_error=False, description="A key made by `deftrec api-key`; not needed if the service was "
                      "started without keys.")  # fmt: skip

@@ -19,8 +19,7 @@ from deftrec.serving.queues import Batcher, BoundedExecutor
 from deftrec.serving.settings import Settings
 from deftrec.serving.store import SqlStore
 
-STORE_THREADS = 8
-"""Number of concurrent calls of the store."""
+STORE_THREADS = 8  # number of concurrent calls of the store
 
 
 class Service:

@@ -25,6 +25,8 @@ def sentence_vectors(
 ) -> Tensor:
     """One mean-pooled, normalised vector per text (Sentence-BERT, Reimers and Gurevych 2019); zeros for an empty text.
 
+    Raises a `ConfigError` if the folder cannot be read. Returns `[N, e]` float32, on the CPU.
+
     Args:
         texts: N texts.
         folder: folder with the sentence model's files.
@@ -34,12 +36,6 @@ def sentence_vectors(
         batch_size: number of texts per batch.
         on_batch: called with the number of texts done since the last call.
         keep: whether the model stays in memory for the next call: a service receives one new item after another.
-
-    Returns:
-        `[N, e]` float32, on the CPU.
-
-    Raises:
-        ConfigError: the folder cannot be read.
     """
     tokenizer, model = (_kept if keep else _load)(folder, device)
     vectors = torch.zeros(len(texts), int(model.config.hidden_size))

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-SMALLEST_SPREAD = 1e-6
-"""Smallest spread of rows about their mean, relative to their size; less is rounding."""
+SMALLEST_SPREAD = 1e-6  # smallest spread of rows about their mean, relative to their size; less is rounding
 
 
 @dataclass(frozen=True, eq=False)

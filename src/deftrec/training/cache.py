@@ -15,8 +15,7 @@ from deftrec.files import atomic_directory, recover
 from deftrec.tensors import load_tensors, save_tensors
 
 TENSORS, ABOUT = "result.safetensors", "about.json"
-VERSION = 2
-"""Part of every key: raise it with any change to the numbers of a cached stage."""
+VERSION = 2  # part of every key: raise it with any change to the numbers of a cached stage
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,11 +48,7 @@ class StageCache:
         self.folder = folder
 
     def get(self, stage: CachedStage) -> StageResult:
-        """The result of `stage`, computed if it is not there yet.
-
-        Raises:
-            DeftRecError: a kept result is damaged.
-        """
+        """The result of `stage`, computed if it is not there yet; a `DeftRecError` if a kept result is damaged."""
         name = stage.name.replace(" ", "-")
         content = {"stage": name, "version": VERSION, **stage.key()}
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

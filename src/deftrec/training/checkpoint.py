@@ -82,8 +82,7 @@ def load_checkpoint(
 ) -> tuple[TrainingState, dict[str, Tensor]]:
     """Restore `module`, `optimizer`, `average` and the random state; returns the progress and the best weights.
 
-    Raises:
-        DeftRecError: the files are damaged or belong to another model.
+    Raises a `DeftRecError` if the files are damaged or belong to another model.
     """
     try:
         state = TrainingState(**json.loads((folder / STATE).read_text(encoding="utf-8")))

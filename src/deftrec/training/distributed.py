@@ -93,5 +93,4 @@ class Team:
         return everything
 
 
-ALONE = Team()
-"""A single process."""
+ALONE = Team()  # A single process

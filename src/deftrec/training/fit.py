@@ -15,7 +15,7 @@ from deftrec import recipe
 from deftrec.collaborative import CollaborativeVectors
 from deftrec.config import Config
 from deftrec.data import Cases, Fit, Interactions, Split, SplitName, make_split
-from deftrec.data.words import item_texts, item_titles
+from deftrec.data.words import texts_of
 from deftrec.diffusion import Sampling
 from deftrec.ensemble import Model
 from deftrec.errors import ConfigError, DataError
@@ -37,8 +37,7 @@ from deftrec.training.loop import Trained
 from deftrec.training.stages import CollaborativeVectorsStage, TextStage, protocol
 from deftrec.training.workspace import Workspace
 
-VALIDATION_USERS = 50_000
-"""Users of one validation, at most."""
+VALIDATION_USERS = 50_000  # users of one validation, at most
 VALIDATION_SCORES = 2_000_000_000
 """Scores of one validation, users x items, at most: a minute of one core. Past it, a sample of the users is drawn."""
 
@@ -97,16 +96,15 @@ def fit_run(
 class Training:
     """All stages on one dataset, in order.
 
+    Raises a `ConfigError` if the options do not suit the run to continue from, and a `DataError` if the data have no
+    validation target or no pair of consecutive items.
+
     Args:
         interactions: the data.
         config: options; `auto` is resolved from the size of the data.
         device: device of the training.
         space: where results go, and which processes take part.
         start: a run to continue from; no collaborative encoder is trained then.
-
-    Raises:
-        ConfigError: the options do not suit the run to continue from.
-        DataError: the data have no validation target or no pair of consecutive items.
     """
 
     def __init__(
@@ -188,7 +186,7 @@ class Training:
 
     def text_vectors(self) -> torch.Tensor | None:
         """Sentence vectors of the items' text `[I, E]`; None without text."""
-        texts = item_texts(self.interactions)
+        texts = texts_of(self.interactions.catalogue)
         if self.sentences is None:
             return None
         about = self._about
@@ -225,7 +223,7 @@ class Training:
         queries = generate_queries(model, catalogue, cases.histories, sampling=sampling, seed=config.seed)
         ranks = target_ranks(latent_ranker(catalogue, config), queries, cases, protocol(config))
         validation = Validation.of(cases, queries, not config.repeats, training, n_items)
-        titles = item_titles(self.interactions)
+        titles = self.interactions.titles
         ranker, terms = fit_ranker(model, catalogue, config, validation, features, titles, self.space.progress)
         return ranker.without("latent"), terms, mean_accuracy(ranks)["ndcg@10"]  # latents stay in this process
 
@@ -235,7 +233,7 @@ class Training:
     def sentences(self) -> Origin | None:
         """The sentence model that reads the items' text; None without text."""
         options = self.config.text
-        if options.model is None or not any(item_texts(self.interactions)):
+        if options.model is None or not any(texts_of(self.interactions.catalogue)):
             return None
         return origin_in(model_folder(options.model), options.model)
 
@@ -255,9 +253,8 @@ class Training:
                     "from was fitted on them"
                 )
         if not len(cases):
-            raise DataError(
-                f"{interactions.meta.name}: no user has a validation target; {NO_VALIDATION[self.split.name]}"
-            )
+            message = f"{interactions.meta.name}: no user has a validation target; {NO_VALIDATION[self.split.name]}"
+            raise DataError(message)
         drawn = cases.select(np.random.default_rng(self.config.seed).permutation(len(cases)))
         return drawn.head(max(1, min(VALIDATION_USERS, VALIDATION_SCORES // interactions.n_items)))
 
@@ -289,8 +286,7 @@ def resolve(config: Config, interactions: Interactions, split: Split) -> Config:
 def _warm_start(start: Run, config: Config) -> WarmStart:
     """A run to continue from, whose items were read with the same text options.
 
-    Raises:
-        ConfigError: a text option differs.
+    Raises a `ConfigError` if a text option differs.
     """
     before = start.config.text.model_copy(update={"model": config.text.model})  # its path may differ now
     for key, value in config.text:

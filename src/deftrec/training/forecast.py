@@ -11,7 +11,7 @@ from deftrec.batch import Batch
 from deftrec.collaborative import LightGCN, draw_triples
 from deftrec.config import Config
 from deftrec.data import Interactions, Sequences, make_split
-from deftrec.data.words import item_texts, item_titles
+from deftrec.data.words import texts_of
 from deftrec.ensemble import build_member
 from deftrec.evaluation.metrics import ranks_from_scores
 from deftrec.hardware import default_device, describe, inference_dtype, matrix_rate
@@ -24,13 +24,10 @@ from deftrec.training.batches import PackedBatches, batch_rows, batch_to
 from deftrec.training.fit import VALIDATION_USERS, resolve
 from deftrec.training.joint import member_name
 
-PROBE_SECONDS = 0.8
-"""Time for which whole batches are probed; a batch that takes longer is probed by some of its rows."""
+PROBE_SECONDS = 0.8  # time for which whole batches are probed; a batch that takes longer is probed by some of its rows
 PROBED_ROWS = 3
-SENTENCE_PARAMETERS = 11e6
-"""Weights that one token of a sentence model is multiplied with."""
-SENTENCE_SHARE = 0.2
-"""Share of the matrix rate that short texts reach."""
+SENTENCE_PARAMETERS = 11e6  # weights that one token of a sentence model is multiplied with
+SENTENCE_SHARE = 0.2  # share of the matrix rate that short texts reach
 PROBED_INTERACTIONS = 2_000_000
 LOADING_SECONDS = 2.0
 TREND_WEIGHTS = 25
@@ -65,8 +62,7 @@ def forecast(
         refit: whether training on train + validation follows.
         device: device of the training; None: the first GPU, else the CPU.
 
-    Raises:
-        DataError, ConfigError: as training would.
+    Raises the errors of a training.
     """
     device = device or default_device()
     split = make_split(interactions, config.data.split)
@@ -79,7 +75,7 @@ def forecast(
     few = training if share == 1 else training.select(range(max(1, int(share * len(training)))))
     seconds: dict[str, float] = {}
     with torch.random.fork_rng():
-        texts = [text for text in item_texts(interactions) if text] if config.text.model is not None else []
+        texts = [text for text in texts_of(interactions.catalogue) if text] if config.text.model is not None else []
         if texts:
             tokens = sum(min(config.text.max_tokens, 2 + len(text) // 4) for text in texts)
             work = 2 * SENTENCE_PARAMETERS * tokens
@@ -119,7 +115,7 @@ def _member_seconds(
         torch.randn(interactions.n_items, graph_width) if graph_width else None,
         torch.randn(interactions.n_items, text_width) if text_width else None,
     )
-    model = build_member(features, config, interactions.meta.domain, item_titles(interactions)).to(device)
+    model = build_member(features, config, interactions.meta.domain, interactions.titles).to(device)
     positions = int(config.training.batch_positions)
     batches = PackedBatches(
         training,

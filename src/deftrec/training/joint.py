@@ -9,7 +9,7 @@ import torch
 from deftrec.collaborative import CollaborativeVectors
 from deftrec.config import Config
 from deftrec.data import Cases, Fit, Interactions, Sequences, Split
-from deftrec.data.words import item_categories, item_titles
+from deftrec.data.words import item_categories
 from deftrec.ensemble import Ensemble, Model, build_member
 from deftrec.errors import DataError
 from deftrec.incremental import WarmStart
@@ -24,8 +24,7 @@ from deftrec.training.sharding import refilled, without_weights
 from deftrec.training.stages import JointStage
 from deftrec.training.workspace import Workspace
 
-MEMBER_SEEDS = 1_000_003
-"""Distance between the seeds of two members: far from the seeds that anyone gives to two runs."""
+MEMBER_SEEDS = 1_000_003  # distance between the seeds of two members: far from the seeds that anyone gives to two runs
 
 WARMUP_STEPS, FINAL_RATE, CLIP = 100, 0.1, 5.0
 """Batches of linear warm-up, learning rate at the end as a share of its peak, largest norm of the gradient."""
@@ -61,8 +60,7 @@ class JointTraining:
     def features(self, fit: Fit, vectors: CollaborativeVectors | None, text: torch.Tensor | None) -> list[ItemFeatures]:
         """Item features that each member starts from: collaborative `vectors` and sentence vectors `text` `[I, E]`.
 
-        Raises:
-            DataError: nothing distinguishes one item from another.
+        Raises a `DataError` if nothing distinguishes one item from another.
         """
         members = int(self.config.training.ensemble_size)
         if self.start is not None:
@@ -80,8 +78,7 @@ class JointTraining:
     ) -> tuple[Model, tuple[Trained, ...]]:
         """Train a member on each of `features`, for the epochs of the stages `chosen` or those that validation chooses.
 
-        Raises:
-            DataError: a rationale is to be learnt and the items have no category.
+        Raises a `DataError` if a rationale is to be learnt and the items have no category.
         """
         repeated = chosen or [None] * len(features)
         trained = [self._member(fit, own, n, repeated[n]) for n, own in enumerate(features)]
@@ -92,7 +89,7 @@ class JointTraining:
         config, options, team = self.config, self.config.training, self.space.team
         seed, prefix = config.seed + MEMBER_SEEDS * member, "" if fit == "train" else "refit-"
         torch.manual_seed(seed)
-        titles = item_titles(self.interactions)
+        titles = self.interactions.titles
         model = build_member(features, config, self.interactions.meta.domain, titles).to(self.device)
         if self.start is not None:
             self.start.load_into(model, member)

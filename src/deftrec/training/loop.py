@@ -133,9 +133,7 @@ def train(
 
     With `resume`, training continues after the last complete epoch of a checkpoint in `checkpoints`, and ends with the
     same weights as an uninterrupted one. The processes of a `team` share each batch and end with the same weights.
-
-    Raises:
-        DeftRecError: the loss is no longer a number.
+    Raises a `DeftRecError` if the loss is no longer a number.
     """
     accelerator = team.accelerator(next(stage.module.parameters()).device)
     sharded = plan.sharded and team.size > 1

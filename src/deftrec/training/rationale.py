@@ -13,8 +13,7 @@ from deftrec.language.preferences import HISTORY
 from deftrec.model import DeftRec
 from deftrec.training.loop import Stage
 
-ROWS = 32
-"""Histories of a batch from which only rationales are learnt."""
+ROWS = 32  # histories of a batch from which only rationales are learnt
 
 
 def rationale(

@@ -35,8 +35,7 @@ from deftrec.training.distributed import ALONE, Team
 from deftrec.training.loop import Plan, Stage, Trained
 from deftrec.training.workspace import Workspace
 
-LIGHTGCN_RATE = 5e-3
-"""Learning rate of LightGCN."""
+LIGHTGCN_RATE = 5e-3  # learning rate of LightGCN
 LIGHTGCN_PATIENCE, LIGHTGCN_VALIDATES = 3, 5
 """Validations without a better value before LightGCN stops, and epochs between two validations."""
 

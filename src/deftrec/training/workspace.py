@@ -18,8 +18,7 @@ from deftrec.training.loop import Plan, Stage, Trained, train
 
 T = TypeVar("T")
 
-BASE = "base.json"
-"""Record of the pre-trained weights that an interrupted run began with."""
+BASE = "base.json"  # record of the pre-trained weights that an interrupted run began with
 
 
 @dataclass(eq=False)
@@ -77,10 +76,8 @@ class Workspace:
     def pin_base(self, config: Config) -> tuple[Config, Origin | None]:
         """The configuration with the hub's commit in place of "the newest", and the pre-trained weights read.
 
-        Files that are missing are fetched.
-
-        Raises:
-            DeftRecError: the weights are not those that an interrupted run began with.
+        Files that are missing are fetched. Raises a `DeftRecError` if the weights are not those that an interrupted run
+        began with.
         """
         record = None if self.folder is None else self.folder / BASE
         begun = read_model(record, Origin) if self.resume and record is not None and record.is_file() else None

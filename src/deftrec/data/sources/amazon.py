@@ -23,12 +23,10 @@ from deftrec.errors import DataError
 
 Core: TypeAlias = Literal["5-core", "raw"]
 
-TEXT_LENGTH = 2000
-"""Maximum number of characters of a description; the rest is cut."""
+TEXT_LENGTH = 2000  # maximum number of characters of a description; the rest is cut
 CATEGORIES = ("categories", "category", "main_category", "main_cat")
 """Fields of the categories; the first one with a value counts."""
-LONGEST_RECORD = 1 << 20
-"""Maximum number of characters of one product's record, far above the longest real one."""
+LONGEST_RECORD = 1 << 20  # maximum number of characters of one product's record, far above the longest real one
 
 
 def _names(*lists: str) -> tuple[str, ...]:
@@ -181,13 +179,12 @@ class Amazon(Source):
 def read_products(path: Path, key: str, wanted: set[str]) -> pl.DataFrame:
     """Read title, categories, and brand with description of products: columns `item`, `title`, `category`, `text`.
 
+    Raises a `DataError` if a line is no record, or no wanted product is in the file.
+
     Args:
         path: file with one record per line, in JSON or, in the release of 2014, as a Python literal.
         key: field of the product id.
         wanted: ids of the products to read.
-
-    Raises:
-        DataError: a line is no record, or no wanted product is in the file.
     """
     rows: dict[str, tuple[str, ...]] = {}
     with open_text(path) as lines:

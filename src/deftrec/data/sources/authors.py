@@ -47,13 +47,7 @@ SHA256 = {
 
 
 class Authors(Source):
-    """One data set of the authors.
-
-    Args:
-        name: key of `SHA256`.
-        origin: data that it was made from, with the licence of these.
-        domain, size: see `About`.
-    """
+    """One data set of the authors: its key in `SHA256`, the data behind it, and `domain` and `size` of `About`."""
 
     def __init__(self, name: str, origin: str, domain: str, size: str) -> None:
         self.about = About(

@@ -16,8 +16,7 @@ from deftrec.data.prepare import Raw
 from deftrec.errors import DataError, DownloadError
 from deftrec.files import write_text
 
-Say: TypeAlias = Callable[[str], None]
-"""Callback with a message for the user."""
+Say: TypeAlias = Callable[[str], None]  # callback with a message for the user
 
 
 class RemoteFile(BaseModel, frozen=True, extra="forbid"):
@@ -71,17 +70,12 @@ class Source(ABC):
 
     @abstractmethod
     def read(self, files: Mapping[str, Path]) -> Raw:
-        """Read the downloaded files, given by name.
-
-        Raises:
-            DataError: a file is malformed or another one.
-        """
+        """Read the downloaded files, given by name; a `DataError` if one is malformed or another file."""
 
     def fetch(self, on_progress: Progress | None = None, say: Say = lambda _: None, home: Path | None = None) -> Raw:
         """Download the files that are not in the cache `home` yet, check all of them, and read them.
 
-        Raises:
-            DownloadError: a file cannot be downloaded, or its checksum is wrong.
+        Raises a `DownloadError` if a file cannot be downloaded, or its checksum is wrong.
         """
         cache = (home or default_home()) / "downloads"
         files = {file.name: self._fetch_one(file, cache / file.place, on_progress, say) for file in self.about.files}
@@ -114,9 +108,8 @@ class Archive(Source):
                 return replace(self.parse(content), sha256=checksums(archive))
         except (zipfile.BadZipFile, KeyError, ValueError, EOFError, pl.exceptions.PolarsError) as error:
             reason = str(error).splitlines()[0]
-            raise DataError(
-                f"{archive}: not the archive of {self.about.name} ({reason}); delete it and fetch it again"
-            ) from error
+            message = f"{archive}: not the archive of {self.about.name} ({reason}); delete it and fetch it again"
+            raise DataError(message) from error
 
     @abstractmethod
     def parse(self, content: zipfile.ZipFile) -> Raw:

@@ -10,11 +10,9 @@ import polars as pl
 
 from deftrec.errors import DataError
 
-CATEGORY_SEPARATOR = "|"
-"""Separator between the categories of an item."""
+CATEGORY_SEPARATOR = "|"  # separator between the categories of an item
 
-NOT_AN_ID = ["nan", "NaN", "NAN", "null", "NULL", "None", "<NA>"]
-"""Values that programs write for a missing id."""
+NOT_AN_ID = ["nan", "NaN", "NAN", "null", "NULL", "None", "<NA>"]  # values that programs write for a missing id
 
 NOT_A_TEXT = ["nan", "NaN", "NAN", "<NA>"]
 """Values that programs write for a missing text; "None" and "null" may be titles."""
@@ -68,9 +66,8 @@ def require(
 ) -> None:
     """Check that a table has the `wanted` column of each role; a role is the name of its command-line option.
 
-    Raises:
-        DataError: a column is missing, or has two roles. The message names the option, and for times also `in_order`,
-            the option for data without times.
+    Raises a `DataError` if a column is missing, or has two roles. The message names the option, and for times also
+    `in_order`, the option for data without times.
     """
     there, role_of = list(there), dict[str, str]()
     for role, column in wanted.items():
@@ -88,10 +85,8 @@ def ids(column: pl.Series, place: Place) -> pl.Series:
     """Convert external ids: to integers if every value is an integer in plain form, otherwise to strings.
 
     `"7"` is an integer and `"007"` is not; `9223372036854775808` (2^63) makes the column unsigned. A column has one
-    type, so a single `"A7"` keeps all ids strings. Spaces and any Unicode are part of an id.
-
-    Raises:
-        DataError: an id is missing, empty, NaN or not whole.
+    type, so a single `"A7"` keeps all ids strings. Spaces and any Unicode are part of an id. Raises a `DataError` if an
+    id is missing, empty, NaN or not whole.
     """
     column = typed_ids(column, place)
     if column.dtype != pl.String:
@@ -103,8 +98,7 @@ def ids(column: pl.Series, place: Place) -> pl.Series:
 def typed_ids(column: pl.Series, place: Place) -> pl.Series:
     """Convert external ids and keep their type: integers (of pandas also whole floats) in 64 bits, the rest as strings.
 
-    Raises:
-        DataError: an id is missing, empty, NaN or not whole.
+    Raises a `DataError` if an id is missing, empty, NaN or not whole.
     """
     check_id_type(column.name, column.dtype, place.file)
     if column.dtype.is_float():
@@ -121,11 +115,7 @@ def typed_ids(column: pl.Series, place: Place) -> pl.Series:
 
 
 def check_id_type(name: str, dtype: pl.DataType, file: str) -> None:
-    """Check that the values of a column can be ids.
-
-    Raises:
-        DataError: the column holds lists, records or Booleans.
-    """
+    """Check that the values of a column can be ids; a `DataError` if they are lists, records or Booleans."""
     if dtype.is_nested() or dtype == pl.Boolean:
         raise DataError(f"{file}: column {name!r} holds {dtype}, which cannot be an id; give strings or integers")
 
@@ -150,10 +140,8 @@ def whole_numbers(text: pl.Series) -> pl.Series:
 def times(column: pl.Series, place: Place) -> pl.Series:
     """Convert times to numbers in the unit of the source, or ISO 8601 dates to dates in UTC.
 
-    A column holds numbers, dates with a zone, or dates without a zone, which are UTC; these do not mix.
-
-    Raises:
-        DataError: a value is missing, NaN, infinite, neither a number nor a date, or of another kind than most.
+    A column holds numbers, dates with a zone, or dates without a zone, which are UTC; these do not mix. Raises a
+    `DataError` if a value is missing, NaN, infinite, neither a number nor a date, or of another kind than most.
     """
     if column.dtype in (pl.Duration, pl.Time) or column.dtype.is_nested():
         raise DataError(
@@ -183,8 +171,7 @@ def times(column: pl.Series, place: Place) -> pl.Series:
 def as_numbers(found: pl.Series, place: Place) -> pl.Series:
     """Convert the result of `times` to numbers: integers stay integers, dates become milliseconds since 1970.
 
-    Raises:
-        DataError: an integer has more than 64 bits.
+    Raises a `DataError` if an integer has more than 64 bits.
     """
     if found.dtype.is_temporal():
         found = found.cast(pl.Datetime("ms")).cast(pl.Int64)
@@ -210,11 +197,7 @@ def _dates(text: pl.Series) -> tuple[pl.Series, pl.Series]:
 
 
 def numbers(column: pl.Series, place: Place) -> pl.Series:
-    """Convert ratings to floats.
-
-    Raises:
-        DataError: a value is missing or not a finite number.
-    """
+    """Convert ratings to floats; a `DataError` if a value is missing or not a finite number."""
     values = column.cast(pl.Float64, strict=False)
     place.refuse(~values.is_finite().fill_null(False), column, "is not a number")
     return values
@@ -223,8 +206,7 @@ def numbers(column: pl.Series, place: Place) -> pl.Series:
 def words(column: pl.Series, file: str | Path) -> pl.Series:
     """Convert titles, categories and texts: missing values become empty, lists join with `|`, `&amp;` becomes `&`.
 
-    Raises:
-        DataError: the column holds records, or lists of lists; the message names `file`.
+    Raises a `DataError` if the column holds records, or lists of lists; the message names `file`.
     """
     if isinstance(column.dtype, pl.List):
         inner = column.list.eval(pl.element().cast(pl.String, strict=False).drop_nulls())
@@ -239,8 +221,7 @@ def words(column: pl.Series, file: str | Path) -> pl.Series:
 def to_polars(frame: Any) -> pl.DataFrame:
     """Convert a data frame to polars: polars itself, or any frame with columns `frame[name]`, such as pandas.
 
-    Raises:
-        DataError: `frame` is no data frame, or a column holds objects.
+    Raises a `DataError` if `frame` is no data frame, or a column holds objects.
     """
     if isinstance(frame, pl.LazyFrame):
         return frame.collect()

@@ -25,15 +25,13 @@ def read_recbole(path: str | Path, names: Mapping[str, str] = {}, as_given: bool
     """Read `NAME.inter` and, if it is in the same directory, `NAME.item`.
 
     The title is the first column of `TITLES`, with a `release_year` in parentheses, like MovieLens writes titles.
-    Categories are the first column of `CATEGORIES`, and the text is the first of `TEXTS`.
+    Categories are the first column of `CATEGORIES`, and the text is the first of `TEXTS`. Raises a `DataError` if a
+    file or column is missing or malformed.
 
     Args:
         path: the `.inter` file, or a directory with exactly one.
         names: column names, without types, of `user`, `item`, `time` and `rating` where they are not those of `ROLES`.
         as_given: read the rows in the order of events, without times.
-
-    Raises:
-        DataError: a file or column is missing or malformed.
     """
     inter = _inter_file(Path(path))
     file = TextFile(inter, separator="\t", quote=None)
@@ -70,9 +68,8 @@ def _names(file: TextFile) -> dict[str, str]:
     for field in file.columns:
         name, _, kind = field.partition(":")
         if kind not in TYPES:
-            raise DataError(
-                f"{file.path}: line 1: {field!r} is not of the form name:type, with a type of {', '.join(TYPES)}"
-            )
+            message = f"{file.path}: line 1: {field!r} is not of the form name:type, with a type of {', '.join(TYPES)}"
+            raise DataError(message)
         names[name] = field
     return names
 

@@ -23,9 +23,7 @@ def read_reference(directory: str | Path) -> Raw:
     """Read a directory in the authors' format; the time of an interaction is its position in the sequence.
 
     Users and items get their original ids (`org_id`), or their number if there is no list. Repeated items are kept.
-
-    Raises:
-        DataError: a file is missing or malformed, or `train.txt` is not a prefix of `test.txt` line by line.
+    Raises a `DataError` if a file is missing or malformed, or `train.txt` is not a prefix of `test.txt` line by line.
     """
     directory = Path(directory)
     if not (directory / TEST).is_file():
@@ -72,10 +70,8 @@ def _check_prefix(train: Path, complete: dict[int, tuple[int, list[int]]]) -> No
         if user not in complete:
             raise DataError(f"{where}: user {user} is not in {TEST}")
         if items != complete[user][1][:-1][: len(items)]:
-            raise DataError(
-                f"{where}: the items of user {user} do not begin those in {TEST}, which holds complete sequences, the "
-                "test item last"
-            )
+            fault = f"the items of user {user} do not begin those in {TEST}"
+            raise DataError(f"{where}: {fault}, which holds complete sequences, the test item last")
 
 
 def _rename(events: pl.DataFrame, column: str, path: Path) -> tuple[pl.DataFrame, pl.DataFrame | None]:

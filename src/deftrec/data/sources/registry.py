@@ -26,11 +26,7 @@ def abouts() -> Iterator[About]:
 
 
 def source_named(name: str) -> Source:
-    """The source with a name, in upper or lower case.
-
-    Raises:
-        DataError: no source has the name; the message lists the nearest names.
-    """
+    """The source with a name in any case; a `DataError`, which lists the nearest names, if there is none."""
     by_name = {source.about.name.lower(): source for source in sources()}
     found = by_name.get(name.lower().removesuffix("/5-core"))
     if found is None:

@@ -49,11 +49,7 @@ class Columns:
 
 
 def format_of(path: Path) -> TableFormat:
-    """The format of a table, from its file name without `.gz`.
-
-    Raises:
-        DataError: the name has no known suffix.
-    """
+    """The format of a table, from its file name without `.gz`; a `DataError` if the name has no known suffix."""
     suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() != ".gz"]
     found = SUFFIXES.get(suffixes[-1]) if suffixes else None
     if found is None:
@@ -75,8 +71,7 @@ def read_tabular(
         form: format of `path`; `None` stands for the format of its name.
         items: table of items, one per row, in the format of its name.
 
-    Raises:
-        DataError: names the file, the line (in Parquet the row) and the column of the fault.
+    A `DataError` names the file, the line (in Parquet the row) and the column of the fault.
     """
     path = Path(path)
     roles = {"user": columns.user, "item": columns.item, "time": columns.time, "rating": columns.rating}
@@ -91,8 +86,7 @@ def read_tabular(
 def read_events(path: str | Path, columns: Columns = Columns()) -> tuple[pl.DataFrame, Place]:
     """Read interactions in the order of their file: columns `record`, `user`, `item`, `time`; and the records' names.
 
-    Raises:
-        DataError: see `read_tabular`.
+    Errors are those of `read_tabular`.
     """
     path = Path(path)
     wanted = {"user": columns.user, "item": columns.item, "time": columns.time or "time"}
@@ -103,8 +97,7 @@ def read_events(path: str | Path, columns: Columns = Columns()) -> tuple[pl.Data
 def read_items(path: str | Path, columns: Columns, *, option: str = "--items-id") -> pl.DataFrame:
     """Read a table of items: column `item` and any of `title`, `category`, `text`.
 
-    Raises:
-        DataError: see `read_tabular`; the message names the `option` of the command line for the id column.
+    Errors are those of `read_tabular`; a message names the `option` of the command line for the id column.
     """
     path = Path(path)
     form = format_of(path)
@@ -116,9 +109,8 @@ def read_items(path: str | Path, columns: Columns, *, option: str = "--items-id"
     key = next((name for name in candidates if name in there), None)
     if key is None:
         names = ", ".join(map(repr, there))
-        raise DataError(
-            f"{path}: no column {candidates[0]!r} with the items' ids; it has {names}; name it with {option} COL"
-        )
+        message = f"{path}: no column {candidates[0]!r} with the items' ids; it has {names}; name it with {option} COL"
+        raise DataError(message)
     parts = {"item": ids(frame[key], place)}
     for role, named in (("title", columns.title), ("category", columns.category), ("text", columns.text)):
         if named is not None and named not in there:

@@ -25,8 +25,7 @@ csv.field_size_limit(2**31 - 1)  # the text of an item may be long
 def open_text(path: Path) -> Iterator[IO[str]]:
     """Open a text file in UTF-8, plain or gzipped, independent of its name.
 
-    Raises:
-        DataError: the file is missing, cannot be read or is not UTF-8, here or while the block reads it.
+    Raises a `DataError` if the file is missing, cannot be read or is not UTF-8, here or while the block reads it.
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file")
@@ -36,9 +35,8 @@ def open_text(path: Path) -> Iterator[IO[str]]:
             raw.seek(0)
             yield TextIOWrapper(gzip.GzipFile(fileobj=raw) if packed else raw, encoding="utf-8-sig", newline="")
     except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path}: not UTF-8 ({error.reason}); if it is Latin-1, convert it with 'iconv -f latin1 -t utf-8'"
-        ) from error
+        message = f"{path}: not UTF-8 ({error.reason}); if it is Latin-1, convert it with 'iconv -f latin1 -t utf-8'"
+        raise DataError(message) from error
     except (OSError, EOFError) as error:
         raise DataError(f"{path}: cannot be read ({error})") from error
 
@@ -46,14 +44,13 @@ def open_text(path: Path) -> Iterator[IO[str]]:
 class TextFile:
     """A file of separated values; every value is a string.
 
+    Raises a `DataError` if the file is missing, empty or not UTF-8.
+
     Args:
         path: plain or gzipped file in UTF-8.
         separator: one character; `None` finds it in the first line.
         quote: quoting character, or `None` for a file without quoting.
         header: column names of a file without a header line.
-
-    Raises:
-        DataError: the file is missing, empty or not UTF-8.
     """
 
     def __init__(
@@ -97,10 +94,8 @@ class TextFile:
     def read(self, columns: list[str] | None = None) -> pl.DataFrame:
         """Read columns as strings, default all, and `record`, the number of each record in the file, from 0.
 
-        Lines without any value are left out. Missing values are null.
-
-        Raises:
-            DataError: a line has more fields than the header or a stray quote, or there is no record at all.
+        Lines without any value are left out. Missing values are null. Raises a `DataError` if a line has more fields
+        than the header or a stray quote, or there is no record at all.
         """
         columns = self.columns if columns is None else columns
         try:
@@ -151,10 +146,9 @@ class TextFile:
             try:
                 for row in reader:
                     if len(row) > len(self.columns):
-                        raise DataError(
-                            f"{self.path}: line {reader.line_num}: {len(row)} fields where there are "
-                            f"{len(self.columns)} columns; quote a text that holds {self.separator!r}"
-                        )
+                        fault = f"{len(row)} fields where there are {len(self.columns)} columns"
+                        where = f"{self.path}: line {reader.line_num}"
+                        raise DataError(f"{where}: {fault}; quote a text that holds {self.separator!r}")
                     begins = reader.line_num + 1
             except csv.Error as broken:
                 reason = str(broken).replace("\t", "\\t")

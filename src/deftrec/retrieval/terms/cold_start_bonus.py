@@ -20,8 +20,7 @@ from deftrec.retrieval.terms.base import ExtendedCatalogue, ScoreTerm
 from deftrec.retrieval.terms.collaborative_prior import CollaborativePrior
 from deftrec.tokenizer import ItemFeatures
 
-SHARE = 0.05
-"""Share of the catalogue that the simulation treats as added after training."""
+SHARE = 0.05  # share of the catalogue that the simulation treats as added after training
 
 BONUSES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
 """Bonuses tried on validation: differences of logits, 1 multiplies the odds by e."""

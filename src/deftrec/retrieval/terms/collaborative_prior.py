@@ -19,17 +19,12 @@ from deftrec.retrieval.terms.base import ExtendedCatalogue, ScoreTerm
 
 Kind: TypeAlias = Literal["ease", "slit", "graph"]
 
-NEIGHBOURS = 512
-"""Largest weights kept for each item."""
+NEIGHBOURS = 512  # largest weights kept for each item
 EASE_REGULARISATION = (50.0, 300.0)
-SLIT_REGULARISATION = (100.0, 1000.0)
-"""Ridge penalties tried on validation."""
-RECENCY = (0.0, 0.25, 0.5, 1.0)
-"""Values of p in (1 + age)^-p tried on validation, for EASE and the graph."""
-SLIT_RECENCY = (0.5,)
-"""The value of p with which SLIT is fitted and used."""
-WEIGHTS = (0.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0)
-"""Weights of the term tried on validation."""
+SLIT_REGULARISATION = (100.0, 1000.0)  # ridge penalties tried on validation
+RECENCY = (0.0, 0.25, 0.5, 1.0)  # values of p in (1 + age)^-p tried on validation, for EASE and the graph
+SLIT_RECENCY = (0.5,)  # the value of p with which SLIT is fitted and used
+WEIGHTS = (0.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0)  # weights of the term tried on validation
 
 
 @dataclass(frozen=True)

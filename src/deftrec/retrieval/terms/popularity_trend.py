@@ -16,10 +16,8 @@ from deftrec.retrieval.queries import Queries
 from deftrec.retrieval.ranker import Ranker
 from deftrec.retrieval.terms.base import ExtendedCatalogue, ScoreTerm
 
-POPULARITY = (0.0, -1.2, -0.9, -0.6, -0.3)
-"""Weights of the log popularity tried on validation."""
-RECENT_POPULARITY = (0.0, 0.3, 0.6, 0.9, 1.2)
-"""Weights of the log recent popularity tried on validation."""
+POPULARITY = (0.0, -1.2, -0.9, -0.6, -0.3)  # weights of the log popularity tried on validation
+RECENT_POPULARITY = (0.0, 0.3, 0.6, 0.9, 1.2)  # weights of the log recent popularity tried on validation
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,8 +13,7 @@ from deftrec.retrieval.queries import Queries
 from deftrec.retrieval.ranker import Ranker
 from deftrec.retrieval.terms.base import ExtendedCatalogue, ScoreTerm
 
-VALUES = (-4.0, -3.0, -2.0, -1.0, 1.0, 2.0)
-"""Values tried on validation beside 0."""
+VALUES = (-4.0, -3.0, -2.0, -1.0, 1.0, 2.0)  # values tried on validation beside 0
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,8 +21,7 @@ from deftrec.errors import ConfigError
 from deftrec.retrieval import CollaborativePrior, HistoryLast, PopularityTrend, Queries, Ranker, RepeatBias
 from deftrec.serving.index.base import IndexMetric, VectorIndex
 
-OVERFETCH = 4
-"""Candidates per requested item."""
+OVERFETCH = 4  # candidates per requested item
 
 
 class Approximate:

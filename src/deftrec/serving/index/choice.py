@@ -11,8 +11,7 @@ from deftrec.serving.index.faiss_index import FaissIndex, IvfPqIndex
 from deftrec.serving.index.pgvector import PgvectorIndex
 from deftrec.serving.logs import log
 
-EXACT_ITEMS = 100_000
-"""Largest catalogue for which exact search is chosen (measured in docs/reference/scale.md)."""
+EXACT_ITEMS = 100_000  # largest catalogue for which exact search is chosen (measured in docs/reference/scale.md)
 
 
 def choose_index(choice: IndexChoice, ranker: Ranker) -> IndexKind:

@@ -9,16 +9,12 @@ from deftrec.serving.index.base import IndexMetric, VectorIndex
 
 LINKS, BUILD_BREADTH, BREADTH = 32, 200, 256
 """HNSW: neighbours per vector (M), efConstruction, and the smallest efSearch."""
-PART = 4
-"""Vector components per byte of the product quantiser."""
+PART = 4  # vector components per byte of the product quantiser
 PROPOSED = 50
 """Compressed candidates per requested neighbour that are ranked again by their vectors, as near codes are alike."""
-GATHERED = 16 << 20
-"""Bytes of vectors that are ranked again at a time; bounds the memory of a search."""
-LISTS, SHARE = 64, 16
-"""Lists that a search reads: at least `LISTS`, and one in `SHARE`."""
-TRAINING = 39
-"""Training vectors per k-means centre that FAISS asks for."""
+GATHERED = 16 << 20  # bytes of vectors that are ranked again at a time; bounds the memory of a search
+LISTS, SHARE = 64, 16  # lists that a search reads: at least `LISTS`, and one in `SHARE`
+TRAINING = 39  # training vectors per k-means centre that FAISS asks for
 
 
 def _faiss(metric: IndexMetric) -> tuple[Any, Any]:

@@ -7,10 +7,8 @@ from deftrec.errors import ConfigError
 from deftrec.serving.index.base import IndexMetric, VectorIndex
 from deftrec.serving.store.database import connect, store_errors
 
-WIDEST = 2000
-"""Largest vector width of pgvector's HNSW."""
-MOST = 1000
-"""Largest `hnsw.ef_search`, and so the largest number of neighbours that a search finds."""
+WIDEST = 2000  # largest vector width of pgvector's HNSW
+MOST = 1000  # largest `hnsw.ef_search`, and so the largest number of neighbours that a search finds
 LOCK = 0x0DEF8
 OPERATORS: dict[IndexMetric, tuple[str, str]] = {"inner": ("vector_ip_ops", "<#>"), "l2": ("vector_l2_ops", "<->")}
 
@@ -18,9 +16,8 @@ OPERATORS: dict[IndexMetric, tuple[str, str]] = {"inner": ("vector_ip_ops", "<#>
 class PgvectorIndex(VectorIndex):
     """Table of vectors `[I, D]` float32 with an HNSW index, made once per `version` (letters and digits) of a model.
 
-    Raises:
-        ConfigError: The store is not a PostgreSQL with pgvector, or the vectors are too wide.
-        StoreUnavailableError: The store does not answer.
+    Raises a `ConfigError` if the store is not a PostgreSQL with pgvector, or the vectors are too wide; and a
+    `StoreUnavailableError` if the store does not answer.
     """
 
     def __init__(self, vectors: np.ndarray, metric: IndexMetric, version: str, url: str) -> None:

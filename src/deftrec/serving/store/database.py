@@ -16,11 +16,9 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from deftrec.errors import ConfigError, DeftRecError, MissingExtraError
 from deftrec.serving.problems import ProblemError
 
-BUSY_SECONDS = 5
-"""Seconds until a lock, a statement or a connection attempt is given up."""
+BUSY_SECONDS = 5  # seconds until a lock, a statement or a connection attempt is given up
 POOL = {"pool_size": 10, "pool_timeout": BUSY_SECONDS}
-LOCK = 0x0DEF7
-"""Advisory lock of PostgreSQL: workers that start at the same time migrate one after the other."""
+LOCK = 0x0DEF7  # advisory lock of PostgreSQL: workers that start at the same time migrate one after the other
 EXAMPLES = "give sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME"
 
 

@@ -48,16 +48,13 @@ class SqlStore:
     """Events and erasures at a SQLAlchemy URL; the constructor creates or migrates the tables.
 
     Several threads and processes may use a store at the same time. Every method raises a `StoreUnavailableError` if the
-    database does not answer.
+    database does not answer. Raises a `ConfigError` if the URL is invalid or names another kind of database, a
+    `MissingExtraError` if the driver for PostgreSQL is not installed, and a `StoreUnavailableError` if the database
+    does not answer.
 
     Args:
         url: Either `sqlite:///path` or `postgresql://user:password@host/database`.
         now: Clock in seconds since 1970, replaceable in tests.
-
-    Raises:
-        ConfigError: The URL is invalid or names another kind of database.
-        MissingExtraError: The driver for PostgreSQL is not installed.
-        StoreUnavailableError: The database does not answer.
     """
 
     def __init__(self, url: str, now: Callable[[], float] = time.time) -> None:
