@@ -1,6 +1,5 @@
 """Condition strategies: the vector under which the next item is denoised, latent or with reasoning content."""
 
-from abc import ABC, abstractmethod
 from typing import cast
 
 import torch
@@ -15,8 +14,8 @@ from deftrec.language.pretrained import PretrainedLanguageModel
 from deftrec.language.rationale import RationaleBatch, RationaleReading, Rationales, RationaleWriter
 
 
-class ConditionStrategy(nn.Module, ABC):
-    """Makes the condition of a history, and trains rationales if there is a writer.
+class ConditionStrategy(nn.Module):
+    """The condition is the hidden state after the history; rationales, if there is a writer, are an auxiliary task.
 
     Methods get the language model as an argument: it is a part of DeftRec, not of the strategy.
 
@@ -25,14 +24,13 @@ class ConditionStrategy(nn.Module, ABC):
         weight: weight of the rationales' loss.
     """
 
-    reads_rationale: bool
+    reads_rationale = False
     """Whether the condition depends on the rationale."""
 
     def __init__(self, writer: RationaleWriter | None = None, weight: float = 0.0) -> None:
         super().__init__()
         self.writer, self.weight = writer, weight
 
-    @abstractmethod
     def after_history(self, language: LanguageModel, tokens: Tensor, layout: Layout, items: Tensor) -> Tensor:
         """Condition `[N, D]` after each whole history, one history per row.
 
@@ -42,6 +40,9 @@ class ConditionStrategy(nn.Module, ABC):
             layout: layout of the histories.
             items: item numbers. `[N, L]` int64
         """
+        hidden: Tensor = language(tokens, layout, items)
+        last = (layout.segments != PADDING).sum(1).sub(1).clamp_min(0)
+        return hidden[torch.arange(len(hidden), device=hidden.device), last]
 
     def train_rationales(
         self, language: LanguageModel, tokens: Tensor, items: Tensor, batch: RationaleBatch
@@ -84,18 +85,6 @@ class ConditionStrategy(nn.Module, ABC):
                 "this model was trained without rationales: train one with language.reasoning.weight above 0"
             )
         return self.writer
-
-
-class LatentCondition(ConditionStrategy):
-    """Hidden state after the history. Rationales, if any, are an auxiliary task."""
-
-    reads_rationale = False
-
-    def after_history(self, language: LanguageModel, tokens: Tensor, layout: Layout, items: Tensor) -> Tensor:
-        """See `ConditionStrategy.after_history`."""
-        hidden: Tensor = language(tokens, layout, items)
-        last = (layout.segments != PADDING).sum(1).sub(1).clamp_min(0)
-        return hidden[torch.arange(len(hidden), device=hidden.device), last]
 
 
 class ReasoningCondition(ConditionStrategy):
@@ -148,9 +137,9 @@ class ReasoningCondition(ConditionStrategy):
 def build_condition(options: LanguageOptions, language: LanguageModel) -> ConditionStrategy:
     """The strategy that `language.condition` and `language.reasoning` describe."""
     if not isinstance(options, PretrainedOptions) or not options.reasoning.weight:
-        return LatentCondition()
+        return ConditionStrategy()
     causal = cast(PretrainedLanguageModel, language).causal
     writer = RationaleWriter(language.width, options.reasoning, causal=causal)
     if options.condition == "reasoning":
         return ReasoningCondition(language.width, writer, options.reasoning.weight)
-    return LatentCondition(writer, options.reasoning.weight)
+    return ConditionStrategy(writer, options.reasoning.weight)
