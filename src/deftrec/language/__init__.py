@@ -7,9 +7,8 @@ from deftrec.language.base import LanguageModel, Layout
 from deftrec.language.condition import ConditionStrategy, ReasoningCondition, build_condition
 from deftrec.language.engines import TextEngine, VllmEngine
 from deftrec.language.nano import NanoLanguageModel
-from deftrec.language.preferences import Preferences, guessed_category
 from deftrec.language.pretrained import PretrainedLanguageModel
-from deftrec.language.rationale import RationaleBatch, RationaleWriter
+from deftrec.language.rationale import Preferences, RationaleBatch, RationaleWriter, guessed_category
 from deftrec.pretrained_files.locate import model_folder
 
 __all__ = ["ConditionStrategy", "LanguageModel", "Layout", "Preferences", "PretrainedLanguageModel"]

@@ -12,7 +12,7 @@ from deftrec.config import ObjectiveOptions
 from deftrec.data import PADDING, Packed, Sequences
 from deftrec.data.sequences import pack_for_training
 from deftrec.language import Layout, Preferences, RationaleBatch
-from deftrec.language.preferences import ROWS
+from deftrec.language.rationale import ROWS
 from deftrec.training.distributed import Team
 from deftrec.training.rationale import rationale
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from deftrec.errors import DeftRecError
 from deftrec.files import recover
+from deftrec.flops import Throughput
 from deftrec.language.stored import load_stored_state, stored_state
 from deftrec.progress import Progress
 from deftrec.training.average import AveragedWeights
@@ -22,7 +23,6 @@ from deftrec.training.checkpoint import TrainingState, load_checkpoint, save_che
 from deftrec.training.distributed import ALONE, Team
 from deftrec.training.log import TrainingLog
 from deftrec.training.sharding import shard_module, unsharded
-from deftrec.training.throughput import Throughput
 
 
 class Stage(ABC):
