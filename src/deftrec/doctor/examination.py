@@ -9,8 +9,7 @@ import torch
 from deftrec.config import PretrainedOptions
 from deftrec.diffusion import Sampling
 from deftrec.doctor.memory import serving_memory, training_memory
-from deftrec.doctor.skeleton import META, Skeleton, build_skeleton, one_layout, tokens_per_item
-from deftrec.doctor.subject import Subject
+from deftrec.doctor.skeleton import META, Skeleton, Subject, build_skeleton, one_layout, tokens_per_item
 from deftrec.flops import counting
 from deftrec.retrieval.terms.collaborative_prior import NEIGHBOURS
 

@@ -5,8 +5,7 @@ from torch import Tensor, nn
 
 from deftrec.config import Config, PretrainedOptions
 from deftrec.diffusion import Sampling
-from deftrec.doctor.skeleton import META, Skeleton, one_layout, tokens_per_item
-from deftrec.doctor.subject import Subject
+from deftrec.doctor.skeleton import META, Skeleton, Subject, one_layout, tokens_per_item
 from deftrec.language.pretrained import PretrainedLanguageModel
 from deftrec.language.stored import stored_state
 from deftrec.retrieval.terms.collaborative_prior import NEIGHBOURS
