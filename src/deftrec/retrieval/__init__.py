@@ -1,7 +1,7 @@
 """The catalogue ranked: score terms, rules, the best k."""
 
-from deftrec.retrieval.choose import Validation
-from deftrec.retrieval.exact import Found, top
+from deftrec.retrieval.choose import Validation, one_standard_error_rule
+from deftrec.retrieval.exact import Found, row_chunks, top
 from deftrec.retrieval.fit import fit_ranker, latent_ranker
 from deftrec.retrieval.linear import LinearPrior
 from deftrec.retrieval.queries import Queries, generate_queries, generate_texts, inference_queries
@@ -17,4 +17,5 @@ from deftrec.retrieval.terms.repeat_bias import RepeatBias
 __all__ = ["Allow", "ColdStartBonus", "CollaborativePrior", "Deny", "ExcludeHistory", "ExtendedCatalogue", "Found"]
 __all__ += ["HistoryLast", "LatentSimilarity", "LinearPrior", "PopularityTrend", "Queries", "Ranker", "RepeatBias"]
 __all__ += ["Rule", "ScorePart", "ScoreTerm", "Validation", "fit_ranker", "generate_queries", "generate_texts"]
-__all__ += ["inference_queries", "latent_ranker", "rank_targets", "target_ranks", "top"]
+__all__ += ["inference_queries", "latent_ranker", "one_standard_error_rule", "rank_targets", "row_chunks"]
+__all__ += ["target_ranks", "top"]
