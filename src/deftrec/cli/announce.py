@@ -12,13 +12,7 @@ if TYPE_CHECKING:
 
 
 def announce(interactions: "Interactions", config: "Config", refit: bool, progress: Progress) -> None:
-    """Probe the machine, say what a training takes, and expect its stages.
-
-    Args:
-        interactions: the data.
-        config: options, `auto` where the size of the data decides.
-        refit: whether training on train + validation follows.
-        progress: listener.
+    """Probe the machine, say what a training takes, and expect its stages; arguments as for `forecast`.
 
     Raises:
         DeftRecError: the data or the options cannot be used.

@@ -36,8 +36,7 @@ class Subject:
 
     Attributes:
         name: name of the run or the recipe.
-        config: options, resolved.
-        items: size of the catalogue.
+        config, items: resolved options, and size of the catalogue.
         collaborative_width, text_width: columns of the item features.
         domain: kind of the items in a word, for the prompt.
         assumed: assumptions, in words.

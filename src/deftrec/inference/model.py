@@ -99,12 +99,9 @@ class InferenceMember:
         return State(self.reader.begin(rows))
 
     def read(self, items: Tensor, lengths: Tensor, state: State) -> Tensor:
-        """Condition `[B, D]` float32 after each history; updates `state`, if all histories have one length.
+        """Condition `[B, D]` float32 after each history; continues from `state` and updates it, if all have one length.
 
-        Args:
-            items: item numbers, any number after the end. `[B, L]` int64
-            lengths: lengths of the histories, at least 1. `[B]` int64
-            state: state to continue from.
+        `items` `[B, L]` int64 are item numbers, any number after the end, and `lengths` `[B]` int64 at least 1.
         """
         read, state.sums = self.tokens(items.clamp_min(0), state.sums, state.count)
         state.count += items.shape[1]

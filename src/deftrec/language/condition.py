@@ -32,14 +32,7 @@ class ConditionStrategy(nn.Module):
         self.writer, self.weight = writer, weight
 
     def after_history(self, language: LanguageModel, tokens: Tensor, layout: Layout, items: Tensor) -> Tensor:
-        """Condition `[N, D]` after each whole history, one history per row.
-
-        Args:
-            language: the language model.
-            tokens: continuous tokens. `[N, L, K, D]`
-            layout: layout of the histories.
-            items: item numbers. `[N, L]` int64
-        """
+        """Condition `[N, D]` after each history, one per row; tokens `[N, L, K, D]`, item numbers `[N, L]` int64."""
         hidden: Tensor = language(tokens, layout, items)
         last = (layout.segments != PADDING).sum(1).sub(1).clamp_min(0)
         return hidden[torch.arange(len(hidden), device=hidden.device), last]
@@ -49,10 +42,7 @@ class ConditionStrategy(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """Mean cross-entropy per token of the correct rationales, and the condition `[R, D]` if it depends on one.
 
-        Args:
-            language: the language model.
-            tokens, items: continuous tokens `[R, L, K, D]` and item numbers `[R, L]` at the positions of `batch`.
-            batch: histories and correct rationales.
+        Tokens `[R, L, K, D]` and item numbers `[R, L]` are those at the positions of `batch`.
         """
         return self.rationale_loss(language, tokens, items, batch), None
 
@@ -65,10 +55,7 @@ class ConditionStrategy(nn.Module):
     def texts(
         self, language: LanguageModel, tokens: Tensor, layout: Layout, items: Tensor, engine: TextEngine | None = None
     ) -> list[str]:
-        """Rationales as text; arguments as for `after_history`.
-
-        Args:
-            engine: generates the text instead of the language model.
+        """Rationales as text, by `engine` or the language model itself; arguments as for `after_history`.
 
         Raises:
             ConfigError: the model was trained without rationales.

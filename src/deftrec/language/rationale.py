@@ -34,10 +34,7 @@ HISTORY = 50
 class Preferences:
     """Writes the correct rationale of a history: "Drama, Comedy, War; next: Comedy".
 
-    Args:
-        categories: categories of every item, the most specific first; empty for items without one.
-        language: model whose tokenizer is used.
-        options: largest number of tokens.
+    `categories` holds those of every item, the most specific first; empty for items without one.
     """
 
     def __init__(

@@ -95,14 +95,7 @@ def fit_run(
 
 
 class Training:
-    """All stages on one dataset, in order.
-
-    Args:
-        interactions: the data.
-        config: options; `auto` is resolved from the size of the data.
-        device: device of the training.
-        space: where results go, and which processes take part.
-        start: a run to continue from; no collaborative encoder is trained then.
+    """All stages on one dataset, in order; with a run to continue from (`start`), no collaborative encoder is trained.
 
     Raises:
         ConfigError: the options do not suit the run to continue from.
@@ -142,9 +135,7 @@ class Training:
     def run(self, refit: bool, on_train: Callable[[Run], None] | None = None) -> Run:
         """Fit on train, choosing epochs and score terms on validation; with `refit`, again on train + validation.
 
-        Args:
-            refit: whether to fit again on train + validation.
-            on_train: called with the run fitted on train alone, before a refit replaces it.
+        `on_train` is called with the run fitted on train alone, before a refit replaces it.
         """
         space, joint = self.space, self.joint
         text = self.text_vectors()
