@@ -25,15 +25,7 @@ from deftrec.formatting import peer_said
 from deftrec.hardware import default_device
 from deftrec.progress import Progress
 from deftrec.recommender import Recommender
-from deftrec.retrieval import (
-    CollaborativePrior,
-    ExcludeHistory,
-    Found,
-    LatentSimilarity,
-    Queries,
-    Ranker,
-    ScorePart,
-)
+from deftrec.retrieval import CollaborativePrior, ExcludeHistory, Found, LatentSimilarity, Queries, Ranker, ScorePart
 from deftrec.run import RunInfo, git_revision
 from deftrec.training.cache import StageCache
 from deftrec.training.fit import Training, resolve

@@ -54,7 +54,6 @@ def _items(config: Config, info: RunInfo) -> Capability:
         return Capability(False, f"{text.reason}; nothing else tells a new item from another")
     if info.collaborative_width and not config.tokenizer.drop_collaborative:
         return Capability(
-            False,
-            "it was never trained on text alone; train with tokenizer.drop_collaborative above 0 (auto is)",
+            False, "it was never trained on text alone; train with tokenizer.drop_collaborative above 0 (auto is)"
         )
     return Capability(True, "the collaborative half was masked in training, so that text alone suffices")

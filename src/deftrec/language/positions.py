@@ -24,10 +24,7 @@ class Positions:
     def inputs(self, embeddings: Tensor, mask: Tensor, positions: Tensor) -> dict[str, Tensor]:
         """Arguments of `forward`, by name, from those of `LanguageModel.read`."""
         mask = mask[:, None]  # [B, 1, T, T]
-        return {
-            "inputs_embeds": embeddings,
-            "attention_mask": additive(mask, embeddings.dtype) if self.eager else mask,
-        }
+        return {"inputs_embeds": embeddings, "attention_mask": additive(mask, embeddings.dtype) if self.eager else mask}
 
 
 class PositionIds(Positions):

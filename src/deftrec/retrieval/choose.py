@@ -75,9 +75,7 @@ def one_standard_error_rule(values: Mapping[W, Tensor], size: Callable[[W], floa
 
 
 def ndcg_by_variant(
-    ranker: Ranker,
-    validation: Validation,
-    variants: Callable[[Tensor, Queries], Iterable[tuple[W, Tensor]]],
+    ranker: Ranker, validation: Validation, variants: Callable[[Tensor, Queries], Iterable[tuple[W, Tensor]]]
 ) -> dict[W, Tensor]:
     """NDCG@10 of every validation user under variants of a score.
 
