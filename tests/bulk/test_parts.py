@@ -13,7 +13,7 @@ from polars.testing import assert_frame_equal
 
 from deftrec import Recommender
 from deftrec.bulk import ENGINES, EngineName, Job
-from deftrec.bulk.engines import RankParts
+from deftrec.bulk.job import RankParts
 from deftrec.errors import DeftRecError, MissingExtraError
 from deftrec.evaluation import write_rankings
 from toy import ring, tiny_config

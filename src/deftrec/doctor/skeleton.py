@@ -124,7 +124,7 @@ class Skeleton:
 def build_skeleton(subject: Subject) -> Skeleton:
     """The model of `subject`, with attention written out so that every product is counted.
 
-    A 4-bit model is built as one with an adapter; `deftrec.doctor.memory` counts its weights as 4 bits.
+    A 4-bit model is built as one with an adapter; `deftrec.doctor.examination` counts its weights as 4 bits.
 
     Raises:
         ConfigError, DownloadError: the shape of its language model cannot be read.
