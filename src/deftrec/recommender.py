@@ -174,11 +174,7 @@ class Recommender:
         return cls(run)
 
     def save(self, directory: str | Path) -> None:
-        """Write a run directory that `load` reads.
-
-        Raises:
-            DeftRecError: the directory is not empty.
-        """
+        """Write a run directory that `load` reads; a `DeftRecError` if the directory is not empty."""
         folder, info = Path(directory), self.info
         refit = info.fit == "train+validation"
         request = Request(config=self.config, fingerprint=info.fingerprint, refit=refit, start=info.start)
@@ -270,11 +266,7 @@ class Recommender:
         deny: Sequence[Id] = (),
         category: str | None = None,
     ) -> tuple[Rule, ...]:
-        """Rules of a request; arguments as for `recommend`.
-
-        Raises:
-            DataError: unknown item or category.
-        """
+        """Rules of a request, arguments as for `recommend`; a `DataError` for an unknown item or category."""
         rules: list[Rule] = []
         if allow is not None:
             rules.append(Allow(torch.from_numpy(self.interactions.item_numbers(allow))))
@@ -355,11 +347,7 @@ class Recommender:
         return generate_texts(self.model, self.catalogue, numbers, engine=engine)
 
     def similar(self, item: Id, k: int = 10) -> list[Recommendation]:
-        """The `k` items whose latents have the largest cosine with that of `item`.
-
-        Raises:
-            DataError: unknown item.
-        """
+        """The `k` items whose latents have the largest cosine with that of `item`; a `DataError` if it is unknown."""
         _check_k(k)
         number = int(self.interactions.item_numbers([item])[0])
         unit = torch.nn.functional.normalize(self.catalogue.latents, dim=-1)

@@ -3,13 +3,12 @@
 import hashlib
 import os
 import platform
-import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
 from deftrec import __version__
 from deftrec.files import write_text
-from deftrec.run import environment
+from deftrec.run import environment, git_output
 
 PACKAGE = Path(__file__).resolve().parents[1]
 PEERS_FOLDER = Path("benchmarks", "peers")
@@ -71,23 +70,13 @@ def uncommitted_changes(package: Path = PACKAGE) -> UncommittedChanges | None:
     Returns:
         The changes; None for a clean checkout, and outside a checkout, where the version names the code.
     """
-    top = _git(package, "rev-parse", "--show-toplevel")
-    if top is None or not _git(package, "ls-files", "--", "."):  # installed inside another project's checkout
+    top = git_output(package, "rev-parse", "--show-toplevel")
+    if top is None or not git_output(package, "ls-files", "--", "."):  # installed inside another project's checkout
         return None
     checkout = Path(top.strip())
-    diff = _git(checkout, "diff", "HEAD") or ""
-    untracked = tuple((_git(checkout, "ls-files", "--others", "--exclude-standard") or "").splitlines())
+    diff = git_output(checkout, "diff", "HEAD") or ""
+    untracked = tuple((git_output(checkout, "ls-files", "--others", "--exclude-standard") or "").splitlines())
     code = (package.resolve(), checkout.resolve() / PEERS_FOLDER)
     if not diff and not any((checkout.resolve() / name).is_relative_to(place) for name in untracked for place in code):
         return None
     return UncommittedChanges(checkout, diff, untracked)
-
-
-def _git(folder: Path, *words: str) -> str | None:
-    """Output of a git command; None where git is absent, fails, or `folder` is in no checkout."""
-    command = ["git", "-C", str(folder), *words]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout if done.returncode == 0 else None

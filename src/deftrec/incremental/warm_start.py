@@ -66,11 +66,7 @@ class WarmStart:
         return known
 
     def unknown(self, interactions: Interactions, cases: Cases) -> Cases:
-        """The validation cases whose targets the run was not fitted on.
-
-        Raises:
-            ConfigError: there are none.
-        """
+        """The validation cases whose targets the run was not fitted on; a `ConfigError` if there are none."""
         kept = cases.select(np.flatnonzero(~self.known(interactions, cases)))
         if not len(kept) and len(cases):
             raise ConfigError(

@@ -101,11 +101,7 @@ def _style(salt: str = "") -> AbstractContextManager[None]:
 
 
 def matplotlib(part: str = "") -> Any:
-    """Import matplotlib, or a part of it.
-
-    Raises:
-        MissingExtraError: it is not installed.
-    """
+    """Import matplotlib, or a part of it; a `MissingExtraError` if it is not installed."""
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     try:
         return import_module(f"matplotlib.{part}" if part else "matplotlib")

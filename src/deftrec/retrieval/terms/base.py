@@ -80,11 +80,7 @@ class ScoreTerm(ABC):
 
     @staticmethod
     def named(name: str) -> type["ScoreTerm"]:
-        """The registered class of a name.
-
-        Raises:
-            DeftRecError: no class of this name has been imported.
-        """
+        """The registered class of a name; a `DeftRecError` if no class of this name has been imported."""
         try:
             return ScoreTerm._registry[name]
         except KeyError:
