@@ -29,7 +29,7 @@ from deftrec.retrieval import CollaborativePrior, ExcludeHistory, Found, LatentS
 from deftrec.run import RunInfo, git_revision
 from deftrec.training.cache import StageCache
 from deftrec.training.fit import Training, resolve
-from deftrec.training.log import TrainingLog
+from deftrec.training.loop import TrainingLog
 from deftrec.training.workspace import Workspace
 
 LIGHTGCN = "lightgcn"

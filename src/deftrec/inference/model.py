@@ -25,12 +25,8 @@ class HistoryTokens:
     """`DeftRec.tokens` for one history per row.
 
     A user's features are the mean of the items so far, and an encoder's first layers are linear: the projection of a
-    mean is the mean of the projections. So items are projected once, and a position costs a running sum.
-
-    Args:
-        model: model in evaluation mode.
-        catalogue: the model's encoded catalogue.
-        dtype: type of the matrix products.
+    mean is the mean of the projections. So items are projected once, and a position costs a running sum. The model is
+    in evaluation mode, and `dtype` is the type of the matrix products.
 
     Attributes:
         projected: items after the first layers of the user tokenizer, without bias; None without user tokens. `[I, P]`

@@ -197,9 +197,7 @@ class RationaleReading:
 
     Args:
         language: the language model; in training mode it draws the prompt's paraphrase once, here.
-        tokens: continuous tokens. `[N, L, K, D]`
-        layout: layout of the histories.
-        items: item numbers. `[N, L]` int64
+        tokens, layout, items: continuous tokens `[N, L, K, D]`, layout, and item numbers `[N, L]` int64 of histories.
         cache: keys and values of the tokens read so far, so that `read_last` reads a single token; None: no cache.
     """
 

@@ -21,8 +21,6 @@ class PackedBatches:
     """Packs the training histories anew for every epoch, in an order drawn from the seed and the number of the epoch.
 
     Args:
-        sequences: training interactions.
-        n_items: size of the catalogue.
         max_history, batch_positions: positions of a row and of a batch.
         objective: options of the objective; a large catalogue is sampled.
         seed: seed of packing and sampling.

@@ -32,8 +32,7 @@ from deftrec.tokenizer import ItemFeatures
 from deftrec.training.cache import StageCache
 from deftrec.training.distributed import Team
 from deftrec.training.joint import JointTraining, member_name
-from deftrec.training.log import TrainingLog
-from deftrec.training.loop import Trained
+from deftrec.training.loop import Trained, TrainingLog
 from deftrec.training.stages import CollaborativeVectorsStage, TextStage, protocol
 from deftrec.training.workspace import Workspace
 
