@@ -94,7 +94,7 @@ class NanoOptions(Options):
     """A small causal transformer, trained from scratch."""
 
     kind: Literal["nano"] = "nano"
-    """Language model: a small transformer trained from scratch."""
+    """Language model: nano, a small transformer trained from scratch. Other kind: pretrained."""
     width: Annotated[int, Field(ge=4, multiple_of=4)] | Auto = "auto"
     """Width of tokens and hidden states, a multiple of 4: two attention heads of even width."""
     layers: Count | Auto = "auto"
@@ -121,7 +121,7 @@ class PretrainedOptions(Options):
     """A pre-trained Hugging Face model that reads continuous tokens among words."""
 
     kind: Literal["pretrained"] = "pretrained"
-    """Language model: a pre-trained Hugging Face model."""
+    """Language model: pretrained, a Hugging Face model. Other kind: nano."""
     model: str = "minilm"
     """Model: minilm (all-MiniLM-L6-v2, packaged, works offline), a local folder, or a hub id."""
     revision: str | None = None
@@ -306,9 +306,9 @@ class Config(Options):
     seed: Natural = 0
     """Seed of every random draw, at least 0."""
     size: Size = "auto"
-    """Dial that derives width, layers, epochs and ensemble size where they say auto. small: a first result in minutes;
-    medium: one model; large: a wider and larger ensemble; auto: the values measured at this size of the data (saved as
-    medium)."""
+    """Size of the model: decides width, layers, epochs and ensemble size where they say auto. small: a first result in
+    minutes; medium: one model; large: a wider and larger ensemble; auto: the values measured at this size of the data
+    (saved as medium)."""
     data: DataOptions = DataOptions()
     collaborative: CollaborativeOptions = CollaborativeOptions()
     text: TextOptions = TextOptions()

@@ -18,7 +18,7 @@ def counting() -> FlopCounterMode:
 def _attention_work(
     query: Any, key: Any, value: Any, dropout: float = 0.0, is_causal: bool = False, *_: Any, **__: Any
 ) -> int:
-    """Of the fused kernel on a CPU, which torch does not count; from shapes `[B, H, T, D]`."""
+    """Work of the fused kernel on a CPU, which torch does not count; from shapes `[B, H, T, D]`."""
     B, H, T, D = query
     work: int = 2 * B * H * T * key[2] * (D + value[3])
     return work // 2 if is_causal else work

@@ -16,9 +16,6 @@ from deftrec.sizes import Sizes, sized_values
 
 M = TypeVar("M", bound=BaseModel)
 
-ABLATIONS = "ablations.yaml"
-"""File in the folder of the recipes that is no recipe: the variants of `studies.ablation`."""
-
 REPEATED = 0.001
 """Share of repeated interactions below which a model cannot learn to recommend items again."""
 
@@ -44,7 +41,7 @@ def recipes_folder() -> Path:
 
 def shipped_recipes() -> list[str]:
     """Names of the recipes that are shipped."""
-    return sorted(file.stem for file in recipes_folder().glob("*.yaml") if file.name != ABLATIONS)
+    return sorted(file.stem for file in recipes_folder().glob("*.yaml"))
 
 
 def load_recipe(name_or_path: str, overrides: list[str] | None = None) -> Config:

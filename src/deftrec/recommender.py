@@ -82,13 +82,13 @@ class Recommender:
             self.ranker = self.ranker.with_rules(Deny(self.removed))
 
     def with_term(self, term: ScoreTerm) -> "Recommender":
-        """The same recommender with one more score term behind the others; nothing is saved."""
+        """This recommender with one more score term behind the others; nothing is saved."""
         other = copy(self)
         other.ranker = self.ranker.with_term(term)
         return other
 
     def with_overlay(self, overlay: Overlay | None) -> "Recommender":
-        """The same run, with the same weights in memory, and another overlay."""
+        """This run, with its weights in memory and another overlay."""
         return Recommender(self.run, overlay, self.precision, self.runtime)
 
     @property

@@ -264,7 +264,7 @@ def load_run(folder: Path, device: torch.device) -> Run:
     active = {
         name: {key: value for key, value in values.items() if key != "active"}
         for name, values in info.terms.items()
-        if values["active"]
+        if values.get("active", True)
     }
     tensors = load_tensors(folder / "ranker.safetensors")
     try:

@@ -22,7 +22,7 @@ def test_a_part_of_them_with_values_choices_and_recipes(deftrec: Call) -> None:
     said = deftrec("options", "retrieval.prior", "--recipe", "ml-100k")
     assert said.code == 0
     assert "retrieval.prior" in said.out
-    assert "one of any, ease, slit, graph, none" in " ".join(said.out.split())
+    assert "Values: any, ease, slit, graph, none." in " ".join(said.out.split())
     assert "training.epochs" not in said.out
     assert ", ".join(shipped_recipes()) in said.out
 

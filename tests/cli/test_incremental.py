@@ -55,7 +55,7 @@ def test_an_update_counts_at_once(deftrec: Call, copy: Path, tmp_path: Path) -> 
     file = tmp_path / "events.jsonl"
     file.write_text('{"user": "new", "item": "i/101", "time": 5}\n{"user": "new", "item": "i,100", "time": 6}\n')
     said = deftrec("update", copy, "--events", file)
-    assert said.out == f"{copy}: 2 interactions added of 1 new users; 482 in all\n", said.err
+    assert said.out == f"{copy}: 2 interactions added, new users: 1; 482 in all\n", said.err
     said = deftrec("update", copy, "--events", file, "--json")
     assert json.loads(said.out) == {"added": 0, "known": 2, "users": 0, "interactions": 482}
     assert json.loads(deftrec("recommend", copy, "--user", "new", "--json").out)["history"] == ["i/101", "i,100"]

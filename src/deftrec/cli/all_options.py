@@ -52,11 +52,18 @@ def all_options(
     for _, group in groupby(found, key=lambda one: one.name.partition(".")[0]):
         for one in group:
             value = one.value if isinstance(one.value, str) else json.dumps(one.value)
-            words = f"{'one of' if len(one.choices) > 1 else 'or'} {', '.join(one.choices)}" if one.choices else ""
-            table.add_row(one.name, value, "; ".join(filter(None, [one.about, words])))
+            table.add_row(one.name, value, _meaning(one))
         table.add_section()
     output().print(table, markup=False)
-    print(f"{len(found)} options; recipes: {', '.join(shipped_recipes())}")
+    print(f"{len(found)} option{'s' if len(found) > 1 else ''}; recipes: {', '.join(shipped_recipes())}")
+
+
+def _meaning(option: Option) -> str:
+    """The description of an option, with the words that it allows."""
+    if len(option.choices) > 1:
+        return f"{option.about} Values: {', '.join(option.choices)}."
+    known = not option.choices or option.choices[0] == option.value or f"{option.choices[0]}:" in option.about
+    return option.about if known else f"{option.about} Or: {option.choices[0]}."
 
 
 def _options(group: "Options", prefix: str = "") -> Iterator[Option]:

@@ -23,10 +23,12 @@ DEFAULTS = {"seeds": 1, "split": "leave-one-out", "fit": BOTH, "seen": BOTH}
 def benchmark(
     data: DataFolder,
     out: Annotated[Path, typer.Option(help="Folder of the report; finished work in it is kept.", metavar="REPORT")],
-    models: Annotated[str | None, typer.Option(help="Systems to compare with, default all.", metavar="A,B,...")] = None,
+    models: Annotated[
+        str | None, typer.Option(help="Systems to compare with; default: all.", metavar="A,B,...")
+    ] = None,
     seeds: Annotated[int, typer.Option(help="Number of seeds.", metavar="N")] = 1,
     peer_seeds: Annotated[
-        int | None, typer.Option(help="Number of seeds of the peers, default that of --seeds.", metavar="N")
+        int | None, typer.Option(help="Number of seeds of the peers; default: --seeds.", metavar="N")
     ] = None,
     budget: Annotated[
         float | None,
@@ -37,7 +39,7 @@ def benchmark(
     ] = None,
     recipe: Annotated[
         str | None,
-        typer.Option(help="Recipe of DeftRec, default the one named like the data, else 'default'.", metavar="NAME"),
+        typer.Option(help="Recipe of DeftRec; default: the one named like the data, else 'default'.", metavar="NAME"),
     ] = None,
     overrides: Overrides = None,
     split: Annotated[SplitName, typer.Option(help="Split that holds out the targets.")] = "leave-one-out",
@@ -60,8 +62,9 @@ def benchmark(
 ) -> None:
     """Train DeftRec and its peers on the same data, compare them, and write a report.
 
-    The same command continues after an interruption; several at the same time share the work. Exit code 1 means that a
-    system failed; the report holds the others.
+    The same command continues after an interruption.
+    Several such commands at the same time share the work.
+    Exit code 1 means that a system failed; the report holds the others.
 
     Example: deftrec benchmark --data data/ml-100k --out reports/ml-100k --models ease-recency,sasrec --seeds 3
     """

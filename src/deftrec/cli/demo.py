@@ -78,8 +78,10 @@ def demo(
 ) -> None:
     """Fetch MovieLens-100K, train, evaluate beside other recommenders, recommend, and write a report.
 
-    The first part trains a small model (size: small) and compares it. In the second part, a pre-trained language model
-    reads the histories. Finished parts are shown again without training; an interrupted part goes on where it stopped.
+    The first part trains a small model (size: small) and compares it.
+    In the second part, a pre-trained language model reads the histories.
+    Finished parts are shown again without training.
+    An interrupted part goes on where it stopped.
 
     Example: deftrec demo
     """

@@ -38,7 +38,8 @@ def doctor(
 ) -> None:
     """Show parameters, memory and work of a recipe or a run, from its options alone.
 
-    Nothing is trained and no weights are read; of a language model on the hub, its config.json at most is fetched.
+    The command trains nothing and reads no weights.
+    For a language model on the hub, it fetches config.json at most.
 
     Example: deftrec doctor llama-3.2-1b --items 100000
     """

@@ -61,7 +61,7 @@ def remove(
 
     Example: deftrec items remove runs/shop --items lamp,desk
     """
-    with listening() as progress, working(progress, f"reading {items}"):
+    with listening() as progress, working(progress, f"removing {items}"):
         from deftrec.data.sources.tabular import SUFFIXES, Columns, read_items
         from deftrec.incremental.changes import remove_items
 

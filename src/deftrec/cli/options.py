@@ -41,7 +41,7 @@ Precision = Annotated[
 ]
 Runtime = Annotated[
     Literal["torch", "openvino"],
-    typer.Option(help="Library that runs a pre-trained language model; openvino needs deftrec[openvino]."),
+    typer.Option(help="Library that runs a pre-trained language model; openvino needs the extra openvino."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
 

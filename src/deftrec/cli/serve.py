@@ -14,8 +14,8 @@ def serve(
     store: Annotated[
         str | None,
         typer.Option(
-            help="Event store: sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME "
-            "[default: events.sqlite beside the run].",
+            help="Event store: sqlite:///PATH, or a postgresql:// URL with user, password, host and name; "
+            "default: events.sqlite beside the run.",
             envvar="DEFTREC_STORE",  # other users of the machine can read a password on the command line
             metavar="URL",
         ),

@@ -30,7 +30,7 @@ def train(
             metavar="RUN",
         ),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of everything random; default: the recipe's.", min=0)] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of every random draw; default: the recipe's.", min=0)] = None,
     refit: Annotated[
         bool,
         typer.Option(
@@ -99,4 +99,10 @@ def _config(recipe: str | None, start: Path | None, overrides: list[str] | None)
         raise ConfigError("--from goes on with the options of that run: leave --recipe out, or change some with --set")
     from deftrec.run import read_run
 
+    for override in overrides or []:
+        if override.startswith(("size=", "collaborative.")):
+            raise ConfigError(
+                f"--set {override}: has no effect with --from, whose model and collaborative vectors are kept; leave "
+                "it out, or train from scratch"
+            )
     return overridden(read_run(start)[1], overrides)

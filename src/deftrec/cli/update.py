@@ -30,6 +30,6 @@ def update(
         found, place = read_events(events, Columns(user=user, item=item, time=time))
         done = add_events(run, found, source=place.file, describe=place.describe)
     known = f", {done.known:,} were known already" if done.known else ""
-    users = f" of {done.users:,} new users" if done.users else ""
+    users = f", new users: {done.users:,}" if done.users else ""
     text = f"{run}: {done.added:,} interactions added{users}{known}; {done.interactions:,} in all"
     print(json.dumps(asdict(done)) if as_json else text)

@@ -127,9 +127,9 @@ class Ranker:
 
     # -- after training ----------------------------------------------------------------------------------------
 
-    def refitted(self, training: Sequences) -> "Ranker":
+    def refitted(self, training: Sequences, device: torch.device) -> "Ranker":
         """The ranker with every term fitted on other interactions."""
-        return replace(self, terms=tuple(term.refitted(training) for term in self.terms))
+        return replace(self, terms=tuple(term.refitted(training, device) for term in self.terms))
 
     def extended(self, catalogue: ExtendedCatalogue) -> "Ranker":
         """The ranker for a catalogue with more items behind its own."""

@@ -141,7 +141,7 @@ class Training:
         collaborative, vectors = self.collaborative_vectors("train", None)
         features = joint.features("train", vectors, text)
         model, members = space.timed("joint", lambda: joint.train("train", features, None))
-        ranker, terms, validation = space.on_main("terms", lambda: self.select(model, features[0]))
+        ranker, terms, validation = space.on_main("score terms", lambda: self.select(model, features[0]))
         stages = {} if collaborative is None else {"collaborative": collaborative}
         stages |= {member_name("joint", number): stage for number, stage in enumerate(members)}
         info = RunInfo(
@@ -170,7 +170,7 @@ class Training:
         features = joint.features("train+validation", vectors, text)
         model, _ = space.timed("refit joint", lambda: joint.train("train+validation", features, members))
         training = self.split.training("train+validation")
-        ranker = space.on_main("refit terms", lambda: ranker.refitted(training))
+        ranker = space.on_main("refit score terms", lambda: ranker.refitted(training, self.device))
         info = info.model_copy(update={"fit": "train+validation", "seconds": dict(space.seconds)})
         return self._run(info, model, features[0], ranker)
 
@@ -217,7 +217,7 @@ class Training:
         validation = Validation.of(cases, queries, not config.repeats, training, n_items)
         titles = item_titles(self.interactions)
         ranker, terms = fit_ranker(model, catalogue, config, validation, features, titles, self.space.progress)
-        return ranker, terms, mean_accuracy(ranks)["ndcg@10"]
+        return ranker.without("latent"), terms, mean_accuracy(ranks)["ndcg@10"]  # latents stay in this process
 
     # -- inside ------------------------------------------------------------------------------------------------
 

@@ -51,7 +51,10 @@ class Workspace:
 
     def on_main(self, name: str, work: Callable[[], T]) -> T:
         """Result of `work`, done by the main process and timed as the stage `name`."""
-        return self.timed(name, lambda: self.team.broadcast(work))
+        self.progress.begin(name, 0)
+        result = self.timed(name, lambda: self.team.broadcast(work))
+        self.progress.end(name)
+        return result
 
     def timed(self, name: str, work: Callable[[], T]) -> T:
         """Result of `work`, timed as the stage `name`."""

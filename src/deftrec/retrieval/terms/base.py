@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, ClassVar, Self
 
+import torch
 from torch import Tensor
 
 from deftrec.data import Sequences
@@ -45,6 +46,8 @@ class ScoreTerm(ABC):
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         if "name" in vars(cls):
+            if ScoreTerm._registry.get(cls.name, cls).__qualname__ != cls.__qualname__:
+                raise TypeError(f"{cls.__name__}: another score term has the name {cls.name!r}; choose another")
             ScoreTerm._registry[cls.name] = cls
 
     @abstractmethod
@@ -54,7 +57,7 @@ class ScoreTerm(ABC):
         `total` `[N, I]` is the sum of the terms before this one, for `reads_total`; None: there are none.
         """
 
-    def refitted(self, training: Sequences) -> "ScoreTerm":
+    def refitted(self, training: Sequences, device: torch.device) -> "ScoreTerm":
         """The term with the chosen settings, fitted on other interactions (train + validation). Default: unchanged."""
         return self
 

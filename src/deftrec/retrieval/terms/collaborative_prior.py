@@ -134,9 +134,9 @@ class CollaborativePrior(ScoreTerm):
             return redistributed(total, prior, self.weight, queries.histories)
         return prior.mul_(self.weight)
 
-    def refitted(self, training: Sequences) -> "CollaborativePrior":
+    def refitted(self, training: Sequences, device: torch.device) -> "CollaborativePrior":
         """See `ScoreTerm.refitted`."""
-        return replace(self, linear=self.chosen.fit(training, self.linear.n_items, self.max_items))
+        return replace(self, linear=self.chosen.fit(training, self.linear.n_items, self.max_items, device))
 
     def extended(self, catalogue: ExtendedCatalogue) -> "CollaborativePrior":
         """See `ScoreTerm.extended`."""

@@ -60,7 +60,7 @@ class PopularityTrend(ScoreTerm):
         """See `ScoreTerm.scores`; `[I]`."""
         return self.values.to(queries.latents.device)
 
-    def refitted(self, training: Sequences) -> "PopularityTrend":
+    def refitted(self, training: Sequences, device: torch.device) -> "PopularityTrend":
         """See `ScoreTerm.refitted`."""
         return replace(self, values=trend_scores(training, len(self.values), self.popularity, self.recent_popularity))
 
