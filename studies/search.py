@@ -27,7 +27,7 @@ from deftrec.progress import Silent
 from deftrec.recipe import load_recipe
 from deftrec.training.cache import StageCache
 from deftrec.training.fit import Training, resolve
-from deftrec.training.log import TrainingLog
+from deftrec.training.loop import TrainingLog
 from deftrec.training.workspace import Workspace
 
 SPACE: dict[str, BaseDistribution] = {

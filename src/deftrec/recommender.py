@@ -72,12 +72,11 @@ class Recommender:
         run.model.eval()
         self.precision, self.runtime = precision, runtime
         self.run, self.overlay, self.config, self.info = run, overlay, run.config, run.info
-        state = current_state(run, overlay)
-        self.interactions, self.model, self.removed = state.interactions, state.model, state.removed
+        self.interactions, self.model, self.removed, confidence = current_state(run, overlay)
         self.catalogue, self.ranker = run.catalogue, run.ranker
         if self.interactions.n_items > run.interactions.n_items:
             self.catalogue = self.model.encode_catalogue()
-            self.ranker = self.ranker.extended(ExtendedCatalogue(self.catalogue.latents, state.confidence))
+            self.ranker = self.ranker.extended(ExtendedCatalogue(self.catalogue.latents, confidence))
         if len(self.removed):
             self.ranker = self.ranker.with_rules(Deny(self.removed))
 
@@ -262,7 +261,7 @@ class Recommender:
         deny: Sequence[Id] = (),
         category: str | None = None,
     ) -> tuple[Rule, ...]:
-        """Rules of a request; arguments as for `recommend`. Raises a `DataError` if an item or category is unknown."""
+        """Rules of a request, arguments as for `recommend`; a `DataError` for an unknown item or category."""
         rules: list[Rule] = []
         if allow is not None:
             rules.append(Allow(torch.from_numpy(self.interactions.item_numbers(allow))))

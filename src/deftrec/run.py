@@ -328,11 +328,18 @@ def environment() -> dict[str, str]:
     return values
 
 
-def git_revision() -> str | None:
-    """Revision of the git checkout that holds this code; None elsewhere."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--exclude", "*"]
+def git_output(folder: Path, *words: str) -> str | None:
+    """Output of a git command; None where git is absent, fails, or `folder` is in no checkout."""
+    command = ["git", "-C", str(folder), *words]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)  # noqa: S603
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout.strip() or None if done.returncode == 0 else None
+    return done.stdout if done.returncode == 0 else None
+
+
+def git_revision() -> str | None:
+    """Revision of the git checkout that holds this code; None elsewhere."""
+    return (
+        git_output(Path(__file__).parent, "describe", "--always", "--dirty", "--exclude", "*") or ""
+    ).strip() or None

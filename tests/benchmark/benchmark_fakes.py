@@ -13,7 +13,7 @@ from deftrec.benchmark.work import RankingFile, SystemRun
 from deftrec.data import Cases, Interactions
 from deftrec.evaluation import ranking_frame, write_rankings
 from deftrec.progress import Progress
-from deftrec.retrieval import history_cells, top
+from deftrec.retrieval.exact import history_cells, top
 
 Scores = Callable[[Cases, int], Tensor]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from deftrec.benchmark.checkout import uncommitted_changes
+from deftrec.benchmark.machine import uncommitted_changes
 
 
 def git(folder: Path, *words: str) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deftrec.benchmark import environments
+from deftrec.benchmark import peers as environments
 from deftrec.errors import DeftRecError
 
 

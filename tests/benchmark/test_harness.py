@@ -12,7 +12,7 @@ import torch
 from benchmark_fakes import FakeSystem, oracle
 
 from deftrec.benchmark import BenchmarkRequest, BenchmarkTable, run_benchmark, table_file
-from deftrec.benchmark.checkout import UncommittedChanges
+from deftrec.benchmark.machine import UncommittedChanges
 from deftrec.benchmark.verdict import protocol_line, verdict
 from deftrec.data import Cases, Interactions, Meta, leave_one_out
 from deftrec.errors import ConfigError, DataError, DeftRecError

@@ -9,8 +9,7 @@ import pytest
 import torch
 from circle import circle
 
-from deftrec.benchmark.environments import environment_exists
-from deftrec.benchmark.peers import PEERS, peers_folder, run_peer, run_peers
+from deftrec.benchmark.peers import PEERS, environment_exists, peers_folder, run_peer, run_peers
 from deftrec.data.interactions import Interactions
 from deftrec.data.split import Fit, Split, leave_one_out
 from deftrec.evaluation.metrics import accuracy, ranks_from_scores

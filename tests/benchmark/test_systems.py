@@ -11,9 +11,8 @@ import torch
 
 from deftrec import Recommender
 from deftrec.benchmark import BenchmarkRequest, systems
-from deftrec.benchmark.lightgcn import users_after
 from deftrec.benchmark.scoring import TableScorer
-from deftrec.benchmark.systems import BenchmarkTask, DeftRecSystem, LightGCNSystem, PeerSystem, out_of_time
+from deftrec.benchmark.systems import BenchmarkTask, DeftRecSystem, LightGCNSystem, PeerSystem, out_of_time, users_after
 from deftrec.benchmark.work import RankingFile, SystemRun, WorkFolder
 from deftrec.collaborative import CollaborativeVectors
 from deftrec.config import TrainingOptions

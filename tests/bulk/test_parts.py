@@ -13,7 +13,7 @@ from polars.testing import assert_frame_equal
 
 from deftrec import Recommender
 from deftrec.bulk import ENGINES, EngineName, Job
-from deftrec.bulk.engines import RankParts
+from deftrec.bulk.job import RankParts
 from deftrec.errors import DeftRecError, MissingExtraError
 from deftrec.evaluation import write_rankings
 from toy import ring, tiny_config
@@ -57,7 +57,7 @@ def test_parts_are_the_rankings_of_one_file(
     out = tmp_path / "rankings"
     missing = job.begin(out)
     assert missing == [0, 1, 2, 3, 4]
-    done = ENGINES[engine]().rank(job, run, recommender, out, missing)
+    done = ENGINES[engine](job, run, recommender, out, missing)
     assert sorted(done) == [4, 9, 9, 9, 9]
     assert job.begin(out) == []
     whole = pl.concat(recommender.recommend_all(3))
@@ -73,16 +73,16 @@ def test_a_part_that_fails_says_why(
         pytest.skip("its run is the one that was read")
     other = job.model_copy(update={"run": "0"})
     with pytest.raises(DeftRecError, match="not the run that the parts are of"):
-        list(ENGINES[engine]().rank(other, run, recommender, tmp_path, [0]))
+        list(ENGINES[engine](other, run, recommender, tmp_path, [0]))
 
 
 def test_what_is_there_is_not_made_again(job: Job, run: Path, recommender: Recommender, tmp_path: Path) -> None:
-    engine = ENGINES["local"]()
-    assert list(islice(engine.rank(job, run, recommender, tmp_path, job.begin(tmp_path)), 2)) == [9, 9]  # stopped here
+    engine = ENGINES["local"]
+    assert list(islice(engine(job, run, recommender, tmp_path, job.begin(tmp_path)), 2)) == [9, 9]  # stopped here
     kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.parquet")}
     assert job.begin(tmp_path) == [2, 3, 4]
     job.file(tmp_path, 0).unlink()
-    assert list(engine.rank(job, run, recommender, tmp_path, job.begin(tmp_path))) == [9, 9, 9, 4]
+    assert list(engine(job, run, recommender, tmp_path, job.begin(tmp_path))) == [9, 9, 9, 4]
     assert job.file(tmp_path, 1).stat().st_mtime_ns == kept[job.file(tmp_path, 1)]
     assert pl.read_parquet(tmp_path / "*.parquet")["user"].n_unique() == 40
 
@@ -141,7 +141,7 @@ def test_without_ray_its_extra_is_named(
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(MissingExtraError, match=r'--engine ray needs ray: pip install "deftrec\[ray\]"'):
-        list(ENGINES["ray"]().rank(job, run, recommender, tmp_path, [0]))
+        list(ENGINES["ray"](job, run, recommender, tmp_path, [0]))
 
 
 def test_the_command_goes_on_where_it_was_stopped(run: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from calling import TINY, Call
 
 from deftrec import Interactions
 from deftrec.benchmark import systems
-from deftrec.benchmark.checkout import UncommittedChanges
+from deftrec.benchmark.machine import UncommittedChanges
 from deftrec.cli.benchmark import DEFAULTS
 from deftrec.cli.options import command_line
 from deftrec.errors import DeftRecError

@@ -13,7 +13,7 @@ from deftrec import Recommender
 from deftrec.batch import Batch
 from deftrec.config import Config
 from deftrec.diffusion import Sampling
-from deftrec.doctor import Examination, Subject, examine, memory, subject_of
+from deftrec.doctor import Examination, Subject, examination, examine, subject_of
 from deftrec.doctor.skeleton import build_skeleton
 from deftrec.ensemble import Ensemble, Model, build_model
 from deftrec.errors import ConfigError
@@ -114,7 +114,7 @@ def test_activations_are_what_autograd_keeps(config: Config) -> None:
     rows = int(asked.config.training.batch_positions) // 12
     items, places = torch.randint(300, (rows, 12)), torch.arange(12).expand(rows, 12)
     batch = Batch(torch.arange(300), items, torch.roll(items, -1, 1), Layout(places * 0, places))
-    with memory._Kept(model) as kept:
+    with examination._Kept(model) as kept:
         model(batch)
     estimate = examine(asked).training_bytes["activations (estimate)"]
     assert 0.6 * kept.bytes < estimate < 1.2 * kept.bytes

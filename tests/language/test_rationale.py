@@ -13,7 +13,7 @@ from asking import D, lay
 from deftrec.config import PretrainedOptions, ReasoningOptions
 from deftrec.data import PADDING
 from deftrec.language import (
-    LatentCondition,
+    ConditionStrategy,
     Preferences,
     PretrainedLanguageModel,
     RationaleBatch,
@@ -135,7 +135,7 @@ def test_the_state_after_a_history_is_the_models_own(language: PretrainedLanguag
     rationales = writer.generate(language, ways, asked.layout, asked.items)
     torch.testing.assert_close(rationales.history, plain, atol=2e-5, rtol=1e-4)
     torch.testing.assert_close(strategy.condition(rationales), plain, atol=2e-5, rtol=1e-4)
-    latent = LatentCondition().after_history(language, ways, asked.layout, asked.items)
+    latent = ConditionStrategy().after_history(language, ways, asked.layout, asked.items)
     torch.testing.assert_close(latent, plain, atol=2e-5, rtol=1e-4)
 
 

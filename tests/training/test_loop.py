@@ -19,8 +19,7 @@ from deftrec.progress import Silent
 from deftrec.training import loop
 from deftrec.training.average import AveragedWeights
 from deftrec.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
-from deftrec.training.log import TrainingLog
-from deftrec.training.loop import Plan, Stage, Trained, _horizon, _optimizer, _rate, train
+from deftrec.training.loop import Plan, Stage, Trained, TrainingLog, _horizon, _optimizer, _rate, train
 
 X, Y = torch.randn(16, 3, generator=torch.Generator().manual_seed(1)), torch.arange(16.0)[:, None] / 16
 

@@ -25,7 +25,7 @@ from safetensors.torch import save_file
 from torch import nn
 torch.set_num_threads(1)
 from deftrec.progress import Silent
-from deftrec.training.log import TrainingLog
+from deftrec.training.loop import TrainingLog
 from deftrec.training.loop import Plan, Stage, train
 from deftrec.training.sharding import refilled, without_weights
 from deftrec.training.distributed import ALONE, Team

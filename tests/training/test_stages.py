@@ -7,8 +7,7 @@ from deftrec import Recommender
 from deftrec.collaborative import LightGCN
 from deftrec.data import Cases, Sequences
 from deftrec.progress import Silent
-from deftrec.training.log import TrainingLog
-from deftrec.training.loop import Plan, train
+from deftrec.training.loop import Plan, TrainingLog, train
 from deftrec.training.stages import LightGCNTraining
 from toy import ring, tiny_config
 

@@ -4,10 +4,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from deftrec import Recommender
+from deftrec import Recommender, flops
+from deftrec.flops import Throughput
 from deftrec.hardware import matrix_rate
-from deftrec.training import throughput
-from deftrec.training.throughput import Throughput
 from toy import ring, tiny_config
 
 CPU = torch.device("cpu")
@@ -28,7 +27,7 @@ class Summed(nn.Module):
 
 
 def test_products_of_a_batch_are_counted_forward_and_backward(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(throughput, "matrix_rate", lambda *_: 1e6)
+    monkeypatch.setattr(flops, "matrix_rate", lambda *_: 1e6)
     counted = Throughput(Summed(), torch.float32)
     for rows in (7, 700):  # the first alone
         counted.count(torch.ones(rows, 16, requires_grad=True))

@@ -5,13 +5,5 @@ from deftrec.benchmark.request import BenchmarkRequest, choose_models
 from deftrec.benchmark.systems import BenchmarkSystem, all_systems
 from deftrec.benchmark.tables import BenchmarkTable, Failure, table_file
 
-__all__ = [
-    "BenchmarkRequest",
-    "BenchmarkSystem",
-    "BenchmarkTable",
-    "Failure",
-    "all_systems",
-    "choose_models",
-    "run_benchmark",
-    "table_file",
-]
+__all__ = ["BenchmarkRequest", "BenchmarkSystem", "BenchmarkTable", "Failure", "all_systems", "choose_models"]
+__all__ += ["run_benchmark", "table_file"]

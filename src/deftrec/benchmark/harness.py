@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from deftrec import __version__
-from deftrec.benchmark.checkout import uncommitted_changes
-from deftrec.benchmark.machine import machine
+from deftrec.benchmark.machine import machine, uncommitted_changes
 from deftrec.benchmark.peers import DEPTH
 from deftrec.benchmark.request import BenchmarkRequest, claim
 from deftrec.benchmark.scoring import ScoredSystem, TableScorer

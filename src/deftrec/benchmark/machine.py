@@ -1,11 +1,17 @@
-"""Processor, memory and versions of the machine, which training times and speeds depend on."""
+"""Machine and code of a benchmark: processor, memory, versions, and uncommitted changes of the git checkout."""
 
+import hashlib
 import os
 import platform
 from pathlib import Path
+from typing import NamedTuple
 
 from deftrec import __version__
-from deftrec.run import environment
+from deftrec.files import write_text
+from deftrec.run import environment, git_output
+
+PACKAGE = Path(__file__).resolve().parents[1]
+PEERS_FOLDER = Path("benchmarks", "peers")
 
 
 def machine() -> dict[str, str]:
@@ -39,3 +45,38 @@ def _memory() -> str:
     except (AttributeError, ValueError, OSError):
         return ""
     return f"{size / 2**30:.1f} GiB"
+
+
+class UncommittedChanges(NamedTuple):
+    """Difference between a checkout (its top folder) and its last commit: `git diff HEAD`, and untracked files."""
+
+    checkout: Path
+    diff: str
+    untracked: tuple[str, ...]
+
+    def write(self, folder: Path) -> str:
+        """Store the changes in `folder` as a patch with the untracked files listed on top, and return its name."""
+        text = "".join(f"# untracked: {name}\n" for name in self.untracked) + self.diff
+        name = f"uncommitted-{hashlib.sha256(text.encode()).hexdigest()[:8]}.patch"
+        write_text(folder / name, text)
+        return name
+
+
+def uncommitted_changes(package: Path = PACKAGE) -> UncommittedChanges | None:
+    """Find changes that the revision of the checkout of the folder `package` does not contain.
+
+    Untracked files count only where the code is: in the package and among the scripts of the peers.
+
+    Returns:
+        The changes; None for a clean checkout, and outside a checkout, where the version names the code.
+    """
+    top = git_output(package, "rev-parse", "--show-toplevel")
+    if top is None or not git_output(package, "ls-files", "--", "."):  # installed inside another project's checkout
+        return None
+    checkout = Path(top.strip())
+    diff = git_output(checkout, "diff", "HEAD") or ""
+    untracked = tuple((git_output(checkout, "ls-files", "--others", "--exclude-standard") or "").splitlines())
+    code = (package.resolve(), checkout.resolve() / PEERS_FOLDER)
+    if not diff and not any((checkout.resolve() / name).is_relative_to(place) for name in untracked for place in code):
+        return None
+    return UncommittedChanges(checkout, diff, untracked)

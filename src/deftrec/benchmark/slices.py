@@ -24,13 +24,7 @@ class UserSlice(NamedTuple):
 
 
 def slices(cases: Cases, training: Sequences, n_items: int) -> list[UserSlice]:
-    """Group the cases by every property, and drop empty groups.
-
-    Args:
-        cases: evaluated users with histories and targets.
-        training: interactions that the systems were fitted on; they decide the popularity of a target.
-        n_items: size of the catalogue.
-    """
+    """Group the cases by every property, and drop empty groups; `training` decides the popularity of a target."""
     parts = [*by_history(cases), *by_popularity(cases, training.counts(n_items)), *by_novelty(cases)]
     return [part for part in parts if len(part.users)]
 

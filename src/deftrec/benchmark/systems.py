@@ -6,16 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from deftrec import __version__
-from deftrec.benchmark.lightgcn import users_after
 from deftrec.benchmark.peers import DEPTH, PEERS, STEMS, run_peer
 from deftrec.benchmark.request import BenchmarkRequest
 from deftrec.benchmark.tables import DEFTREC
 from deftrec.benchmark.work import RankingFile, SystemRun
+from deftrec.collaborative import CollaborativeVectors
 from deftrec.config import Config, TrainingOptions
-from deftrec.data import Fit, Interactions, Split
+from deftrec.data import Fit, Interactions, Sequences, Split
+from deftrec.data.sparse import csr_matrix, distinct_pairs
 from deftrec.evaluation import Seen, ranking_frame, write_rankings
 from deftrec.formatting import peer_said
 from deftrec.hardware import default_device
@@ -25,7 +28,7 @@ from deftrec.retrieval import CollaborativePrior, ExcludeHistory, Found, LatentS
 from deftrec.run import RunInfo, git_revision
 from deftrec.training.cache import StageCache
 from deftrec.training.fit import Training, resolve
-from deftrec.training.log import TrainingLog
+from deftrec.training.loop import TrainingLog
 from deftrec.training.workspace import Workspace
 
 LIGHTGCN = "lightgcn"
@@ -199,7 +202,7 @@ class LightGCNSystem(BenchmarkSystem):
     """DeftRec's collaborative encoder alone: inner products of user and item vectors.
 
     Items that a user interacted with after the training are folded into the user's vector, so that it ranks from the
-    same history as every other system (`deftrec.benchmark.lightgcn`).
+    same history as every other system (`users_after`).
     """
 
     name = LIGHTGCN
@@ -234,6 +237,37 @@ class LightGCNSystem(BenchmarkSystem):
         parameters = vectors.users.numel() + vectors.items.numel()
         facts = {"train_seconds": seconds, "parameters": parameters, "revision": git_revision()}
         return (row.run(name=self.name, seed=seed, settings=settings, **facts),)
+
+
+def users_after(vectors: CollaborativeVectors, training: Sequences, users: np.ndarray, histories: Sequences) -> Tensor:
+    """Fold the items that users interacted with after training into their trained vectors.
+
+    LightGCN gives user u the sum over items i of e_i / sqrt(|N_u| |N_i|) in every propagation step (He et al. 2020,
+    eq. 3). One such step with the trained item vectors g adds the items of the full history H_u that training did not
+    contain, N_u being the items of u and d_i the number of users of i in training:
+
+        e'_u = e_u + sum_(i in H_u - N_u) g_i / sqrt(|H_u| d_i)
+
+    A user without newer items keeps the trained vector. An item without training interactions has the zero vector.
+
+    Args:
+        vectors: vectors trained on `training`, which has one sequence per user.
+        training: interactions before the newer items.
+        users, histories: numbers `[N]` and full histories, oldest first, of the users to rank for.
+
+    Returns:
+        One vector per user. `[N, d]`
+    """
+    n_items = len(vectors.items)
+    degrees = np.bincount(distinct_pairs(training, n_items)[1], minlength=n_items)
+    rows, items = distinct_pairs(histories, n_items)
+    lengths = np.bincount(rows, minlength=len(histories))
+    known_rows, known_items = distinct_pairs(training.select(users), n_items)
+    newer = ~np.isin(rows * n_items + items, known_rows * n_items + known_items)
+    rows, items = rows[newer], items[newer]
+    weights = 1 / np.sqrt(lengths[rows] * np.maximum(degrees[items], 1))
+    added = csr_matrix(rows, items, weights, (len(histories), n_items)) @ vectors.items
+    return vectors.users[torch.from_numpy(users)] + added
 
 
 def all_systems() -> dict[str, BenchmarkSystem]:

@@ -162,6 +162,6 @@ def _in_parts(
     if len(missing) < job.parts:
         progress.say(f"{out}: {job.parts - len(missing):,} of {job.parts:,} parts are there")
     progress.begin("users", sum(len(job.members(part)) for part in missing))
-    for users in ENGINES[engine]().rank(job, run, recommender, out, missing):
+    for users in ENGINES[engine](job, run, recommender, out, missing):
         progress.advance("users", users)
     progress.end("users")

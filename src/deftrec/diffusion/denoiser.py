@@ -10,10 +10,7 @@ from torch.nn import functional as F
 class Denoiser(nn.Module):
     """Predicts x0 or the noise from a noised latent, a time and a condition. Its initial output is zero.
 
-    Args:
-        latent: width D of latents and conditions.
-        width: hidden width W.
-        depth: number of modulated blocks.
+    `latent` is the width D of latents and conditions, `width` the hidden width W, `depth` the number of blocks.
     """
 
     def __init__(self, latent: int, width: int, depth: int) -> None:

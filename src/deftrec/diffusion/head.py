@@ -56,11 +56,8 @@ class DiffusionHead(Head):
     """Noise schedule and denoiser: corrupts latents, denoises them, and generates new ones.
 
     Latents have unit norm. Noise has variance 1 / D per component, so that its norm is about one too. With x0
-    prediction a linear map of the condition, at first the identity, is added to the denoiser's output.
-
-    Args:
-        latent: width D of latents and conditions.
-        options: schedule, prediction, width and depth.
+    prediction a linear map of the condition, at first the identity, is added to the denoiser's output. `latent` is the
+    width D of latents and conditions.
     """
 
     def __init__(self, latent: int, options: DiffusionOptions) -> None:

@@ -1,18 +1,100 @@
-"""A DeftRec on the `meta` device: shapes without values."""
+"""The run or recipe to examine, with the sizes its costs depend on, and a DeftRec of it on the `meta` device.
+
+There a model has shapes without values.
+"""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
 from deftrec.config import Config, NanoOptions, PretrainedOptions
-from deftrec.doctor.subject import Subject
+from deftrec.data import Interactions, make_split
+from deftrec.data.words import texts_of
+from deftrec.errors import ConfigError
 from deftrec.language import LanguageModel, Layout, build_language_model
 from deftrec.language.pretrained import PretrainedLanguageModel
 from deftrec.model import DeftRec, ItemLatents
-from deftrec.pretrained_files.architecture import Architecture, architecture_of, has_tokenizer
+from deftrec.pretrained_files.architecture import Architecture, architecture_of, has_tokenizer, hidden_size
+from deftrec.recipe import load_recipe
+from deftrec.recipe import resolve as resolve_sizes
+from deftrec.run import read_records
+from deftrec.sizes import Sizes
 from deftrec.tokenizer import ItemFeatures
+from deftrec.training.fit import resolve
 
 META = torch.device("meta")
+
+ITEMS = 10_000
+HISTORY = 20
+"""Default size of the catalogue, and interactions per user. There are as many users as items."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A configuration with the sizes that decide its costs.
+
+    Attributes:
+        name: name of the run or the recipe.
+        config, items: resolved options, and size of the catalogue.
+        collaborative_width, text_width: columns of the item features.
+        domain: kind of the items in a word, for the prompt.
+        assumed: assumptions, in words.
+    """
+
+    name: str
+    config: Config
+    items: int
+    collaborative_width: int
+    text_width: int
+    domain: str = "items"
+    assumed: tuple[str, ...] = ()
+
+
+def subject_of(
+    name: str, *, items: int | None = None, data: Path | None = None, overrides: list[str] | None = None
+) -> Subject:
+    """The run in the folder `name`, or the recipe of that name or path.
+
+    Args:
+        items: size of the catalogue instead of the data's own.
+        data: data directory for a recipe.
+        overrides: `a.b=c` overrides of a recipe.
+
+    Raises:
+        ConfigError: no such run or recipe; a run has its data and options already.
+        DeftRecError: a file of the run is damaged.
+    """
+    folder = Path(name)
+    if (folder / "config.json").is_file():
+        if data is not None or overrides:
+            raise ConfigError(f"{folder}: a run has its own data and options; leave out --data and --set")
+        config, info = read_records(folder)
+        found = Interactions.load(folder / "data")
+        widths = info.collaborative_width, info.text_width
+        return Subject(str(folder), config, items or found.n_items, *widths, found.meta.domain)
+    if folder.is_dir():
+        raise ConfigError(f"{folder}: no config.json; give the directory that 'deftrec train --out' wrote, or a recipe")
+    return _recipe(name, items, data, overrides)
+
+
+def _recipe(name: str, items: int | None, data: Path | None, overrides: list[str] | None) -> Subject:
+    config = load_recipe(name, overrides)
+    assumed: tuple[str, ...] = ()
+    if data is not None:
+        interactions = Interactions.load(data)
+        config = resolve(config, interactions, make_split(interactions, config.data.split))
+        text = any(texts_of(interactions.catalogue))
+        count, domain = interactions.n_items, interactions.meta.domain
+    else:
+        count, domain, text = items or ITEMS, "items", True
+        config = resolve_sizes(
+            config, Sizes(positions=count * (HISTORY - 1), interactions=count * HISTORY, users=count, items=count)
+        )
+        assumed = (f"{count:,} users of {HISTORY} interactions, which decides every option that says auto",)
+    collaborative = 0 if config.collaborative.encoder == "none" else config.collaborative.dim
+    read = hidden_size(config.text.model) if text and config.text.model is not None else 0
+    return Subject(name, config, items or count, collaborative, read, domain, assumed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +124,7 @@ class Skeleton:
 def build_skeleton(subject: Subject) -> Skeleton:
     """The model of `subject`, with attention written out so that every product is counted.
 
-    A 4-bit model is built as one with an adapter; `deftrec.doctor.memory` counts its weights as 4 bits.
+    A 4-bit model is built as one with an adapter; `deftrec.doctor.examination` counts its weights as 4 bits.
 
     Raises a `ConfigError` or a `DownloadError` if the shape of its language model cannot be read.
     """

@@ -13,23 +13,6 @@ from deftrec.evaluation.metrics import (
 from deftrec.evaluation.protocol import Result, Seen, evaluate
 from deftrec.evaluation.rankings import evaluate_file, ranking_frame, read_rankings, write_rankings
 
-__all__ = [
-    "MRR_CUTOFF",
-    "Result",
-    "Seen",
-    "TargetRanks",
-    "accuracy",
-    "bootstrap_interval",
-    "coverage",
-    "evaluate",
-    "evaluate_file",
-    "mean_accuracy",
-    "mean_over_seeds",
-    "novelty",
-    "paired_bootstrap",
-    "paired_over_seeds",
-    "ranking_frame",
-    "ranks_from_scores",
-    "read_rankings",
-    "write_rankings",
-]
+__all__ = ["MRR_CUTOFF", "Result", "Seen", "TargetRanks", "accuracy", "bootstrap_interval", "coverage", "evaluate"]
+__all__ += ["evaluate_file", "mean_accuracy", "mean_over_seeds", "novelty", "paired_bootstrap", "paired_over_seeds"]
+__all__ += ["ranking_frame", "ranks_from_scores", "read_rankings", "write_rankings"]

@@ -21,10 +21,8 @@ class Result(BaseModel):
     """Metrics of one system on one part of one dataset, with the facts that decide their meaning.
 
     Attributes:
-        name: name of the system.
-        dataset: name of the data.
-        protocol: kind of split, for example `leave-one-out`.
-        split: evaluated part, `validation` or `test`.
+        name, dataset: names of the system and of the data.
+        protocol, split: kind of split, for example `leave-one-out`, and evaluated part.
         seen: rule for items of the history (see `Seen`).
         fit: part of the data that the system was fitted on (see `FitOrUnknown`). Results with different fits are not
             comparable: fitting on validation items too improves accuracy more than most models do.

@@ -35,25 +35,15 @@ class Capabilities:
     def of(cls, config: Config, info: RunInfo) -> "Capabilities":
         """Capabilities of a run with the resolved options `config` and the record `info`."""
         users = Capability(True, "a user's tokens come from the history alone; no table of users is read")
-        return cls(users, _items(config, info), _text(info))
-
-
-def _text(info: RunInfo) -> Capability:
-    if info.text_width:
-        return Capability(True, "items are read with their title, category and text")
-    return Capability(
-        False,
-        "its items have no text vectors; give them a title, category or text ('deftrec data import --items FILE') and "
-        "train with text.model minilm",
-    )
-
-
-def _items(config: Config, info: RunInfo) -> Capability:
-    text = _text(info)
-    if not text:
-        return Capability(False, f"{text.reason}; nothing else tells a new item from another")
-    if info.collaborative_width and not config.tokenizer.drop_collaborative:
-        return Capability(
-            False, "it was never trained on text alone; train with tokenizer.drop_collaborative above 0 (auto is)"
-        )
-    return Capability(True, "the collaborative half was masked in training, so that text alone suffices")
+        text = Capability(True, "items are read with their title, category and text")
+        items = Capability(True, "the collaborative half was masked in training, so that text alone suffices")
+        if not info.text_width:
+            remedy = (
+                "give them a title, category or text ('deftrec data import --items FILE') and train with text.model"
+            )
+            text = Capability(False, f"its items have no text vectors; {remedy} text.model minilm")
+            items = Capability(False, f"{text.reason}; nothing else tells a new item from another")
+        elif info.collaborative_width and not config.tokenizer.drop_collaborative:
+            remedy = "train with tokenizer.drop_collaborative above 0 (auto is)"
+            items = Capability(False, f"it was never trained on text alone; {remedy}")
+        return cls(users, items, text)

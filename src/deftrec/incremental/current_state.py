@@ -1,7 +1,6 @@
 """A run together with its overlay: catalogue, histories and item features."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,38 +14,24 @@ from deftrec.incremental.overlay import Overlay
 from deftrec.run import Run
 
 
-@dataclass(frozen=True, eq=False)
-class CurrentState:
-    """Current state of a run.
+def current_state(run: Run, overlay: Overlay | None) -> tuple[Interactions, Model, Tensor, Tensor]:
+    """Interactions, model, removed items and confidence of `run` with `overlay`; the run itself does not change.
 
-    Attributes:
-        interactions: data of training and of the overlay; numbers of training stay, new ones follow.
-        model: model with the features of all items and the weights of the run.
-        removed: numbers of items that are not recommended. `[R]` int64
-        confidence: confidence in the collaborative vector of each added item, from 0 (no interactions) towards 1. `[N]`
-    """
-
-    interactions: Interactions
-    model: Model
-    removed: Tensor
-    confidence: Tensor
-
-
-def current_state(run: Run, overlay: Overlay | None) -> CurrentState:
-    """The state of `run` with `overlay`; the run itself does not change.
+    Items of training keep their numbers, added ones follow. Numbers of removed items are `[R]` int64. The confidence in
+    the collaborative vector of each added item is `[N]`, from 0 (no interactions) towards 1.
 
     Features of an added item are its text vector, scaled as in training, beside a collaborative block that is zero (the
     masked block of training) until users of training items interact with it (`FoldIn`).
     """
     if overlay is None or not overlay.version:
-        return CurrentState(run.interactions, run.model, torch.zeros(0, dtype=torch.int64), torch.zeros(0))
+        return run.interactions, run.model, torch.zeros(0, dtype=torch.int64), torch.zeros(0)
     interactions = overlay.applied(run.interactions)
     model, confidence = run.model, torch.zeros(0)
     if overlay.items.height:
         rows, confidence = _new_features(run, interactions, overlay.vectors)
         model = model.with_items(rows, overlay.items["title"].to_list()).eval()
     removed = interactions.item_numbers(overlay.removed["item"])
-    return CurrentState(interactions, model, torch.from_numpy(removed), confidence)
+    return interactions, model, torch.from_numpy(removed), confidence
 
 
 def _new_features(run: Run, interactions: Interactions, vectors: Tensor) -> tuple[Callable[[Tensor], Tensor], Tensor]:

@@ -4,15 +4,14 @@ from collections.abc import Sequence
 
 from deftrec.config import LanguageOptions, NanoOptions
 from deftrec.language.base import LanguageModel, Layout
-from deftrec.language.condition import ConditionStrategy, LatentCondition, ReasoningCondition, build_condition
+from deftrec.language.condition import ConditionStrategy, ReasoningCondition, build_condition
 from deftrec.language.engines import TextEngine, VllmEngine
 from deftrec.language.nano import NanoLanguageModel
-from deftrec.language.preferences import Preferences, guessed_category
 from deftrec.language.pretrained import PretrainedLanguageModel
-from deftrec.language.rationale import RationaleBatch, RationaleWriter
+from deftrec.language.rationale import Preferences, RationaleBatch, RationaleWriter, guessed_category
 from deftrec.pretrained_files.locate import model_folder
 
-__all__ = ["ConditionStrategy", "LanguageModel", "LatentCondition", "Layout", "Preferences", "PretrainedLanguageModel"]
+__all__ = ["ConditionStrategy", "LanguageModel", "Layout", "Preferences", "PretrainedLanguageModel"]
 __all__ += ["RationaleBatch", "RationaleWriter", "ReasoningCondition", "TextEngine", "VllmEngine"]
 __all__ += ["build_condition", "build_language_model", "guessed_category"]
 

@@ -20,12 +20,11 @@ def check_mask(backbone: Backbone, name: str) -> None:
     """Run `backbone` on three rows of random tokens and compare their hidden states.
 
     The rows are words and two histories; the two histories swapped; and another last token. The second row must give
-    each history the states of the first row. In the third row, no state before the last token may change. Raises a
-    `ConfigError` if the model ignores the mask or the positions, or does not read embeddings.
+    each history the states of the first row. In the third row, no state before the last token may change. `backbone` is
+    not yet tuned, and `name` is for messages.
 
-    Args:
-        backbone: pre-trained model before tuning.
-        name: name of the model, for messages.
+    Raises:
+        ConfigError: the model ignores the mask or the positions, or does not read embeddings.
     """
     drawn = torch.randn(len(SEGMENTS) + 1, backbone.width, generator=torch.Generator().manual_seed(0))
     weight = backbone.model.get_input_embeddings().weight  # type: ignore[operator]

@@ -1,6 +1,5 @@
 """Condition strategies: the vector under which the next item is denoised, latent or with reasoning content."""
 
-from abc import ABC, abstractmethod
 from typing import cast
 
 import torch
@@ -15,8 +14,8 @@ from deftrec.language.pretrained import PretrainedLanguageModel
 from deftrec.language.rationale import RationaleBatch, RationaleReading, Rationales, RationaleWriter
 
 
-class ConditionStrategy(nn.Module, ABC):
-    """Makes the condition of a history, and trains rationales if there is a writer.
+class ConditionStrategy(nn.Module):
+    """The condition is the hidden state after the history; rationales, if there is a writer, are an auxiliary task.
 
     Methods get the language model as an argument: it is a part of DeftRec, not of the strategy.
 
@@ -25,33 +24,25 @@ class ConditionStrategy(nn.Module, ABC):
         weight: weight of the rationales' loss.
     """
 
-    reads_rationale: bool
+    reads_rationale = False
     """Whether the condition depends on the rationale."""
 
     def __init__(self, writer: RationaleWriter | None = None, weight: float = 0.0) -> None:
         super().__init__()
         self.writer, self.weight = writer, weight
 
-    @abstractmethod
     def after_history(self, language: LanguageModel, tokens: Tensor, layout: Layout, items: Tensor) -> Tensor:
-        """Condition `[N, D]` after each whole history, one history per row.
-
-        Args:
-            language: the language model.
-            tokens: continuous tokens. `[N, L, K, D]`
-            layout: layout of the histories.
-            items: item numbers. `[N, L]` int64
-        """
+        """Condition `[N, D]` after each history, one per row; tokens `[N, L, K, D]`, item numbers `[N, L]` int64."""
+        hidden: Tensor = language(tokens, layout, items)
+        last = (layout.segments != PADDING).sum(1).sub(1).clamp_min(0)
+        return hidden[torch.arange(len(hidden), device=hidden.device), last]
 
     def train_rationales(
         self, language: LanguageModel, tokens: Tensor, items: Tensor, batch: RationaleBatch
     ) -> tuple[Tensor, Tensor | None]:
         """Mean cross-entropy per token of the correct rationales, and the condition `[R, D]` if it depends on one.
 
-        Args:
-            language: the language model.
-            tokens, items: continuous tokens `[R, L, K, D]` and item numbers `[R, L]` at the positions of `batch`.
-            batch: histories and correct rationales.
+        Tokens `[R, L, K, D]` and item numbers `[R, L]` are those at the positions of `batch`.
         """
         return self.rationale_loss(language, tokens, items, batch), None
 
@@ -64,12 +55,10 @@ class ConditionStrategy(nn.Module, ABC):
     def texts(
         self, language: LanguageModel, tokens: Tensor, layout: Layout, items: Tensor, engine: TextEngine | None = None
     ) -> list[str]:
-        """Rationales as text; arguments as for `after_history`.
+        """Rationales as text, by `engine` or the language model itself; arguments as for `after_history`.
 
-        Raises a `ConfigError` if the model was trained without rationales.
-
-        Args:
-            engine: generates the text instead of the language model.
+        Raises:
+            ConfigError: the model was trained without rationales.
         """
         writer, language = self._writer(), cast(PretrainedLanguageModel, language)
         if engine is None:
@@ -82,18 +71,6 @@ class ConditionStrategy(nn.Module, ABC):
             message = "this model was trained without rationales: train one with language.reasoning.weight above 0"
             raise ConfigError(message)
         return self.writer
-
-
-class LatentCondition(ConditionStrategy):
-    """Hidden state after the history. Rationales, if any, are an auxiliary task."""
-
-    reads_rationale = False
-
-    def after_history(self, language: LanguageModel, tokens: Tensor, layout: Layout, items: Tensor) -> Tensor:
-        """See `ConditionStrategy.after_history`."""
-        hidden: Tensor = language(tokens, layout, items)
-        last = (layout.segments != PADDING).sum(1).sub(1).clamp_min(0)
-        return hidden[torch.arange(len(hidden), device=hidden.device), last]
 
 
 class ReasoningCondition(ConditionStrategy):
@@ -146,9 +123,9 @@ class ReasoningCondition(ConditionStrategy):
 def build_condition(options: LanguageOptions, language: LanguageModel) -> ConditionStrategy:
     """The strategy that `language.condition` and `language.reasoning` describe."""
     if not isinstance(options, PretrainedOptions) or not options.reasoning.weight:
-        return LatentCondition()
+        return ConditionStrategy()
     causal = cast(PretrainedLanguageModel, language).causal
     writer = RationaleWriter(language.width, options.reasoning, causal=causal)
     if options.condition == "reasoning":
         return ReasoningCondition(language.width, writer, options.reasoning.weight)
-    return LatentCondition(writer, options.reasoning.weight)
+    return ConditionStrategy(writer, options.reasoning.weight)

@@ -1,7 +1,13 @@
-"""Rationales: short texts about the user's preference, which the language model learns to write after a history."""
+"""Rationales: short texts about the user's preference, which the language model learns to write after a history.
 
+A correct rationale names the most frequent categories of the history, then the next item's category.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -10,8 +16,63 @@ from transformers.cache_utils import Cache, DynamicCache
 from deftrec.config import ReasoningOptions
 from deftrec.data import PADDING
 from deftrec.language.base import Layout, Prompt
-from deftrec.language.preferences import SEPARATOR
 from deftrec.language.pretrained import PretrainedLanguageModel
+
+NAMED = 3
+"""Number of categories named."""
+
+SEPARATOR = ";"
+"""Mark between the history's categories and the guess of the next one."""
+
+ROWS = 8
+"""Number of histories per batch with a rationale."""
+
+HISTORY = 50
+"""Number of newest items read before a rationale."""
+
+
+class Preferences:
+    """Writes the correct rationale of a history: "Drama, Comedy, War; next: Comedy".
+
+    `categories` holds those of every item, the most specific first; empty for items without one.
+    """
+
+    def __init__(
+        self, categories: Sequence[Sequence[str]], language: PretrainedLanguageModel, options: ReasoningOptions
+    ) -> None:
+        self.categories, self.language, self.options = categories, language, options
+
+    def past(self, history: np.ndarray) -> list[str]:
+        """The most frequent categories, the newest first among equals."""
+        counts: Counter[str] = Counter()
+        for item in history[::-1]:
+            counts.update(self.categories[int(item)])
+        return [name for name, _ in counts.most_common(NAMED)]
+
+    def rationale(self, history: np.ndarray, target: int) -> tuple[int, ...]:
+        """Token ids of the rationale of `history` followed by `target`, with the end of the text.
+
+        A text that is too long names fewer categories of the history.
+        """
+        following, room = self.categories[target], self.options.max_tokens - 1
+        guess = self._ids(f"{SEPARATOR} next: {following[0]}")[:room] if following else ()
+        past = self._ids(", ".join(self.past(history)))[: room - len(guess)]
+        return (*past, *guess, self.language.end)
+
+    def _ids(self, text: str) -> tuple[int, ...]:
+        return tuple(self.language.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"])
+
+
+def guessed_category(text: str, categories: Sequence[str]) -> str | None:
+    """The next item's category guessed by a rationale: the longest of `categories` that its guess begins with."""
+    guess = _plain(text.partition(SEPARATOR)[2].partition(":")[2])
+    fitting = [name for name in categories if name and guess.startswith(_plain(name))]
+    return max(fitting, key=len, default=None)
+
+
+def _plain(text: str) -> str:
+    """Lower-case letters and digits only: tokenizers differ in their treatment of other characters."""
+    return "".join(letter for letter in text.lower() if letter.isalnum())
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,9 +197,7 @@ class RationaleReading:
 
     Args:
         language: the language model; in training mode it draws the prompt's paraphrase once, here.
-        tokens: continuous tokens. `[N, L, K, D]`
-        layout: layout of the histories.
-        items: item numbers. `[N, L]` int64
+        tokens, layout, items: continuous tokens `[N, L, K, D]`, layout, and item numbers `[N, L]` int64 of histories.
         cache: keys and values of the tokens read so far, so that `read_last` reads a single token; None: no cache.
     """
 

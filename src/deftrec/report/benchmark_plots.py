@@ -25,13 +25,8 @@ COST_NAMES: dict[Cost, str] = {
 def forest(rows: Mapping[str, Difference], axis: str, label: str, key: str, digits: int = 3) -> str:
     """Draw a dot for each difference and a line for its interval, with value and p beside; first row on top.
 
-    Blue: above zero; orange: below; grey: unclear.
-
-    Args:
-        rows: differences by the name of their row.
-        axis, label: texts under the horizontal axis, and for readers who cannot see the plot.
-        key: key of the plot, unique on its page.
-        digits: digits of the values after the decimal point.
+    Blue: above zero; orange: below; grey: unclear. `axis` and `label` are texts under the horizontal axis and for
+    readers who cannot see the plot, `key` is unique on its page, and `digits` follow the decimal point.
     """
     figure, axes = empty_plot((WIDTH, 0.85 + 0.27 * len(rows)))
     axes.axvline(0, color=stand_in("axis"), linewidth=1.1, zorder=1)

@@ -14,33 +14,8 @@ from deftrec.retrieval.terms.latent import LatentSimilarity
 from deftrec.retrieval.terms.popularity_trend import PopularityTrend
 from deftrec.retrieval.terms.repeat_bias import RepeatBias
 
-__all__ = [
-    "Allow",
-    "ColdStartBonus",
-    "CollaborativePrior",
-    "Deny",
-    "ExcludeHistory",
-    "ExtendedCatalogue",
-    "Found",
-    "HistoryLast",
-    "LatentSimilarity",
-    "LinearPrior",
-    "PopularityTrend",
-    "Queries",
-    "Ranker",
-    "RepeatBias",
-    "Rule",
-    "ScorePart",
-    "ScoreTerm",
-    "Validation",
-    "fit_ranker",
-    "generate_queries",
-    "generate_texts",
-    "inference_queries",
-    "latent_ranker",
-    "one_standard_error_rule",
-    "rank_targets",
-    "row_chunks",
-    "target_ranks",
-    "top",
-]
+__all__ = ["Allow", "ColdStartBonus", "CollaborativePrior", "Deny", "ExcludeHistory", "ExtendedCatalogue", "Found"]
+__all__ += ["HistoryLast", "LatentSimilarity", "LinearPrior", "PopularityTrend", "Queries", "Ranker", "RepeatBias"]
+__all__ += ["Rule", "ScorePart", "ScoreTerm", "Validation", "fit_ranker", "generate_queries", "generate_texts"]
+__all__ += ["inference_queries", "latent_ranker", "one_standard_error_rule", "rank_targets", "row_chunks"]
+__all__ += ["target_ranks", "top"]

@@ -12,7 +12,7 @@ from deftrec.config import ObjectiveOptions
 from deftrec.data import PADDING, Packed, Sequences
 from deftrec.data.sequences import pack_for_training
 from deftrec.language import Layout, Preferences, RationaleBatch
-from deftrec.language.preferences import ROWS
+from deftrec.language.rationale import ROWS
 from deftrec.training.distributed import Team
 from deftrec.training.rationale import rationale
 
@@ -21,8 +21,6 @@ class PackedBatches:
     """Packs the training histories anew for every epoch, in an order drawn from the seed and the number of the epoch.
 
     Args:
-        sequences: training interactions.
-        n_items: size of the catalogue.
         max_history, batch_positions: positions of a row and of a batch.
         objective: options of the objective; a large catalogue is sampled.
         seed: seed of packing and sampling.

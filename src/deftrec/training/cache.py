@@ -48,7 +48,7 @@ class StageCache:
         self.folder = folder
 
     def get(self, stage: CachedStage) -> StageResult:
-        """The result of `stage`, computed if it is not there yet; a `DeftRecError` if a kept result is damaged."""
+        """The result of `stage`, computed if it is not there yet; a `DeftRecError` if a kept one is damaged."""
         name = stage.name.replace(" ", "-")
         content = {"stage": name, "version": VERSION, **stage.key()}
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

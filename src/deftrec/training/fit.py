@@ -32,8 +32,7 @@ from deftrec.tokenizer import ItemFeatures
 from deftrec.training.cache import StageCache
 from deftrec.training.distributed import Team
 from deftrec.training.joint import JointTraining, member_name
-from deftrec.training.log import TrainingLog
-from deftrec.training.loop import Trained
+from deftrec.training.loop import Trained, TrainingLog
 from deftrec.training.stages import CollaborativeVectorsStage, TextStage, protocol
 from deftrec.training.workspace import Workspace
 
@@ -94,17 +93,11 @@ def fit_run(
 
 
 class Training:
-    """All stages on one dataset, in order.
+    """All stages on one dataset, in order; with a run to continue from (`start`), no collaborative encoder is trained.
 
-    Raises a `ConfigError` if the options do not suit the run to continue from, and a `DataError` if the data have no
-    validation target or no pair of consecutive items.
-
-    Args:
-        interactions: the data.
-        config: options; `auto` is resolved from the size of the data.
-        device: device of the training.
-        space: where results go, and which processes take part.
-        start: a run to continue from; no collaborative encoder is trained then.
+    Raises:
+        ConfigError: the options do not suit the run to continue from.
+        DataError: the data have no validation target or no pair of consecutive items.
     """
 
     def __init__(
@@ -140,9 +133,7 @@ class Training:
     def run(self, refit: bool, on_train: Callable[[Run], None] | None = None) -> Run:
         """Fit on train, choosing epochs and score terms on validation; with `refit`, again on train + validation.
 
-        Args:
-            refit: whether to fit again on train + validation.
-            on_train: called with the run fitted on train alone, before a refit replaces it.
+        `on_train` is called with the run fitted on train alone, before a refit replaces it.
         """
         space, joint = self.space, self.joint
         text = self.text_vectors()

@@ -1,5 +1,6 @@
-"""Seconds that each stage of a training will take on this machine, from a probe of about a second."""
+"""Seconds that each stage of a training will take on this machine, from a probe of about two seconds."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,10 +25,12 @@ from deftrec.training.batches import PackedBatches, batch_rows, batch_to
 from deftrec.training.fit import VALIDATION_USERS, resolve
 from deftrec.training.joint import member_name
 
-PROBE_SECONDS = 0.8  # time for which whole batches are probed; a batch that takes longer is probed by some of its rows
-PROBED_ROWS = 3
-SENTENCE_PARAMETERS = 11e6  # weights that one token of a sentence model is multiplied with
-SENTENCE_SHARE = 0.2  # share of the matrix rate that short texts reach
+PROBE_SECONDS, PROBES = 0.4, 3
+"""Time after which a kind of work is not timed again, and largest number of times. A longer batch is probed in part."""
+SENTENCE_PARAMETERS = 11e6
+"""Weights that one token of a sentence model is multiplied with."""
+SENTENCE_SHARE = 0.2
+"""Share of the matrix rate that short texts reach."""
 PROBED_INTERACTIONS = 2_000_000
 LOADING_SECONDS = 2.0
 TREND_WEIGHTS = 25
@@ -140,20 +143,15 @@ def _batch_seconds(model: DeftRec, batch: Batch, dtype: torch.dtype) -> tuple[fl
             loss: torch.Tensor = model(batch_rows(batch, torch.arange(rows, device=device)))["loss"]
         return loss
 
-    def learn(rows: int) -> None:
-        torch.autograd.backward(read(rows))
-
     def whole(work: Callable[[int], object]) -> float:
-        # Separates work that is the same for every batch (the catalogue's tokens) from work that grows with its rows.
-        one = _timed(lambda: work(1), device)
-        rows = len(batch.items)
-        if one * rows < PROBE_SECONDS or rows <= PROBED_ROWS:
-            return _timed(lambda: work(rows), device, warm=False)
-        several = _timed(lambda: work(PROBED_ROWS), device, warm=False)
-        return one + max(0.0, several - one) * (rows - 1) / (PROBED_ROWS - 1)
+        rows, one = len(batch.items), _timed(lambda: work(1), device)
+        some = min(rows, max(2, int(PROBE_SECONDS / max(one, 1e-9))))
+        several = _timed(lambda: work(some), device)
+        # Work that is the same for every batch (the catalogue's tokens) is in both times; their difference is not.
+        return several + max(0.0, several - one) * (rows - some) / (some - 1) if some < rows else several
 
     model.train()
-    learning = whole(learn)
+    learning = whole(lambda rows: torch.autograd.backward(read(rows)))
     model.eval()
     with torch.no_grad():
         return learning, whole(read)
@@ -174,19 +172,22 @@ def _prior_seconds(config: Config, n_items: int, users: int, device: torch.devic
     return float(inverses * inverting + (settings * len(prior.WEIGHTS) + TREND_WEIGHTS) * users * ranking)
 
 
-def _timed(work: Callable[[], object], device: torch.device, *, warm: bool = True) -> float:
-    """Seconds of `work`: the best of three if it is short; `warm` runs it once before, as the first time is slower."""
-    if warm:
+def _timed(work: Callable[[], object], device: torch.device) -> float:
+    """Seconds of `work`, the best of a few times: the first is often slower."""
+    best, spent = math.inf, 0.0
+    for _ in range(PROBES):
+        started = _clock(device)
         work()
-    best = float("inf")
-    for _ in range(3):
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        started = time.perf_counter()
-        work()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        best = min(best, time.perf_counter() - started)
-        if best > PROBE_SECONDS / 8:
+        took = _clock(device) - started
+        best, spent = min(best, took), spent + took
+        if spent > PROBE_SECONDS:
             break
     return best
+
+
+def _clock(device: torch.device) -> float:
+    """Seconds on a GPU; on a CPU those that the threads computed, so that other processes do not count."""
+    if device.type != "cuda":
+        return time.process_time() / torch.get_num_threads()
+    torch.cuda.synchronize(device)
+    return time.perf_counter()

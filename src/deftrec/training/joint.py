@@ -37,15 +37,9 @@ def member_name(name: str, member: int) -> str:
 
 @dataclass(frozen=True, eq=False)
 class JointTraining:
-    """Trains the members of a DeftRec.
+    """Trains the members of a DeftRec with resolved options; `validation` cases choose the epochs.
 
-    Attributes:
-        interactions, split: the data.
-        config: options, resolved.
-        validation: validation cases, which choose the epochs.
-        start: a run to continue from, with fewer epochs at a lower rate; None: train from scratch.
-        device, dtype: device of the training and type of the matrix products.
-        space: where checkpoints and logs go, and the processes that share the batches.
+    With a run to continue from (`start`), there are fewer epochs at a lower rate.
     """
 
     interactions: Interactions

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from deftrec.data import PADDING, Sequences
 from deftrec.data.sequences import pad_histories
 from deftrec.language import Layout, Preferences, RationaleBatch
-from deftrec.language.preferences import HISTORY
+from deftrec.language.rationale import HISTORY
 from deftrec.model import DeftRec
 from deftrec.training.loop import Stage
 

@@ -47,12 +47,9 @@ def protocol(config: Config) -> tuple[Rule, ...]:
 
 @dataclass(eq=False)
 class TextStage(CachedStage):
-    """Sentence vectors of the items' text.
+    """Sentence vectors of the items' text (empty where there is none), by the model in `folder`.
 
-    Attributes:
-        texts: text of every item, empty where there is none.
-        folder: files of the sentence model.
-        about: whatever else decides the result, for its key.
+    `about` is whatever else decides the result, for its key.
     """
 
     texts: list[str]
@@ -89,12 +86,8 @@ class CollaborativeVectorsStage(CachedStage):
     """Collaborative vectors: LightGCN for as many epochs as validation or an earlier stage chose, or spectral ones.
 
     Attributes:
-        sequences, fit: interactions to fit, and their name.
-        validation: validation cases.
-        config: options, resolved.
         chosen: the stage on train whose epochs a refit repeats; None: validation chooses.
         about: whatever else decides the result, for its key.
-        space: where checkpoints and logs go.
     """
 
     sequences: Sequences

@@ -13,8 +13,7 @@ from deftrec.progress import Progress
 from deftrec.run import read_model
 from deftrec.training.cache import CachedStage, StageCache, StageResult
 from deftrec.training.distributed import ALONE, Team
-from deftrec.training.log import TrainingLog
-from deftrec.training.loop import Plan, Stage, Trained, train
+from deftrec.training.loop import Plan, Stage, Trained, TrainingLog, train
 
 T = TypeVar("T")
 

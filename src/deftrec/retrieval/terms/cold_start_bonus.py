@@ -58,13 +58,9 @@ class ColdStartBonus(ScoreTerm):
         cost: float,
         seed: int,
     ) -> Self | None:
-        """Choose the bonus by a simulation on validation; None where nothing can be learnt.
+        """Choose the bonus by a simulation on validation, on top of `ranker`; None where nothing can be learnt.
 
-        Args:
-            ranker: all other terms.
-            features: features that the tokenizer of `model` started from.
-            cost: largest share of the other targets' NDCG@10 that the bonus may cost.
-            seed: seed of the draw of items.
+        The bonus may `cost` this share of the other targets' NDCG@10. The tokenizer of `model` started from `features`.
         """
         simulation = ColdStartSimulation.draw(model, features, titles, ranker, validation.cases, seed)
         return None if simulation is None else cls(**simulation.choose(validation, cost))

@@ -19,8 +19,7 @@ from deftrec.recipe import resolve
 from deftrec.sizes import Sizes
 from deftrec.tokenizer import ItemFeatures
 from deftrec.training import rationale as module
-from deftrec.training.log import TrainingLog
-from deftrec.training.loop import Plan, train
+from deftrec.training.loop import Plan, TrainingLog, train
 from deftrec.training.rationale import ROWS, RationaleStage
 from toy import ring, tiny_bert, tiny_config
 
