@@ -17,7 +17,7 @@ from deftrec.benchmark.work import RankingFile, SystemRun, WorkFolder
 from deftrec.collaborative import CollaborativeVectors
 from deftrec.config import TrainingOptions
 from deftrec.data import Fit, Interactions, Sequences, make_split
-from deftrec.errors import ConfigError, DeftRecError
+from deftrec.errors import DeftRecError
 from deftrec.evaluation import Seen
 from deftrec.progress import Silent
 from deftrec.retrieval import CollaborativePrior
@@ -131,10 +131,11 @@ def test_newer_items_are_folded_in_by_one_propagation_step() -> None:
     assert found[1].tolist() == pytest.approx(expected.tolist())
 
 
-def test_without_an_encoder_there_is_no_lightgcn(data: Interactions, tmp_path: Path) -> None:
-    task = task_of(data, ("train",), ("exclude",), collaborative={"encoder": "none"}, text={"model": "minilm"})
-    with pytest.raises(ConfigError, match="there is no LightGCN to measure"):
-        LightGCNSystem().run(task, 0, tmp_path, Silent())
+def test_the_row_is_lightgcn_whatever_encoder_the_recipe_has(data: Interactions, tmp_path: Path) -> None:
+    task = task_of(data, ("train",), ("exclude",), collaborative={"encoder": "spectral", "epochs": 5})
+    [run] = LightGCNSystem().run(task, 0, tmp_path, Silent())
+    assert run.settings["encoder"] == "lightgcn"
+    assert run.settings["epochs_kept"] > 0
 
 
 def test_a_peers_run_becomes_a_row(task: BenchmarkTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
