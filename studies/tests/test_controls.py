@@ -1,5 +1,6 @@
 """The control without diffusion: nothing of the target or of chance reaches it, in training or in retrieval."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -32,8 +33,8 @@ def test_training_and_generation_are_one_evaluation_without_noise() -> None:
     made, condition = head(), torch.randn(5, 8)
     one, two = (made.training_pair(latents, condition) for latents in torch.randn(2, 5, 8))
     assert torch.equal(one, two)
-    sampling = Sampling.of(DiffusionOptions(steps=3))
-    first, second = (made.generate(condition, sampling, torch.Generator().manual_seed(n), True) for n in (0, 1))
+    sampling = replace(Sampling.of(DiffusionOptions(steps=3)), keep_path=True)
+    first, second = (made.generate(condition, sampling, torch.Generator().manual_seed(n)) for n in (0, 1))
     torch.testing.assert_close(first.x0, one)
     assert torch.equal(first.x0, second.x0)
     assert first.path is not None

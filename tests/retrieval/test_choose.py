@@ -29,6 +29,7 @@ from deftrec.retrieval.terms.collaborative_prior import PriorSettings
 from deftrec.retrieval.terms.popularity_trend import trend_scores
 
 ITEMS, D = 20, 6
+CPU = torch.device("cpu")
 REGULARISATION, RECENCY, WEIGHTS = (1.0, 50.0), (0.0, 1.0), (0.0, 3.0, 50.0)
 
 
@@ -200,11 +201,11 @@ def test_terms_are_refitted_with_the_chosen_settings() -> None:
     settings = PriorSettings("slit", 100.0, 0.5)
     linear = LinearPrior.slit(training, ITEMS, 100.0, 0.5, 9, ITEMS)
     before = CollaborativePrior(linear, settings, 5.0, ITEMS, repeats=False)
-    after = before.refitted(more)
+    after = before.refitted(more, CPU)
     assert after.settings() == before.settings()
     assert torch.equal(after.linear.weights, LinearPrior.slit(more, ITEMS, 100.0, 0.5, 9, ITEMS).weights)
     assert not torch.equal(after.linear.weights, before.linear.weights)
     trend = PopularityTrend(trend_scores(training, ITEMS, -0.3, 0.6), -0.3, 0.6)
-    assert torch.equal(trend.refitted(more).values, trend_scores(more, ITEMS, -0.3, 0.6))
+    assert torch.equal(trend.refitted(more, CPU).values, trend_scores(more, ITEMS, -0.3, 0.6))
     bias = RepeatBias(ITEMS, -1.0)
-    assert bias.refitted(more) is bias
+    assert bias.refitted(more, CPU) is bias

@@ -41,7 +41,7 @@ class Capabilities:
             remedy = (
                 "give them a title, category or text ('deftrec data import --items FILE') and train with text.model"
             )
-            text = Capability(False, f"its items have no text vectors; {remedy} text.model minilm")
+            text = Capability(False, f"its items have no text vectors; {remedy} minilm")
             items = Capability(False, f"{text.reason}; nothing else tells a new item from another")
         elif info.collaborative_width and not config.tokenizer.drop_collaborative:
             remedy = "train with tokenizer.drop_collaborative above 0 (auto is)"
