@@ -19,7 +19,7 @@ BENCHMARK_FLAGS ?= --seen exclude
 PORT ?= 8000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve benchmark test check tables clean
+.PHONY: help demo serve benchmark test test-slow check tables clean
 
 help:  ## show this
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
@@ -38,8 +38,11 @@ benchmark: $(VENV)/.demo  ## DeftRec beside its peers on the data directories of
 	@printf '%s\n' $(DATA) | OMP_NUM_THREADS=1 xargs -P 2 -I DIR sh -c '$(BIN)/deftrec benchmark --data DIR \
 	  --out $(REPORTS)/$$(basename DIR) --seeds $(SEEDS) --peer-seeds $(PEER_SEEDS) --budget $(BUDGET) $(BENCHMARK_FLAGS)'
 
-test: check  ## lint, types and tests (about eight minutes)
-	$(BIN)/python -m pytest -n auto --dist loadfile
+test: check  ## lint, types and tests (about ten minutes)
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"
+
+test-slow: $(VENV)/.test  ## the tests that take minutes: every command of the studies' README
+	$(BIN)/python -m pytest -n auto -m slow
 
 check: $(VENV)/.test  ## lint and types only
 	$(BIN)/ruff check .
