@@ -81,10 +81,19 @@ def side_by_side(parts: list[Tensor]) -> Tensor:
     return torch.cat(parts, -1).div_(len(parts) ** 0.5)
 
 
+def members_of(model: Model) -> Sequence[DeftRec]:
+    """The members of a model; one that is no ensemble is its own."""
+    return model.members if isinstance(model, Ensemble) else (model,)
+
+
+def model_of(members: Sequence[DeftRec]) -> Model:
+    """The model of one or more members."""
+    return Ensemble(members) if len(members) > 1 else members[0]
+
+
 def build_model(features: ItemFeatures, config: Config, domain: str, titles: Sequence[str] = ()) -> Model:
     """An untrained model with `training.ensemble_size` members; arguments as for `build_member`."""
-    members = [build_member(features, config, domain, titles) for _ in range(int(config.training.ensemble_size))]
-    return Ensemble(members) if len(members) > 1 else members[0]
+    return model_of([build_member(features, config, domain, titles) for _ in range(int(config.training.ensemble_size))])
 
 
 def build_member(features: ItemFeatures, config: Config, domain: str, titles: Sequence[str] = ()) -> DeftRec:

@@ -136,7 +136,7 @@ def locked(path: str | Path, *, wait: bool, needed: bool = True) -> Iterator[Non
         held = True
     except Timeout as error:
         raise BlockingIOError(f"{path}: another process holds its lock") from error
-    except (OSError, NotImplementedError) as error:
+    except OSError as error:
         message = f"{path}: cannot be locked ({_reason(error)}; the file system is mounted at {_mount(path)})"
         if needed:
             raise UnwritableError(f"{message}; use a directory that can be written, on a local disk") from error
@@ -164,7 +164,7 @@ def _acquire(lock: BaseFileLock, wait: bool) -> None:
     if isinstance(lock, SoftFileLock):  # the fallback of filelock: it would outlive a killed process
         if not busy:
             lock.release()
-        raise NotImplementedError("it has no file locks")
+        raise OSError("it has no file locks")
     if busy:
         lock.acquire(timeout=-1 if wait else 0)
 
@@ -174,8 +174,8 @@ def _mount(path: Path) -> Path:
     return next(folder for folder in (path, *path.parents) if os.path.ismount(folder))
 
 
-def _reason(error: Exception) -> str:
-    return ((error.strerror if isinstance(error, OSError) else "") or str(error)).lower()
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
 
 
 def _temporary(path: Path) -> Path:

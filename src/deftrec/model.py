@@ -12,6 +12,7 @@ from deftrec.config import Config, DiffusionOptions
 from deftrec.data import PADDING
 from deftrec.diffusion import DiffusionHead, Head, NextItems, Objective, Sample, Sampling
 from deftrec.language import ConditionStrategy, LanguageModel, Layout, RationaleBatch, TextEngine, build_condition
+from deftrec.modes import evaluating
 from deftrec.tokenizer import FeatureTable, ItemFeatures, RobustTokenizer, Tokens
 
 
@@ -133,11 +134,9 @@ class DeftRec(nn.Module):
     @torch.no_grad()
     def encode_catalogue(self, chunk: int = 65_536) -> ItemLatents:
         """Tokens and latents of every item, in evaluation mode."""
-        was_training = self.training
-        self.eval()
         features = self.features.values.detach()
-        parts: list[Tokens] = [self.item_tokenizer(rows) for rows in torch.split(features, chunk)]
-        self.train(was_training)
+        with evaluating(self):
+            parts: list[Tokens] = [self.item_tokenizer(rows) for rows in torch.split(features, chunk)]
         ways = torch.cat([part.ways for part in parts]).float()
         return ItemLatents(ways, self.diffusion.item_latents(torch.cat([part.mean for part in parts])), features)
 

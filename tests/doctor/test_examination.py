@@ -15,10 +15,9 @@ from deftrec.config import Config
 from deftrec.diffusion import Sampling
 from deftrec.doctor import Examination, Subject, examination, examine, subject_of
 from deftrec.doctor.skeleton import build_skeleton
-from deftrec.ensemble import Ensemble, Model, build_model
+from deftrec.ensemble import Model, build_model, members_of
 from deftrec.errors import ConfigError
 from deftrec.language import Layout
-from deftrec.model import DeftRec
 from deftrec.pretrained_files import architecture
 from deftrec.recipe import load_recipe, resolve
 from deftrec.sizes import Sizes
@@ -101,10 +100,6 @@ def test_the_work_is_that_of_the_model(config: Config) -> None:
     assert work["language model"] + work["denoising"] == counter.get_total_flops()
     scored = 2 * ITEMS * members[0].language.width * len(members)
     assert work.get("scoring", 0) == scored
-
-
-def members_of(model: Model) -> list[DeftRec]:
-    return list(model.members) if isinstance(model, Ensemble) else [model]
 
 
 def test_activations_are_what_autograd_keeps(config: Config) -> None:

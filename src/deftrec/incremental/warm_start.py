@@ -1,6 +1,7 @@
 """Training that continues from the weights of a run, on data with new items."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from deftrec.collaborative import FoldIn
 from deftrec.data import Cases, Interactions, Sequences, Split
-from deftrec.ensemble import Ensemble
+from deftrec.ensemble import members_of
 from deftrec.errors import ConfigError
 from deftrec.language.stored import load_stored_state, stored_state
 from deftrec.model import DeftRec
@@ -28,9 +29,9 @@ class WarmStart:
     run: Run
 
     @property
-    def members(self) -> tuple[DeftRec, ...]:
+    def members(self) -> Sequence[DeftRec]:
         """Models of the ensemble."""
-        return tuple(self.run.model.members) if isinstance(self.run.model, Ensemble) else (self.run.model,)
+        return members_of(self.run.model)
 
     @cached_property
     def fitted(self) -> Sequences:

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from transformers.cache_utils import Cache
 
 from deftrec.diffusion import Sampling
-from deftrec.ensemble import Ensemble, Model, side_by_side
+from deftrec.ensemble import Ensemble, Model, members_of, side_by_side
 from deftrec.errors import ConfigError
 from deftrec.hardware import Runtime
 from deftrec.inference.exported import ExportedReader
@@ -119,18 +119,15 @@ class InferenceModel:
         self, model: Model, catalogue: ItemLatents, dtype: torch.dtype = torch.float32, runtime: Runtime = "torch"
     ) -> None:
         self.max_history, self.device = model.max_history, catalogue.latents.device
-        pairs = (
-            zip(model.members, model.own(catalogue), strict=True)
-            if isinstance(model, Ensemble)
-            else [(model, catalogue)]
-        )
+        catalogues = model.own(catalogue) if isinstance(model, Ensemble) else [catalogue]
+        pairs = zip(members_of(model), catalogues, strict=True)
         with torch.no_grad():
             self.members = [InferenceMember(member, own, dtype, runtime) for member, own in pairs]
 
     @staticmethod
     def suits(model: Model) -> bool:
         """Whether there is a fast path: a key-value cache, no titles, and a condition without rationale."""
-        first = model.members[0] if isinstance(model, Ensemble) else model
+        first = members_of(model)[0]
         if isinstance(first.language, PretrainedLanguageModel):
             plain = not first.strategy.reads_rationale and not first.language.title_ids.shape[1]
             return plain and first.language.caches

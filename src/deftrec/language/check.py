@@ -5,6 +5,7 @@ from torch import Tensor
 
 from deftrec.errors import ConfigError
 from deftrec.language.backbone import Backbone
+from deftrec.modes import evaluating
 
 SEGMENTS = torch.tensor([-1, -1, 0, 0, 1, 1, 1])
 POSITIONS = torch.tensor([0, 1, 2, 3, 2, 3, 4])
@@ -48,18 +49,15 @@ def check_mask(backbone: Backbone, name: str) -> None:
 
 def _hidden(backbone: Backbone, tokens: Tensor, mask: Tensor, positions: Tensor, name: str) -> Tensor:
     """Hidden states in evaluation mode. `[B, T, D]` float32"""
-    was_training = backbone.model.training
-    backbone.model.eval()
     try:
         device = backbone.model.get_input_embeddings().weight.device  # type: ignore[operator]
         inputs = backbone.positions.inputs(tokens.to(device, backbone.dtype), mask.to(device), positions.to(device))
-        hidden: Tensor = backbone.model(**inputs).last_hidden_state
+        with evaluating(backbone.model):
+            hidden: Tensor = backbone.model(**inputs).last_hidden_state
     except Exception as error:  # models raise errors of many types
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         message = f"{name}: does not read embeddings under a custom mask ({reason}); choose another language.model"
         raise ConfigError(message) from error
-    finally:
-        backbone.model.train(was_training)
     if hidden.shape != tokens.shape:
         raise ConfigError(
             f"{name}: reads embeddings of width {backbone.width} but returns states of width {hidden.shape[-1]}; "

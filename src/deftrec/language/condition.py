@@ -12,6 +12,7 @@ from deftrec.language.base import LanguageModel, Layout
 from deftrec.language.engines import TextEngine
 from deftrec.language.pretrained import PretrainedLanguageModel
 from deftrec.language.rationale import RationaleBatch, RationaleReading, Rationales, RationaleWriter
+from deftrec.modes import evaluating
 
 
 class ConditionStrategy(nn.Module):
@@ -105,9 +106,8 @@ class ReasoningCondition(ConditionStrategy):
         reading = RationaleReading(model, tokens, batch.layout, items)
         loss, rationales = writer.loss(reading, batch.text)
         if writer.options.source == "generated":
-            was_training = language.training
-            text = writer.generate(model.eval(), tokens.detach(), batch.layout, items).text
-            language.train(was_training)
+            with evaluating(model):
+                text = writer.generate(model, tokens.detach(), batch.layout, items).text
             rationales = writer.read(reading, text)
         return loss, self.condition(rationales)
 

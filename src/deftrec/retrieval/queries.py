@@ -1,7 +1,6 @@
 """Generated latents of histories, which the catalogue is scored with."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +14,7 @@ from deftrec.ensemble import Model
 from deftrec.inference import InferenceModel
 from deftrec.language import Layout, TextEngine
 from deftrec.model import ItemLatents
+from deftrec.modes import evaluating
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,17 +94,6 @@ def generate_texts(
             for n, text in zip(which, model.rationales(catalogue, items, layout, engine), strict=True):
                 texts[n] = text
     return texts
-
-
-@contextmanager
-def evaluating(model: Model) -> Iterator[None]:
-    """Put the model into evaluation mode inside the block, and back into its mode afterwards."""
-    was_training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(was_training)
 
 
 def places_of(device: torch.device) -> int:

@@ -93,12 +93,10 @@ def forecast(
         text_width = hidden_size(config.text.model) if texts and config.text.model is not None else 0
         if member := _member_seconds(few, interactions, config, text_width, users, dtype, device):
             seconds |= {member_name("joint", n): member / share for n in range(int(config.training.ensemble_size))}
+        again = {f"refit-{name}": value for name, value in seconds.items() if name != "text"} if refit else {}
         if config.retrieval.prior != "none":
             seconds["collaborative prior"] = _prior_seconds(config, interactions.n_items, users, device)
-        if refit:
-            trained = [name for name in seconds if name.startswith(("joint", "collaborative")) and " " not in name]
-            seconds |= {f"refit-{name}": seconds[name] for name in trained}
-    return Forecast(seconds, describe(device, dtype))
+    return Forecast(seconds | again, describe(device, dtype))
 
 
 def _member_seconds(

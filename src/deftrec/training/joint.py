@@ -10,7 +10,7 @@ from deftrec.collaborative import CollaborativeVectors
 from deftrec.config import Config
 from deftrec.data import Cases, Fit, Interactions, Sequences, Split
 from deftrec.data.words import item_categories
-from deftrec.ensemble import Ensemble, Model, build_member
+from deftrec.ensemble import Model, build_member, model_of
 from deftrec.errors import DataError
 from deftrec.incremental import WarmStart
 from deftrec.language import Preferences, PretrainedLanguageModel
@@ -77,7 +77,7 @@ class JointTraining:
         repeated = chosen or [None] * len(features)
         trained = [self._member(fit, own, n, repeated[n]) for n, own in enumerate(features)]
         models, stages = zip(*trained, strict=True)
-        return Ensemble(models) if len(models) > 1 else models[0], stages
+        return model_of(models), stages
 
     def _member(self, fit: Fit, features: ItemFeatures, member: int, chosen: Trained | None) -> tuple[DeftRec, Trained]:
         config, options, team = self.config, self.config.training, self.space.team
