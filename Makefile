@@ -38,7 +38,7 @@ benchmark: $(VENV)/.demo  ## DeftRec beside its peers on the data directories of
 	@printf '%s\n' $(DATA) | OMP_NUM_THREADS=1 xargs -P 2 -I DIR sh -c '$(BIN)/deftrec benchmark --data DIR \
 	  --out $(REPORTS)/$$(basename DIR) --seeds $(SEEDS) --peer-seeds $(PEER_SEEDS) --budget $(BUDGET) $(BENCHMARK_FLAGS)'
 
-test: check  ## lint, types and tests (about ten minutes)
+test: check  ## lint, types and tests (about twelve minutes on two cores)
 	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"
 
 test-slow: $(VENV)/.test  ## the tests that take minutes: every command of the studies' README
