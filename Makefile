@@ -39,7 +39,7 @@ benchmark: $(VENV)/.demo  ## DeftRec beside its peers on the data directories of
 	  --out $(REPORTS)/$$(basename DIR) --seeds $(SEEDS) --peer-seeds $(PEER_SEEDS) --budget $(BUDGET) $(BENCHMARK_FLAGS)'
 
 test: check  ## lint, types and tests (about twelve minutes on two cores)
-	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest -n auto --dist loadgroup --no-loadscope-reorder -m "not slow"
 
 test-slow: $(VENV)/.test  ## the tests that take minutes: every command of the studies' README
 	$(BIN)/python -m pytest -n auto -m slow

@@ -29,3 +29,12 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 def pytest_configure(config: pytest.Config) -> None:
     # Tests ask for fp32 on purpose: their references are exact.
     config.addinivalue_line("filterwarnings", "ignore:training in fp32 leaves this machine's bf16")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep a file's tests in one process, except pages of the documentation: long, independent, so they start first."""
+    for item in items:
+        page = item.name if item.path.name == "test_readme.py" else ""
+        item.add_marker(pytest.mark.xdist_group(f"{item.path}{page}"))
+    items.sort(key=lambda item: item.path.name != "test_readme.py")  # stable
