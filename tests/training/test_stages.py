@@ -42,7 +42,7 @@ def test_minutes_end_the_joint_stage_and_nothing_else() -> None:
 def test_every_stage_has_its_seconds() -> None:
     seconds = Recommender.fit(ring(users=60), tiny_config(training={"epochs": 1}), refit=True).info.seconds
     names = ["collaborative", "joint", "score terms"]
-    assert set(seconds) == {*names, *(f"refit {name}" for name in names)}
+    assert set(seconds) == {*names, *(f"refit-{name}" for name in names)}
     assert all(value > 0 for value in seconds.values())
 
 
