@@ -19,8 +19,9 @@ from deftrec.data import PADDING, Interactions, make_split
 from deftrec.ensemble import build_model
 from deftrec.hardware import default_device, training_dtype
 from deftrec.recipe import load_recipe
+from deftrec.tensors import to_device
 from deftrec.tokenizer import ItemFeatures
-from deftrec.training.batches import PackedBatches, batch_to
+from deftrec.training.batches import PackedBatches
 from deftrec.training.fit import resolve
 
 
@@ -54,7 +55,7 @@ def rate(interactions: Interactions, config: Config, every: bool, batches: int, 
         _, epoch = source.epoch(round_number)
         started, done = time.perf_counter(), 0
         for _, batch in zip(range(batches), epoch, strict=False):
-            batch = batch_to(batch if every else with_last_targets(batch), device)
+            batch = to_device(batch if every else with_last_targets(batch), device)
             with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
                 loss = model(batch)["loss"]
             loss.backward()

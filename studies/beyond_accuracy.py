@@ -21,8 +21,10 @@ from torch.nn import functional as F
 from deftrec import Recommender
 from deftrec.data import Part, make_split
 from deftrec.diffusion import Sampling
-from deftrec.evaluation import TargetRanks, accuracy, coverage, novelty, paired_bootstrap, ranks_from_scores
-from deftrec.retrieval import ExcludeHistory, Found, generate_queries, top
+from deftrec.evaluation import accuracy, paired_bootstrap, ranks_from_scores
+from deftrec.evaluation.metrics import coverage, novelty
+from deftrec.retrieval import ExcludeHistory, generate_queries, top
+from deftrec.tensors import joined
 
 K = 10
 
@@ -54,13 +56,13 @@ def measure(recommender: Recommender, run: str, split: Part, guidance: list[floa
             scores = scores - subtracted * (counts + 1).log()
             ranks.append(ranks_from_scores(scores, torch.from_numpy(cases.targets[rows])))
             lists.append(top(scores, K))
-        found = Found.concatenate(lists).items
+        found = joined(lists).items
         values = {
             "coverage": coverage(found, data.n_items, K),
             "novelty": float(novelty(found, counts, K).nanmean()),
             "diversity": diversity(found, text),
         }
-        return accuracy(TargetRanks.concatenate(ranks), (K,))[f"ndcg@{K}"], values
+        return accuracy(joined(ranks), (K,))[f"ndcg@{K}"], values
 
     settings = [(scale, 0.0) for scale in guidance] if config.diffusion.condition_dropout else [(0.0, 0.0)]
     settings += [(0.0, subtracted) for subtracted in popularity]

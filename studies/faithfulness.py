@@ -49,7 +49,7 @@ def main() -> None:
         queries = recommender.queries(Sequences.from_lists([history]))
         item = int(ranker.search(queries, 1, (ExcludeHistory(),)).items[0, 0])
         [why] = reasons(ranker, recommender.queries, history, [item])
-        influences = [one.position for one in why.influences[:INFLUENCES]]
+        influences = list(why.changes)[:INFLUENCES]
         draws = [rng.choice(len(history), INFLUENCES, replace=False) for _ in range(DRAWS)]
         after = ranks(history, [np.delete(history, positions) for positions in (np.array(influences), *draws)], item)
         named.append(after[0])

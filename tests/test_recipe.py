@@ -1,7 +1,6 @@
 """Recipes: YAML and `--set` become options, and every mistake is named."""
 
 from collections.abc import Iterator
-from dataclasses import fields
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from deftrec import Config, load_recipe
 from deftrec.config import NanoOptions, PretrainedOptions
 from deftrec.errors import ConfigError
 from deftrec.recipe import build_config, recipes_folder, resolve, shipped_recipes
-from deftrec.sizes import Size, SizedValues, Sizes, sized_values
+from deftrec.sizes import Size, Sizes, sized_values
 
 SHIPPED = shipped_recipes()
 
@@ -256,7 +255,7 @@ DEVELOPMENT = {
 @pytest.mark.parametrize("name", DEVELOPMENT)
 def test_measured_data_gets_the_measured_values(name: str) -> None:
     sizes, expected = DEVELOPMENT[name]
-    assert sized_values(sizes) == SizedValues(*expected)
+    assert tuple(sized_values(sizes).values()) == expected
     config = resolve(load_recipe("default"), sizes)
     assert isinstance(config.language, NanoOptions)
     assert (config.data.max_history, config.collaborative.batch_size, config.collaborative.epochs) == expected[:3]
@@ -297,15 +296,15 @@ def test_no_number_jumps_between_neighbours(interactions_per_item: float, size: 
     for walk in walks(interactions_per_item):
         resolved = [sized_values(sizes, size) for sizes in walk]
         for sizes, (before, after) in zip(walk, pairwise(resolved), strict=False):
-            for field in fields(SizedValues):
-                one, other = getattr(before, field.name), getattr(after, field.name)
-                if field.name in switches:
+            for name, one in before.items():
+                other = after[name]
+                if name in switches:
                     continue
                 low, high = min(one, other), max(one, other)
-                unit = UNITS.get(field.name, 1) if isinstance(low, int) else 0
-                assert high <= low * LARGEST_STEP + unit, (field.name, sizes, one, other)
+                unit = UNITS.get(name, 1) if isinstance(low, int) else 0
+                assert high <= low * LARGEST_STEP + unit, (name, sizes, one, other)
         for name in switches:
-            changes = sum(getattr(one, name) != getattr(other, name) for one, other in pairwise(resolved))
+            changes = sum(one[name] != other[name] for one, other in pairwise(resolved))
             switches[name] = max(switches[name], changes)
     assert max(switches.values()) <= 2, "a switch is a line across the sizes, and a walk crosses it once or twice"
 
@@ -316,7 +315,7 @@ def test_density_moves_values_smoothly(positions: int, interactions_per_item: fl
     walk = [Sizes(positions, positions * 5 // 4, positions // 4, round(positions * 5 / 4 / d)) for d in (
         interactions_per_item * 1.1**n for n in range(20)
     )]  # fmt: skip
-    for before, after in pairwise(sized_values(sizes).drop_collaborative for sizes in walk):
+    for before, after in pairwise(sized_values(sizes)["drop_collaborative"] for sizes in walk):
         assert max(before, after) <= LARGEST_STEP * min(before, after)
 
 

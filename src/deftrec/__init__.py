@@ -18,22 +18,8 @@ if TYPE_CHECKING:
     from deftrec.session import Session
 
 __version__ = "0.1.0"
-__all__ = [
-    "Config",
-    "ConfigError",
-    "DataError",
-    "DeftRecError",
-    "Explanation",
-    "Interactions",
-    "Ranker",
-    "Recommendation",
-    "Recommender",
-    "Result",
-    "Rule",
-    "ScoreTerm",
-    "Session",
-    "load_recipe",
-]
+__all__ = ["Config", "ConfigError", "DataError", "DeftRecError", "Explanation", "Interactions", "Ranker"]
+__all__ += ["Recommendation", "Recommender", "Result", "Rule", "ScoreTerm", "Session", "load_recipe"]
 
 _HOMES = {
     "Config": "deftrec.config",

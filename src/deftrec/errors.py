@@ -10,6 +10,11 @@ def in_a_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or its class if there is no message."""
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
 class DataError(DeftRecError):
     """Input data is missing, malformed or inconsistent; the message names file, row and column."""
 

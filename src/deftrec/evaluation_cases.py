@@ -6,7 +6,7 @@ from torch import Tensor
 
 from deftrec.data import Cases, Part
 from deftrec.evaluation import Result, Seen, TargetRanks, evaluate
-from deftrec.retrieval import ExcludeHistory, Found, Queries, Ranker, Rule, ScorePart, rank_targets
+from deftrec.retrieval import Found, Queries, Ranker, ScorePart, rank_targets, seen_rules
 from deftrec.run import Run
 
 DEPTH = 50  # length of the lists that metrics are computed on
@@ -36,8 +36,7 @@ class EvaluationCases:
 
         Raises a `ConfigError` if the run has no prior.
         """
-        rules: tuple[Rule, ...] = (ExcludeHistory(),) if seen == "exclude" else ()
-        return rank_targets(self.ranker.part(part), self.queries, self.cases, rules, k=k)
+        return rank_targets(self.ranker.part(part), self.queries, self.cases, seen_rules(seen == "exclude"), k=k)
 
     def measure(self, ranked: tuple[TargetRanks, Found], seen: Seen, part: ScorePart = "hybrid") -> Result:
         """Metrics of the result of `rank` with the same arguments."""

@@ -13,30 +13,16 @@ MAX_LEFT_OUT = 200  # newest items of a history that are left out one by one
 
 
 @dataclass(frozen=True)
-class ItemInfluence:
-    """Effect of one history item on a recommendation.
-
-    Attributes:
-        position: position in the history, from 0 for the oldest.
-        item: item number.
-        change: change of the recommended item's log softmax score over the catalogue due to this item.
-    """
-
-    position: int
-    item: int
-    change: float
-
-
-@dataclass(frozen=True)
 class Reasons:
     """Reasons for one recommendation.
 
     Attributes:
-        influences: history items, those that raised the score most first.
+        changes: change of the recommended item's log softmax score over the catalogue due to one history item, by the
+            item's position in the history (from 0, the oldest); largest change first.
         shares: share of each score term in the item's lift above the catalogue's average, from 0 to 1.
     """
 
-    influences: tuple[ItemInfluence, ...]
+    changes: dict[int, float]
     shares: dict[str, float]
 
 
@@ -45,7 +31,7 @@ def reasons(
 ) -> list[Reasons]:
     """Reasons for the scores of `items` (item numbers) after `history` (item numbers, one or more, oldest first).
 
-    An influence is the difference made by leaving one history item out and calling `generate` again (leave-one-out).
+    A change is the difference made by leaving one history item out and calling `generate` again (leave-one-out).
     """
     positions = range(max(0, len(history) - MAX_LEFT_OUT), len(history))
     without = [np.delete(history, position) for position in positions] if len(history) > 1 else []
@@ -58,7 +44,6 @@ def reasons(
     shares = replace(ranker, rules=()).shares(queries.head(1), chosen)
     found = []
     for n, row in enumerate(changes):
-        influences = (ItemInfluence(at, int(history[at]), change) for at, change in zip(positions, row, strict=True))
-        strongest = sorted(influences, key=lambda influence: -influence.change)
-        found.append(Reasons(tuple(strongest), {name: float(values[n]) for name, values in shares.items()}))
+        ordered = sorted(zip(positions, row, strict=True), key=lambda change: -change[1])
+        found.append(Reasons(dict(ordered), {name: float(values[n]) for name, values in shares.items()}))
     return found

@@ -87,19 +87,13 @@ def recover(path: str | Path) -> Path:
 
 
 @contextmanager
-def writable(path: Path, mend: str = "name another place, or make room there") -> Iterator[None]:
-    """Turn an `OSError` of the block into one that names `path`, not a temporary file beside it.
-
-    Raises an `UnwritableError` in place of an `OSError`.
-
-    Args:
-        path: file or directory that the user named.
-        mend: remedy for the user; the end of the message.
-    """
+def writable(path: Path) -> Iterator[None]:
+    """Turn an `OSError` of the block into an `UnwritableError` that names `path`, not a temporary file beside it."""
     try:
         yield
     except OSError as error:
-        raise UnwritableError(f"{path}: cannot be written ({_reason(error)}); {mend}") from error
+        message = f"{path}: cannot be written ({_reason(error)}); name another place, or make room there"
+        raise UnwritableError(message) from error
 
 
 def write_text(path: str | Path, text: str) -> None:

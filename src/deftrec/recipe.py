@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from deftrec.config import Config, NanoOptions
+from deftrec.config import Config
 from deftrec.errors import ConfigError
 from deftrec.sizes import Sizes, sized_values
 
@@ -170,25 +170,18 @@ def resolve(config: Config, sizes: Sizes) -> Config:
 
     Options that are set stay, whatever `size` says. Raises a `ValidationError` if the values contradict each other.
     """
-    language, values = config.language, vars(sized_values(sizes, config.size))
+    values = sized_values(sizes, config.size)
     derived = {
         **values,
         "batch_size": values["collaborative_batch_size"],
         "encoder": "spectral" if config.size == "small" else "lightgcn",
         "mask_seen": config.retrieval.seen == "exclude" or sizes.repeated < REPEATED,
     }
-    collaborative = {**derived, "epochs": values["collaborative_epochs"]}
-    resolved = config.model_copy(
-        update={
-            "size": "medium" if config.size == "auto" else config.size,
-            "data": _filled(config.data, derived),
-            "collaborative": _filled(config.collaborative, collaborative),
-            "tokenizer": _filled(config.tokenizer, derived),
-            "language": _filled(language, derived) if isinstance(language, NanoOptions) else language,
-            "objective": _filled(config.objective, derived),
-            "training": _filled(config.training, derived),
-        }
-    )
+    groups = ("data", "tokenizer", "language", "objective", "training")
+    filled = {name: _filled(getattr(config, name), derived) for name in groups}
+    collaborative = _filled(config.collaborative, {**derived, "epochs": values["collaborative_epochs"]})
+    size = "medium" if config.size == "auto" else config.size
+    resolved = config.model_copy(update={**filled, "collaborative": collaborative, "size": size})
     return Config.model_validate(resolved.model_dump())  # a copy is not checked
 
 

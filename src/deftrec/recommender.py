@@ -27,9 +27,7 @@ from deftrec.language import TextEngine
 from deftrec.progress import Progress
 from deftrec.recommendation import Explanation, Influence, Recommendation, Source
 from deftrec.retrieval import (
-    Allow,
     Deny,
-    ExcludeHistory,
     ExtendedCatalogue,
     Found,
     Queries,
@@ -39,6 +37,7 @@ from deftrec.retrieval import (
     generate_queries,
     generate_texts,
     inference_queries,
+    request_rules,
     top,
 )
 from deftrec.retrieval.queries import batches
@@ -262,16 +261,9 @@ class Recommender:
         category: str | None = None,
     ) -> tuple[Rule, ...]:
         """Rules of a request, arguments as for `recommend`; a `DataError` for an unknown item or category."""
-        rules: list[Rule] = []
-        if allow is not None:
-            rules.append(Allow(torch.from_numpy(self.interactions.item_numbers(allow))))
-        if category is not None:
-            rules.append(Allow(self.items_of(category)))
-        if deny:
-            rules.append(Deny(torch.from_numpy(self.interactions.item_numbers(deny))))
-        if exclude_seen:
-            rules.append(ExcludeHistory())
-        return tuple(rules)
+        allowed = None if allow is None else self.interactions.item_numbers(allow)
+        members = None if category is None else self.items_of(category)
+        return request_rules([allowed, members], self.interactions.item_numbers(deny), exclude_seen)
 
     @cached_property
     def categories(self) -> dict[str, Tensor]:
@@ -321,7 +313,8 @@ class Recommender:
             [text] = generate_texts(self.model, self.catalogue, Sequences.from_lists([history]))
         explained = []
         for one, why in zip(found, reasons(self.ranker, generate, history, numbers.tolist()), strict=True):
-            influences = (Influence(ids[by.item], title(by.item), by.change) for by in why.influences[:INFLUENCES])
+            strongest = [(int(history[at]), change) for at, change in why.changes.items()][:INFLUENCES]
+            influences = (Influence(ids[item], title(item), change) for item, change in strongest)
             explained.append(replace(one, explanation=Explanation(text, tuple(influences), why.shares)))
         return explained
 

@@ -20,18 +20,19 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from deftrec.config import Config
 from deftrec.data import Fit, Interactions, Sequences, make_split
 from deftrec.data.download import sha256_of
 from deftrec.ensemble import Model, build_model
-from deftrec.errors import DataError, DeftRecError
+from deftrec.errors import DataError, DeftRecError, first_line
 from deftrec.files import locked, write_text
 from deftrec.language.stored import load_stored_state, stored_state
 from deftrec.model import ItemLatents
@@ -39,6 +40,8 @@ from deftrec.pretrained_files.origin import Origin, check_origin, origin_of
 from deftrec.retrieval import Ranker, latent_ranker
 from deftrec.tensors import load_tensors, save_tensors
 from deftrec.tokenizer import ItemFeatures, Scaling
+
+PACKAGE = Path(__file__).resolve().parent
 
 FORMAT: Literal[2] = 2  # format of the run directory
 
@@ -48,29 +51,29 @@ LEFTOVERS = (".request.json.*.tmp", ".data.*.tmp", ".data.*.old")
 M = TypeVar("M", bound=BaseModel)
 
 
-class Provenance(BaseModel):
-    """Identity of the run whose weights training continued from.
+class FittedOn(BaseModel, frozen=True, extra="forbid"):
+    """Data and duration of a training.
 
     Attributes:
-        dataset, fingerprint: name of its data, and fingerprint of its interactions.
-        weights: SHA-256 over its weights.
-        fit: interactions that they were fitted on.
-        epochs: epochs of its weights, by stage.
+        dataset, fingerprint: name of the data, and fingerprint of its interactions.
+        fit: interactions that the weights were fitted on.
+        epochs: epochs of the kept weights, by stage.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     dataset: str
     fingerprint: str
-    weights: str
     fit: Fit
     epochs: dict[str, int]
 
 
-class Request(BaseModel):
-    """The request of a training; an interrupted run is resumed by the same request only."""
+class Provenance(FittedOn):
+    """Identity of the run whose weights training continued from, with the SHA-256 over these `weights`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    weights: str
+
+
+class Request(BaseModel, frozen=True, extra="forbid"):
+    """The request of a training; an interrupted run is resumed by the same request only."""
 
     config: Config
     fingerprint: str
@@ -78,16 +81,13 @@ class Request(BaseModel):
     start: Provenance | None = None
 
 
-class RunInfo(BaseModel):
+class RunInfo(FittedOn):
     """Record of a finished training.
 
     Attributes:
         format: format of the directory.
-        dataset, fingerprint: name of the data, and fingerprint of its interactions.
-        fit: interactions that the weights were fitted on.
         collaborative_width, text_width: columns of the two blocks of item features.
         terms: settings of every fitted score term by name, and `active`: whether validation gave it a weight.
-        epochs: epochs of the kept weights, by stage.
         validation: NDCG@10 of the joint stage on validation, latent score alone.
         history: losses and validation metrics, by stage and epoch.
         seconds: seconds by stage, over all resumptions.
@@ -98,16 +98,10 @@ class RunInfo(BaseModel):
         start: run whose weights training continued from; None for a training from scratch.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     format: Literal[2] = FORMAT
-    dataset: str
-    fingerprint: str
-    fit: Fit
     collaborative_width: int
     text_width: int
     terms: dict[str, dict[str, Any]]
-    epochs: dict[str, int]
     validation: float
     history: dict[str, list[dict[str, float]]]
     seconds: dict[str, float]
@@ -141,7 +135,7 @@ class Run:
     ranker: Ranker
     scaling: Scaling
 
-    @property
+    @cached_property
     def training(self) -> Sequences:
         """Interactions that the weights were fitted on."""
         return make_split(self.interactions, self.config.data.split).training(self.info.fit)
@@ -250,8 +244,7 @@ def load_run(folder: Path, device: torch.device) -> Run:
     try:
         load_stored_state(model, load_tensors(path))
     except (RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise DeftRecError(f"{path}: does not fit config.json ({reason}); train the run again") from error
+        raise DeftRecError(f"{path}: does not fit config.json ({first_line(error)}); train the run again") from error
     model = model.eval().to(device)
     catalogue = model.encode_catalogue()
     active = {
@@ -338,8 +331,14 @@ def git_output(folder: Path, *words: str) -> str | None:
     return done.stdout if done.returncode == 0 else None
 
 
-def git_revision() -> str | None:
-    """Revision of the git checkout that holds this code; None elsewhere."""
-    return (
-        git_output(Path(__file__).parent, "describe", "--always", "--dirty", "--exclude", "*") or ""
-    ).strip() or None
+def checkout_of(package: Path) -> Path | None:
+    """Top folder of the git checkout of `package`; None elsewhere, also where it is installed in another's checkout."""
+    top = git_output(package, "rev-parse", "--show-toplevel")
+    return Path(top.strip()) if top and git_output(package, "ls-files", "--", ".") else None
+
+
+def git_revision(package: Path = PACKAGE) -> str | None:
+    """Revision of the git checkout of this code; None elsewhere."""
+    checkout = checkout_of(package)
+    found = None if checkout is None else git_output(checkout, "describe", "--always", "--dirty", "--exclude", "*")
+    return None if found is None else found.strip()

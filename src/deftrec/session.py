@@ -10,7 +10,7 @@ from deftrec.errors import ConfigError
 from deftrec.inference import Reading
 from deftrec.recommendation import Recommendation
 from deftrec.recommender import Recommender
-from deftrec.retrieval import ExcludeHistory, Queries
+from deftrec.retrieval import Queries, seen_rules
 
 
 class Session:
@@ -45,5 +45,5 @@ class Session:
         generator.manual_seed(recommender.config.seed if seed is None else seed)
         latent = self.reading.latent(Sampling.of(recommender.config.diffusion), generator)
         queries = Queries(Sequences.from_lists([self.reading.history]), latent)
-        found = recommender.ranker.search(queries, k, (ExcludeHistory(),) if exclude_seen else ())
+        found = recommender.ranker.search(queries, k, seen_rules(exclude_seen))
         return recommender.describe(found, "deftrec")[0]

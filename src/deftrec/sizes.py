@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import exp, log
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 Size: TypeAlias = Literal["small", "medium", "large", "auto"]
 
@@ -50,25 +50,6 @@ class Sizes:
 
 
 @dataclass(frozen=True)
-class SizedValues:
-    """Values for options that say `auto`, derived from the size of the data; attributes have the options' names."""
-
-    max_history: int
-    collaborative_batch_size: int
-    collaborative_epochs: int
-    drop_collaborative: float
-    users: Literal["none", "folded"]
-    trainable_features: bool
-    width: int
-    layers: int
-    dropout: float
-    learning_rate: float
-    batch_positions: int
-    epochs: int
-    ensemble_size: int
-
-
-@dataclass(frozen=True)
 class _Knot:
     """Values chosen on one dataset, or carried to a size beyond all that were measured."""
 
@@ -105,8 +86,8 @@ GRAPH_EPOCHS = ((98_114.0, 120.0), (153_776.0, 60.0), (823_713.0, 40.0))
 GRAPH_STEPS = ((153_776.0, 40.0), (823_713.0, 15.0))
 
 
-def sized_values(sizes: Sizes, size: Size = "auto") -> SizedValues:
-    """Values for data of these sizes.
+def sized_values(sizes: Sizes, size: Size = "auto") -> dict[str, Any]:
+    """Values for options that say `auto`, by the name of the option, for data of these sizes.
 
     Between the knots every number is log-linear in the positions, and between short and long histories in the mean
     length; it is constant beyond the outermost knots. Two values are switches: user tokens from a mean length of 20,
@@ -129,24 +110,24 @@ def sized_values(sizes: Sizes, size: Size = "auto") -> SizedValues:
 
     small, large = size == "small", size == "large"
     members = _rounded(value("ensemble_size")) + (2 if large else 0)
-    return SizedValues(
-        max_history=_rounded(interpolate(sizes.mean_length, MAX_HISTORY), 8),
-        collaborative_batch_size=int(
+    return {
+        "max_history": _rounded(interpolate(sizes.mean_length, MAX_HISTORY), 8),
+        "collaborative_batch_size": int(
             min(65_536, max(1024, sizes.interactions / interpolate(sizes.interactions, GRAPH_STEPS) + 1e-6))
         ),
-        collaborative_epochs=_rounded(interpolate(sizes.interactions, GRAPH_EPOCHS)),
+        "collaborative_epochs": _rounded(interpolate(sizes.interactions, GRAPH_EPOCHS)),
         # Half of the vectors are dropped where each rests on few interactions.
-        drop_collaborative=_significant(value("drop_collaborative", sizes.shortness * sizes.sparsity)),
-        users="folded" if sizes.mean_length >= FOLDED else "none",
-        trainable_features=_learns_features(sizes),
-        width=_rounded(value("width") * (2 if large else 1), WIDTH_UNIT),
-        layers=3 if large else 2,
-        dropout=_significant(value("dropout")),
-        learning_rate=_significant(value("learning_rate")),
-        batch_positions=_rounded(value("batch_positions"), 64),
-        epochs=max(2, _rounded(value("epochs") * (0.2 if small else 1))),
-        ensemble_size=members if large or size == "auto" else 1,
-    )
+        "drop_collaborative": _significant(value("drop_collaborative", sizes.shortness * sizes.sparsity)),
+        "users": "folded" if sizes.mean_length >= FOLDED else "none",
+        "trainable_features": _learns_features(sizes),
+        "width": _rounded(value("width") * (2 if large else 1), WIDTH_UNIT),
+        "layers": 3 if large else 2,
+        "dropout": _significant(value("dropout")),
+        "learning_rate": _significant(value("learning_rate")),
+        "batch_positions": _rounded(value("batch_positions"), 64),
+        "epochs": max(2, _rounded(value("epochs") * (0.2 if small else 1))),
+        "ensemble_size": members if large or size == "auto" else 1,
+    }
 
 
 def interpolate(x: float, knots: Sequence[tuple[float, float]]) -> float:

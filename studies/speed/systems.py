@@ -20,6 +20,7 @@ from deftrec.language import LanguageModel, build_language_model
 from deftrec.model import DeftRec
 from deftrec.retrieval import ExcludeHistory, Found, generate_queries, inference_queries, latent_ranker, top
 from deftrec.retrieval.queries import batches
+from deftrec.tensors import joined
 from deftrec.tokenizer import ItemFeatures
 
 SASREC_BLOCKS = 2
@@ -187,7 +188,7 @@ class Authors(System):
         for n, latent in enumerate(queries.latents):
             distances = torch.linalg.vector_norm(self.catalogue.latents - latent, dim=-1)
             lists.append(best(-distances[None], histories.select([n]), self.k))
-        return Found.concatenate(lists)
+        return joined(lists)
 
 
 def guided(config: Config) -> DiffusionOptions:
@@ -213,5 +214,5 @@ def by_batch(
     for which, items, layout in batches(max_history, histories, device, places):
         order.append(torch.from_numpy(which).to(device))
         parts.append(answer(items, (layout.segments != PADDING).sum(1), histories.select(which)))
-    found, back = Found.concatenate(parts), torch.cat(order).argsort()
+    found, back = joined(parts), torch.cat(order).argsort()
     return Found(found.items[back], found.scores[back])

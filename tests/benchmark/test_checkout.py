@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from deftrec.benchmark.machine import uncommitted_changes
+from deftrec.run import git_revision
 
 
 def git(folder: Path, *words: str) -> None:
@@ -59,3 +60,13 @@ def test_outside_a_checkout_there_is_nothing_to_refuse(package: Path, tmp_path: 
     installed = package.parents[1] / ".venv" / "package"
     installed.mkdir(parents=True)
     assert uncommitted_changes(installed) is None, "the checkout of a project that installs the package says nothing"
+    assert git_revision(installed) is None, "nor is its revision that of the package"
+
+
+def test_the_revision_is_that_of_the_checkout_of_the_code(package: Path, tmp_path: Path) -> None:
+    revision = git_revision(package)
+    assert revision
+    assert not revision.endswith("-dirty")
+    (package / "code.py").write_text("a = 2\n")
+    assert git_revision(package) == f"{revision}-dirty"
+    assert git_revision(tmp_path) is None

@@ -39,9 +39,9 @@ def test_an_environment_is_made_once_and_found_again(tmp_path: Path, monkeypatch
     first = environments.environment_python(requirements, home=tmp_path)
     assert environments.environment_python(requirements, home=tmp_path) == first
     requirements.write_text("numpy==2.4.5\n")
-    assert not environments.environment_exists(requirements, home=tmp_path)
+    assert not environments._place(requirements, tmp_path).exists()
     other = environments.environment_python(requirements, home=tmp_path)
-    assert environments.environment_exists(requirements, home=tmp_path)
+    assert environments._place(requirements, tmp_path).exists()
     assert other != first
     assert len(made) == 2
     assert made[0].name.startswith("family-")

@@ -11,7 +11,7 @@ import pytest
 from circle import circle
 
 from deftrec.benchmark import peers
-from deftrec.benchmark.peers import PEERS, export_split, peers_folder, run_peer, run_peers
+from deftrec.benchmark.peers import PEERS, PeerRequest, export_split, peers_folder, run_peer, run_peers
 from deftrec.data.interactions import Interactions
 from deftrec.data.split import Fit, Split, SplitName, leave_one_out, make_split
 from deftrec.errors import ConfigError, DataError, DeftRecError
@@ -40,7 +40,7 @@ def test_a_peer_gets_the_training_part_and_never_a_test_target(
     tmp_path: Path, interactions: Interactions, name: SplitName, fit: Fit
 ) -> None:
     split = make_split(interactions, name)
-    export_split(interactions, split, tmp_path / "inputs", fits=["train", fit], seens=["exclude"])
+    export_split(interactions, split, tmp_path / "inputs", PeerRequest(["train", fit]))
     rows = exported_rows(tmp_path / "inputs", split)
     for file, ends in (("train", split.train_end), ("refit", split.refit_end)):
         expected = {(file, user, place) for user in range(60) for place in range(ends[user])}
@@ -130,10 +130,7 @@ rows.write_parquet(outputs / "rankings-test-train-exclude.parquet")
 
 def test_text_of_the_items_and_the_request_are_handed_out(tmp_path: Path, interactions: Interactions) -> None:
     split = leave_one_out(interactions)
-    export_split(
-        interactions, split, tmp_path / "inputs", fits=["train"], seens=["keep"], seed=7,
-        budget_seconds=2.5, threads=3,
-    )  # fmt: skip
+    export_split(interactions, split, tmp_path / "inputs", PeerRequest(["train"], ["keep"], 7, 2.5, 3))
     assert json.loads((tmp_path / "inputs" / "meta.json").read_text()) == {
         "users": 60,
         "items": 23,
@@ -156,7 +153,7 @@ def test_the_number_of_threads_is_known_before_any_library_is_loaded(
 ) -> None:
     own_python(monkeypatch, tmp_path, "import os; raise SystemExit(os.environ['OMP_NUM_THREADS'])")
     with pytest.raises(DeftRecError, match=r"failed with exit code 1: 3$"):
-        run_peer(interactions, leave_one_out(interactions), "ease", tmp_path / "out", threads=3)
+        run_peer(interactions, leave_one_out(interactions), "ease", tmp_path / "out", PeerRequest(threads=3))
 
 
 def test_the_folder_of_a_checkout_and_of_a_wheel_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from circle import circle
 
-from deftrec.benchmark.peers import PEERS, environment_exists, peers_folder, run_peer, run_peers
+from deftrec.benchmark.peers import PEERS, PeerRequest, _place, peers_folder, run_peer, run_peers
 from deftrec.data.interactions import Interactions
 from deftrec.data.split import Fit, Split, leave_one_out
 from deftrec.evaluation.metrics import accuracy, ranks_from_scores
@@ -99,10 +99,8 @@ def compare(scores: torch.Tensor, interactions: Interactions, split: Split, file
 
 def test_one_tuning_serves_every_fit_and_table(tmp_path: Path, interactions: Interactions) -> None:
     split = leave_one_out(interactions)
-    run = run_peer(
-        interactions, split, "ease-recency", tmp_path, fits=["train", "train+validation"], seens=["exclude", "keep"],
-        seed=3, budget_seconds=0.0,
-    )  # fmt: skip
+    request = PeerRequest(["train", "train+validation"], ["exclude", "keep"], seed=3, budget_seconds=0.0)
+    run = run_peer(interactions, split, "ease-recency", tmp_path, request)
     assert sorted(path.name for path in (tmp_path / "ease-recency").iterdir()) == [
         "rankings-train+validation-exclude.parquet",
         "rankings-train+validation-keep.parquet",
@@ -133,7 +131,7 @@ def test_one_tuning_serves_every_fit_and_table(tmp_path: Path, interactions: Int
 
 def test_the_history_comes_first_newest_first_where_it_may(tmp_path: Path, interactions: Interactions) -> None:
     split = leave_one_out(interactions)
-    run = run_peer(interactions, split, "repeat-history", tmp_path, seens=["keep"])
+    run = run_peer(interactions, split, "repeat-history", tmp_path, PeerRequest(seens=["keep"]))
     cases = split.cases("test")
     top = read_rankings(tmp_path / str(run.file("train", "keep")), interactions, cases, "keep").top_items
     assert run.settings["tuned_on"] == "keep"
@@ -147,11 +145,11 @@ def test_the_history_comes_first_newest_first_where_it_may(tmp_path: Path, inter
 @pytest.mark.parametrize("name", ["als", "bpr", "sasrec", "tiger"])
 def test_a_heavy_family_where_its_environment_lies_already(tmp_path: Path, name: str) -> None:
     requirements = peers_folder() / PEERS[name] / "requirements.txt"
-    if not environment_exists(requirements):
+    if not _place(requirements, None).exists():
         pytest.skip(f"no environment for {PEERS[name]} here; `deftrec benchmark` makes one, of gigabytes")
     data = circle(users=262, items=262)  # codebooks need 256 items
     split = leave_one_out(data)
-    run = run_peer(data, split, name, tmp_path, fits=["train", "train+validation"], budget_seconds=0.05)
+    run = run_peer(data, split, name, tmp_path, PeerRequest(["train", "train+validation"], budget_seconds=0.05))
     cases = split.cases("test")
     for one in run.lists:
         read = read_rankings(tmp_path / one.file, data, cases, one.seen)

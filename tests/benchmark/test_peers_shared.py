@@ -12,7 +12,7 @@ import pytest
 import torch
 from circle import circle
 
-from deftrec.benchmark.peers import export_split, peers_folder
+from deftrec.benchmark.peers import PeerRequest, export_split, peers_folder
 from deftrec.data.split import leave_one_out
 from deftrec.evaluation.metrics import accuracy, ranks_from_scores
 
@@ -32,10 +32,8 @@ def tuning(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 @pytest.fixture
 def inputs(tmp_path: Path, exchange: ModuleType) -> Any:
     data = circle(users=60, items=23)
-    export_split(
-        data, leave_one_out(data), tmp_path / "inputs", fits=["train", "train+validation"],
-        seens=["keep", "exclude"],
-    )  # fmt: skip
+    request = PeerRequest(fits=["train", "train+validation"], seens=["keep", "exclude"])
+    export_split(data, leave_one_out(data), tmp_path / "inputs", request)
     return exchange.Inputs.read(tmp_path / "inputs")
 
 

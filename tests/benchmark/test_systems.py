@@ -1,5 +1,6 @@
 """The real systems on toy data: DeftRec with its parts, LightGCN, and a peer's run as a row."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 
 from deftrec import Recommender
 from deftrec.benchmark import BenchmarkRequest, systems
+from deftrec.benchmark.peers import PeerRequest
 from deftrec.benchmark.scoring import TableScorer
 from deftrec.benchmark.systems import BenchmarkTask, DeftRecSystem, LightGCNSystem, PeerSystem, out_of_time, users_after
 from deftrec.benchmark.work import RankingFile, SystemRun, WorkFolder
@@ -141,12 +143,19 @@ def test_the_row_is_lightgcn_whatever_encoder_the_recipe_has(data: Interactions,
 def test_a_peers_run_becomes_a_row(task: BenchmarkTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: dict[str, Any] = {}
 
-    def run_peer(interactions: Interactions, split: object, name: str, out: Path, **options: Any) -> SystemRun:
-        asked.update(options)
-        options["on_progress"](f'{name}: {{"factors": 8, "ndcg@10": 0.5}}')
+    def run_peer(
+        interactions: Interactions,
+        split: object,
+        name: str,
+        out: Path,
+        request: PeerRequest,
+        say: Callable[[str], None],
+    ) -> SystemRun:
+        asked.update(request._asdict())
+        say(f'{name}: {{"factors": 8, "ndcg@10": 0.5}}')
         return SystemRun(
             name=name,
-            seed=options["seed"],
+            seed=request.seed,
             lists=(RankingFile(fit="train", seen="exclude", file=f"{name}/rankings.parquet"),),
             settings={"settings": {"factors": 8}, "cut": True},
             parameters=None,

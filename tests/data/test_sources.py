@@ -18,7 +18,7 @@ from deftrec.data.sources.lastfm import LastFM
 from deftrec.data.sources.movielens import MovieLens1M, MovieLens32M, MovieLens100K, MovieLensLatestSmall
 from deftrec.data.sources.recbole import read_recbole
 from deftrec.data.sources.reference import read_reference
-from deftrec.data.sources.registry import abouts, source_named, sources
+from deftrec.data.sources.registry import source_named, sources
 from deftrec.errors import DataError, DownloadError
 
 U_DATA = "196\t242\t3\t881250949\n186\t302\t3\t891717742\n196\t302\t4\t881250950\n196\t267\t1\t881250951\n"
@@ -284,7 +284,7 @@ def test_recbole_needs_one_file(tmp_path: Path) -> None:
 
 
 def test_every_source_says_what_it_is() -> None:
-    known = list(abouts())
+    known = [source.about for source in sources()]
     names = [about.name for about in known]
     assert len(set(names)) == len(names)
     assert {

@@ -146,7 +146,7 @@ def _no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     def asked(*_: object) -> Path:
         raise AssertionError("the hub was asked")
 
-    monkeypatch.setattr(architecture, "architecture_on_hub", asked)
+    monkeypatch.setattr(architecture, "from_hub", asked)
     monkeypatch.setattr(architecture, "cached_architecture", lambda *_: None)
 
 

@@ -20,6 +20,7 @@ from deftrec.evaluation.metrics import (
     novelty,
     ranks_from_scores,
 )
+from deftrec.tensors import joined
 
 
 def oracle(rows: list[list[float]], targets: list[int]) -> dict[str, list[float]]:
@@ -162,10 +163,10 @@ def test_chunks_of_users_give_the_same_as_all_at_once() -> None:
     targets = torch.randint(0, 30, (20,))
     whole = ranks_from_scores(scores, targets)
     parts = [ranks_from_scores(scores[n : n + 7], targets[n : n + 7]) for n in range(0, 20, 7)]
-    joined = TargetRanks.concatenate(parts)
-    assert torch.equal(joined.greater, whole.greater)
-    assert torch.equal(joined.ties, whole.ties)
-    assert len(joined) == 20
+    found = joined(parts)
+    assert torch.equal(found.greater, whole.greater)
+    assert torch.equal(found.ties, whole.ties)
+    assert len(found) == 20
 
 
 def test_coverage_counts_items_within_the_first_places() -> None:

@@ -25,7 +25,7 @@ import polars as pl
 import torch
 
 from deftrec.data import Interactions
-from deftrec.incremental.overlay import changing, read_overlay, write_overlay
+from deftrec.incremental.overlay import changing, write_overlay
 
 run, rng = Path(sys.argv[1]), random.Random(0)
 
@@ -34,8 +34,7 @@ def write_for_ever(told):  # adds a thousand items, takes them away, adds them, 
     data = Interactions.load(run / "data")
     batch = pl.DataFrame({"item": range(10_000, 11_000), "title": "new", "category": "", "text": ""})
     while True:
-        with changing(run):
-            overlay = read_overlay(run, data)
+        with changing(run, data) as overlay:
             if overlay.items.height:
                 after = replace(overlay, items=overlay.items[:0], vectors=overlay.vectors[:0])
             else:

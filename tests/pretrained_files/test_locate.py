@@ -39,7 +39,7 @@ def test_minilm_is_taken_from_its_package(tmp_path: Path, monkeypatch: pytest.Mo
     model = packaged(tmp_path, monkeypatch)
     install(model.parent, monkeypatch)
     monkeypatch.setattr(locate, "fetch_from_wheel", broken)
-    monkeypatch.setattr(locate, "_from_hub", broken)
+    monkeypatch.setattr(locate, "from_hub", broken)
     assert model_folder("minilm") == model
 
 
@@ -80,10 +80,10 @@ def test_minilm_comes_from_the_hub_at_last(tmp_path: Path, monkeypatch: pytest.M
         asked.append((name, revision))
         return model
 
-    monkeypatch.setattr(locate, "_from_hub", hub)
+    monkeypatch.setattr(locate, "from_hub", hub)
     assert model_folder("minilm") == model
     assert asked == [("sentence-transformers/all-MiniLM-L6-v2", None)]
-    monkeypatch.setattr(locate, "_from_hub", broken)
+    monkeypatch.setattr(locate, "from_hub", broken)
     with pytest.raises(DownloadError, match=r"neither on PyPI \(no network\) nor on the hub \(no network\); offline"):
         model_folder("minilm")
 

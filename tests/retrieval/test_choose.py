@@ -1,6 +1,7 @@
 """The terms of the score and their weights are chosen on validation, and only where they help."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -24,6 +25,8 @@ from deftrec.retrieval import (
     one_standard_error_rule,
     target_ranks,
 )
+from deftrec.retrieval.linear import ease, slit
+from deftrec.retrieval.rules import seen_rules
 from deftrec.retrieval.terms import collaborative_prior as module
 from deftrec.retrieval.terms.collaborative_prior import PriorSettings
 from deftrec.retrieval.terms.popularity_trend import trend_scores
@@ -54,7 +57,7 @@ def ranker() -> Ranker:
 
 
 def validation(training: Sequences, cases: Cases, latents: Tensor, exclude_seen: bool = True) -> Validation:
-    return Validation.of(cases, Queries(cases.histories, latents), exclude_seen, training, ITEMS)
+    return Validation.of(cases, Queries(cases.histories, latents), seen_rules(exclude_seen), training)
 
 
 def values(scored: Ranker, asked: Validation) -> Tensor:
@@ -83,7 +86,7 @@ def test_the_best_settings_of_the_prior_are_found(
     plain, asked = ranker(), validation(training, cases, torch.randn(len(cases), D), exclude_seen)
     found = {}
     for regularisation in REGULARISATION:
-        linear = LinearPrior.ease(training, ITEMS, regularisation, 9, ITEMS)
+        linear = LinearPrior.fit(partial(ease, regularisation=regularisation), training, ITEMS, 9, ITEMS)
         for recency in RECENCY:
             settings = PriorSettings("ease", regularisation, recency)
             for weight in WEIGHTS:
@@ -199,11 +202,14 @@ def test_terms_are_refitted_with_the_chosen_settings() -> None:
     training, cases = blocks()
     more = Sequences.from_lists([[*history, target] for history, target in zip(training, cases.targets, strict=True)])
     settings = PriorSettings("slit", 100.0, 0.5)
-    linear = LinearPrior.slit(training, ITEMS, 100.0, 0.5, 9, ITEMS)
+    linear = LinearPrior.fit(partial(slit, regularisation=100.0, recency=0.5), training, ITEMS, 9, ITEMS)
     before = CollaborativePrior(linear, settings, 5.0, ITEMS, repeats=False)
     after = before.refitted(more, CPU)
     assert after.settings() == before.settings()
-    assert torch.equal(after.linear.weights, LinearPrior.slit(more, ITEMS, 100.0, 0.5, 9, ITEMS).weights)
+    assert torch.equal(
+        after.linear.weights,
+        LinearPrior.fit(partial(slit, regularisation=100.0, recency=0.5), more, ITEMS, 9, ITEMS).weights,
+    )
     assert not torch.equal(after.linear.weights, before.linear.weights)
     trend = PopularityTrend(trend_scores(training, ITEMS, -0.3, 0.6), -0.3, 0.6)
     assert torch.equal(trend.refitted(more, CPU).values, trend_scores(more, ITEMS, -0.3, 0.6))

@@ -23,6 +23,7 @@ from deftrec.retrieval import (
     Validation,
     target_ranks,
 )
+from deftrec.retrieval.rules import seen_rules
 from deftrec.retrieval.terms import cold_start_bonus as module
 from deftrec.retrieval.terms.cold_start_bonus import BONUSES, ColdStartSimulation
 from deftrec.serving.index import Approximate, build_index
@@ -54,7 +55,7 @@ def simulated(recommender: Recommender) -> ColdStartSimulation:
 
 def validation(cases: Cases, latents: torch.Tensor) -> Validation:
     nothing = Sequences.from_lists([[]] * len(cases))
-    return Validation.of(cases, Queries(cases.histories, latents), True, nothing, ITEMS)
+    return Validation.of(cases, Queries(cases.histories, latents), seen_rules(True), nothing)
 
 
 @pytest.mark.parametrize("cost", [0.0, 0.05, 0.3, 0.999])

@@ -1,5 +1,7 @@
 """Exact search against a naive loop, and the score as the sum of its terms."""
 
+from functools import partial
+
 import pytest
 import torch
 from hypothesis import given
@@ -10,7 +12,6 @@ from deftrec.data import PADDING, Sequences
 from deftrec.retrieval import (
     CollaborativePrior,
     ExcludeHistory,
-    Found,
     LatentSimilarity,
     LinearPrior,
     PopularityTrend,
@@ -22,13 +23,17 @@ from deftrec.retrieval import (
     row_chunks,
     top,
 )
+from deftrec.retrieval.linear import ease
 from deftrec.retrieval.terms.collaborative_prior import PriorSettings
 from deftrec.retrieval.terms.latent import Similarity
+from deftrec.tensors import joined
 
 SIMILARITIES: list[Similarity] = ["cosine", "inner"]
 HISTORIES = Sequences.from_lists([[0, 3, 0], [], [1], list(range(11)), list(range(12)), [5, 6]])
 ITEMS, D = 12, 4
-LINEAR = LinearPrior.ease(Sequences.from_lists([[0, 1, 2], [1, 2, 3], [5, 6], [0, 3]]), ITEMS, 1.0, ITEMS, ITEMS)
+LINEAR = LinearPrior.fit(
+    partial(ease, regularisation=1.0), Sequences.from_lists([[0, 1, 2], [1, 2, 3], [5, 6], [0, 3]]), ITEMS, ITEMS, ITEMS
+)
 EXCLUDED = (ExcludeHistory(),)
 
 
@@ -111,7 +116,7 @@ def test_top_pads_where_too_few_items_are_left() -> None:
     found = top(scores, 3)
     assert found.items.tolist() == [[9, 8, 7], [0, PADDING, PADDING]]
     assert found.scores.tolist() == [[9, 8, 7], [12, -torch.inf, -torch.inf]]
-    assert Found.concatenate([found, found]).items.tolist() == found.items.tolist() * 2
+    assert joined([found, found]).items.tolist() == found.items.tolist() * 2
     some = torch.tensor([3, 1, 4, 1, 5, 9, 2, 6, 5, 35, 8, 97])
     assert found.among(some).items.tolist() == [[35, 5, 6], [3, PADDING, PADDING]]
 

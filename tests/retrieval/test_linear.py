@@ -1,5 +1,7 @@
 """EASE, SLIT and the filter of the interaction graph against their closed forms, and the memory they take."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from deftrec.data import Sequences
 from deftrec.doctor import Subject, examine
 from deftrec.recipe import resolve
 from deftrec.retrieval import LinearPrior, linear
+from deftrec.retrieval.linear import ease, graph, slit
 from deftrec.retrieval.terms.collaborative_prior import NEIGHBOURS
 from deftrec.sizes import Sizes
 from toy import tiny_config
@@ -39,7 +42,9 @@ histories = st.lists(st.lists(st.integers(0, 6), max_size=8), min_size=1, max_si
 @settings(max_examples=25)
 @given(lists=histories, regularisation=st.sampled_from([0.5, 10.0, 300.0]))
 def test_weights_are_the_closed_form(lists: list[list[int]], regularisation: float) -> None:
-    fitted = LinearPrior.ease(Sequences.from_lists(lists), 7, regularisation, neighbours=7, max_items=7)
+    fitted = LinearPrior.fit(
+        partial(ease, regularisation=regularisation), Sequences.from_lists(lists), 7, neighbours=7, max_items=7
+    )
     torch.testing.assert_close(as_matrix(fitted), dense_weights(lists, 7, regularisation), atol=1e-5, rtol=1e-4)
 
 
@@ -55,7 +60,9 @@ def test_weights_solve_the_problem_they_are_for() -> None:
     x = torch.zeros(200, 30, dtype=torch.float64)
     for user, taken in enumerate(lists):
         x[user, taken] = 1
-    best = as_matrix(LinearPrior.ease(Sequences.from_lists(lists), 30, 20.0, 30, 30)).double()
+    best = as_matrix(
+        LinearPrior.fit(partial(ease, regularisation=20.0), Sequences.from_lists(lists), 30, 30, 30)
+    ).double()
 
     def value(b: Tensor) -> float:
         return float((x - x @ b).square().sum() + 20 * b.square().sum())
@@ -68,7 +75,9 @@ def test_weights_solve_the_problem_they_are_for() -> None:
 def test_only_the_largest_neighbours_are_kept() -> None:
     lists = many()
     full = dense_weights(lists, 30, 20.0)
-    fitted = LinearPrior.ease(Sequences.from_lists(lists), 30, 20.0, neighbours=4, max_items=30)
+    fitted = LinearPrior.fit(
+        partial(ease, regularisation=20.0), Sequences.from_lists(lists), 30, neighbours=4, max_items=30
+    )
     assert fitted.neighbours.shape == (30, 4)
     kept = as_matrix(fitted)
     for row, expected in zip(kept, full, strict=True):
@@ -81,7 +90,11 @@ def test_only_the_largest_neighbours_are_kept() -> None:
 def test_only_the_most_popular_take_part() -> None:
     lists = many()
     popular = np.sort(np.argsort(-np.bincount(np.concatenate(lists), minlength=30), kind="stable")[:10]).tolist()
-    fitted = as_matrix(LinearPrior.ease(Sequences.from_lists(lists), 30, 20.0, neighbours=512, max_items=10))
+    fitted = as_matrix(
+        LinearPrior.fit(
+            partial(ease, regularisation=20.0), Sequences.from_lists(lists), 30, neighbours=512, max_items=10
+        )
+    )
     inside = [[popular.index(item) for item in taken if item in popular] for taken in lists]
     torch.testing.assert_close(fitted[popular][:, popular], dense_weights(inside, 10, 20.0), atol=1e-5, rtol=1e-4)
     others = [item for item in range(30) if item not in popular]
@@ -94,7 +107,7 @@ def test_only_the_most_popular_take_part() -> None:
 def test_scores_weigh_the_history_by_age(recency: float, cells: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(linear, "SLICE_CELLS", cells)
     lists = many()
-    fitted = LinearPrior.ease(Sequences.from_lists(lists), 30, 20.0, 30, 30)
+    fitted = LinearPrior.fit(partial(ease, regularisation=20.0), Sequences.from_lists(lists), 30, 30, 30)
     weights = as_matrix(fitted)
     asked = [lists[0], [], lists[1][:1], [3, 3, 5]]
     found = fitted.scores(Sequences.from_lists(asked), recency)
@@ -124,7 +137,9 @@ def dense_slit(lists: list[list[int]], items: int, regularisation: float, recenc
 def test_slit_is_the_closed_form(recency: float, max_history: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(linear, "SLIT_MAX_HISTORY", max_history)
     lists = [*many(), [3, 3, 5, 3], [4], []]
-    fitted = LinearPrior.slit(Sequences.from_lists(lists), 30, 7.0, recency, neighbours=30, max_items=30)
+    fitted = LinearPrior.fit(
+        partial(slit, regularisation=7.0, recency=recency), Sequences.from_lists(lists), 30, neighbours=30, max_items=30
+    )
     torch.testing.assert_close(
         as_matrix(fitted), dense_slit(lists, 30, 7.0, recency, max_history), atol=1e-5, rtol=1e-3
     )
@@ -133,7 +148,11 @@ def test_slit_is_the_closed_form(recency: float, max_history: int, monkeypatch: 
 def test_slit_of_the_most_popular_skips_the_others() -> None:
     lists = many()
     popular = np.sort(np.argsort(-np.bincount(np.concatenate(lists), minlength=30), kind="stable")[:10]).tolist()
-    fitted = as_matrix(LinearPrior.slit(Sequences.from_lists(lists), 30, 7.0, 0.5, neighbours=30, max_items=10))
+    fitted = as_matrix(
+        LinearPrior.fit(
+            partial(slit, regularisation=7.0, recency=0.5), Sequences.from_lists(lists), 30, neighbours=30, max_items=10
+        )
+    )
     inside = [[popular.index(item) for item in taken if item in popular] for taken in lists]
     torch.testing.assert_close(fitted[popular][:, popular], dense_slit(inside, 10, 7.0, 0.5, 50), atol=1e-5, rtol=1e-3)
     others = [item for item in range(30) if item not in popular]
@@ -144,7 +163,11 @@ def test_slit_of_the_most_popular_skips_the_others() -> None:
 def test_slit_is_fitted_on_a_sample_where_there_are_too_many_places(monkeypatch: pytest.MonkeyPatch) -> None:
     ring = [[(start + step) % 30 for step in range(12)] for start in range(30)] * 4
     monkeypatch.setattr(linear, "SLIT_ROWS", 600)  # of 1,320
-    fitted = as_matrix(LinearPrior.slit(Sequences.from_lists(ring), 30, 1.0, 1.0, neighbours=30, max_items=30))
+    fitted = as_matrix(
+        LinearPrior.fit(
+            partial(slit, regularisation=1.0, recency=1.0), Sequences.from_lists(ring), 30, neighbours=30, max_items=30
+        )
+    )
     assert fitted.argmax(1).tolist() == [(item + 1) % 30 for item in range(30)]
 
 
@@ -152,7 +175,7 @@ def test_slit_is_fitted_on_a_sample_where_there_are_too_many_places(monkeypatch:
 def test_the_graphs_filter_is_a_step_there_and_back(most: int) -> None:
     """A walk from an item to one who took it and to what that one took, each degree shared by root (GF-CF, eq. 5)."""
     lists = [*many(), [], [4, 4]]
-    fitted = as_matrix(LinearPrior.graph(Sequences.from_lists(lists), 30, neighbours=30, max_items=most))
+    fitted = as_matrix(LinearPrior.fit(graph, Sequences.from_lists(lists), 30, neighbours=30, max_items=most))
     counts = np.bincount(np.concatenate([np.unique(one) for one in lists]).astype(np.int64), minlength=30)
     popular = set(np.argsort(-counts, kind="stable")[:most].tolist())
     taken = [popular.intersection(one) for one in lists]
@@ -167,7 +190,9 @@ def test_the_graphs_filter_is_a_step_there_and_back(most: int) -> None:
 def test_added_items_get_the_mean_score_of_their_nearest_items(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(linear, "NEIGHBOURS_OF_ADDED", 2)
     sequences = Sequences.from_lists([[0, 1], [0, 1, 2], [2, 3], [3, 0], [1, 3]])
-    prior = LinearPrior.ease(sequences, 5, 1.0, 4, 5)  # item 4 has no interactions, so it stands in for nothing
+    prior = LinearPrior.fit(
+        partial(ease, regularisation=1.0), sequences, 5, 4, 5
+    )  # item 4 has no interactions, so it stands in for nothing
     angles = torch.tensor([0.0, 0.5, 1.0, 1.5, 0.26, 0.25, 1.4])
     longer = prior.with_items(torch.stack([angles.cos(), angles.sin()], 1))
     histories = Sequences.from_lists([[0], [2, 1], [5], [0, 5]])
@@ -192,7 +217,7 @@ def test_items_without_interactions_need_no_fit() -> None:
 
 
 def test_neighbours_of_items_are_those_they_score() -> None:
-    fitted = LinearPrior.graph(Sequences.from_lists([[0, 1], [1, 2], [3, 4]]), 6, neighbours=2, max_items=4)
+    fitted = LinearPrior.fit(graph, Sequences.from_lists([[0, 1], [1, 2], [3, 4]]), 6, neighbours=2, max_items=4)
     assert fitted.items.tolist() == [0, 1, 2, 3]
     everything = as_matrix(fitted)
     for item in range(6):
@@ -211,9 +236,13 @@ def test_memory_does_not_grow_with_the_items_that_take_no_part() -> None:
     )
     estimate = examine(Subject("test", config, n_items, 16, 0)).serving_bytes["collaborative prior"]
     for fitted in (
-        LinearPrior.ease(Sequences.from_lists(lists), n_items, 50.0, NEIGHBOURS, max_items),
-        LinearPrior.slit(Sequences.from_lists(lists), n_items, 50.0, 0.5, NEIGHBOURS, max_items),
-        LinearPrior.graph(Sequences.from_lists(lists), n_items, NEIGHBOURS, max_items),
+        LinearPrior.fit(
+            partial(ease, regularisation=50.0), Sequences.from_lists(lists), n_items, NEIGHBOURS, max_items
+        ),
+        LinearPrior.fit(
+            partial(slit, regularisation=50.0, recency=0.5), Sequences.from_lists(lists), n_items, NEIGHBOURS, max_items
+        ),
+        LinearPrior.fit(graph, Sequences.from_lists(lists), n_items, NEIGHBOURS, max_items),
     ):
         fitted.scores(Sequences.from_lists(lists[:5]), 0.5)  # makes the index of the catalogue
         tensors = [value for value in vars(fitted).values() if isinstance(value, Tensor)]

@@ -25,6 +25,7 @@ from deftrec.retrieval import (
     RepeatBias,
     ScoreTerm,
 )
+from deftrec.retrieval.linear import graph
 from deftrec.retrieval.terms.collaborative_prior import PriorSettings
 from toy import ring, tiny_config
 from worded import NEW, fitted
@@ -107,7 +108,7 @@ def test_a_name_is_given_once(recommender: Recommender) -> None:
 
 def terms() -> list[ScoreTerm]:
     """One of each term, with every setting it can have."""
-    linear = LinearPrior.graph(Sequences.from_lists([[0, 1, 2], [1, 3], [5, 4]]), 6, 3, 5)
+    linear = LinearPrior.fit(graph, Sequences.from_lists([[0, 1, 2], [1, 3], [5, 4]]), 6, 3, 5)
     prior = CollaborativePrior(linear, PriorSettings("graph", 0.0, 0.25), 5.0, 5, True, {"ndcg": 0.2})
     trend = PopularityTrend(torch.randn(6), -0.3, 0.6, {"ndcg": 0.3, "ndcg_without": 0.2})
     bonus = ColdStartBonus(0.5, {"ndcg": 0.3, "ndcg_without": 0.3, "hits": 0.1, "hits_without": 0.0})

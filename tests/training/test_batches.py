@@ -12,9 +12,10 @@ from deftrec.batch import Batch
 from deftrec.config import ObjectiveOptions, PretrainedOptions, ReasoningOptions
 from deftrec.data import PADDING, Sequences
 from deftrec.language import Preferences, PretrainedLanguageModel, build_language_model
+from deftrec.tensors import to_device
 from deftrec.training import batches as batches_module
 from deftrec.training import rationale as rationale_module
-from deftrec.training.batches import PackedBatches, batch_to
+from deftrec.training.batches import PackedBatches
 from toy import sampled_softmax, tiny_bert
 
 ITEMS = 40
@@ -137,7 +138,7 @@ def test_epochs_depend_on_seed_and_number_alone() -> None:
 def test_a_batch_moves_as_a_whole() -> None:
     for sampled in (None, 5):
         batch = next(batches(sampled=sampled).epoch(0)[1])
-        moved = batch_to(batch, torch.device("meta"))
+        moved = to_device(batch, torch.device("meta"))
         tensors = [moved.candidates, moved.items, moved.targets, moved.layout.segments, moved.layout.positions]
         tensors += [] if moved.log_q is None else [moved.log_q]
         assert {tensor.device.type for tensor in tensors} == {"meta"}
@@ -189,6 +190,6 @@ def test_some_histories_of_a_batch_have_a_rationale(
             assert found, "no user has this item after these"
             text = learnt.text[row]
             assert tuple(text[text != PADDING].tolist()) == preferences.rationale(np.array(history), target)
-        moved = batch_to(batch, torch.device("meta")).rationale
+        moved = to_device(batch, torch.device("meta")).rationale
         assert moved is not None
         assert {one.device.type for one in (moved.items, moved.targets, moved.text)} == {"meta"}

@@ -58,7 +58,7 @@ def test_another_key_is_another_result(folder: bool, tmp_path: Path, monkeypatch
 
 def test_a_damaged_result_is_named(tmp_path: Path) -> None:
     stage = Counting()
-    StageCache(tmp_path).get(stage("refit text"))
+    StageCache(tmp_path).get(stage("refit-text"))
     (entry,) = tmp_path.iterdir()
     assert json.loads((entry / module.ABOUT).read_text())["key"]["stage"] == "refit-text"
     whole = {file: file.read_bytes() for file in entry.iterdir()}
@@ -66,10 +66,10 @@ def test_a_damaged_result_is_named(tmp_path: Path) -> None:
     for file, content in whole.items():
         file.write_bytes(content[:-4])
         with pytest.raises(DeftRecError, match=f"{entry.name}: damaged; delete it"):
-            StageCache(tmp_path).get(stage("refit text"))
+            StageCache(tmp_path).get(stage("refit-text"))
         file.write_bytes(content)
     shutil.rmtree(entry)
-    assert StageCache(tmp_path).get(stage("refit text")).about == {"epochs": 2}
+    assert StageCache(tmp_path).get(stage("refit-text")).about == {"epochs": 2}
 
 
 def test_runs_share_what_is_the_same_and_end_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

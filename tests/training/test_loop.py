@@ -19,7 +19,7 @@ from deftrec.progress import Silent
 from deftrec.training import loop
 from deftrec.training.average import AveragedWeights
 from deftrec.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
-from deftrec.training.loop import Plan, Stage, Trained, TrainingLog, _horizon, _optimizer, _rate, train
+from deftrec.training.loop import Plan, Stage, TrainingLog, _horizon, _optimizer, _rate, train
 
 X, Y = torch.randn(16, 3, generator=torch.Generator().manual_seed(1)), torch.arange(16.0)[:, None] / 16
 
@@ -72,7 +72,7 @@ def plan(**changes: object) -> Plan:
     return Plan(**{**options, **changes})  # type: ignore[arg-type]
 
 
-def run(stage: Toy, checkpoints: Path | None = None, resume: bool = False, **changes: object) -> Trained:
+def run(stage: Toy, checkpoints: Path | None = None, resume: bool = False, **changes: object) -> TrainingState:
     return train(
         stage, plan(**changes), checkpoints=checkpoints, resume=resume, log=TrainingLog(None), progress=Silent()
     )
@@ -94,7 +94,7 @@ def test_the_best_weights_are_kept_and_patience_ends_it() -> None:
     stage = Toy([0.1, 0.5, 0.4, 0.5, 0.3, 0.9])  # equal is not better, and .9 is never seen
     trained = run(stage, patience=3)
     assert len(stage.seen) == len(trained.history) == 5
-    assert (trained.epochs, trained.value) == (2, 0.5)
+    assert (trained.best_epoch, trained.best_value) == (2, 0.5)
     assert equal(stage.module.state_dict(), stage.seen[1])
     assert not equal(stage.seen[1], stage.seen[4])
 
@@ -103,16 +103,16 @@ def test_validation_comes_every_so_often_and_at_the_end() -> None:
     stage = Toy([0.1, 0.2, 0.3])
     trained = run(stage, epochs=5, validate_every=2)
     assert [row["epoch"] for row in trained.history if "validation ndcg@10" in row] == [2, 4, 5]
-    assert (trained.epochs, trained.value) == (5, 0.3)
+    assert (trained.best_epoch, trained.best_value) == (5, 0.3)
     few = run(Toy([0.9, 0.1, 0.1, 0.1]), epochs=20, validate_every=3, patience=2)
-    assert (few.epochs, len(few.history)) == (3, 9)
+    assert (few.best_epoch, len(few.history)) == (3, 9)
 
 
 def test_a_refit_runs_for_the_chosen_epochs_and_asks_nobody() -> None:
     stage, other = Toy(), Toy()
     trained = run(stage, stop_after=3)
     assert stage.seen == []
-    assert (trained.epochs, trained.value, len(trained.history)) == (3, None, 3)
+    assert (trained.best_epoch, trained.best_value, len(trained.history)) == (3, -math.inf, 3)
     run(other, patience=1)  # the same learning rates: the horizon is that of the whole plan
     assert not equal(stage.module.state_dict(), Toy().module.state_dict())
     gather = Toy([0.0, 0.0, 1.0, 0.0, 0.0, 0.0])
@@ -134,7 +134,7 @@ def test_time_is_up_after_an_epoch_and_counts_what_came_before_a_resumption(
     stage = Toy([0.1, 0.2] + [0.0] * 98)
     trained = run(stage, epochs=50, patience=50, seconds=7, checkpoints=tmp_path)
     assert 2 < len(trained.history) == len(stage.seen) < 7  # the last epoch is validated too
-    assert trained.epochs == 2
+    assert trained.best_epoch == 2
     again = run(Toy(), epochs=50, patience=50, seconds=7, checkpoints=tmp_path, resume=True)
     assert len(again.history) == len(trained.history)
     assert again.seconds == trained.seconds >= 7
@@ -238,7 +238,7 @@ def test_a_finished_stage_tells_a_refit_the_horizon_that_it_had(tmp_path: Path) 
     trained = run(stage, tmp_path, epochs=500, patience=500, seconds=0.5)
     assert 1 < trained.horizon < 500
     again = run(Toy(), tmp_path, resume=True, epochs=500, patience=500, seconds=0.5)
-    assert (again.horizon, again.epochs) == (trained.horizon, trained.epochs)
+    assert (again.horizon, again.best_epoch) == (trained.horizon, trained.best_epoch)
 
 
 def test_progress_and_log_tell_every_epoch(tmp_path: Path) -> None:
@@ -349,7 +349,7 @@ def test_resumed_equals_uninterrupted(tmp_path: Path) -> None:
     rest = Toy(values[3:])
     found = run(rest, checkpoints=tmp_path, resume=True, average=0.3)
     assert len(rest.seen) == 3
-    assert (found.epochs, found.value) == (expected.epochs, expected.value)
+    assert (found.best_epoch, found.best_value) == (expected.best_epoch, expected.best_value)
     assert [row["loss"] for row in found.history] == [row["loss"] for row in expected.history]
     assert equal(rest.module.state_dict(), gather.module.state_dict())
     again = Toy(values)  # a finished stage is not trained again

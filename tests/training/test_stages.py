@@ -27,7 +27,7 @@ def test_the_collaborative_encoder_is_validated_by_the_rules_of_the_run() -> Non
         stage = LightGCNTraining(module, sequences, cases, 30, tiny_config(**options), seen)
         plan = Plan(epochs=20, learning_rate=0.05, patience=20, dtype=torch.float32)
         trained = train(stage, plan, checkpoints=None, resume=False, log=TrainingLog(None), progress=Silent())
-        found[seen] = trained.value or 0.0
+        found[seen] = trained.best_value
     assert found["exclude"] == 0
     assert found["keep"] > 0.5
 
@@ -42,7 +42,7 @@ def test_minutes_end_the_joint_stage_and_nothing_else() -> None:
 def test_every_stage_has_its_seconds() -> None:
     seconds = Recommender.fit(ring(users=60), tiny_config(training={"epochs": 1}), refit=True).info.seconds
     names = ["collaborative", "joint", "score terms"]
-    assert set(seconds) == {*names, *(f"refit {name}" for name in names)}
+    assert set(seconds) == {*names, *(f"refit-{name}" for name in names)}
     assert all(value > 0 for value in seconds.values())
 
 

@@ -8,9 +8,8 @@ from typing import NamedTuple
 
 from deftrec import __version__
 from deftrec.files import write_text
-from deftrec.run import environment, git_output
+from deftrec.run import PACKAGE, checkout_of, environment, git_output
 
-PACKAGE = Path(__file__).resolve().parents[1]
 PEERS_FOLDER = Path("benchmarks", "peers")
 
 
@@ -70,10 +69,9 @@ def uncommitted_changes(package: Path = PACKAGE) -> UncommittedChanges | None:
     Returns:
         The changes; None for a clean checkout, and outside a checkout, where the version names the code.
     """
-    top = git_output(package, "rev-parse", "--show-toplevel")
-    if top is None or not git_output(package, "ls-files", "--", "."):  # installed inside another project's checkout
+    checkout = checkout_of(package)
+    if checkout is None:
         return None
-    checkout = Path(top.strip())
     diff = git_output(checkout, "diff", "HEAD") or ""
     untracked = tuple((git_output(checkout, "ls-files", "--others", "--exclude-standard") or "").splitlines())
     code = (package.resolve(), checkout.resolve() / PEERS_FOLDER)

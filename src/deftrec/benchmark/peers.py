@@ -14,6 +14,7 @@ import venv
 from collections.abc import Callable, Sequence
 from itertools import product
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -44,17 +45,29 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS
 """Variables that libraries read their number of threads from, at import."""
 
 
+class PeerRequest(NamedTuple):
+    """Tables and costs of a peer's training.
+
+    Attributes:
+        fits, seens: fits and rules for seen items, one table for each pair.
+        seed: seed of the training.
+        budget_seconds: longest search for settings; one setting is always trained, for at most this time.
+        threads: number of threads.
+    """
+
+    fits: Sequence[Fit] = ("train",)
+    seens: Sequence[Seen] = ("exclude",)
+    seed: int = 0
+    budget_seconds: float | None = None
+    threads: int = 1
+
+
 def run_peer(
     interactions: Interactions,
     split: Split,
     name: str,
     out_dir: str | Path,
-    *,
-    fits: Sequence[Fit] = ("train",),
-    seens: Sequence[Seen] = ("exclude",),
-    seed: int = 0,
-    budget_seconds: float | None = None,
-    threads: int = 1,
+    request: PeerRequest,
     on_progress: Callable[[str], None] | None = None,
 ) -> SystemRun:
     """Tune a peer, one of `PEERS`, once, and rank for every test user, fit and rule for seen items.
@@ -67,27 +80,16 @@ def run_peer(
     the peer failed.
 
     Args:
-        interactions, split, name, out_dir, fits, seens, seed: data, peer, parent folder of the results, and tables.
-        budget_seconds: longest search for settings; one setting is always trained, for at most this time.
-        threads: number of threads of the peer.
+        interactions, split, name, out_dir: data, peer, and parent folder of the results.
         on_progress: called with lines of text.
     """
     _check(interactions, split, [name])
     lists = []
     with atomic_directory(Path(out_dir) / name) as folder:
         inputs = folder / "inputs"
-        export_split(
-            interactions,
-            split,
-            inputs,
-            fits=fits,
-            seens=seens,
-            seed=seed,
-            budget_seconds=budget_seconds,
-            threads=threads,
-        )
-        _run(name, inputs, folder, threads, on_progress or (lambda line: None))
-        for fit, seen in product(fits, seens):
+        export_split(interactions, split, inputs, request)
+        _run(name, inputs, folder, request.threads, on_progress or (lambda line: None))
+        for fit, seen in product(request.fits, request.seens):
             raw, file = folder / f"rankings-test-{STEMS[fit]}-{seen}.parquet", f"rankings-{fit}-{seen}.parquet"
             _to_external_ids(raw, folder / file, interactions)
             raw.unlink()
@@ -97,12 +99,12 @@ def run_peer(
     seconds = settings["seconds"]
     return SystemRun(
         name=name,
-        seed=seed,
+        seed=request.seed,
         lists=tuple(lists),
         settings=settings,
         parameters=settings["parameters"],
         library=settings["library"],
-        train_seconds={fit: seconds["tune"] + (seconds["refit"] if fit != "train" else 0.0) for fit in fits},
+        train_seconds={fit: seconds["tune"] + (seconds["refit"] if fit != "train" else 0.0) for fit in request.fits},
         users_per_second=settings["users_ranked_per_second"],
         budget_cut=bool(settings.get("cut", False)),
         revision=git_revision(),
@@ -128,7 +130,7 @@ def run_peers(
     popularity = split.training(fit).counts(interactions.n_items)
     results = []
     for name in models:
-        run = run_peer(interactions, split, name, out_dir, fits=[fit], on_progress=on_progress)
+        run = run_peer(interactions, split, name, out_dir, PeerRequest([fit]), on_progress)
         file = Path(out_dir) / run.lists[0].file
         result, _ = evaluate_file(
             file, interactions, split, popularity, name=name, part="test", seen="exclude", fit=fit
@@ -138,34 +140,24 @@ def run_peers(
     return results
 
 
-def export_split(
-    interactions: Interactions,
-    split: Split,
-    to: Path,
-    *,
-    fits: Sequence[Fit],
-    seens: Sequence[Seen],
-    seed: int = 0,
-    budget_seconds: float | None = None,
-    threads: int = 1,
-) -> None:
+def export_split(interactions: Interactions, split: Split, to: Path, request: PeerRequest) -> None:
     """Write the input of a peer to the folder `to`; it holds no test target and nothing later."""
     to.mkdir(parents=True)
     meta = {
         "users": interactions.n_users,
         "items": interactions.n_items,
-        "fits": list(fits),
-        "seen": list(seens),
+        "fits": list(request.fits),
+        "seen": list(request.seens),
         "parts": ["test"],
         "depth": DEPTH,
-        "seed": seed,
-        "budget_seconds": budget_seconds,
-        "threads": threads,
+        "seed": request.seed,
+        "budget_seconds": request.budget_seconds,
+        "threads": request.threads,
     }
     write_json(to / "meta.json", meta)
     everyone = np.arange(interactions.n_users)
     for fit, stem in STEMS.items():
-        if fit == "train" or fit in fits:
+        if fit == "train" or fit in request.fits:
             _events(everyone, split.training(fit)).write_parquet(to / f"{stem}.parquet")
     validation, test = split.cases("validation"), split.cases("test")
     targets = pl.DataFrame({"user": validation.users, "target": validation.targets})
@@ -256,11 +248,6 @@ def environment_python(requirements: Path, home: Path | None = None) -> Path:
         shutil.rmtree(place, ignore_errors=True)
         _make(place, requirements)
     return _python(place)
-
-
-def environment_exists(requirements: Path, home: Path | None = None) -> bool:
-    """Tell whether the environment of `requirements` exists already."""
-    return _python(_place(requirements, home)).exists()
 
 
 def _place(requirements: Path, home: Path | None) -> Path:

@@ -56,10 +56,7 @@ class TableScorer:
 
         Raises a `DataError` if the file is missing, damaged or from other data.
         """
-        run = SystemRun(
-            name=name, seed=0, lists=(), settings={}, parameters=None, library=BROUGHT, train_seconds={},
-            users_per_second=None, revision=None,
-        )  # fmt: skip
+        run = SystemRun(name=name, seed=0, settings={}, library=BROUGHT, lists=(), train_seconds={})
         return self._measure(file, run, "unknown", progress)
 
     def _measure(self, file: Path, run: SystemRun, fit: FitOrUnknown, progress: Progress) -> ScoredSystem:

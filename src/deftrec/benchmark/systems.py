@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from deftrec import __version__
-from deftrec.benchmark.peers import DEPTH, PEERS, STEMS, run_peer
+from deftrec.benchmark.peers import DEPTH, PEERS, STEMS, PeerRequest, run_peer
 from deftrec.benchmark.request import BenchmarkRequest
 from deftrec.benchmark.tables import DEFTREC
 from deftrec.benchmark.work import RankingFile, SystemRun
@@ -24,7 +24,7 @@ from deftrec.formatting import peer_said
 from deftrec.hardware import default_device
 from deftrec.progress import Progress
 from deftrec.recommender import Recommender
-from deftrec.retrieval import CollaborativePrior, ExcludeHistory, Found, LatentSimilarity, Queries, Ranker, ScorePart
+from deftrec.retrieval import CollaborativePrior, Found, LatentSimilarity, Queries, Ranker, ScorePart, seen_rules
 from deftrec.run import RunInfo, git_revision
 from deftrec.training.cache import StageCache
 from deftrec.training.fit import Training, resolve
@@ -102,13 +102,10 @@ class PeerSystem(BenchmarkSystem):
         def say(line: str) -> None:
             progress.say(peer_said(line).removeprefix(f"{self.name}: "))
 
-        minutes = task.request.budget_minutes
-        run = run_peer(
-            task.interactions, task.split, self.name, folder, fits=task.request.fits, seens=task.request.seens,
-            seed=seed, budget_seconds=None if minutes is None else 60 * minutes, threads=torch.get_num_threads(),
-            on_progress=say,
-        )  # fmt: skip
-        return (run,)
+        wanted, minutes = task.request, task.request.budget_minutes
+        seconds = None if minutes is None else 60 * minutes
+        request = PeerRequest(wanted.fits, wanted.seens, seed, seconds, torch.get_num_threads())
+        return (run_peer(task.interactions, task.split, self.name, folder, request, say),)
 
 
 class _Rankings:
@@ -229,11 +226,11 @@ class LightGCNSystem(BenchmarkSystem):
             for seen in task.request.seens:
                 started = time.monotonic()
                 users = users_after(vectors, task.split.training(fit), cases.users, cases.histories)
-                rules = (ExcludeHistory(),) if seen == "exclude" else ()
+                rules = seen_rules(seen == "exclude")
                 row.write(fit, seen, ranker.search(Queries(cases.histories, users), DEPTH, rules), started)
         assert chosen is not None
         assert vectors is not None
-        settings = {"epochs_kept": chosen.epochs, **training.config.collaborative.model_dump(mode="json")}
+        settings = {"epochs_kept": chosen.best_epoch, **training.config.collaborative.model_dump(mode="json")}
         parameters = vectors.users.numel() + vectors.items.numel()
         facts = {"train_seconds": seconds, "parameters": parameters, "revision": git_revision()}
         return (row.run(name=self.name, seed=seed, settings=settings, **facts),)

@@ -6,7 +6,7 @@ so no file and no plot holds two of them.
 
 from typing import Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from deftrec.data.split import Fit, SplitName
 from deftrec.evaluation.protocol import FitOrUnknown, Seen
@@ -28,10 +28,8 @@ def table_file(fit: Fit, seen: Seen, *, first: bool) -> str:
     return "results.json" if first else f"results-{'train' if fit == 'train' else 'refit'}-{seen}.json"
 
 
-class Record(BaseModel):
+class Record(BaseModel, frozen=True, extra="forbid"):
     """Part of a JSON file; unknown keys are refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class _Costs(Record):
@@ -45,8 +43,8 @@ class _Costs(Record):
     """
 
     name: str
-    users_per_second: float | None
-    parameters: int | None
+    users_per_second: float | None = None
+    parameters: int | None = None
     budget_cut: bool = False
 
 
@@ -64,7 +62,7 @@ class SystemRecord(_Costs):
     seed: int
     settings: dict[str, Any]
     library: str
-    revision: str | None
+    revision: str | None = None
     uncommitted: str | None = None
 
 

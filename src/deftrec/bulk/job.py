@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from deftrec.errors import DeftRecError, MissingExtraError
 from deftrec.evaluation import Seen, write_rankings
@@ -18,7 +18,7 @@ REQUEST = "request.json"
 EngineName: TypeAlias = Literal["local", "ray"]
 
 
-class Job(BaseModel):
+class Job(BaseModel, frozen=True, extra="forbid"):
     """Rankings of all users of a run, `part_users` users in each part.
 
     Attributes:
@@ -30,8 +30,6 @@ class Job(BaseModel):
         part_users: users of a part.
         precision, runtime: see `Recommender`.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     run: str
     users: int

@@ -6,7 +6,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, get_args, get_origin
 
 from rich import box
-from rich.table import Table
+from rich.table import Column, Table
 
 from deftrec.cli.console import output
 from deftrec.cli.options import Json, argument, option
@@ -44,10 +44,8 @@ def all_options(
     if as_json:
         print(json.dumps([one._asdict() for one in found], indent=2))
         return
-    table = Table(box=box.SIMPLE, pad_edge=False)
-    table.add_column("option", no_wrap=True)
-    table.add_column(recipe, overflow="fold", max_width=24)
-    table.add_column("meaning", overflow="fold")
+    columns = Column("option", no_wrap=True), Column(recipe, overflow="fold", max_width=24)
+    table = Table(*columns, Column("meaning", overflow="fold"), box=box.SIMPLE, pad_edge=False)
     for _, group in groupby(found, key=lambda one: one.name.partition(".")[0]):
         for one in group:
             value = one.value if isinstance(one.value, str) else json.dumps(one.value)

@@ -4,25 +4,25 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import polars as pl
 import typer
 from rich import box
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
-from deftrec.cli.console import listening, output, working
+from deftrec.cli.console import Listener, listening, output, working
 from deftrec.cli.options import Json, argument, column, flag, option
 from deftrec.data.describe import describe as describe_interactions
 from deftrec.data.draw import draw
 from deftrec.data.interactions import CATALOGUE_COLUMNS, Interactions, check_target
-from deftrec.data.prepare import prepare
+from deftrec.data.prepare import Raw, prepare
 from deftrec.data.sources.base import About
 from deftrec.data.sources.columns import same_ids
 from deftrec.data.sources.recbole import read_recbole
 from deftrec.data.sources.reference import TEST, read_reference
-from deftrec.data.sources.registry import abouts, source_named
+from deftrec.data.sources.registry import source_named, sources
 from deftrec.data.sources.tabular import Columns, format_of, read_tabular
 from deftrec.errors import DataError
 
@@ -41,15 +41,12 @@ def list_(as_json: Json = False) -> None:
 
     Example: deftrec data list
     """
-    known = list(abouts())
+    known = [source.about for source in sources()]
     if as_json:
         print(json.dumps([about.model_dump() for about in known], indent=2))
         return
     amazon: dict[str, list[About]] = {}
-    table = Table(box=box.SIMPLE)
-    table.add_column("name", no_wrap=True)
-    for heading in ("size", "checksum", "licence", "citation"):
-        table.add_column(heading)
+    table = Table(Column("name", no_wrap=True), "size", "checksum", "licence", "citation", box=box.SIMPLE)
     for about in known:
         release, _, category = about.name.partition("/")
         if category:
@@ -80,16 +77,8 @@ def fetch(
 
     Example: deftrec data fetch ml-100k --to data/ml-100k
     """
-    source = source_named(name)
-    check_target(to)
     with listening() as progress:
-        raw = source.fetch(on_progress=progress.bytes, say=progress.say)
-        about = source.about
-        with working(progress, f"preparing {raw.events.height:,} interactions"):
-            interactions = prepare(
-                raw, name=about.name, domain=about.domain, min_rating=min_rating, k_core=k_core, tie_seed=tie_seed
-            )
-            interactions.save(to)
+        interactions = fetch_data(name, to, progress, min_rating=min_rating, k_core=k_core, tie_seed=tie_seed)
     _report(interactions, to, as_json)
 
 
@@ -148,13 +137,8 @@ def import_(
                 columns = Columns(user or "user", item or "item", order, rated, **texts, separator=separator)
                 raw = read_tabular(path, columns, form=form, items=items)
         short_name = name or (path.resolve().name if path.is_dir() else path.name.split(".")[0])
-        with working(progress, f"preparing {raw.events.height:,} interactions"):
-            interactions = prepare(
-                raw, name=short_name, domain=domain, min_rating=min_rating, k_core=k_core, tie_seed=tie_seed
-            )
-            if items is not None and raw.items is not None:
-                _check_items(items, raw.items, interactions.catalogue)
-            interactions.save(to)
+        how = {"name": short_name, "domain": domain, "min_rating": min_rating, "k_core": k_core, "tie_seed": tie_seed}
+        interactions = _write(raw, to, progress, items, **how)
     _report(interactions, to, as_json, items is not None)
 
 
@@ -170,6 +154,24 @@ def describe(directory: Annotated[Path, argument("Data directory.", "DIR")], as_
         print(description.model_dump_json(indent=2))
         return
     output().print(draw(description))
+
+
+def fetch_data(name: str, to: Path, progress: Listener, **how: Any) -> Interactions:
+    """Download a data set and write the data directory `to`; `how` are further arguments of `prepare`."""
+    source = source_named(name)
+    check_target(to)
+    raw = source.fetch(on_progress=progress.bytes, say=progress.say)
+    return _write(raw, to, progress, None, name=source.about.name, domain=source.about.domain, **how)
+
+
+def _write(raw: Raw, to: Path, progress: Listener, items: Path | None, **how: Any) -> Interactions:
+    """Prepare a source, with its table of `items` if it was named, and write the data directory `to`."""
+    with working(progress, f"preparing {raw.events.height:,} interactions"):
+        interactions = prepare(raw, **how)
+        if items is not None and raw.items is not None:
+            _check_items(items, raw.items, interactions.catalogue)
+        interactions.save(to)
+    return interactions
 
 
 def _guess(path: Path) -> Format:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from deftrec.cli.console import Listener, Stopped, listening, output, working
+from deftrec.cli.data import fetch_data
 from deftrec.cli.measure import load_recommender, measure, read_results, report_if_possible
 from deftrec.cli.options import Overrides, Recipe, flag, option
 from deftrec.cli.remaining import duration, plan
@@ -144,7 +145,7 @@ def _forecasts(parts: list[Part], progress: Listener) -> dict[int, "Forecast"]:
         found = {part.number: forecast(interactions, part.config) for part in unfinished}
     for part in unfinished:
         progress.say(f"{part.label}, {part.model}: {plan(found[part.number].seconds)}")
-    total = sum(ahead.total for ahead in found.values())
+    total = sum(sum(ahead.seconds.values()) for ahead in found.values())
     progress.say(f"about {duration(total)} in all, with {found[unfinished[0].number].machine}")
     return found
 
@@ -175,19 +176,12 @@ def _data(progress: Listener) -> "Interactions":
     """MovieLens-100K, from the cache once it has been fetched."""
     from deftrec.data import Interactions
     from deftrec.data.download import default_home
-    from deftrec.data.prepare import prepare
-    from deftrec.data.sources.registry import source_named
 
     folder = default_home() / "data" / DATASET
     if (folder / "meta.json").is_file():
         with working(progress, f"reading {folder}"):
             return Interactions.load(folder)
-    source = source_named(DATASET)
-    raw = source.fetch(on_progress=progress.bytes, say=progress.say)
-    with working(progress, f"preparing {raw.events.height:,} interactions"):
-        interactions = prepare(raw, name=source.about.name, domain=source.about.domain)
-        interactions.save(folder)
-    return interactions
+    return fetch_data(DATASET, folder, progress)
 
 
 def _peers(recommender: "Recommender", out: Path, progress: Listener) -> list["Result"]:

@@ -81,11 +81,8 @@ def explanations(recommendations: Sequence["Recommendation"]) -> Group:
 
 def recommendation_table(recommendations: Sequence["Recommendation"]) -> Table:
     """Build a table of rank, id, title and score."""
-    table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("rank", justify="right")
-    table.add_column("item", no_wrap=True)
-    table.add_column("title")
-    table.add_column("score", justify="right")
+    rank, score = (Column(name, justify="right") for name in ("rank", "score"))
+    table = Table(rank, Column("item", no_wrap=True), "title", score, box=box.SIMPLE_HEAD)
     for one in recommendations:
         table.add_row(str(one.rank), Text(str(one.item)), Text(one.title), f"{one.score:.4g}")
     return table

@@ -27,10 +27,6 @@ class Triples:
     positives: Tensor
     negatives: Tensor
 
-    def to(self, device: torch.device) -> "Triples":
-        """The triples on `device`."""
-        return Triples(self.users.to(device), self.positives.to(device), self.negatives.to(device))
-
 
 class LightGCN(nn.Module):
     """Base vectors of users and items, smoothed over the graph.

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from rich.bar import Bar
 from rich.console import Group, RenderableType
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from deftrec.data.describe import Description, SplitDescription
@@ -66,10 +66,8 @@ def _facts(description: Description) -> Table:
 
 
 def _bars(values: Mapping[str, float], form: str) -> Table:
-    table = Table.grid(padding=(0, 2))
-    table.add_column(justify="right")
-    table.add_column(width=BAR_WIDTH)
-    table.add_column(justify="right")
+    columns = Column(justify="right"), Column(width=BAR_WIDTH), Column(justify="right")
+    table = Table.grid(*columns, padding=(0, 2))
     largest = max(values.values(), default=0) or 1
     for label, value in values.items():
         table.add_row(label, Bar(largest, 0, value, width=BAR_WIDTH), format(value, form))

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 
 from deftrec.data.sequences import Sequences
 from deftrec.data.sources.columns import Place, as_numbers, same_ids, times, to_polars, typed_ids
-from deftrec.errors import DataError
+from deftrec.errors import DataError, first_line
 from deftrec.files import atomic_directory, recover, write_text
 
 Id: TypeAlias = str | int
@@ -150,8 +150,8 @@ class Interactions:
             ordered = pl.read_parquet(directory / INTERACTIONS_FILE, columns=["user", "item", "time"])
             catalogue = pl.read_parquet(directory / ITEMS_FILE, columns=["item", *CATALOGUE_COLUMNS])
         except (ValidationError, pl.exceptions.PolarsError, OSError, ValueError) as error:
-            reason = str(error).splitlines()[0]
-            raise DataError(f"{directory}: not a data directory ({reason}); fetch or import it again") from error
+            message = f"{directory}: not a data directory ({first_line(error)}); fetch or import it again"
+            raise DataError(message) from error
         unknown = ordered.join(catalogue, on="item", how="anti")
         if unknown.height:
             raise DataError(f"{directory / INTERACTIONS_FILE}: item {unknown['item'][0]!r} is not in {ITEMS_FILE}")
@@ -220,17 +220,19 @@ class Interactions:
         return np.cumsum(first)
 
     @cached_property
-    def _user_numbers(self) -> dict[str, int]:
+    def number_of_user(self) -> dict[str, int]:
+        """Number of each user, by external id as text."""
         return {str(user): number for number, user in enumerate(self.users)}
 
     @cached_property
-    def _item_numbers(self) -> dict[str, int]:
+    def number_of_item(self) -> dict[str, int]:
+        """Number of each item, by external id as text."""
         return {str(item): number for number, item in enumerate(self.catalogue["item"])}
 
     def user_number(self, user: Id) -> int:
         """The number of an external user id; `17` and `"17"` are the same id. Raises a `DataError` if it is unknown."""
         try:
-            return self._user_numbers[str(user)]
+            return self.number_of_user[str(user)]
         except KeyError:
             known = f"user {user!r} is not among the {self.n_users} users of {self.meta.name}"
             raise DataError(f"{known}; give a history, or add the user's interactions with 'deftrec update'") from None
@@ -241,7 +243,7 @@ class Interactions:
         Raises a `DataError` if an item is unknown; the message names it and its position in the list.
         """
         items = list(items)
-        numbers = [self._item_numbers.get(str(item)) for item in items]
+        numbers = [self.number_of_item.get(str(item)) for item in items]
         if None in numbers:
             place = numbers.index(None)
             where = f" (number {place + 1} of the list)" if len(items) > 1 else ""

@@ -135,7 +135,7 @@ def training_memory(skeleton: Skeleton, subject: Subject) -> dict[str, int]:
     attention written out and without autocast, so they are an upper estimate; workspace of kernels is not counted.
     """
     model, config = skeleton.model.train(), subject.config
-    trained = sum(_bytes(parameter) for parameter in model.parameters() if parameter.requires_grad)
+    trained = sum(parameter.nbytes for parameter in model.parameters() if parameter.requires_grad)
     parts = {
         "weights": int(config.training.ensemble_size) * weight_bytes(model, config),
         "gradients": trained,
@@ -143,7 +143,7 @@ def training_memory(skeleton: Skeleton, subject: Subject) -> dict[str, int]:
     }
     if config.training.average:
         parts["averaged weights"] = trained
-    parts["best weights so far"] = sum(_bytes(tensor) for tensor in stored_state(model).values())
+    parts["best weights so far"] = sum(tensor.nbytes for tensor in stored_state(model).values())
     parts["activations (estimate)"] = activations(skeleton, subject)
     return parts
 
@@ -154,7 +154,7 @@ def serving_memory(skeleton: Skeleton, subject: Subject) -> dict[str, int]:
     catalogue = skeleton.catalogue()
     parts = {
         "weights": members * weight_bytes(skeleton.model, config),
-        "tokens and latents of the items": members * (_bytes(catalogue.ways) + _bytes(catalogue.latents)),
+        "tokens and latents of the items": members * (catalogue.ways.nbytes + catalogue.latents.nbytes),
         "scores of one user": 4 * subject.items,
     }
     users = skeleton.model.user_tokenizer
@@ -172,7 +172,7 @@ def serving_memory(skeleton: Skeleton, subject: Subject) -> dict[str, int]:
 
 def weight_bytes(model: nn.Module, config: Config) -> int:
     """Bytes of parameters and buffers; frozen linear layers of a 4-bit model count 4 bits per weight."""
-    whole = sum(_bytes(tensor) for tensor in [*model.parameters(), *model.buffers()])
+    whole = sum(tensor.nbytes for tensor in [*model.parameters(), *model.buffers()])
     if not (isinstance(config.language, PretrainedOptions) and config.language.tuning == "nf4"):
         return whole
     frozen = [
@@ -180,7 +180,7 @@ def weight_bytes(model: nn.Module, config: Config) -> int:
         for name, module in model.named_modules()
         if name.startswith("language.") and isinstance(module, nn.Linear) and not module.weight.requires_grad
     ]
-    return whole + sum(round(weight.numel() * NF4_BITS / 8) - _bytes(weight) for weight in frozen)
+    return whole + sum(round(weight.numel() * NF4_BITS / 8) - weight.nbytes for weight in frozen)
 
 
 def activations(skeleton: Skeleton, subject: Subject) -> int:
@@ -192,13 +192,14 @@ def activations(skeleton: Skeleton, subject: Subject) -> int:
         candidates = subject.items
     layout, tokenizer = one_layout(rows, max_history), model.item_tokenizer
     items = torch.zeros(rows, max_history, dtype=torch.int64, device=META)
-    with META, _Kept(model) as tokens:
+    tokens, language, head = (_Kept(model) for _ in range(3))
+    with META, tokens:
         features = model.features.values[:candidates]
         masked = tokenizer.masking(features)
         ways = torch.stack([encoder(masked) for encoder in tokenizer.encoders], 1)
-    with META, _Kept(model) as language:
+    with META, language:
         condition = model.condition(ways, features, items, layout)
-    with META, _Kept(model) as head:
+    with META, head:
         model.diffusion.generate(condition.flatten(0, 1).float(), ONE_PASS)
     reading = language.bytes
     if isinstance(config.language, PretrainedOptions) and config.language.gradient_checkpointing:
@@ -214,21 +215,14 @@ def _with_checkpoints(whole: int, skeleton: Skeleton, tokens: int) -> int:
     return whole // layers + layers * tokens * language.width * language.dtype.itemsize
 
 
-class _Kept:
+class _Kept(torch.autograd.graph.saved_tensors_hooks):
     """Counts the `bytes` of tensors that autograd keeps inside the block, each storage once, without the model."""
 
     def __init__(self, model: nn.Module) -> None:
         self.bytes = 0
         self._seen = {tensor.untyped_storage()._cdata for tensor in [*model.parameters(), *model.buffers()]}
         self._held: list[Tensor] = []  # or an address could be given out again
-        self._hooks = torch.autograd.graph.saved_tensors_hooks(self._pack, lambda tensor: tensor)
-
-    def __enter__(self) -> "_Kept":
-        self._hooks.__enter__()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._hooks.__exit__(*error)
+        super().__init__(self._pack, lambda tensor: tensor)
 
     def _pack(self, tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
@@ -237,10 +231,6 @@ class _Kept:
             self._held.append(tensor)
             self.bytes += storage.nbytes()
         return tensor
-
-
-def _bytes(tensor: Tensor) -> int:
-    return tensor.numel() * tensor.element_size()
 
 
 def _notes(subject: Subject, skeleton: Skeleton) -> list[str]:

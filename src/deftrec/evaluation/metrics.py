@@ -44,11 +44,6 @@ class TargetRanks:
     def __len__(self) -> int:
         return len(self.greater)
 
-    @classmethod
-    def concatenate(cls, parts: Sequence["TargetRanks"]) -> "TargetRanks":
-        """Join the ranks of chunks of users, in order."""
-        return cls(torch.cat([part.greater for part in parts]), torch.cat([part.ties for part in parts]))
-
     def missed(self) -> Tensor:
         """Mark the users whose target cannot be recommended. `[N]` bool"""
         return self.greater >= MISSED

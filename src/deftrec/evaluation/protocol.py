@@ -1,8 +1,8 @@
 """Evaluate any system under one protocol, and keep with each result the facts that make it comparable."""
 
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypedDict, Unpack
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 from torch import Tensor
 
 from deftrec.data.split import Fit, Part, SplitName
@@ -17,7 +17,7 @@ FitOrUnknown: TypeAlias = Fit | Literal["unknown"]
 """Part of the data that a system was fitted on; `unknown` for rankings from a file."""
 
 
-class Result(BaseModel):
+class Result(BaseModel, frozen=True, extra="forbid"):
     """Metrics of one system on one part of one dataset, with the facts that decide their meaning.
 
     Attributes:
@@ -31,8 +31,6 @@ class Result(BaseModel):
             over the users with at least one recommendation (0 where there is none).
         ci95: 95 % bootstrap intervals over users. Coverage is no mean over users, and has none.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     dataset: str
@@ -49,19 +47,25 @@ class Result(BaseModel):
         return self.model_dump(mode="json")
 
 
+class Facts(TypedDict):
+    """The facts of a `Result` that no metric is computed from."""
+
+    name: str
+    dataset: str
+    protocol: SplitName
+    split: Part
+    seen: Seen
+    fit: FitOrUnknown
+
+
 def evaluate(
     ranks: TargetRanks,
     top_items: Tensor,
     popularity: Tensor,
     *,
-    name: str,
-    dataset: str,
-    protocol: SplitName,
-    split: Part,
-    seen: Seen,
-    fit: FitOrUnknown,
     seed: int = 0,
     samples: int = SAMPLES,
+    **facts: Unpack[Facts],
 ) -> Result:
     """Compute all metrics of one system; `accuracy(ranks)` gives the values of each user.
 
@@ -72,11 +76,12 @@ def evaluate(
         ranks: position of each user's target. `N` users
         top_items: recommended items, best first, -1 where a list has ended. `[N, K]`
         popularity: training interactions of each item of the catalogue. `[I]`
-        name, dataset, protocol, split, seen, fit: see `Result`.
         seed, samples: seed and number of replicates of the bootstrap.
+        facts: see `Result`.
     """
     if not len(ranks):
-        raise DataError(f"{dataset}: no user has a {split} target under the {protocol} split; nothing can be measured")
+        missing = f"no user has a {facts['split']} target under the {facts['protocol']} split"
+        raise DataError(f"{facts['dataset']}: {missing}; nothing can be measured")
     if len(ranks) != len(top_items):
         raise ValueError(f"ranks of {len(ranks)} users and lists of {len(top_items)}")
     per_user = accuracy(ranks)
@@ -87,14 +92,4 @@ def evaluate(
     metrics = {key: float(values.mean()) for key, values in per_user.items()}
     ci95 = {key: bootstrap_interval(values, seed=seed, samples=samples) for key, values in per_user.items()}
     metrics |= {f"coverage@{k}": coverage(top_items, len(popularity), k) for k in wide}
-    return Result(
-        name=name,
-        dataset=dataset,
-        protocol=protocol,
-        split=split,
-        seen=seen,
-        fit=fit,
-        users=len(ranks),
-        metrics=metrics,
-        ci95=ci95,
-    )
+    return Result(users=len(ranks), metrics=metrics, ci95=ci95, **facts)

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 import polars as pl
@@ -20,7 +19,7 @@ from torch import Tensor
 from deftrec.data.interactions import Id, Interactions
 from deftrec.data.sources.columns import Place, typed_ids
 from deftrec.data.split import Cases, Part, Split, SplitName
-from deftrec.errors import DataError
+from deftrec.errors import DataError, first_line
 from deftrec.evaluation.metrics import CUTOFFS, MISSED, TargetRanks
 from deftrec.evaluation.protocol import FitOrUnknown, Result, Seen, evaluate
 from deftrec.files import atomic_path
@@ -192,16 +191,17 @@ def _numbered(path: Path, interactions: Interactions) -> tuple[pl.DataFrame, boo
             raise DataError(f"{path}: no column {missing[0]}; the columns are {', '.join(columns)}")
         file = scan.select([column for column in COLUMNS if column in columns]).collect()
     except pl.exceptions.PolarsError as error:
-        message = f"{path}: not a readable Parquet file ({str(error).splitlines()[0]}); write it again"
+        message = f"{path}: not a readable Parquet file ({first_line(error)}); write it again"
         raise DataError(message) from error
+    place, dataset = Place(str(path)), interactions.meta.name
     numbers = [
-        _to_numbers(path, file["user"], interactions.users, interactions.meta.name),
-        _to_numbers(path, file["item"], interactions.catalogue["item"], interactions.meta.name),
+        _to_numbers(place, file["user"], interactions.users, dataset),
+        _to_numbers(place, file["item"], interactions.catalogue["item"], dataset),
     ]
     for column in ("rank", "score"):
         values = file[column] if column in columns else pl.Series(column, [None]).new_from_index(0, file.height)
         if file.height and not values.dtype.is_numeric() and values.dtype != pl.Null:
-            _refuse(path, 0, column, f"{values[0]!r} is not a number; write the column as numbers")
+            raise place.error(0, column, f"{values[0]!r} is not a number; write the column as numbers")
         numbers.append(values.cast(pl.Float64))
     table = pl.DataFrame(numbers)
 
@@ -212,33 +212,29 @@ def _numbered(path: Path, interactions: Interactions) -> tuple[pl.DataFrame, boo
         bad |= table["rank"] < 1
     if (row := _first(bad)) is not None:
         mend = "give every row a finite score, or no row any" if by_score else "ranks are numbers from 1"
-        _refuse(path, row, column, f"{table[column][row]} cannot be ordered; {mend}")
+        raise place.error(row, column, f"{table[column][row]} cannot be ordered; {mend}")
     if (row := _first(~(table["user"] * interactions.n_items + table["item"]).is_first_distinct())) is not None:
-        _refuse(path, row, "item", f"{file['item'][row]!r} is listed twice for the same user; keep its best row")
+        raise place.error(row, "item", f"{file['item'][row]!r} is listed twice for the same user; keep its best row")
     return table, by_score
 
 
-def _to_numbers(path: Path, column: pl.Series, ids: pl.Series, dataset: str) -> pl.Series:
+def _to_numbers(place: Place, column: pl.Series, ids: pl.Series, dataset: str) -> pl.Series:
     """Convert external ids to numbers; `17` and `"17"` are the same id."""
     if column.dtype.is_float():  # integers, as a merge in pandas leaves them
-        column = typed_ids(column, Place(str(path)))
+        column = typed_ids(column, place)
     if column.dtype != ids.dtype:
         column, ids = column.cast(pl.String), ids.cast(pl.String)
     known = pl.DataFrame({"id": ids, "number": np.arange(len(ids))})
     numbers = pl.DataFrame({"id": column}).join(known, on="id", how="left", maintain_order="left")["number"]
     if (row := _first(numbers.is_null())) is not None:
         what = f"{column[row]!r} is not among the {column.name}s of {dataset}; write the ids of the data directory"
-        _refuse(path, row, column.name, what)
+        raise place.error(row, column.name, what)
     return numbers.alias(column.name)
 
 
 def _first(marked: pl.Series) -> int | None:
     """Find the first marked row, counted from 0; None where there is none."""
     return int(marked.arg_max() or 0) if marked.any() else None
-
-
-def _refuse(path: Path, row: int, column: str, reason: str) -> NoReturn:
-    raise DataError(f"{path}: row {row + 1}, column {column!r}: {reason}")
 
 
 def _target_ranks(case: np.ndarray, item: np.ndarray, score: np.ndarray, cases: Cases) -> TargetRanks:

@@ -16,11 +16,11 @@ from deftrec.config import Config
 from deftrec.data import Id, Interactions
 from deftrec.data.extend import conform, conformed_events, unknown_events
 from deftrec.data.interactions import CATALOGUE_COLUMNS
-from deftrec.data.sources.columns import as_row
+from deftrec.data.sources.columns import Place, as_row
 from deftrec.data.words import texts_of
 from deftrec.errors import DataError
 from deftrec.incremental.capabilities import Capabilities
-from deftrec.incremental.overlay import Overlay, changing, read_overlay, write_overlay
+from deftrec.incremental.overlay import Overlay, changing, write_overlay
 from deftrec.pretrained_files.locate import model_folder
 from deftrec.pretrained_files.origin import check_origin, origin_in
 from deftrec.run import RunInfo, read_run
@@ -92,8 +92,7 @@ def add_items(
     interactions, config, info = read_run(folder)
     Capabilities.of(config, info).unseen_items.require("recommend items that it was not trained on")
     given = _catalogue(items, interactions, source)
-    with changing(folder):
-        overlay = read_overlay(folder, interactions)
+    with changing(folder, interactions) as overlay:
         known = given.join(interactions.catalogue, on="item", how="semi")
         trained = known.join(interactions.catalogue, on=["item", *CATALOGUE_COLUMNS], how="anti")
         new = given.join(known, on="item", how="anti", maintain_order="left")
@@ -123,15 +122,15 @@ def remove_items(folder: str | Path, items: Sequence[Id], *, source: str = "item
     """
     folder = Path(folder)
     interactions, _, _ = read_run(folder)
-    with changing(folder):
-        overlay = read_overlay(folder, interactions)
+    with changing(folder, interactions) as overlay:
         known = overlay.applied(interactions)
         try:
             numbers = known.item_numbers(items)
         except DataError as error:
             raise DataError(f"{source}: {error}") from error
         unwanted = known.catalogue["item"].gather(numbers).unique(maintain_order=True)
-        after = overlay.with_removal(unwanted)
+        removals = pl.concat([overlay.removed, unwanted.to_frame("item")]).unique(maintain_order=True)
+        after = replace(overlay, removed=removals)
         if after.removed.height == known.n_items:
             raise DataError(f"{source}: this removes all {known.n_items} items; leave one or more")
         removed = after.removed.height - overlay.removed.height
@@ -157,16 +156,14 @@ def add_events(
     folder = Path(folder)
     interactions, _, _ = read_run(folder)
     given = conformed_events(events, interactions, source)
-    with changing(folder):
-        overlay = read_overlay(folder, interactions)
+    with changing(folder, interactions) as overlay:
         before = overlay.applied(interactions)
         strange = given.with_row_index("row").join(before.catalogue, on="item", how="anti", maintain_order="left")
         if strange.height:
             row = int(strange["record"][0] if "record" in strange.columns else strange["row"][0])
-            raise DataError(
-                f"{source}: {describe(row)}, column 'item': {strange['item'][0]!r} is not in the catalogue of "
-                "this run; add it first with 'deftrec items add', or leave the row out"
-            )
+            unknown = f"{strange['item'][0]!r} is not in the catalogue of this run"
+            mend = "add it first with 'deftrec items add', or leave the row out"
+            raise Place(source, describe).error(row, "item", f"{unknown}; {mend}")
         new = unknown_events(before, given.select("user", "item", "time"))
         after = overlay.with_events(new)
         if new.height:

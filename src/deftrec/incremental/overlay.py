@@ -22,7 +22,7 @@ from torch import Tensor
 from deftrec.data import Interactions
 from deftrec.data.extend import extended
 from deftrec.data.interactions import CATALOGUE_COLUMNS
-from deftrec.errors import DeftRecError
+from deftrec.errors import DeftRecError, first_line
 from deftrec.files import atomic_path, locked
 
 FILE = "overlay.safetensors"
@@ -78,10 +78,6 @@ class Overlay:
         """Recommend `items` again."""
         return replace(self, removed=self.removed.filter(~pl.col("item").is_in(items.implode())))
 
-    def with_removal(self, items: pl.Series) -> "Overlay":
-        """Stop recommending `items`."""
-        return replace(self, removed=pl.concat([self.removed, items.to_frame("item")]).unique(maintain_order=True))
-
     def applied(self, interactions: Interactions) -> Interactions:
         """The `interactions` of training with the added items and events."""
         return extended(interactions, self.items, self.events)
@@ -117,8 +113,7 @@ def read_overlay(folder: str | Path, interactions: Interactions) -> Overlay:
         items, events, removed = (pl.read_parquet(io.BytesIO(_bytes(tensors[name]))) for name in TABLES)
         overlay = Overlay(about["fingerprint"], items, tensors["vectors"], events, removed, about["version"])
     except (OSError, SafetensorError, KeyError, ValueError, pl.exceptions.PolarsError) as error:
-        reason = str(error).splitlines()[0]
-        message = f"{path}: damaged ({reason}); delete it, and repeat the changes made after training"
+        message = f"{path}: damaged ({first_line(error)}); delete it, and repeat the changes made after training"
         raise DeftRecError(message) from error
     if overlay.fingerprint != interactions.fingerprint:
         raise DeftRecError(f"{path}: belongs to a run on other data; delete it, and repeat the changes")
@@ -139,12 +134,15 @@ def write_overlay(folder: Path, overlay: Overlay) -> None:
 
 
 @contextmanager
-def changing(folder: Path) -> Iterator[None]:
-    """Inside the block no other process changes the run in `folder`; files left by a killed process are deleted."""
+def changing(folder: Path, interactions: Interactions) -> Iterator[Overlay]:
+    """The overlay of the run in `folder`, which no other process changes inside the block; errors of `read_overlay`.
+
+    Files left by a killed process are deleted.
+    """
     with locked(folder / FILE, wait=True):
         for left in folder.glob(f".{FILE}.*.tmp"):
             left.unlink(missing_ok=True)
-        yield
+        yield read_overlay(folder, interactions)
 
 
 def _tensor(content: bytes) -> Tensor:

@@ -15,7 +15,7 @@ from deftrec.ensemble import members_of
 from deftrec.errors import ConfigError
 from deftrec.language.stored import load_stored_state, stored_state
 from deftrec.model import DeftRec
-from deftrec.run import Provenance, Run
+from deftrec.run import FittedOn, Provenance, Run
 from deftrec.tokenizer import ItemFeatures
 
 MOST_KNOWN = 0.01
@@ -34,11 +34,6 @@ class WarmStart:
         return members_of(self.run.model)
 
     @cached_property
-    def fitted(self) -> Sequences:
-        """Interactions that the weights were fitted on."""
-        return self.run.training
-
-    @cached_property
     def provenance(self) -> Provenance:
         """Identity of the run, with the SHA-256 over the names and values of all trained weights."""
         digest, info = hashlib.sha256(), self.run.info
@@ -46,23 +41,21 @@ class WarmStart:
             for name, tensor in sorted(stored_state(member).items()):
                 values = tensor.detach().cpu().contiguous().view(-1).view(torch.uint8)
                 digest.update(name.encode() + values.numpy().tobytes())
-        same = {name: getattr(info, name) for name in ("dataset", "fingerprint", "fit", "epochs")}
-        return Provenance(weights=digest.hexdigest(), **same)
+        return Provenance(weights=digest.hexdigest(), **info.model_dump(include=set(FittedOn.model_fields)))
 
     def places(self, interactions: Interactions) -> np.ndarray:
         """Row of each item of `interactions` in the run's catalogue; -1 for a new item. `[I']` int64"""
-        rows = {str(item): row for row, item in enumerate(self.run.interactions.catalogue["item"])}
-        return np.array([rows.get(str(item), -1) for item in interactions.catalogue["item"]], np.int64)
+        rows = self.run.interactions.number_of_item
+        return np.array([rows.get(item, -1) for item in interactions.number_of_item], np.int64)
 
     def known(self, interactions: Interactions, cases: Cases) -> np.ndarray:
-        """Whether each target occurs in `fitted` more often than in the case's own history. `[N]` bool"""
-        rows = {str(user): row for row, user in enumerate(self.run.interactions.users)}
-        places = self.places(interactions)
+        """Whether each target occurs in `run.training` more often than in the case's own history. `[N]` bool"""
+        rows, places = self.run.interactions.number_of_user, self.places(interactions)
         known = np.zeros(len(cases), bool)
         for n, (user, history, target) in enumerate(zip(cases.users, cases.histories, cases.targets, strict=True)):
             row = rows.get(str(interactions.users[int(user)]))
             if row is not None and places[target] >= 0:
-                fitted = np.count_nonzero(self.fitted[row] == places[target])
+                fitted = np.count_nonzero(self.run.training[row] == places[target])
                 known[n] = fitted > np.count_nonzero(history == target)
         return known
 
@@ -107,7 +100,7 @@ class WarmStart:
             text: sentence vectors, not scaled, of the new items at least. `[I', E]`
         """
         old, d = self.members[member].features.values.detach().cpu(), self.run.info.collaborative_width
-        places, trained = self.places(interactions), self.fitted.counts(self.run.interactions.n_items) > 0
+        places, trained = self.places(interactions), self.run.training.counts(self.run.interactions.n_items) > 0
         values = torch.zeros(interactions.n_items, old.shape[1])
         known = places >= 0
         values[torch.from_numpy(known)] = old[torch.from_numpy(places[known])]

@@ -28,10 +28,6 @@ class Layout:
         """The layout of packed or padded rows."""
         return cls(torch.from_numpy(packed.segments), torch.from_numpy(packed.positions))
 
-    def to(self, device: torch.device) -> "Layout":
-        """The layout on `device`."""
-        return Layout(self.segments.to(device), self.positions.to(device))
-
     def select(self, rows: Tensor) -> "Layout":
         """The layout of some rows. `[n]` int64"""
         return Layout(self.segments[rows], self.positions[rows])

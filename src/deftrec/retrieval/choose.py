@@ -13,7 +13,8 @@ from deftrec.evaluation import TargetRanks, accuracy, ranks_from_scores
 from deftrec.retrieval.exact import row_chunks
 from deftrec.retrieval.queries import Queries
 from deftrec.retrieval.ranker import Ranker
-from deftrec.retrieval.rules import ExcludeHistory, Rule
+from deftrec.retrieval.rules import Rule
+from deftrec.tensors import joined
 
 USERS = 10_000  # validation users on whom weights are chosen, at most
 
@@ -29,31 +30,24 @@ class Validation:
 
     Attributes:
         cases, queries: N cases in random order, and their histories with generated latents.
-        exclude_seen: whether items of the history are excluded from the ranking.
+        rules: rules of the protocol.
         training: training interactions.
-        n_items: size of the catalogue.
     """
 
     cases: Cases
     queries: Queries
-    exclude_seen: bool
+    rules: tuple[Rule, ...]
     training: Sequences
-    n_items: int
 
     @classmethod
-    def of(cls, cases: Cases, queries: Queries, exclude_seen: bool, training: Sequences, n_items: int) -> "Validation":
+    def of(cls, cases: Cases, queries: Queries, rules: tuple[Rule, ...], training: Sequences) -> "Validation":
         """The first `USERS` cases."""
-        return cls(cases.head(USERS), queries.head(USERS), exclude_seen, training, n_items)
+        return cls(cases.head(USERS), queries.head(USERS), rules, training)
 
     @cached_property
     def targets(self) -> Tensor:
         """Item numbers of the targets, on the device of the queries. `[N]` int64"""
         return torch.from_numpy(self.cases.targets).to(self.queries.latents.device)
-
-    @property
-    def rules(self) -> tuple[Rule, ...]:
-        """Rules of the protocol."""
-        return (ExcludeHistory(),) if self.exclude_seen else ()
 
 
 def one_standard_error_rule(values: Mapping[W, Tensor], size: Callable[[W], float]) -> W:
@@ -86,7 +80,7 @@ def ndcg_by_variant(
             some = slice(rows.start + few.start, rows.start + few.stop)
             for variant, varied in variants(scores[few], validation.queries.select(some)):
                 ranks.setdefault(variant, []).append(ranks_from_scores(varied, validation.targets[some]))
-    whole = {variant: TargetRanks.concatenate(parts) for variant, parts in ranks.items()}
+    whole = {variant: joined(parts) for variant, parts in ranks.items()}
     return {variant: accuracy(one, cutoffs=(10,))["ndcg@10"] for variant, one in whole.items()}
 
 

@@ -30,11 +30,6 @@ class Found:
         """Translate places in `some` into item numbers. `some` `[c]` int64"""
         return Found(torch.where(self.items == PADDING, PADDING, some[self.items]), self.scores)
 
-    @classmethod
-    def concatenate(cls, parts: list["Found"]) -> "Found":
-        """Join the results of consecutive chunks of queries."""
-        return cls(torch.cat([part.items for part in parts]), torch.cat([part.scores for part in parts]))
-
 
 def row_chunks(rows: int, items: int, most: int | None = None) -> Iterator[slice]:
     """Slices of rows whose float32 scores against `items` items fit into `most` bytes (default `SCORE_BYTES`)."""

@@ -1,7 +1,9 @@
 """Linear item-to-item models in closed form: EASE, SLIT and the filter of the interaction graph."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -23,6 +25,9 @@ SLIT_ROWS = 500_000  # (history, next item) pairs on which SLIT is fitted, at mo
 CPU = torch.device("cpu")
 
 NEIGHBOURS_OF_ADDED = 5  # items whose mean score an item gets that was added after the model was fitted
+
+Method: TypeAlias = Callable[[Sequences, int, torch.device], Tensor]
+"""(sequences of P items, P, device) -> weights `[P, P]`"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,73 +58,23 @@ class LinearPrior:
         return cls(n_items, nothing[:, 0].int(), nothing.int(), nothing)
 
     @classmethod
-    def ease(
+    def fit(
         cls,
+        method: Method,
         sequences: Sequences,
         n_items: int,
-        regularisation: float,
         neighbours: int,
         max_items: int,
         device: torch.device = CPU,
     ) -> "LinearPrior":
-        """Co-occurrence in closed form (EASE; Steck 2019, arXiv 1905.03375).
+        """The largest M = `neighbours` weights of each item, by `ease`, `slit` or `graph`.
 
-        B = I - P / diag(P) with P = (X^T X + lambda)^-1, diagonal zero. X is users x items, a repeated interaction
-        counted once; `regularisation` is lambda, `neighbours` M. Only the `max_items` most popular items take part:
-        time is cubic in their number, memory quadratic. Dense matrices are on `device`, the result on the CPU.
+        Only the `max_items` most popular items take part: time is cubic in their number, memory quadratic. Dense
+        matrices are on `device`, the result on the CPU.
         """
         popular, sequences = _popular(sequences, n_items, max_items)
-        users, items = distinct_pairs(sequences, len(popular))
-        matrix = _with_transpose(users, items, np.ones(len(users)), (len(sequences), len(popular)))
-        inverse = _regularised_inverse(*matrix, regularisation, device)
-        weights = inverse.div_(-inverse.diagonal()[None, :].clone())
-        weights.fill_diagonal_(0)
-        return cls._largest(weights, popular, n_items, neighbours)
-
-    @classmethod
-    def slit(
-        cls,
-        sequences: Sequences,
-        n_items: int,
-        regularisation: float,
-        recency: float,
-        neighbours: int,
-        max_items: int,
-        device: torch.device = CPU,
-    ) -> "LinearPrior":
-        """The next item by ridge regression (SLIT; Choi et al. 2021, arXiv 2103.16104).
-
-        B = (X^T X + lambda)^-1 X^T Y: a row of X is a history as `scores` weights it, the row of Y its next item.
-        Unlike EASE it uses the order of two items and the popularity of the next one. Past `SLIT_ROWS` pairs, a sample
-        of them is used. Arguments as for `ease`; `recency` as for `scores`.
-        """
-        popular, sequences = _popular(sequences, n_items, max_items)
-        rows, items, strength, targets = _histories(sequences, len(popular), recency)
-        I, R = len(popular), len(targets)  # noqa: E741
-        history, transposed = _with_transpose(rows, items, strength, (R, I))
-        inverse = _regularised_inverse(history, transposed, regularisation, device)
-        following = csr_matrix(targets, np.arange(R), np.ones(R), (I, R))
-        weights = ((following @ history).to(device) @ inverse).T  # P is symmetric: P X^T Y = (Y^T X P)^T
-        return cls._largest(weights, popular, n_items, neighbours)
-
-    @classmethod
-    def graph(
-        cls, sequences: Sequences, n_items: int, neighbours: int, max_items: int, device: torch.device = CPU
-    ) -> "LinearPrior":
-        """One step over the interaction graph and back: GF-CF's linear filter (Shen et al. 2021, arXiv 2108.07567).
-
-        B = R^T R with R = D_u^-1/2 X D_i^-1/2, X as for `ease`, D the degrees of users and items: a propagation step of
-        LightGCN without learning. Arguments as for `ease`.
-        """
-        popular, sequences = _popular(sequences, n_items, max_items)
-        normalised, transposed = normalised_interactions(sequences, len(popular))
-        return cls._largest((transposed @ normalised).to_dense().to(device), popular, n_items, neighbours)
-
-    @classmethod
-    def _largest(cls, weights: Tensor, popular: np.ndarray, n_items: int, neighbours: int) -> "LinearPrior":
-        """Keep the largest weights of each of the items that take part. `[P, P]`"""
-        kept = min(neighbours, len(popular))
-        chosen = weights.abs().topk(kept, dim=1).indices
+        weights = method(sequences, len(popular), device)
+        chosen = weights.abs().topk(min(neighbours, len(popular)), dim=1).indices
         items = torch.from_numpy(popular.astype(np.int32))
         return cls(n_items, items, items[chosen.cpu()], weights.gather(1, chosen).cpu())
 
@@ -176,6 +131,44 @@ class LinearPrior:
             added = sum(total[:, one] for one in self.stand_ins.T) / self.stand_ins.shape[1]
             total[:, -len(self.stand_ins) :] = added
         return total
+
+
+def ease(sequences: Sequences, n_items: int, device: torch.device, *, regularisation: float) -> Tensor:
+    """Co-occurrence in closed form (EASE; Steck 2019, arXiv 1905.03375). `[P, P]`
+
+    B = I - P / diag(P) with P = (X^T X + lambda)^-1, diagonal zero. X is users x items, a repeated interaction counted
+    once; `regularisation` is lambda.
+    """
+    users, items = distinct_pairs(sequences, n_items)
+    matrix = _with_transpose(users, items, np.ones(len(users)), (len(sequences), n_items))
+    inverse = _regularised_inverse(*matrix, regularisation, device)
+    weights = inverse.div_(-inverse.diagonal()[None, :].clone())
+    return weights.fill_diagonal_(0)
+
+
+def slit(sequences: Sequences, n_items: int, device: torch.device, *, regularisation: float, recency: float) -> Tensor:
+    """The next item by ridge regression (SLIT; Choi et al. 2021, arXiv 2103.16104). `[P, P]`
+
+    B = (X^T X + lambda)^-1 X^T Y: a row of X is a history as `LinearPrior.scores` weights it, the row of Y its next
+    item. Unlike EASE it uses the order of two items and the popularity of the next one. Past `SLIT_ROWS` pairs, a
+    sample of them is used. `regularisation` is lambda, `recency` as for `LinearPrior.scores`.
+    """
+    rows, items, strength, targets = _histories(sequences, n_items, recency)
+    I, R = n_items, len(targets)  # noqa: E741
+    history, transposed = _with_transpose(rows, items, strength, (R, I))
+    inverse = _regularised_inverse(history, transposed, regularisation, device)
+    following = csr_matrix(targets, np.arange(R), np.ones(R), (I, R))
+    return ((following @ history).to(device) @ inverse).T  # P is symmetric: P X^T Y = (Y^T X P)^T
+
+
+def graph(sequences: Sequences, n_items: int, device: torch.device) -> Tensor:
+    """One step over the interaction graph and back: GF-CF's linear filter (Shen et al. 2021, arXiv 2108.07567).
+
+    B = R^T R with R = D_u^-1/2 X D_i^-1/2, X as for `ease`, D the degrees of users and items: a propagation step of
+    LightGCN without learning. `[P, P]`
+    """
+    normalised, transposed = normalised_interactions(sequences, n_items)
+    return (transposed @ normalised).to_dense().to(device)
 
 
 def _popular(sequences: Sequences, n_items: int, max_items: int) -> tuple[np.ndarray, Sequences]:

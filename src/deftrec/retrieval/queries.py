@@ -15,6 +15,7 @@ from deftrec.inference import InferenceModel
 from deftrec.language import Layout, TextEngine
 from deftrec.model import ItemLatents
 from deftrec.modes import evaluating
+from deftrec.tensors import to_device
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,5 +121,5 @@ def batches(
         size = max(1, int(np.argmax(np.append((places > most) | padded, True))))
         which = order[start : start + size]
         packed = pad_histories(histories, which, max_history)
-        yield which, torch.from_numpy(packed.items).to(device), Layout.of(packed).to(device)
+        yield which, torch.from_numpy(packed.items).to(device), to_device(Layout.of(packed), device)
         start += size

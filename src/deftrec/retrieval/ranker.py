@@ -15,6 +15,7 @@ from deftrec.retrieval.queries import Queries
 from deftrec.retrieval.rules import Rule
 from deftrec.retrieval.terms.base import ExtendedCatalogue, ScoreTerm
 from deftrec.retrieval.terms.latent import LatentSimilarity
+from deftrec.tensors import joined
 
 ScorePart: TypeAlias = Literal["hybrid", "latent", "prior"]
 """The whole score, or the latent similarity or the collaborative prior alone."""
@@ -107,7 +108,7 @@ class Ranker:
 
     def search(self, queries: Queries, k: int, rules: Sequence[Rule] = ()) -> Found:
         """The best `k` items of every query, exact, in chunks of queries. `Found` of N x k"""
-        return Found.concatenate([top(scores, k) for _, scores in self.chunks(queries, rules)])
+        return joined([top(scores, k) for _, scores in self.chunks(queries, rules)])
 
     def shares(self, queries: Queries, items: Tensor) -> dict[str, Tensor]:
         """Share of each explained term in the lift of `items` `[n]` for one query: by term name, `[n]`, from 0 to 1.
@@ -162,7 +163,7 @@ def rank_targets(
     for rows, scores in ranker.chunks(queries, rules):
         ranks.append(ranks_from_scores(scores, targets[rows]))
         found.append(top(scores, k))
-    return TargetRanks.concatenate(ranks), Found.concatenate(found)
+    return joined(ranks), joined(found)
 
 
 def target_ranks(ranker: Ranker, queries: Queries, cases: Cases, rules: Sequence[Rule] = ()) -> TargetRanks:

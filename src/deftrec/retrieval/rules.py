@@ -1,8 +1,10 @@
 """Rules: which items may be recommended, applied to the scores after the terms."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -62,3 +64,16 @@ class Allow(Rule):
         excluded = torch.ones(scores.shape[1], dtype=torch.bool, device=scores.device)
         excluded[self.items.to(scores.device)] = False
         scores.masked_fill_(excluded, float("-inf"))
+
+
+def seen_rules(excluded: bool) -> tuple[Rule, ...]:
+    """The rule for items of the history, if they are to be `excluded`."""
+    return (ExcludeHistory(),) if excluded else ()
+
+
+def request_rules(
+    allowed: Iterable[np.ndarray | Tensor | None], denied: np.ndarray, exclude_seen: bool
+) -> tuple[Rule, ...]:
+    """Rules of a request: items that are in every one of `allowed` (None: all items) and not in `denied`, by number."""
+    lists = [Allow(torch.as_tensor(items)) for items in allowed if items is not None]
+    return (*lists, Deny(torch.from_numpy(denied)), *seen_rules(exclude_seen))

@@ -22,12 +22,11 @@ class Catalogue:
 
     def __init__(self, recommender: Recommender) -> None:
         self.recommender, self.interactions = recommender, recommender.interactions
-        self.items = [str(item) for item in self.interactions.catalogue["item"]]
+        self.numbers = self.interactions.number_of_item
+        self.items = list(self.numbers)
         self.titles = [self.interactions.title(number) for number in range(len(self.items))]
         self.kinds = item_categories(self.interactions)
-        self.numbers = {item: number for number, item in enumerate(self.items)}
         self.removed = frozenset(recommender.removed.tolist())
-        self._users = {str(user): number for number, user in enumerate(self.interactions.users)}
 
     @cached_property
     def plane(self) -> Projection:
@@ -46,13 +45,13 @@ class Catalogue:
 
     def own_history(self, user: str) -> list[str]:
         """History of a user in the run's data, oldest first; empty for an unknown user."""
-        number = self._users.get(user)
+        number = self.interactions.number_of_user.get(user)
         return [] if number is None else [self.items[item] for item in self.interactions.sequences[number]]
 
     def users(self, start: str, limit: int) -> list[tuple[str, int]]:
         """Users of the run's data whose id begins with `start`, with the length of their histories."""
         lengths = self.interactions.sequences.lengths
-        found = (one for one in self._users.items() if one[0].startswith(start))
+        found = (one for one in self.interactions.number_of_user.items() if one[0].startswith(start))
         return [(user, int(lengths[number])) for _, (user, number) in zip(range(limit), found, strict=False)]
 
     def search(self, words: str, limit: int) -> list[int]:

@@ -18,7 +18,7 @@ from deftrec.hardware import Runtime
 from deftrec.incremental import Stamp, overlay_stamp, read_overlay
 from deftrec.recommendation import Recommendation
 from deftrec.recommender import Recommender
-from deftrec.retrieval import Allow, Deny, ExcludeHistory, Queries, Rule, top
+from deftrec.retrieval import Queries, Rule, request_rules, top
 from deftrec.run import run_digest
 from deftrec.serving.catalogue import Catalogue
 from deftrec.serving.index import OVERFETCH, Approximate, IndexChoice, VectorIndex, build_index, choose_index
@@ -160,7 +160,7 @@ class InferenceEngine(Catalogue):
             paths = [self.recommender.denoising_path(history, STEPS, seed) for seed in job.seeds]
             points = [self.plane(path).tolist() for path in paths]
             return EngineResponse(paths=points, seconds={"generate": time.perf_counter() - began})
-        popular = self.recommender.most_popular(job.k, list(self._rules(job)))
+        popular = self.recommender.most_popular(job.k, self._rules(job))
         [found] = self.recommender.describe(popular, "popularity")
         return EngineResponse(found, {"retrieve": time.perf_counter() - began})
 
@@ -202,13 +202,8 @@ class InferenceEngine(Catalogue):
         members = self.recommender.categories.get(request.category)
         return NO_ITEMS if members is None else members.numpy()
 
-    def _rules(self, request: RecommendationRequest) -> Iterator[Rule]:
-        yield Deny(torch.from_numpy(request.deny))
-        for items in (request.allow, self._in_category(request)):
-            if items is not None:
-                yield Allow(torch.from_numpy(items))
-        if request.exclude_seen:
-            yield ExcludeHistory()
+    def _rules(self, request: RecommendationRequest) -> tuple[Rule, ...]:
+        return request_rules([request.allow, self._in_category(request)], request.deny, request.exclude_seen)
 
     def _best(self, items: Tensor | None, scores: Tensor, request: RecommendationRequest) -> list[Recommendation]:
         """Best permitted items of the candidates `items` by their scores; None stands for all items. Both `[c]`"""

@@ -46,8 +46,8 @@ class ApiKeys(BaseModel, frozen=True, extra="forbid"):
 
     def find(self, secret: str) -> ApiKey | None:
         """Find the key for `secret`. All keys are compared, so that the duration reveals nothing."""
-        digest = _digest(secret)
-        found = [key for key in self.keys if hmac.compare_digest(key.sha256, digest)]
+        wanted = digest(secret)
+        found = [key for key in self.keys if hmac.compare_digest(key.sha256, wanted)]
         return found[0] if found else None
 
 
@@ -61,7 +61,7 @@ def add_key(path: Path, name: str, scope: Scope) -> str:
         raise ConfigError(f"{path}: there is already a key {name!r}; choose another name or delete the old key there")
     secret = secrets.token_urlsafe(32)
     try:
-        key = ApiKey(name=name, scope=scope, sha256=_digest(secret))
+        key = ApiKey(name=name, scope=scope, sha256=digest(secret))
     except ValidationError as error:
         raise ConfigError(f"name {name!r}: use at most 64 letters, digits, '.', '_' and '-'") from error
     write_text(path, ApiKeys(keys=(*kept, key)).model_dump_json(indent=2) + "\n")
@@ -69,5 +69,6 @@ def add_key(path: Path, name: str, scope: Scope) -> str:
     return secret
 
 
-def _digest(secret: str) -> str:
+def digest(secret: str) -> str:
+    """SHA-256 of a text, in hexadecimal."""
     return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from deftrec.tensors import joined
+
 SMALLEST_SPREAD = 1e-6  # smallest spread of rows about their mean, relative to their size; less is rounding
 
 
@@ -34,11 +36,6 @@ class Scaling:
         spread = (rows - mean).square().mean().sqrt()
         scale = spread if spread > SMALLEST_SPREAD * size else size
         return cls(mean, scale.expand(block.shape[1]).clone())
-
-    @classmethod
-    def join(cls, parts: list["Scaling"]) -> "Scaling":
-        """Statistics of blocks side by side."""
-        return cls(torch.cat([part.mean for part in parts]), torch.cat([part.scale for part in parts]))
 
     def columns(self, columns: slice) -> "Scaling":
         """Statistics of some columns."""
@@ -78,7 +75,7 @@ class ItemFeatures:
         scalings = [Scaling.of(block) for block in blocks]
         d = 0 if collaborative is None else collaborative.shape[1]
         values = torch.cat([scaling.apply(block) for scaling, block in zip(scalings, blocks, strict=True)], dim=1)
-        return cls(values, slice(0, d), slice(d, values.shape[1]), Scaling.join(scalings))
+        return cls(values, slice(0, d), slice(d, values.shape[1]), joined(scalings))
 
     @property
     def droppable(self) -> slice | None:

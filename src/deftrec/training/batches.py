@@ -1,8 +1,7 @@
 """Batches of packed histories."""
 
 from collections.abc import Iterator
-from dataclasses import fields, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -93,13 +92,6 @@ class PackedBatches:
             histories.append(packed.items[row, start : place + 1])
             targets.append(int(packed.targets[row, place]))
         return rationale(preferences, histories, targets, self.max_history)
-
-
-def batch_to(batch: Batch, device: torch.device) -> Batch:
-    """The batch on `device`."""
-    parts: list[Any] = [getattr(batch, field.name) for field in fields(batch)]
-    moved: list[Any] = [None if part is None else part.to(device) for part in parts]
-    return Batch(*moved)
 
 
 def batch_rows(batch: Batch, rows: torch.Tensor) -> Batch:

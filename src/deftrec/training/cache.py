@@ -15,7 +15,7 @@ from deftrec.files import atomic_directory, recover
 from deftrec.tensors import load_tensors, save_tensors
 
 TENSORS, ABOUT = "result.safetensors", "about.json"
-VERSION = 2  # part of every key: raise it with any change to the numbers of a cached stage
+VERSION = 3  # part of every key: raise it with any change to the result of a cached stage
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,10 +49,9 @@ class StageCache:
 
     def get(self, stage: CachedStage) -> StageResult:
         """The result of `stage`, computed if it is not there yet; a `DeftRecError` if a kept one is damaged."""
-        name = stage.name.replace(" ", "-")
-        content = {"stage": name, "version": VERSION, **stage.key()}
+        content = {"stage": stage.name, "version": VERSION, **stage.key()}
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
-        entry = None if self.folder is None else self.folder / f"{name}-{digest}"
+        entry = None if self.folder is None else self.folder / f"{stage.name}-{digest}"
         if entry is not None and recover(entry).is_dir():
             return _read(entry)
         started = time.monotonic()

@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from deftrec.errors import DeftRecError
+from deftrec.errors import DeftRecError, first_line
 from deftrec.files import atomic_directory
 from deftrec.language.stored import load_stored_state, stored_state
 from deftrec.tensors import save_tensors
@@ -26,11 +26,11 @@ class TrainingState:
 
     Attributes:
         epoch: number of complete epochs.
-        best_epoch: epoch with the best validation; 0 before the first.
-        best_value: validation NDCG@10 of that epoch.
+        best_epoch: epoch with the best validation, whose weights are kept, or the last one of a refit; 0 before.
+        best_value: validation NDCG@10 of that epoch; minus infinity without validation.
         history: losses, validation metrics and seconds, one row per epoch.
         finished: whether training is complete.
-        seconds: seconds of training and validation so far.
+        seconds: seconds of training and validation so far, over all resumptions.
         horizon: horizon of the learning rate in the last epoch, in epochs; 0 before the first.
     """
 
@@ -102,8 +102,9 @@ def load_checkpoint(
             torch.cuda.set_rng_state(tensors["random.cuda"])
         return state, _as(_under(tensors, "best."), now)
     except (OSError, LookupError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DeftRecError(f"{folder}: cannot resume from it ({reason}); train again without --resume") from error
+        raise DeftRecError(
+            f"{folder}: cannot resume from it ({first_line(error)}); train again without --resume"
+        ) from error
 
 
 def _as(tensors: dict[str, Tensor], like: dict[str, Tensor]) -> dict[str, Tensor]:

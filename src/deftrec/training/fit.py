@@ -22,18 +22,20 @@ from deftrec.errors import ConfigError, DataError
 from deftrec.evaluation import mean_accuracy
 from deftrec.hardware import training_dtype
 from deftrec.incremental import WarmStart
+from deftrec.model import ItemLatents
 from deftrec.pretrained_files.locate import model_folder
 from deftrec.pretrained_files.origin import Origin, check_origin, origin_in
 from deftrec.progress import Progress, Silent
-from deftrec.retrieval import Ranker, Validation, fit_ranker, generate_queries, latent_ranker, target_ranks
+from deftrec.retrieval import Ranker, Validation, fit_ranker, generate_queries, latent_ranker, seen_rules, target_ranks
 from deftrec.run import Request, Run, RunInfo, environment, git_revision, save_run, training_in
 from deftrec.sizes import Sizes
 from deftrec.tokenizer import ItemFeatures
 from deftrec.training.cache import StageCache
+from deftrec.training.checkpoint import TrainingState
 from deftrec.training.distributed import Team
 from deftrec.training.joint import JointTraining, member_name
-from deftrec.training.loop import Trained, TrainingLog
-from deftrec.training.stages import CollaborativeVectorsStage, TextStage, protocol
+from deftrec.training.loop import TrainingLog
+from deftrec.training.stages import CollaborativeVectorsStage, TextStage
 from deftrec.training.workspace import Workspace
 
 VALIDATION_USERS = 50_000  # users of one validation, at most
@@ -140,7 +142,8 @@ class Training:
         collaborative, vectors = self.collaborative_vectors("train", None)
         features = joint.features("train", vectors, text)
         model, members = space.timed("joint", lambda: joint.train("train", features, None))
-        ranker, terms, validation = space.on_main("score terms", lambda: self.select(model, features[0]))
+        catalogue = model.eval().encode_catalogue()
+        ranker, terms, validation = space.on_main("score terms", lambda: self.select(model, catalogue, features[0]))
         stages = {} if collaborative is None else {"collaborative": collaborative}
         stages |= {member_name("joint", number): stage for number, stage in enumerate(members)}
         info = RunInfo(
@@ -150,7 +153,7 @@ class Training:
             collaborative_width=features[0].collaborative.stop - features[0].collaborative.start,
             text_width=features[0].text.stop - features[0].text.start,
             terms=terms,
-            epochs={name: stage.epochs for name, stage in stages.items()},
+            epochs={name: stage.best_epoch for name, stage in stages.items()},
             validation=validation,
             history={name: stage.history for name, stage in stages.items()},
             seconds=space.seconds,
@@ -162,16 +165,16 @@ class Training:
             start=None if self.start is None else self.start.provenance,
         )
         if not refit:
-            return self._run(info, model, features[0], ranker)
+            return self._run(info, model, catalogue, features[0], ranker)
         if on_train is not None:
-            on_train(self._run(info, model, features[0], ranker))
+            on_train(self._run(info, model, catalogue, features[0], ranker))
         _, vectors = self.collaborative_vectors("train+validation", collaborative)
         features = joint.features("train+validation", vectors, text)
-        model, _ = space.timed("refit joint", lambda: joint.train("train+validation", features, members))
+        model, _ = space.timed("refit-joint", lambda: joint.train("train+validation", features, members))
         training = self.split.training("train+validation")
-        ranker = space.on_main("refit score terms", lambda: ranker.refitted(training, self.device))
+        ranker = space.on_main("refit-score terms", lambda: ranker.refitted(training, self.device))
         info = info.model_copy(update={"fit": "train+validation", "seconds": dict(space.seconds)})
-        return self._run(info, model, features[0], ranker)
+        return self._run(info, model, model.eval().encode_catalogue(), features[0], ranker)
 
     # -- stages ------------------------------------------------------------------------------------------------
 
@@ -194,8 +197,8 @@ class Training:
         return self.space.cached(stage).tensors["text"]
 
     def collaborative_vectors(
-        self, fit: Fit, chosen: Trained | None
-    ) -> tuple[Trained | None, CollaborativeVectors | None]:
+        self, fit: Fit, chosen: TrainingState | None
+    ) -> tuple[TrainingState | None, CollaborativeVectors | None]:
         """Collaborative vectors, for the epochs of `chosen` or those that validation chooses; None without encoder."""
         if self.config.collaborative.encoder == "none" or self.start is not None:
             return None, None
@@ -204,16 +207,18 @@ class Training:
             training, fit, n_items, self.validation, self.config, chosen, self.device, self._about, self.space
         )
         result = self.space.cached(stage)
-        return Trained(**result.about), CollaborativeVectors(**result.tensors)
+        return TrainingState(**result.about), CollaborativeVectors(**result.tensors)
 
-    def select(self, model: Model, features: ItemFeatures) -> tuple[Ranker, dict[str, dict[str, Any]], float]:
+    def select(
+        self, model: Model, catalogue: ItemLatents, features: ItemFeatures
+    ) -> tuple[Ranker, dict[str, dict[str, Any]], float]:
         """Choose the terms of the score on validation: the ranker, their record, NDCG@10 of the latent score alone."""
         config, cases, training = self.config, self.validation, self.split.training("train")
-        catalogue, n_items = model.encode_catalogue(), self.interactions.n_items
         sampling = Sampling.of(config.diffusion)
         queries = generate_queries(model, catalogue, cases.histories, sampling=sampling, seed=config.seed)
-        ranks = target_ranks(latent_ranker(catalogue, config), queries, cases, protocol(config))
-        validation = Validation.of(cases, queries, not config.repeats, training, n_items)
+        rules = seen_rules(not config.repeats)  # items of the history are candidates where people come back to them
+        ranks = target_ranks(latent_ranker(catalogue, config), queries, cases, rules)
+        validation = Validation.of(cases, queries, rules, training)
         titles = self.interactions.titles
         ranker, terms = fit_ranker(model, catalogue, config, validation, features, titles, self.space.progress)
         return ranker.without("latent"), terms, mean_accuracy(ranks)["ndcg@10"]  # latents stay in this process
@@ -249,10 +254,8 @@ class Training:
         drawn = cases.select(np.random.default_rng(self.config.seed).permutation(len(cases)))
         return drawn.head(max(1, min(VALIDATION_USERS, VALIDATION_SCORES // interactions.n_items)))
 
-    def _run(self, info: RunInfo, model: Model, features: ItemFeatures, ranker: Ranker) -> Run:
-        """The run with the latents of `model` in place of those that `ranker` was fitted with."""
-        model = model.eval()
-        catalogue = model.encode_catalogue()
+    def _run(self, info: RunInfo, model: Model, catalogue: ItemLatents, features: ItemFeatures, ranker: Ranker) -> Run:
+        """The run with the latents of `catalogue` in place of those that `ranker` was fitted with."""
         latent = latent_ranker(catalogue, self.config)
         whole = replace(latent, terms=(*latent.terms, *ranker.without("latent").terms))
         assert features.scaling is not None, "features of a training are scaled"

@@ -20,8 +20,9 @@ from deftrec.model import DeftRec
 from deftrec.pretrained_files.architecture import hidden_size
 from deftrec.retrieval.choose import USERS
 from deftrec.retrieval.terms import collaborative_prior as prior
+from deftrec.tensors import to_device
 from deftrec.tokenizer import ItemFeatures
-from deftrec.training.batches import PackedBatches, batch_rows, batch_to
+from deftrec.training.batches import PackedBatches, batch_rows
 from deftrec.training.fit import VALIDATION_USERS, resolve
 from deftrec.training.joint import member_name
 
@@ -47,11 +48,6 @@ class Forecast:
 
     seconds: dict[str, float]
     machine: str
-
-    @property
-    def total(self) -> float:
-        """Seconds of all stages."""
-        return sum(self.seconds.values())
 
 
 def forecast(
@@ -87,7 +83,7 @@ def forecast(
             graph = config.collaborative
             module = LightGCN(few, interactions.n_items, graph.dim, graph.layers, graph.l2).to(device)
             triples = draw_triples(few, interactions.n_items, int(graph.batch_size), np.random.default_rng(0))
-            first = triples[0].to(device)
+            first = to_device(triples[0], device)
             step = _timed(lambda: torch.autograd.backward(module(first)["loss"]), device)  # grows with all edges
             seconds["collaborative"] = int(graph.epochs) * len(triples) * step / share**2
         text_width = hidden_size(config.text.model) if texts and config.text.model is not None else 0
@@ -127,7 +123,7 @@ def _member_seconds(
         seed=0,
     )
     steps, drawn = batches.epoch(0)
-    learning, reading = _batch_seconds(model, batch_to(next(drawn), device), dtype)
+    learning, reading = _batch_seconds(model, to_device(next(drawn), device), dtype)
     validated = float(np.minimum(training.lengths, model.max_history).mean()) * users / positions
     return int(config.training.epochs) * (steps * learning + validated * reading)
 

@@ -18,7 +18,8 @@ from deftrec.language.stored import load_stored_state, stored_state
 from deftrec.model import DeftRec
 from deftrec.tokenizer import ItemFeatures
 from deftrec.training.batches import PackedBatches
-from deftrec.training.loop import Plan, Trained
+from deftrec.training.checkpoint import TrainingState
+from deftrec.training.loop import Plan
 from deftrec.training.rationale import RationaleStage
 from deftrec.training.sharding import refilled, without_weights
 from deftrec.training.stages import JointStage
@@ -68,8 +69,8 @@ class JointTraining:
         return [ItemFeatures.build(None if vectors is None else vectors.items, text)] * members
 
     def train(
-        self, fit: Fit, features: list[ItemFeatures], chosen: tuple[Trained, ...] | None
-    ) -> tuple[Model, tuple[Trained, ...]]:
+        self, fit: Fit, features: list[ItemFeatures], chosen: tuple[TrainingState, ...] | None
+    ) -> tuple[Model, tuple[TrainingState, ...]]:
         """Train a member on each of `features`, for the epochs of the stages `chosen` or those that validation chooses.
 
         Raises a `DataError` if a rationale is to be learnt and the items have no category.
@@ -79,7 +80,9 @@ class JointTraining:
         models, stages = zip(*trained, strict=True)
         return model_of(models), stages
 
-    def _member(self, fit: Fit, features: ItemFeatures, member: int, chosen: Trained | None) -> tuple[DeftRec, Trained]:
+    def _member(
+        self, fit: Fit, features: ItemFeatures, member: int, chosen: TrainingState | None
+    ) -> tuple[DeftRec, TrainingState]:
         config, options, team = self.config, self.config.training, self.space.team
         seed, prefix = config.seed + MEMBER_SEEDS * member, "" if fit == "train" else "refit-"
         torch.manual_seed(seed)
@@ -113,7 +116,7 @@ class JointTraining:
         kept = Sequences(self.interactions.tie_groups, everything.offsets).heads(lengths).items
         return kept if (kept[1:] == kept[:-1]).any() else None
 
-    def _plan(self, chosen: Trained | None) -> Plan:
+    def _plan(self, chosen: TrainingState | None) -> Plan:
         """Plan of the joint stage; `chosen` is the stage on train that a refit repeats."""
         options, fine = self.config.training, None if self.start is None else self.config.fine_tuning
         plan = Plan(
@@ -132,7 +135,7 @@ class JointTraining:
             sharded=options.sharded,
         )
         if chosen is not None:
-            return replace(plan, stop_after=chosen.epochs, horizon=chosen.horizon)
+            return replace(plan, stop_after=chosen.best_epoch, horizon=chosen.horizon)
         minutes = math.inf if options.minutes is None else options.minutes / int(options.ensemble_size)
         return replace(plan, seconds=60 * minutes)
 

@@ -132,25 +132,6 @@ class Plan:
     sharded: bool = False
 
 
-@dataclass(frozen=True)
-class Trained:
-    """Result of a stage, whose module holds the best weights.
-
-    Attributes:
-        epochs: epoch of the best weights.
-        value: validation NDCG@10 of the best weights; None for a refit.
-        history: losses and metrics, one row per epoch.
-        seconds: seconds of training and validation, over all resumptions.
-        horizon: horizon of the learning rate in the last epoch, in epochs.
-    """
-
-    epochs: int
-    value: float | None
-    history: list[dict[str, float]]
-    seconds: float = 0.0
-    horizon: float = 0.0
-
-
 def train(
     stage: Stage,
     plan: Plan,
@@ -160,8 +141,8 @@ def train(
     log: TrainingLog,
     progress: Progress,
     team: Team = ALONE,
-) -> Trained:
-    """Train `stage` by `plan` and leave the best weights in its module.
+) -> TrainingState:
+    """Train `stage` by `plan`, leave the best weights in its module, and return the final state.
 
     With `resume`, training continues after the last complete epoch of a checkpoint in `checkpoints`, and ends with the
     same weights as an uninterrupted one. The processes of a `team` share each batch and end with the same weights.
@@ -221,8 +202,7 @@ def train(
             saved = time.monotonic()
     progress.end(stage.name)
     load_stored_state(stage.module, best)
-    value = state.best_value if plan.stop_after is None else None
-    return Trained(state.best_epoch, value, state.history, state.seconds, state.horizon)
+    return state
 
 
 def _copied(module: nn.Module) -> dict[str, Tensor]:

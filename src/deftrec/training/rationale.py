@@ -11,6 +11,7 @@ from deftrec.data.sequences import pad_histories
 from deftrec.language import Layout, Preferences, RationaleBatch
 from deftrec.language.rationale import HISTORY
 from deftrec.model import DeftRec
+from deftrec.tensors import to_device
 from deftrec.training.loop import Stage
 
 ROWS = 32  # histories of a batch from which only rationales are learnt
@@ -67,7 +68,7 @@ class RationaleStage(Stage):
             pairs = [(self.sequences[user], place) for user, place in zip(order[part], places[part], strict=True)]
             histories, targets = [items[:at] for items, at in pairs], [int(items[at]) for items, at in pairs]
             learnt = rationale(self.preferences, histories, targets, self.model.max_history)
-            return learnt.to(self.model.features.device)
+            return to_device(learnt, self.model.features.device)
 
         return len(alike), (build(alike[n]) for n in rng.permutation(len(alike)))
 

@@ -1,7 +1,7 @@
 """The stages of a training: text vectors, collaborative vectors, the joint model."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,30 +19,26 @@ from deftrec.model import DeftRec
 from deftrec.pretrained_files.locate import weights_identity
 from deftrec.progress import Progress
 from deftrec.retrieval import (
-    ExcludeHistory,
     LatentSimilarity,
     Queries,
     Ranker,
-    Rule,
     generate_queries,
     latent_ranker,
+    seen_rules,
     target_ranks,
 )
+from deftrec.tensors import to_device
 from deftrec.text import sentence_vectors
-from deftrec.training.batches import PackedBatches, batch_share, batch_to
+from deftrec.training.batches import PackedBatches, batch_share
 from deftrec.training.cache import CachedStage, StageResult
+from deftrec.training.checkpoint import TrainingState
 from deftrec.training.distributed import ALONE, Team
-from deftrec.training.loop import Plan, Stage, Trained
+from deftrec.training.loop import Plan, Stage
 from deftrec.training.workspace import Workspace
 
 LIGHTGCN_RATE = 5e-3  # learning rate of LightGCN
 LIGHTGCN_PATIENCE, LIGHTGCN_VALIDATES = 3, 5
 """Validations without a better value before LightGCN stops, and epochs between two validations."""
-
-
-def protocol(config: Config) -> tuple[Rule, ...]:
-    """Rules of validation: items of the history are candidates only where people come back to them."""
-    return () if config.repeats else (ExcludeHistory(),)
 
 
 @dataclass(eq=False)
@@ -95,13 +91,13 @@ class CollaborativeVectorsStage(CachedStage):
     n_items: int
     validation: Cases
     config: Config
-    chosen: Trained | None
+    chosen: TrainingState | None
     device: torch.device
     about: dict[str, Any]
     space: Workspace
 
     def __post_init__(self) -> None:
-        self.name = "collaborative" if self.fit == "train" else "refit collaborative"
+        self.name = "collaborative" if self.fit == "train" else "refit-collaborative"
 
     def key(self) -> dict[str, Any]:
         """See `CachedStage.key`."""
@@ -111,7 +107,7 @@ class CollaborativeVectorsStage(CachedStage):
             "fit": self.fit,
             "seed": self.config.seed,
             "validation_users": len(self.validation),
-            "epochs": None if self.chosen is None else self.chosen.epochs,
+            "epochs": None if self.chosen is None else self.chosen.best_epoch,
             "repeats": self.config.repeats,
             **self.config.collaborative.model_dump(),
         }
@@ -122,17 +118,16 @@ class CollaborativeVectorsStage(CachedStage):
         torch.manual_seed(self.config.seed)
         if options.encoder == "spectral":
             closed = spectral_vectors(self.sequences, self.n_items, options.dim, self.config.seed, self.device)
-            return StageResult(vars(closed), vars(Trained(0, None, [])))
+            return StageResult(vars(closed), asdict(TrainingState()))
         module = LightGCN(self.sequences, self.n_items, options.dim, options.layers, options.l2).to(self.device)
-        cases, name = self.validation, self.name.replace(" ", "-")
-        stage = LightGCNTraining(module, self.sequences, cases, self.n_items, self.config, name)
+        stage = LightGCNTraining(module, self.sequences, self.validation, self.n_items, self.config, self.name)
         plan = Plan(
             epochs=int(options.epochs),
             learning_rate=LIGHTGCN_RATE,
             patience=LIGHTGCN_PATIENCE,
             validate_every=LIGHTGCN_VALIDATES,
             dtype=torch.float32,
-            stop_after=None if self.chosen is None else self.chosen.epochs,
+            stop_after=None if self.chosen is None else self.chosen.best_epoch,
             checkpoint_seconds=self.config.training.checkpoint_seconds,
         )
         before = self.space.before
@@ -142,7 +137,7 @@ class CollaborativeVectorsStage(CachedStage):
         # An item without interactions has only its random start: to the tokenizer its vector is missing.
         present = self.sequences.counts(self.n_items) > 0
         items = vectors.items.cpu() * torch.from_numpy(present)[:, None]
-        return StageResult({"users": vectors.users.cpu(), "items": items}, vars(trained), self.space.before - before)
+        return StageResult({"users": vectors.users.cpu(), "items": items}, asdict(trained), self.space.before - before)
 
 
 @dataclass(eq=False)
@@ -161,7 +156,7 @@ class LightGCNTraining(Stage):
         """See `Stage.epoch`."""
         rng = np.random.default_rng([self.config.seed, number])
         triples = draw_triples(self.sequences, self.n_items, int(self.config.collaborative.batch_size), rng)
-        return len(triples), (one.to(self.module.base.device) for one in triples)
+        return len(triples), (to_device(one, self.module.base.device) for one in triples)
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
@@ -169,7 +164,8 @@ class LightGCNTraining(Stage):
         vectors, cases = self.module.propagate(), self.cases
         ranker = Ranker(self.n_items, (LatentSimilarity(vectors.items, similarity="inner"),))
         users = vectors.users[torch.from_numpy(cases.users).to(vectors.users.device)]
-        return mean_accuracy(target_ranks(ranker, Queries(cases.histories, users), cases, protocol(self.config)))
+        rules = seen_rules(not self.config.repeats)
+        return mean_accuracy(target_ranks(ranker, Queries(cases.histories, users), cases, rules))
 
 
 @dataclass(eq=False)
@@ -187,7 +183,7 @@ class JointStage(Stage):
     def epoch(self, number: int) -> tuple[int, Iterator[Batch]]:
         """See `Stage.epoch`."""
         steps, batches = self.batches.epoch(number)
-        return steps, (batch_to(batch, self.module.features.device) for batch in batches)
+        return steps, (to_device(batch, self.module.features.device) for batch in batches)
 
     def share(self, batch: Batch, team: Team) -> tuple[Batch, float]:
         """See `Stage.share`."""
@@ -206,6 +202,7 @@ class JointStage(Stage):
         queries = generate_queries(
             self.module, catalogue, cases.histories, sampling=sampling, seed=seed, dtype=self.dtype
         )
-        ranks = target_ranks(latent_ranker(catalogue, self.config), queries, cases, protocol(self.config))
+        rules = seen_rules(not self.config.repeats)
+        ranks = target_ranks(latent_ranker(catalogue, self.config), queries, cases, rules)
         greater, ties = (self.team.gathered(values, len(self.cases)) for values in (ranks.greater, ranks.ties))
         return mean_accuracy(TargetRanks(greater, ties))

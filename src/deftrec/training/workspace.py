@@ -12,8 +12,9 @@ from deftrec.pretrained_files.origin import Origin, check_origin, origin_of, pin
 from deftrec.progress import Progress
 from deftrec.run import read_model
 from deftrec.training.cache import CachedStage, StageCache, StageResult
+from deftrec.training.checkpoint import TrainingState
 from deftrec.training.distributed import ALONE, Team
-from deftrec.training.loop import Plan, Stage, Trained, TrainingLog, train
+from deftrec.training.loop import Plan, Stage, TrainingLog, train
 
 T = TypeVar("T")
 
@@ -62,7 +63,7 @@ class Workspace:
         self.seconds[name] = round(time.monotonic() - started + self.before - before, 3)
         return result
 
-    def train(self, stage: Stage, plan: Plan, team: Team = ALONE) -> Trained:
+    def train(self, stage: Stage, plan: Plan, team: Team = ALONE) -> TrainingState:
         """Train a stage with this workspace's checkpoints and log; see `loop.train`."""
         checkpoints = None if self.folder is None else self.folder / "checkpoints"
         started = time.monotonic()

@@ -17,6 +17,7 @@ from deftrec.errors import ConfigError
 from deftrec.flops import counting
 from deftrec.progress import Silent
 from deftrec.retrieval import Found
+from deftrec.tensors import joined
 from deftrec.training.fit import resolve
 from toy import ring, tiny_bert, tiny_config
 
@@ -77,7 +78,7 @@ def test_a_batch_answers_as_one_user_after_the_other(kind: type[systems.System],
     if kind is Tiger:  # brings a batch to one length
         asked = Sequences.from_lists([history[:2] for history in asked])
     system = kind(setting)
-    same(system.recommend(asked), Found.concatenate([system.recommend(asked.select([n])) for n in range(len(asked))]))
+    same(system.recommend(asked), joined([system.recommend(asked.select([n])) for n in range(len(asked))]))
 
 
 @EVERY_SYSTEM

@@ -29,10 +29,6 @@ CATEGORIES = ("categories", "category", "main_category", "main_cat")
 LONGEST_RECORD = 1 << 20  # maximum number of characters of one product's record, far above the longest real one
 
 
-def _names(*lists: str) -> tuple[str, ...]:
-    return tuple(" ".join(lists).split())
-
-
 _IN_ALL = (
     "Automotive Books CDs_and_Vinyl Cell_Phones_and_Accessories Clothing_Shoes_and_Jewelry Digital_Music Electronics "
     "Grocery_and_Gourmet_Food Kindle_Store Musical_Instruments Office_Products Pet_Supplies Sports_and_Outdoors "
@@ -65,7 +61,7 @@ class Release:
         year: year of the release.
         size: number of reviews and categories, in words.
         citation, homepage: paper to cite, and page of the release.
-        categories: names of all categories, as in the addresses.
+        categories: names of all categories, as in the addresses, with spaces between.
         ratings, core, metadata: URLs of the unfiltered ratings, the 5-core and the products; `{}` is the category.
         ratings_header: columns of the ratings, which have no header line; empty if they have one.
         columns: field names of the reviews; the name of `item` is that of the product's id in the metadata too.
@@ -75,7 +71,7 @@ class Release:
     size: str
     citation: str
     homepage: str
-    categories: tuple[str, ...]
+    categories: str
     ratings: str
     core: str
     metadata: str
@@ -93,11 +89,9 @@ RELEASES = {
         citation='McAuley, Targett, Shi and van den Hengel, "Image-based recommendations on styles and substitutes", '
         "SIGIR 2015",
         homepage="https://cseweb.ucsd.edu/~jmcauley/datasets/amazon/links.html",
-        categories=_names(
-            _IN_ALL,
-            "Amazon_Instant_Video Apps_for_Android Baby Beauty Health_and_Personal_Care Home_and_Kitchen",
-            "Movies_and_TV Patio_Lawn_and_Garden Video_Games",
-        ),
+        categories=f"{_IN_ALL} "
+        "Amazon_Instant_Video Apps_for_Android Baby Beauty Health_and_Personal_Care Home_and_Kitchen "
+        "Movies_and_TV Patio_Lawn_and_Garden Video_Games",
         ratings=_SNAP + "ratings_{}.csv",
         core=_SNAP + "reviews_{}_5.json.gz",
         metadata=_SNAP + "meta_{}.json.gz",
@@ -109,12 +103,10 @@ RELEASES = {
         citation='Ni, Li and McAuley, "Justifying recommendations using distantly-labeled reviews and fine-grained '
         'aspects", EMNLP 2019',
         homepage="https://nijianmo.github.io/amazon/",
-        categories=_names(
-            _IN_ALL,
-            "AMAZON_FASHION All_Beauty Appliances Arts_Crafts_and_Sewing Gift_Cards Home_and_Kitchen",
-            "Industrial_and_Scientific Luxury_Beauty Magazine_Subscriptions Movies_and_TV",
-            "Patio_Lawn_and_Garden Prime_Pantry Software Video_Games",
-        ),
+        categories=f"{_IN_ALL} "
+        "AMAZON_FASHION All_Beauty Appliances Arts_Crafts_and_Sewing Gift_Cards Home_and_Kitchen "
+        "Industrial_and_Scientific Luxury_Beauty Magazine_Subscriptions Movies_and_TV "
+        "Patio_Lawn_and_Garden Prime_Pantry Software Video_Games",
         ratings=_LAB + "amazon_v2/categoryFilesSmall/{}.csv",
         core=_LAB + "amazon_v2/categoryFilesSmall/{}_5.json.gz",
         metadata=_LAB + "amazon_v2/metaFiles2/meta_{}.json.gz",
@@ -125,13 +117,11 @@ RELEASES = {
         size="571.5 million reviews, 33 categories",
         citation='Hou et al., "Bridging language and items for retrieval and recommendation", arXiv:2403.03952, 2024',
         homepage="https://amazon-reviews-2023.github.io/",
-        categories=_names(
-            _IN_ALL,
-            "All_Beauty Amazon_Fashion Appliances Arts_Crafts_and_Sewing Baby_Products",
-            "Beauty_and_Personal_Care Gift_Cards Handmade_Products Health_and_Household",
-            "Health_and_Personal_Care Home_and_Kitchen Industrial_and_Scientific Magazine_Subscriptions",
-            "Movies_and_TV Patio_Lawn_and_Garden Software Subscription_Boxes Unknown Video_Games",
-        ),
+        categories=f"{_IN_ALL} "
+        "All_Beauty Amazon_Fashion Appliances Arts_Crafts_and_Sewing Baby_Products "
+        "Beauty_and_Personal_Care Gift_Cards Handmade_Products Health_and_Household "
+        "Health_and_Personal_Care Home_and_Kitchen Industrial_and_Scientific Magazine_Subscriptions "
+        "Movies_and_TV Patio_Lawn_and_Garden Software Subscription_Boxes Unknown Video_Games",
         ratings=_LAB + "amazon_2023/benchmark/0core/rating_only/{}.csv.gz",
         core=_LAB + "amazon_2023/benchmark/5core/rating_only/{}.csv.gz",
         metadata=_LAB + "amazon_2023/raw/meta_categories/meta_{}.jsonl.gz",

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from deftrec.data.download import Progress, checksums, default_home, download, sha256_of
 from deftrec.data.prepare import Raw
-from deftrec.errors import DataError, DownloadError
+from deftrec.errors import DataError, DownloadError, first_line
 from deftrec.files import write_text
 
 Say: TypeAlias = Callable[[str], None]  # callback with a message for the user
@@ -107,9 +107,8 @@ class Archive(Source):
             with zipfile.ZipFile(archive) as content:
                 return replace(self.parse(content), sha256=checksums(archive))
         except (zipfile.BadZipFile, KeyError, ValueError, EOFError, pl.exceptions.PolarsError) as error:
-            reason = str(error).splitlines()[0]
-            message = f"{archive}: not the archive of {self.about.name} ({reason}); delete it and fetch it again"
-            raise DataError(message) from error
+            what = f"not the archive of {self.about.name} ({first_line(error)})"
+            raise DataError(f"{archive}: {what}; delete it and fetch it again") from error
 
     @abstractmethod
     def parse(self, content: zipfile.ZipFile) -> Raw:

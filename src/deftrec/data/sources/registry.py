@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from deftrec.data.sources.amazon import RELEASES, Amazon
 from deftrec.data.sources.authors import AUTHORS
-from deftrec.data.sources.base import About, Source
+from deftrec.data.sources.base import Source
 from deftrec.data.sources.lastfm import LastFM
 from deftrec.data.sources.movielens import MovieLens1M, MovieLens32M, MovieLens100K, MovieLensLatestSmall
 from deftrec.errors import DataError
@@ -15,14 +15,9 @@ def sources() -> Iterator[Source]:
     """All sources; each Amazon category is one."""
     yield from (MovieLens100K(), MovieLens1M(), MovieLensLatestSmall(), MovieLens32M(), LastFM(), *AUTHORS)
     for release in RELEASES.values():
-        for category in sorted(release.categories):
+        for category in sorted(release.categories.split()):
             yield Amazon(release, category)
             yield Amazon(release, category, "raw")
-
-
-def abouts() -> Iterator[About]:
-    """The descriptions of all sources."""
-    return (source.about for source in sources())
 
 
 def source_named(name: str) -> Source:

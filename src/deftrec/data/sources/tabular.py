@@ -13,7 +13,7 @@ from deftrec.data.download import checksums
 from deftrec.data.prepare import Raw
 from deftrec.data.sources.columns import Place, as_row, check_id_type, first_true, ids, numbers, require, times, words
 from deftrec.data.sources.textfile import TextFile, open_text
-from deftrec.errors import DataError
+from deftrec.errors import DataError, first_line
 
 TableFormat: TypeAlias = Literal["csv", "parquet", "jsonl"]
 
@@ -174,15 +174,14 @@ class _Parquet:
             self.scan = pl.scan_parquet(path)
             self.schema = self.scan.collect_schema()
         except (pl.exceptions.PolarsError, OSError) as error:
-            reason = str(error).splitlines()[0]
-            raise DataError(f"{path}: not a Parquet file ({reason}); check the file and --format") from error
+            raise DataError(f"{path}: not a Parquet file ({first_line(error)}); check the file and --format") from error
 
     def read(self, names: list[str] | None) -> pl.DataFrame:
         """Read the columns `names`, default all, and `record`."""
         try:
             frame = self.scan.select(names or pl.all()).with_row_index("record").collect(engine="streaming")
         except pl.exceptions.PolarsError as error:
-            raise DataError(f"{self.path}: cannot be read ({str(error).splitlines()[0]})") from error
+            raise DataError(f"{self.path}: cannot be read ({first_line(error)})") from error
         if frame.height == 0 and names:
             raise DataError(f"{self.path}: the file has no rows; give a file with interactions")
         return frame
@@ -236,4 +235,4 @@ class _JsonLines:
         except (pl.exceptions.PolarsError, OSError) as error:
             for number, line in self._lines():
                 self._object(number, line)
-            raise DataError(f"{self.path}: cannot be read ({str(error).splitlines()[0]})") from error
+            raise DataError(f"{self.path}: cannot be read ({first_line(error)})") from error

@@ -15,9 +15,10 @@ from deftrec.retrieval.choose import Validation
 from deftrec.retrieval.exact import history_cells
 from deftrec.retrieval.queries import Queries
 from deftrec.retrieval.ranker import Ranker
-from deftrec.retrieval.rules import Deny
+from deftrec.retrieval.rules import Deny, ExcludeHistory
 from deftrec.retrieval.terms.base import ExtendedCatalogue, ScoreTerm
 from deftrec.retrieval.terms.collaborative_prior import CollaborativePrior
+from deftrec.tensors import joined
 from deftrec.tokenizer import ItemFeatures
 
 SHARE = 0.05  # share of the catalogue that the simulation treats as added after training
@@ -130,14 +131,14 @@ class ColdStartSimulation:
         targets = torch.from_numpy(self.cases.targets).to(validation.queries.latents.device)
         ranks: dict[float, list[TargetRanks]] = {bonus: [] for bonus in BONUSES}
         for rows, scores in self.ranker.chunks(validation.queries, validation.rules):
-            if validation.exclude_seen:
+            if ExcludeHistory() in validation.rules:
                 scores[history_cells(scores, copies.select(range(rows.start, rows.stop)))] = float("-inf")
             before = 0.0
             for bonus in BONUSES:
                 scores[:, first:] += bonus - before
                 ranks[bonus].append(ranks_from_scores(scores, targets[rows]))
                 before = bonus
-        found = {bonus: self._metrics(TargetRanks.concatenate(parts)) for bonus, parts in ranks.items()}
+        found = {bonus: self._metrics(joined(parts)) for bonus, parts in ranks.items()}
         ndcg_without, hits_without = found[0.0]
         floor = (1 - cost) * ndcg_without
         bonus = max((bonus for bonus in BONUSES if floor and found[bonus][0] >= floor), default=0.0)

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Any, ClassVar, Literal, Self, TypeAlias
 
 import torch
@@ -12,7 +13,7 @@ from deftrec.data import Sequences
 from deftrec.progress import Progress
 from deftrec.retrieval.choose import Validation, ndcg_by_variant, one_standard_error_rule, record_of
 from deftrec.retrieval.exact import history_cells
-from deftrec.retrieval.linear import CPU, LinearPrior
+from deftrec.retrieval.linear import CPU, LinearPrior, Method, ease, graph, slit
 from deftrec.retrieval.queries import Queries
 from deftrec.retrieval.ranker import Ranker
 from deftrec.retrieval.terms.base import ExtendedCatalogue, ScoreTerm
@@ -43,12 +44,12 @@ class PriorSettings:
 
     def fit(self, training: Sequences, n_items: int, max_items: int, device: torch.device = CPU) -> LinearPrior:
         """Fit the model; dense matrices are computed on `device`, the result is on the CPU."""
-        rest = NEIGHBOURS, max_items, device
-        if self.kind == "ease":
-            return LinearPrior.ease(training, n_items, self.regularisation, *rest)
-        if self.kind == "graph":
-            return LinearPrior.graph(training, n_items, *rest)
-        return LinearPrior.slit(training, n_items, self.regularisation, self.recency, *rest)
+        methods: dict[Kind, Method] = {
+            "ease": partial(ease, regularisation=self.regularisation),
+            "slit": partial(slit, regularisation=self.regularisation, recency=self.recency),
+            "graph": graph,
+        }
+        return LinearPrior.fit(methods[self.kind], training, n_items, NEIGHBOURS, max_items, device)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +92,7 @@ class CollaborativePrior(ScoreTerm):
         progress: Progress,
     ) -> Self:
         """Choose the best settings on validation, and their weight by `one_standard_error_rule`, on top of `ranker`."""
-        device, training, n_items = validation.queries.latents.device, validation.training, validation.n_items
+        device, training, n_items = validation.queries.latents.device, validation.training, ranker.n_items
         fits, task = list(candidates(kinds)), "collaborative prior"
         progress.begin(task, len(fits))
         values: dict[tuple[PriorSettings, float], Tensor] = {}

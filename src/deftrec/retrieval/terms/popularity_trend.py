@@ -45,7 +45,7 @@ class PopularityTrend(ScoreTerm):
         """Choose both weights on validation, on top of the terms of `ranker`."""
         pairs = itertools.product(sorted(POPULARITY), sorted(RECENT_POPULARITY))
         device, training = validation.queries.latents.device, validation.training
-        trends = {pair: trend_scores(training, validation.n_items, *pair).to(device) for pair in pairs}
+        trends = {pair: trend_scores(training, ranker.n_items, *pair).to(device) for pair in pairs}
 
         def variants(scores: Tensor, queries: Queries) -> Iterator[tuple[tuple[float, float], Tensor]]:
             return ((pair, scores + trend) for pair, trend in trends.items())

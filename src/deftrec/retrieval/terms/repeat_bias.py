@@ -43,7 +43,7 @@ class RepeatBias(ScoreTerm):
 
         found = ndcg_by_variant(ranker, validation, variants)
         value = one_standard_error_rule(found, size=abs)
-        return cls(validation.n_items, value, record_of(found, value, 0.0))
+        return cls(ranker.n_items, value, record_of(found, value, 0.0))
 
     def scores(self, queries: Queries, total: Tensor | None = None) -> Tensor:
         """See `ScoreTerm.scores`."""

@@ -13,7 +13,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, InterfaceError, InternalError, NoSuchModuleError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from deftrec.errors import ConfigError, DeftRecError, MissingExtraError
+from deftrec.errors import ConfigError, DeftRecError, MissingExtraError, first_line
 from deftrec.serving.problems import ProblemError
 
 BUSY_SECONDS = 5  # seconds until a lock, a statement or a connection attempt is given up
@@ -36,8 +36,7 @@ def store_errors() -> Iterator[None]:
     try:
         yield
     except (OperationalError, InterfaceError, InternalError, PoolTimeoutError) as error:
-        reason = str(getattr(error, "orig", None) or error).splitlines()[0]
-        raise StoreUnavailableError(reason) from error
+        raise StoreUnavailableError(first_line(getattr(error, "orig", None) or error)) from error
 
 
 def connect(url: str) -> sa.Engine:

@@ -1,6 +1,5 @@
 """Event store in SQLite or PostgreSQL."""
 
-import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -11,6 +10,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from deftrec.serving.keys import digest
 from deftrec.serving.problems import ProblemError
 from deftrec.serving.store.database import connect, migrate, store_errors
 from deftrec.serving.store.tables import erased, events
@@ -88,14 +88,14 @@ class SqlStore:
             .order_by(events.c.time.desc(), events.c.received.desc(), events.c.place.desc())
             .limit(limit)
         )
-        known = sa.select(sa.exists().where(erased.c.user_sha256 == _digest(user)))
+        known = sa.select(sa.exists().where(erased.c.user_sha256 == digest(user)))
         with store_errors(), self._engine.begin() as connection:
             items = connection.execute(newest).scalars().all()
             return StoredHistory(tuple(reversed(items)), bool(connection.execute(known).scalar()))
 
     def forget(self, user: str) -> int:
         """Delete the stored events of a user, also from SQLite's free pages, and remember it; returns their number."""
-        mark = self._insert(erased).values(user_sha256=_digest(user), time=self._now())
+        mark = self._insert(erased).values(user_sha256=digest(user), time=self._now())
         with self._writing() as connection:
             deleted = connection.execute(sa.delete(events).where(events.c.user_id == user)).rowcount
             connection.execute(mark.on_conflict_do_nothing(index_elements=["user_sha256"]))
@@ -106,7 +106,7 @@ class SqlStore:
 
     def erased(self, users: Sequence[str]) -> frozenset[str]:
         """Those of `users` that were erased once."""
-        digests = {_digest(user): user for user in users}
+        digests = {digest(user): user for user in users}
         with store_errors(), self._engine.begin() as connection:
             some = sa.select(erased.c.user_sha256).where(erased.c.user_sha256.in_(list(digests)))
             return frozenset(digests[one] for one in connection.execute(some).scalars())
@@ -138,7 +138,3 @@ def _check_same(connection: sa.Connection, wanted: Sequence[Event]) -> None:
         if (row.user_id, row.item_id) != (event.user_id, event.item_id) or event.time not in (None, row.time):
             message = f"event_id {event.event_id!r} belongs to another event; give every event its own id"
             raise EventConflictError(409, "event_conflict", message, index=index)
-
-
-def _digest(user: str) -> str:
-    return hashlib.sha256(user.encode()).hexdigest()
