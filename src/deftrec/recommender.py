@@ -42,7 +42,6 @@ from deftrec.retrieval import (
 )
 from deftrec.retrieval.queries import batches
 from deftrec.run import Request, Run, begin_run, load_run, save_run
-from deftrec.training.fit import fit_run
 
 USERS_AT_ONCE = 4096
 INFLUENCES = 3  # number of history items that an explanation names
@@ -155,6 +154,8 @@ class Recommender:
             on_train: called before a refit with the recommender fitted on train alone.
             start: recommender whose weights training continues from; its options are the default of `config`.
         """
+        from deftrec.training.fit import fit_run  # a slow import, only where needed
+
         run = fit_run(
             interactions,
             config or (Config() if start is None else start.config),
