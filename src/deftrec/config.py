@@ -130,6 +130,8 @@ class PretrainedOptions(Options):
     (nf4; needs a GPU and the nf4 extra)."""
     layers: Count | None = None
     """Number of lowest blocks that are kept, for speed. null: all."""
+    tuned_layers: Count | None = None
+    """Number of highest blocks that LoRA adapters are added to; the gradient stops below them. null: all."""
     lora_rank: Count = 16
     """Rank of the LoRA adapters, which stand beside every linear layer."""
     lora_alpha: Positive = 32.0
@@ -137,7 +139,8 @@ class PretrainedOptions(Options):
     dropout: Rate = 0.1
     """Dropout rate of the model and its adapters, 0 to 1."""
     dtype: Literal["auto", "fp32", "bf16"] = "auto"
-    """Type of the weights that are not trained. auto: bf16 where the model's files hold it, else fp32."""
+    """Type of the weights that are not trained. auto: bf16 where the files hold it or the processor multiplies it, else
+    fp32."""
     gradient_checkpointing: bool = False
     """Whether the backward pass recomputes activations: a third more computation, far less memory."""
     prompts: tuple[str, ...] = ()
@@ -173,6 +176,41 @@ class PretrainedOptions(Options):
             except (LookupError, ValueError):
                 raise ValueError("prompts know the placeholders {domain} and {history}; write {{ for a brace") from None
         return self
+
+
+class ReasonerOptions(PretrainedOptions):
+    """A generative language model beside the small one: its hidden states and statements are added to the condition.
+
+    Its own options come first; the others are those of a pre-trained language model.
+    """
+
+    history: Count = 8
+    """Largest number of items it reads, the newest ones."""
+    ways: Count = 2
+    """K, the number of continuous tokens per item and per user that it reads, at least 1."""
+    examples: Count = 512
+    """Number of histories of train whose statements it learns to write."""
+    users: Count = 1024
+    """Largest number of histories that its states are computed for in training, and again in validation."""
+    learning_rate: Positive = 1e-3
+    """Peak learning rate of its LoRA adapters."""
+
+    model: str = "smollm2"
+    """Model: smollm2 (SmolLM2-135M-Instruct, packaged, works offline), a local folder, a GGUF file, or a hub id."""
+    tuning: Literal["frozen", "full", "lora", "nf4"] = "lora"
+    """Trained weights of the model: none (frozen), all (full), LoRA adapters (lora), or LoRA adapters on 4-bit weights
+    (nf4; needs a GPU and the nf4 extra)."""
+    tuned_layers: Count | None = 10
+    """Number of highest blocks that LoRA adapters are added to; the gradient stops below them. null: all."""
+    dropout: Rate = 0.0
+    """Dropout rate of the model and its adapters, 0 to 1."""
+    prompts: tuple[str, ...] = ("A person's {domain}, oldest first: {history}",)
+    """Prompts that end with {history}; {domain} is the dataset's kind of items. The first one is used."""
+    chat: bool | Auto = False
+    """Whether prompts use the model's chat format. auto: if its tokenizer has a chat template."""
+    titles: Natural = 12
+    """Largest number of tokens of each item's title and categories read before its continuous tokens."""
+    reasoning: ReasoningOptions = ReasoningOptions(weight=1.0, max_tokens=40)
 
 
 LanguageOptions: TypeAlias = Annotated[NanoOptions | PretrainedOptions, Field(discriminator="kind")]
@@ -313,6 +351,7 @@ class Config(Options):
     text: TextOptions = TextOptions()
     tokenizer: TokenizerOptions = TokenizerOptions()
     language: LanguageOptions = NanoOptions()
+    reasoner: ReasonerOptions | None = None
     diffusion: DiffusionOptions = DiffusionOptions()
     objective: ObjectiveOptions = ObjectiveOptions()
     training: TrainingOptions = TrainingOptions()

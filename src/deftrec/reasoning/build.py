@@ -1,0 +1,73 @@
+"""Builds a reasoner: its language model, and tokenizers whose tokens mean words from the start."""
+
+import torch
+from torch import Tensor
+
+from deftrec.config import ReasonerOptions, TokenizerOptions
+from deftrec.data import Interactions
+from deftrec.language import PretrainedLanguageModel
+from deftrec.pretrained_files.locate import model_folder
+from deftrec.reasoning.reasoner import Reasoner
+from deftrec.reasoning.statements import ItemWords
+from deftrec.tokenizer import ItemFeatures, RobustTokenizer
+from deftrec.tokenizer.robust import Way
+
+RIDGE = 0.1
+"""Weight of the squared norm in the least-squares fit of the tokenizers, per item."""
+
+
+def build_reasoner(
+    features: ItemFeatures, tokens: TokenizerOptions, options: ReasonerOptions, interactions: Interactions
+) -> Reasoner:
+    """A reasoner without training; `tokens` say how its tokenizers mask features.
+
+    Its tokenizers are fitted in closed form: the first way to the mean embedding of the words of an item's categories,
+    the others to that of its title, as far as an item has them. They are not trained any further: a token then means
+    words to a language model that was never trained on it.
+
+    Raises the errors of `model_folder` and `PretrainedLanguageModel`.
+    """
+    folder = model_folder(options.model, options.revision)
+    language = PretrainedLanguageModel(folder, options, interactions.meta.domain, options.ways, options.history, ())
+    words = ItemWords.of(interactions)
+    columns, tokens = features.values.shape[1], tokens.model_copy(update={"ways": options.ways})
+    item_tokenizer = RobustTokenizer(columns, language.width, tokens, features.droppable)
+    fit_to_words(item_tokenizer, features.values, language, words)
+    user_tokenizer = RobustTokenizer(columns, language.width, tokens, features.droppable)
+    user_tokenizer.load_state_dict(item_tokenizer.state_dict())  # a mean of items: linear, so the mean of their tokens
+    for tokenizer in (item_tokenizer, user_tokenizer):
+        tokenizer.requires_grad_(False)
+    return Reasoner(features.values, words, item_tokenizer, user_tokenizer, language, options.history)
+
+
+@torch.no_grad()
+def fit_to_words(
+    tokenizer: RobustTokenizer, features: Tensor, language: PretrainedLanguageModel, words: ItemWords
+) -> None:
+    """Fit the linear part of every way to mean word embeddings by ridge regression, and silence its perceptron."""
+    texts = [[", ".join(names) for names in words.categories], words.titles]
+    count = len(features)
+    ones = torch.cat([features.float().cpu(), torch.ones(count, 1)], 1)
+    for number, way in enumerate(tokenizer.encoders):
+        assert isinstance(way, Way)
+        means, known = _mean_embeddings(texts[min(number, 1)], language)
+        if not known.any():
+            means, known = _mean_embeddings(texts[1], language)
+        rows = ones[known]
+        gram = rows.T @ rows + RIDGE * len(rows) * torch.eye(ones.shape[1])
+        solved = torch.linalg.solve(gram, rows.T @ means[known])  # [F + 1, D]
+        way.linear.weight.copy_(solved[:-1].T)
+        way.linear.bias.copy_(solved[-1])
+        way.contract.weight.zero_()
+        way.contract.bias.zero_()
+
+
+def _mean_embeddings(texts: list[str], language: PretrainedLanguageModel) -> tuple[Tensor, Tensor]:
+    """Mean word embedding of each text `[I, D]`, and which texts have words `[I]` bool."""
+    table = language.embed(torch.arange(language.vocabulary)).float()
+    means, known = torch.zeros(len(texts), language.width), torch.zeros(len(texts), dtype=torch.bool)
+    for row, text in enumerate(texts):
+        ids = language.tokenizer(f" {text}", add_special_tokens=False)["input_ids"] if text else []
+        if ids:
+            means[row], known[row] = table[torch.tensor(ids)].mean(0), True
+    return means, known
