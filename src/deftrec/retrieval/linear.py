@@ -126,7 +126,8 @@ class LinearPrior:
         present = places >= 0
         rows, places, strength = rows[present], places[present].long(), strength[present]
         P, M = self.neighbours.shape
-        if P * I <= DENSE_CELLS and N * P * I < ADDS_PER_PRODUCT * len(places) * M:
+        products, additions = N * P * I, len(places) * M
+        if P * I <= DENSE_CELLS and products < ADDS_PER_PRODUCT * additions:
             read = torch.zeros(N, P).index_put_((rows, places), strength, accumulate=True)
             return self._with_stand_ins(read @ self._dense)
         total = torch.zeros(N, I)
