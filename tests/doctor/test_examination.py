@@ -109,7 +109,8 @@ def test_activations_are_what_autograd_keeps(config: Config) -> None:
     rows = int(asked.config.training.batch_positions) // 12
     items, places = torch.randint(300, (rows, 12)), torch.arange(12).expand(rows, 12)
     batch = Batch(torch.arange(300), items, torch.roll(items, -1, 1), Layout(places * 0, places))
-    with examination._Kept(model) as kept:
+    kept = examination._Kept(model)
+    with kept:
         model(batch)
     estimate = examine(asked).training_bytes["activations (estimate)"]
     assert 0.6 * kept.bytes < estimate < 1.2 * kept.bytes

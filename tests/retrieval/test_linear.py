@@ -250,3 +250,16 @@ def test_memory_does_not_grow_with_the_items_that_take_no_part() -> None:
         assert len(tensors) == 4
         assert held <= max_items * NEIGHBOURS * 8 + 4 * n_items
         assert held == estimate, "what deftrec doctor says"
+
+
+def test_a_small_catalogue_is_scored_by_one_matrix_product(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    lists = [rng.integers(0, 30, 20).tolist() for _ in range(40)]  # items repeat
+    fitted = LinearPrior.fit(
+        partial(ease, regularisation=20.0), Sequences.from_lists(lists), 32, neighbours=8, max_items=25
+    )
+    fitted = fitted.with_items(torch.from_numpy(rng.normal(size=(34, 4))).float())
+    whole = fitted.scores(Sequences.from_lists(lists), recency=0.5)
+    assert "_dense" in vars(fitted)
+    monkeypatch.setattr(linear, "DENSE_CELLS", 0)
+    torch.testing.assert_close(whole, fitted.scores(Sequences.from_lists(lists), recency=0.5))

@@ -22,6 +22,11 @@ SLIT_MAX_HISTORY = 50
 
 SLIT_ROWS = 500_000  # (history, next item) pairs on which SLIT is fitted, at most: 25 million entries
 
+DENSE_CELLS = 16 << 20
+"""Largest matrix of all weights, P items that take part x I items, that is held as a whole for speed: 64 MB."""
+
+ADDS_PER_PRODUCT = 300  # products of a dense matrix in the time of one addition to a scattered cell
+
 CPU = torch.device("cpu")
 
 NEIGHBOURS_OF_ADDED = 5  # items whose mean score an item gets that was added after the model was fitted
@@ -116,17 +121,31 @@ class LinearPrior:
         N, I = len(histories), self.n_items  # noqa: E741
         ages = np.repeat(histories.offsets[1:], histories.lengths) - 1 - np.arange(len(histories.items))
         strength = torch.from_numpy((1.0 + ages) ** -recency).float()
-        total = torch.zeros(N, I)
         rows = torch.from_numpy(histories.owners())
         places = self._places[torch.from_numpy(histories.items.astype(np.int64))]
         present = places >= 0
         rows, places, strength = rows[present], places[present].long(), strength[present]
+        P, M = self.neighbours.shape
+        products, additions = N * P * I, len(places) * M
+        if P * I <= DENSE_CELLS and products < ADDS_PER_PRODUCT * additions:
+            read = torch.zeros(N, P).index_put_((rows, places), strength, accumulate=True)
+            return self._with_stand_ins(read @ self._dense)
+        total = torch.zeros(N, I)
         step = max(1, SLICE_CELLS // max(1, self.neighbours.shape[1]))
         for start in range(0, len(places), step):
             part = slice(start, start + step)
             columns = self.neighbours[places[part]].long() + rows[part, None] * I
             values = self.weights[places[part]] * strength[part, None]
             total.view(-1).scatter_add_(0, columns.view(-1), values.view(-1))
+        return self._with_stand_ins(total)
+
+    @cached_property
+    def _dense(self) -> Tensor:
+        """All weights. `[P, I]`"""
+        return torch.zeros(len(self.items), self.n_items).scatter_(1, self.neighbours.long(), self.weights)
+
+    def _with_stand_ins(self, total: Tensor) -> Tensor:
+        """`total` `[N, I]` with the scores of the items added after fitting."""
         if self.stand_ins is not None:
             added = sum(total[:, one] for one in self.stand_ins.T) / self.stand_ins.shape[1]
             total[:, -len(self.stand_ins) :] = added
