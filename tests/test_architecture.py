@@ -18,6 +18,7 @@ ORDER = [
     *("batch", "model"),
     "ensemble",
     "inference",
+    "reasoning",
     *("evaluation", "formatting"),  # formatting names the type of a result
     "retrieval",
     "run",

@@ -184,14 +184,17 @@ class ReasonerOptions(PretrainedOptions):
     Its own options come first; the others are those of a pre-trained language model.
     """
 
-    history: Count = 8
-    """Largest number of items it reads, the newest ones."""
+    history: Annotated[int, Field(ge=2)] = 8
+    """Largest number of items it reads, the newest ones, at least 2."""
     ways: Count = 2
     """K, the number of continuous tokens per item and per user that it reads, at least 1."""
     examples: Count = 512
     """Number of histories of train whose statements it learns to write."""
     users: Count = 1024
-    """Largest number of histories that its states are computed for in training, and again in validation."""
+    """Largest number of users of validation whose histories it reads in training."""
+    spoken: Natural = 128
+    """Number of these users whose statements are made in training, to try whether they improve the condition. 0: none
+    are made."""
     learning_rate: Positive = 1e-3
     """Peak learning rate of its LoRA adapters."""
 

@@ -60,10 +60,14 @@ class Ensemble(nn.Module):
         layout: Layout,
         sampling: Sampling,
         generator: torch.Generator | None = None,
+        residuals: Tensor | None = None,
     ) -> Sample:
-        """See `DeftRec.generate`; `catalogue` comes from `encode_catalogue`."""
-        pairs = zip(self.members, self.own(catalogue), strict=True)
-        samples = [member.generate(own, items, layout, sampling, generator) for member, own in pairs]
+        """See `DeftRec.generate`; `catalogue` comes from `encode_catalogue`, residuals are `[B, M, D]`."""
+        several = [None] * len(self.members) if residuals is None else torch.split(residuals, 1, 1)
+        samples = [
+            member.generate(own, items, layout, sampling, generator, residual)
+            for member, own, residual in zip(self.members, self.own(catalogue), several, strict=True)
+        ]
         paths = [sample.path for sample in samples if sample.path is not None]
         return Sample(side_by_side([sample.x0 for sample in samples]), side_by_side(paths) if paths else None)
 

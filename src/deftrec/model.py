@@ -148,13 +148,17 @@ class DeftRec(nn.Module):
         layout: Layout,
         sampling: Sampling,
         generator: torch.Generator | None = None,
+        residuals: Tensor | None = None,
     ) -> Sample:
         """Latent of the next item after each history, one history per row. Call in evaluation mode.
 
-        `items` `[B, L]` are item numbers, `PADDING` after the end of a history.
+        `items` `[B, L]` are item numbers, `PADDING` after the end of a history. The conditions get `residuals`
+        `[B, 1, D]` added.
         """
         tokens = self.tokens(catalogue.ways, catalogue.features, items, layout)
         condition = self.strategy.after_history(self.language, tokens, layout, items)
+        if residuals is not None:
+            condition = condition + residuals[:, 0]
         return self.diffusion.generate(condition.float(), sampling, generator)
 
     @torch.no_grad()

@@ -304,12 +304,15 @@ class Recommender:
     ) -> list[Recommendation]:
         """The recommendations `found` after `history` (item numbers, one or more, oldest first) with explanations."""
 
+        residuals = self.residuals([history])  # of the whole history: the language model reads it once
+
         def generate(histories: Sequences) -> Queries:
-            return self.queries(histories, seed)
+            own = None if residuals is None else residuals.expand(len(histories), -1, -1)
+            return self._generated(histories, seed, None, own)
 
         ids, title = self.interactions.catalogue["item"], self.interactions.title
         numbers = self.interactions.item_numbers([one.item for one in found])
-        text = None
+        text = None if self.run.reasoning is None else self.run.reasoning.statement(history)
         if self.model.has_rationale:
             [text] = generate_texts(self.model, self.catalogue, Sequences.from_lists([history]))
         explained = []
@@ -332,6 +335,8 @@ class Recommender:
         if not all(histories):
             raise ConfigError("an empty history shows no preference; give one item or more")
         numbers = Sequences.from_lists([self.interactions.item_numbers(history) for history in histories])
+        if self.run.reasoning is not None:
+            return self.run.reasoning.statements(list(numbers)).texts
         return generate_texts(self.model, self.catalogue, numbers, engine=engine)
 
     def similar(self, item: Id, k: int = 10) -> list[Recommendation]:
@@ -392,13 +397,25 @@ class Recommender:
 
         The result is the mean over `samples` draws of noise; None: as configured.
         """
+        return self._generated(histories, seed, samples, self.residuals(list(histories)))
+
+    def residuals(self, histories: Sequence[np.ndarray]) -> Tensor | None:
+        """What the reasoner adds to the conditions after histories of item numbers. `[N, M, d]`; None: nothing."""
+        reasoning = self.run.reasoning
+        return None if reasoning is None else reasoning.residuals(histories)
+
+    def _generated(
+        self, histories: Sequences, seed: int | None, samples: int | None, residuals: Tensor | None
+    ) -> Queries:
         sampling = Sampling.of(self.config.diffusion)
         if samples is not None:
             sampling = replace(sampling, samples=samples)
         seed = self.config.seed if seed is None else seed
         if self.fast is not None:
-            return inference_queries(self.fast, histories, sampling=sampling, seed=seed)
-        return generate_queries(self.model, self.catalogue, histories, sampling=sampling, seed=seed)
+            return inference_queries(self.fast, histories, sampling=sampling, seed=seed, residuals=residuals)
+        return generate_queries(
+            self.model, self.catalogue, histories, sampling=sampling, seed=seed, residuals=residuals
+        )
 
     def _lists(
         self, histories: Sequences, k: int, rules: Sequence[Rule], seed: int | None

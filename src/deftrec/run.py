@@ -6,6 +6,8 @@ run.json             record: fit, epochs, seconds, score terms, environment, git
 scaling.safetensors  scaling of the item features, also of items added after training
 model.safetensors    trained weights; weights of a pre-trained model that were not trained stay in its own files
 ranker.safetensors   tensors of the score terms
+reasoner.safetensors, residual.safetensors, reasoning.sqlite
+                     a reasoner's trained weights, its residual, and the statements and states made so far
 data/                the interactions, in the canonical form
 logs/                JSON lines and TensorBoard events
 work/                checkpoints during training
@@ -31,12 +33,13 @@ from pydantic import BaseModel, ValidationError
 from deftrec.config import Config
 from deftrec.data import Fit, Interactions, Sequences, make_split
 from deftrec.data.download import sha256_of
-from deftrec.ensemble import Model, build_model
+from deftrec.ensemble import Model, build_model, members_of
 from deftrec.errors import DataError, DeftRecError, first_line
 from deftrec.files import locked, write_text
 from deftrec.language.stored import load_stored_state, stored_state
 from deftrec.model import ItemLatents
 from deftrec.pretrained_files.origin import Origin, check_origin, origin_of
+from deftrec.reasoning import Reasoner, ReasoningStore, Residual, StoredReasoning, build_reasoner
 from deftrec.retrieval import Ranker, latent_ranker
 from deftrec.tensors import load_tensors, save_tensors
 from deftrec.tokenizer import ItemFeatures, Scaling
@@ -44,6 +47,8 @@ from deftrec.tokenizer import ItemFeatures, Scaling
 PACKAGE = Path(__file__).resolve().parent
 
 FORMAT: Literal[2] = 2  # format of the run directory
+
+STORE = "reasoning.sqlite"  # name of the reasoning store in a run directory
 
 LEFTOVERS = (".request.json.*.tmp", ".data.*.tmp", ".data.*.old")
 """Files of a process that was killed before there was a run."""
@@ -81,6 +86,20 @@ class Request(BaseModel, frozen=True, extra="forbid"):
     start: Provenance | None = None
 
 
+class ReasonerInfo(BaseModel, frozen=True, extra="forbid"):
+    """Record of a reasoner.
+
+    Attributes:
+        base: its pre-trained language model.
+        identity: key of its statements in the store.
+        validation: NDCG@10 on validation, latent score alone, without a residual (`none`) and after each of its stages.
+    """
+
+    base: Origin
+    identity: str
+    validation: dict[str, float]
+
+
 class RunInfo(FittedOn):
     """Record of a finished training.
 
@@ -96,6 +115,7 @@ class RunInfo(FittedOn):
         base: pre-trained language model whose unchanged weights are not in the directory; None without one.
         sentences: sentence model that read the items' text; None where no text was read.
         start: run whose weights training continued from; None for a training from scratch.
+        reasoner: record of the reasoner; None without one.
     """
 
     format: Literal[2] = FORMAT
@@ -111,6 +131,7 @@ class RunInfo(FittedOn):
     base: Origin | None = None
     sentences: Origin | None = None
     start: Provenance | None = None
+    reasoner: ReasonerInfo | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,6 +146,7 @@ class Run:
         catalogue: tokens and latents of the items.
         ranker: retrieval score.
         scaling: scaling of the item features.
+        reasoning: reasoner behind its store; None without one.
     """
 
     interactions: Interactions
@@ -134,6 +156,7 @@ class Run:
     catalogue: ItemLatents
     ranker: Ranker
     scaling: Scaling
+    reasoning: StoredReasoning | None = None
 
     @cached_property
     def training(self) -> Sequences:
@@ -224,6 +247,10 @@ def save_run(folder: Path, run: Run) -> None:
     save_tensors(folder / "model.safetensors", stored_state(run.model))
     save_tensors(folder / "ranker.safetensors", run.ranker.state()[1])
     save_tensors(folder / "scaling.safetensors", {"mean": run.scaling.mean, "scale": run.scaling.scale})
+    if run.reasoning is not None:
+        save_tensors(folder / "reasoner.safetensors", stored_state(run.reasoning.reasoner))
+        save_tensors(folder / "residual.safetensors", run.reasoning.residual.state_dict())
+        run.reasoning.store.move_to(folder / STORE)
     write_text(folder / "config.json", run.config.model_dump_json(indent=2) + "\n")
     write_text(folder / "run.json", run.info.model_dump_json(indent=2) + "\n")
 
@@ -258,7 +285,36 @@ def load_run(folder: Path, device: torch.device) -> Run:
     except (KeyError, TypeError) as error:
         raise DeftRecError(f"{folder / 'ranker.safetensors'}: does not fit run.json ({error}); train again") from error
     scaling = Scaling(**load_tensors(folder / "scaling.safetensors"))
-    return Run(interactions, config, info, model, catalogue, ranker, scaling)
+    reasoning = None if info.reasoner is None else _load_reasoning(folder, interactions, config, info, model)
+    return Run(interactions, config, info, model, catalogue, ranker, scaling, reasoning)
+
+
+def _load_reasoning(
+    folder: Path, interactions: Interactions, config: Config, info: RunInfo, model: Model
+) -> StoredReasoning:
+    """The reasoner of a run behind its store; its language model is read when it is first needed."""
+    first, options, record = members_of(model)[0], config.reasoner, info.reasoner
+    assert options is not None, "the run has a reasoner"
+    assert record is not None, "the run has a reasoner"
+    features = first.features.values.detach()
+    droppable = slice(0, info.collaborative_width) if info.text_width else None
+
+    def read() -> Reasoner:
+        check_origin(record.base, origin_of(options), str(folder), "reasoner.model")
+        reasoner = build_reasoner(features, droppable, config.tokenizer, options, interactions)
+        path = folder / "reasoner.safetensors"
+        try:
+            load_stored_state(reasoner, load_tensors(path))
+        except (RuntimeError, ValueError) as error:
+            message = f"{path}: does not fit config.json ({first_line(error)}); train the run again"
+            raise DeftRecError(message) from error
+        return reasoner.eval().to(features.device)
+
+    tensors = load_tensors(folder / "residual.safetensors")
+    residual = Residual(len(tensors["history.mean"]), len(members_of(model)), first.language.width)
+    residual.load_state_dict(tensors)
+    store = ReasoningStore(folder / STORE, record.identity)
+    return StoredReasoning(read, residual.to(features.device), store, options.history)
 
 
 def read_run(folder: Path) -> tuple[Interactions, Config, RunInfo]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
 from deftrec.data import Id, Sequences
@@ -43,7 +44,8 @@ class Session:
         recommender = self.recommender
         generator = torch.Generator(recommender.catalogue.latents.device)
         generator.manual_seed(recommender.config.seed if seed is None else seed)
-        latent = self.reading.latent(Sampling.of(recommender.config.diffusion), generator)
+        residuals = recommender.residuals([np.array(self.reading.history)])
+        latent = self.reading.latent(Sampling.of(recommender.config.diffusion), generator, residuals)
         queries = Queries(Sequences.from_lists([self.reading.history]), latent)
         found = recommender.ranker.search(queries, k, seen_rules(exclude_seen))
         return recommender.describe(found, "deftrec")[0]

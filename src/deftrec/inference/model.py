@@ -147,9 +147,7 @@ class InferenceModel:
         to its condition.
         """
         conditions = [member.answer(items, lengths) for member in self.members]
-        if residuals is not None:
-            conditions = [own + residual for own, residual in zip(conditions, residuals.unbind(1), strict=True)]
-        return self.latents(conditions, sampling, generator)
+        return self.latents(_added(conditions, residuals), sampling, generator)
 
     @torch.no_grad()
     def latents(self, conditions: list[Tensor], sampling: Sampling, generator: torch.Generator | None) -> Tensor:
@@ -182,9 +180,11 @@ class Reading:
         else:
             self._read([item])
 
-    def latent(self, sampling: Sampling, generator: torch.Generator | None = None) -> Tensor:
+    def latent(
+        self, sampling: Sampling, generator: torch.Generator | None = None, residuals: Tensor | None = None
+    ) -> Tensor:
         """Latent of the next item, as `InferenceModel.generate`. `[1, D]`"""
-        return self.model.latents(self.conditions, sampling, generator)
+        return self.model.latents(_added(self.conditions, residuals), sampling, generator)
 
     def _read_anew(self) -> None:
         self.states = [member.begin(1) for member in self.model.members]
@@ -196,6 +196,13 @@ class Reading:
         length = torch.tensor([len(items)], device=self.model.device)
         pairs = zip(self.model.members, self.states, strict=True)
         self.conditions = [member.read(row, length, state) for member, state in pairs]
+
+
+def _added(conditions: list[Tensor], residuals: Tensor | None) -> list[Tensor]:
+    """The conditions of M members plus their residuals `[B, M, d]`. M of `[B, d]`"""
+    if residuals is None:
+        return conditions
+    return [own + residual for own, residual in zip(conditions, residuals.unbind(1), strict=True)]
 
 
 def reader_of(language: LanguageModel, dtype: torch.dtype, runtime: Runtime = "torch") -> Reader:

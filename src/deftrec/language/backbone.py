@@ -187,15 +187,12 @@ def tune(model: nn.Module, options: PretrainedOptions) -> nn.Module:
         return model.requires_grad_(False)
     from peft import LoraConfig, get_peft_model
 
-    linear, blocks = "all-linear", None
-    if options.tuned_layers is not None:
-        linear, blocks = _highest(model, options.tuned_layers)
+    linear = "all-linear" if options.tuned_layers is None else _highest(model, options.tuned_layers)
     config = LoraConfig(
         r=options.lora_rank,
         lora_alpha=options.lora_alpha,
         lora_dropout=options.dropout,
         target_modules=linear,
-        layers_to_transform=blocks,
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # peft reads deprecated attributes of transformers
@@ -203,8 +200,18 @@ def tune(model: nn.Module, options: PretrainedOptions) -> nn.Module:
     return adapted
 
 
-def _highest(model: nn.Module, count: int) -> tuple[Any, Any]:
-    """Names of the linear layers inside a model's blocks, and numbers of its highest `count` blocks, for `peft`."""
-    blocks = max((inner for inner in model.modules() if isinstance(inner, nn.ModuleList)), key=len)
-    names = {name.rpartition(".")[2] for name, inner in blocks.named_modules() if isinstance(inner, nn.Linear)}
-    return sorted(names), list(range(max(0, len(blocks) - count), len(blocks)))
+def blocks_of(model: nn.Module) -> tuple[str, nn.ModuleList]:
+    """Path and list of a model's blocks: its longest list of modules."""
+    rows = [(path, inner) for path, inner in model.named_modules() if isinstance(inner, nn.ModuleList)]
+    return max(rows, key=lambda row: len(row[1]))
+
+
+def _highest(model: nn.Module, count: int) -> list[str]:
+    """Names of the linear layers inside the highest `count` blocks of a model."""
+    path, blocks = blocks_of(model)
+    return [
+        f"{path}.{number}.{name}"
+        for number, block in list(enumerate(blocks))[-count:]
+        for name, inner in block.named_modules()
+        if isinstance(inner, nn.Linear)
+    ]

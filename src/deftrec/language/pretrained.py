@@ -3,7 +3,8 @@
 import inspect
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from torch.nn import functional as F
 
 from deftrec.config import PretrainedOptions
 from deftrec.errors import ConfigError
-from deftrec.language.backbone import read_backbone, tune
+from deftrec.language.backbone import blocks_of, read_backbone, tune
 from deftrec.language.base import LanguageModel
 from deftrec.language.check import check_mask
 from deftrec.language.positions import PositionIds
@@ -146,6 +147,18 @@ class PretrainedLanguageModel(LanguageModel):
     def rescale(self, ways: Tensor) -> Tensor:
         """Continuous tokens with the mean norm of the word embeddings, which the model's layers expect."""
         return F.normalize(ways, dim=-1) * self.scale
+
+    @contextmanager
+    def lowest(self, count: int | None) -> Iterator[None]:
+        """Run the lowest `count` blocks alone inside the block, less than 0: all but so many; None: all of them."""
+        path, blocks = blocks_of(self.model)
+        owner, _, name = path.rpartition(".")
+        parent = self.model.get_submodule(owner)
+        setattr(parent, name, blocks if count is None else blocks[:count])
+        try:
+            yield
+        finally:
+            setattr(parent, name, blocks)
 
     def read(self, embeddings: Tensor, mask: Tensor, positions: Tensor, cache: "Cache | None" = None) -> Tensor:
         """See `LanguageModel.read`; reads T tokens after the C tokens in `cache`, if any, and adds them to it.

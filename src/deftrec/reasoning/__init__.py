@@ -1,9 +1,9 @@
 """A generative language model beside the small one: it reads histories, states preferences in words, and adds to it."""
 
 from deftrec.reasoning.build import build_reasoner
-from deftrec.reasoning.reasoner import Reasoner, Reasoning, Residual
-from deftrec.reasoning.store import ReasoningStore, StoredReasoning, reasoner_identity
+from deftrec.reasoning.reasoner import Reasoner, Residual, Standardised, Statements
 from deftrec.reasoning.statements import Facts, ItemWords, short_title, statement
+from deftrec.reasoning.store import ReasoningStore, StoredReasoning, reasoner_identity
 
-__all__ = ["Facts", "ItemWords", "Reasoner", "Reasoning", "ReasoningStore", "Residual", "StoredReasoning"]
-__all__ += ["build_reasoner", "reasoner_identity", "short_title", "statement"]
+__all__ = ["Facts", "ItemWords", "Reasoner", "ReasoningStore", "Residual", "Standardised", "Statements"]
+__all__ += ["StoredReasoning", "build_reasoner", "reasoner_identity", "short_title", "statement"]

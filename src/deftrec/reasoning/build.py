@@ -9,7 +9,7 @@ from deftrec.language import PretrainedLanguageModel
 from deftrec.pretrained_files.locate import model_folder
 from deftrec.reasoning.reasoner import Reasoner
 from deftrec.reasoning.statements import ItemWords
-from deftrec.tokenizer import ItemFeatures, RobustTokenizer
+from deftrec.tokenizer import RobustTokenizer
 from deftrec.tokenizer.robust import Way
 
 RIDGE = 0.1
@@ -17,27 +17,38 @@ RIDGE = 0.1
 
 
 def build_reasoner(
-    features: ItemFeatures, tokens: TokenizerOptions, options: ReasonerOptions, interactions: Interactions
+    features: Tensor,
+    droppable: slice | None,
+    tokens: TokenizerOptions,
+    options: ReasonerOptions,
+    interactions: Interactions,
 ) -> Reasoner:
-    """A reasoner without training; `tokens` say how its tokenizers mask features.
+    """A reasoner without training.
 
     Its tokenizers are fitted in closed form: the first way to the mean embedding of the words of an item's categories,
     the others to that of its title, as far as an item has them. They are not trained any further: a token then means
     words to a language model that was never trained on it.
 
     Raises the errors of `model_folder` and `PretrainedLanguageModel`.
+
+    Args:
+        features: features of the items, and the columns of them that are masked as a block (`droppable`). `[I, F]`
+        tokens: masking of the tokenizers.
+        options: language model and what it reads.
+        interactions: the items' titles and categories.
     """
     folder = model_folder(options.model, options.revision)
     language = PretrainedLanguageModel(folder, options, interactions.meta.domain, options.ways, options.history, ())
+    language.scale.requires_grad_(False)  # or the gradient would go down to the tokens, through every block
     words = ItemWords.of(interactions)
-    columns, tokens = features.values.shape[1], tokens.model_copy(update={"ways": options.ways})
-    item_tokenizer = RobustTokenizer(columns, language.width, tokens, features.droppable)
-    fit_to_words(item_tokenizer, features.values, language, words)
-    user_tokenizer = RobustTokenizer(columns, language.width, tokens, features.droppable)
+    columns, tokens = features.shape[1], tokens.model_copy(update={"ways": options.ways})
+    item_tokenizer = RobustTokenizer(columns, language.width, tokens, droppable)
+    fit_to_words(item_tokenizer, features, language, words)
+    user_tokenizer = RobustTokenizer(columns, language.width, tokens, droppable)
     user_tokenizer.load_state_dict(item_tokenizer.state_dict())  # a mean of items: linear, so the mean of their tokens
     for tokenizer in (item_tokenizer, user_tokenizer):
         tokenizer.requires_grad_(False)
-    return Reasoner(features.values, words, item_tokenizer, user_tokenizer, language, options.history)
+    return Reasoner(features, words, item_tokenizer, user_tokenizer, language, options)
 
 
 @torch.no_grad()

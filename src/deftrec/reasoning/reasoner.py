@@ -1,6 +1,6 @@
 """Reasoner: a generative language model that reads histories beside the model, states a preference, and adds to it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from deftrec.config import ReasonerOptions
 from deftrec.data import PADDING
 from deftrec.language import PretrainedLanguageModel
 from deftrec.reasoning.statements import ItemWords
@@ -32,7 +33,7 @@ class Reading:
         lengths: number of tokens of each row. `[N]` int64
         items: place of the last token of each item read, right-aligned: the newest item stands last; `PADDING` before
             the first. `[N, L]` int64
-        question: place of the last token before the text. `[N]` int64
+        question: place of the last token before the text, if any. `[N]` int64
     """
 
     embeddings: Tensor
@@ -42,52 +43,74 @@ class Reading:
 
 
 @dataclass(frozen=True, eq=False)
-class Reasoning:
-    """What the language model makes of N histories.
+class Statements:
+    """Statements of N histories.
 
     Attributes:
-        states: hidden state after the newest item, then the mean hidden state of the statement's tokens. `[N, 2 D]`
-        texts: statements. `N`
-        items: hidden state after each item read, right-aligned; zero before the first. `[N, L, D]`; None if it was not
-            kept.
+        texts: `N`
+        content: mean hidden state of the tokens of each. `[N, D]` float32
     """
 
-    states: Tensor
     texts: list[str]
-    items: Tensor | None = None
+    content: Tensor
 
 
 class Residual(nn.Module):
-    """What the reasoner adds to the condition of each member of the small model: a linear map of its states.
+    """What the reasoner adds to the condition of each member of the small model: linear maps W h + V r.
 
-    States are standardised: few of their components hold nearly all of the variance. The map is zero at first, so that
-    the sum begins as the small model's own condition.
+    h is the hidden state after the history, r the mean hidden state of the statement. Both are standardised first, as
+    few of their components hold nearly all of the variance. W and V are zero at first, so that the sum begins as the
+    small model's own condition.
 
     Args:
-        states: width of the states, 2 D.
+        states: width D of the states.
         members: number of members of the small model.
         width: width d of a member's condition.
     """
 
-    mean: Tensor
-    scale: Tensor
-
     def __init__(self, states: int, members: int, width: int) -> None:
         super().__init__()
         self.members = members
-        self.linear = nn.Linear(states, members * width, bias=False)
+        self.history, self.statement = Standardised(states, members * width), Standardised(states, members * width)
+
+    def forward(self, history: Tensor, content: Tensor | None = None) -> Tensor:
+        """`history` and `content`, h and r, `[N, D]` (None: V r is left out) -> `[N, M, d]`"""
+        added = self.history(history)
+        if content is not None:
+            added = added + self.statement(content)
+        return added.unflatten(-1, (self.members, -1))  # type: ignore[no-any-return]
+
+
+class Standardised(nn.Module):
+    """A linear map, zero at first, of vectors whose components are standardised. `[N, D]` -> `[N, O]`"""
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, columns: int, out: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(columns, out, bias=False)
         nn.init.zeros_(self.linear.weight)
-        self.register_buffer("mean", torch.zeros(states))
-        self.register_buffer("scale", torch.ones(states))
+        self.register_buffer("mean", torch.zeros(columns))
+        self.register_buffer("scale", torch.ones(columns))
 
-    def forward(self, states: Tensor) -> Tensor:
-        """`[N, 2 D]` -> `[N, M, d]`"""
-        return self.linear((states - self.mean) / self.scale).unflatten(-1, (self.members, -1))  # type: ignore[no-any-return]
+    def forward(self, x: Tensor) -> Tensor:
+        """`[N, D]` -> `[N, O]`"""
+        return self.linear((x - self.mean) / self.scale)  # type: ignore[no-any-return]
 
-    def standardise(self, states: Tensor) -> None:
-        """Take mean and standard deviation of each component from the states `[N, 2 D]` of a training."""
-        self.mean.copy_(states.mean(0))
-        self.scale.copy_(states.std(0).clamp_min(1e-3))
+    def fit_scale(self, x: Tensor) -> None:
+        """Take mean and standard deviation of each component from `x` `[N, D]`."""
+        self.mean.copy_(x.mean(0))
+        self.scale.copy_(x.std(0).clamp_min(1e-3))
+
+    def silence(self) -> None:
+        """Set the map to zero."""
+        nn.init.zeros_(self.linear.weight)
+
+    @property
+    def is_used(self) -> bool:
+        """Whether the map is other than zero."""
+        return bool(self.linear.weight.any())
 
 
 class Reasoner(nn.Module):
@@ -95,6 +118,8 @@ class Reasoner(nn.Module):
 
     A history is the prompt, then for each item its words and its K continuous tokens, then K tokens of the user, the
     question and the statement. The tokens come from robust tokenizers of its own, at the language model's width.
+    Statements are trained (LoRA in the highest blocks); the state after a history is that of the blocks below, which no
+    training changes, so that it is computed once and kept.
 
     Args:
         features: features of the items, as the tokenizers read them. `[I, F]`
@@ -111,19 +136,30 @@ class Reasoner(nn.Module):
         item_tokenizer: RobustTokenizer,
         user_tokenizer: RobustTokenizer,
         language: PretrainedLanguageModel,
-        history: int,
+        options: ReasonerOptions,
     ) -> None:
         super().__init__()
         self.register_buffer("features", features, persistent=False)
         self.item_tokenizer, self.user_tokenizer, self.language = item_tokenizer, user_tokenizer, language
-        self.history, self.ways = history, len(item_tokenizer.encoders)
+        self.history, self.ways = options.history, options.ways
+        self.line_tokens, self.text_tokens = options.titles, options.reasoning.max_tokens
+        self.frozen_blocks = None if options.tuned_layers is None else -options.tuned_layers
         self.before, self.after = list(language.prompts.before[0]), list(language.prompts.after)
         self.lines = [self._line(line) for line in words.lines]
 
     features: Tensor
 
-    def lay_out(self, histories: Sequence[np.ndarray], texts: Sequence[Sequence[int]] | None = None) -> Reading:
-        """Embed histories (item numbers, oldest first, one or more), cut to the newest, and the token ids of `texts`."""
+    def lay_out(
+        self,
+        histories: Sequence[np.ndarray],
+        texts: Sequence[Sequence[int]] | None = None,
+        *,
+        question: bool = True,
+    ) -> Reading:
+        """Embed the newest items of histories (item numbers, oldest first, none empty), and token ids of `texts`.
+
+        Without the `question`, a row ends with its newest item.
+        """
         device, histories = self.features.device, [history[-self.history :] for history in histories]
         rows, ends, questions = [], [], []
         for number, history in enumerate(histories):
@@ -131,7 +167,8 @@ class Reasoner(nn.Module):
             for item in history:
                 row += self.lines[int(item)] + [SLOT] * self.ways
                 places.append(len(row) - 1)
-            row += [SLOT] * self.ways + self.after
+            if question:
+                row += [SLOT] * self.ways + self.after
             questions.append(len(row) - 1)
             ends.append([PADDING] * (self.history - len(places)) + places)
             rows.append(row + list(texts[number]) if texts is not None else row)
@@ -141,9 +178,11 @@ class Reasoner(nn.Module):
             ids[number, : len(row)] = torch.tensor(row)
         ids = ids.to(device)
         embeddings = self.language.embed(ids.clamp_min(0))
-        slots = self._slots(histories).to(embeddings.dtype)
+        slots = self._slots(histories, users=question).to(embeddings.dtype)
         embeddings = embeddings.masked_scatter((ids == SLOT)[..., None], slots)
-        return Reading(embeddings, lengths.to(device), torch.tensor(ends, device=device), torch.tensor(questions, device=device))
+        return Reading(
+            embeddings, lengths.to(device), torch.tensor(ends, device=device), torch.tensor(questions, device=device)
+        )
 
     def hidden(self, reading: Reading) -> Tensor:
         """Hidden states of all tokens. `[N, T, D]`"""
@@ -154,7 +193,8 @@ class Reasoner(nn.Module):
 
     def statement_loss(self, hidden: Tensor, reading: Reading, texts: Sequence[Sequence[int]]) -> Tensor:
         """Mean cross-entropy per token of `texts`, which `reading` ends with, given its `hidden` states. Scalar"""
-        states, targets = [], []
+        states: list[Tensor] = []
+        targets: list[int] = []
         for row, text in enumerate(texts):
             start = int(reading.question[row])
             states.append(hidden[row, start : start + len(text)])
@@ -163,31 +203,46 @@ class Reasoner(nn.Module):
         return F.cross_entropy(logits, torch.tensor(targets, device=logits.device))
 
     @torch.no_grad()
-    def reason(
-        self, histories: Sequence[np.ndarray], on_batch: Callable[[int], object] | None = None
-    ) -> Reasoning:
-        """States and greedily generated statements of histories (item numbers, oldest first, none empty).
+    def read(self, histories: Sequence[np.ndarray], on_batch: Callable[[int], object] | None = None) -> Tensor:
+        """Hidden state after each item read, by the blocks that no training changes. `[N, L, D]` float32
 
-        Call in evaluation mode. Histories of similar length are read together; `on_batch` gets their numbers.
+        Right-aligned: the newest item stands last, before the first item there are zeros. Call in evaluation mode.
+        Histories (item numbers, oldest first, none empty) of similar length are read together; `on_batch` gets their
+        number.
         """
-        order = sorted(range(len(histories)), key=lambda n: len(histories[n][-self.history :]))
-        states = torch.zeros(len(histories), 2 * self.language.width, device=self.features.device)
-        items = states.new_zeros(len(histories), self.history, self.language.width)
-        texts = [""] * len(histories)
-        for start in range(0, len(order), ROWS):
-            which = order[start : start + ROWS]
+        items = torch.zeros(len(histories), self.history, self.language.width, device=self.features.device)
+        for which in self._alike(histories):
+            reading = self.lay_out([histories[n] for n in which], question=False)
+            with self.language.lowest(self.frozen_blocks):
+                hidden = self.hidden(reading).float()
+            rows = torch.arange(len(which), device=hidden.device)[:, None]
+            present = (reading.items != PADDING)[..., None]
+            items[torch.tensor(which, device=items.device)] = hidden[rows, reading.items.clamp_min(0)] * present
+            if on_batch is not None:
+                on_batch(len(which))
+        return items
+
+    @torch.no_grad()
+    def state(self, histories: Sequence[np.ndarray], on_batch: Callable[[int], object] | None = None) -> Statements:
+        """Greedily generated statements of histories; arguments as for `read`."""
+        texts, content = [""] * len(histories), torch.zeros(len(histories), self.language.width)
+        for which in self._alike(histories):
             some = self._generate([histories[n] for n in which])
-            rows = torch.tensor(which, device=states.device)
-            states[rows] = some.states
-            if some.items is not None:
-                items[rows] = some.items
+            content[torch.tensor(which)] = some.content.cpu()
             for n, text in zip(which, some.texts, strict=True):
                 texts[n] = text
             if on_batch is not None:
                 on_batch(len(which))
-        return Reasoning(states, texts, items)
+        return Statements(texts, content.to(self.features.device))
 
-    def _generate(self, histories: list[np.ndarray]) -> Reasoning:
+    def _alike(self, histories: Sequence[np.ndarray]) -> Iterator[list[int]]:
+        """Numbers of the histories of each batch, which have similar lengths."""
+        sizes = [sum(len(self.lines[int(item)]) for item in history[-self.history :]) for history in histories]
+        order = sorted(range(len(histories)), key=sizes.__getitem__)
+        for start in range(0, len(order), ROWS):
+            yield order[start : start + ROWS]
+
+    def _generate(self, histories: list[np.ndarray]) -> Statements:
         from transformers.cache_utils import DynamicCache  # a slow import, only where needed
 
         language, reading = self.language, self.lay_out(histories)
@@ -196,12 +251,11 @@ class Reasoner(nn.Module):
         rows = torch.arange(N, device=device)
         causal = torch.ones(T, T, dtype=torch.bool, device=device).tril().expand(N, T, T)
         hidden = language.read(reading.embeddings, causal, torch.arange(T, device=device).expand(N, T), cache)
-        items = hidden[rows[:, None], reading.items.clamp_min(0)] * (reading.items != PADDING)[..., None]
-        newest, state = items[:, -1], hidden[rows, reading.question]
+        state = hidden[rows, reading.lengths - 1]
         present = torch.arange(T, device=device) < reading.lengths[:, None]  # of the keys in the cache
-        total, count = torch.zeros_like(newest), torch.zeros(N, 1, device=device)
+        total, count = torch.zeros_like(state), torch.zeros(N, 1, device=device)
         finished, pieces = torch.zeros(N, dtype=torch.bool, device=device), []
-        for step in range(language.options.reasoning.max_tokens):
+        for step in range(self.text_tokens):
             token = language.logits(state).argmax(-1).masked_fill(finished, language.end)
             finished = finished | (token == language.end)
             pieces.append(token.masked_fill(finished, PADDING))
@@ -212,29 +266,33 @@ class Reasoner(nn.Module):
             mask = torch.cat([present[:, :-1], torch.ones_like(present[:, -1:])], 1)[:, None]
             state = language.read(language.embed(token)[:, None], mask, (reading.lengths + step)[:, None], cache)[:, 0]
             total, count = total + state * ~finished[:, None], count + ~finished[:, None]
-        content = total / count.clamp_min(1)
         texts = language.spell(torch.stack(pieces, 1).tolist())
-        return Reasoning(torch.cat([newest, content], -1).float(), texts, items.float())
+        return Statements(texts, (total / count.clamp_min(1)).float())
 
     def spelled(self, text: str) -> list[int]:
         """Token ids of a statement, cut to the longest that is generated, with the end."""
         ids = self.language.tokenizer(f" {text}", add_special_tokens=False, split_special_tokens=True)["input_ids"]
-        return [*ids[: self.language.options.reasoning.max_tokens - 1], self.language.end]
+        return [*ids[: self.text_tokens - 1], self.language.end]
 
     def _line(self, line: str) -> list[int]:
         """Token ids of an item's words, special tokens in them read as plain text."""
         ids = self.language.tokenizer(BREAK + line, add_special_tokens=False, split_special_tokens=True)["input_ids"]
-        return list(ids[: self.language.options.titles])
+        return list(ids[: self.line_tokens])
 
-    def _slots(self, histories: Sequence[np.ndarray]) -> Tensor:
-        """Continuous tokens in the order of their places: K of each item of a history, then K of its user. `[S, D]`"""
+    def _slots(self, histories: Sequence[np.ndarray], users: bool) -> Tensor:
+        """Continuous tokens in the order of their places: K of each item of a history, then K of its user. `[S, D]`
+
+        Without `users`, those of the items alone.
+        """
         device = self.features.device
         numbers = torch.from_numpy(np.concatenate(histories).astype(np.int64)).to(device)
         distinct, places = torch.unique(numbers, return_inverse=True)
-        read = self.features[numbers].split([len(history) for history in histories])
-        users = self.user_tokenizer(torch.stack([features.mean(0) for features in read])).ways  # [N, K, D]
         items = self.item_tokenizer(self.features[distinct]).ways[places]  # [S, K, D]
+        if not users:
+            return self.language.rescale(items.flatten(0, 1))
+        counts = [len(history) for history in histories]
+        means = torch.stack([read.mean(0) for read in torch.split(self.features[numbers], counts)])
         parts = []
-        for own, user in zip(items.split([len(history) for history in histories]), users, strict=True):
+        for own, user in zip(torch.split(items, counts), self.user_tokenizer(means).ways, strict=True):
             parts += [own.flatten(0, 1), user]
         return self.language.rescale(torch.cat(parts))

@@ -27,8 +27,56 @@ ARTICLE = re.compile(r"^(?P<rest>.+), (?P<article>The|A|An|Le|La|Les|Der|Die|Das
 WORD = re.compile(r"[^\W\d_][\w'&-]*[^\W_]", re.UNICODE)
 
 COMMON = frozenset(
-    "a an and are as at be by for from has in into is it its new no not of off on one or our out so that the their "
-    "this to two up with without you your all more most set pack ounce oz inch edition version".split()
+    [
+        "a",
+        "an",
+        "and",
+        "are",
+        "as",
+        "at",
+        "be",
+        "by",
+        "for",
+        "from",
+        "has",
+        "in",
+        "into",
+        "is",
+        "it",
+        "its",
+        "new",
+        "no",
+        "not",
+        "of",
+        "off",
+        "on",
+        "one",
+        "or",
+        "our",
+        "out",
+        "so",
+        "that",
+        "the",
+        "their",
+        "this",
+        "to",
+        "two",
+        "up",
+        "with",
+        "without",
+        "you",
+        "your",
+        "all",
+        "more",
+        "most",
+        "set",
+        "pack",
+        "ounce",
+        "oz",
+        "inch",
+        "edition",
+        "version",
+    ]
 )
 """Words that say nothing about an item."""
 
@@ -36,6 +84,9 @@ MOSTLY = ("{kinds}, such as {title}.", "{kinds}, for example {title}.", "{kinds}
 RISING = ("Lately more {kind}.", "Recently {kind} above all.", "There is more {kind} of late.")
 NEWEST = ("Most recently {title}.", "The latest was {title}.", "Last came {title}.")
 NEXT = ("Probably {kind} next.", "{kind} should follow.", "Likely to go on with {kind}.")
+
+FORMS = (*MOSTLY, *RISING, *NEWEST, *NEXT)
+"""All sentences of a statement."""
 
 
 def short_title(title: str) -> str:
@@ -135,7 +186,11 @@ class ItemWords:
         if not older or not any(self.categories):
             return None
         before, now = (Counter(kind for item in part for kind in self.kinds[item]) for part in (older, recent))
-        rises = {kind: now[kind] / len(recent) - before[kind] / len(older) for kind in now if now[kind] > 1 and kind not in said}
+        rises = {
+            kind: now[kind] / len(recent) - before[kind] / len(older)
+            for kind in now
+            if now[kind] > 1 and kind not in said
+        }
         best = max(rises, key=lambda kind: rises[kind], default=None)
         return best if best is not None and rises[best] > RISE else None
 

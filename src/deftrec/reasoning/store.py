@@ -4,7 +4,9 @@ import hashlib
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,14 +14,32 @@ from torch import Tensor
 
 from deftrec.config import ReasonerOptions
 from deftrec.errors import DeftRecError
+from deftrec.files import atomic_path
 from deftrec.language.stored import stored_state
 from deftrec.modes import evaluating
-from deftrec.reasoning.reasoner import Reasoner, Reasoning, Residual
+from deftrec.reasoning.reasoner import Reasoner, Residual, Statements
 
 STALE = 3
 """Events after a history that its reasoning still serves, where it is read and never computed."""
 
-TABLE = "CREATE TABLE IF NOT EXISTS reasoning (key BLOB PRIMARY KEY, text TEXT NOT NULL, states BLOB NOT NULL)"
+TABLE = """
+CREATE TABLE IF NOT EXISTS reasoning (key BLOB PRIMARY KEY, state BLOB, text TEXT, content BLOB)
+"""
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """What is stored of a history.
+
+    Attributes:
+        state: hidden state after it; None if it is not stored. `[D]` float32
+        text: statement; None if there is none.
+        content: mean hidden state of the statement. `[D]` float32
+    """
+
+    state: Tensor | None = None
+    text: str | None = None
+    content: Tensor | None = None
 
 
 def reasoner_identity(reasoner: Reasoner, options: ReasonerOptions) -> str:
@@ -44,11 +64,7 @@ class ReasoningStore:
     def __init__(self, path: Path | None, identity: str) -> None:
         self.path, self.identity = path, identity
         try:
-            self._rows = sqlite3.connect(":memory:" if path is None else path, timeout=60.0, check_same_thread=False)
-            with self._rows:
-                if path is not None:
-                    self._rows.execute("PRAGMA journal_mode=WAL")
-                self._rows.execute(TABLE)
+            self._rows = _connected(path)
         except sqlite3.Error as error:
             raise self._error(error) from error
 
@@ -56,35 +72,43 @@ class ReasoningStore:
         """Key of a history of item numbers, cut to those that are read."""
         return hashlib.sha256(self.identity.encode() + items.astype("<i8").tobytes()).digest()
 
-    def get(self, items: np.ndarray) -> tuple[Tensor, str] | None:
-        """States `[2 D]` and statement of a history; None if it has no row."""
+    def get(self, items: np.ndarray) -> Row:
+        """What is stored of a history."""
         try:
-            query = "SELECT states, text FROM reasoning WHERE key = ?"
+            query = "SELECT state, text, content FROM reasoning WHERE key = ?"
             with closing(self._rows.execute(query, (self.key(items),))) as found:
                 row = found.fetchone()
         except sqlite3.Error as error:
             raise self._error(error) from error
-        if row is None:
-            return None
-        return torch.frombuffer(bytearray(row[0]), dtype=torch.bfloat16).float(), row[1]
+        return Row() if row is None else Row(_vector(row[0]), row[1], _vector(row[2]))
 
-    def put(self, histories: Sequence[np.ndarray], reasoning: Reasoning) -> None:
-        """Keep the reasoning of histories, all of them or, if that fails, none."""
-        states = reasoning.states.to("cpu", torch.bfloat16).view(torch.int16).numpy()
-        rows = [
-            (self.key(items), text, own.tobytes())
-            for items, text, own in zip(histories, reasoning.texts, states, strict=True)
-        ]
+    def put_states(self, histories: Sequence[np.ndarray], states: Tensor) -> None:
+        """Keep the states `[N, D]` of histories, all of them or, if that fails, none."""
+        rows = [(self.key(items), state) for items, state in zip(histories, _blobs(states), strict=True)]
+        self._write("(key, state) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET state = excluded.state", rows)
+
+    def put_statements(self, histories: Sequence[np.ndarray], statements: Statements) -> None:
+        """Keep the statements of histories, all of them or, if that fails, none."""
+        pairs = zip(histories, statements.texts, _blobs(statements.content), strict=True)
+        rows = [(self.key(items), text, content) for items, text, content in pairs]
+        update = "DO UPDATE SET text = excluded.text, content = excluded.content"
+        self._write(f"(key, text, content) VALUES (?, ?, ?) ON CONFLICT (key) {update}", rows)
+
+    def _write(self, columns: str, rows: list[tuple[Any, ...]]) -> None:
         try:
             with self._rows:
-                self._rows.executemany("INSERT OR REPLACE INTO reasoning VALUES (?, ?, ?)", sorted(rows))
+                self._rows.executemany(f"INSERT INTO reasoning {columns}", rows)
         except sqlite3.Error as error:
             raise self._error(error) from error
 
-    def copy_to(self, path: Path) -> None:
-        """Write all rows to another file, which must not exist."""
-        with closing(sqlite3.connect(path)) as other:
+    def move_to(self, path: Path) -> None:
+        """Write all rows to the file `path`, in place of what is there, and keep them there from now on."""
+        if self.path == path:
+            return
+        with atomic_path(path) as temporary, closing(sqlite3.connect(temporary)) as other:
             self._rows.backup(other)
+        self.close()
+        self.path, self._rows = path, _connected(path)
 
     def __len__(self) -> int:
         return int(self._rows.execute("SELECT COUNT(*) FROM reasoning").fetchone()[0])
@@ -95,6 +119,21 @@ class ReasoningStore:
 
     def _error(self, error: sqlite3.Error) -> DeftRecError:
         return DeftRecError(f"{self.path}: not a usable reasoning store ({error}); delete it, and it is filled again")
+
+
+def _connected(path: Path | None) -> sqlite3.Connection:
+    rows = sqlite3.connect(":memory:" if path is None else path, timeout=60.0, check_same_thread=False)
+    with rows:
+        rows.execute(TABLE)
+    return rows
+
+
+def _vector(blob: bytes | None) -> Tensor | None:
+    return None if blob is None else torch.frombuffer(bytearray(blob), dtype=torch.bfloat16).float()
+
+
+def _blobs(vectors: Tensor) -> list[bytes]:
+    return [row.tobytes() for row in vectors.to("cpu", torch.bfloat16).view(torch.int16).numpy()]
 
 
 class StoredReasoning:
@@ -120,28 +159,33 @@ class StoredReasoning:
             self._reasoner = self._reasoner()
         return self._reasoner
 
-    @property
-    def is_used(self) -> bool:
-        """Whether the states add anything to the conditions: validation may have left the residual at zero."""
-        return bool(self.residual.linear.weight.any())
+    def states(self, histories: Sequence[np.ndarray], on_batch: Callable[[int], object] | None = None) -> Tensor:
+        """Hidden state after each history (item numbers, oldest first, none empty), made now where not stored.
 
-    def reason(
-        self, histories: Sequence[np.ndarray], on_batch: Callable[[int], object] | None = None
-    ) -> Reasoning:
-        """States and statements of histories (item numbers, oldest first, none empty); those not stored are made now."""
-        read = [history[-self.history :] for history in histories]
-        found = [self.store.get(items) for items in read]
-        missing = [n for n, row in enumerate(found) if row is None]
+        `[N, D]` float32
+        """
+        read, rows = self._stored(histories)
+        missing = [n for n, row in enumerate(rows) if row.state is None]
         if missing:
-            reasoner = self.reasoner
-            with evaluating(reasoner):
-                made = reasoner.reason([read[n] for n in missing], on_batch)
-            self.store.put([read[n] for n in missing], made)
-            for place, n in enumerate(missing):  # as they are read from the store later
-                found[n] = made.states[place].bfloat16().float().cpu(), made.texts[place]
-        rows = [row for row in found if row is not None]
-        device = self.residual.mean.device
-        return Reasoning(torch.stack([states for states, _ in rows]).to(device), [text for _, text in rows])
+            with evaluating(self.reasoner):
+                made = self.reasoner.read([read[n] for n in missing], on_batch)[:, -1]
+            self.store.put_states([read[n] for n in missing], made)
+            rows = self._stored(histories)[1]
+        return torch.stack([row.state for row in rows if row.state is not None]).to(self._device)
+
+    def statements(
+        self, histories: Sequence[np.ndarray], on_batch: Callable[[int], object] | None = None
+    ) -> Statements:
+        """Statements of histories (item numbers, oldest first, none empty), made now where not stored."""
+        read, rows = self._stored(histories)
+        missing = [n for n, row in enumerate(rows) if row.text is None]
+        if missing:
+            with evaluating(self.reasoner):
+                made = self.reasoner.state([read[n] for n in missing], on_batch)
+            self.store.put_statements([read[n] for n in missing], made)
+            rows = self._stored(histories)[1]
+        content = torch.stack([row.content for row in rows if row.content is not None])
+        return Statements([row.text or "" for row in rows], content.to(self._device))
 
     @torch.no_grad()
     def residuals(self, histories: Sequence[np.ndarray], *, wait: bool = True) -> Tensor | None:
@@ -150,31 +194,37 @@ class StoredReasoning:
         Args:
             histories: item numbers, oldest first, none empty.
             wait: make the reasoning that is missing; if false, that of up to `STALE` events before serves instead, and
-                a history without any adds nothing.
+                what is missing adds nothing.
         """
-        if not self.is_used:
+        residual, speaks = self.residual, self.residual.statement.is_used
+        if not (residual.history.is_used or speaks):
             return None
         if wait:
-            return self.residual(self.reason(histories).states)  # type: ignore[no-any-return]
-        states = self.residual.mean.expand(len(histories), -1).clone()
-        known = torch.zeros(len(histories), dtype=torch.bool, device=states.device)
-        for n, history in enumerate(histories):
-            row = self._latest(history)
-            if row is not None:
-                states[n], known[n] = row[0].to(states.device), True
-        return self.residual(states) * known[:, None, None]  # type: ignore[no-any-return]
+            content = self.statements(histories).content if speaks else None
+            return residual(self.states(histories), content)  # type: ignore[no-any-return]
+        rows = [self._latest(history) for history in histories]
+        means = residual.history.mean.cpu(), residual.statement.mean.cpu()  # to which the maps give zero
+        states = torch.stack([means[0] if row.state is None else row.state for row in rows])
+        content = torch.stack([means[1] if row.content is None else row.content for row in rows])
+        return residual(states.to(self._device), content.to(self._device) if speaks else None)  # type: ignore[no-any-return]
 
     def statement(self, history: np.ndarray, *, wait: bool = True) -> str | None:
         """The statement of a history; None if there is none yet and it is not to `wait` for one."""
-        if wait:
-            return self.reason([history]).texts[0]
-        row = self._latest(history)
-        return None if row is None else row[1]
+        return self.statements([history]).texts[0] if wait else self._latest(history, spoken=True).text
 
-    def _latest(self, history: np.ndarray) -> tuple[Tensor, str] | None:
-        """The row of a history, or of the longest beginning of it that lacks at most `STALE` events."""
+    def _stored(self, histories: Sequence[np.ndarray]) -> tuple[list[np.ndarray], list[Row]]:
+        """The items read of each history, and what is stored of it."""
+        read = [history[-self.history :] for history in histories]
+        return read, [self.store.get(items) for items in read]
+
+    def _latest(self, history: np.ndarray, *, spoken: bool = False) -> Row:
+        """What is stored of a history, or of the longest beginning of it that lacks at most `STALE` events."""
         for less in range(min(STALE + 1, len(history))):
             row = self.store.get(history[: len(history) - less][-self.history :])
-            if row is not None:
+            if (row.text if spoken else row.state) is not None:
                 return row
-        return None
+        return Row()
+
+    @property
+    def _device(self) -> torch.device:
+        return self.residual.history.mean.device

@@ -53,11 +53,13 @@ def generate_queries(
     sampling: Sampling,
     seed: int,
     dtype: torch.dtype = torch.float32,
+    residuals: Tensor | None = None,
 ) -> Queries:
     """Generate the latent of the next item for every history, none of them empty, on the device of the catalogue.
 
     Every batch draws the same noise from `seed`, so that a history's result does not depend on the others. `dtype` is
-    the type of the matrix products, by autocast; float32 (default) is the reference.
+    the type of the matrix products, by autocast; float32 (default) is the reference. `residuals` `[N, M, d]` are added
+    to the conditions of the members.
     """
     device = catalogue.latents.device
     latents = torch.empty(len(histories), catalogue.latents.shape[1], device=device)
@@ -65,21 +67,27 @@ def generate_queries(
         for which, items, layout in batches(model.max_history, histories, device):
             generator = torch.Generator(device).manual_seed(seed)
             with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-                sample = model.generate(catalogue, items, layout, sampling, generator)
+                sample = model.generate(catalogue, items, layout, sampling, generator, _rows(residuals, which))
             latents[torch.from_numpy(which).to(device)] = sample.x0
     return Queries(histories, latents)
 
 
-def inference_queries(model: InferenceModel, histories: Sequences, *, sampling: Sampling, seed: int) -> Queries:
+def inference_queries(
+    model: InferenceModel, histories: Sequences, *, sampling: Sampling, seed: int, residuals: Tensor | None = None
+) -> Queries:
     """The result of `generate_queries`, faster; arguments as there."""
     order, parts = [], []
     for which, items, layout in batches(model.max_history, histories, model.device):
         generator = torch.Generator(model.device).manual_seed(seed)
         lengths = (layout.segments != PADDING).sum(1)
         order.append(torch.from_numpy(which).to(model.device))
-        parts.append(model.generate(items, lengths, sampling, generator))
+        parts.append(model.generate(items, lengths, sampling, generator, _rows(residuals, which)))
     latents = torch.cat(parts)
     return Queries(histories, torch.empty_like(latents).index_copy_(0, torch.cat(order), latents))
+
+
+def _rows(residuals: Tensor | None, which: np.ndarray) -> Tensor | None:
+    return None if residuals is None else residuals[torch.from_numpy(which).to(residuals.device)]
 
 
 def generate_texts(

@@ -26,6 +26,7 @@ from deftrec.model import ItemLatents
 from deftrec.pretrained_files.locate import model_folder
 from deftrec.pretrained_files.origin import Origin, check_origin, origin_in
 from deftrec.progress import Progress, Silent
+from deftrec.reasoning import StoredReasoning
 from deftrec.retrieval import Ranker, Validation, fit_ranker, generate_queries, latent_ranker, seen_rules, target_ranks
 from deftrec.run import Request, Run, RunInfo, environment, git_revision, save_run, training_in
 from deftrec.sizes import Sizes
@@ -35,6 +36,7 @@ from deftrec.training.checkpoint import TrainingState
 from deftrec.training.distributed import Team
 from deftrec.training.joint import JointTraining, member_name
 from deftrec.training.loop import TrainingLog
+from deftrec.training.reasoning import ReasonerTraining
 from deftrec.training.stages import CollaborativeVectorsStage, TextStage
 from deftrec.training.workspace import Workspace
 
@@ -131,6 +133,15 @@ class Training:
                 f"{NO_PAIR[split.name]}"
             )
         self.joint = JointTraining(interactions, split, self.config, self.validation, start, device, self.dtype, space)
+        self.reasoner: ReasonerTraining | None = None
+        if self.config.reasoner is not None:
+            if space.team.size > 1:
+                raise ConfigError("a reasoner is trained by one process: start one, or set reasoner to null")
+            if start is not None:
+                raise ConfigError("a reasoner cannot continue from another run: train without --from")
+            self.reasoner = ReasonerTraining(
+                interactions, split, self.config, self.validation, device, self.dtype, space
+            )
 
     def run(self, refit: bool, on_train: Callable[[Run], None] | None = None) -> Run:
         """Fit on train, choosing epochs and score terms on validation; with `refit`, again on train + validation.
@@ -143,9 +154,15 @@ class Training:
         features = joint.features("train", vectors, text)
         model, members = space.timed("joint", lambda: joint.train("train", features, None))
         catalogue = model.eval().encode_catalogue()
-        ranker, terms, validation = space.on_main("score terms", lambda: self.select(model, catalogue, features[0]))
         stages = {} if collaborative is None else {"collaborative": collaborative}
         stages |= {member_name("joint", number): stage for number, stage in enumerate(members)}
+        reasoned = None if self.reasoner is None else self.reasoner.train(model, catalogue, features[0].droppable)
+        reasoning = None if reasoned is None else reasoned.reasoning
+        if reasoned is not None:
+            stages |= reasoned.stages
+        ranker, terms, validation = space.on_main(
+            "score terms", lambda: self.select(model, catalogue, features[0], reasoning)
+        )
         info = RunInfo(
             dataset=self.interactions.meta.name,
             fingerprint=self.interactions.fingerprint,
@@ -163,18 +180,22 @@ class Training:
             base=self.base,
             sentences=self.sentences,
             start=None if self.start is None else self.start.provenance,
+            reasoner=None if reasoned is None else reasoned.info,
         )
         if not refit:
-            return self._run(info, model, catalogue, features[0], ranker)
+            return self._run(info, model, catalogue, features[0], ranker, reasoning)
         if on_train is not None:
-            on_train(self._run(info, model, catalogue, features[0], ranker))
+            on_train(self._run(info, model, catalogue, features[0], ranker, reasoning))
         _, vectors = self.collaborative_vectors("train+validation", collaborative)
         features = joint.features("train+validation", vectors, text)
         model, _ = space.timed("refit-joint", lambda: joint.train("train+validation", features, members))
         training = self.split.training("train+validation")
         ranker = space.on_main("refit-score terms", lambda: ranker.refitted(training, self.device))
+        catalogue = model.eval().encode_catalogue()
+        if self.reasoner is not None and reasoned is not None:
+            reasoning = self.reasoner.refit(reasoned, model, catalogue)
         info = info.model_copy(update={"fit": "train+validation", "seconds": dict(space.seconds)})
-        return self._run(info, model, model.eval().encode_catalogue(), features[0], ranker)
+        return self._run(info, model, catalogue, features[0], ranker, reasoning)
 
     # -- stages ------------------------------------------------------------------------------------------------
 
@@ -210,12 +231,16 @@ class Training:
         return TrainingState(**result.about), CollaborativeVectors(**result.tensors)
 
     def select(
-        self, model: Model, catalogue: ItemLatents, features: ItemFeatures
+        self, model: Model, catalogue: ItemLatents, features: ItemFeatures, reasoning: StoredReasoning | None
     ) -> tuple[Ranker, dict[str, dict[str, Any]], float]:
         """Choose the terms of the score on validation: the ranker, their record, NDCG@10 of the latent score alone."""
         config, cases, training = self.config, self.validation, self.split.training("train")
         sampling = Sampling.of(config.diffusion)
-        queries = generate_queries(model, catalogue, cases.histories, sampling=sampling, seed=config.seed)
+        # Validation histories beyond the reasoner's largest number have no reasoning, here as in service.
+        added = None if reasoning is None else reasoning.residuals(list(cases.histories), wait=False)
+        queries = generate_queries(
+            model, catalogue, cases.histories, sampling=sampling, seed=config.seed, residuals=added
+        )
         rules = seen_rules(not config.repeats)  # items of the history are candidates where people come back to them
         ranks = target_ranks(latent_ranker(catalogue, config), queries, cases, rules)
         validation = Validation.of(cases, queries, rules, training)
@@ -254,12 +279,20 @@ class Training:
         drawn = cases.select(np.random.default_rng(self.config.seed).permutation(len(cases)))
         return drawn.head(max(1, min(VALIDATION_USERS, VALIDATION_SCORES // interactions.n_items)))
 
-    def _run(self, info: RunInfo, model: Model, catalogue: ItemLatents, features: ItemFeatures, ranker: Ranker) -> Run:
+    def _run(
+        self,
+        info: RunInfo,
+        model: Model,
+        catalogue: ItemLatents,
+        features: ItemFeatures,
+        ranker: Ranker,
+        reasoning: StoredReasoning | None,
+    ) -> Run:
         """The run with the latents of `catalogue` in place of those that `ranker` was fitted with."""
         latent = latent_ranker(catalogue, self.config)
         whole = replace(latent, terms=(*latent.terms, *ranker.without("latent").terms))
         assert features.scaling is not None, "features of a training are scaled"
-        return Run(self.interactions, self.config, info, model, catalogue, whole, features.scaling)
+        return Run(self.interactions, self.config, info, model, catalogue, whole, features.scaling, reasoning)
 
 
 def resolve(config: Config, interactions: Interactions, split: Split) -> Config:

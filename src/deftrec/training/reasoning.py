@@ -13,78 +13,107 @@ from deftrec.data import PADDING, Cases, Fit, Interactions, Sequences, Split
 from deftrec.data.sequences import pad_histories
 from deftrec.diffusion import NextItems, Sampling
 from deftrec.ensemble import Model, members_of, own_catalogues, side_by_side
-from deftrec.evaluation import mean_accuracy
+from deftrec.evaluation.metrics import accuracy
 from deftrec.language import Layout
 from deftrec.model import ItemLatents
-from deftrec.modes import evaluating
+from deftrec.modes import evaluating, frozen
+from deftrec.pretrained_files.origin import origin_of
 from deftrec.reasoning import (
     ItemWords,
     Reasoner,
-    Reasoning,
     ReasoningStore,
     Residual,
+    Standardised,
     StoredReasoning,
     build_reasoner,
     reasoner_identity,
     statement,
 )
 from deftrec.retrieval import Queries, latent_ranker, seen_rules, target_ranks
-from deftrec.tokenizer import ItemFeatures
+from deftrec.run import STORE, ReasonerInfo
+from deftrec.training.checkpoint import TrainingState
 from deftrec.training.loop import Plan, Stage
 from deftrec.training.workspace import Workspace
-
-STORE = "reasoning.sqlite"
 
 STATEMENT_EPOCHS = 1
 """Passes over the examples; a statement is drawn anew in each."""
 
 RESIDUAL_EPOCHS, RESIDUAL_PATIENCE, RESIDUAL_RATE, RESIDUAL_DECAY = 30, 6, 1e-3, 0.1
-"""Passes over the pairs, validations without a better value before the end, rate and weight decay of the residual."""
+"""Passes over the pairs, validations without a better value before the end, rate and weight decay of a residual."""
 
 WARMUP_STEPS, FINAL_RATE, CLIP = 10, 0.1, 1.0
 """Batches of linear warm-up, learning rate at the end as a share of its peak, largest norm of the gradient."""
 
-SCALED = 64
-"""Histories that the scale of the states is taken from before training."""
-
 LATER = 6
 """Number of items after a history that its statement may tell something of."""
 
-ROWS = 16
-"""Histories of a batch of statements."""
+ROWS, PAIRS = 16, 512
+"""Histories of a batch of statements, and pairs of a batch of the residual."""
 
 CHUNK = 256
 """Histories whose conditions are computed at once."""
 
 
-@dataclass(frozen=True, eq=False)
-class Examples:
-    """Histories of train, cut at random positions, and what is known of them.
+class StatementTask(nn.Module):
+    """Language-modelling loss of a reasoner's statements."""
 
-    Attributes:
-        histories: items before the cut, at most those that the small model reads. `N`
-        later: items after the cut, the target first. `N`
-    """
+    def __init__(self, reasoner: Reasoner) -> None:
+        super().__init__()
+        self.reasoner = reasoner
+
+    def forward(self, batch: "StatementBatch") -> dict[str, Tensor]:
+        """`loss`, scalar: mean cross-entropy per token."""
+        reading = self.reasoner.lay_out(batch.histories, batch.texts)
+        return {"loss": self.reasoner.statement_loss(self.reasoner.hidden(reading), reading, batch.texts)}
+
+
+@dataclass(frozen=True, eq=False)
+class StatementBatch:
+    """Histories (item numbers, oldest first), and token ids of their statements."""
 
     histories: list[np.ndarray]
-    later: list[np.ndarray]
+    texts: list[list[int]]
 
-    def __len__(self) -> int:
-        return len(self.histories)
 
-    @classmethod
-    def draw(cls, sequences: Sequences, count: int, max_history: int, rng: np.random.Generator) -> "Examples":
-        """`count` examples of users with two interactions or more; every user once before anyone twice."""
+class StatementStage(Stage):
+    """Statements of histories of train, cut at random positions; every user once before anyone twice.
+
+    Args:
+        reasoner: reasoner that learns to write them.
+        sequences: interactions of train, with two items or more of one user at least.
+        words: words of the items.
+        examples: number of histories.
+        seed: seed of the histories and of the sentences.
+    """
+
+    name = "statements"
+
+    def __init__(self, reasoner: Reasoner, sequences: Sequences, words: ItemWords, examples: int, seed: int) -> None:
+        self.module, self.reasoner, self.words, self.seed = StatementTask(reasoner), reasoner, words, seed
+        rng = np.random.default_rng(seed)
         users = (sequences.lengths > 1).nonzero()[0]
-        rounds = -(-count // len(users))
-        drawn = np.concatenate([rng.permutation(users) for _ in range(rounds)])[:count]
-        histories, later = [], []
-        for user in drawn:
-            items = sequences[int(user)].astype(np.int64)
-            cut = int(rng.integers(1, len(items)))
-            histories.append(items[max(0, cut - max_history) : cut])
-            later.append(items[cut : cut + LATER])
-        return cls(histories, later)
+        drawn = np.concatenate([rng.permutation(users) for _ in range(-(-examples // len(users)))])[:examples]
+        cuts = rng.integers(1, sequences.lengths[drawn])
+        pairs = [(sequences[int(user)].astype(np.int64), int(cut)) for user, cut in zip(drawn, cuts, strict=True)]
+        self.histories = [items[max(0, cut - reasoner.history) : cut] for items, cut in pairs]
+        self.later = [items[cut : cut + LATER] for items, cut in pairs]
+
+    def epoch(self, number: int) -> tuple[int, Iterator[StatementBatch]]:
+        """See `Stage.epoch`."""
+        rng = np.random.default_rng([self.seed, number])
+        alike = np.argsort([len(history) for history in self.histories], kind="stable")
+        parts = np.array_split(alike, max(1, -(-len(alike) // ROWS)))
+
+        def build(part: np.ndarray) -> StatementBatch:
+            facts = [self.words.facts(self.histories[n].tolist(), self.later[n].tolist()) for n in part]
+            texts = [self.reasoner.spelled(statement(one, rng)) for one in facts]
+            return StatementBatch([self.histories[n] for n in part], texts)
+
+        return len(parts), (build(parts[n]) for n in rng.permutation(len(parts)))
+
+    def validate(self) -> dict[str, float]:
+        """No metrics: the stage runs for a fixed number of passes."""
+        return {}
 
 
 @torch.no_grad()
@@ -115,19 +144,21 @@ def small_conditions(model: Model, catalogue: ItemLatents, histories: Sequence[n
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """Training pairs of the residual: the small model's conditions, the reasoner's states, and the next items.
+    """Histories' ends and the items that followed, for the training of a residual.
 
     Attributes:
-        conditions: `[N, M, d]`
-        states: `[N, 2 D]`
+        conditions: the small model's conditions. `[N, M, d]`
+        states: hidden states of the reasoner. `[N, D]`
         targets: next items. `[N]` int64
         seen: (pair, item) of items in the history of a pair, other than its target, sorted by pair. `[S, 2]` int64
+        content: mean hidden states of statements; None: there are none. `[N, D]`
     """
 
     conditions: Tensor
     states: Tensor
     targets: Tensor
     seen: Tensor
+    content: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -138,7 +169,8 @@ class Pairs:
         place[rows] = torch.arange(len(rows), device=rows.device)
         seen = self.seen[place[self.seen[:, 0]] != PADDING]
         seen = torch.stack([place[seen[:, 0]], seen[:, 1]], 1)
-        return Pairs(self.conditions[rows], self.states[rows], self.targets[rows], seen)
+        content = None if self.content is None else self.content[rows]
+        return Pairs(self.conditions[rows], self.states[rows], self.targets[rows], seen, content)
 
 
 class ResidualLoss(nn.Module):
@@ -152,7 +184,7 @@ class ResidualLoss(nn.Module):
 
     def forward(self, pairs: Pairs) -> dict[str, Tensor]:
         """`loss` and its parts, scalars."""
-        conditions = pairs.conditions + self.residual(pairs.states)  # [N, M, d]
+        conditions = pairs.conditions + self.residual(pairs.states, pairs.content)  # [N, M, d]
         device, [members] = pairs.targets.device, self.small
         candidates = torch.arange(len(members[0][1].latents), device=device)
         sums: dict[str, Tensor] = {}
@@ -163,141 +195,68 @@ class ResidualLoss(nn.Module):
         return sums
 
 
-class StatementTask(nn.Module):
-    """Loss of a reasoner's statements beside that of the next items under the residual of its hidden states."""
-
-    def __init__(self, reasoner: Reasoner, following: ResidualLoss) -> None:
-        super().__init__()
-        self.reasoner, self.following = reasoner, following
-
-    def forward(self, batch: "StatementBatch") -> dict[str, Tensor]:
-        """`loss` and its parts `statement` and `next item`, scalars."""
-        reasoner = self.reasoner
-        reading = reasoner.lay_out(batch.histories, batch.texts)
-        hidden = reasoner.hidden(reading)
-        written = reasoner.statement_loss(hidden, reading, batch.texts)
-        rows, places = (reading.items != PADDING).nonzero(as_tuple=True)
-        read = hidden[rows, reading.items[rows, places]].float()  # [N, D], in the order of the pairs
-        states = torch.cat([read, self.following.residual.mean[read.shape[1] :].expand_as(read)], 1)
-        following = self.following(replace(batch.pairs, states=states))["loss"]
-        return {"loss": written + following, "statement": written, "next item": following}
-
-
-@dataclass(frozen=True, eq=False)
-class StatementBatch:
-    """Histories, token ids of their statements, and the pairs at each of the items read (their states are not used)."""
-
-    histories: list[np.ndarray]
-    texts: list[list[int]]
-    pairs: Pairs
-
-
-def pairs_of(
-    examples: Examples, which: Sequence[int], conditions: Tensor, window: int, states: Tensor | None = None
-) -> Pairs:
-    """The pairs at the newest `window` items of some examples, the oldest item of each first.
+class ResidualStage(Stage):
+    """One part of a residual, on states computed once; `validate` measures the latent score on `cases`.
 
     Args:
-        conditions: result of `small_conditions` for all examples.
-        states: states of the reasoner at each pair, in this order `[N, 2 D]`; None: none.
+        name: name of the stage.
+        loss: loss of the residual, of which `part` is trained.
+        pairs: pairs of train.
+        cases: validation cases, with their conditions, states and content in `asked`.
+        config: seed, sampling, and the treatment of seen items.
     """
-    kept, targets, seen = [], [], []
-    for n in which:
-        history, following = examples.histories[n], int(examples.later[n][0])
-        count = min(window, len(history))
-        for place in range(len(history) - count, len(history)):
-            target = int(history[place + 1]) if place + 1 < len(history) else following
-            before = np.unique(history[: place + 1])
-            seen.append(np.stack([np.full(len(before), len(targets)), before], 1)[before != target])
-            targets.append(target)
-        kept.append(conditions[n, window - count :])
-    joined = torch.cat(kept)
-    device = joined.device
-    return Pairs(
-        joined,
-        joined.new_zeros(len(joined), 0) if states is None else states,
-        torch.tensor(targets, device=device),
-        torch.from_numpy(np.concatenate(seen)).to(device),
-    )
 
-
-class StatementStage(Stage):
-    """Statements of histories of train, drawn anew in words every epoch, and the next items beside them."""
-
-    name = "statements"
-
-    def __init__(
-        self, task: StatementTask, examples: Examples, words: ItemWords, conditions: Tensor, seed: int
-    ) -> None:
-        self.module, self.examples, self.words, self.conditions, self.seed = task, examples, words, conditions, seed
-
-    def epoch(self, number: int) -> tuple[int, Iterator[StatementBatch]]:
-        """See `Stage.epoch`."""
-        rng = np.random.default_rng([self.seed, number])
-        reasoner, examples = self.module.reasoner, self.examples
-        window = reasoner.history
-        alike = np.argsort([len(history[-window:]) for history in examples.histories], kind="stable")
-        parts = np.array_split(alike, max(1, -(-len(alike) // ROWS)))
-
-        def build(part: np.ndarray) -> StatementBatch:
-            histories = [examples.histories[n] for n in part]
-            later = [examples.later[n] for n in part]
-            facts = [
-                self.words.facts(history[-window:].tolist(), after.tolist())
-                for history, after in zip(histories, later, strict=True)
-            ]
-            texts = [reasoner.spelled(statement(one, rng)) for one in facts]
-            return StatementBatch(histories, texts, pairs_of(examples, part.tolist(), self.conditions, window))
-
-        return len(parts), (build(parts[n]) for n in rng.permutation(len(parts)))
-
-    def validate(self) -> dict[str, float]:
-        """No metrics: the stage runs for a fixed number of passes."""
-        return {}
-
-
-class ResidualStage(Stage):
-    """The residual alone, on states computed once; `validate` measures the next items of `cases` by the latent score."""
-
-    name = "residual"
     dense = False
 
     def __init__(
         self,
+        name: str,
         loss: ResidualLoss,
+        part: nn.Module,
         pairs: Pairs,
-        model: Model,
-        catalogue: ItemLatents,
         cases: Cases,
-        conditions: Tensor,
-        states: Tensor,
+        asked: Pairs,
+        catalogue: ItemLatents,
         config: Config,
     ) -> None:
-        self.module, self.pairs, self.model, self.catalogue = loss, pairs, model, catalogue
-        self.cases, self.conditions, self.states, self.config = cases, conditions, states, config
+        self.name, self.module, self.loss, self.pairs = name, loss, loss, pairs
+        self.cases, self.asked, self.catalogue, self.config = cases, asked, catalogue, config
+        loss.requires_grad_(False)
+        part.requires_grad_(True)
 
     def epoch(self, number: int) -> tuple[int, Iterator[Pairs]]:
         """See `Stage.epoch`."""
-        rng = np.random.default_rng([self.config.seed, number])
-        order = rng.permutation(len(self.pairs))
-        parts = np.array_split(order, max(1, len(order) // 512))
+        order = np.random.default_rng([self.config.seed, number]).permutation(len(self.pairs))
+        parts = np.array_split(order, max(1, len(order) // PAIRS))
         device = self.pairs.targets.device
         return len(parts), (self.pairs.select(torch.from_numpy(np.sort(part)).to(device)) for part in parts)
 
     @torch.no_grad()
+    def values(self) -> Tensor:
+        """NDCG@10 of every validation case by the latent score. `[N]`"""
+        [members], asked, parts = self.loss.small, self.asked, []
+        conditions = asked.conditions + self.loss.residual(asked.states, asked.content)
+        for m, (member, _) in enumerate(members):
+            generator = torch.Generator(conditions.device).manual_seed(self.config.seed)
+            with evaluating(member):
+                sample = member.diffusion.generate(conditions[:, m], Sampling.of(self.config.diffusion), generator)
+            parts.append(sample.x0)
+        queries = Queries(self.cases.histories, parts[0] if len(parts) == 1 else side_by_side(parts))
+        rules = seen_rules(not self.config.repeats)
+        return accuracy(target_ranks(latent_ranker(self.catalogue, self.config), queries, self.cases, rules))["ndcg@10"]
+
     def validate(self) -> dict[str, float]:
         """See `Stage.validate`."""
-        residuals = self.module.residual(self.states)
-        sampling = Sampling.of(self.config.diffusion)
-        parts = []
-        with evaluating(self.model):
-            for m, member in enumerate(members_of(self.model)):
-                generator = torch.Generator(residuals.device).manual_seed(self.config.seed)
-                condition = self.conditions[:, m] + residuals[:, m]
-                parts.append(member.diffusion.generate(condition, sampling, generator).x0)
-        queries = Queries(self.cases.histories, parts[0] if len(parts) == 1 else side_by_side(parts))
-        ranker = latent_ranker(self.catalogue, self.config)
-        return mean_accuracy(target_ranks(ranker, queries, self.cases, seen_rules(not self.config.repeats)))
+        return {"ndcg@10": float(self.values().mean())}
+
+
+@dataclass(frozen=True, eq=False)
+class Reasoned:
+    """A trained reasoner behind its store, its record, and its stages by name."""
+
+    reasoning: StoredReasoning
+    info: ReasonerInfo
+    stages: dict[str, TrainingState]
 
 
 @dataclass(frozen=True, eq=False)
@@ -321,22 +280,19 @@ class ReasonerTraining:
         assert self.config.reasoner is not None, "there is a reasoner"
         return self.config.reasoner
 
-    def train(self, features: ItemFeatures, model: Model, catalogue: ItemLatents) -> StoredReasoning:
-        """The reasoner with its residual, and a store with its statements of the validation histories."""
+    def train(self, model: Model, catalogue: ItemLatents, droppable: slice | None) -> Reasoned:
+        """The reasoner with its residual.
+
+        `droppable` are the columns of the features that its tokenizers mask as a block.
+        """
         options, space, seed = self.options, self.space, self.config.seed
         torch.manual_seed(seed)
-        reasoner = build_reasoner(features, self.config.tokenizer, options, self.interactions).to(self.device)
-        first = members_of(model)[0]
-        residual = Residual(2 * reasoner.language.width, len(members_of(model)), first.language.width).to(self.device)
-        for parameter in model.parameters():
-            parameter.requires_grad_(False)
-        loss = ResidualLoss(residual, model, catalogue)
-        training, rng = self.split.training("train"), np.random.default_rng(seed)
-        examples = Examples.draw(training, options.examples, model.max_history, rng)
-        conditions = small_conditions(model, catalogue, examples.histories, reasoner.history)
-        residual.standardise(self._untrained_states(reasoner, examples))
-        words = ItemWords.of(self.interactions)
-        stage = StatementStage(StatementTask(reasoner, loss), examples, words, conditions, seed)
+        base = origin_of(options)
+        assert base is not None, "a reasoner is a pre-trained model"
+        features = members_of(model)[0].features.values.detach()
+        reasoner = build_reasoner(features, droppable, self.config.tokenizer, options, self.interactions)
+        reasoner, training = reasoner.to(self.device), self.split.training("train")
+        stage = StatementStage(reasoner, training, ItemWords.of(self.interactions), options.examples, seed)
         plan = Plan(
             epochs=STATEMENT_EPOCHS,
             stop_after=STATEMENT_EPOCHS,
@@ -348,65 +304,151 @@ class ReasonerTraining:
             clip=CLIP,
             checkpoint_seconds=self.config.training.checkpoint_seconds,
         )
-        space.train(stage, plan)
-        reasoner.eval()
-        identity = reasoner_identity(reasoner, options)
-        store = ReasoningStore(None if space.folder is None else space.folder / STORE, identity)
-        stored = StoredReasoning(reasoner, residual, store, reasoner.history)
-        self.fit_residual(stored, loss, model, catalogue, "train")
+        stages = {"statements": space.train(stage, plan)}
+        identity = reasoner_identity(reasoner.eval(), options)
+        store = ReasoningStore(None if space.folder is None else space.folder.parent / STORE, identity)
+        stored = StoredReasoning(reasoner, self._residual(reasoner, model), store, options.history)
+        fitted, values = self._fit_residual(stored, model, catalogue, "train", {})
+        info = ReasonerInfo(base=base, identity=identity, validation=values)
+        return Reasoned(stored, info, stages | fitted)
+
+    def refit(self, reasoned: Reasoned, model: Model, catalogue: ItemLatents) -> StoredReasoning:
+        """The same reasoner with a residual for the refitted small model, for as many passes as validation chose."""
+        before = reasoned.reasoning
+        residual = self._residual(before.reasoner, model)
+        stored = StoredReasoning(before.reasoner, residual, before.store, before.history)
+        used = {"residual": before.residual.history.is_used, "statement residual": before.residual.statement.is_used}
+        if any(used.values()):
+            chosen = {name: reasoned.stages[name] for name, wanted in used.items() if wanted}
+            self._fit_residual(stored, model, catalogue, "train+validation", chosen)
         return stored
 
-    def fit_residual(
-        self, stored: StoredReasoning, loss: ResidualLoss, model: Model, catalogue: ItemLatents, fit: Fit
-    ) -> None:
-        """Fit the residual on states of histories that the reasoner reads now; validation keeps it or leaves it zero."""
-        options, config, space = self.options, self.config, self.space
-        residual, reasoner = stored.residual, stored.reasoner
-        rng = np.random.default_rng([config.seed, 1])
-        examples = Examples.draw(self.split.training(fit), options.users, model.max_history, rng)
-        cases = self.validation.head(options.users)
-        space.progress.begin("reasoning", len(examples) + len(cases))
-        advance = partial(space.progress.advance, "reasoning")
-        read = reasoner.reason(examples.histories, advance)
-        asked = stored.reason(list(cases.histories), advance)
-        space.progress.end("reasoning")
-        residual.standardise(read.states)
-        nn.init.zeros_(residual.linear.weight)
-        conditions = small_conditions(model, catalogue, examples.histories, reasoner.history)
-        states = _states_of_pairs(read, residual)
-        pairs = pairs_of(examples, range(len(examples)), conditions, reasoner.history, states)
-        ends = small_conditions(model, catalogue, list(cases.histories), 1)[:, 0]
-        stage = ResidualStage(loss, pairs, model, catalogue, cases, ends, asked.states, config)
-        before = stage.validate()["ndcg@10"]
-        plan = Plan(
+    def _residual(self, reasoner: Reasoner, model: Model) -> Residual:
+        members = members_of(model)
+        return Residual(reasoner.language.width, len(members), members[0].language.width).to(self.device)
+
+    def _fit_residual(
+        self,
+        stored: StoredReasoning,
+        model: Model,
+        catalogue: ItemLatents,
+        fit: Fit,
+        chosen: dict[str, TrainingState],
+    ) -> tuple[dict[str, TrainingState], dict[str, float]]:
+        """Fit both parts of the residual, of the states and then of the statements; validation keeps what helps.
+
+        Every history is read once, as far as the validation target: a state knows only the items up to its own, so
+        this one pass gives the states of train, of validation and of the histories before the test targets.
+
+        Args:
+            stored: the reasoner, whose residual is fitted in place and whose store is filled.
+            fit: part of the data whose items are targets.
+            chosen: stages of a fit on train, whose epochs a refit repeats; empty: validation chooses.
+
+        Returns:
+            States of the trainings by name, and NDCG@10 on validation: without a residual, and after each stage.
+        """
+        options, config, residual, window = self.options, self.config, stored.residual, stored.history
+        cases, prefix = self.validation.head(options.users), "refit-" if chosen else ""
+        read = [
+            np.append(history, target).astype(np.int64)[-model.max_history :]
+            for history, target in zip(cases.histories, cases.targets, strict=True)
+        ]
+        states = self._states(stored, read, f"{prefix}reading")
+        conditions = small_conditions(model, catalogue, read, window)
+        ends = self.split.training(fit).lengths[cases.users] - cases.histories.lengths - 1 + [len(one) for one in read]
+        places = _places(read, ends, window)
+        residual.history.fit_scale(states[states.abs().sum(-1) > 0])
+        pairs = pairs_of(read, places, conditions, states)
+        asked = pairs_of(read, [(n, len(one) - 2) for n, one in enumerate(read)], conditions, states)
+        loss = ResidualLoss(residual, model, catalogue)
+        trained: dict[str, TrainingState] = {}
+        values: dict[str, float] = {}
+
+        def train(name: str, part: Standardised, pairs: Pairs, cases: Cases, asked: Pairs, margin: float) -> None:
+            stage = ResidualStage(f"{prefix}{name}", loss, part, pairs, cases, asked, catalogue, config)
+            before = stage.values()
+            values.setdefault("none", float(before.mean()))
+            with frozen(model):
+                trained[name] = self.space.train(stage, self._plan(chosen.get(name)))
+            gain = stage.values() - before
+            error = float(gain.std() / len(gain) ** 0.5) if len(gain) > 1 else 0.0
+            if not chosen and float(gain.mean()) <= margin * error:
+                part.silence()
+            values[name] = float(stage.values().mean())
+
+        if not chosen or "residual" in chosen:
+            train("residual", residual.history, pairs, cases, asked, 0.0)
+        if options.spoken and (not chosen or "statement residual" in chosen):
+            # Statements cost a hundred times the state: they are kept where they help beyond their noise.
+            last = [place for place in dict(places).items() if place[0] < options.spoken]
+            some = cases.head(options.spoken)
+            own = self._with_content(stored, read, last, pairs_of(read, last, conditions, states), prefix)
+            ends_of_some = [(n, len(read[n]) - 2) for n in range(len(some))]
+            asked = pairs_of(read, ends_of_some, conditions, states)
+            asked = self._with_content(stored, read, ends_of_some, asked, prefix)
+            assert own.content is not None, "statements were made"
+            residual.statement.fit_scale(own.content)
+            train("statement residual", residual.statement, own, some, asked, 1.0)
+        return trained, values
+
+    def _plan(self, chosen: TrainingState | None) -> Plan:
+        return Plan(
             epochs=RESIDUAL_EPOCHS,
+            stop_after=None if chosen is None else chosen.best_epoch,
             learning_rate=RESIDUAL_RATE,
             patience=RESIDUAL_PATIENCE,
             dtype=torch.float32,
             weight_decay=RESIDUAL_DECAY,
             warmup_steps=WARMUP_STEPS,
-            checkpoint_seconds=config.training.checkpoint_seconds,
+            checkpoint_seconds=self.config.training.checkpoint_seconds,
         )
-        trained = space.train(stage, plan)
-        if trained.best_value <= before:
-            nn.init.zeros_(residual.linear.weight)
 
-    @torch.no_grad()
-    def _untrained_states(self, reasoner: Reasoner, examples: Examples) -> Tensor:
-        """States of some histories before training, without statements: their scale is what is wanted."""
-        with evaluating(reasoner):
-            reading = reasoner.lay_out(examples.histories[:SCALED])
-            hidden = reasoner.hidden(reading).float()
-        rows, places = (reading.items != PADDING).nonzero(as_tuple=True)
-        read = hidden[rows, reading.items[rows, places]]
-        return torch.cat([read, read], 1)
+    def _states(self, stored: StoredReasoning, read: list[np.ndarray], task: str) -> Tensor:
+        """States at the newest items of histories, and in the store those after the last two. `[N, window, D]`"""
+        progress, window = self.space.progress, stored.history
+        progress.begin(task, len(read))
+        with evaluating(stored.reasoner):
+            states = stored.reasoner.read(read, partial(progress.advance, task))
+        progress.end(task)
+        stored.store.put_states([one[-window:] for one in read], states[:, -1])
+        if window > 1:
+            stored.store.put_states([one[:-1][-window:] for one in read], states[:, -2])
+        return states
+
+    def _with_content(
+        self, stored: StoredReasoning, read: list[np.ndarray], places: list[tuple[int, int]], pairs: Pairs, prefix: str
+    ) -> Pairs:
+        """The pairs at these places with the content of the statements made there."""
+        progress, task = self.space.progress, f"{prefix}speaking"
+        progress.begin(task, len(places))
+        made = stored.statements([read[n][: place + 1] for n, place in places], partial(progress.advance, task))
+        progress.end(task)
+        return replace(pairs, content=made.content)
 
 
-def _states_of_pairs(read: Reasoning, residual: Residual) -> Tensor:
-    """States at every item of histories: the mean statement before the newest item, which has the history's own."""
-    assert read.items is not None, "the states were computed now"
-    N, L, D = read.items.shape
-    states = torch.cat([read.items, residual.mean[D:].expand(N, L, D)], -1)
-    states[:, -1] = read.states
-    present = read.items.abs().sum(-1) > 0  # [N, L]
-    return states[present]
+def _places(read: list[np.ndarray], ends: np.ndarray, window: int) -> list[tuple[int, int]]:
+    """(history, place) of the newest `window` items of histories whose next item is before the `ends` `[N]`."""
+    return [
+        (n, place)
+        for n, (history, end) in enumerate(zip(read, ends.tolist(), strict=True))
+        for place in range(max(0, len(history) - window), min(end, len(history)) - 1)
+    ]
+
+
+def pairs_of(read: list[np.ndarray], places: list[tuple[int, int]], conditions: Tensor, states: Tensor) -> Pairs:
+    """Pairs at places (history, place of its newest item), sorted; the item behind the place is the target.
+
+    `conditions` `[N, W, M, d]` and `states` `[N, W, D]` are those at the newest W items of the histories `read`.
+    """
+    targets, seen = [], []
+    for pair, (n, place) in enumerate(places):
+        target = int(read[n][place + 1])
+        before = np.unique(read[n][: place + 1])
+        seen.append(np.stack([np.full(len(before), pair), before], 1)[before != target])
+        targets.append(target)
+    device, W = states.device, states.shape[1]
+    rows = torch.tensor([n for n, _ in places], device=device)
+    columns = torch.tensor([W - len(read[n]) + place for n, place in places], device=device)
+    pairs = torch.from_numpy(np.concatenate(seen)).to(device)
+    return Pairs(conditions[rows, columns], states[rows, columns], torch.tensor(targets, device=device), pairs)
