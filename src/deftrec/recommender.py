@@ -288,13 +288,14 @@ class Recommender:
     ) -> Iterator[pl.DataFrame]:
         """Rankings of all `users` (a range of numbers; None: all) in frames of columns `user, item, rank, score`.
 
-        Memory does not grow with users. Other arguments as for `recommend`.
+        Memory does not grow with users. Other arguments as for `recommend`. Unlike there, a reasoner's states are only
+        read from its store, which `deftrec reason` fills; a missing one adds nothing to the condition.
         """
         sequences = self.interactions.sequences
         users = range(len(sequences)) if users is None else users
         for start in range(users.start, users.stop, USERS_AT_ONCE):
             some = np.arange(start, min(start + USERS_AT_ONCE, users.stop))
-            queries = self.queries(sequences.select(some), seed)
+            queries = self.queries(sequences.select(some), seed, wait=False)
             found = self.ranker.search(queries, k, self.rules(exclude_seen=exclude_seen))
             ids = self.interactions.users.gather(some)
             yield ranking_frame(self.interactions, ids, found.items.cpu().numpy(), found.scores.cpu().numpy())
@@ -392,17 +393,23 @@ class Recommender:
 
     # -- inside ------------------------------------------------------------------------------------------------
 
-    def queries(self, histories: Sequences, seed: int | None = None, samples: int | None = None) -> Queries:
+    def queries(
+        self, histories: Sequences, seed: int | None = None, samples: int | None = None, *, wait: bool | None = None
+    ) -> Queries:
         """Generate latents of the next item for histories of item numbers, oldest first, none of them empty.
 
-        The result is the mean over `samples` draws of noise; None: as configured.
+        The result is the mean over `samples` draws of noise; None: as configured. `wait` as for `residuals`.
         """
-        return self._generated(histories, seed, samples, self.residuals(list(histories)))
+        return self._generated(histories, seed, samples, self.residuals(list(histories), wait=wait))
 
-    def residuals(self, histories: Sequence[np.ndarray]) -> Tensor | None:
-        """What the reasoner adds to the conditions after histories of item numbers. `[N, M, d]`; None: nothing."""
+    def residuals(self, histories: Sequence[np.ndarray], *, wait: bool | None = None) -> Tensor | None:
+        """What the reasoner adds to the conditions after histories of item numbers. `[N, M, d]`; None: nothing.
+
+        `wait` decides whether missing states are computed at once; None: the reasoner's attribute `wait`, which is true
+        except in the service.
+        """
         reasoning = self.run.reasoning
-        return None if reasoning is None else reasoning.residuals(histories)
+        return None if reasoning is None else reasoning.residuals(histories, wait=wait)
 
     def _generated(
         self, histories: Sequences, seed: int | None, samples: int | None, residuals: Tensor | None

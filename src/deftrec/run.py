@@ -314,7 +314,7 @@ def _load_reasoning(
     residual = Residual(len(tensors["history.mean"]), len(members_of(model)), first.language.width)
     residual.load_state_dict(tensors)
     store = ReasoningStore(folder / STORE, record.identity)
-    return StoredReasoning(read, residual.to(features.device), store, options.history)
+    return StoredReasoning(read, residual.to(features.device), store, options.history, interactions.n_items)
 
 
 def read_run(folder: Path) -> tuple[Interactions, Config, RunInfo]:

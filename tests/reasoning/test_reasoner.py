@@ -1,28 +1,20 @@
 """The reasoner against a plain reading, its training, its files, and what it adds to the small model."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from deftrec import Interactions, Recommender
-from deftrec.config import ReasonerOptions
 from deftrec.data import PADDING
 from deftrec.errors import ConfigError
 from deftrec.reasoning import Reasoner, build_reasoner
 from deftrec.recipe import build_config
-from toy import ring, tiny_config, tiny_model
+from reasoned import fit, forget, options, speak_up
+from toy import ring, tiny_config
 
 HISTORIES = [np.array([3]), np.array([1, 2, 3, 4, 5]), np.array([7, 8, 9])]
-
-
-def options(folder: Path, **changes: Any) -> ReasonerOptions:
-    """Options of a tiny reasoner, whose model is written into `folder`."""
-    model = tiny_model("llama", folder, positions=256) if not (folder / "config.json").is_file() else folder
-    values = {"tuned_layers": 1, "history": 4, "titles": 5, "dtype": "fp32", "examples": 24, "users": 40, "spoken": 12}
-    return ReasonerOptions(model=str(model), reasoning={"weight": 1.0, "max_tokens": 6}, **{**values, **changes})
 
 
 @pytest.fixture(scope="module")
@@ -119,12 +111,6 @@ def test_tokens_mean_the_words_of_their_item(data: Interactions, tmp_path: Path)
 # -- trained beside a small model --------------------------------------------------------------------------------------
 
 
-def fit(folder: Path, data: Interactions, **changes: Any) -> Recommender:
-    reasoner = options(folder / "llama", **changes).model_dump()
-    config = tiny_config(reasoner=reasoner, training={"epochs": 2, "ensemble_size": 2})
-    return Recommender.fit(data, config, out=folder / "run")
-
-
 @pytest.fixture(scope="module")
 def trained(data: Interactions, tmp_path_factory: pytest.TempPathFactory) -> tuple[Recommender, Path]:
     folder = tmp_path_factory.mktemp("reasoned")
@@ -159,6 +145,26 @@ def test_what_is_stored_needs_no_language_model(
     monkeypatch.setattr(loaded.run.reasoning, "_reasoner", None)  # nothing could be built
     assert loaded.preferences([history]) == [said]
     assert loaded.recommend(user) == recommended
+
+
+def test_rankings_of_all_users_only_read_the_store(data: Interactions, tmp_path: Path) -> None:
+    fit(tmp_path, data)
+    speak_up(tmp_path / "run")
+    forget(tmp_path / "run")
+
+    def ranked(recommender: Recommender) -> list[int]:
+        [frame] = recommender.recommend_all(10, users=range(5))
+        return [int(item) for item in frame["item"]]
+
+    loaded = Recommender.load(tmp_path / "run")
+    reasoning = loaded.run.reasoning
+    assert reasoning is not None
+    bare = ranked(loaded)
+    assert len(reasoning.store) == 0
+    expected = [one.item for user in loaded.interactions.users[:5] for one in loaded.recommend(user)]
+    assert bare != expected
+    assert len(reasoning.store) == 5
+    assert ranked(loaded) == expected
 
 
 def test_a_reasoner_is_no_option_of_several_kinds() -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from deftrec.cli.console import listening, working
-from deftrec.cli.options import RunFolder, Runtime, argument, option
+from deftrec.cli.options import RunFolder, Runtime, argument, flag, option
 
 
 def serve(
@@ -33,6 +33,13 @@ def serve(
         ),
     ] = "auto",
     runtime: Runtime = "torch",
+    no_reasoning_refresh: Annotated[
+        bool,
+        flag(
+            "--no-reasoning-refresh",
+            "Use only the reasoning that is stored (see 'deftrec reason'); do not compute more in the background.",
+        ),
+    ] = False,
     rate: Annotated[float, option("Requests per second that a key may send on average; 0: no limit.", min=0)] = 200.0,
     deadline: Annotated[float, option("Seconds until a waiting request is answered with 503.", min=0.001)] = 10.0,
 ) -> None:
@@ -45,6 +52,7 @@ def serve(
         from deftrec.serving.settings import Settings
 
         more: dict[str, Any] = {"index": index, "runtime": runtime, "rate": rate, "deadline": deadline}
+        more["reasoning_refresh"] = not no_reasoning_refresh
         settings = Settings(run=run, store=store, host=host, port=port, api_keys=api_keys, **more)
         service = open_service(settings)
     serve_until_stopped(service, ready=lambda address: print(f"{address} serves {run}; Ctrl-C stops it", flush=True))

@@ -12,6 +12,7 @@ from torch import nn
 from deftrec.config import PretrainedOptions
 from deftrec.errors import ConfigError, MissingExtraError
 from deftrec.hardware import default_device, multiplies_bf16
+from deftrec.language.default_dtype import guard_default_dtype
 from deftrec.language.positions import PositionIds, Positions, positions_of
 from deftrec.pretrained_files.reading import reading
 
@@ -98,6 +99,7 @@ def read_backbone(folder: Path, options: PretrainedOptions, *, weights: bool = T
         arguments["add_pooling_layer"] = False
     causal = type(config) in MODEL_FOR_CAUSAL_LM_MAPPING and type(config) not in MODEL_FOR_MASKED_LM_MAPPING
     output = None
+    guard_default_dtype()
     with reading(folder):
         if weights:
             if options.tuning == "nf4":

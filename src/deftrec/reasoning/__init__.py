@@ -2,8 +2,9 @@
 
 from deftrec.reasoning.build import build_reasoner
 from deftrec.reasoning.reasoner import Reasoner, Residual, Standardised, Statements
+from deftrec.reasoning.refresh import Refresher
 from deftrec.reasoning.statements import Facts, ItemWords, short_title, statement
 from deftrec.reasoning.store import ReasoningStore, StoredReasoning, reasoner_identity
 
-__all__ = ["Facts", "ItemWords", "Reasoner", "ReasoningStore", "Residual", "Standardised", "Statements"]
-__all__ += ["StoredReasoning", "build_reasoner", "reasoner_identity", "short_title", "statement"]
+__all__ = ["Facts", "ItemWords", "Reasoner", "ReasoningStore", "Refresher", "Residual", "Standardised"]
+__all__ += ["Statements", "StoredReasoning", "build_reasoner", "reasoner_identity", "short_title", "statement"]

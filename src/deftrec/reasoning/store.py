@@ -1,7 +1,9 @@
 """Reasoning store: statements and states of histories, made once and read many times."""
 
 import hashlib
+import os
 import sqlite3
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -55,7 +57,8 @@ def reasoner_identity(reasoner: Reasoner, options: ReasonerOptions) -> str:
 class ReasoningStore:
     """An SQLite file with a row for each history, under a key of the items read and of the reasoner (`identity`).
 
-    Processes may share the file. Without a path, rows are kept in memory. States are stored in bf16.
+    Processes may share the file, and threads the store. Without a path, rows are kept in memory. States are stored in
+    bf16.
 
     Raises:
         DeftRecError: the file is no store, or cannot be written.
@@ -63,6 +66,7 @@ class ReasoningStore:
 
     def __init__(self, path: Path | None, identity: str) -> None:
         self.path, self.identity = path, identity
+        self._lock = threading.RLock()  # one connection for all threads
         try:
             self._rows = _connected(path)
         except sqlite3.Error as error:
@@ -76,7 +80,7 @@ class ReasoningStore:
         """What is stored of a history."""
         try:
             query = "SELECT state, text, content FROM reasoning WHERE key = ?"
-            with closing(self._rows.execute(query, (self.key(items),))) as found:
+            with self._lock, closing(self._rows.execute(query, (self.key(items),))) as found:
                 row = found.fetchone()
         except sqlite3.Error as error:
             raise self._error(error) from error
@@ -96,7 +100,7 @@ class ReasoningStore:
 
     def _write(self, columns: str, rows: list[tuple[Any, ...]]) -> None:
         try:
-            with self._rows:
+            with self._lock, self._rows:
                 self._rows.executemany(f"INSERT INTO reasoning {columns}", rows)
         except sqlite3.Error as error:
             raise self._error(error) from error
@@ -105,17 +109,25 @@ class ReasoningStore:
         """Write all rows to the file `path`, in place of what is there, and keep them there from now on."""
         if self.path == path:
             return
-        with atomic_path(path) as temporary, closing(sqlite3.connect(temporary)) as other:
-            self._rows.backup(other)
-        self.close()
-        self.path, self._rows = path, _connected(path)
+        with self._lock:
+            with atomic_path(path) as temporary, closing(sqlite3.connect(temporary)) as other:
+                self._rows.backup(other)
+            self.close()
+            self.path, self._rows = path, _connected(path)
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether this process may write to the file and, for its journal, to the folder."""
+        return self.path is None or all(os.access(one, os.W_OK) for one in (self.path, self.path.parent))
 
     def __len__(self) -> int:
-        return int(self._rows.execute("SELECT COUNT(*) FROM reasoning").fetchone()[0])
+        with self._lock:
+            return int(self._rows.execute("SELECT COUNT(*) FROM reasoning").fetchone()[0])
 
     def close(self) -> None:
         """Close the file."""
-        self._rows.close()
+        with self._lock:
+            self._rows.close()
 
     def _error(self, error: sqlite3.Error) -> DeftRecError:
         return DeftRecError(f"{self.path}: not a usable reasoning store ({error}); delete it, and it is filled again")
@@ -139,92 +151,140 @@ def _blobs(vectors: Tensor) -> list[bytes]:
 class StoredReasoning:
     """A reasoner behind its store, and the residual of its states.
 
+    Histories are item numbers, oldest first; items added after the training of the reasoner are left out of them.
+    Threads may share it: one at a time uses the language model, and reading the store does not wait for that.
+
     Args:
         reasoner: the language model, or what builds it where it is first needed: a store that holds everything asked
             for never loads it.
         residual: what the states add to the conditions.
         store: statements and states made before.
         history: largest number of items that the reasoner reads.
+        items: number of items that the reasoner knows; None: those of `reasoner`, or all.
+
+    Attributes:
+        wait: whether `residuals` and `statement` compute missing reasoning at once, where the call does not say.
+            Default true.
     """
 
     def __init__(
-        self, reasoner: Reasoner | Callable[[], Reasoner], residual: Residual, store: ReasoningStore, history: int
+        self,
+        reasoner: Reasoner | Callable[[], Reasoner],
+        residual: Residual,
+        store: ReasoningStore,
+        history: int,
+        items: int | None = None,
     ) -> None:
         self._reasoner, self.residual, self.store, self.history = reasoner, residual, store, history
+        self._items = len(reasoner.lines) if isinstance(reasoner, Reasoner) else items
+        self._making = threading.RLock()  # held while the language model is built or computes
+        self.wait = True
 
     @property
     def reasoner(self) -> Reasoner:
         """The language model."""
-        if not isinstance(self._reasoner, Reasoner):
-            self._reasoner = self._reasoner()
-        return self._reasoner
+        with self._making:
+            if not isinstance(self._reasoner, Reasoner):
+                self._reasoner = self._reasoner()
+            return self._reasoner
+
+    @property
+    def adds_to_condition(self) -> bool:
+        """Whether the residual uses states; if not, only statements are of use."""
+        return self.residual.history.is_used or self.residual.statement.is_used
+
+    def cut(self, history: np.ndarray) -> np.ndarray:
+        """The items of a history that the reasoner reads: the newest that it knows. `[n]`, n may be 0"""
+        known = history if self._items is None else history[history < self._items]
+        return known[-self.history :]
+
+    def make_states(self, histories: Sequence[np.ndarray], on_batch: Callable[[int], object] | None = None) -> int:
+        """Compute and store the states that are missing; `on_batch` gets the number of each batch. Their number"""
+        with self._making:
+            missing = self._missing(histories, lambda row: row.state)
+            if missing:
+                with evaluating(self.reasoner):
+                    self.store.put_states(missing, self.reasoner.read(missing, on_batch)[:, -1])
+            return len(missing)
+
+    def make_statements(self, histories: Sequence[np.ndarray], on_batch: Callable[[int], object] | None = None) -> int:
+        """Generate and store the statements that are missing; otherwise like `make_states`."""
+        with self._making:
+            missing = self._missing(histories, lambda row: row.text)
+            if missing:
+                with evaluating(self.reasoner):
+                    self.store.put_statements(missing, self.reasoner.state(missing, on_batch))
+            return len(missing)
 
     def states(self, histories: Sequence[np.ndarray], on_batch: Callable[[int], object] | None = None) -> Tensor:
-        """Hidden state after each history (item numbers, oldest first, none empty), made now where not stored.
+        """Hidden state after each history, computed now where it is not stored. `[N, D]` float32
 
-        `[N, D]` float32
+        A history without a known item has the mean state.
         """
-        read, rows = self._stored(histories)
-        missing = [n for n, row in enumerate(rows) if row.state is None]
-        if missing:
-            with evaluating(self.reasoner):
-                made = self.reasoner.read([read[n] for n in missing], on_batch)[:, -1]
-            self.store.put_states([read[n] for n in missing], made)
-            rows = self._stored(histories)[1]
-        return torch.stack([row.state for row in rows if row.state is not None]).to(self._device)
+        self.make_states(histories, on_batch)
+        return self._states([self.store.get(self.cut(history)) for history in histories])
 
     def statements(
         self, histories: Sequence[np.ndarray], on_batch: Callable[[int], object] | None = None
     ) -> Statements:
-        """Statements of histories (item numbers, oldest first, none empty), made now where not stored."""
-        read, rows = self._stored(histories)
-        missing = [n for n, row in enumerate(rows) if row.text is None]
-        if missing:
-            with evaluating(self.reasoner):
-                made = self.reasoner.state([read[n] for n in missing], on_batch)
-            self.store.put_statements([read[n] for n in missing], made)
-            rows = self._stored(histories)[1]
-        content = torch.stack([row.content for row in rows if row.content is not None])
-        return Statements([row.text or "" for row in rows], content.to(self._device))
+        """Statements of histories, generated now where they are not stored.
+
+        A history without a known item has an empty text and the mean content.
+        """
+        self.make_statements(histories, on_batch)
+        rows = [self.store.get(self.cut(history)) for history in histories]
+        return Statements([row.text or "" for row in rows], self._contents(rows))
 
     @torch.no_grad()
-    def residuals(self, histories: Sequence[np.ndarray], *, wait: bool = True) -> Tensor | None:
+    def residuals(self, histories: Sequence[np.ndarray], *, wait: bool | None = None) -> Tensor | None:
         """What is added to the condition of every member after each history. `[N, M, d]`; None: nothing is.
 
         Args:
             histories: item numbers, oldest first, none empty.
-            wait: make the reasoning that is missing; if false, that of up to `STALE` events before serves instead, and
-                what is missing adds nothing.
+            wait: compute the reasoning that is missing; if false, that of up to `STALE` events before serves instead,
+                and what is missing adds nothing. None (default): as the attribute `wait` says.
         """
-        residual, speaks = self.residual, self.residual.statement.is_used
-        if not (residual.history.is_used or speaks):
+        if not self.adds_to_condition:
             return None
-        if wait:
-            content = self.statements(histories).content if speaks else None
-            return residual(self.states(histories), content)  # type: ignore[no-any-return]
-        rows = [self._latest(history) for history in histories]
-        means = residual.history.mean.cpu(), residual.statement.mean.cpu()  # to which the maps give zero
-        states = torch.stack([means[0] if row.state is None else row.state for row in rows])
-        content = torch.stack([means[1] if row.content is None else row.content for row in rows])
-        return residual(states.to(self._device), content.to(self._device) if speaks else None)  # type: ignore[no-any-return]
+        if self.wait if wait is None else wait:
+            states = self.states(histories)
+            content = self.statements(histories).content if self.residual.statement.is_used else None
+        else:
+            rows = [self._latest(history) for history in histories]
+            states = self._states(rows)
+            content = self._contents(rows) if self.residual.statement.is_used else None
+        return self.residual(states, content)  # type: ignore[no-any-return]
 
-    def statement(self, history: np.ndarray, *, wait: bool = True) -> str | None:
-        """The statement of a history; None if there is none yet and it is not to `wait` for one."""
-        return self.statements([history]).texts[0] if wait else self._latest(history, spoken=True).text
+    def statement(self, history: np.ndarray, *, wait: bool | None = None) -> str | None:
+        """The statement of a history; None if there is none. `wait` as for `residuals`."""
+        if self.wait if wait is None else wait:
+            return self.statements([history]).texts[0] or None
+        return self._latest(history, spoken=True).text or None
 
-    def _stored(self, histories: Sequence[np.ndarray]) -> tuple[list[np.ndarray], list[Row]]:
-        """The items read of each history, and what is stored of it."""
-        read = [history[-self.history :] for history in histories]
-        return read, [self.store.get(items) for items in read]
+    def _missing(self, histories: Sequence[np.ndarray], part: Callable[[Row], object]) -> list[np.ndarray]:
+        """The distinct histories, cut and not empty, whose `part` is not stored."""
+        distinct = {read.tobytes(): read for read in map(self.cut, histories) if len(read)}
+        return [read for read in distinct.values() if part(self.store.get(read)) is None]
 
     def _latest(self, history: np.ndarray, *, spoken: bool = False) -> Row:
-        """What is stored of a history, or of the longest beginning of it that lacks at most `STALE` events."""
+        """What is stored of a history, or of the longest beginning of it that lacks at most `STALE` events.
+
+        It has a state or, where `spoken`, a statement that is not empty.
+        """
         for less in range(min(STALE + 1, len(history))):
-            row = self.store.get(history[: len(history) - less][-self.history :])
-            if (row.text if spoken else row.state) is not None:
+            row = self.store.get(self.cut(history[: len(history) - less]))
+            if row.text if spoken else row.state is not None:
                 return row
         return Row()
 
-    @property
-    def _device(self) -> torch.device:
-        return self.residual.history.mean.device
+    def _states(self, rows: Sequence[Row]) -> Tensor:
+        """States of rows; where there is none the mean, to which the residual's map gives zero. `[N, D]`"""
+        mean = self.residual.history.mean
+        rest = mean.cpu()
+        return torch.stack([rest if row.state is None else row.state for row in rows]).to(mean.device)
+
+    def _contents(self, rows: Sequence[Row]) -> Tensor:
+        """Contents of rows; where there is none the mean. `[N, D]`"""
+        mean = self.residual.statement.mean
+        rest = mean.cpu()
+        return torch.stack([rest if row.content is None else row.content for row in rows]).to(mean.device)

@@ -16,10 +16,12 @@ from torch import Tensor
 from deftrec.data import Sequences
 from deftrec.hardware import Runtime
 from deftrec.incremental import Stamp, overlay_stamp, read_overlay
+from deftrec.language.default_dtype import steady_default_dtype
+from deftrec.reasoning import Refresher
 from deftrec.recommendation import Recommendation
 from deftrec.recommender import Recommender
 from deftrec.retrieval import Queries, Rule, request_rules, top
-from deftrec.run import run_digest
+from deftrec.run import Run, run_digest
 from deftrec.serving.catalogue import Catalogue
 from deftrec.serving.index import OVERFETCH, Approximate, IndexChoice, VectorIndex, build_index, choose_index
 
@@ -81,12 +83,16 @@ class InferenceEngine(Catalogue):
         weights: Identifier of the weights; `version` also identifies the catalogue and the histories.
         stamp: State of the overlay file when it was read.
         index: Index of the items of the training data; None searches exactly.
+
+    Attributes:
+        refresher: Computes missing reasoning in the background; None: only what is stored is used.
     """
 
     def __init__(
         self, recommender: Recommender, folder: Path, weights: str, stamp: Stamp, index: VectorIndex | None = None
     ) -> None:
         super().__init__(recommender)
+        self.refresher: Refresher | None = None
         self.folder, self.weights, self.stamp, self.index = folder, weights, stamp, index
         changes = recommender.overlay.version if recommender.overlay else 0
         self.name, self.version = folder.resolve().name, f"{weights}.{changes}" if changes else weights
@@ -103,6 +109,8 @@ class InferenceEngine(Catalogue):
         """
         stamp = overlay_stamp(folder)  # before the run is read, so that a change in between is noticed
         recommender = Recommender.load(folder, runtime=runtime)
+        if recommender.run.reasoning is not None:
+            recommender.run.reasoning.wait = False  # no request waits for the language model
         version, ranker, built = run_digest(folder)[:12], recommender.ranker, None
         if (kind := choose_index(index, ranker)) != "exact":
             vectors = Approximate.vectors(ranker)[: recommender.fitted_on.n_items]
@@ -119,10 +127,23 @@ class InferenceEngine(Catalogue):
         recommender = self.recommender.with_overlay(read_overlay(self.folder, self.recommender.fitted_on))
         engine = InferenceEngine(recommender, self.folder, self.weights, stamp, self.index)
         engine.warm()
+        engine.refresher = self.refresher
         return engine
 
-    def close(self) -> None:
-        """Close the connections of the index."""
+    @property
+    def run(self) -> Run:
+        """The run with its weights, which engines with different overlays share."""
+        return self.recommender.run
+
+    @property
+    def states_preferences(self) -> bool:
+        """Whether explanations may include a preference in words."""
+        return self.recommender.model.has_rationale or self.run.reasoning is not None
+
+    def close(self, *, wait: bool = False) -> None:
+        """Close the connections of the index, and end the refresher; `wait` until its present batch is done."""
+        if self.refresher is not None:
+            self.refresher.close(wait=wait)
         if self.index is not None:
             self.index.close()
 
@@ -137,6 +158,11 @@ class InferenceEngine(Catalogue):
     @torch.inference_mode()
     def answer(jobs: Sequence[EngineRequest]) -> list[EngineResponse | Exception]:
         """Process a batch, each request by its own engine; returns one response or exception per request, in order."""
+        with steady_default_dtype():  # a refresher or a switch of the run may load a model in another thread
+            return InferenceEngine._answers(jobs)
+
+    @staticmethod
+    def _answers(jobs: Sequence[EngineRequest]) -> list[EngineResponse | Exception]:
         answers: dict[int, EngineResponse | Exception] = {}
         groups: dict[Hashable, list[tuple[int, RecommendationRequest]]] = {}
         for place, job in enumerate(jobs):
@@ -170,6 +196,8 @@ class InferenceEngine(Catalogue):
         began = time.perf_counter()
         queries = self.recommender.queries(histories, requests[0].seed, requests[0].samples)
         generated = time.perf_counter()
+        if self.refresher is not None:
+            self.refresher.ask(list(histories))
         scored = zip(self._scores(queries, requests), requests, strict=True)
         pairs = [(request, self._best(*candidates, request)) for candidates, request in scored]
         seconds = {"generate": generated - began, "retrieve": time.perf_counter() - generated}

@@ -35,7 +35,7 @@ def log_to(stream: TextIO = sys.stderr) -> None:
     """Write the records of this package and of uvicorn to `stream`."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonLines())
-    for name in ("deftrec.serving", "uvicorn.error"):
+    for name in ("deftrec.serving", "deftrec.reasoning", "uvicorn.error"):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False
         logger.setLevel(logging.INFO)

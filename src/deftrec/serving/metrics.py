@@ -10,9 +10,14 @@ SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
 class ServiceMetrics:
-    """Metrics of one service; `waiting` returns the number of requests that wait for the model."""
+    """Metrics of one service.
 
-    def __init__(self, waiting: Callable[[], float]) -> None:
+    Args:
+        waiting: Returns the number of requests that wait for the model.
+        reasoning: Returns the number of states and statements that wait for the reasoner.
+    """
+
+    def __init__(self, waiting: Callable[[], float], reasoning: Callable[[], float] = lambda: 0) -> None:
         self.registry = CollectorRegistry()
         counter = partial(Counter, registry=self.registry)
         histogram = partial(Histogram, buckets=SECONDS, registry=self.registry)
@@ -26,4 +31,9 @@ class ServiceMetrics:
         self.items = counter("deftrec_item_changes", "Changes of the catalogue, by kind.", ["what"])
         renewals = "Reloads of the run after changes by other processes, by outcome."
         self.renewals = counter("deftrec_renewals", renewals, ["outcome"])
-        Gauge("deftrec_queue", "Requests that wait for the model.", registry=self.registry).set_function(waiting)
+        made = "States and statements that the reasoner computed in the background."
+        self.reasoning = counter("deftrec_reasoning", made)
+        gauge = partial(Gauge, registry=self.registry)
+        gauge("deftrec_queue", "Requests that wait for the model.").set_function(waiting)
+        waits = "States and statements that wait for the reasoner."
+        gauge("deftrec_reasoning_queue", waits).set_function(reasoning)

@@ -14,8 +14,8 @@ from typing import TypeVar
 
 from deftrec.errors import DeftRecError
 from deftrec.incremental import Stamp, overlay_stamp
+from deftrec.run import Run
 from deftrec.serving.engine import InferenceEngine
-from deftrec.serving.index import VectorIndex
 from deftrec.serving.problems import ProblemError
 from deftrec.serving.queues import OverloadedError
 
@@ -52,7 +52,7 @@ class ModelManager:
         self, engine: InferenceEngine, load: Callable[[Path], InferenceEngine], close: Callable[[InferenceEngine], None]
     ) -> None:
         self.current, self.folder, self._load, self._close = engine, engine.folder.resolve().parent, load, close
-        self._jobs: Counter[VectorIndex | None] = Counter()
+        self._jobs: Counter[Run] = Counter()  # of all engines with the same weights, which share an index
         self._lock, self._switching, self._changes = asyncio.Lock(), asyncio.Lock(), asyncio.Semaphore(CHANGES)
         self._damaged: Stamp = None
 
@@ -73,19 +73,19 @@ class ModelManager:
 
     @contextmanager
     def in_use(self, engine: InferenceEngine) -> Iterator[None]:
-        """Keep the index of `engine` open inside the block, whichever run is switched to."""
-        self._jobs[engine.index] += 1
+        """Keep the index and the refresher of `engine` open inside the block, whichever run is switched to."""
+        self._jobs[engine.run] += 1
         try:
             yield
         finally:
-            self._jobs[engine.index] -= 1
+            self._jobs[engine.run] -= 1
             self._close_unused(engine)
 
     def _close_unused(self, engine: InferenceEngine) -> None:
-        """Close a replaced engine without requests in progress, unless the current engine shares its index."""
-        if not self._jobs[engine.index]:
-            del self._jobs[engine.index]
-            if engine.index is not self.current.index:
+        """Close a replaced engine without requests in progress, unless the current engine has the same weights."""
+        if not self._jobs[engine.run]:
+            del self._jobs[engine.run]
+            if engine.run is not self.current.run:
                 self._close(engine)
 
     async def reload(self) -> bool:

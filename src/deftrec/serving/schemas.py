@@ -118,7 +118,7 @@ class InfluentialItem(BaseModel):
 class ItemExplanation(BaseModel):
     """Reasons for a recommendation."""
 
-    text: str | None = Field(description="user preference written by the model; null if the run has not learnt any")
+    text: str | None = Field(description="user preference written by the model; null if there is none, or not yet")
     influences: list[InfluentialItem] = Field(description="items of the history, largest change first")
     shares: dict[str, float] = Field(description="share of each score term, from 0 to 1")
 

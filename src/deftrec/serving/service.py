@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from deftrec.errors import DeftRecError, in_a_line
+from deftrec.reasoning import Refresher
 from deftrec.serving.engine import EngineRequest, EngineResponse, InferenceEngine
 from deftrec.serving.keys import ApiKeys
 from deftrec.serving.logs import log
@@ -28,15 +29,26 @@ class Service:
     def __init__(self, settings: Settings, engine: InferenceEngine, store: SqlStore, keys: ApiKeys | None) -> None:
         self.settings, self.store, self.keys = settings, store, keys
         self.threads = BoundedExecutor(STORE_THREADS, settings.queue, settings.deadline)
+        self.metrics = ServiceMetrics(lambda: len(self.batcher), reasoning=lambda: len(self.engine.refresher or ()))
         self.models = ModelManager(
-            engine,
-            load=lambda folder: load_engine(folder, settings),
+            self._refreshed(engine),
+            load=lambda folder: self._refreshed(load_engine(folder, settings)),
             close=lambda old: self.batcher.run_between_batches(old.close),
         )
-        self.metrics = ServiceMetrics(lambda: len(self.batcher))
         limits = {"size": settings.batch, "queue": settings.queue}
         observe, wait = self.metrics.batches.observe, settings.wait_ms / 1000
         self.batcher = Batcher(InferenceEngine.answer, **limits, wait=wait, observe=observe)
+
+    def _refreshed(self, engine: InferenceEngine) -> InferenceEngine:
+        """The engine, with a refresher if the run has a reasoner, the settings permit it and the store is writable."""
+        reasoning = engine.run.reasoning
+        if reasoning is not None and self.settings.reasoning_refresh:
+            if reasoning.store.is_writable:
+                engine.refresher = Refresher(reasoning, on_made=self.metrics.reasoning.inc)
+            else:
+                reason = "the service cannot write to the run directory"
+                log("no refresh of reasoning", 30, run=engine.name, reason=reason)
+        return engine
 
     @property
     def engine(self) -> InferenceEngine:
@@ -59,7 +71,7 @@ class Service:
             watching.cancel()
             await self.batcher.close()
             self.threads.close()
-            self.engine.close()
+            self.engine.close(wait=True)
             self.store.close()
 
     async def _watch(self) -> None:

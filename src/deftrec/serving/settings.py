@@ -18,6 +18,9 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0: any free port")
     api_keys: Path | None = Field(None, description="file of hashed API keys; None: no keys, loopback addresses only")
     runtime: Runtime = Field("torch", description="library that runs a pre-trained language model")
+    reasoning_refresh: bool = Field(
+        True, description="whether a run's reasoner computes missing reasoning in the background"
+    )
     index: IndexChoice = Field("auto", description="item index; auto: exact for small catalogues, else faiss-ivfpq")
     body_bytes: int = Field(1 << 20, gt=0, description="bytes of a body")
     body_seconds: float = Field(10.0, gt=0, description="seconds until the complete body must have arrived")

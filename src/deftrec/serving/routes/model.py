@@ -25,7 +25,7 @@ async def about(service: TheService) -> ModelDetails:
         categories=list(engine.recommender.categories),
         capabilities=ModelCapabilities(
             explain=True,
-            words=engine.recommender.model.has_rationale,
+            words=engine.states_preferences,
             new_items=able.able,
             new_items_reason=able.reason,
         ),
