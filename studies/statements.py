@@ -117,8 +117,8 @@ def judge(recommender: Recommender, users: int) -> Judgement:
     learnt = [statement(words.facts(history.tolist()), rng) for history in histories]
     lines = [[words.lines[int(item)] for item in history] for history in histories]
     share, named = faithful(texts, lines)
-    untouched = options.model_copy(update={"tuning": "frozen"})
-    folder = model_folder(options.model, options.revision)
+    untouched = options.language.model_copy(update={"tuning": "frozen"})
+    folder = model_folder(options.model)
     language = PretrainedLanguageModel(folder, untouched, data.meta.domain, options.ways, options.history, ()).eval()
     return Judgement(
         users=len(texts),

@@ -8,7 +8,7 @@ from pydantic.fields import FieldInfo
 
 from deftrec import Config
 
-MOST = 75
+MOST = 75 + 8  # those of the reasoner, its tuned blocks also as an option of the language model
 SECOND_HAND = ("of ", "what ", "how ", "whose ", "who ", "the same", "likewise", "as ", "or ")
 
 

@@ -18,6 +18,8 @@ Natural: TypeAlias = Annotated[int, Field(ge=0)]
 Weight: TypeAlias = Annotated[float, Field(ge=0)]
 Positive: TypeAlias = Annotated[float, Field(gt=0)]
 
+STATEMENT_TOKENS = 40  # largest number of tokens of a reasoner's statement
+
 SOFTMAX_FACTOR = 3  # catalogues with more than this many times `objective.sampled_items` items use the sampled softmax
 
 
@@ -178,42 +180,38 @@ class PretrainedOptions(Options):
         return self
 
 
-class ReasonerOptions(PretrainedOptions):
-    """A generative language model beside the small one: its hidden states and statements are added to the condition.
-
-    Its own options come first; the others are those of a pre-trained language model.
-    """
-
-    history: Annotated[int, Field(ge=2)] = 8
-    """Largest number of items it reads, the newest ones, at least 2."""
-    ways: Count = 2
-    """K, the number of continuous tokens per item and per user that it reads, at least 1."""
-    examples: Count = 512
-    """Number of histories of train whose statements it learns to write."""
-    users: Count = 1024
-    """Largest number of users of validation whose histories it reads in training."""
-    spoken: Natural = 128
-    """Number of these users whose statements are made in training, to try whether they improve the condition. 0: none
-    are made."""
-    learning_rate: Positive = 1e-3
-    """Peak learning rate of its LoRA adapters."""
+class ReasonerOptions(Options):
+    """A generative language model beside the small one; its hidden states and statements add to the condition."""
 
     model: str = "smollm2"
     """Model: smollm2 (SmolLM2-135M-Instruct, packaged, works offline), a local folder, a GGUF file, or a hub id."""
-    tuning: Literal["frozen", "full", "lora", "nf4"] = "lora"
-    """Trained weights of the model: none (frozen), all (full), LoRA adapters (lora), or LoRA adapters on 4-bit weights
-    (nf4; needs a GPU and the nf4 extra)."""
-    tuned_layers: Count | None = 10
-    """Number of highest blocks that LoRA adapters are added to; the gradient stops below them. null: all."""
-    dropout: Rate = 0.0
-    """Dropout rate of the model and its adapters, 0 to 1."""
-    prompts: tuple[str, ...] = ("A person's {domain}, oldest first: {history}",)
-    """Prompts that end with {history}; {domain} is the dataset's kind of items. The first one is used."""
-    chat: bool | Auto = False
-    """Whether prompts use the model's chat format. auto: if its tokenizer has a chat template."""
+    tuned_layers: Count = 10
+    """Number of highest blocks with LoRA adapters, which learn to write statements. Hidden states come from the blocks
+    below."""
+    history: Annotated[int, Field(ge=2)] = 8
+    """Largest number of items it reads, the newest ones, at least 2."""
     titles: Natural = 12
-    """Largest number of tokens of each item's title and categories read before its continuous tokens."""
-    reasoning: ReasoningOptions = ReasoningOptions(weight=1.0, max_tokens=40)
+    """Largest number of tokens of each item's title and categories that it reads before its continuous tokens."""
+    ways: Count = 2
+    """K, the number of continuous tokens per item and per user that it reads, at least 1."""
+    examples: Count = 640
+    """Number of histories of train whose statements it learns to write."""
+    spoken: Natural = 128
+    """Number of users whose statements training generates, to try whether they improve the condition. 0: none."""
+
+    @property
+    def language(self) -> PretrainedOptions:
+        """The language model in the options of a pre-trained one."""
+        return PretrainedOptions(
+            model=self.model,
+            tuning="lora",
+            tuned_layers=self.tuned_layers,
+            dropout=0.0,
+            prompts=("A person's {domain}, oldest first: {history}",),
+            chat=False,
+            titles=self.titles,
+            reasoning=ReasoningOptions(weight=1.0, max_tokens=STATEMENT_TOKENS),
+        )
 
 
 LanguageOptions: TypeAlias = Annotated[NanoOptions | PretrainedOptions, Field(discriminator="kind")]

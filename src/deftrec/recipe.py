@@ -16,6 +16,8 @@ from deftrec.sizes import Sizes, sized_values
 
 M = TypeVar("M", bound=BaseModel)
 
+FAST, DEFAULT = "fast", "default"  # the recipe of the small reader, and its other name
+
 REPEATED = 0.001  # share of repeated interactions below which a model cannot learn to recommend items again
 
 
@@ -39,8 +41,8 @@ def recipes_folder() -> Path:
 
 
 def shipped_recipes() -> list[str]:
-    """Names of the recipes that are shipped."""
-    return sorted(file.stem for file in recipes_folder().glob("*.yaml"))
+    """Names of the recipes that are shipped; `default` is another name of `fast`."""
+    return sorted([*(file.stem for file in recipes_folder().glob("*.yaml")), DEFAULT])
 
 
 def load_recipe(name_or_path: str, overrides: list[str] | None = None) -> Config:
@@ -51,7 +53,7 @@ def load_recipe(name_or_path: str, overrides: list[str] | None = None) -> Config
     """
     path = Path(name_or_path)
     if path.suffix not in {".yaml", ".yml"} and path.name == name_or_path:
-        path = recipes_folder() / f"{path.name}.yaml"
+        path = recipes_folder() / f"{FAST if path.name == DEFAULT else path.name}.yaml"
     if not path.is_file():
         names = ", ".join(shipped_recipes())
         raise ConfigError(f"no recipe {name_or_path!r}; give a YAML file or one of: {names}")

@@ -12,7 +12,7 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from deftrec.config import Config
+from deftrec.config import Config, ReasonerOptions
 from deftrec.data import Id, Interactions, Part, Sequences, make_split
 from deftrec.data.words import item_categories
 from deftrec.diffusion import Sampling
@@ -25,6 +25,7 @@ from deftrec.incremental import Capabilities, Overlay, current_state, read_overl
 from deftrec.inference import InferenceModel
 from deftrec.language import TextEngine
 from deftrec.progress import Progress
+from deftrec.reasoning import sentence
 from deftrec.recommendation import Explanation, Influence, Recommendation, Source
 from deftrec.retrieval import (
     Deny,
@@ -170,6 +171,35 @@ class Recommender:
         )
         return cls(run)
 
+    def with_reasoner(
+        self,
+        options: ReasonerOptions | None = None,
+        *,
+        out: str | Path | None = None,
+        resume: bool = False,
+        device: torch.device | None = None,
+        progress: Progress | None = None,
+    ) -> "Recommender":
+        """Train a generative language model beside this model, whose weights and score terms stay as they are.
+
+        Raises a `ConfigError` if this run has a reasoner or was refitted. Other errors are those of `fit`.
+
+        Args:
+            options: options of the reasoner; None: the defaults.
+            out, resume, device, progress: as for `fit`.
+        """
+        from deftrec.training.fit import add_reasoner  # a slow import, only where needed
+
+        run = add_reasoner(
+            self.run,
+            options or ReasonerOptions(),
+            folder=None if out is None else Path(out),
+            resume=resume,
+            device=device or default_device(),
+            progress=progress,
+        )
+        return type(self)(run)
+
     def save(self, directory: str | Path) -> None:
         """Write a run directory that `load` reads; a `DeftRecError` if the directory is not empty."""
         folder, info = Path(directory), self.info
@@ -313,7 +343,8 @@ class Recommender:
 
         ids, title = self.interactions.catalogue["item"], self.interactions.title
         numbers = self.interactions.item_numbers([one.item for one in found])
-        text = None if self.run.reasoning is None else self.run.reasoning.statement(history)
+        said = None if self.run.reasoning is None else self.run.reasoning.statement(history)
+        text = None if said is None else sentence(said)
         if self.model.has_rationale:
             [text] = generate_texts(self.model, self.catalogue, Sequences.from_lists([history]))
         explained = []

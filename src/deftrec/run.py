@@ -6,8 +6,9 @@ run.json             record: fit, epochs, seconds, score terms, environment, git
 scaling.safetensors  scaling of the item features, also of items added after training
 model.safetensors    trained weights; weights of a pre-trained model that were not trained stay in its own files
 ranker.safetensors   tensors of the score terms
-reasoner.safetensors, residual.safetensors, reasoning.sqlite
-                     a reasoner's trained weights, its residual, and the statements and states made so far
+reasoner.safetensors trained weights of a reasoner
+residual.safetensors what its states add to the conditions
+reasoning.sqlite     its states and statements, as far as they were made
 data/                the interactions, in the canonical form
 logs/                JSON lines and TensorBoard events
 work/                checkpoints during training
@@ -300,7 +301,7 @@ def _load_reasoning(
     droppable = slice(0, info.collaborative_width) if info.text_width else None
 
     def read() -> Reasoner:
-        check_origin(record.base, origin_of(options), str(folder), "reasoner.model")
+        check_origin(record.base, origin_of(options.language), str(folder), "reasoner.model")
         reasoner = build_reasoner(features, droppable, config.tokenizer, options, interactions)
         path = folder / "reasoner.safetensors"
         try:

@@ -11,6 +11,7 @@ from deftrec import Interactions, Recommender
 from deftrec.benchmark import peers
 from deftrec.cli.demo import PEERS
 from deftrec.data import Split, make_split
+from toy import tiny_model
 
 ARGUMENTS = ["demo", *TINY, "--language-recipe", "none"]
 
@@ -38,7 +39,7 @@ def test_the_demo_shows_everything(deftrec: Call, tmp_path: Path, asked_of_peers
     out = tmp_path / "runs" / "demo"
     said = deftrec(*ARGUMENTS, "--out", out)
     assert said.code == 0, said.err
-    for name in ("deftrec", "deftrec/latent", "deftrec/prior", *PEERS):
+    for name in ("fast", "fast/latent", "fast/prior", *PEERS):
         assert f"  {name} " in said.out
     users = [line for line in said.out.splitlines() if line.startswith("user ")]
     assert len(users) == 5
@@ -104,23 +105,21 @@ def test_a_second_part_has_a_language_model_read(
     deftrec: Call, tmp_path: Path, asked_of_peers: list[list[str]]
 ) -> None:
     reader = tmp_path / "reader.yaml"
-    reader.write_text(
-        "collaborative: {encoder: spectral, dim: 8}\n"
-        "language: {kind: pretrained, layers: 1, prompts: ['Films: {history}']}\n"
-        "training: {epochs: 1, ensemble_size: 1}\n"
-        "retrieval: {prior: none}\n"
-    )
+    llama = tiny_model("llama", tmp_path / "llama", positions=256)
+    reader.write_text(f"reasoner: {{model: {llama}, tuned_layers: 1, titles: 3}}\n")
     out = tmp_path / "demo"
     said = deftrec("demo", *TINY, "--language-recipe", reader, "--out", out)
     assert said.code == 0, said.err
     first, second = said.out.split(f"report: {out / 'report' / 'index.html'}")
-    assert "  deftrec/latent " in first
+    assert "  fast/latent " in first
+    assert "  statement " not in first
+    assert second.count("  statement    This person likes") == 5
     assert "reader" not in first, "the first part is shown before the second begins"
-    for name in ("deftrec reader", "deftrec", *PEERS):
+    for name in ("reader", "fast", *PEERS):
         assert f"  {name} " in second
     assert asked_of_peers == [list(PEERS)], "peers run once"
     assert "part 1 of 2, a small transformer trained from scratch: " in said.err
-    assert "part 2 of 2, a pre-trained language model that reads the histories: " in said.err
+    assert "part 2 of 2, a pre-trained language model that reads the histories and states preferences" in said.err
     assert "GFLOP/s" in said.err
     assert json.loads((out / "config.json").read_text())["size"] == "small"
     assert (tmp_path / "demo-reader" / "run.json").is_file()

@@ -192,10 +192,10 @@ def test_four_bits_are_counted() -> None:
 
 @pytest.mark.usefixtures("_no_hub")
 def test_every_packaged_shape_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(architecture, "installed_minilm", lambda: None)
+    monkeypatch.setattr(architecture, "present_folder", lambda model: None)
     root = architecture.PACKAGED
     packaged = {str(file.parent.relative_to(root)) for file in root.rglob("config.json")}
-    assert {name for name, _ in RECIPES.values()} | {"minilm"} == packaged
+    assert {name for name, _ in RECIPES.values()} | {"minilm", "smollm2"} == packaged
     found = examine(subject_of("minilm"))
     assert (found.language_model, found.architecture) == ("minilm", "packaged copy")
     assert found.parameters["language model"] == 22_565_376
@@ -205,7 +205,7 @@ def test_the_packaged_minilm_is_the_real_one(monkeypatch: pytest.MonkeyPatch) ->
     real = examine(subject_of("minilm"))
     if real.architecture != "local folder":
         pytest.skip("all-MiniLM-L6-v2 is not installed")
-    monkeypatch.setattr(architecture, "installed_minilm", lambda: None)
+    monkeypatch.setattr(architecture, "present_folder", lambda model: None)
     packaged = examine(subject_of("minilm"))
     assert packaged.parameters == real.parameters
     assert abs(packaged.prompt_tokens - real.prompt_tokens) <= 4  # an estimate

@@ -11,7 +11,7 @@ from deftrec.config import PretrainedOptions
 from deftrec.language import build_language_model
 from deftrec.language.pretrained import PretrainedLanguageModel
 from deftrec.language.prompts import PARAPHRASES, QUESTION, prompt_words, title_words
-from deftrec.pretrained_files.locate import MINILM, model_folder
+from deftrec.pretrained_files.locate import model_folder
 from toy import tiny_bert
 
 NASTY = [
@@ -26,7 +26,7 @@ NASTY = [
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Any:
-    return AutoTokenizer.from_pretrained(model_folder(MINILM))
+    return AutoTokenizer.from_pretrained(model_folder("minilm"))
 
 
 def test_there_are_ten_paraphrases_or_more() -> None:

@@ -23,9 +23,7 @@ def package_of_minilm(folder: Path, monkeypatch: pytest.MonkeyPatch, content: by
     model.mkdir(parents=True)
     if content is not None:
         (model / "model.safetensors").write_bytes(content)
-    monkeypatch.setitem(
-        PACKAGED_MODELS, "minilm", replace(MINILM, weights_sha256=hashlib.sha256(WEIGHTS).hexdigest())
-    )
+    monkeypatch.setitem(PACKAGED_MODELS, "minilm", replace(MINILM, weights_sha256=hashlib.sha256(WEIGHTS).hexdigest()))
     return model
 
 

@@ -15,7 +15,7 @@ from deftrec.cli.measure import load_recommender, measure, read_results, report_
 from deftrec.cli.options import Overrides, Recipe, flag, option
 from deftrec.cli.remaining import duration, plan
 from deftrec.cli.tables import metrics_table
-from deftrec.errors import DeftRecError
+from deftrec.errors import ConfigError, DeftRecError
 from deftrec.formatting import peer_said
 from deftrec.progress import Labelled
 
@@ -31,7 +31,10 @@ DATASET = "ml-100k"
 PEERS = ("popularity", "item-knn", "ease")
 NO_RECIPE = "none"
 FIRST = "a small transformer trained from scratch"
-SECOND = "a pre-trained language model that reads the histories"
+SECOND = "a pre-trained language model that reads the histories and states preferences, beside it"
+FAST = "fast"
+QUICK_REASONER = {"examples": 480, "spoken": 0}
+"""Options of the second part: fewer statements to learn from, and none read by the condition, as each costs time."""
 QUICK = ("size=small", "retrieval.prior=ease")
 """Options of the first part: one kind of the collaborative prior is tried, as each costs seconds."""
 SHOWN_HISTORY, SHOWN_RECOMMENDATIONS = 4, 5
@@ -47,6 +50,7 @@ class Part:
         model: description of the model.
         name: name of its rows in the table.
         out, config: run directory and options.
+        beside: part whose model a reasoner is trained beside; None for a training of its own.
     """
 
     number: int
@@ -55,6 +59,7 @@ class Part:
     name: str
     out: Path
     config: "Config"
+    beside: "Part | None" = None
 
     @property
     def finished(self) -> bool:
@@ -68,14 +73,14 @@ def demo(
     language_recipe: Annotated[
         str,
         option("Recipe of the second part, whose run goes beside RUN; 'none': only the first part.", "FILE_OR_NAME"),
-    ] = "minilm-fast",
+    ] = "deftrec",
     overrides: Overrides = None,
     force: Annotated[bool, flag("--force", "Train again, in place of the runs that lie there.")] = False,
 ) -> None:
     """Fetch MovieLens-100K, train, evaluate beside other recommenders, recommend, and write a report.
 
     The first part trains a small model (size: small) and compares it.
-    In the second part, a pre-trained language model reads the histories.
+    In the second part, a generative language model reads the histories beside it and states preferences in words.
     Finished parts are shown again without training.
     An interrupted part goes on where it stopped.
 
@@ -94,12 +99,18 @@ def demo(
 def _parts(out: Path, recipe: str, language_recipe: str, overrides: list[str] | None) -> list[Part]:
     from deftrec.recipe import load_recipe
 
-    models = [(FIRST, "deftrec", out, load_recipe(recipe, [*QUICK, *(overrides or [])]))]
-    if language_recipe != NO_RECIPE:
-        name = Path(language_recipe).stem
-        beside = out.with_name(f"{out.name}-{name}")
-        models.append((SECOND, f"deftrec {name}", beside, load_recipe(language_recipe)))
-    return [Part(number, f"part {number} of {len(models)}", *model) for number, model in enumerate(models, 1)]
+    count = 1 if language_recipe == NO_RECIPE else 2
+    config = load_recipe(recipe, [*QUICK, *(overrides or [])])
+    parts = [Part(1, f"part 1 of {count}", FIRST, FAST, out, config)]
+    if count > 1:
+        asked = load_recipe(language_recipe)
+        if asked.reasoner is None:
+            raise ConfigError(f"{language_recipe}: has no reasoner; give --language-recipe deftrec, or none")
+        quick = asked.reasoner.model_copy(update=QUICK_REASONER)
+        name, beside = Path(language_recipe).stem, config.model_copy(update={"reasoner": quick})
+        second = out.with_name(f"{out.name}-{name}")
+        parts.append(Part(2, f"part 2 of {count}", SECOND, name, second, beside, parts[0]))
+    return parts
 
 
 def _run(parts: list[Part]) -> None:
@@ -142,7 +153,7 @@ def _forecasts(parts: list[Part], progress: Listener) -> dict[int, "Forecast"]:
     with working(progress, "timing a training step on this machine"):
         from deftrec.training.forecast import forecast
 
-        found = {part.number: forecast(interactions, part.config) for part in unfinished}
+        found = {part.number: forecast(interactions, part.config, beside=bool(part.beside)) for part in unfinished}
     for part in unfinished:
         progress.say(f"{part.label}, {part.model}: {plan(found[part.number].seconds)}")
     total = sum(sum(ahead.seconds.values()) for ahead in found.values())
@@ -157,7 +168,7 @@ def _trained(part: Part, progress: Listener) -> "Recommender":
         from deftrec.run import Request, read_model
 
         progress.say(f"{out} holds a finished run, which is shown; --force trains again")
-        if read_model(out / "request.json", Request).config != part.config:
+        if part.beside is None and read_model(out / "request.json", Request).config != part.config:
             progress.say("warning: that run was trained with other options than these")
         return load_recommender(out, progress)
     interactions = _data(progress)
@@ -169,6 +180,9 @@ def _trained(part: Part, progress: Listener) -> "Recommender":
         progress.say(f"{out} holds an interrupted run, which goes on; --force starts again")
     shared = default_home() / "stages"  # both parts read the same text vectors
     labelled = Labelled(progress, part.label)
+    if part.beside is not None:
+        small = Recommender.load(part.beside.out)
+        return small.with_reasoner(part.config.reasoner, out=out, resume=resume, progress=labelled)
     return Recommender.fit(interactions, part.config, out=out, resume=resume, progress=labelled, shared=shared)
 
 
@@ -214,6 +228,8 @@ def _print_examples(examples: Sequence["Example"], console: Console) -> None:
     for one in examples:
         console.print(Text(f"user {one.user}", style="bold"))
         console.print(Text(f"  history      {'; '.join(one.titles[-SHOWN_HISTORY:])}"))
+        if one.statement is not None:
+            console.print(Text(f"  statement    {one.statement}", style="italic"))
         for item in one.recommendations[:SHOWN_RECOMMENDATIONS]:
             label, style = "recommended" if item.rank == 1 else "", "green" if item.rank == one.place else ""
             console.print(Text(f"  {label:<12} {item.rank}. {item.title}", style=style))

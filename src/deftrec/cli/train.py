@@ -14,6 +14,7 @@ from deftrec.progress import Progress
 if TYPE_CHECKING:
     from deftrec.config import Config
     from deftrec.data import Interactions
+    from deftrec.recommender import Recommender
 
 
 def train(
@@ -24,6 +25,10 @@ def train(
     start: Annotated[
         Path | None,
         option("Continue from this run's weights, with its options and the epochs of fine_tuning.", "RUN", "--from"),
+    ] = None,
+    beside: Annotated[
+        Path | None,
+        option("Train the recipe's reasoner beside this finished run, whose model stays as it is.", "RUN"),
     ] = None,
     seed: Annotated[int | None, option("Seed of every random draw; default: the recipe's.", min=0)] = None,
     refit: Annotated[
@@ -48,12 +53,17 @@ def train(
                 from deftrec.training.distributed import Team
 
                 interactions = Interactions.load(data)
-            if start is None and not resume and Team.on(default_device()).size == 1:
+            if start is None and beside is None and not resume and Team.on(default_device()).size == 1:
                 _announce(interactions, config, refit, progress)
             before = None if start is None else load_recommender(start, progress)
-            recommender = Recommender.fit(
-                interactions, config, out=out, refit=refit, resume=resume, progress=progress, start=before
-            )
+            if beside is not None:
+                small = load_recommender(beside, progress)
+                _check_beside(small, interactions, config, refit)
+                recommender = small.with_reasoner(config.reasoner, out=out, resume=resume, progress=progress)
+            else:
+                recommender = Recommender.fit(
+                    interactions, config, out=out, refit=refit, resume=resume, progress=progress, start=before
+                )
             team = Team.on(default_device())
             team.shutdown()
             if not team.is_main:
@@ -65,7 +75,16 @@ def train(
         if (out / "run.json").is_file() or not (out / "request.json").is_file():
             raise Stopped("interrupted") from None
         again = command_line(
-            "train", {}, data=data, recipe=recipe, out=out, set=overrides, seed=seed, refit=refit, **{"from": start}
+            "train",
+            {},
+            data=data,
+            recipe=recipe,
+            out=out,
+            set=overrides,
+            beside=beside,
+            seed=seed,
+            refit=refit,
+            **{"from": start},
         )
         raise Stopped(f"interrupted; go on with: {again} --resume") from None
     if as_json:
@@ -79,6 +98,16 @@ def train(
     console.print(f"run: {out}", markup=False)
     if report is not None:
         console.print(f"report: {report}", markup=False)
+
+
+def _check_beside(small: "Recommender", interactions: "Interactions", config: "Config", refit: bool) -> None:
+    """Refuse what a reasoner beside a finished run cannot do."""
+    if config.reasoner is None:
+        raise ConfigError("--beside trains a reasoner, and this recipe has none: give --recipe deftrec")
+    if refit:
+        raise ConfigError("--beside keeps the model of that run: leave --refit out")
+    if small.fitted_on.fingerprint != interactions.fingerprint:
+        raise ConfigError("--beside: that run was trained on other data; give the same --data")
 
 
 def _config(recipe: str | None, start: Path | None, overrides: list[str] | None) -> "Config":

@@ -240,6 +240,8 @@ def _notes(subject: Subject, skeleton: Skeleton) -> list[str]:
         notes.append("the language model's shape is the packaged copy of its config.json; the hub was not asked")
     if skeleton.prompt_estimated:
         notes.append("tokens of the prompt are estimated from its letters: the model's tokenizer is not at hand")
+    if subject.config.reasoner is not None:
+        notes.append(f"the reasoner ({subject.config.reasoner.model}) is not counted: it stands beside this model")
     notes.append(
         "activations are an estimate: what autograd keeps of one batch without autocast and fused attention, both of "
         "which lower it"

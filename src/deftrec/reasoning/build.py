@@ -37,8 +37,8 @@ def build_reasoner(
         options: language model and what it reads.
         interactions: the items' titles and categories.
     """
-    folder = model_folder(options.model, options.revision)
-    language = PretrainedLanguageModel(folder, options, interactions.meta.domain, options.ways, options.history, ())
+    folder, domain = model_folder(options.model), interactions.meta.domain
+    language = PretrainedLanguageModel(folder, options.language, domain, options.ways, options.history, ())
     language.scale.requires_grad_(False)  # or the gradient would go down to the tokens, through every block
     words = ItemWords.of(interactions)
     columns, tokens = features.shape[1], tokens.model_copy(update={"ways": options.ways})

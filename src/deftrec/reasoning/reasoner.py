@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deftrec.config import ReasonerOptions
+from deftrec.config import STATEMENT_TOKENS, ReasonerOptions
 from deftrec.data import PADDING
 from deftrec.language import PretrainedLanguageModel
 from deftrec.reasoning.statements import ItemWords
@@ -142,8 +142,8 @@ class Reasoner(nn.Module):
         self.register_buffer("features", features, persistent=False)
         self.item_tokenizer, self.user_tokenizer, self.language = item_tokenizer, user_tokenizer, language
         self.history, self.ways = options.history, options.ways
-        self.line_tokens, self.text_tokens = options.titles, options.reasoning.max_tokens
-        self.frozen_blocks = None if options.tuned_layers is None else -options.tuned_layers
+        self.line_tokens, self.text_tokens = options.titles, STATEMENT_TOKENS
+        self.frozen_blocks = -options.tuned_layers
         self.before, self.after = list(language.prompts.before[0]), list(language.prompts.after)
         self.lines = [self._line(line) for line in words.lines]
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from deftrec.data import Interactions
 from deftrec.data.words import item_categories
+from deftrec.language.prompts import QUESTION
 
 TITLE_WORDS = 6
 """Largest number of words of a title, in statements and in what the language model reads."""
@@ -112,7 +113,7 @@ class Facts:
         kinds: most frequent categories, or words of titles where items have no categories. At most two.
         rising: kind that is more frequent lately; None: none is.
         coming: kind of the history that the later items share most; None: they share none.
-        typical, newest: short titles of the item with most of `kinds`, and of the newest item.
+        typical, newest: short titles of the newest earlier item of the first kind, and of the newest item.
     """
 
     kinds: tuple[str, ...]
@@ -171,13 +172,13 @@ class ItemWords:
         after = Counter(kind for item in later for kind in set(self.kinds[item]) if kind in counts)
         shared = [kind for kind, count in after.items() if count > 1]
         coming = max(shared, key=lambda kind: (after[kind], counts[kind]), default=None)
-        places = range(len(history) - 1) if len(history) > 1 else range(1)
-        typical = max(places, key=lambda n: (len(set(kinds) & set(self.kinds[history[n]])), n))
+        earlier = history[-2::-1] or history  # the newest first; a single item stands for itself
+        typical = next((item for item in earlier if set(kinds[:1]) & set(self.kinds[item])), earlier[0])
         return Facts(
             kinds,
             self._rising(history[:-recent], history[-recent:], kinds[:1]),
             coming,
-            self.titles[history[typical]],
+            self.titles[typical],
             self.titles[history[-1]],
         )
 
@@ -193,6 +194,11 @@ class ItemWords:
         }
         best = max(rises, key=lambda kind: rises[kind], default=None)
         return best if best is not None and rises[best] > RISE else None
+
+
+def sentence(text: str) -> str:
+    """A statement as a sentence: "This person likes Drama and Comedy, such as Fargo." """
+    return f"{QUESTION} {text}"
 
 
 def statement(facts: Facts, rng: np.random.Generator) -> str:

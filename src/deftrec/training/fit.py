@@ -13,7 +13,7 @@ import torch
 
 from deftrec import recipe
 from deftrec.collaborative import CollaborativeVectors
-from deftrec.config import Config
+from deftrec.config import Config, ReasonerOptions
 from deftrec.data import Cases, Fit, Interactions, Split, SplitName, make_split
 from deftrec.data.words import texts_of
 from deftrec.diffusion import Sampling
@@ -50,6 +50,8 @@ NO_VALIDATION: dict[SplitName, str] = {
 }
 """Reasons why nobody has a validation target, by split."""
 
+ONE_PROCESS = "a reasoner is trained by one process: start one, or set reasoner to null"
+
 NO_PAIR: dict[SplitName, str] = {
     "leave-one-out": "leave-one-out needs a user with four interactions or more",
     "temporal": "nobody has two interactions before the first cut; set data.split to leave-one-out",
@@ -79,6 +81,71 @@ def fit_run(
     begun = None if start is None else _warm_start(start, config)
     provenance = None if begun is None else begun.provenance
     request = Request(config=config, fingerprint=interactions.fingerprint, refit=refit, start=provenance)
+
+    def train(space: Workspace) -> Run:
+        return Training(interactions, config, device, space, begun).run(refit, on_train)
+
+    return _trained_in(folder, request, interactions, resume, device, progress, shared, train)
+
+
+def add_reasoner(
+    small: Run,
+    options: ReasonerOptions,
+    *,
+    folder: Path | None,
+    resume: bool,
+    device: torch.device,
+    progress: Progress | None,
+) -> Run:
+    """Train a reasoner beside the model of a finished run, and save both in `folder` (None: nothing is written).
+
+    Nothing else is trained again, and the score keeps the terms and weights of that run. Raises a `ConfigError` if the
+    run has a reasoner already or was refitted, as validation could then choose nothing, and if its model is no nano.
+    """
+    if small.reasoning is not None:
+        raise ConfigError("that run has a reasoner already; give one without, or recommend with it")
+    if small.info.fit != "train":
+        raise ConfigError(
+            "that run was fitted on train + validation, which a reasoner is chosen on; train without --refit"
+        )
+    config = Config.model_validate({**small.config.model_dump(), "reasoner": options.model_dump()})
+    interactions, split = small.interactions, make_split(small.interactions, config.data.split)
+    provenance = WarmStart(small).provenance
+    request = Request(config=config, fingerprint=interactions.fingerprint, refit=False, start=provenance)
+
+    def train(space: Workspace) -> Run:
+        if space.team.size > 1:
+            raise ConfigError(ONE_PROCESS)
+        cases = validation_cases(interactions, split, config.seed)
+        dtype = training_dtype(config.training.precision, device)
+        training = ReasonerTraining(interactions, split, config, cases, device, dtype, space)
+        droppable = slice(0, small.info.collaborative_width) if small.info.text_width else None
+        reasoned = space.timed("reasoner", lambda: training.train(small.model, small.catalogue, droppable))
+        update = {
+            "epochs": small.info.epochs | {name: stage.best_epoch for name, stage in reasoned.stages.items()},
+            "history": small.info.history | {name: stage.history for name, stage in reasoned.stages.items()},
+            "seconds": small.info.seconds | space.seconds,
+            "environment": environment(),
+            "revision": git_revision(),
+            "start": provenance,
+            "reasoner": reasoned.info,
+        }
+        return replace(small, config=config, info=small.info.model_copy(update=update), reasoning=reasoned.reasoning)
+
+    return _trained_in(folder, request, interactions, resume, device, progress, None, train)
+
+
+def _trained_in(
+    folder: Path | None,
+    request: Request,
+    interactions: Interactions,
+    resume: bool,
+    device: torch.device,
+    progress: Progress | None,
+    shared: Path | None,
+    train: Callable[[Workspace], Run],
+) -> Run:
+    """The run that `train` makes in a workspace, saved in `folder`."""
     team = Team.on(device)
     with ExitStack() as block:
         if folder is not None:
@@ -87,8 +154,7 @@ def fit_run(
         work = None if folder is None else folder / "work"
         cache = StageCache(work / "stages" if shared is None and work is not None else shared)
         listener = progress if progress is not None and team.is_main else Silent()
-        training = Training(interactions, config, device, Workspace(work, cache, log, resume, listener, team), begun)
-        run = training.run(refit, on_train)
+        run = train(Workspace(work, cache, log, resume, listener, team))
         if folder is not None:
             team.broadcast(lambda: save_run(folder, run))
             if team.is_main:
@@ -136,7 +202,7 @@ class Training:
         self.reasoner: ReasonerTraining | None = None
         if self.config.reasoner is not None:
             if space.team.size > 1:
-                raise ConfigError("a reasoner is trained by one process: start one, or set reasoner to null")
+                raise ConfigError(ONE_PROCESS)
             if start is not None:
                 raise ConfigError("a reasoner cannot continue from another run: train without --from")
             self.reasoner = ReasonerTraining(
@@ -156,7 +222,10 @@ class Training:
         catalogue = model.eval().encode_catalogue()
         stages = {} if collaborative is None else {"collaborative": collaborative}
         stages |= {member_name("joint", number): stage for number, stage in enumerate(members)}
-        reasoned = None if self.reasoner is None else self.reasoner.train(model, catalogue, features[0].droppable)
+        reasoned = None
+        if (reasoner := self.reasoner) is not None:
+            droppable = features[0].droppable
+            reasoned = space.timed("reasoner", lambda: reasoner.train(model, catalogue, droppable))
         reasoning = None if reasoned is None else reasoned.reasoning
         if reasoned is not None:
             stages |= reasoned.stages
@@ -276,8 +345,7 @@ class Training:
         if not len(cases):
             message = f"{interactions.meta.name}: no user has a validation target; {NO_VALIDATION[self.split.name]}"
             raise DataError(message)
-        drawn = cases.select(np.random.default_rng(self.config.seed).permutation(len(cases)))
-        return drawn.head(max(1, min(VALIDATION_USERS, VALIDATION_SCORES // interactions.n_items)))
+        return _drawn(cases, interactions.n_items, self.config.seed)
 
     def _run(
         self,
@@ -293,6 +361,19 @@ class Training:
         whole = replace(latent, terms=(*latent.terms, *ranker.without("latent").terms))
         assert features.scaling is not None, "features of a training are scaled"
         return Run(self.interactions, self.config, info, model, catalogue, whole, features.scaling, reasoning)
+
+
+def validation_cases(interactions: Interactions, split: Split, seed: int) -> Cases:
+    """Validation cases in random order, as many as one validation evaluates; a `DataError` if there are none."""
+    cases = split.cases("validation")
+    if not len(cases):
+        raise DataError(f"{interactions.meta.name}: no user has a validation target; {NO_VALIDATION[split.name]}")
+    return _drawn(cases, interactions.n_items, seed)
+
+
+def _drawn(cases: Cases, n_items: int, seed: int) -> Cases:
+    drawn = cases.select(np.random.default_rng(seed).permutation(len(cases)))
+    return drawn.head(max(1, min(VALIDATION_USERS, VALIDATION_SCORES // n_items)))
 
 
 def resolve(config: Config, interactions: Interactions, split: Split) -> Config:

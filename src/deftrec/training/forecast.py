@@ -10,14 +10,16 @@ import torch
 
 from deftrec.batch import Batch
 from deftrec.collaborative import LightGCN, draw_triples
-from deftrec.config import Config
+from deftrec.config import STATEMENT_TOKENS, Config, ReasonerOptions
 from deftrec.data import Interactions, Sequences, make_split
 from deftrec.data.words import texts_of
 from deftrec.ensemble import build_member
 from deftrec.evaluation.metrics import ranks_from_scores
 from deftrec.hardware import default_device, describe, inference_dtype, matrix_rate
 from deftrec.model import DeftRec
-from deftrec.pretrained_files.architecture import hidden_size
+from deftrec.pretrained_files.architecture import LETTERS_PER_TOKEN, architecture_of, hidden_size
+from deftrec.pretrained_files.reading import reading
+from deftrec.reasoning import ItemWords
 from deftrec.retrieval.choose import USERS
 from deftrec.retrieval.terms import collaborative_prior as prior
 from deftrec.tensors import to_device
@@ -25,6 +27,7 @@ from deftrec.tokenizer import ItemFeatures
 from deftrec.training.batches import PackedBatches, batch_rows
 from deftrec.training.fit import VALIDATION_USERS, resolve
 from deftrec.training.joint import member_name
+from deftrec.training.reasoning import READ_USERS, ROWS
 
 PROBE_SECONDS, PROBES = 0.4, 3
 """Time after which a kind of work is not timed again, and largest number of times. A longer batch is probed in part."""
@@ -35,6 +38,10 @@ SENTENCE_SHARE = 0.2
 PROBED_INTERACTIONS = 2_000_000
 LOADING_SECONDS = 2.0
 TREND_WEIGHTS = 25
+PROMPT_TOKENS = 16
+"""Tokens of a reasoner's prompt and question."""
+DECODED = 3
+"""Cost of a generated token in tokens that are read together."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,12 @@ class Forecast:
 
 
 def forecast(
-    interactions: Interactions, config: Config, *, refit: bool = False, device: torch.device | None = None
+    interactions: Interactions,
+    config: Config,
+    *,
+    refit: bool = False,
+    beside: bool = False,
+    device: torch.device | None = None,
 ) -> Forecast:
     """Time one training step of each kind, and count the steps.
 
@@ -59,6 +71,7 @@ def forecast(
 
     Args:
         refit: whether training on train + validation follows.
+        beside: whether the reasoner alone is trained, beside a finished run.
         device: device of the training; None: the first GPU, else the CPU.
 
     Raises the errors of a training.
@@ -73,6 +86,11 @@ def forecast(
     share = min(1.0, PROBED_INTERACTIONS / max(1, len(training.items)))
     few = training if share == 1 else training.select(range(max(1, int(share * len(training)))))
     seconds: dict[str, float] = {}
+    if config.reasoner is not None:
+        seconds = reasoner_seconds(interactions, config.reasoner, users, dtype, device)
+    if beside:
+        return Forecast(seconds, describe(device, dtype))
+    after, seconds = seconds, {}
     with torch.random.fork_rng():
         texts = [text for text in texts_of(interactions.catalogue) if text] if config.text.model is not None else []
         if texts:
@@ -89,10 +107,50 @@ def forecast(
         text_width = hidden_size(config.text.model) if texts and config.text.model is not None else 0
         if member := _member_seconds(few, interactions, config, text_width, users, dtype, device):
             seconds |= {member_name("joint", n): member / share for n in range(int(config.training.ensemble_size))}
-        again = {f"refit-{name}": value for name, value in seconds.items() if name != "text"} if refit else {}
+        seconds |= after
+        once = {"text", "statements"}
+        again = {f"refit-{name}": value for name, value in seconds.items() if name not in once} if refit else {}
         if config.retrieval.prior != "none":
             seconds["collaborative prior"] = _prior_seconds(config, interactions.n_items, users, device)
     return Forecast(seconds | again, describe(device, dtype))
+
+
+def reasoner_seconds(
+    interactions: Interactions, options: ReasonerOptions, users: int, dtype: torch.dtype, device: torch.device
+) -> dict[str, float]:
+    """Seconds of a reasoner's stages, from one random block of its language model that reads and learns a batch."""
+    from transformers import AutoConfig, AutoModel  # a slow import, only where needed
+
+    folder = architecture_of(options.model).folder
+    with reading(folder):
+        architecture = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        blocks = int(architecture.num_hidden_layers)
+        architecture.num_hidden_layers = 1
+        block = AutoModel.from_config(architecture, dtype=dtype, trust_remote_code=False).to(device)
+    words = ItemWords.of(interactions).lines
+    line = float(np.mean([min(options.titles, 1 + len(one) / LETTERS_PER_TOKEN) for one in words])) + options.ways
+    lengths = make_split(interactions, "leave-one-out").training("train").lengths
+    items = float(np.minimum(lengths[lengths > 0], options.history).mean())
+    history, whole = PROMPT_TOKENS + items * line, PROMPT_TOKENS + items * line + STATEMENT_TOKENS
+    rows, tuned = ROWS, min(blocks, options.tuned_layers)
+    probe = torch.randn(rows, int(whole), int(architecture.hidden_size), device=device, dtype=dtype)
+
+    def read() -> torch.Tensor:
+        hidden: torch.Tensor = block(inputs_embeds=probe).last_hidden_state
+        return hidden
+
+    block.requires_grad_(False)
+    with torch.no_grad():
+        reading_one = _timed(read, device) / (rows * whole)  # seconds of a token and block
+    probe.requires_grad_(True)
+    learning_one = _timed(lambda: torch.autograd.backward(read().sum()), device) / (rows * whole)
+    told = options.examples * whole * ((blocks - tuned) * reading_one + tuned * learning_one)
+    read_all = min(users, READ_USERS) * history * (blocks - tuned) * reading_one
+    seconds = {"statements": LOADING_SECONDS * 3 + told, "reading": read_all}
+    if options.spoken:
+        spoken = min(users, options.spoken) * (whole + DECODED * STATEMENT_TOKENS)
+        seconds["speaking"] = 2 * spoken * blocks * reading_one
+    return seconds
 
 
 def _member_seconds(

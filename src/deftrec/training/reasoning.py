@@ -35,13 +35,16 @@ from deftrec.training.checkpoint import TrainingState
 from deftrec.training.loop import Plan, Stage
 from deftrec.training.workspace import Workspace
 
-STATEMENT_EPOCHS = 1
-"""Passes over the examples; a statement is drawn anew in each."""
+STATEMENT_EPOCHS, STATEMENT_RATE = 1, 4e-3
+"""Passes over the examples, in each of which a statement is drawn anew, and peak learning rate of the adapters."""
 
-RESIDUAL_EPOCHS, RESIDUAL_PATIENCE, RESIDUAL_RATE, RESIDUAL_DECAY = 30, 6, 1e-3, 0.1
+READ_USERS = 1024
+"""Largest number of users of validation whose histories are read in training."""
+
+RESIDUAL_EPOCHS, RESIDUAL_PATIENCE, RESIDUAL_RATE, RESIDUAL_DECAY = 30, 6, 3e-4, 0.1
 """Passes over the pairs, validations without a better value before the end, rate and weight decay of a residual."""
 
-WARMUP_STEPS, FINAL_RATE, CLIP = 10, 0.1, 1.0
+WARMUP_STEPS, FINAL_RATE, CLIP = 5, 0.1, 1.0
 """Batches of linear warm-up, learning rate at the end as a share of its peak, largest norm of the gradient."""
 
 LATER = 6
@@ -287,7 +290,7 @@ class ReasonerTraining:
         """
         options, space, seed = self.options, self.space, self.config.seed
         torch.manual_seed(seed)
-        base = origin_of(options)
+        base = origin_of(options.language)
         assert base is not None, "a reasoner is a pre-trained model"
         features = members_of(model)[0].features.values.detach()
         reasoner = build_reasoner(features, droppable, self.config.tokenizer, options, self.interactions)
@@ -296,7 +299,7 @@ class ReasonerTraining:
         plan = Plan(
             epochs=STATEMENT_EPOCHS,
             stop_after=STATEMENT_EPOCHS,
-            learning_rate=options.learning_rate,
+            learning_rate=STATEMENT_RATE,
             patience=STATEMENT_EPOCHS,
             dtype=self.dtype,
             warmup_steps=WARMUP_STEPS,
@@ -349,7 +352,7 @@ class ReasonerTraining:
             States of the trainings by name, and NDCG@10 on validation: without a residual, and after each stage.
         """
         options, config, residual, window = self.options, self.config, stored.residual, stored.history
-        cases, prefix = self.validation.head(options.users), "refit-" if chosen else ""
+        cases, prefix = self.validation.head(READ_USERS), "refit-" if chosen else ""
         read = [
             np.append(history, target).astype(np.int64)[-model.max_history :]
             for history, target in zip(cases.histories, cases.targets, strict=True)
@@ -389,7 +392,7 @@ class ReasonerTraining:
             asked = self._with_content(stored, read, ends_of_some, asked, prefix)
             assert own.content is not None, "statements were made"
             residual.statement.fit_scale(own.content)
-            train("statement residual", residual.statement, own, some, asked, 1.0)
+            train("statement residual", residual.statement, own, some, asked, 2.0)
         return trained, values
 
     def _plan(self, chosen: TrainingState | None) -> Plan:

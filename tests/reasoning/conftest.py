@@ -1,0 +1,14 @@
+"""Frozen weights in fp32 on every machine: references are exact."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from deftrec.language import backbone
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _fp32() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backbone, "multiplies_bf16", lambda device: False)
+        yield
