@@ -4,7 +4,7 @@
 
 - faithful: share of the categories and words named that the items read hold (aim: at least .95).
 - specific: share of the statements that, among the histories of ten users, fit their own best (aim: at least .60;
-  chance is .10). A history fits by the words it shares with the statement, each weighted by its inverse document frequency.
+  chance is .10). A history fits by the words it shares with the statement, weighted by inverse document frequency.
 - fluent: perplexity under the untouched language model, beside that of the training statements of the same histories.
 - varied: largest share of the users who have one and the same statement (aim: at most .02).
 
