@@ -6,7 +6,8 @@
 - specific: share of the statements that, among the histories of ten users, fit their own best (aim: at least .60;
   chance is .10). A history fits by the words it shares with the statement, weighted by inverse document frequency.
 - fluent: perplexity under the untouched language model, beside that of the training statements of the same histories.
-- varied: largest share of the users who have one and the same statement (aim: at most .02).
+- varied: largest share of the users who have one and the same statement (aim: at most .02); of users with the same
+  items read, the first alone counts, here and above.
 
 The users are spread evenly over those of the data, in its order, beginning with the first.
 """
@@ -110,8 +111,10 @@ def judge(recommender: Recommender, users: int) -> Judgement:
         raise typer.BadParameter("this run has no reasoner; train one with --recipe deftrec")
     data = recommender.fitted_on
     cases = make_split(data, recommender.config.data.split).cases("test")
-    which = np.unique(np.linspace(0, len(cases) - 1, min(users, len(cases))).astype(int))
-    histories = [cases.histories[int(n)][-reasoning.history :] for n in which]
+    read = [history[-reasoning.history :] for history in cases.histories]
+    distinct = sorted({history.tobytes(): n for n, history in reversed(list(enumerate(read)))}.values())
+    spread = np.unique(np.linspace(0, len(distinct) - 1, min(users, len(distinct))).astype(int))
+    histories = [read[distinct[n]] for n in spread]
     words, rng = ItemWords.of(data), np.random.default_rng(0)
     texts = reasoning.statements(histories).texts
     learnt = [statement(words.facts(history.tolist()), rng) for history in histories]
