@@ -29,7 +29,7 @@ from deftrec.data import make_split
 from deftrec.language import PretrainedLanguageModel
 from deftrec.language.prompts import QUESTION
 from deftrec.pretrained_files.locate import model_folder
-from deftrec.reasoning import ItemWords, statement
+from deftrec.reasoning import ItemWords, sentence, statement
 from deftrec.reasoning.statements import FORMS, content_words
 from studies.command import run
 
@@ -151,7 +151,7 @@ def main(
     )
     print(f"perplexity {found.perplexity:.1f} (training {found.perplexity_of_training:.1f}), same {found.same:.3f}\n")
     for titles, text in found.examples:
-        print(f"{'; '.join(titles)}\n  {QUESTION} {text[:1].lower() + text[1:]}\n")
+        print(f"{'; '.join(titles)}\n  {sentence(text)}\n")
     if out is not None:
         out.write_text(json.dumps(found.model_dump(), indent=2) + "\n", encoding="utf-8")
 
