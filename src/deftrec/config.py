@@ -374,6 +374,8 @@ class Config(Options):
         if self.collaborative.encoder == "none" and self.text.model is None:
             raise ValueError("items have no vectors: collaborative.encoder is none and text.model is null")
         language = self.language
+        if self.reasoner is not None and isinstance(language, PretrainedOptions):
+            raise ValueError("a reasoner stands beside a small model: set language.kind to nano, or reasoner to null")
         if self.training.sharded and isinstance(language, PretrainedOptions):
             if language.tuning == "nf4":
                 raise ValueError("training.sharded cannot split 4-bit weights: set language.tuning to lora")

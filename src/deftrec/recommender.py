@@ -186,7 +186,8 @@ class Recommender:
 
         Args:
             options: options of the reasoner; None: the defaults.
-            out, resume, device, progress: as for `fit`.
+            out, resume, progress: as for `fit`.
+            device: device of this model and of the training; None: that of this model.
         """
         from deftrec.training.fit import add_reasoner  # a slow import, only where needed
 
@@ -195,7 +196,7 @@ class Recommender:
             options or ReasonerOptions(),
             folder=None if out is None else Path(out),
             resume=resume,
-            device=device or default_device(),
+            device=device or self.catalogue.latents.device,
             progress=progress,
         )
         return type(self)(run)
@@ -355,7 +356,7 @@ class Recommender:
         return explained
 
     def preferences(self, histories: Sequence[Sequence[Id]], engine: TextEngine | None = None) -> list[str]:
-        """The rationale that the model generates for each history.
+        """The statement of the reasoner, or the rationale that the model generates, for each history.
 
         Raises a `ConfigError` if the run has learnt no rationales, or a history is empty; and a `DataError` for an
         unknown item.

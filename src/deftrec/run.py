@@ -93,7 +93,8 @@ class ReasonerInfo(BaseModel, frozen=True, extra="forbid"):
     Attributes:
         base: its pre-trained language model.
         identity: key of its statements in the store.
-        validation: NDCG@10 on validation, latent score alone, without a residual (`none`) and after each of its stages.
+        validation: NDCG@10 of the latent score on the validation users read, without a residual (`none`) and after each
+            of its stages; the statements' stage has fewer users.
     """
 
     base: Origin
@@ -251,7 +252,7 @@ def save_run(folder: Path, run: Run) -> None:
     if run.reasoning is not None:
         save_tensors(folder / "reasoner.safetensors", stored_state(run.reasoning.reasoner))
         save_tensors(folder / "residual.safetensors", run.reasoning.residual.state_dict())
-        run.reasoning.store.move_to(folder / STORE)
+        run.reasoning.store.copy_to(folder / STORE)
     write_text(folder / "config.json", run.config.model_dump_json(indent=2) + "\n")
     write_text(folder / "run.json", run.info.model_dump_json(indent=2) + "\n")
 

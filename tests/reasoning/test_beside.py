@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from deftrec import Interactions, Recommender
+from deftrec.config import ReasonerOptions
 from deftrec.errors import ConfigError, DeftRecError
 from reasoned import options
-from toy import ring, tiny_config
+from toy import ring, tiny_config, tiny_model
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +46,8 @@ def test_without_a_residual_every_list_is_that_of_the_small_model(
 ) -> None:
     loaded = Recommender.load(beside[1])
     assert loaded.run.reasoning is not None
-    loaded.run.reasoning.residual.history.silence()
-    loaded.run.reasoning.residual.statement.silence()
+    loaded.run.reasoning.residual.history.zero()
+    loaded.run.reasoning.residual.statement.zero()
     users = list(small.interactions.users[:10])
     assert [loaded.recommend(user) for user in users] == [small.recommend(user) for user in users]
 
@@ -90,3 +91,44 @@ def test_a_refit_keeps_the_reasoner(data: Interactions, tmp_path: Path) -> None:
     assert refitted.info.fit == "train+validation"
     user = data.users[0]
     assert Recommender.load(tmp_path / "run").recommend(user) == refitted.recommend(user)
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "message"),
+    [
+        ("bert", {}, "not a model that writes text"),
+        ("llama", {"tuned_layers": 2}, "has 2 blocks: leave one or more"),
+        ("llama", {"history": 60}, "has room for"),
+    ],
+)
+def test_models_and_options_that_do_not_suit(
+    small: Recommender, kind: str, changes: dict[str, int], message: str, tmp_path: Path
+) -> None:
+    model = tiny_model(kind, tmp_path / kind, positions=256)
+    with pytest.raises(ConfigError, match=message):
+        small.with_reasoner(ReasonerOptions(model=str(model), **{"tuned_layers": 1, "titles": 3, **changes}))
+
+
+def test_a_stored_state_is_what_would_be_computed(beside: tuple[Recommender, Path]) -> None:
+    """Also where training stored it: histories longer than what is read."""
+    reasoning, data = beside[0].run.reasoning, beside[0].fitted_on
+    assert reasoning is not None
+    histories = [data.sequences[user][:-2] for user in range(10)]
+    rows = [reasoning.store.get(history[-reasoning.history :].astype("int64")) for history in histories]
+    fresh = reasoning.reasoner.read([history.astype("int64") for history in histories])[:, -1]
+    for row, state in zip(rows, fresh, strict=True):
+        assert row.state is not None
+        torch.testing.assert_close(row.state, state, rtol=0.02, atol=0.02)  # stored in bf16
+
+
+def test_few_pairs_leave_the_residual_at_zero(tmp_path: Path) -> None:
+    """Three interactions of everybody: one in train, so no pair."""
+    events = pl.DataFrame(
+        [(user, (user + n) % 12, n) for user in range(30) for n in range(3)], ["user", "item", "time"], orient="row"
+    )
+    extra = pl.DataFrame([(99, n, n) for n in range(4)], ["user", "item", "time"], orient="row")
+    data = Interactions.from_frame(pl.concat([events, extra]))
+    recommender = Recommender.fit(data, tiny_config(training={"epochs": 1}))
+    reasoned = recommender.with_reasoner(options(tmp_path / "llama"))
+    assert reasoned.run.reasoning is not None
+    assert not reasoned.run.reasoning.adds_to_condition

@@ -46,7 +46,7 @@ def plain(reasoner: Reasoner, history: np.ndarray) -> tuple[torch.Tensor, list[i
 
 @torch.no_grad()
 def test_a_batch_with_a_cache_is_the_plain_generation(reasoner: Reasoner) -> None:
-    found = reasoner.state(HISTORIES)
+    found = reasoner.generate(HISTORIES)
     for n, history in enumerate(HISTORIES):
         content, text = plain(reasoner, history)
         torch.testing.assert_close(found.content[n], content, rtol=1e-4, atol=1e-5)
@@ -57,7 +57,7 @@ def test_a_batch_with_a_cache_is_the_plain_generation(reasoner: Reasoner) -> Non
 def test_only_the_newest_items_are_read(reasoner: Reasoner) -> None:
     long, short = np.array([9, 1, 2, 3, 4, 5]), np.array([2, 3, 4, 5])
     torch.testing.assert_close(reasoner.read([long]), reasoner.read([short]))
-    assert reasoner.state([long]).texts == reasoner.state([short]).texts
+    assert reasoner.generate([long]).texts == reasoner.generate([short]).texts
 
 
 @torch.no_grad()

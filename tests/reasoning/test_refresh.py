@@ -121,7 +121,7 @@ def test_states_alone(reasoning: Watched) -> None:
 
 
 def test_states_that_nobody_uses_are_not_computed(reasoning: Watched) -> None:
-    reasoning.residual.history.silence()
+    reasoning.residual.history.zero()
     reasoning.go.set()
     refresher = Refresher(reasoning)
     refresher.ask(HISTORIES)

@@ -82,7 +82,7 @@ def test_states_and_statements_of_a_history_are_kept_apart(store: ReasoningStore
 
 def test_a_store_that_moves_takes_its_rows_along(store: ReasoningStore, tmp_path: Path) -> None:
     store.put_states([ONE], STATES[:1])
-    store.move_to(tmp_path / "reasoning.sqlite")
+    store.copy_to(tmp_path / "reasoning.sqlite")
     store.put_states([OTHER], STATES[1:])
     with closing(ReasoningStore(tmp_path / "reasoning.sqlite", "one")) as again:
         assert len(again) == 2
@@ -101,7 +101,7 @@ def test_a_file_on_a_read_only_disk_can_be_read(
 ) -> None:
     path = tmp_path / "reasoning.sqlite"
     store.put_states([ONE], STATES[:1])
-    store.move_to(path)
+    store.copy_to(path)
     assert store.is_writable
     connect = sqlite3.connect
     monkeypatch.setattr(
@@ -141,7 +141,7 @@ def test_what_is_stored_is_made_once(reasoner: Reasoner) -> None:
     reasoning._reasoner = unreadable
     made = reasoning.states([ONE, OTHER])
     torch.testing.assert_close(made, reasoner.read([ONE, OTHER])[:, -1], rtol=0.01, atol=0.01)  # kept in bf16
-    assert reasoning.statements([ONE]).texts == reasoner.state([ONE]).texts
+    assert reasoning.statements([ONE]).texts == reasoner.generate([ONE]).texts
 
 
 @pytest.mark.parametrize("speaks", [False, True])
@@ -195,7 +195,7 @@ def test_threads_share_the_language_model(reasoner: Reasoner) -> None:
     """One reads the lowest blocks and the other generates with all of them, and both get what they get alone."""
     reasoning = stored(reasoner)
     histories = [np.array([n, n + 1, n + 2]) for n in range(20)]
-    states, texts = reasoner.read(histories)[:, -1], reasoner.state(histories).texts
+    states, texts = reasoner.read(histories)[:, -1], reasoner.generate(histories).texts
 
     def read() -> Tensor:
         return torch.cat([reasoning.states([one]) for one in histories])

@@ -58,7 +58,7 @@ def train(
             before = None if start is None else load_recommender(start, progress)
             if beside is not None:
                 small = load_recommender(beside, progress)
-                _check_beside(small, interactions, config, refit)
+                _check_beside(small, interactions, config, refit=refit, start=start, seed=seed, overrides=overrides)
                 recommender = small.with_reasoner(config.reasoner, out=out, resume=resume, progress=progress)
             else:
                 recommender = Recommender.fit(
@@ -100,8 +100,21 @@ def train(
         console.print(f"report: {report}", markup=False)
 
 
-def _check_beside(small: "Recommender", interactions: "Interactions", config: "Config", refit: bool) -> None:
+def _check_beside(
+    small: "Recommender",
+    interactions: "Interactions",
+    config: "Config",
+    *,
+    refit: bool,
+    start: Path | None,
+    seed: int | None,
+    overrides: list[str] | None,
+) -> None:
     """Refuse what a reasoner beside a finished run cannot do."""
+    other = [override for override in overrides or [] if not override.startswith("reasoner.")]
+    if start is not None or seed is not None or other:
+        named = "--from" if start is not None else "--seed" if seed is not None else f"--set {other[0]}"
+        raise ConfigError(f"--beside keeps the options of that run but those of the reasoner: leave {named} out")
     if config.reasoner is None:
         raise ConfigError("--beside trains a reasoner, and this recipe has none: give --recipe deftrec")
     if refit:

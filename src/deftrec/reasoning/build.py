@@ -5,7 +5,9 @@ from torch import Tensor
 
 from deftrec.config import ReasonerOptions, TokenizerOptions
 from deftrec.data import Interactions
+from deftrec.errors import ConfigError
 from deftrec.language import PretrainedLanguageModel
+from deftrec.language.backbone import blocks_of
 from deftrec.pretrained_files.locate import model_folder
 from deftrec.reasoning.reasoner import Reasoner
 from deftrec.reasoning.statements import ItemWords
@@ -40,6 +42,7 @@ def build_reasoner(
     folder, domain = model_folder(options.model), interactions.meta.domain
     language = PretrainedLanguageModel(folder, options.language, domain, options.ways, options.history, ())
     language.scale.requires_grad_(False)  # or the gradient would go down to the tokens, through every block
+    _check(language, options)
     words = ItemWords.of(interactions)
     columns, tokens = features.shape[1], tokens.model_copy(update={"ways": options.ways})
     item_tokenizer = RobustTokenizer(columns, language.width, tokens, droppable)
@@ -49,6 +52,25 @@ def build_reasoner(
     for tokenizer in (item_tokenizer, user_tokenizer):
         tokenizer.requires_grad_(False)
     return Reasoner(features, words, item_tokenizer, user_tokenizer, language, options)
+
+
+def _check(language: PretrainedLanguageModel, options: ReasonerOptions) -> None:
+    """Refuse a language model that cannot write statements, and options that it does not suit."""
+    blocks = len(blocks_of(language.model)[1])
+    if not (language.causal and language.caches):
+        raise ConfigError(
+            f"reasoner.model {options.model}: not a model that writes text; give a causal one, as smollm2"
+        )
+    if options.tuned_layers >= blocks:
+        raise ConfigError(
+            f"reasoner.tuned_layers is {options.tuned_layers}, and {options.model} has {blocks} blocks: leave one or "
+            "more for the hidden states"
+        )
+    if language.max_history < options.history:
+        raise ConfigError(
+            f"reasoner.history is {options.history}, and {options.model} has room for {language.max_history} items: "
+            "give fewer, or lower reasoner.titles"
+        )
 
 
 @torch.no_grad()
@@ -73,12 +95,17 @@ def fit_to_words(
         way.contract.bias.zero_()
 
 
+def _ids(language: PretrainedLanguageModel, text: str) -> list[int]:
+    """Token ids; special tokens in a text are read as plain text."""
+    return list(language.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"])
+
+
 def _mean_embeddings(texts: list[str], language: PretrainedLanguageModel) -> tuple[Tensor, Tensor]:
     """Mean word embedding of each text `[I, D]`, and which texts have words `[I]` bool."""
     table = language.embed(torch.arange(language.vocabulary)).float()
     means, known = torch.zeros(len(texts), language.width), torch.zeros(len(texts), dtype=torch.bool)
     for row, text in enumerate(texts):
-        ids = language.tokenizer(f" {text}", add_special_tokens=False)["input_ids"] if text else []
+        ids = _ids(language, f" {text}") if text else []
         if ids:
             means[row], known[row] = table[torch.tensor(ids)].mean(0), True
     return means, known

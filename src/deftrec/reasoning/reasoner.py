@@ -101,9 +101,9 @@ class Standardised(nn.Module):
     def fit_scale(self, x: Tensor) -> None:
         """Take mean and standard deviation of each component from `x` `[N, D]`."""
         self.mean.copy_(x.mean(0))
-        self.scale.copy_(x.std(0).clamp_min(1e-3))
+        self.scale.copy_(x.std(0, correction=0).clamp_min(1e-3))
 
-    def silence(self) -> None:
+    def zero(self) -> None:
         """Set the map to zero."""
         nn.init.zeros_(self.linear.weight)
 
@@ -139,7 +139,7 @@ class Reasoner(nn.Module):
         options: ReasonerOptions,
     ) -> None:
         super().__init__()
-        self.register_buffer("features", features, persistent=False)
+        self.register_buffer("features", features)  # saved: a refit of the small model changes its own
         self.item_tokenizer, self.user_tokenizer, self.language = item_tokenizer, user_tokenizer, language
         self.history, self.ways = options.history, options.ways
         self.line_tokens, self.text_tokens = options.titles, STATEMENT_TOKENS
@@ -223,7 +223,7 @@ class Reasoner(nn.Module):
         return items
 
     @torch.no_grad()
-    def state(self, histories: Sequence[np.ndarray], on_batch: Callable[[int], object] | None = None) -> Statements:
+    def generate(self, histories: Sequence[np.ndarray], on_batch: Callable[[int], object] | None = None) -> Statements:
         """Greedily generated statements of histories; arguments as for `read`."""
         texts, content = [""] * len(histories), torch.zeros(len(histories), self.language.width)
         for which in self._alike(histories):

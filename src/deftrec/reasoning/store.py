@@ -21,6 +21,9 @@ from deftrec.language.stored import stored_state
 from deftrec.modes import evaluating
 from deftrec.reasoning.reasoner import Reasoner, Residual, Statements
 
+CHUNK = 256
+"""Histories that are stored at once, so that little is lost where the work is interrupted."""
+
 STALE = 3
 """Events after a history that its reasoning still serves, where it is read and never computed."""
 
@@ -45,12 +48,12 @@ class Row:
 
 
 def reasoner_identity(reasoner: Reasoner, options: ReasonerOptions) -> str:
-    """Digest of everything that decides a reasoner's statements: its weights, prompt and options."""
+    """Digest of what decides a reasoner's statements beside its base: options, trained weights, features, words."""
     digest = hashlib.sha256(options.model_dump_json().encode())
     for name, tensor in sorted(stored_state(reasoner).items()):
         digest.update(name.encode())
         digest.update(tensor.detach().float().cpu().numpy().tobytes())
-    digest.update(repr((reasoner.before, reasoner.after)).encode())
+    digest.update(repr((reasoner.before, reasoner.after, reasoner.lines)).encode())
     return digest.hexdigest()
 
 
@@ -105,15 +108,19 @@ class ReasoningStore:
         except sqlite3.Error as error:
             raise self._error(error) from error
 
-    def move_to(self, path: Path) -> None:
-        """Write all rows to the file `path`, in place of what is there, and keep them there from now on."""
+    def copy_to(self, path: Path) -> None:
+        """Write all rows to the file `path`, in place of what is there; rows in memory are kept there from now on."""
         if self.path == path:
             return
         with self._lock:
-            with atomic_path(path) as temporary, closing(sqlite3.connect(temporary)) as other:
-                self._rows.backup(other)
-            self.close()
-            self.path, self._rows = path, _connected(path)
+            try:
+                with atomic_path(path) as temporary, closing(sqlite3.connect(temporary)) as other:
+                    self._rows.backup(other)
+                if self.path is None:
+                    before, self._rows, self.path = self._rows, _connected(path), path
+                    before.close()
+            except sqlite3.Error as error:
+                raise self._error(error) from error
 
     @property
     def is_writable(self) -> bool:
@@ -130,6 +137,8 @@ class ReasoningStore:
             self._rows.close()
 
     def _error(self, error: sqlite3.Error) -> DeftRecError:
+        if isinstance(error, sqlite3.OperationalError):  # read-only, locked, no room
+            return DeftRecError(f"{self.path}: cannot be used ({error}); make the file and its folder writable")
         return DeftRecError(f"{self.path}: not a usable reasoning store ({error}); delete it, and it is filled again")
 
 
@@ -202,18 +211,20 @@ class StoredReasoning:
         """Compute and store the states that are missing; `on_batch` gets the number of each batch. Their number"""
         with self._making:
             missing = self._missing(histories, lambda row: row.state)
-            if missing:
+            for start in range(0, len(missing), CHUNK):
+                some = missing[start : start + CHUNK]
                 with evaluating(self.reasoner):
-                    self.store.put_states(missing, self.reasoner.read(missing, on_batch)[:, -1])
+                    self.store.put_states(some, self.reasoner.read(some, on_batch)[:, -1])
             return len(missing)
 
     def make_statements(self, histories: Sequence[np.ndarray], on_batch: Callable[[int], object] | None = None) -> int:
         """Generate and store the statements that are missing; otherwise like `make_states`."""
         with self._making:
             missing = self._missing(histories, lambda row: row.text)
-            if missing:
+            for start in range(0, len(missing), CHUNK):
+                some = missing[start : start + CHUNK]
                 with evaluating(self.reasoner):
-                    self.store.put_statements(missing, self.reasoner.state(missing, on_batch))
+                    self.store.put_statements(some, self.reasoner.generate(some, on_batch))
             return len(missing)
 
     def states(self, histories: Sequence[np.ndarray], on_batch: Callable[[int], object] | None = None) -> Tensor:

@@ -104,6 +104,8 @@ def add_reasoner(
     """
     if small.reasoning is not None:
         raise ConfigError("that run has a reasoner already; give one without, or recommend with it")
+    if small.info.start is not None and small.info.start.fit != "train":
+        raise ConfigError("that run continued from one that knows validation targets; train one from scratch")
     if small.info.fit != "train":
         raise ConfigError(
             "that run was fitted on train + validation, which a reasoner is chosen on; train without --refit"
@@ -262,7 +264,8 @@ class Training:
         ranker = space.on_main("refit-score terms", lambda: ranker.refitted(training, self.device))
         catalogue = model.eval().encode_catalogue()
         if self.reasoner is not None and reasoned is not None:
-            reasoning = self.reasoner.refit(reasoned, model, catalogue)
+            trainer, trained = self.reasoner, reasoned
+            reasoning = space.timed("refit-reasoner", lambda: trainer.refit(trained, model, catalogue))
         info = info.model_copy(update={"fit": "train+validation", "seconds": dict(space.seconds)})
         return self._run(info, model, catalogue, features[0], ranker, reasoning)
 

@@ -87,7 +87,8 @@ def forecast(
     few = training if share == 1 else training.select(range(max(1, int(share * len(training)))))
     seconds: dict[str, float] = {}
     if config.reasoner is not None:
-        seconds = reasoner_seconds(interactions, config.reasoner, users, dtype, device)
+        with torch.random.fork_rng():
+            seconds = reasoner_seconds(interactions, config.reasoner, users, dtype, device)
     if beside:
         return Forecast(seconds, describe(device, dtype))
     after, seconds = seconds, {}

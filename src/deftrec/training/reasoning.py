@@ -47,6 +47,9 @@ RESIDUAL_EPOCHS, RESIDUAL_PATIENCE, RESIDUAL_RATE, RESIDUAL_DECAY = 30, 6, 3e-4,
 WARMUP_STEPS, FINAL_RATE, CLIP = 5, 0.1, 1.0
 """Batches of linear warm-up, learning rate at the end as a share of its peak, largest norm of the gradient."""
 
+FEWEST_PAIRS = 2
+"""Training pairs below which a residual stays at zero: their spread is not known."""
+
 LATER = 6
 """Number of items after a history that its statement may tell something of."""
 
@@ -340,8 +343,8 @@ class ReasonerTraining:
     ) -> tuple[dict[str, TrainingState], dict[str, float]]:
         """Fit both parts of the residual, of the states and then of the statements; validation keeps what helps.
 
-        Every history is read once, as far as the validation target: a state knows only the items up to its own, so
-        this one pass gives the states of train, of validation and of the histories before the test targets.
+        Every history before a validation target is read once. A state knows only the items up to its own, so this
+        gives the states of train too.
 
         Args:
             stored: the reasoner, whose residual is fitted in place and whose store is filled.
@@ -353,14 +356,18 @@ class ReasonerTraining:
         """
         options, config, residual, window = self.options, self.config, stored.residual, stored.history
         cases, prefix = self.validation.head(READ_USERS), "refit-" if chosen else ""
-        read = [
-            np.append(history, target).astype(np.int64)[-model.max_history :]
+        read = [  # with the target
+            np.append(history, target).astype(np.int64)[-1 - max(model.max_history, window) :]
             for history, target in zip(cases.histories, cases.targets, strict=True)
         ]
-        states = self._states(stored, read, f"{prefix}reading")
-        conditions = small_conditions(model, catalogue, read, window)
+        histories = [one[:-1] for one in read]
+        states = self._states(stored, histories, f"{prefix}reading")
+        conditions = small_conditions(model, catalogue, histories, window)
         ends = self.split.training(fit).lengths[cases.users] - cases.histories.lengths - 1 + [len(one) for one in read]
-        places = _places(read, ends, window)
+        places = _places(read, ends, min(window, model.max_history))
+        if len(places) < FEWEST_PAIRS:
+            self.space.progress.say(f"{len(places)} training pairs are too few for a residual, which stays at zero")
+            return {}, {}
         residual.history.fit_scale(states[states.abs().sum(-1) > 0])
         pairs = pairs_of(read, places, conditions, states)
         asked = pairs_of(read, [(n, len(one) - 2) for n, one in enumerate(read)], conditions, states)
@@ -377,7 +384,7 @@ class ReasonerTraining:
             gain = stage.values() - before
             error = float(gain.std() / len(gain) ** 0.5) if len(gain) > 1 else 0.0
             if not chosen and float(gain.mean()) <= margin * error:
-                part.silence()
+                part.zero()
             values[name] = float(stage.values().mean())
 
         if not chosen or "residual" in chosen:
@@ -386,6 +393,8 @@ class ReasonerTraining:
             # Statements cost a hundred times the state: they are kept where they help beyond their noise.
             last = [place for place in dict(places).items() if place[0] < options.spoken]
             some = cases.head(options.spoken)
+            if len(last) < FEWEST_PAIRS:
+                return trained, values
             own = self._with_content(stored, read, last, pairs_of(read, last, conditions, states), prefix)
             ends_of_some = [(n, len(read[n]) - 2) for n in range(len(some))]
             asked = pairs_of(read, ends_of_some, conditions, states)
@@ -407,16 +416,14 @@ class ReasonerTraining:
             checkpoint_seconds=self.config.training.checkpoint_seconds,
         )
 
-    def _states(self, stored: StoredReasoning, read: list[np.ndarray], task: str) -> Tensor:
-        """States at the newest items of histories, and in the store those after the last two. `[N, window, D]`"""
-        progress, window = self.space.progress, stored.history
-        progress.begin(task, len(read))
+    def _states(self, stored: StoredReasoning, histories: list[np.ndarray], task: str) -> Tensor:
+        """States at the newest items of histories, the last of which go into the store. `[N, window, D]`"""
+        progress = self.space.progress
+        progress.begin(task, len(histories))
         with evaluating(stored.reasoner):
-            states = stored.reasoner.read(read, partial(progress.advance, task))
+            states = stored.reasoner.read(histories, partial(progress.advance, task))
         progress.end(task)
-        stored.store.put_states([one[-window:] for one in read], states[:, -1])
-        if window > 1:
-            stored.store.put_states([one[:-1][-window:] for one in read], states[:, -2])
+        stored.store.put_states([one[-stored.history :] for one in histories], states[:, -1])
         return states
 
     def _with_content(
@@ -431,18 +438,18 @@ class ReasonerTraining:
 
 
 def _places(read: list[np.ndarray], ends: np.ndarray, window: int) -> list[tuple[int, int]]:
-    """(history, place) of the newest `window` items of histories whose next item is before the `ends` `[N]`."""
+    """(history, place) of the newest `window` items before a target whose next item is before the `ends` `[N]`."""
     return [
         (n, place)
         for n, (history, end) in enumerate(zip(read, ends.tolist(), strict=True))
-        for place in range(max(0, len(history) - window), min(end, len(history)) - 1)
+        for place in range(max(0, len(history) - 1 - window), min(end, len(history)) - 1)
     ]
 
 
 def pairs_of(read: list[np.ndarray], places: list[tuple[int, int]], conditions: Tensor, states: Tensor) -> Pairs:
     """Pairs at places (history, place of its newest item), sorted; the item behind the place is the target.
 
-    `conditions` `[N, W, M, d]` and `states` `[N, W, D]` are those at the newest W items of the histories `read`.
+    `conditions` `[N, W, M, d]` and `states` `[N, W, D]` are those at the newest W items before the last of `read`.
     """
     targets, seen = [], []
     for pair, (n, place) in enumerate(places):
@@ -452,6 +459,6 @@ def pairs_of(read: list[np.ndarray], places: list[tuple[int, int]], conditions: 
         targets.append(target)
     device, W = states.device, states.shape[1]
     rows = torch.tensor([n for n, _ in places], device=device)
-    columns = torch.tensor([W - len(read[n]) + place for n, place in places], device=device)
+    columns = torch.tensor([W - len(read[n]) + 1 + place for n, place in places], device=device)
     pairs = torch.from_numpy(np.concatenate(seen)).to(device)
     return Pairs(conditions[rows, columns], states[rows, columns], torch.tensor(targets, device=device), pairs)
