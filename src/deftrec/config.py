@@ -141,8 +141,7 @@ class PretrainedOptions(Options):
     dropout: Rate = 0.1
     """Dropout rate of the model and its adapters, 0 to 1."""
     dtype: Literal["auto", "fp32", "bf16"] = "auto"
-    """Type of the weights that are not trained. auto: bf16 where the files hold it or the processor multiplies it, else
-    fp32."""
+    """Type of the weights that are not trained. auto: bf16 where the model's files hold it, else fp32."""
     gradient_checkpointing: bool = False
     """Whether the backward pass recomputes activations: a third more computation, far less memory."""
     prompts: tuple[str, ...] = ()

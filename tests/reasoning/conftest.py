@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from deftrec.language import backbone
+from deftrec.reasoning import build
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _fp32() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(backbone, "multiplies_bf16", lambda device: False)
+        patch.setattr(build, "multiplies_bf16", lambda device: False)
         yield

@@ -11,7 +11,6 @@ from torch import nn
 
 from deftrec.config import PretrainedOptions
 from deftrec.errors import ConfigError, MissingExtraError
-from deftrec.hardware import default_device, multiplies_bf16
 from deftrec.language.default_dtype import guard_default_dtype
 from deftrec.language.positions import PositionIds, Positions, positions_of
 from deftrec.pretrained_files.reading import reading
@@ -85,8 +84,7 @@ def read_backbone(folder: Path, options: PretrainedOptions, *, weights: bool = T
     if options.tuning == "full":  # weights that are trained are fp32
         dtype = torch.float32
     elif options.dtype == "auto":
-        held = config.dtype in (torch.bfloat16, "bfloat16")
-        dtype = torch.bfloat16 if held or multiplies_bf16(default_device()) else torch.float32
+        dtype = torch.bfloat16 if config.dtype in (torch.bfloat16, "bfloat16") else torch.float32
     else:
         dtype = DTYPES[options.dtype]
     arguments: dict[str, Any] = {

@@ -6,6 +6,7 @@ from torch import Tensor
 from deftrec.config import ReasonerOptions, TokenizerOptions
 from deftrec.data import Interactions
 from deftrec.errors import ConfigError
+from deftrec.hardware import multiplies_bf16
 from deftrec.language import PretrainedLanguageModel
 from deftrec.language.backbone import blocks_of
 from deftrec.pretrained_files.locate import model_folder
@@ -25,7 +26,7 @@ def build_reasoner(
     options: ReasonerOptions,
     interactions: Interactions,
 ) -> Reasoner:
-    """A reasoner without training.
+    """A reasoner without training, its language model in bf16 where the processor multiplies it.
 
     Its tokenizers are fitted in closed form: the first way to the mean embedding of the words of an item's categories,
     the others to that of its title, as far as an item has them. They are not trained any further: a token then means
@@ -40,7 +41,9 @@ def build_reasoner(
         interactions: the items' titles and categories.
     """
     folder, domain = model_folder(options.model), interactions.meta.domain
-    language = PretrainedLanguageModel(folder, options.language, domain, options.ways, options.history, ())
+    dtype = "bf16" if multiplies_bf16(features.device) else "fp32"
+    reads = options.language.model_copy(update={"dtype": dtype})
+    language = PretrainedLanguageModel(folder, reads, domain, options.ways, options.history, ())
     language.scale.requires_grad_(False)  # or the gradient would go down to the tokens, through every block
     _check(language, options)
     words = ItemWords.of(interactions)
