@@ -131,6 +131,10 @@ class PretrainedLanguageModel(LanguageModel):
         """Word embeddings. `[...]` int64 -> `[..., D]`"""
         return self.model.get_input_embeddings()(ids)  # type: ignore[no-any-return, operator]
 
+    def token_ids(self, text: str) -> list[int]:
+        """Token ids of a text; special tokens in it are read as plain text."""
+        return list(self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"])
+
     def spell(self, pieces: list[list[int]]) -> list[str]:
         """Token ids as text, without ids below 0 and without spaces before punctuation marks."""
         rows = [[piece for piece in row if piece >= 0] for row in pieces]

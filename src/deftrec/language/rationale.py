@@ -55,12 +55,9 @@ class Preferences:
         A text that is too long names fewer categories of the history.
         """
         following, room = self.categories[target], self.options.max_tokens - 1
-        guess = self._ids(f"{SEPARATOR} next: {following[0]}")[:room] if following else ()
-        past = self._ids(", ".join(self.past(history)))[: room - len(guess)]
+        guess = self.language.token_ids(f"{SEPARATOR} next: {following[0]}")[:room] if following else ()
+        past = self.language.token_ids(", ".join(self.past(history)))[: room - len(guess)]
         return (*past, *guess, self.language.end)
-
-    def _ids(self, text: str) -> tuple[int, ...]:
-        return tuple(self.language.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"])
 
 
 def guessed_category(text: str, categories: Sequence[str]) -> str | None:

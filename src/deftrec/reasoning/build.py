@@ -81,14 +81,13 @@ def fit_to_words(
     tokenizer: RobustTokenizer, features: Tensor, language: PretrainedLanguageModel, words: ItemWords
 ) -> None:
     """Fit the linear part of every way to mean word embeddings by ridge regression, and silence its perceptron."""
-    texts = [[", ".join(names) for names in words.categories], words.titles]
+    categories = _mean_embeddings([", ".join(names) for names in words.categories], language)
+    titles = _mean_embeddings(words.titles, language)
     count = len(features)
     ones = torch.cat([features.float().cpu(), torch.ones(count, 1)], 1)
     for number, way in enumerate(tokenizer.encoders):
         assert isinstance(way, Way)
-        means, known = _mean_embeddings(texts[min(number, 1)], language)
-        if not known.any():
-            means, known = _mean_embeddings(texts[1], language)
+        means, known = categories if number == 0 and categories[1].any() else titles
         rows = ones[known]
         gram = rows.T @ rows + RIDGE * len(rows) * torch.eye(ones.shape[1])
         solved = torch.linalg.solve(gram, rows.T @ means[known])  # [F + 1, D]
@@ -98,17 +97,12 @@ def fit_to_words(
         way.contract.bias.zero_()
 
 
-def _ids(language: PretrainedLanguageModel, text: str) -> list[int]:
-    """Token ids; special tokens in a text are read as plain text."""
-    return list(language.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"])
-
-
 def _mean_embeddings(texts: list[str], language: PretrainedLanguageModel) -> tuple[Tensor, Tensor]:
     """Mean word embedding of each text `[I, D]`, and which texts have words `[I]` bool."""
     table = language.embed(torch.arange(language.vocabulary)).float()
     means, known = torch.zeros(len(texts), language.width), torch.zeros(len(texts), dtype=torch.bool)
     for row, text in enumerate(texts):
-        ids = _ids(language, f" {text}") if text else []
+        ids = language.token_ids(f" {text}") if text else []
         if ids:
             means[row], known[row] = table[torch.tensor(ids)].mean(0), True
     return means, known

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,6 +14,9 @@ from deftrec.data import PADDING
 from deftrec.language import PretrainedLanguageModel
 from deftrec.reasoning.statements import ItemWords
 from deftrec.tokenizer import RobustTokenizer
+
+if TYPE_CHECKING:
+    from transformers.cache_utils import Cache
 
 SLOT = -2
 """Place of a continuous token among the ids of words."""
@@ -126,7 +130,7 @@ class Reasoner(nn.Module):
         words: words of the items.
         item_tokenizer, user_tokenizer: features to K tokens; a user's features are the mean of the items read.
         language: generative language model.
-        history: largest number of items read.
+        options: numbers of items read, of tokens of an item's words, of continuous tokens, and of tuned blocks.
     """
 
     def __init__(
@@ -142,10 +146,10 @@ class Reasoner(nn.Module):
         self.register_buffer("features", features)  # saved: a refit of the small model changes its own
         self.item_tokenizer, self.user_tokenizer, self.language = item_tokenizer, user_tokenizer, language
         self.history, self.ways = options.history, options.ways
-        self.line_tokens, self.text_tokens = options.titles, STATEMENT_TOKENS
+        self.text_tokens = STATEMENT_TOKENS
         self.frozen_blocks = -options.tuned_layers
         self.before, self.after = list(language.prompts.before[0]), list(language.prompts.after)
-        self.lines = [self._line(line) for line in words.lines]
+        self.words, self.lines = words, [language.token_ids(BREAK + line)[: options.titles] for line in words.lines]
 
     features: Tensor
 
@@ -184,12 +188,12 @@ class Reasoner(nn.Module):
             embeddings, lengths.to(device), torch.tensor(ends, device=device), torch.tensor(questions, device=device)
         )
 
-    def hidden(self, reading: Reading) -> Tensor:
-        """Hidden states of all tokens. `[N, T, D]`"""
+    def hidden(self, reading: Reading, cache: "Cache | None" = None) -> Tensor:
+        """Hidden states of all tokens, whose keys and values an empty `cache` keeps. `[N, T, D]`"""
         N, T, _ = reading.embeddings.shape
         mask = torch.ones(T, T, dtype=torch.bool, device=reading.embeddings.device).tril().expand(N, T, T)
         positions = torch.arange(T, device=mask.device).expand(N, T)
-        return self.language.read(reading.embeddings, mask, positions)
+        return self.language.read(reading.embeddings, mask, positions, cache)
 
     def statement_loss(self, hidden: Tensor, reading: Reading, texts: Sequence[Sequence[int]]) -> Tensor:
         """Mean cross-entropy per token of `texts`, which `reading` ends with, given its `hidden` states. Scalar"""
@@ -249,9 +253,7 @@ class Reasoner(nn.Module):
         N, T, _ = reading.embeddings.shape
         device, cache = reading.embeddings.device, DynamicCache()
         rows = torch.arange(N, device=device)
-        causal = torch.ones(T, T, dtype=torch.bool, device=device).tril().expand(N, T, T)
-        hidden = language.read(reading.embeddings, causal, torch.arange(T, device=device).expand(N, T), cache)
-        state = hidden[rows, reading.lengths - 1]
+        state = self.hidden(reading, cache)[rows, reading.lengths - 1]
         present = torch.arange(T, device=device) < reading.lengths[:, None]  # of the keys in the cache
         total, count = torch.zeros_like(state), torch.zeros(N, 1, device=device)
         finished, pieces = torch.zeros(N, dtype=torch.bool, device=device), []
@@ -271,13 +273,7 @@ class Reasoner(nn.Module):
 
     def spelled(self, text: str) -> list[int]:
         """Token ids of a statement, cut to the longest that is generated, with the end."""
-        ids = self.language.tokenizer(f" {text}", add_special_tokens=False, split_special_tokens=True)["input_ids"]
-        return [*ids[: self.text_tokens - 1], self.language.end]
-
-    def _line(self, line: str) -> list[int]:
-        """Token ids of an item's words, special tokens in them read as plain text."""
-        ids = self.language.tokenizer(BREAK + line, add_special_tokens=False, split_special_tokens=True)["input_ids"]
-        return list(ids[: self.line_tokens])
+        return [*self.language.token_ids(f" {text}")[: self.text_tokens - 1], self.language.end]
 
     def _slots(self, histories: Sequence[np.ndarray], users: bool) -> Tensor:
         """Continuous tokens in the order of their places: K of each item of a history, then K of its user. `[S, D]`

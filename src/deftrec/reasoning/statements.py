@@ -131,7 +131,7 @@ class ItemWords:
         titles: short titles; the item's id where it has no title. `I`
         categories: the most specific categories, at most `KINDS`, without those that repeat the title. `I`
         kinds: categories, or the content words of the title where no item has a category. `I`
-        lines: what the language model reads: "Fargo (Crime, Drama)". `I`
+        lines: words of each item that the language model reads: "Fargo (Crime, Drama)". `I`
     """
 
     titles: list[str]

@@ -166,7 +166,7 @@ class StoredReasoning:
     Args:
         reasoner: the language model, or what builds it where it is first needed: a store that holds everything asked
             for never loads it.
-        residual: what the states add to the conditions.
+        residual: linear maps of the states, added to the conditions.
         store: statements and states made before.
         history: largest number of items that the reasoner reads.
         items: number of items that the reasoner knows; None: those of `reasoner`, or all.
@@ -209,23 +209,19 @@ class StoredReasoning:
 
     def make_states(self, histories: Sequence[np.ndarray], on_batch: Callable[[int], object] | None = None) -> int:
         """Compute and store the states that are missing; `on_batch` gets the number of each batch. Their number"""
-        with self._making:
-            missing = self._missing(histories, lambda row: row.state)
-            for start in range(0, len(missing), CHUNK):
-                some = missing[start : start + CHUNK]
-                with evaluating(self.reasoner):
-                    self.store.put_states(some, self.reasoner.read(some, on_batch)[:, -1])
-            return len(missing)
+
+        def make(some: list[np.ndarray]) -> None:
+            self.store.put_states(some, self.reasoner.read(some, on_batch)[:, -1])
+
+        return self._make(histories, lambda row: row.state, make)
 
     def make_statements(self, histories: Sequence[np.ndarray], on_batch: Callable[[int], object] | None = None) -> int:
         """Generate and store the statements that are missing; otherwise like `make_states`."""
-        with self._making:
-            missing = self._missing(histories, lambda row: row.text)
-            for start in range(0, len(missing), CHUNK):
-                some = missing[start : start + CHUNK]
-                with evaluating(self.reasoner):
-                    self.store.put_statements(some, self.reasoner.generate(some, on_batch))
-            return len(missing)
+
+        def make(some: list[np.ndarray]) -> None:
+            self.store.put_statements(some, self.reasoner.generate(some, on_batch))
+
+        return self._make(histories, lambda row: row.text, make)
 
     def states(self, histories: Sequence[np.ndarray], on_batch: Callable[[int], object] | None = None) -> Tensor:
         """Hidden state after each history, computed now where it is not stored. `[N, D]` float32
@@ -271,6 +267,20 @@ class StoredReasoning:
         if self.wait if wait is None else wait:
             return self.statements([history]).texts[0] or None
         return self._latest(history, spoken=True).text or None
+
+    def _make(
+        self,
+        histories: Sequence[np.ndarray],
+        part: Callable[[Row], object],
+        make: Callable[[list[np.ndarray]], None],
+    ) -> int:
+        """`make` what is missing of a `part`, in chunks; its number."""
+        with self._making:
+            missing = self._missing(histories, part)
+            for start in range(0, len(missing), CHUNK):
+                with evaluating(self.reasoner):
+                    make(missing[start : start + CHUNK])
+            return len(missing)
 
     def _missing(self, histories: Sequence[np.ndarray], part: Callable[[Row], object]) -> list[np.ndarray]:
         """The distinct histories, cut and not empty, whose `part` is not stored."""

@@ -20,7 +20,7 @@ class Example:
         target, target_item: title and id of the item of the next interaction, which no model has seen.
         recommendations: recommended items, best first.
         place: rank of the target among them, from 1; None if it is not recommended.
-        statement: what the reasoner says of the history; None without a reasoner.
+        statement: sentence of the reasoner about the history; None without a reasoner.
     """
 
     user: Id

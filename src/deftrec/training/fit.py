@@ -118,7 +118,7 @@ def add_reasoner(
     def train(space: Workspace) -> Run:
         if space.team.size > 1:
             raise ConfigError(ONE_PROCESS)
-        cases = validation_cases(interactions, split, config.seed)
+        cases = validation_cases(interactions, split, split.cases("validation"), config.seed)
         dtype = training_dtype(config.training.precision, device)
         training = ReasonerTraining(interactions, split, config, cases, device, dtype, space)
         droppable = slice(0, small.info.collaborative_width) if small.info.text_width else None
@@ -345,10 +345,7 @@ class Training:
                     f"{count - len(cases):,} of {count:,} validation targets are left out: the run to start "
                     "from was fitted on them"
                 )
-        if not len(cases):
-            message = f"{interactions.meta.name}: no user has a validation target; {NO_VALIDATION[self.split.name]}"
-            raise DataError(message)
-        return _drawn(cases, interactions.n_items, self.config.seed)
+        return validation_cases(interactions, self.split, cases, self.config.seed)
 
     def _run(
         self,
@@ -366,17 +363,15 @@ class Training:
         return Run(self.interactions, self.config, info, model, catalogue, whole, features.scaling, reasoning)
 
 
-def validation_cases(interactions: Interactions, split: Split, seed: int) -> Cases:
-    """Validation cases in random order, as many as one validation evaluates; a `DataError` if there are none."""
-    cases = split.cases("validation")
+def validation_cases(interactions: Interactions, split: Split, cases: Cases, seed: int) -> Cases:
+    """Some of the validation `cases` in random order, as many as one validation evaluates.
+
+    Raises a `DataError` if there are none.
+    """
     if not len(cases):
         raise DataError(f"{interactions.meta.name}: no user has a validation target; {NO_VALIDATION[split.name]}")
-    return _drawn(cases, interactions.n_items, seed)
-
-
-def _drawn(cases: Cases, n_items: int, seed: int) -> Cases:
     drawn = cases.select(np.random.default_rng(seed).permutation(len(cases)))
-    return drawn.head(max(1, min(VALIDATION_USERS, VALIDATION_SCORES // n_items)))
+    return drawn.head(max(1, min(VALIDATION_USERS, VALIDATION_SCORES // interactions.n_items)))
 
 
 def resolve(config: Config, interactions: Interactions, split: Split) -> Config:

@@ -85,13 +85,13 @@ def forecast(
     # Of large data, a share of the users is packed and counted, in place of all.
     share = min(1.0, PROBED_INTERACTIONS / max(1, len(training.items)))
     few = training if share == 1 else training.select(range(max(1, int(share * len(training)))))
-    seconds: dict[str, float] = {}
+    reasoner: dict[str, float] = {}
     if config.reasoner is not None:
         with torch.random.fork_rng():
-            seconds = reasoner_seconds(interactions, config.reasoner, users, dtype, device)
+            reasoner = reasoner_seconds(interactions, config.reasoner, users, dtype, device)
     if beside:
-        return Forecast(seconds, describe(device, dtype))
-    after, seconds = seconds, {}
+        return Forecast(reasoner, describe(device, dtype))
+    seconds: dict[str, float] = {}
     with torch.random.fork_rng():
         texts = [text for text in texts_of(interactions.catalogue) if text] if config.text.model is not None else []
         if texts:
@@ -108,7 +108,7 @@ def forecast(
         text_width = hidden_size(config.text.model) if texts and config.text.model is not None else 0
         if member := _member_seconds(few, interactions, config, text_width, users, dtype, device):
             seconds |= {member_name("joint", n): member / share for n in range(int(config.training.ensemble_size))}
-        seconds |= after
+        seconds |= reasoner
         once = {"text", "statements"}
         again = {f"refit-{name}": value for name, value in seconds.items() if name not in once} if refit else {}
         if config.retrieval.prior != "none":

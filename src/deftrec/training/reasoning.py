@@ -10,16 +10,13 @@ from torch import Tensor, nn
 
 from deftrec.config import Config, ReasonerOptions
 from deftrec.data import PADDING, Cases, Fit, Interactions, Sequences, Split
-from deftrec.data.sequences import pad_histories
 from deftrec.diffusion import NextItems, Sampling
 from deftrec.ensemble import Model, members_of, own_catalogues, side_by_side
 from deftrec.evaluation.metrics import accuracy
-from deftrec.language import Layout
 from deftrec.model import ItemLatents
 from deftrec.modes import evaluating, frozen
 from deftrec.pretrained_files.origin import origin_of
 from deftrec.reasoning import (
-    ItemWords,
     Reasoner,
     ReasoningStore,
     Residual,
@@ -30,6 +27,7 @@ from deftrec.reasoning import (
     statement,
 )
 from deftrec.retrieval import Queries, latent_ranker, seen_rules, target_ranks
+from deftrec.retrieval.queries import batches
 from deftrec.run import STORE, ReasonerInfo
 from deftrec.training.checkpoint import TrainingState
 from deftrec.training.loop import Plan, Stage
@@ -55,9 +53,6 @@ LATER = 6
 
 ROWS, PAIRS = 16, 512
 """Histories of a batch of statements, and pairs of a batch of the residual."""
-
-CHUNK = 256
-"""Histories whose conditions are computed at once."""
 
 
 class StatementTask(nn.Module):
@@ -87,15 +82,14 @@ class StatementStage(Stage):
     Args:
         reasoner: reasoner that learns to write them.
         sequences: interactions of train, with two items or more of one user at least.
-        words: words of the items.
         examples: number of histories.
         seed: seed of the histories and of the sentences.
     """
 
     name = "statements"
 
-    def __init__(self, reasoner: Reasoner, sequences: Sequences, words: ItemWords, examples: int, seed: int) -> None:
-        self.module, self.reasoner, self.words, self.seed = StatementTask(reasoner), reasoner, words, seed
+    def __init__(self, reasoner: Reasoner, sequences: Sequences, examples: int, seed: int) -> None:
+        self.module, self.reasoner, self.seed = StatementTask(reasoner), reasoner, seed
         rng = np.random.default_rng(seed)
         users = (sequences.lengths > 1).nonzero()[0]
         drawn = np.concatenate([rng.permutation(users) for _ in range(-(-examples // len(users)))])[:examples]
@@ -111,7 +105,7 @@ class StatementStage(Stage):
         parts = np.array_split(alike, max(1, -(-len(alike) // ROWS)))
 
         def build(part: np.ndarray) -> StatementBatch:
-            facts = [self.words.facts(self.histories[n].tolist(), self.later[n].tolist()) for n in part]
+            facts = [self.reasoner.words.facts(self.histories[n].tolist(), self.later[n].tolist()) for n in part]
             texts = [self.reasoner.spelled(statement(one, rng)) for one in facts]
             return StatementBatch([self.histories[n] for n in part], texts)
 
@@ -131,18 +125,13 @@ def small_conditions(model: Model, catalogue: ItemLatents, histories: Sequence[n
     device = catalogue.latents.device
     pairs = list(zip(members_of(model), own_catalogues(model, catalogue), strict=True))
     conditions = torch.zeros(len(histories), last, len(pairs), pairs[0][0].language.width, device=device)
-    order = sorted(range(len(histories)), key=lambda n: len(histories[n]))
     sequences = Sequences.from_lists(list(histories))
     with evaluating(model):
-        for start in range(0, len(order), CHUNK):
-            which = order[start : start + CHUNK]
-            packed = pad_histories(sequences, np.array(which), model.max_history)
-            items, layout = torch.from_numpy(packed.items).to(device), Layout.of(packed)
-            layout = Layout(layout.segments.to(device), layout.positions.to(device))
+        for which, items, layout in batches(model.max_history, sequences, device):
             lengths = (layout.segments != PADDING).sum(1)
             for m, (member, own) in enumerate(pairs):
                 hidden = member.condition(own.ways, own.features, items, layout).float()
-                for row, (n, length) in enumerate(zip(which, lengths.tolist(), strict=True)):
+                for row, (n, length) in enumerate(zip(which.tolist(), lengths.tolist(), strict=True)):
                     kept = min(last, length)
                     conditions[n, last - kept :, m] = hidden[row, length - kept : length]
     return conditions
@@ -247,7 +236,7 @@ class ResidualStage(Stage):
             with evaluating(member):
                 sample = member.diffusion.generate(conditions[:, m], Sampling.of(self.config.diffusion), generator)
             parts.append(sample.x0)
-        queries = Queries(self.cases.histories, parts[0] if len(parts) == 1 else side_by_side(parts))
+        queries = Queries(self.cases.histories, side_by_side(parts))
         rules = seen_rules(not self.config.repeats)
         return accuracy(target_ranks(latent_ranker(self.catalogue, self.config), queries, self.cases, rules))["ndcg@10"]
 
@@ -298,7 +287,7 @@ class ReasonerTraining:
         features = members_of(model)[0].features.values.detach()
         reasoner = build_reasoner(features, droppable, self.config.tokenizer, options, self.interactions)
         reasoner, training = reasoner.to(self.device), self.split.training("train")
-        stage = StatementStage(reasoner, training, ItemWords.of(self.interactions), options.examples, seed)
+        stage = StatementStage(reasoner, training, options.examples, seed)
         plan = Plan(
             epochs=STATEMENT_EPOCHS,
             stop_after=STATEMENT_EPOCHS,
