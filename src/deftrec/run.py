@@ -299,11 +299,10 @@ def _load_reasoning(
     assert options is not None, "the run has a reasoner"
     assert record is not None, "the run has a reasoner"
     features = first.features.values.detach()
-    droppable = slice(0, info.collaborative_width) if info.text_width else None
 
     def read() -> Reasoner:
         check_origin(record.base, origin_of(options.language), str(folder), "reasoner.model")
-        reasoner = build_reasoner(features, droppable, config.tokenizer, options, interactions)
+        reasoner = build_reasoner(features, first.item_tokenizer.masking.block, config.tokenizer, options, interactions)
         path = folder / "reasoner.safetensors"
         try:
             load_stored_state(reasoner, load_tensors(path))

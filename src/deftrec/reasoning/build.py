@@ -21,7 +21,7 @@ RIDGE = 0.1
 
 def build_reasoner(
     features: Tensor,
-    droppable: slice | None,
+    block: slice | None,
     tokens: TokenizerOptions,
     options: ReasonerOptions,
     interactions: Interactions,
@@ -35,7 +35,7 @@ def build_reasoner(
     Raises the errors of `model_folder` and `PretrainedLanguageModel`.
 
     Args:
-        features: features of the items, and the columns of them that are masked as a block (`droppable`). `[I, F]`
+        features: features of the items, and the columns of them that are masked as a whole (`block`). `[I, F]`
         tokens: masking of the tokenizers.
         options: language model and what it reads.
         interactions: the items' titles and categories.
@@ -48,9 +48,9 @@ def build_reasoner(
     _check(language, options)
     words = ItemWords.of(interactions)
     columns, tokens = features.shape[1], tokens.model_copy(update={"ways": options.ways})
-    item_tokenizer = RobustTokenizer(columns, language.width, tokens, droppable)
+    item_tokenizer = RobustTokenizer(columns, language.width, tokens, block)
     fit_to_words(item_tokenizer, features, language, words)
-    user_tokenizer = RobustTokenizer(columns, language.width, tokens, droppable)
+    user_tokenizer = RobustTokenizer(columns, language.width, tokens, block)
     user_tokenizer.load_state_dict(item_tokenizer.state_dict())  # a mean of items: linear, so the mean of their tokens
     for tokenizer in (item_tokenizer, user_tokenizer):
         tokenizer.requires_grad_(False)

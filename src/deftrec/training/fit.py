@@ -121,8 +121,7 @@ def add_reasoner(
         cases = validation_cases(interactions, split, split.cases("validation"), config.seed)
         dtype = training_dtype(config.training.precision, device)
         training = ReasonerTraining(interactions, split, config, cases, device, dtype, space)
-        droppable = slice(0, small.info.collaborative_width) if small.info.text_width else None
-        reasoned = space.timed("reasoner", lambda: training.train(small.model, small.catalogue, droppable))
+        reasoned = space.timed("reasoner", lambda: training.train(small.model, small.catalogue))
         update = {
             "epochs": small.info.epochs | {name: stage.best_epoch for name, stage in reasoned.stages.items()},
             "history": small.info.history | {name: stage.history for name, stage in reasoned.stages.items()},
@@ -226,8 +225,7 @@ class Training:
         stages |= {member_name("joint", number): stage for number, stage in enumerate(members)}
         reasoned = None
         if (reasoner := self.reasoner) is not None:
-            droppable = features[0].droppable
-            reasoned = space.timed("reasoner", lambda: reasoner.train(model, catalogue, droppable))
+            reasoned = space.timed("reasoner", lambda: reasoner.train(model, catalogue))
         reasoning = None if reasoned is None else reasoned.reasoning
         if reasoned is not None:
             stages |= reasoned.stages

@@ -275,17 +275,15 @@ class ReasonerTraining:
         assert self.config.reasoner is not None, "there is a reasoner"
         return self.config.reasoner
 
-    def train(self, model: Model, catalogue: ItemLatents, droppable: slice | None) -> Reasoned:
-        """The reasoner with its residual.
-
-        `droppable` are the columns of the features that its tokenizers mask as a block.
-        """
+    def train(self, model: Model, catalogue: ItemLatents) -> Reasoned:
+        """The reasoner with its residual."""
         options, space, seed = self.options, self.space, self.config.seed
         torch.manual_seed(seed)
         base = origin_of(options.language)
         assert base is not None, "a reasoner is a pre-trained model"
-        features = members_of(model)[0].features.values.detach()
-        reasoner = build_reasoner(features, droppable, self.config.tokenizer, options, self.interactions)
+        first = members_of(model)[0]
+        features, block = first.features.values.detach(), first.item_tokenizer.masking.block
+        reasoner = build_reasoner(features, block, self.config.tokenizer, options, self.interactions)
         reasoner, training = reasoner.to(self.device), self.split.training("train")
         stage = StatementStage(reasoner, training, options.examples, seed)
         plan = Plan(
