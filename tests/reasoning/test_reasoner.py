@@ -33,9 +33,12 @@ def reasoner(data: Interactions, tmp_path_factory: pytest.TempPathFactory) -> Re
 def plain(reasoner: Reasoner, history: np.ndarray) -> tuple[torch.Tensor, list[int]]:
     """Greedy generation without a cache or a batch: mean state of the text, and its ids."""
     text: list[int] = []
+    vocabulary = reasoner.vocabulary([history])
     while len(text) < reasoner.text_tokens:
         hidden = reasoner.hidden(reasoner.lay_out([history], [text]))[0]
-        token = int(reasoner.language.logits(hidden[-1]).argmax())
+        logits = reasoner.language.logits(hidden[-1])
+        token = int(logits.masked_fill(vocabulary.forbidden(len(logits))[0], -torch.inf).argmax())
+        vocabulary.advance([token])
         if token == reasoner.language.end:
             break
         text.append(token)

@@ -12,7 +12,8 @@ from torch.nn import functional as F
 from deftrec.config import STATEMENT_TOKENS, ReasonerOptions
 from deftrec.data import PADDING
 from deftrec.language import PretrainedLanguageModel
-from deftrec.reasoning.statements import ItemWords
+from deftrec.reasoning.statements import ItemWords, form_words
+from deftrec.reasoning.vocabulary import StatementVocabulary
 from deftrec.tokenizer import RobustTokenizer
 
 if TYPE_CHECKING:
@@ -150,6 +151,7 @@ class Reasoner(nn.Module):
         self.frozen_blocks = -options.tuned_layers
         self.before, self.after = list(language.prompts.before[0]), list(language.prompts.after)
         self.words, self.lines = words, [language.token_ids(BREAK + line)[: options.titles] for line in words.lines]
+        self.form_words = form_words()
 
     features: Tensor
 
@@ -228,7 +230,10 @@ class Reasoner(nn.Module):
 
     @torch.no_grad()
     def generate(self, histories: Sequence[np.ndarray], on_batch: Callable[[int], object] | None = None) -> Statements:
-        """Greedily generated statements of histories; arguments as for `read`."""
+        """Greedily generated statements of histories; arguments as for `read`.
+
+        A statement consists of words of the items read and of the sentences learnt (constrained decoding).
+        """
         texts, content = [""] * len(histories), torch.zeros(len(histories), self.language.width)
         for which in self._alike(histories):
             some = self._generate([histories[n] for n in which])
@@ -257,8 +262,12 @@ class Reasoner(nn.Module):
         present = torch.arange(T, device=device) < reading.lengths[:, None]  # of the keys in the cache
         total, count = torch.zeros_like(state), torch.zeros(N, 1, device=device)
         finished, pieces = torch.zeros(N, dtype=torch.bool, device=device), []
+        vocabulary = self.vocabulary(histories)
         for step in range(self.text_tokens):
-            token = language.logits(state).argmax(-1).masked_fill(finished, language.end)
+            logits = language.logits(state)
+            forbidden = vocabulary.forbidden(logits.shape[-1]).to(device)
+            token = logits.masked_fill(forbidden, -torch.inf).argmax(-1).masked_fill(finished, language.end)
+            vocabulary.advance(token.tolist())
             finished = finished | (token == language.end)
             pieces.append(token.masked_fill(finished, PADDING))
             if finished.all():
@@ -270,6 +279,12 @@ class Reasoner(nn.Module):
             total, count = total + state * ~finished[:, None], count + ~finished[:, None]
         texts = language.spell(torch.stack(pieces, 1).tolist())
         return Statements(texts, (total / count.clamp_min(1)).float())
+
+    def vocabulary(self, histories: Sequence[np.ndarray]) -> StatementVocabulary:
+        """Statements of histories begin with what is named of the items read, and hold the words of those names."""
+        named = [self.words.named(history[-self.history :].tolist()) for history in histories]
+        words = [self.form_words + own for own in named]
+        return StatementVocabulary(named, words, self.language.token_ids, self.language.end)
 
     def spelled(self, text: str) -> list[int]:
         """Token ids of a statement, cut to the longest that is generated, with the end."""

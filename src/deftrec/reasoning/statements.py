@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -89,6 +89,8 @@ NEXT = ("Probably {kind} next.", "{kind} should follow.", "Likely to go on with 
 FORMS = (*MOSTLY, *RISING, *NEWEST, *NEXT)
 """All sentences of a statement."""
 
+PLACEHOLDER = re.compile(r"\{\w+\}")
+
 
 def short_title(title: str) -> str:
     """The first words of a title, without year and remarks in brackets, an article in front: "The Godfather"."""
@@ -163,6 +165,12 @@ class ItemWords:
         about = ", ".join(self.categories[item])
         return f"{self.titles[item]} ({about})" if about else self.titles[item]
 
+    def named(self, items: Iterable[int]) -> list[str]:
+        """What a statement may name of items: short titles, and kinds within and at the start of a sentence."""
+        items = list(items)
+        kinds = {kind for item in items for kind in self.kinds[item]}
+        return sorted(kinds | {capitalised(kind) for kind in kinds} | {self.titles[item] for item in items})
+
     def facts(self, history: Sequence[int], later: Sequence[int] = ()) -> Facts:
         """Facts of a history, oldest item first, not empty, and of the items `later` than it."""
         counts = Counter(kind for item in reversed(history) for kind in self.kinds[item])
@@ -196,6 +204,17 @@ class ItemWords:
         return best if best is not None and rises[best] > RISE else None
 
 
+def capitalised(text: str) -> str:
+    """A text with its first letter in upper case."""
+    return text[:1].upper() + text[1:]
+
+
+def form_words() -> list[str]:
+    """The words of the sentences around what they name."""
+    pieces = [piece for form in FORMS for piece in PLACEHOLDER.split(form)]
+    return sorted({word for piece in [*pieces, "and"] for word in re.findall(r"\w+", piece)})
+
+
 def sentence(text: str) -> str:
     """A statement as a sentence: "This person likes Drama and Comedy, such as Fargo." """
     return f"{QUESTION} {text}"
@@ -206,7 +225,7 @@ def statement(facts: Facts, rng: np.random.Generator) -> str:
 
     def one(forms: tuple[str, ...], **values: str) -> str:
         text = forms[int(rng.integers(len(forms)))].format(**values)
-        return text[0].upper() + text[1:]
+        return capitalised(text)
 
     if facts.kinds:
         parts = [one(MOSTLY, kinds=" and ".join(facts.kinds), title=facts.typical)]

@@ -53,7 +53,7 @@ def reasoner_identity(reasoner: Reasoner, options: ReasonerOptions) -> str:
     for name, tensor in sorted(stored_state(reasoner).items()):
         digest.update(name.encode())
         digest.update(tensor.detach().float().cpu().numpy().tobytes())
-    digest.update(repr((reasoner.before, reasoner.after, reasoner.lines)).encode())
+    digest.update(repr((reasoner.before, reasoner.after, reasoner.lines, reasoner.form_words)).encode())
     return digest.hexdigest()
 
 
