@@ -49,3 +49,29 @@ def test_a_run_without_a_reasoner_is_told_how_to_get_one(deftrec: Call, run: Pat
     assert said.err.splitlines()[-1] == (
         f"error: {run}: this run has no reasoner; train one with 'deftrec train --recipe deftrec'"
     )
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ("--engine", "openai"),
+        ("--engine", "openai", "--model", "m"),
+        ("--base-url", "http://localhost/v1"),
+        ("--model", "m"),
+    ],
+)
+def test_a_server_needs_its_address_and_a_model(deftrec: Call, reasoned: Path, given: tuple[str, ...]) -> None:
+    said = deftrec("reason", reasoned, *given)
+    assert said.code == 1
+    assert "--engine openai needs --base-url and --model, which no other engine has" in said.err
+
+
+def test_a_server_that_is_down_leaves_the_store_as_it_was(deftrec: Call, reasoned: Path) -> None:
+    forget(reasoned)
+    down = ("--engine", "openai", "--base-url", "http://127.0.0.1:9/v1", "--model", "m")
+    said = deftrec("reason", reasoned, "--users", 4, *down)
+    assert said.code == 1
+    assert "http://127.0.0.1:9/v1: cannot be reached" in said.err.splitlines()[-1]
+    loaded = Recommender.load(reasoned)
+    assert loaded.run.reasoning is not None
+    assert {loaded.run.reasoning.store.get(one[-4:]).text for one in loaded.interactions.sequences} == {None}

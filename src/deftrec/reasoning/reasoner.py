@@ -53,11 +53,11 @@ class Statements:
 
     Attributes:
         texts: `N`
-        content: mean hidden state of the tokens of each. `[N, D]` float32
+        content: mean hidden state of the tokens of each; None: not computed. `[N, D]` float32
     """
 
     texts: list[str]
-    content: Tensor
+    content: Tensor | None
 
 
 class Residual(nn.Module):
@@ -236,13 +236,31 @@ class Reasoner(nn.Module):
         """
         texts, content = [""] * len(histories), torch.zeros(len(histories), self.language.width)
         for which in self._alike(histories):
-            some = self._generate([histories[n] for n in which])
-            content[torch.tensor(which)] = some.content.cpu()
-            for n, text in zip(which, some.texts, strict=True):
+            written, states = self._generate([histories[n] for n in which])
+            content[torch.tensor(which)] = states.cpu()
+            for n, text in zip(which, written, strict=True):
                 texts[n] = text
             if on_batch is not None:
                 on_batch(len(which))
         return Statements(texts, content.to(self.features.device))
+
+    def prompts(self, histories: Sequence[np.ndarray]) -> list[Tensor]:
+        """Embeddings before the statement of each history, for other engines. Each `[T, D]`"""
+        reading = self.lay_out(histories)
+        return [row[:length] for row, length in zip(reading.embeddings, reading.lengths.tolist(), strict=True)]
+
+    @torch.no_grad()
+    def pooled(self, histories: Sequence[np.ndarray], texts: Sequence[str]) -> Tensor:
+        """Mean hidden state of the tokens of given statements, none empty, after their histories. `[N, D]` float32"""
+        content = torch.zeros(len(histories), self.language.width, device=self.features.device)
+        ids = [self.spelled(text)[:-1] for text in texts]
+        for which in self._alike(histories):
+            reading = self.lay_out([histories[n] for n in which], [ids[n] for n in which])
+            hidden = self.hidden(reading).float()
+            for row, n in enumerate(which):
+                first = int(reading.question[row]) + 1
+                content[n] = hidden[row, first : first + len(ids[n])].mean(0)
+        return content
 
     def _alike(self, histories: Sequence[np.ndarray]) -> Iterator[list[int]]:
         """Numbers of the histories of each batch, which have similar lengths."""
@@ -251,7 +269,8 @@ class Reasoner(nn.Module):
         for start in range(0, len(order), ROWS):
             yield order[start : start + ROWS]
 
-    def _generate(self, histories: list[np.ndarray]) -> Statements:
+    def _generate(self, histories: list[np.ndarray]) -> tuple[list[str], Tensor]:
+        """Statements, and the mean hidden state of the tokens of each `[N, D]` float32."""
         from transformers.cache_utils import DynamicCache  # a slow import, only where needed
 
         language, reading = self.language, self.lay_out(histories)
@@ -277,8 +296,7 @@ class Reasoner(nn.Module):
             mask = torch.cat([present[:, :-1], torch.ones_like(present[:, -1:])], 1)[:, None]
             state = language.read(language.embed(token)[:, None], mask, (reading.lengths + step)[:, None], cache)[:, 0]
             total, count = total + state * ~finished[:, None], count + ~finished[:, None]
-        texts = language.spell(torch.stack(pieces, 1).tolist())
-        return Statements(texts, (total / count.clamp_min(1)).float())
+        return language.spell(torch.stack(pieces, 1).tolist()), (total / count.clamp_min(1)).float()
 
     def vocabulary(self, histories: Sequence[np.ndarray]) -> StatementVocabulary:
         """Statements of histories begin with what is named of the items read, and hold the words of those names."""

@@ -19,6 +19,7 @@ from deftrec.errors import DeftRecError
 from deftrec.files import atomic_path
 from deftrec.language.stored import stored_state
 from deftrec.modes import evaluating
+from deftrec.reasoning.engines import StatementEngine
 from deftrec.reasoning.reasoner import Reasoner, Residual, Statements
 
 CHUNK = 256
@@ -96,7 +97,8 @@ class ReasoningStore:
 
     def put_statements(self, histories: Sequence[np.ndarray], statements: Statements) -> None:
         """Keep the statements of histories, all of them or, if that fails, none."""
-        pairs = zip(histories, statements.texts, _blobs(statements.content), strict=True)
+        contents = [None] * len(histories) if statements.content is None else _blobs(statements.content)
+        pairs = zip(histories, statements.texts, contents, strict=True)
         rows = [(self.key(items), text, content) for items, text, content in pairs]
         update = "DO UPDATE SET text = excluded.text, content = excluded.content"
         self._write(f"(key, text, content) VALUES (?, ?, ?) ON CONFLICT (key) {update}", rows)
@@ -211,15 +213,33 @@ class StoredReasoning:
         """Compute and store the states that are missing; `on_batch` gets the number of each batch. Their number"""
 
         def make(some: list[np.ndarray]) -> None:
-            self.store.put_states(some, self.reasoner.read(some, on_batch)[:, -1])
+            with evaluating(self.reasoner):
+                self.store.put_states(some, self.reasoner.read(some, on_batch)[:, -1])
 
         return self._make(histories, lambda row: row.state, make)
 
-    def make_statements(self, histories: Sequence[np.ndarray], on_batch: Callable[[int], object] | None = None) -> int:
-        """Generate and store the statements that are missing; otherwise like `make_states`."""
+    def make_statements(
+        self,
+        histories: Sequence[np.ndarray],
+        on_batch: Callable[[int], object] | None = None,
+        engine: StatementEngine | None = None,
+    ) -> int:
+        """Generate and store the statements that are missing, by an `engine` or the language model itself.
+
+        Otherwise like `make_states`. What was made before an error of the engine is stored.
+        """
 
         def make(some: list[np.ndarray]) -> None:
-            self.store.put_statements(some, self.reasoner.generate(some, on_batch))
+            if engine is None:
+                with evaluating(self.reasoner):
+                    self.store.put_statements(some, self.reasoner.generate(some, on_batch))
+                return
+            for start, texts in engine.write(some, on_batch):
+                part, content = some[start : start + len(texts)], None
+                if self.residual.statement.is_used and texts:
+                    with evaluating(self.reasoner):
+                        content = self.reasoner.pooled(part, texts)
+                self.store.put_statements(part, Statements(texts, content))
 
         return self._make(histories, lambda row: row.text, make)
 
@@ -278,8 +298,7 @@ class StoredReasoning:
         with self._making:
             missing = self._missing(histories, part)
             for start in range(0, len(missing), CHUNK):
-                with evaluating(self.reasoner):
-                    make(missing[start : start + CHUNK])
+                make(missing[start : start + CHUNK])
             return len(missing)
 
     def _missing(self, histories: Sequence[np.ndarray], part: Callable[[Row], object]) -> list[np.ndarray]:
