@@ -1,0 +1,1 @@
+"""Forms of the K ways and of the masking, and what each is worth."""
