@@ -38,6 +38,7 @@ from deftrec.retrieval import (
     generate_queries,
     generate_texts,
     inference_queries,
+    make_lists,
     request_rules,
     top,
 )
@@ -474,10 +475,8 @@ class Recommender:
 
     def most_popular(self, k: int, rules: Sequence[Rule] = ()) -> Found:
         """The `k` items with most training interactions, for an empty history. `Found` of 1 x k"""
-        scores = self.popularity.float()[None]
-        for rule in (*self.ranker.rules, *rules):
-            rule.apply(scores, Sequences.from_lists([np.zeros(0, np.int32)]))
-        return top(scores, k)
+        nobody = Sequences.from_lists([np.zeros(0, np.int32)])
+        return make_lists(self.popularity.float()[None], nobody, k, (*self.ranker.rules, *rules))
 
     def describe(self, found: Found, source: Source) -> list[list[Recommendation]]:
         """Results under external ids and titles: one list for each row, without places that hold no item."""

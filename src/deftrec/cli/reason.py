@@ -15,8 +15,8 @@ from deftrec.cli.options import RunFolder, option
 from deftrec.errors import ConfigError
 
 if TYPE_CHECKING:
-    from deftrec import Recommender
     from deftrec.reasoning import StatementEngine
+    from deftrec.recommender import Recommender
 
 BATCH = 256  # users whose reasoning is written at once
 

@@ -11,7 +11,9 @@ from deftrec.data import Cases, Sequences
 from deftrec.errors import ConfigError
 from deftrec.evaluation import TargetRanks, ranks_from_scores
 from deftrec.retrieval.exact import Found, row_chunks, top
+from deftrec.retrieval.lists import make_lists
 from deftrec.retrieval.queries import Queries
+from deftrec.retrieval.rerank import Reranker
 from deftrec.retrieval.rules import Rule
 from deftrec.retrieval.terms.base import ExtendedCatalogue, ScoreTerm
 from deftrec.retrieval.terms.latent import LatentSimilarity
@@ -31,14 +33,15 @@ T = TypeVar("T", bound=ScoreTerm)
 
 @dataclass(frozen=True, eq=False)
 class Ranker:
-    """Ranks a catalogue of `n_items` for queries: the score is the sum of the terms, then rules exclude items.
+    """Ranks a catalogue of `n_items` for queries: a sum of terms, then rules, then a re-ranker.
 
-    `rules` hold for every request; a request may bring more.
+    `rules` hold for every request; a request may bring more, and a re-ranker of its own.
     """
 
     n_items: int
     terms: tuple[ScoreTerm, ...]
     rules: tuple[Rule, ...] = ()
+    reranker: Reranker | None = None
 
     # -- composing ---------------------------------------------------------------------------------------------
 
@@ -106,9 +109,14 @@ class Ranker:
                 rule.apply(scores, part.histories)
             yield rows, scores
 
-    def search(self, queries: Queries, k: int, rules: Sequence[Rule] = ()) -> Found:
+    def search(self, queries: Queries, k: int, rules: Sequence[Rule] = (), reranker: Reranker | None = None) -> Found:
         """The best `k` items of every query, exact, in chunks of queries. `Found` of N x k"""
-        return joined([top(scores, k) for _, scores in self.chunks(queries, rules)])
+        chosen = self.reranker if reranker is None else reranker
+        lists = []
+        for rows in row_chunks(len(queries), self.n_items):
+            part = queries.select(rows)
+            lists.append(make_lists(self.scores(part), part.histories, k, (*self.rules, *rules), chosen))
+        return joined(lists)
 
     def shares(self, queries: Queries, items: Tensor) -> dict[str, Tensor]:
         """Share of each explained term in the lift of `items` `[n]` for one query: by term name, `[n]`, from 0 to 1.

@@ -20,7 +20,7 @@ from deftrec.language.default_dtype import steady_default_dtype
 from deftrec.reasoning import Refresher
 from deftrec.recommendation import Recommendation
 from deftrec.recommender import Recommender
-from deftrec.retrieval import Queries, Rule, request_rules, top
+from deftrec.retrieval import Queries, Rule, make_lists, request_rules
 from deftrec.run import Run, run_digest
 from deftrec.serving.catalogue import Catalogue
 from deftrec.serving.index import OVERFETCH, Approximate, IndexChoice, VectorIndex, build_index, choose_index
@@ -235,11 +235,13 @@ class InferenceEngine(Catalogue):
 
     def _best(self, items: Tensor | None, scores: Tensor, request: RecommendationRequest) -> list[Recommendation]:
         """Best permitted items of the candidates `items` by their scores; None stands for all items. Both `[c]`"""
-        excluded = torch.zeros(1, len(self.items))  # of all items, as rules refer to item numbers
-        for rule in self._rules(request):
-            rule.apply(excluded, Sequences.from_lists([request.history]))
-        found = top(scores.cpu()[None] + (excluded if items is None else excluded[:, items]), request.k)
-        return self.recommender.describe(found if items is None else found.among(items), "deftrec")[0]
+        everywhere = scores.cpu()[None]
+        if items is not None:  # rules refer to item numbers
+            everywhere = torch.full((1, len(self.items)), float("-inf"))
+            everywhere[0, items] = scores.cpu()
+        histories = Sequences.from_lists([request.history])
+        found = make_lists(everywhere.clone(), histories, request.k, self._rules(request))
+        return self.recommender.describe(found, "deftrec")[0]
 
     def _explained(
         self, request: RecommendationRequest, found: list[Recommendation], seconds: dict[str, float]
