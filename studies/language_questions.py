@@ -42,7 +42,8 @@ from deftrec.reasoning import Residual, build_reasoner
 from deftrec.recipe import load_recipe
 from deftrec.retrieval import Allow, ExcludeHistory, Rule, generate_queries, target_ranks
 from deftrec.training.cache import StageResult
-from deftrec.training.reasoning import ResidualLoss, pairs_of, small_conditions
+from deftrec.training.pairs import pairs_of, small_conditions
+from deftrec.training.reasoning import ResidualLoss
 from studies.cold_start.asking import content_neighbours, translated
 from studies.cold_start.holdout import Holdout, hold_out
 from studies.command import run

@@ -1,6 +1,6 @@
 """Training of the reasoner: it learns to state preferences (LoRA), then the residual on the states of its own words."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from deftrec.config import Config, ReasonerOptions
-from deftrec.data import PADDING, Cases, Fit, Interactions, Sequences, Split
+from deftrec.data import Cases, Fit, Interactions, Sequences, Split
 from deftrec.diffusion import NextItems, Sampling
 from deftrec.ensemble import Model, members_of, own_catalogues, side_by_side
 from deftrec.evaluation.metrics import accuracy
@@ -27,10 +27,10 @@ from deftrec.reasoning import (
     statement,
 )
 from deftrec.retrieval import Queries, latent_ranker, seen_rules, target_ranks
-from deftrec.retrieval.queries import batches
 from deftrec.run import STORE, ReasonerInfo
 from deftrec.training.checkpoint import TrainingState
 from deftrec.training.loop import Plan, Stage
+from deftrec.training.pairs import Pairs, pairs_of, places_of, small_conditions
 from deftrec.training.workspace import Workspace
 
 STATEMENT_EPOCHS, STATEMENT_RATE = 1, 4e-3
@@ -114,58 +114,6 @@ class StatementStage(Stage):
     def validate(self) -> dict[str, float]:
         """No metrics: the stage runs for a fixed number of passes."""
         return {}
-
-
-@torch.no_grad()
-def small_conditions(model: Model, catalogue: ItemLatents, histories: Sequence[np.ndarray], last: int) -> Tensor:
-    """Condition of every member at the newest `last` items of each history, the newest at the end. `[N, last, M, d]`
-
-    Zero before the first item of a history that is shorter.
-    """
-    device = catalogue.latents.device
-    pairs = list(zip(members_of(model), own_catalogues(model, catalogue), strict=True))
-    conditions = torch.zeros(len(histories), last, len(pairs), pairs[0][0].language.width, device=device)
-    sequences = Sequences.from_lists(list(histories))
-    with evaluating(model):
-        for which, items, layout in batches(model.max_history, sequences, device):
-            lengths = (layout.segments != PADDING).sum(1)
-            for m, (member, own) in enumerate(pairs):
-                hidden = member.condition(own.ways, own.features, items, layout).float()
-                for row, (n, length) in enumerate(zip(which.tolist(), lengths.tolist(), strict=True)):
-                    kept = min(last, length)
-                    conditions[n, last - kept :, m] = hidden[row, length - kept : length]
-    return conditions
-
-
-@dataclass(frozen=True, eq=False)
-class Pairs:
-    """Histories' ends and the items that followed, for the training of a residual.
-
-    Attributes:
-        conditions: the small model's conditions. `[N, M, d]`
-        states: hidden states of the reasoner. `[N, D]`
-        targets: next items. `[N]` int64
-        seen: (pair, item) of items in the history of a pair, other than its target, sorted by pair. `[S, 2]` int64
-        content: mean hidden states of statements; None: there are none. `[N, D]`
-    """
-
-    conditions: Tensor
-    states: Tensor
-    targets: Tensor
-    seen: Tensor
-    content: Tensor | None = None
-
-    def __len__(self) -> int:
-        return len(self.targets)
-
-    def select(self, rows: Tensor) -> "Pairs":
-        """Some pairs, `[n]` int64, in rising order."""
-        place = torch.full((len(self),), PADDING, device=rows.device)
-        place[rows] = torch.arange(len(rows), device=rows.device)
-        seen = self.seen[place[self.seen[:, 0]] != PADDING]
-        seen = torch.stack([place[seen[:, 0]], seen[:, 1]], 1)
-        content = None if self.content is None else self.content[rows]
-        return Pairs(self.conditions[rows], self.states[rows], self.targets[rows], seen, content)
 
 
 class ResidualLoss(nn.Module):
@@ -351,7 +299,7 @@ class ReasonerTraining:
         states = self._states(stored, histories, f"{prefix}reading")
         conditions = small_conditions(model, catalogue, histories, window)
         ends = self.split.training(fit).lengths[cases.users] - cases.histories.lengths - 1 + [len(one) for one in read]
-        places = _places(read, ends, min(window, model.max_history))
+        places = places_of(read, ends, min(window, model.max_history))
         if len(places) < FEWEST_PAIRS:
             self.space.progress.say(f"{len(places)} training pairs are too few for a residual, which stays at zero")
             return {}, {}
@@ -422,30 +370,3 @@ class ReasonerTraining:
         made = stored.statements([read[n][: place + 1] for n, place in places], partial(progress.advance, task))
         progress.end(task)
         return replace(pairs, content=made.content)
-
-
-def _places(read: list[np.ndarray], ends: np.ndarray, window: int) -> list[tuple[int, int]]:
-    """(history, place) of the newest `window` items before a target whose next item is before the `ends` `[N]`."""
-    return [
-        (n, place)
-        for n, (history, end) in enumerate(zip(read, ends.tolist(), strict=True))
-        for place in range(max(0, len(history) - 1 - window), min(end, len(history)) - 1)
-    ]
-
-
-def pairs_of(read: list[np.ndarray], places: list[tuple[int, int]], conditions: Tensor, states: Tensor) -> Pairs:
-    """Pairs at places (history, place of its newest item), sorted; the item behind the place is the target.
-
-    `conditions` `[N, W, M, d]` and `states` `[N, W, D]` are those at the newest W items before the last of `read`.
-    """
-    targets, seen = [], []
-    for pair, (n, place) in enumerate(places):
-        target = int(read[n][place + 1])
-        before = np.unique(read[n][: place + 1])
-        seen.append(np.stack([np.full(len(before), pair), before], 1)[before != target])
-        targets.append(target)
-    device, W = states.device, states.shape[1]
-    rows = torch.tensor([n for n, _ in places], device=device)
-    columns = torch.tensor([W - len(read[n]) + 1 + place for n, place in places], device=device)
-    pairs = torch.from_numpy(np.concatenate(seen)).to(device)
-    return Pairs(conditions[rows, columns], states[rows, columns], torch.tensor(targets, device=device), pairs)
