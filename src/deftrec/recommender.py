@@ -24,14 +24,17 @@ from deftrec.hardware import Precision, Runtime, default_device, inference_dtype
 from deftrec.incremental import Capabilities, Overlay, current_state, read_overlay, write_overlay
 from deftrec.inference import InferenceModel
 from deftrec.language import TextEngine
+from deftrec.pretrained_files.locate import model_folder
 from deftrec.progress import Progress
 from deftrec.reasoning import sentence
 from deftrec.recommendation import Explanation, Influence, Recommendation, Source
+from deftrec.requests import REQUEST_TOKENS, Lexicon, ReadRequest, RequestReader
 from deftrec.retrieval import (
     Deny,
     ExtendedCatalogue,
     Found,
     Queries,
+    RequestTerm,
     Rule,
     ScorePart,
     ScoreTerm,
@@ -43,7 +46,8 @@ from deftrec.retrieval import (
     top,
 )
 from deftrec.retrieval.queries import batches
-from deftrec.run import Request, Run, begin_run, load_run, save_run
+from deftrec.run import Request, Run, begin_run, load_run, save_requests, save_run
+from deftrec.text import sentence_vectors
 
 USERS_AT_ONCE = 4096
 INFLUENCES = 3  # number of history items that an explanation names
@@ -76,7 +80,8 @@ class Recommender:
         self.catalogue, self.ranker = run.catalogue, run.ranker
         if self.interactions.n_items > run.interactions.n_items:
             self.catalogue = self.model.encode_catalogue()
-            self.ranker = self.ranker.extended(ExtendedCatalogue(self.catalogue.latents, confidence))
+            added = None if overlay is None or not overlay.vectors.numel() else overlay.vectors
+            self.ranker = self.ranker.extended(ExtendedCatalogue(self.catalogue.latents, confidence, added))
         if len(self.removed):
             self.ranker = self.ranker.with_rules(Deny(self.removed))
 
@@ -202,6 +207,23 @@ class Recommender:
         )
         return type(self)(run)
 
+    def with_requests(self, *, out: str | Path | None = None, progress: Progress | None = None) -> "Recommender":
+        """Learn to read requests in words, in a minute or two; the model and lists without a request stay as they are.
+
+        Raises a `ConfigError` if the items have no words to ask for.
+
+        Args:
+            out: directory of this run, into which what was learnt is written; None: nothing is written.
+            progress: receiver of progress.
+        """
+        from deftrec.training.requests import train_requests  # a slow import, only where needed
+
+        term = train_requests(self.run, progress)
+        if out is not None:
+            save_requests(Path(out), term)
+        run = replace(self.run, ranker=self.run.ranker.with_requests(term))
+        return Recommender(run, self.overlay, self.precision, self.runtime)
+
     def save(self, directory: str | Path) -> None:
         """Write a run directory that `load` reads; a `DeftRecError` if the directory is not empty."""
         folder, info = Path(directory), self.info
@@ -240,13 +262,15 @@ class Recommender:
         allow: Sequence[Id] | None = None,
         deny: Sequence[Id] = (),
         category: str | None = None,
+        request: str | None = None,
+        guidance: float = 1.0,
         seed: int | None = None,
         explain: bool = False,
     ) -> list[Recommendation]:
         """The `k` best items for a known user, or after any history.
 
         Raises a `DataError` for an unknown user, item or category; and a `ConfigError` for neither or both of user and
-        history, or for k below 1.
+        history, for k below 1, or for a request that cannot be read.
 
         Args:
             user: user of the data, with the whole known history.
@@ -256,6 +280,9 @@ class Recommender:
             allow: only these items; None: all items.
             deny: none of these items.
             category: only items of this category; None: all items.
+            request: wish in words, such as "science fiction, nothing violent", for a run that has learnt to read them
+                (`with_requests`); None: none.
+            guidance: weight of the request, from 0 (none) to 8; 1 as learnt.
             seed: seed of the sampling noise; None: `config.seed`.
             explain: add explanations, for which the model runs once for every item of the history.
         """
@@ -266,8 +293,9 @@ class Recommender:
         else:
             items = self.interactions.item_numbers(history or [])
         rules = self.rules(exclude_seen=exclude_seen, allow=allow, deny=deny, category=category)
-        [found] = self._lists(Sequences.from_lists([items]), k, rules, seed)
-        return self.explained(found, items, seed) if explain and len(items) and found else found
+        wish = None if request is None else self.requests.read(request, guidance)
+        [found] = self._lists(Sequences.from_lists([items]), k, rules, seed, wish)
+        return self.explained(found, items, seed, wish) if explain and len(items) and found else found
 
     def recommend_many(
         self,
@@ -278,12 +306,25 @@ class Recommender:
         allow: Sequence[Id] | None = None,
         deny: Sequence[Id] = (),
         category: str | None = None,
+        request: str | None = None,
+        guidance: float = 1.0,
         seed: int | None = None,
     ) -> list[list[Recommendation]]:
         """`recommend` for many histories at once, with the same results."""
         numbers = [self.interactions.item_numbers(history) for history in histories]
         rules = self.rules(exclude_seen=exclude_seen, allow=allow, deny=deny, category=category)
-        return self._lists(Sequences.from_lists(numbers), k, rules, seed) if numbers else []
+        wish = None if request is None else self.requests.read(request, guidance)
+        return self._lists(Sequences.from_lists(numbers), k, rules, seed, wish) if numbers else []
+
+    @cached_property
+    def requests(self) -> RequestReader:
+        """Reader of requests in words; a `ConfigError` if the run has not learnt to read them."""
+        term = self.ranker.term_of(RequestTerm)
+        if term is None:
+            raise ConfigError(
+                "this run has not learnt to read requests; in a minute or two it does: deftrec requests RUN"
+            )
+        return RequestReader(Lexicon(self.interactions), term, _encoder(term))
 
     def rules(
         self,
@@ -333,7 +374,11 @@ class Recommender:
             yield ranking_frame(self.interactions, ids, found.items.cpu().numpy(), found.scores.cpu().numpy())
 
     def explained(
-        self, found: list[Recommendation], history: np.ndarray, seed: int | None = None
+        self,
+        found: list[Recommendation],
+        history: np.ndarray,
+        seed: int | None = None,
+        wish: ReadRequest | None = None,
     ) -> list[Recommendation]:
         """The recommendations `found` after `history` (item numbers, one or more, oldest first) with explanations."""
 
@@ -341,7 +386,8 @@ class Recommender:
 
         def generate(histories: Sequences) -> Queries:
             own = None if residuals is None else residuals.expand(len(histories), -1, -1)
-            return self._generated(histories, seed, None, own)
+            queries = self._generated(histories, seed, None, own)
+            return queries if wish is None else queries.with_requests([wish.encoded] * len(queries))
 
         ids, title = self.interactions.catalogue["item"], self.interactions.title
         numbers = self.interactions.item_numbers([one.item for one in found])
@@ -458,25 +504,40 @@ class Recommender:
         )
 
     def _lists(
-        self, histories: Sequences, k: int, rules: Sequence[Rule], seed: int | None
+        self,
+        histories: Sequences,
+        k: int,
+        rules: Sequence[Rule],
+        seed: int | None,
+        wish: ReadRequest | None = None,
     ) -> list[list[Recommendation]]:
         _check_k(k)
         lists: list[list[Recommendation]] = [[] for _ in range(len(histories))]
         known = np.flatnonzero(histories.lengths > 0)
+        rules = (*rules, *(() if wish is None else wish.rules))
         if len(known):
-            found = self.ranker.search(self.queries(histories.select(known), seed), k, rules)
+            queries = self.queries(histories.select(known), seed)
+            if wish is not None:
+                queries = queries.with_requests([wish.encoded] * len(queries))
+            found = self.ranker.search(queries, k, rules)
             for n, one in zip(known, self.describe(found, "deftrec"), strict=True):
                 lists[n] = one
         if len(known) < len(histories):
-            popular = self.describe(self.most_popular(k, rules), "popularity")[0]
+            popular = self.describe(self.most_popular(k, rules, wish), "popularity")[0]
             for n in np.flatnonzero(histories.lengths == 0):
                 lists[n] = popular
         return lists
 
-    def most_popular(self, k: int, rules: Sequence[Rule] = ()) -> Found:
-        """The `k` items with most training interactions, for an empty history. `Found` of 1 x k"""
+    def most_popular(self, k: int, rules: Sequence[Rule] = (), wish: ReadRequest | None = None) -> Found:
+        """The `k` items with most training interactions, for an empty history. `Found` of 1 x k
+
+        With a `wish`, the score is the log of that number plus what the request adds.
+        """
         nobody = Sequences.from_lists([np.zeros(0, np.int32)])
-        return make_lists(self.popularity.float()[None], nobody, k, (*self.ranker.rules, *rules))
+        scores, term = self.popularity.float()[None], self.ranker.term_of(RequestTerm)
+        if wish is not None and term is not None:
+            scores = scores.log1p() + term.of_request(wish.encoded).cpu()
+        return make_lists(scores, nobody, k, (*self.ranker.rules, *rules))
 
     def describe(self, found: Found, source: Source) -> list[list[Recommendation]]:
         """Results under external ids and titles: one list for each row, without places that hold no item."""
@@ -489,6 +550,22 @@ class Recommender:
             ]
             for items, scores in zip(found.items.tolist(), found.scores.tolist(), strict=True)
         ]
+
+
+def _encoder(term: RequestTerm) -> Callable[[list[str]], Tensor]:
+    """The sentence model of a request term, which stays in memory once it is used."""
+
+    def encode(texts: list[str]) -> Tensor:
+        return sentence_vectors(
+            texts,
+            model_folder(term.sentence_model),
+            max_tokens=REQUEST_TOKENS,
+            device=torch.device("cpu"),
+            dtype=torch.float32,
+            keep=True,
+        )
+
+    return encode
 
 
 def _check_k(k: int) -> None:

@@ -9,6 +9,7 @@ ranker.safetensors   tensors of the score terms
 reasoner.safetensors trained weights of a reasoner
 residual.safetensors what its states add to the conditions
 reasoning.sqlite     its states and statements, as far as they were made
+requests.safetensors the score term of requests in words, learnt after the training
 data/                the interactions, in the canonical form
 logs/                JSON lines and TensorBoard events
 work/                checkpoints during training
@@ -30,6 +31,7 @@ from typing import Any, Literal, TypeVar
 
 import torch
 from pydantic import BaseModel, ValidationError
+from torch import Tensor
 
 from deftrec.config import Config
 from deftrec.data import Fit, Interactions, Sequences, make_split
@@ -41,7 +43,7 @@ from deftrec.language.stored import load_stored_state, stored_state
 from deftrec.model import ItemLatents
 from deftrec.pretrained_files.origin import Origin, check_origin, origin_of
 from deftrec.reasoning import Reasoner, ReasoningStore, Residual, StoredReasoning, build_reasoner
-from deftrec.retrieval import Ranker, latent_ranker
+from deftrec.retrieval import Ranker, RequestTerm, latent_ranker
 from deftrec.tensors import load_tensors, save_tensors
 from deftrec.tokenizer import ItemFeatures, Scaling
 
@@ -50,6 +52,7 @@ PACKAGE = Path(__file__).resolve().parent
 FORMAT: Literal[2] = 2  # format of the run directory
 
 STORE = "reasoning.sqlite"  # name of the reasoning store in a run directory
+REQUESTS = "requests.safetensors"  # name of the request term in a run directory
 
 LEFTOVERS = (".request.json.*.tmp", ".data.*.tmp", ".data.*.old")
 """Files of a process that was killed before there was a run."""
@@ -253,8 +256,31 @@ def save_run(folder: Path, run: Run) -> None:
         save_tensors(folder / "reasoner.safetensors", stored_state(run.reasoning.reasoner))
         save_tensors(folder / "residual.safetensors", run.reasoning.residual.state_dict())
         run.reasoning.store.copy_to(folder / STORE)
+    if (requests := run.ranker.term_of(RequestTerm)) is not None:
+        save_requests(folder, requests)
     write_text(folder / "config.json", run.config.model_dump_json(indent=2) + "\n")
     write_text(folder / "run.json", run.info.model_dump_json(indent=2) + "\n")
+
+
+def save_requests(folder: Path, term: RequestTerm) -> None:
+    """Write the request term of a run, in place of one that it has."""
+    about = torch.frombuffer(bytearray(json.dumps(term.settings()).encode()), dtype=torch.uint8)
+    save_tensors(folder / REQUESTS, {**term.state_dict(), "about": about})
+
+
+def _with_requests(ranker: Ranker, folder: Path, latents: Tensor) -> Ranker:
+    """The ranker with the request term of a run, if there is one."""
+    path = folder / REQUESTS
+    if not path.is_file():
+        return ranker
+    tensors = load_tensors(path)
+    try:
+        settings = json.loads(tensors.pop("about").numpy().tobytes())
+        term = RequestTerm.restored(settings, tensors, latents)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        message = f"{path}: does not fit this run ({first_line(error)}); learn it again: deftrec requests {folder}"
+        raise DeftRecError(message) from error
+    return ranker.with_requests(term)
 
 
 def load_run(folder: Path, device: torch.device) -> Run:
@@ -286,6 +312,7 @@ def load_run(folder: Path, device: torch.device) -> Run:
         ranker = latent_ranker(catalogue, config).with_state(active, tensors)
     except (KeyError, TypeError) as error:
         raise DeftRecError(f"{folder / 'ranker.safetensors'}: does not fit run.json ({error}); train again") from error
+    ranker = _with_requests(ranker, folder, ranker.latent.latents)
     scaling = Scaling(**load_tensors(folder / "scaling.safetensors"))
     reasoning = None if info.reasoner is None else _load_reasoning(folder, interactions, config, info, model)
     return Run(interactions, config, info, model, catalogue, ranker, scaling, reasoning)

@@ -21,6 +21,7 @@ from deftrec.cli.items import app as items_app
 from deftrec.cli.options import flag
 from deftrec.cli.reason import reason
 from deftrec.cli.recommend import recommend, similar
+from deftrec.cli.requests import requests
 from deftrec.cli.serve import api_key, serve
 from deftrec.cli.train import train
 from deftrec.cli.update import update
@@ -29,7 +30,7 @@ from deftrec.errors import DeftRecError
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(data_app, name="data")
 app.add_typer(items_app, name="items")
-for verb in (train, update, evaluate, recommend, similar, reason, benchmark, doctor, serve, api_key, demo):
+for verb in (train, update, evaluate, recommend, similar, requests, reason, benchmark, doctor, serve, api_key, demo):
     app.command(verb.__name__.replace("_", "-"))(verb)
 app.command("options")(all_options)
 

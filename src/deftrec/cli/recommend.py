@@ -51,6 +51,11 @@ def recommend(
     allow: Annotated[str | None, option("Recommend only these items, ids as for --history.", "A,B,C")] = None,
     deny: Annotated[str | None, option("Recommend none of these items, ids as for --history.", "A,B,C")] = None,
     category: Annotated[str | None, option("Recommend only items of this category.", "NAME")] = None,
+    request: Annotated[
+        str | None,
+        option("Wish in words, such as 'science fiction, nothing violent'; see 'deftrec requests'.", "WORDS"),
+    ] = None,
+    guidance: Annotated[float, option("Weight of the request, from 0 to 8; 1 as learnt.", "WEIGHT")] = 1.0,
     explain: Annotated[bool, flag("--explain", "Explain each recommendation.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -58,6 +63,8 @@ def recommend(
 
     Example: deftrec recommend runs/ml-100k --history 50,181,174 -k 5
     """
+    if request is not None and user is None and not all_users:
+        history = history or ""
     if (user is not None) + (history is not None) + all_users != 1:
         raise ConfigError("give one of --user ID, --history A,B,C and --all-users")
     if all_users != (out is not None):
@@ -69,8 +76,8 @@ def recommend(
         raise ConfigError(f"--engine {engine} makes parts: give --all-users and a directory as --out")
     if explain and all_users:
         raise ConfigError("--explain runs the model once for every item of a history: give --user or --history")
-    if all_users and (allow or deny or category):
-        raise ConfigError("--allow, --deny and --category belong to one request: give --user or --history")
+    if all_users and (allow or deny or category or request):
+        raise ConfigError("--allow, --deny, --category and --request belong to one list: give --user or --history")
     with listening() as progress:
         recommender = load_recommender(run, progress, precision, runtime)
         interactions = recommender.interactions
@@ -92,18 +99,23 @@ def recommend(
         except DataError as error:
             raise DataError(f"{error}; a new item is added to a run with 'deftrec items add'") from None
         rules: dict[str, Any] = {"exclude_seen": seen == "exclude", "allow": allowed, "deny": denied or []}
+        rules |= {"request": request, "guidance": guidance}
         found = recommender.recommend(user, history=items, k=k, category=category, seed=seed, explain=explain, **rules)
+    notes = [] if request is None else list(recommender.requests.read(request, guidance).notes)
+    understood = {} if request is None else {"request": request, "understood": notes}
     known = interactions.history(user) if user is not None else (items or [])
     if as_json:
         rows = [
             {key: value for key, value in asdict(one).items() if (key, value) != ("explanation", None)} for one in found
         ]
-        whole = {"history": known, "seen": seen, "recommendations": rows}
+        whole = {"history": known, "seen": seen, **understood, "recommendations": rows}
         print(json.dumps(whole if user is None else {"user": user, **whole}, indent=2, ensure_ascii=False))
         return
     console = output()
     titles = [interactions.title(int(number)) for number in interactions.item_numbers(known[-SHOWN:])]
     console.print("history: " + ("; ".join(titles) or "empty, so the most popular items"), markup=False)
+    if notes:
+        console.print(f"request: {'; '.join(notes)}", markup=False)
     console.print(recommendation_table(found))
     if explain:
         console.print(explanations(found))

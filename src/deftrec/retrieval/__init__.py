@@ -5,7 +5,7 @@ from deftrec.retrieval.exact import Found, row_chunks, top
 from deftrec.retrieval.fit import fit_ranker, latent_ranker
 from deftrec.retrieval.linear import LinearPrior
 from deftrec.retrieval.lists import ListRule, make_lists
-from deftrec.retrieval.queries import Queries, generate_queries, generate_texts, inference_queries
+from deftrec.retrieval.queries import EncodedRequest, Queries, generate_queries, generate_texts, inference_queries
 from deftrec.retrieval.ranker import Ranker, ScorePart, rank_targets, target_ranks
 from deftrec.retrieval.rerank import Reranker
 from deftrec.retrieval.rules import Allow, Deny, ExcludeHistory, HistoryLast, Rule, request_rules, seen_rules
@@ -15,17 +15,11 @@ from deftrec.retrieval.terms.collaborative_prior import CollaborativePrior
 from deftrec.retrieval.terms.latent import LatentSimilarity
 from deftrec.retrieval.terms.popularity_trend import PopularityTrend
 from deftrec.retrieval.terms.repeat_bias import RepeatBias
+from deftrec.retrieval.terms.request import RequestHead, RequestTerm
 
-__all__ = ["Allow", "ColdStartBonus", "CollaborativePrior", "Deny", "ExcludeHistory", "ExtendedCatalogue", "Found"]
-__all__ += ["HistoryLast", "LatentSimilarity", "LinearPrior", "ListRule", "PopularityTrend", "Queries", "Ranker"]
-__all__ += ["RepeatBias", "Reranker", "Rule", "ScorePart", "ScoreTerm", "Validation", "fit_ranker"]
-__all__ += ["generate_queries", "generate_texts", "inference_queries", "latent_ranker", "make_lists"]
-__all__ += [
-    "one_standard_error_rule",
-    "rank_targets",
-    "request_rules",
-    "row_chunks",
-    "seen_rules",
-    "target_ranks",
-    "top",
-]
+__all__ = ["Allow", "ColdStartBonus", "CollaborativePrior", "Deny", "EncodedRequest", "ExcludeHistory"]
+__all__ += ["ExtendedCatalogue", "Found", "HistoryLast", "LatentSimilarity", "LinearPrior", "ListRule"]
+__all__ += ["PopularityTrend", "Queries", "Ranker", "RepeatBias", "RequestHead", "RequestTerm", "Reranker"]
+__all__ += ["Rule", "ScorePart", "ScoreTerm", "Validation", "fit_ranker", "generate_queries", "generate_texts"]
+__all__ += ["inference_queries", "latent_ranker", "make_lists", "one_standard_error_rule", "rank_targets"]
+__all__ += ["request_rules", "row_chunks", "seen_rules", "target_ranks", "top"]

@@ -1,7 +1,7 @@
 """Generated latents of histories, which the catalogue is scored with."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -19,11 +19,36 @@ from deftrec.tensors import to_device
 
 
 @dataclass(frozen=True, eq=False)
+class EncodedRequest:
+    """A request in words, as score terms read it: P parts, wanted ones with positive weights.
+
+    Attributes:
+        vectors: sentence vectors of the parts. `[P, E]`
+        learnt: weights of the learnt similarity of request and item. `[P]`
+        cosine: weights of the cosine with the items' own sentence vectors. `[P]`
+        items, values: items that have words of the request, and what their score gets added. Each `[n]`
+    """
+
+    vectors: Tensor
+    learnt: Tensor
+    cosine: Tensor
+    items: Tensor
+    values: Tensor
+
+
+@dataclass(frozen=True, eq=False)
 class Queries:
-    """N histories, oldest item first, with the latents `[N, D]` that the model generated for the next item."""
+    """N histories, oldest item first, with the latents that the model generated for the next item.
+
+    Attributes:
+        histories: `N`
+        latents: `[N, D]`
+        requests: request in words of each query, None for a query without; None: no query has one. `N`
+    """
 
     histories: Sequences
     latents: Tensor
+    requests: tuple[EncodedRequest | None, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.latents)
@@ -32,7 +57,13 @@ class Queries:
         """Consecutive queries."""
         if rows == slice(0, len(self)):
             return self
-        return Queries(self.histories.select(range(rows.start, rows.stop)), self.latents[rows])
+        requests = None if self.requests is None else self.requests[rows]
+        return Queries(self.histories.select(range(rows.start, rows.stop)), self.latents[rows], requests)
+
+    def with_requests(self, requests: Sequence[EncodedRequest | None]) -> "Queries":
+        """The same queries with requests in words, one for each or None."""
+        given = tuple(requests) if any(one is not None for one in requests) else None
+        return replace(self, requests=given)
 
     def head(self, n: int) -> "Queries":
         """The first `n` queries."""

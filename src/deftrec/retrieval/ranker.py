@@ -17,6 +17,7 @@ from deftrec.retrieval.rerank import Reranker
 from deftrec.retrieval.rules import Rule
 from deftrec.retrieval.terms.base import ExtendedCatalogue, ScoreTerm
 from deftrec.retrieval.terms.latent import LatentSimilarity
+from deftrec.retrieval.terms.request import RequestTerm
 from deftrec.tensors import joined
 
 ScorePart: TypeAlias = Literal["hybrid", "latent", "prior"]
@@ -79,6 +80,10 @@ class Ranker:
         """The term of a class; None where the score has none."""
         return next((term for term in self.terms if isinstance(term, kind)), None)
 
+    def with_requests(self, term: RequestTerm) -> "Ranker":
+        """The ranker with a request term, in place of one that it has."""
+        return self.without(term.name).with_term(term)
+
     @property
     def latent(self) -> LatentSimilarity:
         """The latent similarity, which every ranker of a model has."""
@@ -90,8 +95,9 @@ class Ranker:
 
     def scores(self, queries: Queries) -> Tensor:
         """Scores of every item, before the rules. `[N, I]`"""
-        total = torch.zeros(len(queries), self.n_items, device=queries.latents.device) if not self.terms else None
-        for term in self.terms:
+        terms = [term for term in self.terms if term.applies(queries)]
+        total = torch.zeros(len(queries), self.n_items, device=queries.latents.device) if not terms else None
+        for term in terms:
             scores = term.scores(queries, total)
             if total is None:
                 total = scores if scores.ndim == 2 else scores.expand(len(queries), -1).clone()
@@ -125,7 +131,7 @@ class Ranker:
         """
         lifts: dict[str, Tensor] = {}
         total: Tensor | None = None
-        for term in self.terms:
+        for term in (one for one in self.terms if one.applies(queries)):
             scores = term.scores(queries, total)
             scores = scores if scores.ndim == 2 else scores[None]
             total = scores if total is None else total + scores
@@ -146,8 +152,11 @@ class Ranker:
         return replace(self, n_items=len(catalogue.latents), terms=terms)
 
     def state(self) -> tuple[dict[str, dict[str, Any]], dict[str, Tensor]]:
-        """Settings by term, and tensors under `term/tensor`; the latent term is rebuilt from the model."""
-        saved = [term for term in self.terms if not isinstance(term, LatentSimilarity)]
+        """Settings by term, and tensors under `term/tensor`.
+
+        The latent term is rebuilt from the model, and the request term, which is learnt later, has a file of its own.
+        """
+        saved = [term for term in self.terms if not isinstance(term, LatentSimilarity | RequestTerm)]
         settings = {term.name: term.settings() for term in saved}
         tensors = {f"{term.name}/{key}": value for term in saved for key, value in term.state_dict().items()}
         return settings, tensors

@@ -6,6 +6,7 @@ Requests hold item numbers. Requests with the same seed and number of samples ar
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -20,6 +21,7 @@ from deftrec.language.default_dtype import steady_default_dtype
 from deftrec.reasoning import Refresher
 from deftrec.recommendation import Recommendation
 from deftrec.recommender import Recommender
+from deftrec.requests import ReadRequest
 from deftrec.retrieval import Queries, Rule, make_lists, request_rules
 from deftrec.run import Run, run_digest
 from deftrec.serving.catalogue import Catalogue
@@ -49,6 +51,13 @@ class RecommendationRequest:
     samples: int | None = None
     seed: int | None = None
     explain: bool = False
+    request: str | None = None
+    guidance: float = 1.0
+
+    @cached_property
+    def wish(self) -> ReadRequest | None:
+        """The request in words, read; None without one."""
+        return None if self.request is None else self.engine.recommender.requests.read(self.request, self.guidance)
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,7 +195,7 @@ class InferenceEngine(Catalogue):
             paths = [self.recommender.denoising_path(history, STEPS, seed) for seed in job.seeds]
             points = [self.plane(path).tolist() for path in paths]
             return EngineResponse(paths=points, seconds={"generate": time.perf_counter() - began})
-        popular = self.recommender.most_popular(job.k, self._rules(job))
+        popular = self.recommender.most_popular(job.k, self._rules(job), job.wish)
         [found] = self.recommender.describe(popular, "popularity")
         return EngineResponse(found, {"retrieve": time.perf_counter() - began})
 
@@ -196,6 +205,8 @@ class InferenceEngine(Catalogue):
         began = time.perf_counter()
         queries = self.recommender.queries(histories, requests[0].seed, requests[0].samples)
         generated = time.perf_counter()
+        wishes = [None if request.wish is None else request.wish.encoded for request in requests]
+        queries = queries.with_requests(wishes)
         if self.refresher is not None:
             self.refresher.ask(list(histories))
         scored = zip(self._scores(queries, requests), requests, strict=True)
@@ -211,7 +222,7 @@ class InferenceEngine(Catalogue):
         The index is asked for more candidates than items if some may be left out.
         """
         index = self.approximate
-        if index is None:
+        if index is None or queries.requests is not None:  # a request lifts items wherever their latents lie
             yield from ((None, row) for _, scores in self.recommender.ranker.chunks(queries) for row in scores)
             return
         counts = [OVERFETCH * request.k + len(self.removed) + len(request.deny) for request in requests]
@@ -231,7 +242,8 @@ class InferenceEngine(Catalogue):
         return NO_ITEMS if members is None else members.numpy()
 
     def _rules(self, request: RecommendationRequest) -> tuple[Rule, ...]:
-        return request_rules([request.allow, self._in_category(request)], request.deny, request.exclude_seen)
+        rules = request_rules([request.allow, self._in_category(request)], request.deny, request.exclude_seen)
+        return rules if request.wish is None else (*rules, *request.wish.rules)
 
     def _best(self, items: Tensor | None, scores: Tensor, request: RecommendationRequest) -> list[Recommendation]:
         """Best permitted items of the candidates `items` by their scores; None stands for all items. Both `[c]`"""
@@ -249,7 +261,7 @@ class InferenceEngine(Catalogue):
         if not request.explain or not found:
             return EngineResponse(found, seconds)
         began = time.perf_counter()
-        explained = self.recommender.explained(found, request.history, request.seed)
+        explained = self.recommender.explained(found, request.history, request.seed, request.wish)
         return EngineResponse(explained, {**seconds, "explain": time.perf_counter() - began})
 
 

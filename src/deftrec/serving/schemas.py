@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, WithJsonSchema
 
 from deftrec.recommendation import Recommendation, Source
+from deftrec.requests import GUIDANCE, LONGEST
 from deftrec.serving.engine import InferenceEngine
 
 ID_LENGTH = 256
@@ -78,6 +79,10 @@ class RecommendationQuery(RequestBody):
     category: str | None = Field(None, max_length=ID_LENGTH, description="recommend only items of this category")
     allow: list[Id] | None = Field(None, description="recommend only these items")
     deny: list[Id] = Field([], description="recommend none of these items")
+    request: str | None = Field(
+        None, max_length=LONGEST, description="wish in words: 'science fiction, nothing violent'"
+    )
+    guidance: float = Field(1.0, ge=0, le=GUIDANCE, description="weight of the request; 1 as learnt, 0 none")
     samples: int | None = Field(None, ge=1, description="number of noise draws to average; default: the run's setting")
     seed: Seed | None = Field(None, description="random seed of the noise; default: the run's seed")
     explain: bool = Field(False, description="add explanations; costs one model call per item of the history")
@@ -170,6 +175,7 @@ class RecommendationList(SimilarItems):
     """Recommended items, best first."""
 
     history_length: int
+    understood: list[str] = Field([], description="how the request in words was read, a line for each part")
     seconds: dict[str, float] = Field(description="by stage: store, queue, generate, retrieve, explain, total")
 
 

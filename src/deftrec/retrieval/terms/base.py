@@ -19,10 +19,12 @@ class ExtendedCatalogue:
     Attributes:
         latents: latents of all items. `[I + N, D]`
         confidence: confidence in the collaborative vector of each added item, from 0 (no interactions) towards 1. `[N]`
+        sentences: sentence vectors of the added items; None: they were read as none. `[N, E]`
     """
 
     latents: Tensor
     confidence: Tensor
+    sentences: Tensor | None = None
 
 
 class ScoreTerm(ABC):
@@ -56,6 +58,10 @@ class ScoreTerm(ABC):
 
         `total` `[N, I]` is the sum of the terms before this one, for `reads_total`; None: there are none.
         """
+
+    def applies(self, queries: Queries) -> bool:
+        """Whether the term contributes to any of the queries. Default: it does."""
+        return True
 
     def refitted(self, training: Sequences, device: torch.device) -> "ScoreTerm":
         """The term with the chosen settings, fitted on other interactions (train + validation). Default: unchanged."""

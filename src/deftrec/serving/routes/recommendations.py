@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from fastapi import APIRouter, Depends
 
+from deftrec.errors import ConfigError
 from deftrec.serving import schemas
 from deftrec.serving.engine import InferenceEngine, PathRequest, RecommendationRequest
 from deftrec.serving.problems import ProblemError
@@ -35,11 +36,16 @@ async def recommend(query: schemas.RecommendationQuery, service: TheService) -> 
         history,
         allow=None if query.allow is None else _item_numbers(engine, query.allow, "allow", settings.filter_items),
         deny=_item_numbers(engine, query.deny, "deny", settings.filter_items),
-        **query.model_dump(include={"k", "exclude_seen", "category", "samples", "seed", "explain"}),
+        **query.model_dump(
+            include={"k", "exclude_seen", "category", "request", "guidance", "samples", "seed", "explain"}
+        ),
     )
+    understood = _read(request)
     answer = await service.answer(request, None if query.deadline_ms is None else query.deadline_ms / 1000)
     seconds |= {**answer.seconds, "total": time.perf_counter() - began}
-    return schemas.RecommendationList.of(engine, answer.found, history_length=len(history), seconds=seconds)
+    return schemas.RecommendationList.of(
+        engine, answer.found, history_length=len(history), understood=understood, seconds=seconds
+    )
 
 
 @router.post("/v1/path")
@@ -48,6 +54,14 @@ async def denoise(query: schemas.PathQuery, service: TheService) -> schemas.Deno
     engine = await service.engine_for(query.history)
     numbers = _item_numbers(engine, query.history, "history", service.settings.history)
     return schemas.DenoisingPaths(paths=(await service.answer(PathRequest(engine, numbers, tuple(query.seeds)))).paths)
+
+
+def _read(request: RecommendationRequest) -> list[str]:
+    """How a request in words was understood; 422 if it cannot be read."""
+    try:
+        return [] if request.wish is None else list(request.wish.notes)
+    except ConfigError as error:
+        raise ProblemError(422, "invalid_request", str(error)) from error
 
 
 def _item_numbers(engine: InferenceEngine, items: Sequence[str], name: str, limit: int) -> np.ndarray:

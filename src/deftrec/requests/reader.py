@@ -1,0 +1,139 @@
+"""Reads a request in words: what is wanted and what is not, encoded for the request term, and rules."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from deftrec.errors import ConfigError
+from deftrec.requests.lexicon import Lexicon, Match
+from deftrec.requests.parse import parse_request
+from deftrec.retrieval import Deny, EncodedRequest, RequestTerm, Rule
+
+GUIDANCE = 8.0
+"""Largest guidance."""
+
+NEGATIVE = -0.35
+"""Weight of what is not wanted, as a share of that of what is wanted."""
+
+REQUEST_TOKENS = 32
+"""Largest number of tokens of a request that are read."""
+
+MEANT, SHARPNESS = 256, 0.05
+"""Largest number of categories that a request is compared with by meaning, and temperature of that softmax."""
+
+PLAIN = 0.4
+"""Share of that softmax above which a category is named as understood."""
+
+KEPT = 1024
+"""Number of encoded texts that a process keeps."""
+
+
+@dataclass(frozen=True, eq=False)
+class ReadRequest:
+    """A request, read.
+
+    Attributes:
+        encoded: what the request term adds to the scores.
+        rules: exclude the categories that the request refuses.
+        notes: how the request was understood, in words.
+    """
+
+    encoded: EncodedRequest
+    rules: tuple[Rule, ...]
+    notes: tuple[str, ...]
+
+
+class RequestReader:
+    """Reads requests for the items of a catalogue.
+
+    Args:
+        lexicon: words of the items.
+        term: the run's request term.
+        encode: sentence vectors of texts. N texts -> `[N, E]`
+    """
+
+    def __init__(self, lexicon: Lexicon, term: RequestTerm, encode: Callable[[list[str]], Tensor]) -> None:
+        self.lexicon, self.term = lexicon, term
+        self._vector = lru_cache(KEPT)(lambda text: encode([text])[0])
+
+    def read(self, text: str, guidance: float = 1.0) -> ReadRequest:
+        """Read a request; `guidance` from 0 (no effect) to `GUIDANCE` multiplies its weight in the score.
+
+        Raises:
+            ConfigError: the guidance is out of range, or one of `parse_request`.
+        """
+        if not 0 <= guidance <= GUIDANCE:
+            raise ConfigError(f"guidance is {guidance:g}; give a number from 0 (none) to {GUIDANCE:g}, 1 as learnt")
+        parsed = parse_request(text, self.lexicon.negating_titles)
+        parts: list[_Part] = []
+        rules: list[Rule] = []
+        notes: list[str] = []
+        if parsed.wanted:
+            match = self._match(parsed.wanted)
+            parts.append(_Part(parsed.wanted, match, guidance))
+            named = f" ({', '.join(match.categories)})" if match.categories else ""
+            notes.append(f"wanted: {parsed.wanted}{named}")
+        for one in parsed.unwanted:
+            match = self._match(one.text)
+            if one.firm and match.kind == "category" and not match.rest:
+                denied = np.unique(np.concatenate([self.lexicon.members[name] for name in match.categories]))
+                rules.append(Deny(torch.from_numpy(denied)))
+                notes.append(f"excluded: category {', '.join(match.categories)}")
+            else:
+                parts.append(_Part(one.text, match, NEGATIVE * guidance))
+                notes.append(f"{'not wanted' if one.firm else 'less'}: {one.text}")
+        return ReadRequest(self._encoded(parts), tuple(rules), tuple(notes))
+
+    def _match(self, text: str) -> Match:
+        """Items that have words of a text, or belong to the categories that it comes nearest to by meaning."""
+        match = self.lexicon.match(text)
+        if match.kind != "other" or self._meanings is None:
+            return match
+        names, vectors = self._meanings
+        shares = (vectors @ self._vector(text) / SHARPNESS).softmax(0)
+        values = np.zeros(self.lexicon.n_items, np.float32)
+        values[match.items] = match.values
+        for share, name in zip(shares.tolist(), names, strict=True):
+            members = self.lexicon.members[name]
+            values[members] = np.maximum(values[members], share)
+        found = np.flatnonzero(values)
+        nearest = tuple(names[n] for n in shares.argsort(descending=True).tolist() if shares[n] > PLAIN)
+        return replace(match, items=found, values=values[found], categories=nearest)
+
+    @cached_property
+    def _meanings(self) -> tuple[list[str], Tensor] | None:
+        """Categories and the sentence vectors of their names; None if there are too few or too many. `[C, E]`"""
+        names = list(self.lexicon.members)
+        if not 1 < len(names) <= MEANT:
+            return None
+        return names, torch.stack([self._vector(f"{name} {self.lexicon.domain}") for name in names])
+
+    def _encoded(self, parts: "list[_Part]") -> EncodedRequest:
+        weights = [self.term.weights[part.match.kind] for part in parts]
+        rows = [self._vector(part.text) for part in parts]
+        factors = torch.tensor([part.factor for part in parts])
+        learnt, cosine, words = (torch.tensor([one[key] for one in weights]) for key in ("learnt", "cosine", "words"))
+        found = [np.zeros(0, np.int64), *(part.match.items for part in parts)]
+        values = [
+            torch.from_numpy(part.match.values) * part.factor * float(w) for part, w in zip(parts, words, strict=True)
+        ]
+        return EncodedRequest(
+            torch.stack(rows) if rows else self.term.sentences[:0].cpu(),
+            learnt * factors,
+            cosine * factors,
+            torch.from_numpy(np.concatenate(found)),
+            torch.cat([torch.zeros(0), *values]),
+        )
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A text of a request with the items that have its words, and the factor of its weights."""
+
+    text: str
+    match: Match
+    factor: float
