@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, WithJsonSchema
 
 from deftrec.recommendation import Recommendation, Source
+from deftrec.rerankers import ItemSimilarity, RerankerName
 from deftrec.serving.engine import InferenceEngine
 
 ID_LENGTH = 256
@@ -78,6 +79,14 @@ class RecommendationQuery(RequestBody):
     category: str | None = Field(None, max_length=ID_LENGTH, description="recommend only items of this category")
     allow: list[Id] | None = Field(None, description="recommend only these items")
     deny: list[Id] = Field([], description="recommend none of these items")
+    rerank: RerankerName = Field("none", description="order of the best items: the score alone, or varied lists")
+    strength: float | None = Field(
+        None,
+        ge=0,
+        allow_inf_nan=False,
+        description="strength of the re-ranking, 0: none; default: 0.5",
+    )
+    similarity: ItemSimilarity = Field("co-occurrence", description="similarity of items, for mmr and dpp")
     samples: int | None = Field(None, ge=1, description="number of noise draws to average; default: the run's setting")
     seed: Seed | None = Field(None, description="random seed of the noise; default: the run's seed")
     explain: bool = Field(False, description="add explanations; costs one model call per item of the history")
