@@ -25,7 +25,7 @@ ORDER = [
     "incremental",
     "training",
     *("explanation", "recommendation", "evaluation_cases"),
-    "recommender",
+    *("rerankers", "recommender"),
     "session",
     *("bulk", "doctor", "serving", "benchmark", "report"),
     *("cli", "__main__"),

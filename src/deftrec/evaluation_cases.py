@@ -1,11 +1,13 @@
 """The targets of a split with the latents generated for them, ranked and measured by every part of the score."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from deftrec.data import Cases, Part
-from deftrec.evaluation import Result, Seen, TargetRanks, evaluate
+from deftrec.evaluation import ItemDescription, Result, Seen, TargetRanks, evaluate
 from deftrec.retrieval import Found, Queries, Ranker, ScorePart, rank_targets, seen_rules
 from deftrec.run import Run
 
@@ -22,6 +24,7 @@ class EvaluationCases:
         queries: histories with generated latents.
         ranker: the whole score.
         popularity: training interactions of each item. `[I]`
+        items: makes the descriptions of the items, for the metrics of lists.
     """
 
     run: Run
@@ -30,6 +33,7 @@ class EvaluationCases:
     queries: Queries
     ranker: Ranker
     popularity: Tensor
+    items: Callable[[], ItemDescription]
 
     def rank(self, seen: Seen, part: ScorePart = "hybrid", k: int = DEPTH) -> tuple[TargetRanks, Found]:
         """Rank of each target among all items, and the best `k` items of each case, by one `part` of the score.
@@ -51,6 +55,8 @@ class EvaluationCases:
             split=self.split,
             seen=seen,
             fit=self.run.info.fit,
+            histories=self.cases.histories,
+            items=self.items(),
         )
 
     def result(self, seen: Seen, part: ScorePart = "hybrid") -> Result:
@@ -65,3 +71,8 @@ class EvaluationCases:
         if self.ranker.term("collaborative_prior") is not None:
             parts.append("prior")
         return {part: self.result(seen, part) for part in parts}
+
+    def places(self, items: Tensor) -> Tensor:
+        """Place of each target in its list of items `[N, C]`, from 1; 0: not in the list. `[N]` int64"""
+        hit = items == torch.from_numpy(self.cases.targets).to(items.device)[:, None]
+        return torch.where(hit.any(1), hit.int().argmax(1) + 1, 0)

@@ -21,8 +21,9 @@ class HasMetrics(Protocol):
 
 
 COLUMNS = ("hr@10", "ndcg@10", "hr@50", "mrr@100", "coverage@10")
+LIST_COLUMNS = ("graph_distance@10", "words_distance@10", "category_distance@10", "calibration_error@10", "gini@10")
 WITH_INTERVAL = ("hr@10", "ndcg@10")
-_NAMES = {"hr": "HR", "ndcg": "NDCG", "mrr": "MRR"}
+_NAMES = {"hr": "HR", "ndcg": "NDCG", "mrr": "MRR", "gini": "Gini"}
 
 
 def columns_of(results: Sequence[HasMetrics], wanted: Sequence[str] = COLUMNS) -> list[str]:
@@ -33,7 +34,7 @@ def columns_of(results: Sequence[HasMetrics], wanted: Sequence[str] = COLUMNS) -
 def metric_name(key: str) -> str:
     """Write a metric's key for readers: `ndcg@10` becomes `NDCG@10`."""
     name, at, cutoff = key.partition("@")
-    return _NAMES.get(name, name) + at + cutoff
+    return _NAMES.get(name, name.replace("_", " ")) + at + cutoff
 
 
 def meaning(result: "Result") -> str:

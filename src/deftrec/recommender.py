@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from deftrec.config import Config, ReasonerOptions
-from deftrec.data import Id, Interactions, Part, Sequences, make_split
+from deftrec.data import Cases, Id, Interactions, Part, Sequences, make_split
 from deftrec.data.words import item_categories
 from deftrec.diffusion import Sampling
 from deftrec.errors import ConfigError, DataError
@@ -29,12 +29,14 @@ from deftrec.progress import Progress
 from deftrec.reasoning import sentence
 from deftrec.recommendation import Explanation, Influence, Recommendation, Source
 from deftrec.requests import REQUEST_TOKENS, Lexicon, ReadRequest, RequestReader
+from deftrec.rerankers import ItemSimilarity, RerankerName, Rerankers
 from deftrec.retrieval import (
     Deny,
     ExtendedCatalogue,
     Found,
     Queries,
     RequestTerm,
+    Reranker,
     Rule,
     ScorePart,
     ScoreTerm,
@@ -89,11 +91,15 @@ class Recommender:
         """This recommender with one more score term behind the others; nothing is saved."""
         other = copy(self)
         other.ranker = self.ranker.with_term(term)
+        vars(other).pop("rerankers", None)  # `auto` follows the score
         return other
 
     def with_overlay(self, overlay: Overlay | None) -> "Recommender":
         """This run, with its weights in memory and another overlay."""
-        return Recommender(self.run, overlay, self.precision, self.runtime)
+        other = Recommender(self.run, overlay, self.precision, self.runtime)
+        if "rerankers" in vars(self) and "auto_strength" in vars(self.rerankers):  # chosen on the run's own data
+            other.rerankers.auto_strength = self.rerankers.auto_strength
+        return other
 
     @property
     def fitted_on(self) -> Interactions:
@@ -121,6 +127,28 @@ class Recommender:
             return None
         dtype = inference_dtype(self.precision, self.catalogue.latents.device)
         return InferenceModel(self.model, self.catalogue, dtype, self.runtime)
+
+    @cached_property
+    def rerankers(self) -> Rerankers:
+        """Re-rankers of this run, by name."""
+
+        def validate(users: int) -> EvaluationCases | None:
+            return self.examine("validation", users=users) if len(self._cases("validation")) else None
+
+        return Rerankers(self.run, self.interactions, self.catalogue, validate)
+
+    def reranker(
+        self, name: RerankerName, strength: float | None = None, similarity: ItemSimilarity = "co-occurrence"
+    ) -> Reranker | None:
+        """A re-ranker for `recommend`; arguments and errors as for `Rerankers.make`."""
+        return self.rerankers.make(name, strength, similarity)
+
+    def _reranker(self, rerank: RerankerName | Reranker, strength: float | None) -> Reranker | None:
+        if not isinstance(rerank, Reranker):
+            return self.reranker(rerank, strength)
+        if strength is not None:
+            raise ConfigError("this re-ranker has its strength; leave out strength")
+        return rerank
 
     @cached_property
     def popularity(self) -> Tensor:
@@ -264,13 +292,16 @@ class Recommender:
         category: str | None = None,
         request: str | None = None,
         guidance: float = 1.0,
+        rerank: RerankerName | Reranker = "none",
+        strength: float | None = None,
         seed: int | None = None,
         explain: bool = False,
     ) -> list[Recommendation]:
         """The `k` best items for a known user, or after any history.
 
         Raises a `DataError` for an unknown user, item or category; and a `ConfigError` for neither or both of user and
-        history, for k below 1, or for a request that cannot be read.
+        history, for k below 1, or for a request that cannot be read. Errors of a re-ranker are those of
+        `Rerankers.make`.
 
         Args:
             user: user of the data, with the whole known history.
@@ -283,6 +314,9 @@ class Recommender:
             request: wish in words, such as "science fiction, nothing violent", for a run that has learnt to read them
                 (`with_requests`); None: none.
             guidance: weight of the request, from 0 (none) to 8; 1 as learnt.
+            rerank: order of the best 100 items: `none` (the score), `mmr`, `dpp`, `calibrated`, `auto`, or a re-ranker
+                (`reranker`). The list after an empty history is not re-ranked.
+            strength: strength of the re-ranking, 0 (the order of the score) or more; None: 0.5.
             seed: seed of the sampling noise; None: `config.seed`.
             explain: add explanations, for which the model runs once for every item of the history.
         """
@@ -294,7 +328,8 @@ class Recommender:
             items = self.interactions.item_numbers(history or [])
         rules = self.rules(exclude_seen=exclude_seen, allow=allow, deny=deny, category=category)
         wish = None if request is None else self.requests.read(request, guidance)
-        [found] = self._lists(Sequences.from_lists([items]), k, rules, seed, wish)
+        reranker = self._reranker(rerank, strength)
+        [found] = self._lists(Sequences.from_lists([items]), k, rules, seed, wish, reranker)
         return self.explained(found, items, seed, wish) if explain and len(items) and found else found
 
     def recommend_many(
@@ -308,13 +343,16 @@ class Recommender:
         category: str | None = None,
         request: str | None = None,
         guidance: float = 1.0,
+        rerank: RerankerName | Reranker = "none",
+        strength: float | None = None,
         seed: int | None = None,
     ) -> list[list[Recommendation]]:
         """`recommend` for many histories at once, with the same results."""
         numbers = [self.interactions.item_numbers(history) for history in histories]
         rules = self.rules(exclude_seen=exclude_seen, allow=allow, deny=deny, category=category)
         wish = None if request is None else self.requests.read(request, guidance)
-        return self._lists(Sequences.from_lists(numbers), k, rules, seed, wish) if numbers else []
+        reranker = self._reranker(rerank, strength)
+        return self._lists(Sequences.from_lists(numbers), k, rules, seed, wish, reranker) if numbers else []
 
     @cached_property
     def requests(self) -> RequestReader:
@@ -325,6 +363,36 @@ class Recommender:
                 "this run has not learnt to read requests; in a minute or two it does: deftrec requests RUN"
             )
         return RequestReader(Lexicon(self.interactions), term, _encoder(term))
+
+    def continue_list(
+        self,
+        history: Sequence[Id],
+        count: int,
+        *,
+        exclude_seen: bool = True,
+        allow: Sequence[Id] | None = None,
+        deny: Sequence[Id] = (),
+        category: str | None = None,
+        seed: int | None = None,
+    ) -> list[Recommendation]:
+        """`count` items that continue a history in order, each chosen after the history and those before it.
+
+        For playlists and other sequences. As a set of suggestions `recommend` is better: it is trained for that, and an
+        error at one place does not pass on to the next. No item is listed twice. The model runs once for every item.
+        Shorter where rules or the catalogue leave fewer items. Arguments and errors as for `recommend`.
+        """
+        _check_k(count)
+        rules = self.rules(exclude_seen=exclude_seen, allow=allow, deny=deny, category=category)
+        items = self.interactions.item_numbers(history)
+        found: list[Recommendation] = []
+        while len(found) < count:
+            listed = Deny(torch.from_numpy(items[len(history) :]))
+            [best] = self._lists(Sequences.from_lists([items]), 1, (*rules, listed), seed)
+            if not best:
+                break
+            found.append(replace(best[0], rank=len(found) + 1))
+            items = np.append(items, self.interactions.item_numbers([best[0].item]))
+        return found
 
     def rules(
         self,
@@ -357,21 +425,31 @@ class Recommender:
         return self.categories[category]
 
     def recommend_all(
-        self, k: int = 10, *, users: range | None = None, exclude_seen: bool = True, seed: int | None = None
+        self,
+        k: int = 10,
+        *,
+        users: range | None = None,
+        exclude_seen: bool = True,
+        rerank: RerankerName | Reranker = "none",
+        strength: float | None = None,
+        seed: int | None = None,
     ) -> Iterator[pl.DataFrame]:
         """Rankings of all `users` (a range of numbers; None: all) in frames of columns `user, item, rank, score`.
 
         Memory does not grow with users. Other arguments as for `recommend`. Unlike there, a reasoner's states are only
-        read from its store, which `deftrec reason` fills; a missing one adds nothing to the condition.
+        read from its store, which `deftrec reason` fills; a missing one adds nothing to the condition. Scores of lists
+        that a re-ranker ordered are null, so that readers of the rankings go by rank.
         """
+        reranker = self._reranker(rerank, strength)
         sequences = self.interactions.sequences
         users = range(len(sequences)) if users is None else users
         for start in range(users.start, users.stop, USERS_AT_ONCE):
             some = np.arange(start, min(start + USERS_AT_ONCE, users.stop))
             queries = self.queries(sequences.select(some), seed, wait=False)
-            found = self.ranker.search(queries, k, self.rules(exclude_seen=exclude_seen))
+            found = self.ranker.search(queries, k, self.rules(exclude_seen=exclude_seen), reranker)
             ids = self.interactions.users.gather(some)
-            yield ranking_frame(self.interactions, ids, found.items.cpu().numpy(), found.scores.cpu().numpy())
+            frame = ranking_frame(self.interactions, ids, found.items.cpu().numpy(), found.scores.cpu().numpy())
+            yield frame if reranker is None else frame.with_columns(score=pl.lit(None, pl.Float64))
 
     def explained(
         self,
@@ -456,19 +534,25 @@ class Recommender:
         """`evaluate` for the whole score and for each part that the run has; histories are read once."""
         return self.examine(split).results(seen)
 
-    def examine(self, split: Part, parts: ScorePart = "hybrid") -> EvaluationCases:
+    def examine(self, split: Part, parts: ScorePart = "hybrid", users: int | None = None) -> EvaluationCases:
         """The targets of a split with generated latents, as far as `parts` needs them.
 
-        Raises a `DataError` if nobody has a target in `split`.
+        `users` limits them to so many random ones; None: all. Raises a `DataError` if nobody has a target in `split`.
         """
-        cases = make_split(self.fitted_on, self.config.data.split).cases(split)
+        cases = self._cases(split)
         if not len(cases):
             raise DataError(f"{self.interactions.meta.name}: no user has a {split} target, so nothing can be measured")
+        if users is not None and users < len(cases):
+            cases = cases.select(np.random.default_rng(0).permutation(len(cases))[:users])
         if parts == "prior":  # which reads no latents
             queries = Queries(cases.histories, self.catalogue.latents.new_zeros(len(cases), 1))
         else:
             queries = self.queries(cases.histories)
-        return EvaluationCases(self.run, split, cases, queries, self.ranker, self.popularity)
+        items = self.rerankers.description
+        return EvaluationCases(self.run, split, cases, queries, self.ranker, self.popularity, items)
+
+    def _cases(self, split: Part) -> Cases:
+        return make_split(self.fitted_on, self.config.data.split).cases(split)
 
     # -- inside ------------------------------------------------------------------------------------------------
 
@@ -510,6 +594,7 @@ class Recommender:
         rules: Sequence[Rule],
         seed: int | None,
         wish: ReadRequest | None = None,
+        reranker: Reranker | None = None,
     ) -> list[list[Recommendation]]:
         _check_k(k)
         lists: list[list[Recommendation]] = [[] for _ in range(len(histories))]
@@ -519,7 +604,7 @@ class Recommender:
             queries = self.queries(histories.select(known), seed)
             if wish is not None:
                 queries = queries.with_requests([wish.encoded] * len(queries))
-            found = self.ranker.search(queries, k, rules)
+            found = self.ranker.search(queries, k, rules, reranker)
             for n, one in zip(known, self.describe(found, "deftrec"), strict=True):
                 lists[n] = one
         if len(known) < len(histories):

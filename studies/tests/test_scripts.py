@@ -1,14 +1,16 @@
 """The smaller studies run from end to end on a toy run, and print a row for every setting."""
 
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
-from studies import beyond_accuracy, cold_start_bonus, faithfulness, rationale, sampling_steps, search
+from studies import beyond_accuracy, cold_start_bonus, faithfulness, lists, rationale, sampling_steps, search
 
 from deftrec import Recommender
-from toy import ring, tiny_bert, tiny_config
+from toy import checkerboard, ring, tiny_bert, tiny_config
 
 FAST = {"training": {"epochs": 2}, "collaborative": {"epochs": 2}}
 Script = Callable[..., str]
@@ -74,6 +76,27 @@ def test_the_price_of_a_bonus(script: Script, tmp_path: Path, monkeypatch: pytes
     first, last = (line.split() for line in lines[-2:])
     assert float(last[1]) >= float(first[1])
     assert float(last[-1]) < float(first[-1]), "with an endless bonus unseen items come before all seen ones"
+
+
+def test_lists_against_the_last_ten_items(script: Script, tmp_path: Path) -> None:
+    data = checkerboard(users=24, items=80, length=30)
+    data.save(tmp_path / "data")
+    (tmp_path / "tiny.yaml").write_text(tiny_config(**FAST).model_dump_json())
+    words = ["--data", tmp_path / "data", "--recipe", tmp_path / "tiny.yaml", "--out", tmp_path / "out", "--seeds", 1]
+    shown = script(lists.main, *words)
+    assert "checkerboard: 24 users, 1 seeds" in shown
+    rows = json.loads((tmp_path / "out" / "lists.json").read_text())["rows"]
+    assert {row["name"] for row in rows} == {"none", "auto", *(f"mmr {s}" for s in ("0.25", "0.5", "1", "2"))} | {
+        f"dpp {s}" for s in ("0.25", "0.5", "1")
+    }, "without categories nothing is calibrated"
+    plain = next(row for row in rows if (row["part"], row["name"]) == ("test", "none"))
+    assert (plain["recall"]["difference"], plain["recall"]["p"]) == (0, 1)
+    # Ten of the 20 items of the user's colour that are not in the history are the held-out ones.
+    assert 0.3 < plain["recall"]["mean"] < 0.8
+    assert script(lists.main, *words) == shown, "finished seeds are read"
+    cut = lists.shortened(data, np.arange(3))
+    assert cut.sequences.lengths.tolist() == [10] * 3 + [30] * 21
+    assert [cut.sequences[n].tolist() for n in (0, 5)] == [data.sequences[0][:10].tolist(), data.sequences[5].tolist()]
 
 
 def test_a_search_continues_its_log(script: Script, tmp_path: Path) -> None:

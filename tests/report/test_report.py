@@ -114,6 +114,9 @@ def test_results_and_markdown_lie_beside_it(page: Path, results: list[Result]) -
     whole = json.loads((page.parent / "results.json").read_text(encoding="utf-8"))
     assert [Result.model_validate(one) for one in whole["results"]] == results
     assert len(whole["examples"]) == 5
+    points = {(one["rerank"], one["strength"]) for one in whole["lists"]}
+    assert points >= {("none", 0), ("mmr", 0.5), ("dpp", 2), ("calibrated", 0.1)}
+    assert all(one["part"] == "validation" and 0 <= one["hr"] <= 1 for one in whole["lists"])
     text = (page.parent / "report.md").read_text(encoding="utf-8")
     assert "<script>" not in text.replace("\\<", "")
     assert r"peer \<i\>$1$\</i\>" in text

@@ -12,6 +12,7 @@ from deftrec.files import write_text
 from deftrec.hardware import Precision, Runtime
 from deftrec.incremental.overlay import FILE as OVERLAY
 from deftrec.recommender import Recommender
+from deftrec.rerankers import ItemSimilarity, RerankerName
 from deftrec.run import read_model, run_digest
 
 REQUEST = "request.json"
@@ -27,6 +28,7 @@ class Job(BaseModel, frozen=True, extra="forbid"):
         k: items per user.
         seen: `exclude` or `keep` items of the history.
         seed: seed of the sampling noise; None: the run's own.
+        rerank, strength, similarity: see `Rerankers.make`.
         part_users: users of a part.
         precision, runtime: see `Recommender`.
     """
@@ -39,10 +41,26 @@ class Job(BaseModel, frozen=True, extra="forbid"):
     part_users: int
     precision: Precision = "fp32"
     runtime: Runtime = "torch"
+    rerank: RerankerName = "none"
+    strength: float | None = None
+    similarity: ItemSimilarity = "co-occurrence"
 
     @classmethod
-    def of(cls, run: Path, recommender: Recommender, *, k: int, seen: Seen, seed: int | None, part_users: int) -> "Job":
-        """The job for the run in the directory `run`."""
+    def of(
+        cls,
+        run: Path,
+        recommender: Recommender,
+        *,
+        k: int,
+        seen: Seen,
+        seed: int | None,
+        part_users: int,
+        rerank: RerankerName = "none",
+        strength: float | None = None,
+        similarity: ItemSimilarity = "co-occurrence",
+    ) -> "Job":
+        """The job for the run in the directory `run`; a `DeftRecError` where `Rerankers.make` refuses its re-ranker."""
+        recommender.rerankers.check(rerank, strength, similarity)
         return cls(
             run=run_digest(run, OVERLAY),
             users=recommender.interactions.n_users,
@@ -52,6 +70,9 @@ class Job(BaseModel, frozen=True, extra="forbid"):
             part_users=part_users,
             precision=recommender.precision,
             runtime=recommender.runtime,
+            rerank=rerank,
+            strength=strength,
+            similarity=similarity,
         )
 
     def check(self, run: Path) -> None:
@@ -92,7 +113,9 @@ class Job(BaseModel, frozen=True, extra="forbid"):
     def write(self, recommender: Recommender, folder: Path, part: int) -> int:
         """Rank the users of a part, write its file atomically, and return the number of users."""
         users = self.members(part)
-        frames = recommender.recommend_all(self.k, users=users, exclude_seen=self.seen == "exclude", seed=self.seed)
+        exclude, reranker = self.seen == "exclude", recommender.reranker(self.rerank, self.strength, self.similarity)
+        how: dict[str, Any] = {"exclude_seen": exclude, "rerank": reranker or "none", "seed": self.seed}
+        frames = recommender.recommend_all(self.k, users=users, **how)
         write_rankings(self.file(folder, part), frames)
         return len(users)
 

@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 
     from deftrec.bulk import Job
     from deftrec.recommender import Recommender
+    from deftrec.retrieval import Reranker
 
 EngineName: TypeAlias = Literal["local", "ray"]  # as in deftrec.bulk, which takes seconds to import
+RerankerName: TypeAlias = Literal["none", "mmr", "dpp", "calibrated", "auto"]  # as in deftrec.rerankers, which does too
+ItemSimilarity: TypeAlias = Literal["co-occurrence", "latents", "words"]
 SHOWN = 5  # newest items of the history that are shown above the table
 
 
@@ -56,6 +59,21 @@ def recommend(
         option("Wish in words, such as 'science fiction, nothing violent'; see 'deftrec requests'.", "WORDS"),
     ] = None,
     guidance: Annotated[float, option("Weight of the request, from 0 to 8; 1 as learnt.", "WEIGHT")] = 1.0,
+    rerank: Annotated[
+        RerankerName,
+        option(
+            "Order the best 100 items by more than their score: mmr and dpp vary the list, calibrated keeps the "
+            "history's shares of categories, auto varies as far as it costs no hit on validation."
+        ),
+    ] = "none",
+    strength: Annotated[
+        float | None, option("Strength of --rerank; 0: the order of the score; default: 0.5.", "NUMBER")
+    ] = None,
+    similarity: Annotated[ItemSimilarity, option("Similarity of items for --rerank mmr and dpp.")] = "co-occurrence",
+    continue_with: Annotated[
+        int | None,
+        option("Continue the history by this many items in order, instead of -k.", "N", "--continue", min=1),
+    ] = None,
     explain: Annotated[bool, flag("--explain", "Explain each recommendation.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -78,17 +96,24 @@ def recommend(
         raise ConfigError("--explain runs the model once for every item of a history: give --user or --history")
     if all_users and (allow or deny or category or request):
         raise ConfigError("--allow, --deny, --category and --request belong to one list: give --user or --history")
+    if continue_with is not None and (all_users or explain or request or rerank != "none" or strength is not None):
+        raise ConfigError(
+            "--continue lists items one after the other: leave out --all-users, --explain, --request and --rerank"
+        )
     with listening() as progress:
         recommender = load_recommender(run, progress, precision, runtime)
+        reranking: dict[str, Any] = {"rerank": rerank, "strength": strength, "similarity": similarity}
+        recommender.rerankers.check(rerank, strength, similarity)
         interactions = recommender.interactions
         if out is not None:
             if in_parts:
                 from deftrec.bulk import Job
 
-                job = Job.of(run, recommender, k=k, seen=seen, seed=seed, part_users=part_users)
+                job = Job.of(run, recommender, k=k, seen=seen, seed=seed, part_users=part_users, **reranking)
                 _in_parts(recommender, job, run, out, engine, progress)
             else:
-                _everybody(recommender, out, k, seen == "exclude", seed, progress)
+                how: dict[str, Any] = {"exclude_seen": seen == "exclude", "seed": seed}
+                _everybody(recommender, out, k, {**how, "rerank": _reranker(recommender, reranking)}, progress)
             written = {"out": str(out), "users": interactions.n_users, "k": k}
             text = f"{out}: up to {k} items for each of {interactions.n_users:,} users"
             print(json.dumps(written) if as_json else text)
@@ -99,11 +124,15 @@ def recommend(
         except DataError as error:
             raise DataError(f"{error}; a new item is added to a run with 'deftrec items add'") from None
         rules: dict[str, Any] = {"exclude_seen": seen == "exclude", "allow": allowed, "deny": denied or []}
-        rules |= {"request": request, "guidance": guidance}
-        found = recommender.recommend(user, history=items, k=k, category=category, seed=seed, explain=explain, **rules)
+        known = interactions.history(user) if user is not None else (items or [])
+        rules |= {"category": category, "seed": seed}
+        if continue_with is not None:
+            found = recommender.continue_list(known, continue_with, **rules)
+        else:
+            rules |= {"rerank": _reranker(recommender, reranking), "request": request, "guidance": guidance}
+            found = recommender.recommend(user, history=items, k=k, explain=explain, **rules)
     notes = [] if request is None else list(recommender.requests.read(request, guidance).notes)
     understood = {} if request is None else {"request": request, "understood": notes}
-    known = interactions.history(user) if user is not None else (items or [])
     if as_json:
         rows = [
             {key: value for key, value in asdict(one).items() if (key, value) != ("explanation", None)} for one in found
@@ -144,9 +173,12 @@ def similar(
     console.print(recommendation_table(found))
 
 
-def _everybody(
-    recommender: "Recommender", out: Path, k: int, exclude_seen: bool, seed: int | None, progress: Progress
-) -> None:
+def _reranker(recommender: "Recommender", reranking: dict[str, Any]) -> "Reranker | Literal['none']":
+    made = recommender.reranker(reranking["rerank"], reranking["strength"], reranking["similarity"])
+    return "none" if made is None else made
+
+
+def _everybody(recommender: "Recommender", out: Path, k: int, how: dict[str, Any], progress: Progress) -> None:
     """Write the rankings of all users, some thousand users in memory at a time."""
     from deftrec.evaluation import write_rankings
     from deftrec.recommender import USERS_AT_ONCE
@@ -154,7 +186,7 @@ def _everybody(
     n_users = recommender.interactions.n_users
 
     def counted() -> Iterator["pl.DataFrame"]:
-        frames = recommender.recommend_all(k, exclude_seen=exclude_seen, seed=seed)
+        frames = recommender.recommend_all(k, **how)
         for done, frame in zip(range(0, n_users, USERS_AT_ONCE), frames, strict=True):
             progress.advance("users", min(USERS_AT_ONCE, n_users - done))
             yield frame

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Column, Table
 from rich.text import Text
 
-from deftrec.formatting import WITH_INTERVAL, HasMetrics, columns_of, meaning, metric_name, with_interval
+from deftrec.formatting import LIST_COLUMNS, WITH_INTERVAL, HasMetrics, columns_of, meaning, metric_name, with_interval
 
 if TYPE_CHECKING:
     from deftrec.benchmark import BenchmarkTable
@@ -30,7 +30,9 @@ def metrics_table(results: Sequence["Result"], width: int = ROOM) -> RenderableT
     table = _table("system", [metric_name(key) + (INTERVAL if key in WITH_INTERVAL else "") for key in keys])
     for one in results:
         table.add_row(Text(one.name), *(_cell(one, key, results) for key in keys))
-    return Group(Text(meaning(results[0]), style="bold"), table)
+    main = results[0].metrics
+    lists = ", ".join(f"{metric_name(key)} {main[key]:.4f}" for key in columns_of(results[:1], LIST_COLUMNS))
+    return Group(Text(meaning(results[0]), style="bold"), table, *([Text(f"lists: {lists}")] if lists else []))
 
 
 def benchmark_table(table: "BenchmarkTable", width: int = ROOM) -> RenderableType:

@@ -5,8 +5,10 @@ from typing import Any, Literal, TypeAlias, TypedDict, Unpack
 from pydantic import BaseModel
 from torch import Tensor
 
+from deftrec.data import Sequences
 from deftrec.data.split import Fit, Part, SplitName
 from deftrec.errors import DataError
+from deftrec.evaluation.diversity import ItemDescription, describe_lists, gini
 from deftrec.evaluation.intervals import SAMPLES, bootstrap_interval
 from deftrec.evaluation.metrics import CUTOFFS, TargetRanks, accuracy, coverage, novelty
 
@@ -28,8 +30,9 @@ class Result(BaseModel, frozen=True, extra="forbid"):
             comparable: fitting on validation items too improves accuracy more than most models do.
         users: number of evaluated users.
         metrics: `hr@10`, `ndcg@10`, `recall@10`, `mrr@100`, `coverage@10`, `novelty@10`, ... Means over users; novelty
-            over the users with at least one recommendation (0 where there is none).
-        ci95: 95 % bootstrap intervals over users. Coverage is no mean over users, and has none.
+            over the users with at least one recommendation (0 where there is none). `gini@10`, and the metrics of
+            `describe_lists` where the items are described.
+        ci95: 95 % bootstrap intervals over users, of accuracy and novelty.
     """
 
     name: str
@@ -65,6 +68,8 @@ def evaluate(
     *,
     seed: int = 0,
     samples: int = SAMPLES,
+    histories: Sequences | None = None,
+    items: ItemDescription | None = None,
     **facts: Unpack[Facts],
 ) -> Result:
     """Compute all metrics of one system; `accuracy(ranks)` gives the values of each user.
@@ -77,6 +82,7 @@ def evaluate(
         top_items: recommended items, best first, -1 where a list has ended. `[N, K]`
         popularity: training interactions of each item of the catalogue. `[I]`
         seed, samples: seed and number of replicates of the bootstrap.
+        histories, items: histories of the users and descriptions of the items, for `describe_lists`; None: left out.
         facts: see `Result`.
     """
     if not len(ranks):
@@ -92,4 +98,7 @@ def evaluate(
     metrics = {key: float(values.mean()) for key, values in per_user.items()}
     ci95 = {key: bootstrap_interval(values, seed=seed, samples=samples) for key, values in per_user.items()}
     metrics |= {f"coverage@{k}": coverage(top_items, len(popularity), k) for k in wide}
+    metrics["gini@10"] = gini(top_items, len(popularity))
+    if histories is not None and items is not None:
+        metrics |= describe_lists(top_items, histories, items)
     return Result(users=len(ranks), metrics=metrics, ci95=ci95, **facts)

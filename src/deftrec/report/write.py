@@ -9,10 +9,11 @@ from deftrec.benchmark.tables import role_of
 from deftrec.config import Config
 from deftrec.evaluation import Result
 from deftrec.files import atomic_directory, write_json, write_text
-from deftrec.formatting import columns_of, duration, groups, meaning, metric_name, with_interval
+from deftrec.formatting import LIST_COLUMNS, columns_of, duration, groups, meaning, metric_name, with_interval
 from deftrec.recommender import Recommender
 from deftrec.report.benchmark_plots import COLOURS
 from deftrec.report.examples import Example, pick_examples
+from deftrec.report.lists import list_points, tradeoff
 from deftrec.report.plots import DRAWS, STEPS, bars, curve, denoising_path
 from deftrec.report.render import render
 from deftrec.run import RunInfo
@@ -43,7 +44,12 @@ def write_report(
     """
     folder, info = Path(folder), recommender.info
     chosen = list(pick_examples(recommender) if examples is None else examples)
-    context = _context(recommender, results, chosen)
+    points = list_points(recommender)
+    context = {**_context(recommender, results, chosen), "tradeoff": tradeoff(points), "points": points}
+    context["list_rows"] = [
+        [(value, "") for value in (one.rerank, f"{one.strength:g}", f"{one.hr:.4f}", f"{one.distance:.4f}")]
+        for one in points
+    ]
     page, text = render("run.html", **context), render("run.md", **context)
     with atomic_directory(folder) as temporary:
         write_text(temporary / PAGE, page)
@@ -51,6 +57,7 @@ def write_report(
         content = {
             "results": [one.to_json_dict() for one in results],
             "examples": [asdict(one) for one in chosen],
+            "lists": [asdict(one) for one in points],
             "run": info.model_dump(mode="json"),
         }
         write_json(temporary / RESULTS, content)
@@ -74,6 +81,7 @@ def _context(recommender: Recommender, results: Sequence[Result], examples: Sequ
             (duration(sum(info.seconds.values())), "training time"),
         ],
         "tables": [_table(rows) for rows in tables],
+        "list_facts": [(metric_name(key), f"{main.metrics[key]:.4f}") for key in columns_of([main], LIST_COLUMNS)],
         "bars": {title: bars(first, key, title) for title, key in names.items()},
         "examples": examples,
         "found": _found,

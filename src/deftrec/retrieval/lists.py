@@ -45,7 +45,7 @@ def make_lists(
     if reranker is None and not placing:
         return top(scores, k)
     count = max(CANDIDATES, k)
-    found = _ordered(scores, count, reranker)
+    found = _ordered(scores, histories, count, reranker)
     if not placing:
         return Found(found.items[:, :k], found.scores[:, :k])
     rows = []
@@ -56,17 +56,17 @@ def make_lists(
             if len(chosen) == k or considered >= scores.shape[1]:
                 break
             considered *= 4
-            own = _ordered(scores[row : row + 1], considered, reranker)
+            own = _ordered(scores[row : row + 1], histories.select([row]), considered, reranker)
         rows.append(_found(chosen, scores[row], k))
     return joined(rows)
 
 
-def _ordered(scores: Tensor, count: int, reranker: Reranker | None) -> Found:
+def _ordered(scores: Tensor, histories: Sequences, count: int, reranker: Reranker | None) -> Found:
     """The best `count` items of each row, the first `CANDIDATES` of them ordered by the re-ranker."""
     found = top(scores, min(count, scores.shape[1]))
     if reranker is None:
         return found
-    first = reranker.rerank(Found(found.items[:, :CANDIDATES], found.scores[:, :CANDIDATES]))
+    first = reranker.rerank(Found(found.items[:, :CANDIDATES], found.scores[:, :CANDIDATES]), histories)
     rest = Found(found.items[:, CANDIDATES:], found.scores[:, CANDIDATES:])
     return Found(torch.cat([first.items, rest.items], 1), torch.cat([first.scores, rest.scores], 1))
 

@@ -22,7 +22,8 @@ from deftrec.reasoning import Refresher
 from deftrec.recommendation import Recommendation
 from deftrec.recommender import Recommender
 from deftrec.requests import ReadRequest
-from deftrec.retrieval import Queries, Rule, make_lists, request_rules
+from deftrec.rerankers import ItemSimilarity, RerankerName
+from deftrec.retrieval import CANDIDATES, Queries, Rule, make_lists, request_rules
 from deftrec.run import Run, run_digest
 from deftrec.serving.catalogue import Catalogue
 from deftrec.serving.index import OVERFETCH, Approximate, IndexChoice, VectorIndex, build_index, choose_index
@@ -48,6 +49,9 @@ class RecommendationRequest:
     category: str | None = None
     allow: np.ndarray | None = None
     deny: np.ndarray = field(default_factory=lambda: NO_ITEMS)
+    rerank: RerankerName = "none"
+    strength: float | None = None
+    similarity: ItemSimilarity = "co-occurrence"
     samples: int | None = None
     seed: int | None = None
     explain: bool = False
@@ -158,7 +162,7 @@ class InferenceEngine(Catalogue):
 
     def warm(self) -> None:
         """Fill the caches and process one request, so that the first request is as fast as later ones."""
-        _ = self.recommender.categories, self.places, self.folded
+        _ = self.recommender.categories, self.recommender.rerankers.categories, self.places, self.folded
         [answer] = self.answer([RecommendationRequest(self, np.zeros(1, np.int64))])
         if isinstance(answer, Exception):
             raise answer
@@ -227,6 +231,8 @@ class InferenceEngine(Catalogue):
             return
         counts = [OVERFETCH * request.k + len(self.removed) + len(request.deny) for request in requests]
         for place, request in enumerate(requests):
+            if request.rerank != "none":  # which orders the same candidates for every k
+                counts[place] += OVERFETCH * max(0, CANDIDATES - request.k)
             if request.exclude_seen or index.lowers_history:
                 counts[place] += len(request.history)
         found = index.candidates(queries.latents, counts)
@@ -252,7 +258,8 @@ class InferenceEngine(Catalogue):
             everywhere = torch.full((1, len(self.items)), float("-inf"))
             everywhere[0, items] = scores.cpu()
         histories = Sequences.from_lists([request.history])
-        found = make_lists(everywhere.clone(), histories, request.k, self._rules(request))
+        reranker = self.recommender.reranker(request.rerank, request.strength, request.similarity)
+        found = make_lists(everywhere.clone(), histories, request.k, self._rules(request), reranker)
         return self.recommender.describe(found, "deftrec")[0]
 
     def _explained(

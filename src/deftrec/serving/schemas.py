@@ -6,6 +6,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, WithJson
 
 from deftrec.recommendation import Recommendation, Source
 from deftrec.requests import GUIDANCE, LONGEST
+from deftrec.rerankers import ItemSimilarity, RerankerName
 from deftrec.serving.engine import InferenceEngine
 
 ID_LENGTH = 256
@@ -83,6 +84,14 @@ class RecommendationQuery(RequestBody):
         None, max_length=LONGEST, description="wish in words: 'science fiction, nothing violent'"
     )
     guidance: float = Field(1.0, ge=0, le=GUIDANCE, description="weight of the request; 1 as learnt, 0 none")
+    rerank: RerankerName = Field("none", description="order of the best items: the score alone, or varied lists")
+    strength: float | None = Field(
+        None,
+        ge=0,
+        allow_inf_nan=False,
+        description="strength of the re-ranking, 0: none; default: 0.5",
+    )
+    similarity: ItemSimilarity = Field("co-occurrence", description="similarity of items, for mmr and dpp")
     samples: int | None = Field(None, ge=1, description="number of noise draws to average; default: the run's setting")
     seed: Seed | None = Field(None, description="random seed of the noise; default: the run's seed")
     explain: bool = Field(False, description="add explanations; costs one model call per item of the history")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from fastapi import APIRouter, Depends
 
-from deftrec.errors import ConfigError
+from deftrec.errors import ConfigError, DataError
 from deftrec.serving import schemas
 from deftrec.serving.engine import InferenceEngine, PathRequest, RecommendationRequest
 from deftrec.serving.problems import ProblemError
@@ -36,9 +36,8 @@ async def recommend(query: schemas.RecommendationQuery, service: TheService) -> 
         history,
         allow=None if query.allow is None else _item_numbers(engine, query.allow, "allow", settings.filter_items),
         deny=_item_numbers(engine, query.deny, "deny", settings.filter_items),
-        **query.model_dump(
-            include={"k", "exclude_seen", "category", "request", "guidance", "samples", "seed", "explain"}
-        ),
+        **query.model_dump(include={"k", "exclude_seen", "category", "samples", "seed", "explain"}),
+        **query.model_dump(include={"request", "guidance", "rerank", "strength", "similarity"}),
     )
     understood = _read(request)
     answer = await service.answer(request, None if query.deadline_ms is None else query.deadline_ms / 1000)
@@ -88,3 +87,7 @@ def _check(query: schemas.RecommendationQuery, engine: InferenceEngine, settings
         raise ProblemError(422, "unknown_category", "no item has this category; /v1/model lists all categories")
     if query.explain and query.samples is not None:
         raise ProblemError(422, "invalid", "explanations use the run's own number of samples; leave out samples")
+    try:
+        engine.recommender.rerankers.check(query.rerank, query.strength, query.similarity)
+    except (ConfigError, DataError) as error:
+        raise ProblemError(422, "invalid", str(error)) from error
