@@ -21,6 +21,7 @@ ORDER = [
     "reasoning",
     *("evaluation", "formatting"),  # formatting names the type of a result
     "retrieval",
+    "requests",
     "run",
     "incremental",
     "training",
