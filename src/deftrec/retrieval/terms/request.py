@@ -107,7 +107,6 @@ class RequestTerm(ScoreTerm):
         """See `ScoreTerm.applies`."""
         return queries.requests is not None
 
-    @torch.no_grad()
     def scores(self, queries: Queries, total: Tensor | None = None) -> Tensor:
         """See `ScoreTerm.scores`. `[N, I]`"""
         scores = torch.zeros(len(queries), len(self.keys), device=self.keys.device)
@@ -116,6 +115,7 @@ class RequestTerm(ScoreTerm):
                 scores[row] = self.of_request(request)
         return scores
 
+    @torch.no_grad()
     def of_request(self, request: EncodedRequest) -> Tensor:
         """What a request adds to every item. `[I]`"""
         added = torch.zeros(len(self.keys), device=self.keys.device)
