@@ -1,11 +1,12 @@
 """Fit, recommend, similar, evaluate, save, load: the class that users of the library import."""
 
 import difflib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 import polars as pl
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from deftrec.config import Config, ReasonerOptions
-from deftrec.data import Id, Interactions, Part, Sequences, make_split
+from deftrec.data import PADDING, Id, Interactions, Part, Sequences, TimedSequences, make_split
 from deftrec.data.words import item_categories
 from deftrec.diffusion import Sampling
 from deftrec.errors import ConfigError, DataError
@@ -26,20 +27,27 @@ from deftrec.inference import InferenceModel
 from deftrec.language import TextEngine
 from deftrec.progress import Progress
 from deftrec.reasoning import sentence
-from deftrec.recommendation import Explanation, Influence, Recommendation, Source
+from deftrec.recommendation import Explanation, HeldBack, Influence, Recommendation, Recommendations, Source
 from deftrec.retrieval import (
     Deny,
     ExtendedCatalogue,
     Found,
+    ItemColumns,
     Queries,
+    Reranker,
     Rule,
+    RuleOptions,
     ScorePart,
     ScoreTerm,
+    build_rules,
     generate_queries,
     generate_texts,
     inference_queries,
+    list_notes,
     make_lists,
+    parse_rules,
     request_rules,
+    rule_effects,
     top,
 )
 from deftrec.retrieval.queries import batches
@@ -47,6 +55,9 @@ from deftrec.run import Request, Run, begin_run, load_run, save_run
 
 USERS_AT_ONCE = 4096
 INFLUENCES = 3  # number of history items that an explanation names
+
+Rules: TypeAlias = Sequence[RuleOptions | Mapping[str, Any]]
+"""Business rules, as `deftrec.retrieval.read_rules` reads them, or as mappings of one key each."""
 
 
 class Recommender:
@@ -240,13 +251,15 @@ class Recommender:
         allow: Sequence[Id] | None = None,
         deny: Sequence[Id] = (),
         category: str | None = None,
+        rules: Rules = (),
+        offset: int = 0,
         seed: int | None = None,
         explain: bool = False,
-    ) -> list[Recommendation]:
+    ) -> Recommendations:
         """The `k` best items for a known user, or after any history.
 
         Raises a `DataError` for an unknown user, item or category; and a `ConfigError` for neither or both of user and
-        history, or for k below 1.
+        history, for k below 1, and for rules that this catalogue cannot have.
 
         Args:
             user: user of the data, with the whole known history.
@@ -256,18 +269,30 @@ class Recommender:
             allow: only these items; None: all items.
             deny: none of these items.
             category: only items of this category; None: all items.
+            rules: business rules, such as `{"boost": {"column": "category", "is": "Drama", "factor": 2}}`.
+            offset: number of items before the list: the best `k` after them. Lists of one request never overlap.
             seed: seed of the sampling noise; None: `config.seed`.
-            explain: add explanations, for which the model runs once for every item of the history.
+            explain: add explanations, for which the model runs once for every item of the history, and what rules did.
         """
         if (user is None) == (history is None):
             raise ConfigError("give either a user or a history")
+        _check_k(k, offset)
         if user is not None:
-            items = self.interactions.sequences[self.interactions.user_number(user)].astype(np.int64)
+            histories = self.histories([self.interactions.user_number(user)])
         else:
-            items = self.interactions.item_numbers(history or [])
-        rules = self.rules(exclude_seen=exclude_seen, allow=allow, deny=deny, category=category)
-        [found] = self._lists(Sequences.from_lists([items]), k, rules, seed)
-        return self.explained(found, items, seed) if explain and len(items) and found else found
+            histories = Sequences.from_lists([self.interactions.item_numbers(history or [])])
+        timed = user is not None
+        chosen = self.rules(
+            exclude_seen=exclude_seen, allow=allow, deny=deny, category=category, rules=rules, timed=timed
+        )
+        items, page = histories[0].astype(np.int64), slice(offset, offset + k)
+        if not len(items):
+            return self.most_popular(page, chosen, explain=explain)
+        scores = self.ranker.scores(self.queries(histories, seed))
+        found = self.listed(
+            scores, histories, page, (*self.ranker.rules, *chosen), explain=explain, reranker=self.ranker.reranker
+        )
+        return self.explained(found, items, seed) if explain and found else found
 
     def recommend_many(
         self,
@@ -278,12 +303,17 @@ class Recommender:
         allow: Sequence[Id] | None = None,
         deny: Sequence[Id] = (),
         category: str | None = None,
+        rules: Rules = (),
+        offset: int = 0,
         seed: int | None = None,
-    ) -> list[list[Recommendation]]:
+    ) -> list[Recommendations]:
         """`recommend` for many histories at once, with the same results."""
+        _check_k(k, offset)
         numbers = [self.interactions.item_numbers(history) for history in histories]
-        rules = self.rules(exclude_seen=exclude_seen, allow=allow, deny=deny, category=category)
-        return self._lists(Sequences.from_lists(numbers), k, rules, seed) if numbers else []
+        chosen = self.rules(
+            exclude_seen=exclude_seen, allow=allow, deny=deny, category=category, rules=rules, timed=False
+        )
+        return self._lists(Sequences.from_lists(numbers), slice(offset, offset + k), chosen, seed) if numbers else []
 
     def rules(
         self,
@@ -292,11 +322,24 @@ class Recommender:
         allow: Sequence[Id] | None = None,
         deny: Sequence[Id] = (),
         category: str | None = None,
+        rules: Rules = (),
+        timed: bool = True,
     ) -> tuple[Rule, ...]:
-        """Rules of a request, arguments as for `recommend`; a `DataError` for an unknown item or category."""
+        """Rules of a request, arguments and errors as for `recommend`; `timed`: whether histories have event times."""
         allowed = None if allow is None else self.interactions.item_numbers(allow)
         members = None if category is None else self.items_of(category)
-        return request_rules([allowed, members], self.interactions.item_numbers(deny), exclude_seen)
+        chosen = request_rules([allowed, members], self.interactions.item_numbers(deny), exclude_seen)
+        return (*chosen, *build_rules(parse_rules(rules), self.columns, timed=timed))
+
+    @cached_property
+    def columns(self) -> ItemColumns:
+        """The catalogue as rules see it."""
+        return ItemColumns(self.interactions, self.popularity.numpy())
+
+    def histories(self, users: Sequence[int] | np.ndarray) -> Sequences:
+        """Known histories of users (by number), with event times where the data's times have a known unit."""
+        sequences, days = self.interactions.sequences, self.interactions.days
+        return (sequences if days is None else TimedSequences(sequences.items, sequences.offsets, days)).select(users)
 
     @cached_property
     def categories(self) -> dict[str, Tensor]:
@@ -316,25 +359,29 @@ class Recommender:
         return self.categories[category]
 
     def recommend_all(
-        self, k: int = 10, *, users: range | None = None, exclude_seen: bool = True, seed: int | None = None
+        self,
+        k: int = 10,
+        *,
+        users: range | None = None,
+        exclude_seen: bool = True,
+        rules: Rules = (),
+        seed: int | None = None,
     ) -> Iterator[pl.DataFrame]:
         """Rankings of all `users` (a range of numbers; None: all) in frames of columns `user, item, rank, score`.
 
         Memory does not grow with users. Other arguments as for `recommend`. Unlike there, a reasoner's states are only
         read from its store, which `deftrec reason` fills; a missing one adds nothing to the condition.
         """
-        sequences = self.interactions.sequences
-        users = range(len(sequences)) if users is None else users
+        users = range(self.interactions.n_users) if users is None else users
+        chosen = self.rules(exclude_seen=exclude_seen, rules=rules)
         for start in range(users.start, users.stop, USERS_AT_ONCE):
             some = np.arange(start, min(start + USERS_AT_ONCE, users.stop))
-            queries = self.queries(sequences.select(some), seed, wait=False)
-            found = self.ranker.search(queries, k, self.rules(exclude_seen=exclude_seen))
+            queries = self.queries(self.histories(some), seed, wait=False)
+            found = self.ranker.search(queries, k, chosen)
             ids = self.interactions.users.gather(some)
             yield ranking_frame(self.interactions, ids, found.items.cpu().numpy(), found.scores.cpu().numpy())
 
-    def explained(
-        self, found: list[Recommendation], history: np.ndarray, seed: int | None = None
-    ) -> list[Recommendation]:
+    def explained(self, found: Recommendations, history: np.ndarray, seed: int | None = None) -> Recommendations:
         """The recommendations `found` after `history` (item numbers, one or more, oldest first) with explanations."""
 
         residuals = self.residuals([history])  # of the whole history: the language model reads it once
@@ -354,7 +401,7 @@ class Recommender:
             strongest = [(int(history[at]), change) for at, change in why.changes.items()][:INFLUENCES]
             influences = (Influence(ids[item], title(item), change) for item, change in strongest)
             explained.append(replace(one, explanation=Explanation(text, tuple(influences), why.shares)))
-        return explained
+        return Recommendations(explained, found.notes, found.held_back)
 
     def preferences(self, histories: Sequence[Sequence[Id]], engine: TextEngine | None = None) -> list[str]:
         """The statement of the reasoner, or the rationale that the model generates, for each history.
@@ -458,25 +505,64 @@ class Recommender:
         )
 
     def _lists(
-        self, histories: Sequences, k: int, rules: Sequence[Rule], seed: int | None
-    ) -> list[list[Recommendation]]:
-        _check_k(k)
-        lists: list[list[Recommendation]] = [[] for _ in range(len(histories))]
+        self, histories: Sequences, page: slice, rules: Sequence[Rule], seed: int | None
+    ) -> list[Recommendations]:
+        lists = [Recommendations()] * len(histories)
         known = np.flatnonzero(histories.lengths > 0)
         if len(known):
-            found = self.ranker.search(self.queries(histories.select(known), seed), k, rules)
-            for n, one in zip(known, self.describe(found, "deftrec"), strict=True):
-                lists[n] = one
+            found = self.ranker.search(self.queries(histories.select(known), seed), page.stop, rules)
+            told = (*self.ranker.rules, *rules)
+            for n, one, items in zip(known, self.describe(found, "deftrec"), found.items.tolist(), strict=True):
+                lists[n] = Recommendations(one[page], _notes(items, told))
         if len(known) < len(histories):
-            popular = self.describe(self.most_popular(k, rules), "popularity")[0]
+            popular = self.most_popular(page, rules)
             for n in np.flatnonzero(histories.lengths == 0):
                 lists[n] = popular
         return lists
 
-    def most_popular(self, k: int, rules: Sequence[Rule] = ()) -> Found:
-        """The `k` items with most training interactions, for an empty history. `Found` of 1 x k"""
+    def most_popular(self, page: slice, rules: Sequence[Rule] = (), *, explain: bool = False) -> Recommendations:
+        """The items with most training interactions at the places `page`, for an empty history.
+
+        Rules that multiply a probability multiply the number of interactions, 0 counting as a half.
+        """
         nobody = Sequences.from_lists([np.zeros(0, np.int32)])
-        return make_lists(self.popularity.float()[None], nobody, k, (*self.ranker.rules, *rules))
+        logits = self.popularity.double().clamp_min(0.5).log()[None]
+        found = self.listed(logits, nobody, page, (*self.ranker.rules, *rules), "popularity", explain=explain)
+        numbers = self.interactions.item_numbers([one.item for one in found])
+        counted = (replace(one, score=float(count)) for one, count in zip(found, self.popularity[numbers], strict=True))
+        return Recommendations(counted, found.notes, found.held_back)
+
+    def listed(
+        self,
+        scores: Tensor,
+        histories: Sequences,
+        page: slice,
+        rules: Sequence[Rule],
+        source: Source = "deftrec",
+        *,
+        explain: bool = False,
+        reranker: Reranker | None = None,
+    ) -> Recommendations:
+        """One list of the places `page` from scores of all items `[1, I]`, which stay as they are.
+
+        Args:
+            scores: scores before `rules`.
+            histories: the one history.
+            page: places, from 0.
+            rules: all rules.
+            source: source of the scores.
+            explain: say what rules did to each item, and which items they held back.
+            reranker: re-ranker; None: none.
+        """
+        found = make_lists(scores.clone(), histories, page.stop, rules, reranker)
+        [items], [one] = found.items.tolist(), self.describe(found, source)
+        ids, title, one = self.interactions.catalogue["item"], self.interactions.title, one[page]
+        if not explain:
+            return Recommendations(one, _notes(items, rules))
+        effects = rule_effects(scores, histories, page, rules, reranker)
+        described = [replace(each, rules=done) for each, done in zip(one, effects.done.values(), strict=True)]
+        held_back = (HeldBack(ids[item], title(item), why) for item, why in effects.held_back.items())
+        return Recommendations(described, _notes(items, rules), tuple(held_back))
 
     def describe(self, found: Found, source: Source) -> list[list[Recommendation]]:
         """Results under external ids and titles: one list for each row, without places that hold no item."""
@@ -491,6 +577,13 @@ class Recommender:
         ]
 
 
-def _check_k(k: int) -> None:
+def _check_k(k: int, offset: int = 0) -> None:
     if k < 1:
         raise ConfigError(f"k is {k}; ask for 1 item or more")
+    if offset < 0:
+        raise ConfigError(f"offset is {offset}; give 0 or the number of items before the list")
+
+
+def _notes(items: list[int], rules: Sequence[Rule]) -> tuple[str, ...]:
+    """Notes on a list of item numbers with `PADDING` at its end."""
+    return list_notes([item for item in items if item != PADDING], len(items), rules)

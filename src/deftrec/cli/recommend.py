@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from deftrec.bulk import Job
     from deftrec.recommender import Recommender
+    from deftrec.retrieval import RuleOptions
 
 EngineName: TypeAlias = Literal["local", "ray"]  # as in deftrec.bulk, which takes seconds to import
 SHOWN = 5  # newest items of the history that are shown above the table
@@ -51,7 +52,9 @@ def recommend(
     allow: Annotated[str | None, option("Recommend only these items, ids as for --history.", "A,B,C")] = None,
     deny: Annotated[str | None, option("Recommend none of these items, ids as for --history.", "A,B,C")] = None,
     category: Annotated[str | None, option("Recommend only items of this category.", "NAME")] = None,
-    explain: Annotated[bool, flag("--explain", "Explain each recommendation.")] = False,
+    rules: Annotated[Path | None, option("YAML file of business rules.", "FILE")] = None,
+    offset: Annotated[int, option("Number of items before the list, for a later page.", min=0)] = 0,
+    explain: Annotated[bool, flag("--explain", "Explain each recommendation, and what the rules did.")] = False,
     as_json: Json = False,
 ) -> None:
     """Recommend the next items.
@@ -71,6 +74,11 @@ def recommend(
         raise ConfigError("--explain runs the model once for every item of a history: give --user or --history")
     if all_users and (allow or deny or category):
         raise ConfigError("--allow, --deny and --category belong to one request: give --user or --history")
+    if all_users and offset:
+        raise ConfigError("--offset belongs to one request: give --user or --history")
+    chosen = () if rules is None else _read_rules(rules)
+    if chosen and in_parts:
+        raise ConfigError("--rules writes one file: name a FILE.parquet as --out, not a directory of parts")
     with listening() as progress:
         recommender = load_recommender(run, progress, precision, runtime)
         interactions = recommender.interactions
@@ -81,7 +89,7 @@ def recommend(
                 job = Job.of(run, recommender, k=k, seen=seen, seed=seed, part_users=part_users)
                 _in_parts(recommender, job, run, out, engine, progress)
             else:
-                _everybody(recommender, out, k, seen == "exclude", seed, progress)
+                _everybody(recommender, out, progress, k=k, exclude_seen=seen == "exclude", rules=chosen, seed=seed)
             written = {"out": str(out), "users": interactions.n_users, "k": k}
             text = f"{out}: up to {k} items for each of {interactions.n_users:,} users"
             print(json.dumps(written) if as_json else text)
@@ -91,14 +99,15 @@ def recommend(
             interactions.item_numbers([item for ids in (items, allowed, denied) for item in ids or []])
         except DataError as error:
             raise DataError(f"{error}; a new item is added to a run with 'deftrec items add'") from None
-        rules: dict[str, Any] = {"exclude_seen": seen == "exclude", "allow": allowed, "deny": denied or []}
-        found = recommender.recommend(user, history=items, k=k, category=category, seed=seed, explain=explain, **rules)
+        request: dict[str, Any] = {"exclude_seen": seen == "exclude", "allow": allowed, "deny": denied or []}
+        request |= {"category": category, "rules": chosen, "offset": offset, "seed": seed, "explain": explain}
+        found = recommender.recommend(user, history=items, k=k, **request)
     known = interactions.history(user) if user is not None else (items or [])
     if as_json:
-        rows = [
-            {key: value for key, value in asdict(one).items() if (key, value) != ("explanation", None)} for one in found
-        ]
-        whole = {"history": known, "seen": seen, "recommendations": rows}
+        hidden = [("explanation", None)] if explain else [("explanation", None), ("rules", ())]
+        rows = [{key: value for key, value in asdict(one).items() if (key, value) not in hidden} for one in found]
+        whole = {"history": known, "seen": seen, "recommendations": rows, "notes": found.notes}
+        whole |= {"held_back": [asdict(one) for one in found.held_back]} if explain else {}
         print(json.dumps(whole if user is None else {"user": user, **whole}, indent=2, ensure_ascii=False))
         return
     console = output()
@@ -107,6 +116,8 @@ def recommend(
     console.print(recommendation_table(found))
     if explain:
         console.print(explanations(found))
+    for note in found.notes:
+        console.print(f"note: {note}", markup=False)
 
 
 def similar(
@@ -132,9 +143,13 @@ def similar(
     console.print(recommendation_table(found))
 
 
-def _everybody(
-    recommender: "Recommender", out: Path, k: int, exclude_seen: bool, seed: int | None, progress: Progress
-) -> None:
+def _read_rules(path: Path) -> tuple["RuleOptions", ...]:
+    from deftrec.retrieval import read_rules  # imports torch, after the options were checked
+
+    return read_rules(path)
+
+
+def _everybody(recommender: "Recommender", out: Path, progress: Progress, **request: Any) -> None:
     """Write the rankings of all users, some thousand users in memory at a time."""
     from deftrec.evaluation import write_rankings
     from deftrec.recommender import USERS_AT_ONCE
@@ -142,7 +157,7 @@ def _everybody(
     n_users = recommender.interactions.n_users
 
     def counted() -> Iterator["pl.DataFrame"]:
-        frames = recommender.recommend_all(k, exclude_seen=exclude_seen, seed=seed)
+        frames = recommender.recommend_all(**request)
         for done, frame in zip(range(0, n_users, USERS_AT_ONCE), frames, strict=True):
             progress.advance("users", min(USERS_AT_ONCE, n_users - done))
             yield frame
