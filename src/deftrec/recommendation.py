@@ -1,5 +1,6 @@
 """Recommendations: items under external ids and titles, and explanations."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -49,6 +50,7 @@ class Recommendation:
         rank: rank in the list, from 1.
         source: `deftrec`, or `popularity` for an empty history.
         explanation: explanation, if one was requested and there is a history.
+        rules: what rules did to the item ("boosted x2: category Drama"), if an explanation was requested.
     """
 
     item: Id
@@ -57,3 +59,35 @@ class Recommendation:
     rank: int
     source: Source = "deftrec"
     explanation: Explanation | None = None
+    rules: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class HeldBack:
+    """An item that would stand in a list without the rules.
+
+    Attributes:
+        item: external id.
+        title: title of the item, or its id without one.
+        rule: description of the rule that held it back ("quota: category Horror at most 2").
+    """
+
+    item: Id
+    title: str
+    rule: str
+
+
+class Recommendations(list[Recommendation]):
+    """Recommended items, best first.
+
+    Args:
+        found: the items.
+        notes: why the list is shorter than requested, and what quotas and pins could not do.
+        held_back: items that rules held back, if an explanation was requested.
+    """
+
+    def __init__(
+        self, found: Iterable[Recommendation] = (), notes: tuple[str, ...] = (), held_back: tuple[HeldBack, ...] = ()
+    ) -> None:
+        super().__init__(found)
+        self.notes, self.held_back = notes, held_back

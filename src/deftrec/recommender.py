@@ -1,11 +1,12 @@
 """Fit, recommend, similar, evaluate, save, load: the class that users of the library import."""
 
 import difflib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 import polars as pl
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from deftrec.config import Config, ReasonerOptions
-from deftrec.data import Cases, Id, Interactions, Part, Sequences, make_split
+from deftrec.data import PADDING, Cases, Id, Interactions, Part, Sequences, TimedSequences, make_split
 from deftrec.data.words import item_categories
 from deftrec.diffusion import Sampling
 from deftrec.errors import ConfigError, DataError
@@ -27,24 +28,30 @@ from deftrec.language import TextEngine
 from deftrec.pretrained_files.locate import model_folder
 from deftrec.progress import Progress
 from deftrec.reasoning import sentence
-from deftrec.recommendation import Explanation, Influence, Recommendation, Source
+from deftrec.recommendation import Explanation, HeldBack, Influence, Recommendation, Recommendations, Source
 from deftrec.requests import REQUEST_TOKENS, Lexicon, ReadRequest, RequestReader
 from deftrec.rerankers import ItemSimilarity, RerankerName, Rerankers
 from deftrec.retrieval import (
     Deny,
     ExtendedCatalogue,
     Found,
+    ItemColumns,
     Queries,
     RequestTerm,
     Reranker,
     Rule,
+    RuleOptions,
     ScorePart,
     ScoreTerm,
+    build_rules,
     generate_queries,
     generate_texts,
     inference_queries,
+    list_notes,
     make_lists,
+    parse_rules,
     request_rules,
+    rule_effects,
     top,
 )
 from deftrec.retrieval.queries import batches
@@ -53,6 +60,9 @@ from deftrec.text import sentence_vectors
 
 USERS_AT_ONCE = 4096
 INFLUENCES = 3  # number of history items that an explanation names
+
+Rules: TypeAlias = Sequence[RuleOptions | Mapping[str, Any]]
+"""Business rules, as `deftrec.retrieval.read_rules` reads them, or as mappings of one key each."""
 
 
 class Recommender:
@@ -294,14 +304,16 @@ class Recommender:
         guidance: float = 1.0,
         rerank: RerankerName | Reranker = "none",
         strength: float | None = None,
+        rules: Rules = (),
+        offset: int = 0,
         seed: int | None = None,
         explain: bool = False,
-    ) -> list[Recommendation]:
+    ) -> Recommendations:
         """The `k` best items for a known user, or after any history.
 
         Raises a `DataError` for an unknown user, item or category; and a `ConfigError` for neither or both of user and
-        history, for k below 1, or for a request that cannot be read. Errors of a re-ranker are those of
-        `Rerankers.make`.
+        history, for k below 1, for a request that cannot be read, and for rules that this catalogue cannot have. Errors
+        of a re-ranker are those of `Rerankers.make`.
 
         Args:
             user: user of the data, with the whole known history.
@@ -317,20 +329,34 @@ class Recommender:
             rerank: order of the best 100 items: `none` (the score), `mmr`, `dpp`, `calibrated`, `auto`, or a re-ranker
                 (`reranker`). The list after an empty history is not re-ranked.
             strength: strength of the re-ranking, 0 (the order of the score) or more; None: 0.5.
+            rules: business rules, such as `{"boost": {"column": "category", "is": "Drama", "factor": 2}}`.
+            offset: number of items before the list: the best `k` after them. Lists of one request never overlap.
             seed: seed of the sampling noise; None: `config.seed`.
-            explain: add explanations, for which the model runs once for every item of the history.
+            explain: add explanations, for which the model runs once for every item of the history, and what rules did.
         """
         if (user is None) == (history is None):
             raise ConfigError("give either a user or a history")
+        _check_k(k, offset)
         if user is not None:
-            items = self.interactions.sequences[self.interactions.user_number(user)].astype(np.int64)
+            histories = self.histories([self.interactions.user_number(user)])
         else:
-            items = self.interactions.item_numbers(history or [])
-        rules = self.rules(exclude_seen=exclude_seen, allow=allow, deny=deny, category=category)
+            histories = Sequences.from_lists([self.interactions.item_numbers(history or [])])
+        chosen = self.rules(
+            exclude_seen=exclude_seen, allow=allow, deny=deny, category=category, rules=rules, timed=user is not None
+        )
         wish = None if request is None else self.requests.read(request, guidance)
-        reranker = self._reranker(rerank, strength)
-        [found] = self._lists(Sequences.from_lists([items]), k, rules, seed, wish, reranker)
-        return self.explained(found, items, seed, wish) if explain and len(items) and found else found
+        items, page = histories[0].astype(np.int64), slice(offset, offset + k)
+        if not len(items):
+            return self.most_popular(page, chosen, wish, explain=explain)
+        found = self.listed(
+            self.ranker.scores(asked_with(self.queries(histories, seed), wish)),
+            histories,
+            page,
+            (*self.ranker.rules, *chosen, *(() if wish is None else wish.rules)),
+            explain=explain,
+            reranker=self._reranker(rerank, strength) or self.ranker.reranker,
+        )
+        return self.explained(found, items, seed, wish) if explain and found else found
 
     def recommend_many(
         self,
@@ -345,14 +371,20 @@ class Recommender:
         guidance: float = 1.0,
         rerank: RerankerName | Reranker = "none",
         strength: float | None = None,
+        rules: Rules = (),
+        offset: int = 0,
         seed: int | None = None,
-    ) -> list[list[Recommendation]]:
+    ) -> list[Recommendations]:
         """`recommend` for many histories at once, with the same results."""
+        _check_k(k, offset)
         numbers = [self.interactions.item_numbers(history) for history in histories]
-        rules = self.rules(exclude_seen=exclude_seen, allow=allow, deny=deny, category=category)
+        chosen = self.rules(
+            exclude_seen=exclude_seen, allow=allow, deny=deny, category=category, rules=rules, timed=False
+        )
+        page = slice(offset, offset + k)
         wish = None if request is None else self.requests.read(request, guidance)
         reranker = self._reranker(rerank, strength)
-        return self._lists(Sequences.from_lists(numbers), k, rules, seed, wish, reranker) if numbers else []
+        return self._lists(Sequences.from_lists(numbers), page, chosen, seed, wish, reranker) if numbers else []
 
     @cached_property
     def requests(self) -> RequestReader:
@@ -374,7 +406,7 @@ class Recommender:
         deny: Sequence[Id] = (),
         category: str | None = None,
         seed: int | None = None,
-    ) -> list[Recommendation]:
+    ) -> Recommendations:
         """`count` items that continue a history in order, each chosen after the history and those before it.
 
         For playlists and other sequences. As a set of suggestions `recommend` is better: it is trained for that, and an
@@ -382,17 +414,17 @@ class Recommender:
         Shorter where rules or the catalogue leave fewer items. Arguments and errors as for `recommend`.
         """
         _check_k(count)
-        rules = self.rules(exclude_seen=exclude_seen, allow=allow, deny=deny, category=category)
+        rules = self.rules(exclude_seen=exclude_seen, allow=allow, deny=deny, category=category, timed=False)
         items = self.interactions.item_numbers(history)
         found: list[Recommendation] = []
         while len(found) < count:
             listed = Deny(torch.from_numpy(items[len(history) :]))
-            [best] = self._lists(Sequences.from_lists([items]), 1, (*rules, listed), seed)
+            [best] = self._lists(Sequences.from_lists([items]), slice(0, 1), (*rules, listed), seed)
             if not best:
                 break
             found.append(replace(best[0], rank=len(found) + 1))
             items = np.append(items, self.interactions.item_numbers([best[0].item]))
-        return found
+        return Recommendations(found)
 
     def rules(
         self,
@@ -401,11 +433,24 @@ class Recommender:
         allow: Sequence[Id] | None = None,
         deny: Sequence[Id] = (),
         category: str | None = None,
+        rules: Rules = (),
+        timed: bool = True,
     ) -> tuple[Rule, ...]:
-        """Rules of a request, arguments as for `recommend`; a `DataError` for an unknown item or category."""
+        """Rules of a request, arguments and errors as for `recommend`; `timed`: whether histories have event times."""
         allowed = None if allow is None else self.interactions.item_numbers(allow)
         members = None if category is None else self.items_of(category)
-        return request_rules([allowed, members], self.interactions.item_numbers(deny), exclude_seen)
+        chosen = request_rules([allowed, members], self.interactions.item_numbers(deny), exclude_seen)
+        return (*chosen, *build_rules(parse_rules(rules), self.columns, timed=timed))
+
+    @cached_property
+    def columns(self) -> ItemColumns:
+        """The catalogue as rules see it."""
+        return ItemColumns(self.interactions, self.popularity.numpy())
+
+    def histories(self, users: Sequence[int] | np.ndarray) -> Sequences:
+        """Known histories of users (by number), with event times where the data's times have a known unit."""
+        sequences, days = self.interactions.sequences, self.interactions.days
+        return (sequences if days is None else TimedSequences(sequences.items, sequences.offsets, days)).select(users)
 
     @cached_property
     def categories(self) -> dict[str, Tensor]:
@@ -432,6 +477,7 @@ class Recommender:
         exclude_seen: bool = True,
         rerank: RerankerName | Reranker = "none",
         strength: float | None = None,
+        rules: Rules = (),
         seed: int | None = None,
     ) -> Iterator[pl.DataFrame]:
         """Rankings of all `users` (a range of numbers; None: all) in frames of columns `user, item, rank, score`.
@@ -440,32 +486,26 @@ class Recommender:
         read from its store, which `deftrec reason` fills; a missing one adds nothing to the condition. Scores of lists
         that a re-ranker ordered are null, so that readers of the rankings go by rank.
         """
-        reranker = self._reranker(rerank, strength)
-        sequences = self.interactions.sequences
-        users = range(len(sequences)) if users is None else users
+        users = range(self.interactions.n_users) if users is None else users
+        chosen, reranker = self.rules(exclude_seen=exclude_seen, rules=rules), self._reranker(rerank, strength)
         for start in range(users.start, users.stop, USERS_AT_ONCE):
             some = np.arange(start, min(start + USERS_AT_ONCE, users.stop))
-            queries = self.queries(sequences.select(some), seed, wait=False)
-            found = self.ranker.search(queries, k, self.rules(exclude_seen=exclude_seen), reranker)
+            queries = self.queries(self.histories(some), seed, wait=False)
+            found = self.ranker.search(queries, k, chosen, reranker)
             ids = self.interactions.users.gather(some)
             frame = ranking_frame(self.interactions, ids, found.items.cpu().numpy(), found.scores.cpu().numpy())
             yield frame if reranker is None else frame.with_columns(score=pl.lit(None, pl.Float64))
 
     def explained(
-        self,
-        found: list[Recommendation],
-        history: np.ndarray,
-        seed: int | None = None,
-        wish: ReadRequest | None = None,
-    ) -> list[Recommendation]:
+        self, found: Recommendations, history: np.ndarray, seed: int | None = None, wish: ReadRequest | None = None
+    ) -> Recommendations:
         """The recommendations `found` after `history` (item numbers, one or more, oldest first) with explanations."""
 
         residuals = self.residuals([history])  # of the whole history: the language model reads it once
 
         def generate(histories: Sequences) -> Queries:
             own = None if residuals is None else residuals.expand(len(histories), -1, -1)
-            queries = self._generated(histories, seed, None, own)
-            return queries if wish is None else queries.with_requests([wish.encoded] * len(queries))
+            return asked_with(self._generated(histories, seed, None, own), wish)
 
         ids, title = self.interactions.catalogue["item"], self.interactions.title
         numbers = self.interactions.item_numbers([one.item for one in found])
@@ -478,7 +518,7 @@ class Recommender:
             strongest = [(int(history[at]), change) for at, change in why.changes.items()][:INFLUENCES]
             influences = (Influence(ids[item], title(item), change) for item, change in strongest)
             explained.append(replace(one, explanation=Explanation(text, tuple(influences), why.shares)))
-        return explained
+        return Recommendations(explained, found.notes, found.held_back)
 
     def preferences(self, histories: Sequence[Sequence[Id]], engine: TextEngine | None = None) -> list[str]:
         """The statement of the reasoner, or the rationale that the model generates, for each history.
@@ -590,39 +630,75 @@ class Recommender:
     def _lists(
         self,
         histories: Sequences,
-        k: int,
+        page: slice,
         rules: Sequence[Rule],
         seed: int | None,
         wish: ReadRequest | None = None,
         reranker: Reranker | None = None,
-    ) -> list[list[Recommendation]]:
-        _check_k(k)
-        lists: list[list[Recommendation]] = [[] for _ in range(len(histories))]
+    ) -> list[Recommendations]:
+        lists = [Recommendations()] * len(histories)
         known = np.flatnonzero(histories.lengths > 0)
-        rules = (*rules, *(() if wish is None else wish.rules))
         if len(known):
-            queries = self.queries(histories.select(known), seed)
-            if wish is not None:
-                queries = queries.with_requests([wish.encoded] * len(queries))
-            found = self.ranker.search(queries, k, rules, reranker)
-            for n, one in zip(known, self.describe(found, "deftrec"), strict=True):
-                lists[n] = one
+            queries = asked_with(self.queries(histories.select(known), seed), wish)
+            told = (*rules, *(() if wish is None else wish.rules))
+            found = self.ranker.search(queries, page.stop, told, reranker)
+            told = (*self.ranker.rules, *told)
+            for n, one, items in zip(known, self.describe(found, "deftrec"), found.items.tolist(), strict=True):
+                lists[n] = Recommendations(one[page], _notes(items, told))
         if len(known) < len(histories):
-            popular = self.describe(self.most_popular(k, rules, wish), "popularity")[0]
+            popular = self.most_popular(page, rules, wish)
             for n in np.flatnonzero(histories.lengths == 0):
                 lists[n] = popular
         return lists
 
-    def most_popular(self, k: int, rules: Sequence[Rule] = (), wish: ReadRequest | None = None) -> Found:
-        """The `k` items with most training interactions, for an empty history. `Found` of 1 x k
+    def most_popular(
+        self, page: slice, rules: Sequence[Rule] = (), wish: ReadRequest | None = None, *, explain: bool = False
+    ) -> Recommendations:
+        """The items with most training interactions at the places `page`, for an empty history.
 
-        With a `wish`, the score is the log of that number plus what the request adds.
+        Rules that multiply a probability multiply the number of interactions, 0 counting as a half; a `wish` does too.
         """
         nobody = Sequences.from_lists([np.zeros(0, np.int32)])
-        scores, term = self.popularity.float()[None], self.ranker.term_of(RequestTerm)
+        logits = self.popularity.double().clamp_min(0.5).log()[None]
+        term = self.ranker.term_of(RequestTerm)
         if wish is not None and term is not None:
-            scores = scores.log1p() + term.of_request(wish.encoded).cpu()
-        return make_lists(scores, nobody, k, (*self.ranker.rules, *rules))
+            logits, rules = logits + term.of_request(wish.encoded).double().cpu(), (*rules, *wish.rules)
+        found = self.listed(logits, nobody, page, (*self.ranker.rules, *rules), "popularity", explain=explain)
+        numbers = self.interactions.item_numbers([one.item for one in found])
+        counted = (replace(one, score=float(count)) for one, count in zip(found, self.popularity[numbers], strict=True))
+        return Recommendations(counted, found.notes, found.held_back)
+
+    def listed(
+        self,
+        scores: Tensor,
+        histories: Sequences,
+        page: slice,
+        rules: Sequence[Rule],
+        source: Source = "deftrec",
+        *,
+        explain: bool = False,
+        reranker: Reranker | None = None,
+    ) -> Recommendations:
+        """One list of the places `page` from scores of all items `[1, I]`, which stay as they are.
+
+        Args:
+            scores: scores before `rules`.
+            histories: the one history.
+            page: places, from 0.
+            rules: all rules.
+            source: source of the scores.
+            explain: say what rules did to each item, and which items they held back.
+            reranker: re-ranker; None: none.
+        """
+        found = make_lists(scores.clone(), histories, page.stop, rules, reranker)
+        [items], [one] = found.items.tolist(), self.describe(found, source)
+        ids, title, one = self.interactions.catalogue["item"], self.interactions.title, one[page]
+        if not explain:
+            return Recommendations(one, _notes(items, rules))
+        effects = rule_effects(scores, histories, page, rules, reranker)
+        described = [replace(each, rules=done) for each, done in zip(one, effects.done.values(), strict=True)]
+        held_back = (HeldBack(ids[item], title(item), why) for item, why in effects.held_back.items())
+        return Recommendations(described, _notes(items, rules), tuple(held_back))
 
     def describe(self, found: Found, source: Source) -> list[list[Recommendation]]:
         """Results under external ids and titles: one list for each row, without places that hold no item."""
@@ -635,6 +711,11 @@ class Recommender:
             ]
             for items, scores in zip(found.items.tolist(), found.scores.tolist(), strict=True)
         ]
+
+
+def asked_with(queries: Queries, wish: ReadRequest | None) -> Queries:
+    """The queries, each with the same request."""
+    return queries if wish is None else queries.with_requests([wish.encoded] * len(queries))
 
 
 def _encoder(term: RequestTerm) -> Callable[[list[str]], Tensor]:
@@ -653,6 +734,13 @@ def _encoder(term: RequestTerm) -> Callable[[list[str]], Tensor]:
     return encode
 
 
-def _check_k(k: int) -> None:
+def _check_k(k: int, offset: int = 0) -> None:
     if k < 1:
         raise ConfigError(f"k is {k}; ask for 1 item or more")
+    if offset < 0:
+        raise ConfigError(f"offset is {offset}; give 0 or the number of items before the list")
+
+
+def _notes(items: list[int], rules: Sequence[Rule]) -> tuple[str, ...]:
+    """Notes on a list of item numbers with `PADDING` at its end."""
+    return list_notes([item for item in items if item != PADDING], len(items), rules)

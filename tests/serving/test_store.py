@@ -83,7 +83,7 @@ def test_erasure_leaves_nothing_and_is_remembered(store: SqlStore) -> None:
     assert store.forget("u") == 0
     assert store.erased(["v", "u", "w"]) == {"u"}
     store.append([Event("c", "u", "new", 2)])
-    assert store.history("u", 10) == type(store.history("u", 10))(("new",), True)
+    assert store.history("u", 10) == type(store.history("u", 10))(("new",), True, (2.0,))
 
 
 def test_what_was_erased_is_in_no_file(tmp_path: Path) -> None:

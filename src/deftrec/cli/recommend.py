@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from deftrec.bulk import Job
     from deftrec.recommender import Recommender
-    from deftrec.retrieval import Reranker
+    from deftrec.retrieval import Reranker, RuleOptions
 
 EngineName: TypeAlias = Literal["local", "ray"]  # as in deftrec.bulk, which takes seconds to import
 RerankerName: TypeAlias = Literal["none", "mmr", "dpp", "calibrated", "auto"]  # as in deftrec.rerankers, which does too
@@ -74,7 +74,9 @@ def recommend(
         int | None,
         option("Continue the history by this many items in order, instead of -k.", "N", "--continue", min=1),
     ] = None,
-    explain: Annotated[bool, flag("--explain", "Explain each recommendation.")] = False,
+    rules: Annotated[Path | None, option("YAML file of business rules.", "FILE")] = None,
+    offset: Annotated[int, option("Number of items before the list, for a later page.", min=0)] = 0,
+    explain: Annotated[bool, flag("--explain", "Explain each recommendation, and what the rules did.")] = False,
     as_json: Json = False,
 ) -> None:
     """Recommend the next items.
@@ -96,10 +98,17 @@ def recommend(
         raise ConfigError("--explain runs the model once for every item of a history: give --user or --history")
     if all_users and (allow or deny or category or request):
         raise ConfigError("--allow, --deny, --category and --request belong to one list: give --user or --history")
-    if continue_with is not None and (all_users or explain or request or rerank != "none" or strength is not None):
+    if all_users and offset:
+        raise ConfigError("--offset belongs to one list: give --user or --history")
+    others = explain or request or rerank != "none" or strength is not None or rules is not None or offset
+    if continue_with is not None and (all_users or others):
         raise ConfigError(
-            "--continue lists items one after the other: leave out --all-users, --explain, --request and --rerank"
+            "--continue lists items one after the other: leave out --all-users, --explain, --request, --rerank, "
+            "--rules and --offset"
         )
+    chosen = () if rules is None else _read_rules(rules)
+    if chosen and in_parts:
+        raise ConfigError("--rules writes one file: name a FILE.parquet as --out, not a directory of parts")
     with listening() as progress:
         recommender = load_recommender(run, progress, precision, runtime)
         reranking: dict[str, Any] = {"rerank": rerank, "strength": strength, "similarity": similarity}
@@ -112,8 +121,8 @@ def recommend(
                 job = Job.of(run, recommender, k=k, seen=seen, seed=seed, part_users=part_users, **reranking)
                 _in_parts(recommender, job, run, out, engine, progress)
             else:
-                how: dict[str, Any] = {"exclude_seen": seen == "exclude", "seed": seed}
-                _everybody(recommender, out, k, {**how, "rerank": _reranker(recommender, reranking)}, progress)
+                how = {"k": k, "exclude_seen": seen == "exclude", "rules": chosen, "seed": seed}
+                _everybody(recommender, out, progress, **how, rerank=_reranker(recommender, reranking))
             written = {"out": str(out), "users": interactions.n_users, "k": k}
             text = f"{out}: up to {k} items for each of {interactions.n_users:,} users"
             print(json.dumps(written) if as_json else text)
@@ -123,21 +132,22 @@ def recommend(
             interactions.item_numbers([item for ids in (items, allowed, denied) for item in ids or []])
         except DataError as error:
             raise DataError(f"{error}; a new item is added to a run with 'deftrec items add'") from None
-        rules: dict[str, Any] = {"exclude_seen": seen == "exclude", "allow": allowed, "deny": denied or []}
+        asked: dict[str, Any] = {"exclude_seen": seen == "exclude", "allow": allowed, "deny": denied or []}
+        asked |= {"category": category, "seed": seed}
         known = interactions.history(user) if user is not None else (items or [])
-        rules |= {"category": category, "seed": seed}
         if continue_with is not None:
-            found = recommender.continue_list(known, continue_with, **rules)
+            found = recommender.continue_list(known, continue_with, **asked)
         else:
-            rules |= {"rerank": _reranker(recommender, reranking), "request": request, "guidance": guidance}
-            found = recommender.recommend(user, history=items, k=k, explain=explain, **rules)
+            asked |= {"rules": chosen, "offset": offset, "rerank": _reranker(recommender, reranking)}
+            asked |= {"request": request, "guidance": guidance, "explain": explain}
+            found = recommender.recommend(user, history=items, k=k, **asked)
     notes = [] if request is None else list(recommender.requests.read(request, guidance).notes)
     understood = {} if request is None else {"request": request, "understood": notes}
     if as_json:
-        rows = [
-            {key: value for key, value in asdict(one).items() if (key, value) != ("explanation", None)} for one in found
-        ]
-        whole = {"history": known, "seen": seen, **understood, "recommendations": rows}
+        hidden = [("explanation", None)] if explain else [("explanation", None), ("rules", ())]
+        rows = [{key: value for key, value in asdict(one).items() if (key, value) not in hidden} for one in found]
+        whole = {"history": known, "seen": seen, **understood, "recommendations": rows, "notes": found.notes}
+        whole |= {"held_back": [asdict(one) for one in found.held_back]} if explain else {}
         print(json.dumps(whole if user is None else {"user": user, **whole}, indent=2, ensure_ascii=False))
         return
     console = output()
@@ -148,6 +158,8 @@ def recommend(
     console.print(recommendation_table(found))
     if explain:
         console.print(explanations(found))
+    for note in found.notes:
+        console.print(f"note: {note}", markup=False)
 
 
 def similar(
@@ -178,7 +190,13 @@ def _reranker(recommender: "Recommender", reranking: dict[str, Any]) -> "Reranke
     return "none" if made is None else made
 
 
-def _everybody(recommender: "Recommender", out: Path, k: int, how: dict[str, Any], progress: Progress) -> None:
+def _read_rules(path: Path) -> tuple["RuleOptions", ...]:
+    from deftrec.retrieval import read_rules  # imports torch, after the options were checked
+
+    return read_rules(path)
+
+
+def _everybody(recommender: "Recommender", out: Path, progress: Progress, **request: Any) -> None:
     """Write the rankings of all users, some thousand users in memory at a time."""
     from deftrec.evaluation import write_rankings
     from deftrec.recommender import USERS_AT_ONCE
@@ -186,7 +204,7 @@ def _everybody(recommender: "Recommender", out: Path, k: int, how: dict[str, Any
     n_users = recommender.interactions.n_users
 
     def counted() -> Iterator["pl.DataFrame"]:
-        frames = recommender.recommend_all(k, **how)
+        frames = recommender.recommend_all(**request)
         for done, frame in zip(range(0, n_users, USERS_AT_ONCE), frames, strict=True):
             progress.advance("users", min(USERS_AT_ONCE, n_users - done))
             yield frame

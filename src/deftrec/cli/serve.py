@@ -32,6 +32,7 @@ def serve(
             "the extra of that name, pgvector a PostgreSQL store with pgvector."
         ),
     ] = "auto",
+    rules: Annotated[Path | None, option("YAML file of business rules for every request.", "FILE")] = None,
     runtime: Runtime = "torch",
     no_reasoning_refresh: Annotated[
         bool,
@@ -51,7 +52,7 @@ def serve(
         from deftrec.serving.server import open_service, serve_until_stopped
         from deftrec.serving.settings import Settings
 
-        more: dict[str, Any] = {"index": index, "runtime": runtime, "rate": rate, "deadline": deadline}
+        more: dict[str, Any] = {"index": index, "runtime": runtime, "rules": rules, "rate": rate, "deadline": deadline}
         more["reasoning_refresh"] = not no_reasoning_refresh
         settings = Settings(run=run, store=store, host=host, port=port, api_keys=api_keys, **more)
         service = open_service(settings)

@@ -13,7 +13,7 @@ from deftrec.formatting import LIST_COLUMNS, WITH_INTERVAL, HasMetrics, columns_
 if TYPE_CHECKING:
     from deftrec.benchmark import BenchmarkTable
     from deftrec.evaluation import Result
-    from deftrec.recommendation import Recommendation
+    from deftrec.recommendation import Recommendation, Recommendations
 
 
 INTERVAL = " (95 % interval)"
@@ -68,8 +68,8 @@ def _cell(one: HasMetrics, key: str, others: Sequence[HasMetrics]) -> Text:
     return Text(f"{value} ({interval})" if interval else value, style="bold" if is_best else "")
 
 
-def explanations(recommendations: Sequence["Recommendation"]) -> Group:
-    """Explain each recommendation: the model's text on the history, its influences, and each term's share."""
+def explanations(recommendations: "Recommendations") -> Group:
+    """Explain each recommendation: the model's text on the history, its influences, each term's share, the rules."""
     whys = [(one, one.explanation) for one in recommendations if one.explanation is not None]
     lines: list[Text] = []
     if whys and whys[0][1].text is not None:
@@ -78,6 +78,8 @@ def explanations(recommendations: Sequence["Recommendation"]) -> Group:
         influences = "; ".join(f"{by.title} ({by.change:+.2f})" for by in why.influences)
         shares = ", ".join(f"{name} {share:.0%}" for name, share in why.shares.items() if share)
         lines.append(Text(f"{one.rank}. {one.title}: influenced by {influences}; {shares or 'nothing lifts it'}"))
+    lines += [Text(f"{one.rank}. {one.title}: {'; '.join(one.rules)}") for one in recommendations if one.rules]
+    lines += [Text(f"not in the list: {one.title}: held back by {one.rule}") for one in recommendations.held_back]
     return Group(*lines)
 
 

@@ -5,12 +5,11 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 
-from deftrec.data.interactions import CATALOGUE_COLUMNS, Interactions
+from deftrec.data.interactions import CATALOGUE_COLUMNS, FIRST_CLOCK, Interactions
 from deftrec.data.sequences import Sequences
 from deftrec.data.sources.columns import Place, as_numbers, first_true, same_ids, times
 from deftrec.errors import DataError
 
-CLOCK = 1e8  # times beyond this are seconds or finer units since 1970: in seconds it is a day of 1973
 UNIT_FACTOR = 100.0  # times that differ from the known ones by this factor are in another unit
 
 
@@ -87,10 +86,10 @@ def conformed_events(events: pl.DataFrame, interactions: Interactions, source: s
         as_numbers(found, place).alias("time"),
     )
     last, newest = np.abs(interactions.times).max(initial=0), events["time"].abs().max()
-    if found.dtype.is_temporal() and (interactions.meta.times == "position" or last <= CLOCK):
+    if found.dtype.is_temporal() and (interactions.meta.times == "position" or last <= FIRST_CLOCK):
         numbers = f"those of this run's data are numbers up to {last:g}"
         raise DataError(f"{source}: its times are dates, and {numbers}; give numbers that continue them")
-    if interactions.meta.times == "clock" and last > CLOCK and isinstance(newest, int | float) and newest:
+    if interactions.meta.times == "clock" and last > FIRST_CLOCK and isinstance(newest, int | float) and newest:
         factor = float(newest) / float(last)
         if not 1 / UNIT_FACTOR < factor < UNIT_FACTOR:
             raise DataError(

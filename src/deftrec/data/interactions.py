@@ -29,6 +29,7 @@ META_FILE = "meta.json"
 FILES = (INTERACTIONS_FILE, ITEMS_FILE, META_FILE)
 CATALOGUE_COLUMNS = ("title", "category", "text")
 RELABEL_SEED = 20250412
+FIRST_CLOCK = 1e8  # times beyond this are seconds or finer units since 1970: in seconds it is a day of 1973
 
 
 class Meta(BaseModel, frozen=True, extra="ignore"):
@@ -218,6 +219,18 @@ class Interactions:
         first[self.sequences.offsets[:-1][self.sequences.lengths > 0]] = True
         first[1:] |= self.times[1:] != self.times[:-1]
         return np.cumsum(first)
+
+    @cached_property
+    def days(self) -> np.ndarray | None:
+        """The time of each entry of `sequences.items` in days since 1970; None where times have no known unit. `[E]`
+
+        Times beyond `FIRST_CLOCK` are seconds, milliseconds, microseconds or nanoseconds, by their size.
+        """
+        newest = float(np.abs(self.times).max(initial=0))
+        if self.meta.times == "position" or newest <= FIRST_CLOCK:
+            return None
+        unit = 1000 ** int(np.log10(newest / FIRST_CLOCK) // 3)  # parts of a second
+        return np.asarray(self.times / (86_400.0 * unit), np.float64)
 
     @cached_property
     def number_of_user(self) -> dict[str, int]:

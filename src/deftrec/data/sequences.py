@@ -73,6 +73,20 @@ class Sequences:
 
 
 @dataclass(frozen=True, eq=False)
+class TimedSequences(Sequences):
+    """Sequences with the time of each entry of `items`, in days since 1970. `days` `[E]` float64"""
+
+    days: np.ndarray
+
+    def select(self, which: Iterable[int]) -> "TimedSequences":
+        """See `Sequences.select`."""
+        which = list(which)
+        chosen = Sequences.from_lists([self[n] for n in which])
+        parts = [self.days[self.offsets[n] : self.offsets[n + 1]] for n in which]
+        return TimedSequences(chosen.items, chosen.offsets, np.concatenate([np.zeros(0), *parts]))
+
+
+@dataclass(frozen=True, eq=False)
 class Packed:
     """Several histories packed into rows of constant length; a position attends only to its own history.
 

@@ -18,8 +18,8 @@ Kind: TypeAlias = Literal["category", "keyword", "other"]
 MOST = 0.7
 """Share of the words of a keyword request that one item at least has."""
 
-RARE = 0.05
-"""Largest share of the items that have a rare word."""
+RARE, FEW = 0.05, 3
+"""Largest share of the items that have a rare word, and number of items that are always few enough."""
 
 WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
 
@@ -133,7 +133,7 @@ class Lexicon:
 
     def is_rare(self, word: str) -> bool:
         """Whether at least one and few of the items have a word of `words_of`."""
-        return 0 < len(self._postings.get(word, ())) <= max(1, RARE * self.n_items)
+        return 0 < len(self._postings.get(word, ())) <= max(FEW, RARE * self.n_items)
 
     def match(self, text: str) -> Match:
         """Items that have words of a text."""

@@ -44,8 +44,22 @@ def history_cells(scores: Tensor, histories: Sequences) -> tuple[Tensor, Tensor]
 
 
 def top(scores: Tensor, k: int) -> Found:
-    """The `k` best items of each row; `PADDING` in place of items with score `-inf`. `[N, I]` -> `Found` of N x k"""
-    best = scores.topk(min(k, scores.shape[1]), dim=1)
-    items = best.indices.masked_fill(best.values == float("-inf"), PADDING)
+    """The `k` best items of each row; `PADDING` in place of items with score `-inf`. `[N, I]` -> `Found` of N x k
+
+    Equal scores stand in the order of item numbers, so that a shorter list is the beginning of a longer one.
+    """
+    best = scores.topk(min(k + 1, scores.shape[1]), dim=1)  # one more shows ties at the end
+    values, items = best.values[:, :k], best.indices[:, :k]
+    if best.values.shape[1] > k > 0:
+        tied = (best.values[:, k] == values[:, -1]) & (values[:, -1] > float("-inf"))
+        for row in tied.nonzero()[:, 0].tolist():
+            above = int((values[row] > values[row, -1]).sum())
+            equal = (scores[row] == values[row, -1]).nonzero()[:, 0]
+            items[row, above:] = equal[: k - above]
+    order = items.argsort(dim=1, stable=True)
+    values, items = values.gather(1, order), items.gather(1, order)
+    order = values.argsort(dim=1, descending=True, stable=True)
+    values, items = values.gather(1, order), items.gather(1, order)
+    items = items.masked_fill(values == float("-inf"), PADDING)
     missing = (0, k - items.shape[1])
-    return Found(pad(items, missing, value=PADDING), pad(best.values, missing, value=float("-inf")))
+    return Found(pad(items, missing, value=PADDING), pad(values, missing, value=float("-inf")))

@@ -48,6 +48,18 @@ class Catalogue:
         number = self.interactions.number_of_user.get(user)
         return [] if number is None else [self.items[item] for item in self.interactions.sequences[number]]
 
+    def own_events(self, user: str) -> tuple[np.ndarray, np.ndarray | None]:
+        """Item numbers of a user's history in the run's data, oldest first, and their times in days since 1970.
+
+        Nothing for an unknown user, and no times where their unit is unknown. `[n]` int64 and `[n]` float64
+        """
+        number, days = self.interactions.number_of_user.get(user), self.interactions.days
+        if number is None:
+            return np.zeros(0, np.int64), None if days is None else np.zeros(0)
+        start, end = self.interactions.sequences.offsets[number : number + 2]
+        items = self.interactions.sequences[number].astype(np.int64)
+        return items, None if days is None else days[start:end]
+
     def users(self, start: str, limit: int) -> list[tuple[str, int]]:
         """Users of the run's data whose id begins with `start`, with the length of their histories."""
         lengths = self.interactions.sequences.lengths

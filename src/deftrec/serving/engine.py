@@ -6,7 +6,7 @@ Requests hold item numbers. Requests with the same seed and number of samples ar
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -14,22 +14,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deftrec.data import Sequences
+from deftrec.data import Sequences, TimedSequences
 from deftrec.hardware import Runtime
 from deftrec.incremental import Stamp, overlay_stamp, read_overlay
 from deftrec.language.default_dtype import steady_default_dtype
 from deftrec.reasoning import Refresher
-from deftrec.recommendation import Recommendation
+from deftrec.recommendation import Recommendations
 from deftrec.recommender import Recommender
 from deftrec.requests import ReadRequest
 from deftrec.rerankers import ItemSimilarity, RerankerName
-from deftrec.retrieval import CANDIDATES, Queries, Rule, make_lists, request_rules
+from deftrec.retrieval import CANDIDATES, Queries, Rule, RuleOptions, build_rules, request_rules
 from deftrec.run import Run, run_digest
 from deftrec.serving.catalogue import Catalogue
 from deftrec.serving.index import OVERFETCH, Approximate, IndexChoice, VectorIndex, build_index, choose_index
 
 NO_ITEMS = np.zeros(0, np.int64)
 
+BUILT = 16  # sets of rules that are remembered
 STEPS = 20  # number of steps of a denoising path
 
 
@@ -40,6 +41,8 @@ class RecommendationRequest:
     Attributes:
         engine: Engine that the item numbers refer to.
         history, allow, deny: Item numbers, the history's oldest first. Each `[n]` int64
+        rules: Rules of the service and of the request, as `InferenceEngine.built` returns them.
+        days: Time of each item of the history in days since 1970; None where it is unknown. `[n]` float64
     """
 
     engine: "InferenceEngine"
@@ -57,11 +60,30 @@ class RecommendationRequest:
     explain: bool = False
     request: str | None = None
     guidance: float = 1.0
+    offset: int | None = None
+    rules: tuple[Rule, ...] = ()
+    days: np.ndarray | None = None
 
     @cached_property
     def wish(self) -> ReadRequest | None:
         """The request in words, read; None without one."""
         return None if self.request is None else self.engine.recommender.requests.read(self.request, self.guidance)
+
+    @property
+    def page(self) -> slice:
+        """Places of the list."""
+        first = self.offset or 0
+        return slice(first, first + self.k)
+
+    @property
+    def names_items(self) -> bool:
+        """Whether the items that may be recommended are named, so that they are the candidates."""
+        return self.allow is not None or self.category is not None
+
+    @property
+    def needs_every_score(self) -> bool:
+        """Whether candidates of an index are not enough: rules raise far items, or pages must fit together."""
+        return self.offset is not None or not all(rule.only_excludes for rule in self.rules)
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +102,7 @@ class EngineResponse:
     `seconds` holds the duration of the stages `generate`, `retrieve` (both of the whole batch) and `explain`.
     """
 
-    found: list[Recommendation] = field(default_factory=list)
+    found: Recommendations = field(default_factory=Recommendations)
     seconds: dict[str, float] = field(default_factory=dict)
     paths: list[list[list[float]]] = field(default_factory=list)
 
@@ -96,15 +118,24 @@ class InferenceEngine(Catalogue):
         weights: Identifier of the weights; `version` also identifies the catalogue and the histories.
         stamp: State of the overlay file when it was read.
         index: Index of the items of the training data; None searches exactly.
+        rules: Rules of every request.
 
     Attributes:
         refresher: Computes missing reasoning in the background; None: only what is stored is used.
     """
 
     def __init__(
-        self, recommender: Recommender, folder: Path, weights: str, stamp: Stamp, index: VectorIndex | None = None
+        self,
+        recommender: Recommender,
+        folder: Path,
+        weights: str,
+        stamp: Stamp,
+        index: VectorIndex | None = None,
+        rules: tuple[RuleOptions, ...] = (),
     ) -> None:
         super().__init__(recommender)
+        self.rules, self._build = rules, lru_cache(BUILT)(build_rules)
+        self.built()
         self.refresher: Refresher | None = None
         self.folder, self.weights, self.stamp, self.index = folder, weights, stamp, index
         changes = recommender.overlay.version if recommender.overlay else 0
@@ -114,11 +145,16 @@ class InferenceEngine(Catalogue):
 
     @classmethod
     def load(
-        cls, folder: Path, index: IndexChoice = "exact", store_url: str = "", runtime: Runtime = "torch"
+        cls,
+        folder: Path,
+        index: IndexChoice = "exact",
+        store_url: str = "",
+        runtime: Runtime = "torch",
+        rules: tuple[RuleOptions, ...] = (),
     ) -> "InferenceEngine":
         """Read the run directory `folder`; the other arguments are described by `Settings`.
 
-        Raises a `DeftRecError` if the run is missing or damaged, or if the index does not suit it or the installation.
+        Raises a `DeftRecError` if the run is missing or damaged, or if the index or the rules do not suit it.
         """
         stamp = overlay_stamp(folder)  # before the run is read, so that a change in between is noticed
         recommender = Recommender.load(folder, runtime=runtime)
@@ -128,7 +164,7 @@ class InferenceEngine(Catalogue):
         if (kind := choose_index(index, ranker)) != "exact":
             vectors = Approximate.vectors(ranker)[: recommender.fitted_on.n_items]
             built = build_index(kind, vectors, Approximate.metric(ranker), version, store_url)
-        return cls(recommender, folder, version, stamp, built)
+        return cls(recommender, folder, version, stamp, built, rules)
 
     def outdated(self) -> bool:
         """Whether the overlay was changed since it was read."""
@@ -138,10 +174,17 @@ class InferenceEngine(Catalogue):
         """Engine with the same weights and index, and the present overlay; a `DeftRecError` if it is damaged."""
         stamp = overlay_stamp(self.folder)
         recommender = self.recommender.with_overlay(read_overlay(self.folder, self.recommender.fitted_on))
-        engine = InferenceEngine(recommender, self.folder, self.weights, stamp, self.index)
+        engine = InferenceEngine(recommender, self.folder, self.weights, stamp, self.index, self.rules)
         engine.warm()
         engine.refresher = self.refresher
         return engine
+
+    def built(self, rules: Sequence[RuleOptions] = (), *, timed: bool = True) -> tuple[Rule, ...]:
+        """Rules of every request and those of one request; `timed` and errors as for `build_rules`.
+
+        The last ones are remembered. Several threads may call this at the same time.
+        """
+        return self._build((*self.rules, *rules), self.recommender.columns, timed=timed)
 
     @property
     def run(self) -> Run:
@@ -199,8 +242,7 @@ class InferenceEngine(Catalogue):
             paths = [self.recommender.denoising_path(history, STEPS, seed) for seed in job.seeds]
             points = [self.plane(path).tolist() for path in paths]
             return EngineResponse(paths=points, seconds={"generate": time.perf_counter() - began})
-        popular = self.recommender.most_popular(job.k, self._rules(job), job.wish)
-        [found] = self.recommender.describe(popular, "popularity")
+        found = self.recommender.most_popular(job.page, self._rules(job), job.wish, explain=job.explain)
         return EngineResponse(found, {"retrieve": time.perf_counter() - began})
 
     def _together(self, requests: Sequence[RecommendationRequest]) -> list[EngineResponse | Exception]:
@@ -213,17 +255,18 @@ class InferenceEngine(Catalogue):
         queries = queries.with_requests(wishes)
         if self.refresher is not None:
             self.refresher.ask(list(histories))
-        scored = zip(self._scores(queries, requests), requests, strict=True)
-        pairs = [(request, self._best(*candidates, request)) for candidates, request in scored]
+        candidates = enumerate(zip(self._scores(queries, requests), requests, strict=True))
+        pairs = [(one, self._list(queries.select(slice(n, n + 1)), near, one)) for n, (near, one) in candidates]
         seconds = {"generate": generated - began, "retrieve": time.perf_counter() - generated}
         return [_attempt(self._explained, *pair, seconds) for pair in pairs]
 
     def _scores(
         self, queries: Queries, requests: Sequence[RecommendationRequest]
-    ) -> Iterator[tuple[Tensor | None, Tensor]]:
+    ) -> Iterator[tuple[Tensor | None, Tensor] | None]:
         """Candidates of the index and their scores for each request `[c]`; without an index None, and all scores `[I]`.
 
-        The index is asked for more candidates than items if some may be left out.
+        The index is asked for more candidates than items if some may be left out. Requests that candidates are not
+        enough for get None instead of both.
         """
         index = self.approximate
         if index is None or queries.requests is not None:  # a request lifts items wherever their latents lie
@@ -237,6 +280,9 @@ class InferenceEngine(Catalogue):
                 counts[place] += len(request.history)
         found = index.candidates(queries.latents, counts)
         for query, request, near in zip(queries.latents, requests, found, strict=True):
+            if request.needs_every_score:
+                yield None
+                continue
             named = self._in_category(request) if request.allow is None else request.allow
             yield index.score(query, request.history, near if named is None else named, also_prior=named is None)
 
@@ -248,22 +294,40 @@ class InferenceEngine(Catalogue):
         return NO_ITEMS if members is None else members.numpy()
 
     def _rules(self, request: RecommendationRequest) -> tuple[Rule, ...]:
-        rules = request_rules([request.allow, self._in_category(request)], request.deny, request.exclude_seen)
-        return rules if request.wish is None else (*rules, *request.wish.rules)
+        chosen = request_rules([request.allow, self._in_category(request)], request.deny, request.exclude_seen)
+        return (*chosen, *request.rules)
 
-    def _best(self, items: Tensor | None, scores: Tensor, request: RecommendationRequest) -> list[Recommendation]:
+    def _list(
+        self, query: Queries, near: tuple[Tensor | None, Tensor] | None, request: RecommendationRequest
+    ) -> Recommendations:
+        """The list of one request, from candidates as `_scores` returns them.
+
+        Where those of an index do not fill the list, every item is scored: the list is full, or no item is left.
+        """
+        if near is not None:
+            found, is_exact = self._best(*near, request), near[0] is None or request.names_items
+            if is_exact or len(found) == request.k:
+                return found
+        [(_, [scores])] = self.recommender.ranker.chunks(query)
+        return self._best(None, scores, request)
+
+    def _best(self, items: Tensor | None, scores: Tensor, request: RecommendationRequest) -> Recommendations:
         """Best permitted items of the candidates `items` by their scores; None stands for all items. Both `[c]`"""
         everywhere = scores.cpu()[None]
         if items is not None:  # rules refer to item numbers
             everywhere = torch.full((1, len(self.items)), float("-inf"))
             everywhere[0, items] = scores.cpu()
         histories = Sequences.from_lists([request.history])
+        if request.days is not None:
+            histories = TimedSequences(histories.items, histories.offsets, request.days)
+        rules = (*self._rules(request), *(() if request.wish is None else request.wish.rules))
         reranker = self.recommender.reranker(request.rerank, request.strength, request.similarity)
-        found = make_lists(everywhere.clone(), histories, request.k, self._rules(request), reranker)
-        return self.recommender.describe(found, "deftrec")[0]
+        return self.recommender.listed(
+            everywhere, histories, request.page, rules, explain=request.explain, reranker=reranker
+        )
 
     def _explained(
-        self, request: RecommendationRequest, found: list[Recommendation], seconds: dict[str, float]
+        self, request: RecommendationRequest, found: Recommendations, seconds: dict[str, float]
     ) -> EngineResponse:
         if not request.explain or not found:
             return EngineResponse(found, seconds)

@@ -4,9 +4,10 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, WithJsonSchema
 
-from deftrec.recommendation import Recommendation, Source
+from deftrec.recommendation import Recommendation, Recommendations, Source
 from deftrec.requests import GUIDANCE, LONGEST
 from deftrec.rerankers import ItemSimilarity, RerankerName
+from deftrec.retrieval import RuleOptions
 from deftrec.serving.engine import InferenceEngine
 
 ID_LENGTH = 256
@@ -92,6 +93,10 @@ class RecommendationQuery(RequestBody):
         description="strength of the re-ranking, 0: none; default: 0.5",
     )
     similarity: ItemSimilarity = Field("co-occurrence", description="similarity of items, for mmr and dpp")
+    rules: tuple[RuleOptions, ...] = Field((), description="business rules, in addition to those of the service")
+    offset: int | None = Field(
+        None, ge=0, description="items before the list; give 0 for a first page, as an index is not used then"
+    )
     samples: int | None = Field(None, ge=1, description="number of noise draws to average; default: the run's setting")
     seed: Seed | None = Field(None, description="random seed of the noise; default: the run's seed")
     explain: bool = Field(False, description="add explanations; costs one model call per item of the history")
@@ -144,6 +149,7 @@ class RecommendedItem(Item):
     rank: int = Field(description="from 1")
     source: Source = Field(description="popularity if the user has no history, else deftrec")
     explanation: ItemExplanation | None = None
+    rules: list[str] = Field([], description="what rules did to the item, if an explanation was requested")
 
     @classmethod
     def found(cls, engine: InferenceEngine, one: Recommendation) -> "RecommendedItem":
@@ -152,7 +158,8 @@ class RecommendedItem(Item):
         if why is not None:
             influences = [InfluentialItem(item_id=str(i.item), title=i.title, change=i.change) for i in why.influences]
             explanation = ItemExplanation(text=why.text, influences=influences, shares=why.shares)
-        return cls(**item.model_dump(), score=one.score, rank=one.rank, source=one.source, explanation=explanation)
+        more = {"score": one.score, "rank": one.rank, "source": one.source, "rules": list(one.rules)}
+        return cls(**item.model_dump(), **more, explanation=explanation)
 
 
 class ModelVersion(BaseModel):
@@ -180,12 +187,30 @@ class SimilarItems(BaseModel):
         return cls(items=items, model=ModelVersion.of(engine), **more)
 
 
+class HeldBackItem(BaseModel):
+    """An item that would stand in the list without the rules."""
+
+    item_id: str
+    title: str
+    rule: str = Field(description="rule that held it back")
+
+
 class RecommendationList(SimilarItems):
     """Recommended items, best first."""
 
+    held_back: list[HeldBackItem] = Field(
+        description="items that rules held back, if an explanation was requested, best first"
+    )
+    notes: list[str] = Field(description="why the list is shorter than k, and what quotas and pins could not do")
     history_length: int
     understood: list[str] = Field([], description="how the request in words was read, a line for each part")
     seconds: dict[str, float] = Field(description="by stage: store, queue, generate, retrieve, explain, total")
+
+    @classmethod
+    def made(cls, engine: InferenceEngine, found: Recommendations, **more: Any) -> Self:
+        """Convert the library's list; `more` holds the other fields."""
+        held = [HeldBackItem(item_id=str(one.item), title=one.title, rule=one.rule) for one in found.held_back]
+        return cls.of(engine, found, held_back=held, notes=list(found.notes), **more)
 
 
 class UserHistory(BaseModel):

@@ -4,13 +4,14 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from deftrec.errors import DeftRecError, in_a_line
 from deftrec.reasoning import Refresher
+from deftrec.retrieval import read_rules
 from deftrec.serving.engine import EngineRequest, EngineResponse, InferenceEngine
 from deftrec.serving.keys import ApiKeys
 from deftrec.serving.logs import log
@@ -21,6 +22,24 @@ from deftrec.serving.settings import Settings
 from deftrec.serving.store import SqlStore
 
 STORE_THREADS = 8  # number of concurrent calls of the store
+DAY = 86_400.0  # seconds
+
+
+@dataclass(frozen=True, eq=False)
+class UserEvents:
+    """History of a user.
+
+    Attributes:
+        items: numbers of the items that the engine knows, oldest first. `[n]` int64
+        days: time of each item in days since 1970; None where the times of the run's data have no known unit. `[n]`
+        unknown: number of stored events whose item the engine does not know.
+        seconds: seconds that the store took.
+    """
+
+    items: np.ndarray
+    days: np.ndarray | None
+    unknown: int
+    seconds: float
 
 
 class Service:
@@ -90,19 +109,24 @@ class Service:
             self.metrics.renewals.labels("failed").inc()
             log("run reload failed", 30, run=self.engine.name, reason=in_a_line(error))
 
-    async def history(self, engine: InferenceEngine, user: str) -> tuple[np.ndarray, int, float]:
-        """Read the history of a user: the run's data, then stored events.
-
-        Returns the numbers of the items that `engine` knows, oldest first (`[n]` int64), the number of stored events
-        whose item it does not know, and the seconds that the store took.
-        """
+    async def history(self, engine: InferenceEngine, user: str) -> UserEvents:
+        """Read the history of a user: the run's data, then stored events."""
         began = time.perf_counter()
         stored = await self.threads.call(self.store.history, user, self.settings.user_history)
         seconds = time.perf_counter() - began
         self.metrics.stages.labels("store").observe(seconds)
-        known = [item for item in stored.items if item in engine.numbers]
-        items = known if stored.erased else [*engine.own_history(user), *known]
-        return engine.interactions.item_numbers(items), len(stored.items) - len(known), seconds
+        known = [
+            (engine.numbers[item], time)
+            for item, time in zip(stored.items, stored.times, strict=True)
+            if item in engine.numbers
+        ]
+        items = np.array([item for item, _ in known], np.int64)
+        days: np.ndarray | None = np.array([time for _, time in known], np.float64) / DAY
+        if not stored.erased:
+            own, own_days = engine.own_events(user)
+            items = np.concatenate([own, items])
+            days = None if own_days is None else np.concatenate([own_days, days])
+        return UserEvents(items, days, len(stored.items) - len(known), seconds)
 
     async def answer(self, job: EngineRequest, seconds: float | None = None) -> EngineResponse:
         """Process a request by its engine, within `seconds` (default and maximum: the settings' deadline).
@@ -120,7 +144,8 @@ class Service:
 
 def load_engine(folder: Path, settings: Settings) -> InferenceEngine:
     """Load a run and warm it up, so that the first request is as fast as later ones."""
-    engine = InferenceEngine.load(folder, settings.index, settings.store_url, settings.runtime)
+    rules = () if settings.rules is None else read_rules(settings.rules)
+    engine = InferenceEngine.load(folder, settings.index, settings.store_url, settings.runtime, rules)
     try:
         engine.warm()
     except BaseException:

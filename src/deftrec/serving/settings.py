@@ -22,6 +22,7 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
         True, description="whether a run's reasoner computes missing reasoning in the background"
     )
     index: IndexChoice = Field("auto", description="item index; auto: exact for small catalogues, else faiss-ivfpq")
+    rules: Path | None = Field(None, description="YAML file of business rules for every request; None: no rules")
     body_bytes: int = Field(1 << 20, gt=0, description="bytes of a body")
     body_seconds: float = Field(10.0, gt=0, description="seconds until the complete body must have arrived")
     events: int = Field(1000, gt=0, description="events in a batch")
@@ -29,6 +30,8 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
     user_history: int = Field(10_000, gt=0, description="newest stored events of a user that are read")
     filter_items: int = Field(10_000, gt=0, description="ids in an allow or deny list")
     k: int = Field(200, gt=0, description="recommended items")
+    offset: int = Field(1000, gt=0, description="items before a list")
+    request_rules: int = Field(50, gt=0, description="business rules of a request")
     samples: int = Field(64, gt=0, description="noise draws to average")
     batch: int = Field(32, gt=0, description="requests per batch of the model")
     queue: int = Field(256, gt=0, description="requests that may wait; further ones get 503")

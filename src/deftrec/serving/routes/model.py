@@ -29,7 +29,9 @@ async def about(service: TheService) -> ModelDetails:
             new_items=able.able,
             new_items_reason=able.reason,
         ),
-        limits=service.settings.model_dump(include={"k", "history", "events", "samples", "filter_items"}),
+        limits=service.settings.model_dump(
+            include={"k", "offset", "history", "events", "samples", "filter_items", "request_rules"}
+        ),
     )
 
 

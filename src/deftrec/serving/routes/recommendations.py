@@ -1,5 +1,6 @@
 """Routes for recommendations and denoising paths."""
 
+import asyncio
 import time
 from collections.abc import Sequence
 
@@ -7,6 +8,7 @@ import numpy as np
 from fastapi import APIRouter, Depends
 
 from deftrec.errors import ConfigError, DataError
+from deftrec.retrieval import Rule
 from deftrec.serving import schemas
 from deftrec.serving.engine import InferenceEngine, PathRequest, RecommendationRequest
 from deftrec.serving.problems import ProblemError
@@ -24,11 +26,14 @@ async def recommend(query: schemas.RecommendationQuery, service: TheService) -> 
     """
     began = time.perf_counter()
     settings, seconds = service.settings, dict[str, float]()
-    named = [*(query.history or []), *(query.allow or []), *query.deny]
+    pinned = [rule.pin.item for rule in query.rules if rule.pin is not None]
+    named = [*(query.history or []), *(query.allow or []), *query.deny, *pinned]
     engine = await service.engine_for(named)  # used to the end, whichever run is switched to meanwhile
     _check(query, engine, settings)
+    days = None
     if query.user_id is not None:
-        history, _, seconds["store"] = await service.history(engine, query.user_id)
+        found = await service.history(engine, query.user_id)
+        history, days, seconds["store"] = found.items, found.days, found.seconds
     else:
         history = _item_numbers(engine, query.history or [], "history", settings.history)
     request = RecommendationRequest(
@@ -36,13 +41,15 @@ async def recommend(query: schemas.RecommendationQuery, service: TheService) -> 
         history,
         allow=None if query.allow is None else _item_numbers(engine, query.allow, "allow", settings.filter_items),
         deny=_item_numbers(engine, query.deny, "deny", settings.filter_items),
-        **query.model_dump(include={"k", "exclude_seen", "category", "samples", "seed", "explain"}),
+        rules=await _rules(query, engine, timed=days is not None),
+        days=days,
+        **query.model_dump(include={"k", "offset", "exclude_seen", "category", "samples", "seed", "explain"}),
         **query.model_dump(include={"request", "guidance", "rerank", "strength", "similarity"}),
     )
     understood = _read(request)
     answer = await service.answer(request, None if query.deadline_ms is None else query.deadline_ms / 1000)
     seconds |= {**answer.seconds, "total": time.perf_counter() - began}
-    return schemas.RecommendationList.of(
+    return schemas.RecommendationList.made(
         engine, answer.found, history_length=len(history), understood=understood, seconds=seconds
     )
 
@@ -73,11 +80,23 @@ def _item_numbers(engine: InferenceEngine, items: Sequence[str], name: str, limi
     return engine.interactions.item_numbers(items)
 
 
+async def _rules(query: schemas.RecommendationQuery, engine: InferenceEngine, *, timed: bool) -> tuple[Rule, ...]:
+    """Rules of the service and of a query; 422 if the catalogue cannot have them, or the history has no times."""
+    try:
+        if not query.rules:
+            return engine.built(timed=timed)
+        return await asyncio.to_thread(engine.built, query.rules, timed=timed)
+    except ConfigError as error:
+        raise ProblemError(422, "invalid_rules", str(error)) from error
+
+
 def _check(query: schemas.RecommendationQuery, engine: InferenceEngine, settings: Settings) -> None:
     """Refuse with 422 what the schema cannot express."""
     problems = {
         "give either user_id or history": (query.user_id is None) == (query.history is None),
         f"k is {settings.k:,} at most": query.k > settings.k,
+        f"offset is {settings.offset:,} at most": (query.offset or 0) > settings.offset,
+        f"a request has {settings.request_rules:,} rules at most": len(query.rules) > settings.request_rules,
         f"samples is {settings.samples:,} at most": (query.samples or 1) > settings.samples,
     }
     for message, wrong in problems.items():

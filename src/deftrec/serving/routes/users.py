@@ -52,9 +52,9 @@ async def users(
 async def history(user_id: PathId, service: TheService) -> UserHistory:
     """List the items that a user interacted with, oldest first; empty for an unknown user."""
     engine = service.engine
-    numbers, unknown, _ = await service.history(engine, user_id)
-    items = [Item.of(engine, number) for number in numbers.tolist()]
-    return UserHistory(user_id=user_id, items=items, unknown=unknown)
+    found = await service.history(engine, user_id)
+    items = [Item.of(engine, number) for number in found.items.tolist()]
+    return UserHistory(user_id=user_id, items=items, unknown=found.unknown)
 
 
 @router.delete("/v1/users/{user_id:path}", tags=["users"], dependencies=[Depends(needs("admin"))])

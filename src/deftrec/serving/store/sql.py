@@ -38,10 +38,14 @@ class AppendResult:
 
 
 class StoredHistory(NamedTuple):
-    """Stored items of a user, oldest first; older interactions of a user who was `erased` once must not be used."""
+    """Stored items of a user, oldest first; older interactions of a user who was `erased` once must not be used.
+
+    `times` holds the time of each item in seconds since 1970.
+    """
 
     items: tuple[str, ...]
     erased: bool
+    times: tuple[float, ...] = ()
 
 
 class SqlStore:
@@ -83,15 +87,16 @@ class SqlStore:
     def history(self, user: str, limit: int) -> StoredHistory:
         """Newest `limit` events of a user by time; events of equal time are in order of arrival."""
         newest = (
-            sa.select(events.c.item_id)
+            sa.select(events.c.item_id, events.c.time)
             .where(events.c.user_id == user)
             .order_by(events.c.time.desc(), events.c.received.desc(), events.c.place.desc())
             .limit(limit)
         )
         known = sa.select(sa.exists().where(erased.c.user_sha256 == digest(user)))
         with store_errors(), self._engine.begin() as connection:
-            items = connection.execute(newest).scalars().all()
-            return StoredHistory(tuple(reversed(items)), bool(connection.execute(known).scalar()))
+            rows = [(str(item), float(time)) for item, time in reversed(connection.execute(newest).all())]
+            items, times = tuple(item for item, _ in rows), tuple(time for _, time in rows)
+            return StoredHistory(items, bool(connection.execute(known).scalar()), times)
 
     def forget(self, user: str) -> int:
         """Delete the stored events of a user, also from SQLite's free pages, and remember it; returns their number."""

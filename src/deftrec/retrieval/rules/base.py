@@ -1,4 +1,4 @@
-"""Rules: which items may be recommended, applied to the scores after the terms."""
+"""What a rule is, and the rules of items by number: those of the history, allowed and denied ones."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
@@ -13,16 +13,36 @@ from deftrec.retrieval.exact import history_cells
 
 
 class Rule(ABC):
-    """Excludes items from the lists (score `-inf`) or puts them last."""
+    """Changes scores: excludes items (score `-inf`), raises or lowers them.
+
+    Attributes:
+        text: description for people, such as "deny: category Horror"; empty for a rule that explanations leave out.
+    """
+
+    text: str = ""
+
+    @property
+    def only_excludes(self) -> bool:
+        """Whether scores of items that are not excluded stay as they are (default: no)."""
+        return False
 
     @abstractmethod
     def apply(self, scores: Tensor, histories: Sequences) -> None:
         """Change the scores `[N, I]` of N queries in place, given the queries' histories."""
 
+    def effect(self, item: int, place: int) -> str | None:
+        """What the rule did to an item (by number) that stands at `place` (from 0) of a list; None: nothing."""
+        return None
+
 
 @dataclass(frozen=True)
 class ExcludeHistory(Rule):
     """No item of the query's own history is recommended."""
+
+    @property
+    def only_excludes(self) -> bool:
+        """See `Rule.only_excludes`."""
+        return True
 
     def apply(self, scores: Tensor, histories: Sequences) -> None:
         """See `Rule.apply`."""
@@ -48,6 +68,11 @@ class Deny(Rule):
 
     items: Tensor
 
+    @property
+    def only_excludes(self) -> bool:
+        """See `Rule.only_excludes`."""
+        return True
+
     def apply(self, scores: Tensor, histories: Sequences) -> None:
         """See `Rule.apply`."""
         scores[:, self.items.to(scores.device)] = float("-inf")
@@ -58,6 +83,11 @@ class Allow(Rule):
     """Only `items` (item numbers, `[n]` int64) are recommended: a list of the caller, or the items of a category."""
 
     items: Tensor
+
+    @property
+    def only_excludes(self) -> bool:
+        """See `Rule.only_excludes`."""
+        return True
 
     def apply(self, scores: Tensor, histories: Sequences) -> None:
         """See `Rule.apply`."""
