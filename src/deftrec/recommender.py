@@ -345,6 +345,7 @@ class Recommender:
             exclude_seen=exclude_seen, allow=allow, deny=deny, category=category, rules=rules, timed=user is not None
         )
         wish = None if request is None else self.requests.read(request, guidance)
+        reranker = self._reranker(rerank, strength) or self.ranker.reranker
         items, page = histories[0].astype(np.int64), slice(offset, offset + k)
         if not len(items):
             return self.most_popular(page, chosen, wish, explain=explain)
@@ -354,7 +355,7 @@ class Recommender:
             page,
             (*self.ranker.rules, *chosen, *(() if wish is None else wish.rules)),
             explain=explain,
-            reranker=self._reranker(rerank, strength) or self.ranker.reranker,
+            reranker=reranker,
         )
         return self.explained(found, items, seed, wish) if explain and found else found
 

@@ -162,8 +162,8 @@ def test_a_longer_list_continues_a_shorter_one() -> None:
 class EveryOtherEven(ListRule):
     """An even item stands first, then odd and even ones in turn."""
 
-    def admits(self, chosen, item, k) -> bool:  # type: ignore[no-untyped-def]
-        return item % 2 == len(chosen) % 2
+    def admits(self, chosen, ahead, items):  # type: ignore[no-untyped-def]
+        return items % 2 == len(chosen) % 2
 
 
 def test_list_rules_choose_from_the_new_order() -> None:

@@ -89,9 +89,12 @@ class RequestReader:
         return ReadRequest(self._encoded(parts), tuple(rules), tuple(notes))
 
     def _match(self, text: str) -> Match:
-        """Items that have words of a text, or belong to the categories that it comes nearest to by meaning."""
+        """Items that have words of a text, or belong to the categories that it comes nearest to by meaning.
+
+        A text that names a category means that one.
+        """
         match = self.lexicon.match(text)
-        if match.kind != "other" or self._meanings is None:
+        if match.kind == "category" or self._meanings is None:
             return match
         names, vectors = self._meanings
         shares = (vectors @ self._vector(text) / SHARPNESS).softmax(0)
@@ -101,6 +104,8 @@ class RequestReader:
             members = self.lexicon.members[name]
             values[members] = np.maximum(values[members], share)
         found = np.flatnonzero(values)
+        if match.kind == "keyword":
+            return replace(match, items=found, values=values[found])
         nearest = tuple(names[n] for n in shares.argsort(descending=True).tolist() if shares[n] > PLAIN)
         return replace(match, items=found, values=values[found], categories=nearest)
 
