@@ -278,6 +278,9 @@ class ReasonerTraining:
     ) -> tuple[dict[str, TrainingState], dict[str, float]]:
         """Fit both parts of the residual, of the states and then of the statements; validation keeps what helps.
 
+        A part is kept if its gain on validation exceeds its standard error, as for the terms of the score; that of the
+        statements, which has fewer users, twice its standard error.
+
         Every history before a validation target is read once. A state knows only the items up to its own, so this
         gives the states of train too.
 
@@ -323,7 +326,7 @@ class ReasonerTraining:
             values[name] = float(stage.values().mean())
 
         if not chosen or "residual" in chosen:
-            train("residual", residual.history, pairs, cases, asked, 0.0)
+            train("residual", residual.history, pairs, cases, asked, 1.0)
         if options.spoken and (not chosen or "statement residual" in chosen):
             # Statements cost a hundred times the state: they are kept where they help beyond their noise.
             last = [place for place in dict(places).items() if place[0] < options.spoken]
