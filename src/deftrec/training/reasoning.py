@@ -278,8 +278,8 @@ class ReasonerTraining:
     ) -> tuple[dict[str, TrainingState], dict[str, float]]:
         """Fit both parts of the residual, of the states and then of the statements; validation keeps what helps.
 
-        A part is kept if its gain on validation exceeds its standard error, as for the terms of the score; that of the
-        statements, which has fewer users, twice its standard error.
+        Half of the users stop the training. A part is kept if the other half's gain exceeds its standard error, as for
+        the terms of the score; that of the statements, which has fewer users, twice its standard error.
 
         Every history before a validation target is read once. A state knows only the items up to its own, so this
         gives the states of train too.
@@ -314,16 +314,31 @@ class ReasonerTraining:
         values: dict[str, float] = {}
 
         def train(name: str, part: Standardised, pairs: Pairs, cases: Cases, asked: Pairs, margin: float) -> None:
-            stage = ResidualStage(f"{prefix}{name}", loss, part, pairs, cases, asked, catalogue, config)
-            before = stage.values()
+            halves = torch.arange(len(cases)), torch.arange(len(cases))
+            if len(cases) > 1:  # users who stop the training, and others who decide on its result
+                halves = halves[0][::2], halves[1][1::2]
+            stage, decision = (
+                ResidualStage(
+                    f"{prefix}{name}",
+                    loss,
+                    part,
+                    pairs,
+                    cases.select(rows.numpy()),
+                    asked.select(rows),
+                    catalogue,
+                    config,
+                )
+                for rows in halves
+            )
+            before = decision.values()
             values.setdefault("none", float(before.mean()))
             with frozen(model):
                 trained[name] = self.space.train(stage, self._plan(chosen.get(name)))
-            gain = stage.values() - before
+            gain = decision.values() - before
             error = float(gain.std() / len(gain) ** 0.5) if len(gain) > 1 else 0.0
             if not chosen and float(gain.mean()) <= margin * error:
                 part.zero()
-            values[name] = float(stage.values().mean())
+            values[name] = float(decision.values().mean())
 
         if not chosen or "residual" in chosen:
             train("residual", residual.history, pairs, cases, asked, 1.0)
