@@ -240,8 +240,8 @@ class RequestTraining:
                 continue
             chosen[kind] = max(grid, key=lambda weights: means[weights])
             record[kind] = {"ndcg": means[chosen[kind]], "ndcg_without": means[0.0, 0.0, 0.0]}
-            # A text without a known word: the same requests, read without the words that they share with items. What was
-            # learnt from such words counts half, as paraphrases showed on ml-100k.
+            # A text without a known word: the same requests, read without the words that they share with items. What
+            # was learnt from such words counts half, as paraphrases showed on ml-100k.
             learnt, cosine, _ = max((one for one in grid if not one[2]), key=lambda weights: means[weights])
             chosen.setdefault("other", (UNKNOWN * learnt, cosine, chosen[kind][2]))
         usual = chosen.get("category") or chosen.get("keyword") or (1.0, 0.0, 4.0)
