@@ -8,7 +8,7 @@ from pydantic.fields import FieldInfo
 
 from deftrec import Config
 
-MOST = 75 + 8  # those of the reasoner, its tuned blocks also as an option of the language model
+MOST = 75 + 10  # those of the reasoner, its tuned blocks, and the forms of ways and masking that were found later
 SECOND_HAND = ("of ", "what ", "how ", "whose ", "who ", "the same", "likewise", "as ", "or ")
 
 

@@ -72,7 +72,10 @@ class TokenizerOptions(Options):
     """Robust tokenizer: masking, then K additive encoders (DeftRec, section on robust tokenization)."""
 
     ways: Count = 1
-    """K, the number of continuous tokens per item, at least 1."""
+    """K, the number of parallel encoders, at least 1."""
+    positions: Literal["each", "one"] = "each"
+    """Positions of the K encoders' outputs: one for each, which makes K continuous tokens per item, or one for their
+    sum."""
     hidden: Count = 256
     """Hidden width of each encoder's perceptron."""
     dropout: Rate = 0.1
@@ -82,6 +85,9 @@ class TokenizerOptions(Options):
     drop_collaborative: Rate | Auto = "auto"
     """Share of items whose collaborative features are set to zero during training, 0 to 1. Values above 0 teach the
     model to recommend new items from text alone."""
+    drop_text: Rate = 0.0
+    """Share of items whose text features are set to zero during training, of those that keep the collaborative ones, 0
+    to 1. Values above 0 teach the model to do without text."""
     noise: Weight = 0.0
     """Standard deviation of the random noise scale of a token during training (sigma-VAE), at least 0."""
     trainable_features: bool | Auto = "auto"
@@ -89,6 +95,11 @@ class TokenizerOptions(Options):
     users: Literal["none", "folded", "auto"] = "auto"
     """User tokens: none, or computed from the mean features of the history (folded). auto: folded where histories are
     long."""
+
+    @property
+    def tokens(self) -> int:
+        """Number of continuous tokens per item."""
+        return self.ways if self.positions == "each" else 1
 
 
 class NanoOptions(Options):

@@ -107,6 +107,6 @@ def build_model(features: ItemFeatures, config: Config, domain: str, titles: Seq
 
 def build_member(features: ItemFeatures, config: Config, domain: str, titles: Sequence[str] = ()) -> DeftRec:
     """An untrained DeftRec for a catalogue of items of kind `domain`; see `build_language_model`."""
-    ways, max_history = config.tokenizer.ways, int(config.data.max_history)
+    ways, max_history = config.tokenizer.tokens, int(config.data.max_history)
     language = build_language_model(config.language, domain=domain, ways=ways, max_history=max_history, titles=titles)
     return DeftRec.build(features, language, config)

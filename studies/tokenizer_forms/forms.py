@@ -79,7 +79,9 @@ def only(x: Tensor, columns: slice) -> Tensor:
     return kept
 
 
-def summed(ways: int, *, own_views: bool = False, equal: bool = False, by_block: bool = False) -> type[DeftRec]:
+def summed(
+    ways: int, *, own_views: bool = False, equal: bool = False, by_block: bool = False, either: bool = False
+) -> type[DeftRec]:
     """A model whose item tokenizer is a `SummedTokenizer`.
 
     Args:
@@ -87,6 +89,7 @@ def summed(ways: int, *, own_views: bool = False, equal: bool = False, by_block:
         own_views: whether each masks for itself.
         equal: whether they share the hidden units of one encoder among them.
         by_block: whether the first reads the collaborative block, and the second the text.
+        either: whether the text is hidden too, from some.
     """
 
     class SummedDeftRec(DeftRec):
@@ -100,7 +103,11 @@ def summed(ways: int, *, own_views: bool = False, equal: bool = False, by_block:
                 options = options.model_copy(update={"hidden": options.hidden // ways})
             parts = [features.collaborative, features.text] if by_block else None
             columns = features.values.shape[1]
-            return SummedTokenizer(columns, width, options, features.droppable, ways, own_views, parts)
+            made = SummedTokenizer(columns, width, options, features.droppable, ways, own_views, parts)
+            if either:
+                before = made.masking
+                made.masking = EitherBlockMasking(columns, before.rate, before.block, before.block_rate)
+            return made
 
     return SummedDeftRec
 
@@ -190,6 +197,7 @@ def forms(steps: int) -> dict[str, Form]:
         "k4-views-mask": Form(
             "4 ways added up, each masks a fifth of the single features for itself", fifth, summed(4, own_views=True)
         ),
+        "k4-sum-either": Form("4 ways added up, and the text block hidden too", model=summed(4, either=True)),
         "mask": Form("a fifth of the single features masked", fifth),
         "mask-small": Form("a twentieth of the single features masked", {"mask_features": 0.05}),
         "mask-fading": Form("a fifth masked, falling to none", fifth, masked_by(AnnealedMasking, steps)),

@@ -26,6 +26,26 @@ def test_shapes_and_the_additive_code(ways: int) -> None:
         assert not torch.equal(tokens.ways[:, one], tokens.ways[:, other])
 
 
+def test_ways_that_add_up_make_one_token() -> None:
+    each = tokenizer(4).eval()
+    one = tokenizer(4, positions="one").eval()
+    one.load_state_dict(each.state_dict())
+    x = torch.randn(7, 10)
+    assert one(x).ways.shape == (7, 1, WIDTH)
+    torch.testing.assert_close(one(x).ways[:, 0], each(x).ways.mean(1))
+    torch.testing.assert_close(one(x).mean, each(x).mean)
+    assert (one.tokens, each.tokens) == (1, 4)
+
+
+def test_the_other_columns_are_hidden_where_the_block_is_not() -> None:
+    out = Masking(10, 0.0, LEFT, 0.3, 0.2)(torch.ones(N, 10))
+    left, right = (out[:, columns] == 0 for columns in (LEFT, RIGHT))
+    for hidden, rate in ((left, 0.3), (right, 0.7 * 0.2)):
+        assert torch.equal(hidden.any(1), hidden.all(1))
+        assert hidden.all(1).float().mean() == pytest.approx(rate, abs=0.03)
+    assert not (left.all(1) & right.all(1)).any()
+
+
 def test_evaluation_is_deterministic() -> None:
     model = tokenizer(rate=0.3, noise=0.5, dropout=0.3, left=0.5).eval()
     x = torch.randn(50, 10)

@@ -197,6 +197,8 @@ def activations(skeleton: Skeleton, subject: Subject) -> int:
         features = model.features.values[:candidates]
         masked = tokenizer.masking(features)
         ways = torch.stack([encoder(masked) for encoder in tokenizer.encoders], 1)
+        if tokenizer.in_one:
+            ways = ways.mean(1, keepdim=True)
     with META, language:
         condition = model.condition(ways, features, items, layout)
     with META, head:

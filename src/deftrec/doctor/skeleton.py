@@ -116,7 +116,7 @@ class Skeleton:
     def catalogue(self) -> ItemLatents:
         """Tokens and latents of the items, as serving holds them."""
         model = self.model
-        items, ways, width = len(model.features), len(model.item_tokenizer.encoders), model.language.width
+        items, ways, width = len(model.features), model.item_tokenizer.tokens, model.language.width
         latents = torch.empty(items, width, device=META)
         return ItemLatents(torch.empty(items, ways, width, device=META), latents, model.features.values.detach())
 
@@ -130,7 +130,7 @@ def build_skeleton(subject: Subject) -> Skeleton:
     """
     config = subject.config
     width = subject.collaborative_width + subject.text_width
-    ways, max_history = config.tokenizer.ways, int(config.data.max_history)
+    ways, max_history = config.tokenizer.tokens, int(config.data.max_history)
     options, architecture = config.language, None
     with META:
         collaborative, text = slice(0, subject.collaborative_width), slice(subject.collaborative_width, width)
@@ -162,4 +162,4 @@ def one_layout(rows: int, max_history: int) -> Layout:
 def tokens_per_item(config: Config) -> int:
     """Tokens of one item in a history: its continuous tokens and its title."""
     titles = config.language.titles if isinstance(config.language, PretrainedOptions) else 0
-    return config.tokenizer.ways + titles
+    return config.tokenizer.tokens + titles

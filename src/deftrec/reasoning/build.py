@@ -47,7 +47,7 @@ def build_reasoner(
     language.scale.requires_grad_(False)  # or the gradient would go down to the tokens, through every block
     _check(language, options)
     words = ItemWords.of(interactions)
-    columns, tokens = features.shape[1], tokens.model_copy(update={"ways": options.ways})
+    columns, tokens = features.shape[1], tokens.model_copy(update={"ways": options.ways, "positions": "each"})
     item_tokenizer = RobustTokenizer(columns, language.width, tokens, block)
     fit_to_words(item_tokenizer, features, language, words)
     user_tokenizer = RobustTokenizer(columns, language.width, tokens, block)

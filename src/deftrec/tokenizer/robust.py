@@ -11,7 +11,7 @@ from deftrec.config import TokenizerOptions
 
 @dataclass(frozen=True, eq=False)
 class Tokens:
-    """Continuous tokens of N users or items `[N, K, D]`, and the mean of each row's K tokens `[N, D]`."""
+    """Continuous tokens of N users or items `[N, K, D]`, K = 1 where the ways add up in one; their mean `[N, D]`."""
 
     ways: Tensor
     mean: Tensor
@@ -28,11 +28,19 @@ class Masking(nn.Module):
         rate: share of single features hidden.
         block: columns hidden as a whole; None: no block is.
         block_rate: share of samples whose block is hidden.
+        rest_rate: share of the other samples, in which all other columns are hidden.
     """
 
-    def __init__(self, features: int, rate: float, block: slice | None = None, block_rate: float = 0.0) -> None:
+    def __init__(
+        self,
+        features: int,
+        rate: float,
+        block: slice | None = None,
+        block_rate: float = 0.0,
+        rest_rate: float = 0.0,
+    ) -> None:
         super().__init__()
-        self.rate, self.block, self.block_rate = rate, block, block_rate
+        self.rate, self.block, self.block_rate, self.rest_rate = rate, block, block_rate, rest_rate
         self.value = nn.Parameter(torch.zeros(features))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -42,10 +50,13 @@ class Masking(nn.Module):
         if self.rate:
             hidden = torch.rand_like(x) < self.rate
             x = torch.where(hidden, self.value.to(x.dtype), x)
-        if self.block is not None and self.block_rate:
-            draw = torch.rand(len(x), 1, device=x.device)
+        if self.block is not None and (self.block_rate or self.rest_rate):
+            kept = torch.rand(len(x), 1, device=x.device) >= self.block_rate
             keep = torch.ones_like(x)
-            keep[:, self.block] = (draw >= self.block_rate).to(x.dtype)
+            if self.rest_rate:
+                alone = kept & (torch.rand(len(x), 1, device=x.device) < self.rest_rate)
+                keep[:] = (~alone).to(x.dtype)
+            keep[:, self.block] = kept.to(x.dtype)
             x = x * keep
         return x
 
@@ -76,21 +87,30 @@ class RobustTokenizer(nn.Module):
         features: width F of the feature vectors.
         width: width D of the language model.
         options: masking, encoders and noise.
-        block: columns hidden from a share `options.drop_collaborative` of the samples in training; None: no columns.
+        block: columns hidden from a share `options.drop_collaborative` of the samples in training, the others from a
+            share `options.drop_text` of the rest; None: no columns.
     """
 
     def __init__(self, features: int, width: int, options: TokenizerOptions, block: slice | None = None) -> None:
         super().__init__()
-        self.masking = Masking(features, options.mask_features, block, float(options.drop_collaborative))
-        self.noise = options.noise
+        rates = float(options.drop_collaborative), options.drop_text
+        self.masking = Masking(features, options.mask_features, block, *rates)
+        self.noise, self.in_one = options.noise, options.positions == "one"
         self.encoders = nn.ModuleList(
             Way(features, options.hidden, width, options.dropout) for _ in range(options.ways)
         )
+
+    @property
+    def tokens(self) -> int:
+        """Number of tokens per sample."""
+        return 1 if self.in_one else len(self.encoders)
 
     def forward(self, x: Tensor) -> Tokens:
         """`[N, F]` -> `Tokens` of N. Deterministic in evaluation."""
         masked = self.masking(x)
         ways = torch.stack([encoder(masked) for encoder in self.encoders], dim=1)  # [N, K, D]
+        if self.in_one:
+            ways = ways.mean(1, keepdim=True)  # the sum, at the scale of one
         if self.training and self.noise:
             scale = self.noise * torch.randn(len(ways), 1, 1, device=ways.device, dtype=ways.dtype).abs()
             ways = ways + scale * torch.randn_like(ways)
