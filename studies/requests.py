@@ -33,11 +33,13 @@ from deftrec.cli.console import listening
 from deftrec.data import make_split
 from deftrec.errors import ConfigError
 from deftrec.evaluation import accuracy, paired_over_seeds, ranks_from_scores
+from deftrec.pretrained_files.locate import model_folder
 from deftrec.progress import Progress
-from deftrec.requests import RequestReader
+from deftrec.requests import REQUEST_TOKENS, RequestReader
 from deftrec.requests.lexicon import Lexicon, words_of
 from deftrec.requests.templates import RequestWriter
 from deftrec.retrieval import ExcludeHistory, RequestTerm, top
+from deftrec.text import sentence_vectors
 from deftrec.training import requests as training
 from studies.command import run as run_command
 
@@ -252,10 +254,14 @@ def learnt(recommender: Recommender, progress: Progress, without: frozenset[str]
     return training.RequestTraining(recommender.run, progress, without).train()
 
 
-def encoder(recommender: Recommender, progress: Progress) -> Callable[[list[str]], Tensor]:
+def encoder(recommender: Recommender) -> Callable[[list[str]], Tensor]:
     """Sentence vectors by the model of the run's requests."""
-    made = training.RequestTraining(recommender.run, progress)
-    return lambda texts: made.encoded(texts, "reading requests")
+    folder, device = model_folder(recommender.config.text.model or training.SENTENCE_MODEL), torch.device("cpu")
+
+    def encode(texts: list[str]) -> Tensor:
+        return sentence_vectors(texts, folder, max_tokens=REQUEST_TOKENS, device=device, dtype=torch.float32, keep=True)
+
+    return encode
 
 
 def held_words(lexicon: Lexicon) -> frozenset[str]:
@@ -371,7 +377,7 @@ def latency(recommender: Recommender, texts: list[str]) -> dict[str, float]:
 def study_run(path: Path, parts: Sequence[str], study: Study, progress: Progress) -> None:
     """Add the figures of one run."""
     recommender = Recommender.load(path)
-    encode, term = encoder(recommender, progress), learnt(recommender, progress)
+    encode, term = encoder(recommender), learnt(recommender, progress)
     bench, check = Bench(recommender, term, "test", encode), Bench(recommender, term, "validation", encode)
     words = best_weight(check, check.keywords())
     has_categories = len(bench.lexicon.members) > 1
