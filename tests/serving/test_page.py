@@ -7,18 +7,23 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import polars as pl
 import pytest
-from answering import Start
+from answering import Opened, Start
 
+from deftrec import Interactions
 from deftrec.report.theme import variables
+from deftrec.retrieval import RuleOptions
 from deftrec.serving.app import STATIC
 from deftrec.serving.engine import InferenceEngine
 from deftrec.serving.keys import ApiKeys, add_key
 from deftrec.serving.store import StoreUnavailableError
 from serving_faults import send
+from toy import ring
+from worded import fitted
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, ConsoleMessage, Page
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="the page is tested in a browser: pip install playwright")
 expect = sync_api.expect
@@ -38,17 +43,36 @@ def browser() -> "Iterator[Browser]":
 
 @pytest.fixture
 def page(browser: "Browser") -> "Iterator[Page]":
-    """A page that fails the test on requests to other hosts, policy violations, dialogs and exceptions."""
+    """A page that fails the test on requests to other hosts, policy violations, dialogs, exceptions and other errors.
+
+    Chromium itself reports refused requests as errors; the tests that expect one say what the page makes of it.
+    """
     opened = browser.new_page(viewport={"width": 1400, "height": 960}, reduced_motion="reduce")
     opened.set_default_timeout(10_000)
     wrong: list[str] = []
     opened.on("pageerror", lambda error: wrong.append(str(error)))
-    opened.on("console", lambda said: wrong.append(said.text) if "Content Security Policy" in said.text else None)
+    opened.on("console", lambda said: wrong.append(said.text) if _is_wrong(said) else None)
     opened.on("request", lambda asked: wrong.append(asked.url) if "//127.0.0.1:" not in asked.url else None)
     opened.on("dialog", lambda dialog: wrong.append("a title ran as script"))
     yield opened
     opened.close()
     assert wrong == []
+
+
+def _is_wrong(said: "ConsoleMessage") -> bool:
+    refused = said.text.startswith("Failed to load resource: the server responded with a status of ")
+    return "Content Security Policy" in said.text or (said.type == "error" and not refused)
+
+
+@pytest.fixture(scope="module")
+def asked_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that has learnt requests, of items in three colours."""
+    folder, ring_data = tmp_path_factory.mktemp("asked"), ring(users=60)
+    colours = pl.Series([("red", "green", "blue")[n % 3] for n in range(ring_data.n_items)])
+    catalogue = ring_data.catalogue.with_columns(category=colours)
+    data = Interactions.from_frame(ring_data.events(), catalogue, meta=ring_data.meta)
+    fitted(folder, data).with_requests(out=folder / "run")
+    return folder / "run"
 
 
 def titles(page: "Page", within: str = "#found") -> list[str]:
@@ -142,6 +166,159 @@ def test_a_visit(page: "Page", served: Start, engine: InferenceEngine) -> None:
     page.click("#clear")
     expect(page.locator("#results-title")).to_have_text("Most popular")
     assert page.is_visible("#nothing")
+
+
+def sent(page: "Page") -> list[dict[str, object]]:
+    """Bodies of the requests for recommendations from now on."""
+    bodies: list[dict[str, object]] = []
+    page.on("request", lambda asked: bodies.append(asked.post_data_json) if "/recommendations" in asked.url else None)
+    return bodies
+
+
+def test_a_request_in_words_changes_the_list(page: "Page", served: Start, asked_run: Path) -> None:
+    page.goto(served(run=asked_run).address)
+    settle(page)
+    bodies, popular = sent(page), titles(page)
+    assert page.is_hidden("#guidance-field")
+    assert page.is_hidden("#settle")
+
+    # Without a history; letters typed quickly are one request.
+    page.evaluate(
+        """words => { const box = document.getElementById('request');
+            for (const letter of words) { box.value += letter; box.dispatchEvent(new Event('input')); } }""",
+        "red, no blue",
+    )
+    expect(page.locator("#results-title")).to_have_text("Found by your words")
+    expect(page.locator("#understood li")).to_have_text(["wanted: red (red)", "excluded: category blue"])
+    assert titles(page) != popular
+    assert page.locator("#found .kinds").all_inner_texts()[:3] == ["red"] * 3
+    assert [(body.get("request"), body.get("guidance")) for body in bodies] == [("red, no blue", 1)]
+
+    # The strength, by keyboard.
+    page.focus("#guidance")
+    with page.expect_response("**/v1/recommendations"):
+        page.keyboard.press("End")
+    assert page.inner_text("#guidance-said") == "4"
+    assert bodies[-1]["guidance"] == 4
+    settle(page)
+
+    # Words that cannot be read are said at the box. The list stays.
+    before = titles(page)
+    page.fill("#request", "!!!")
+    expect(page.locator("#refused")).to_contain_text("no words")
+    assert page.get_attribute("#request", "aria-invalid") == "true"
+    assert titles(page) == before
+    assert page.is_hidden("#failure")
+    assert page.is_hidden("#understood")
+
+    # Another history still gets its list, without those words; readable ones are asked for again.
+    page.locator("#found button", has_text="Add").first.click()
+    expect(page.locator("#results-title")).to_have_text("Recommended next")
+    assert "request" not in bodies[-1]
+    assert page.is_visible("#refused")
+    own = titles(page)
+    page.fill("#request", "green")
+    expect(page.locator("#understood li")).to_have_text(["wanted: green (green)"])
+    assert page.is_hidden("#refused")
+    assert titles(page) != own
+    assert bodies[-1]["request"] == "green"
+    assert bodies[-1]["guidance"] == 4
+
+    # Its share of the score, and the way back.
+    page.locator("#found button", has_text="Why?").first.click()
+    expect(page.locator("#found .why .parts").first).to_contain_text("your words")
+    page.click("#settle")
+    expect(page.locator("#understood")).to_be_hidden()
+    expect(page.locator("#found .name")).to_have_text(own)
+    assert page.input_value("#request") == ""
+    assert page.is_hidden("#settle")
+
+
+def test_variety_and_a_rule(page: "Page", served: Start, asked_run: Path) -> None:
+    page.goto(served(run=asked_run).address)
+    settle(page)
+    assert page.is_hidden("#variety-field"), "popular items have one order"
+    page.locator("#found button", has_text="Add").first.click()
+    expect(page.locator("#results-title")).to_have_text("Recommended next")
+    settle(page)
+    bodies, own = sent(page), titles(page)
+    assert page.inner_text("#variety-said") == "0"
+
+    page.focus("#variety")
+    page.keyboard.press("End")
+    expect(page.locator("#found .name")).not_to_have_text(own)
+    assert (bodies[-1]["rerank"], bodies[-1]["strength"]) == ("mmr", 1)
+
+    page.select_option("#quota", "2")
+    expect(page.locator("#found .name")).to_have_count(6)
+    assert bodies[-1]["rules"] == [{"quota": {"column": "category", "at_most": 2}}]
+    expect(page.locator("#notes")).to_contain_text("the list ends after 6 of 10 items")
+    assert sorted(page.locator("#found .kinds").all_inner_texts()) == ["blue", "blue", "green", "green", "red", "red"]
+
+    # Both hold for another history and for explanations, until the reset.
+    page.locator("#found button", has_text="Add").first.click()
+    expect(page.locator("#history-items li")).to_have_count(2)
+    expect(page.locator("#found .name")).to_have_count(6)
+    settle(page)
+    page.locator("#found button", has_text="Why?").first.click()
+    page.wait_for_selector(".why .shares")
+    assert bodies[-1] == {**bodies[-2], "explain": True}
+    assert bodies[-1]["strength"] == 1
+    page.click("#settle")
+    expect(page.locator("#found .name")).to_have_count(10)
+    assert page.is_hidden("#notes")
+    assert bodies[-1].keys() == {"history", "k"}
+    assert (page.input_value("#variety"), page.input_value("#quota")) == ("0", "")
+
+
+def test_why_says_what_rules_did(page: "Page", served: Start, asked_run: Path) -> None:
+    server = served(run=asked_run)
+    boost = RuleOptions.model_validate({"boost": {"column": "category", "is": "red", "factor": 1000}})
+    server.service.engine.rules = (boost,)
+    page.goto(server.address)
+    settle(page)
+    page.locator("#found button", has_text="Add").first.click()
+    expect(page.locator("#results-title")).to_have_text("Recommended next")
+    settle(page)
+    page.locator("#found li", has_text="red").first.get_by_text("Why?").click()
+    expect(page.locator("#found .why .rules")).to_have_text(re.compile("^Rules: .*1000"))
+
+
+def test_a_run_without_requests_hides_the_box(page: "Page", served: Start, engine: InferenceEngine) -> None:
+    server = served()
+    page.goto(server.address)
+    settle(page)
+    assert page.is_hidden("#ask")
+    assert page.is_visible("#quota-field")
+    assert not engine.reads_requests
+
+
+def test_the_model_says_whether_requests_are_read(opened: Opened, asked_run: Path) -> None:
+    able = [opened(**run).get("/v1/model").json()["capabilities"]["requests"] for run in ({}, {"run": asked_run})]
+    assert able == [False, True]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_all_controls_fit_a_phone(page: "Page", served: Start, asked_run: Path, scheme: str) -> None:
+    page.set_viewport_size({"width": 360, "height": 800})
+    page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+    page.goto(served(run=asked_run).address)
+    settle(page)
+    page.locator("#found button", has_text="Add").first.click()
+    expect(page.locator("#results-title")).to_have_text("Recommended next")
+    page.fill("#request", f"red, no blue, less {'g' * 200}")
+    expect(page.locator("#understood li")).to_have_count(3)
+    page.select_option("#quota", "1")
+    expect(page.locator("#notes")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    outside = page.evaluate(
+        """() => { const card = document.getElementById('results').getBoundingClientRect();
+            return [...document.querySelectorAll('.ask *, .tools *, .notes *')].filter(one => {
+                const box = one.getBoundingClientRect();
+                return box.width && (box.right > card.right - 14 || box.left < card.left + 10 );
+            }).map(one => one.outerHTML); }"""
+    )
+    assert outside == []
 
 
 def test_somebody_elses_history_is_a_start(page: "Page", served: Start, engine: InferenceEngine) -> None:

@@ -23,7 +23,7 @@ from deftrec.recommendation import Recommendations
 from deftrec.recommender import Recommender
 from deftrec.requests import ReadRequest
 from deftrec.rerankers import ItemSimilarity, RerankerName
-from deftrec.retrieval import CANDIDATES, Queries, Rule, RuleOptions, build_rules, request_rules
+from deftrec.retrieval import CANDIDATES, Queries, RequestTerm, Rule, RuleOptions, build_rules, request_rules
 from deftrec.run import Run, run_digest
 from deftrec.serving.catalogue import Catalogue
 from deftrec.serving.index import OVERFETCH, Approximate, IndexChoice, VectorIndex, build_index, choose_index
@@ -195,6 +195,11 @@ class InferenceEngine(Catalogue):
     def states_preferences(self) -> bool:
         """Whether explanations may include a preference in words."""
         return self.recommender.model.has_rationale or self.run.reasoning is not None
+
+    @property
+    def reads_requests(self) -> bool:
+        """Whether the run has learnt to read requests in words."""
+        return self.recommender.ranker.term_of(RequestTerm) is not None
 
     def close(self, *, wait: bool = False) -> None:
         """Close the connections of the index, and end the refresher; `wait` until its present batch is done."""

@@ -272,6 +272,7 @@ class ModelCapabilities(BaseModel):
 
     explain: bool
     words: bool = Field(description="whether explanations include a preference written by the model")
+    requests: bool = Field(description="whether the run has learnt requests in words, by `deftrec requests RUN`")
     new_items: bool = Field(description="whether items can be added to the catalogue by their description")
     new_items_reason: str = Field(description="reason; if items cannot be added, also how to change that")
 

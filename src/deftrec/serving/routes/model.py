@@ -26,6 +26,7 @@ async def about(service: TheService) -> ModelDetails:
         capabilities=ModelCapabilities(
             explain=True,
             words=engine.states_preferences,
+            requests=engine.reads_requests,
             new_items=able.able,
             new_items_reason=able.reason,
         ),

@@ -1,9 +1,9 @@
 // Client of the service's HTTP interface.
 
 export class Problem extends Error {
-  constructor(status, message) {
+  constructor(status, message, code = "") {
     super(message);
-    this.status = status;
+    Object.assign(this, { status, code });
   }
 }
 
@@ -25,7 +25,7 @@ export async function request(path, { body, signal } = {}) {
       continue;
     }
     const found = await answer.json().catch(() => ({}));
-    if (!answer.ok) throw new Problem(answer.status, message(answer, found));
+    if (!answer.ok) throw new Problem(answer.status, message(answer, found), found.code);
     return found;
   }
 }

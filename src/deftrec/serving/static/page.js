@@ -2,7 +2,7 @@
 
 import { onKeyRequired, request } from "./api.js";
 import { combobox } from "./combobox.js";
-import { byId, make } from "./dom.js";
+import { byId, debounced, make } from "./dom.js";
 import { LatentMap } from "./map.js";
 import { rows, waiting } from "./results.js";
 
@@ -14,6 +14,12 @@ const state = {
   history: [], // items, oldest first
   user: null, // user whose history was the start
   category: "",
+  quota: 0, // largest number of items of each category; 0: any
+  variety: 0, // strength of the re-ranking
+  request: "", // wish in words
+  guidance: 1, // weight of the wish
+  refused: null, // {request, message} of a wish that the service could not read
+  asked: null, // question that the list answers
   seeds: [], // noise draws since the history changed; empty: the default result
   counts: new Map(), // item id -> number of those draws that contain it
   limits: { history: 1000 },
@@ -22,50 +28,84 @@ const state = {
 const map = new LatentMap(byId("map"), byId("tip"), (item) => alike(item));
 let current = new AbortController();
 let playing = 0;
+let walked = { key: "", paths: [] }; // newest denoising paths and what they belong to
 
 // -- requests ---------------------------------------------------------------------------------------------
 
 const ids = () => state.history.slice(-state.limits.history).map((one) => one.item_id);
 
+const isRefused = () => state.request !== "" && state.request === state.refused?.request;
+
 const question = (more = {}) => ({
-  history: ids(), k: LENGTH, ...(state.category ? { category: state.category } : {}), ...more,
+  history: ids(), k: LENGTH,
+  ...(state.category ? { category: state.category } : {}),
+  ...(state.quota ? { rules: [{ quota: { column: "category", at_most: state.quota } }] } : {}),
+  ...(state.variety ? { rerank: "mmr", strength: state.variety } : {}),
+  ...(state.request && !isRefused() ? { request: state.request, guidance: state.guidance } : {}),
+  ...more,
 });
+
+const withoutWords = ({ request, guidance, ...rest }) => JSON.stringify(rest);
 
 /** Request recommendations and paths; earlier requests are aborted. */
 async function refresh(draw = {}) {
   current.abort();
   current = new AbortController();
   const { signal } = current;
+  const asked = question(draw);
   const results = byId("results");
   results.setAttribute("aria-busy", "true");
   if (!byId("found").children.length) byId("found").replaceChildren(...waiting(6));
   try {
     const [answer, paths] = await Promise.all([
-      request("/v1/recommendations", { body: question(draw), signal }), askPaths(signal),
+      request("/v1/recommendations", { body: asked, signal }), askPaths(signal),
     ]);
     failed(null);
     results.setAttribute("aria-busy", "false");
     results.classList.remove("stale");
     if (draw.samples) for (const { item_id } of answer.items) state.counts.set(item_id, (state.counts.get(item_id) ?? 0) + 1);
+    state.asked = asked;
     showResults(answer);
     showMap(answer.items, paths);
   } catch (error) {
     if (error.name === "AbortError") return;
     results.setAttribute("aria-busy", "false");
-    results.classList.add("stale"); // the list belongs to the history before
+    if (error.code === "invalid_request") return refuse(asked, error.message, draw);
+    results.classList.add("stale"); // the list answers an earlier question
     failed(error, () => refresh(draw));
   }
+}
+
+/** Say at the text box why the wish could not be read. The list stays, unless the question differs in more than the wish. */
+function refuse(asked, message, draw) {
+  state.refused = { request: asked.request, message };
+  failed(null);
+  showUnderstood([]);
+  if (state.asked === null || withoutWords(asked) !== withoutWords(state.asked)) refresh(draw);
+  else byId("results").classList.remove("stale");
 }
 
 async function askPaths(signal) {
   if (!state.history.length) return [];
   const seeds = state.seeds.length ? state.seeds.slice(-PATHS).reverse() : [0];
-  return (await request("/v1/path", { body: { history: ids(), seeds }, signal })).paths;
+  const body = { history: ids(), seeds };
+  const key = JSON.stringify(body);
+  if (walked.key !== key) walked = { key, paths: (await request("/v1/path", { body, signal })).paths };
+  return walked.paths;
 }
 
-async function explain(item) {
-  const answer = await request("/v1/recommendations", { body: { history: ids(), k: 1, allow: [item.item_id], explain: true } });
-  return answer.items[0].explanation;
+/** Function that explains the items of the list that answers `asked`: the list is asked for once more, with reasons. */
+function explainer({ samples, seed, ...asked }) {
+  const ask = (more) => request("/v1/recommendations", { body: { ...asked, ...more, explain: true } });
+  let list = null;
+  return async (item) => {
+    list ??= ask({}).catch((error) => {
+      list = null;
+      throw error;
+    });
+    const own = (await list).items.find((one) => one.item_id === item.item_id);
+    return own ?? (await ask({ k: 1, allow: [item.item_id] })).items[0]; // the list of a redraw has other items
+  };
 }
 
 async function alike(item) {
@@ -82,13 +122,22 @@ async function alike(item) {
   }
 }
 
-// -- changes of the history -------------------------------------------------------------------------------------------
+// -- changes of the question ------------------------------------------------------------------------------------------
 
 function changed(history, user = state.user) {
-  Object.assign(state, { history, user: history.length ? user : null, seeds: [], counts: new Map() });
+  Object.assign(state, { history, user: history.length ? user : null });
   showHistory();
+  altered();
+}
+
+/** Show the list of the present question, without redraws. */
+function altered() {
+  Object.assign(state, { seeds: [], counts: new Map() });
+  showControls();
   refresh();
 }
+
+const alteredSoon = debounced(altered, 300);
 
 const add = (item) => changed([...state.history, item]);
 const drop = (place) => changed(state.history.filter((_, n) => n !== place));
@@ -105,7 +154,17 @@ async function become(user) {
 function redraw() {
   const seed = Math.floor(Math.random() * 2 ** 31);
   state.seeds.push(seed);
+  showControls();
   refresh({ samples: 1, seed });
+}
+
+function reset() {
+  Object.assign(state, { category: "", quota: 0, variety: 0, request: "", guidance: 1, refused: null });
+  byId("category").value = byId("quota").value = byId("request").value = "";
+  byId("variety").value = 0;
+  byId("guidance").value = 1;
+  byId("results").focus({ preventScroll: true }); // the button disappears
+  altered();
 }
 
 // -- display ---------------------------------------------------------------------------------------------
@@ -129,19 +188,41 @@ function showHistory() {
   byId("whose").textContent = `Started with the history of user ${state.user}; newest first.`;
 }
 
-function showResults({ items, seconds }) {
+function showControls() {
+  const { category, quota, variety, request: wish, guidance, seeds } = state;
+  byId("guidance-field").hidden = !wish;
+  byId("guidance-said").textContent = guidance;
+  byId("variety-field").hidden = byId("redraw").hidden = !state.history.length; // popular items have one order
+  byId("variety-said").textContent = variety;
+  byId("settle").hidden = !(category || quota || variety || wish || seeds.length);
+}
+
+/** Show how the wish was understood, or why it could not be. */
+function showUnderstood(lines) {
+  const refused = isRefused();
+  byId("request").setAttribute("aria-invalid", String(refused));
+  byId("understood").hidden = refused || !lines.length;
+  byId("understood").replaceChildren(...lines.map((line) => make("li", {}, line)));
+  byId("refused").hidden = !refused;
+  byId("refused").textContent = refused ? state.refused.message : "";
+}
+
+function showResults({ items, seconds, understood, notes }) {
   const draws = state.seeds.length ? { counts: state.counts, total: state.seeds.length } : null;
-  const popular = items[0]?.source === "popularity";
-  byId("results-title").textContent = popular ? "Most popular" : "Recommended next";
+  const popular = items.length ? items[0].source === "popularity" : !state.history.length;
+  const byWords = popular && understood.length > 0;
+  byId("results-title").textContent = byWords ? "Found by your words" : popular ? "Most popular" : "Recommended next";
   byId("took").textContent = `${Math.max(1, Math.round(1000 * seconds.total))} ms`;
   const held = byId("found").contains(document.activeElement);
-  byId("found").replaceChildren(...rows(items, { add, alike, lit, explain: state.explains ? explain : null }, { draws, fromZero: popular }));
+  byId("found").replaceChildren(...rows(items, { add, alike, lit, explain: state.explains ? explainer(state.asked) : null }, { draws, fromZero: popular }));
   if (held) byId("results").focus({ preventScroll: true }); // its button is gone; continue at the start of the list
   byId("none").hidden = items.length > 0;
-  byId("redraw").hidden = popular || !state.history.length;
-  byId("settle").hidden = byId("draws").hidden = !draws;
+  byId("notes").hidden = !notes.length;
+  byId("notes").replaceChildren(...notes.map((note) => make("li", {}, note)));
+  showUnderstood(understood);
+  byId("draws").hidden = !draws;
   if (draws) byId("draws").textContent = spread(draws, items);
-  byId("said").textContent = `${items.length} ${popular ? "popular items" : "recommendations"}, first ${items[0]?.title ?? "none"}`;
+  byId("said").textContent = `${items.length} ${byWords ? "items found by your words" : popular ? "popular items" : "recommendations"}, first ${items[0]?.title ?? "none"}`;
 }
 
 function spread({ counts, total }, items) {
@@ -155,13 +236,14 @@ function lit(item) {
 }
 
 function showMap(found, paths) {
-  cancelAnimationFrame(playing);
-  map.show({ history: state.history.slice(-50), found, paths, step: 1 });
+  const same = paths.length > 0 && paths === map.paths; // then the path is not played again
+  if (!same) cancelAnimationFrame(playing);
+  map.show({ history: state.history.slice(-50), found, paths, step: same ? map.step : 1 });
   byId("step-row").hidden = !paths.length;
   byId("map-said").textContent = state.history.length
     ? `${found.length} results near the end of the denoising path, after ${state.history.length} items of history.`
-    : `${found.length} popular items among the catalogue.`;
-  if (!paths.length) return;
+    : `${found.length} items among the catalogue.`;
+  if (same || !paths.length) return;
   byId("step").max = map.steps;
   const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
   if (still) return showStep(map.steps);
@@ -218,11 +300,27 @@ combobox(byId("user"), {
 });
 byId("clear").addEventListener("click", () => changed([]));
 byId("redraw").addEventListener("click", redraw);
-byId("settle").addEventListener("click", () => changed(state.history));
+byId("settle").addEventListener("click", reset);
 byId("category").addEventListener("change", (event) => {
   state.category = event.target.value;
-  changed(state.history);
+  altered();
 });
+byId("quota").addEventListener("change", (event) => {
+  state.quota = Number(event.target.value);
+  altered();
+});
+byId("request").addEventListener("input", (event) => {
+  Object.assign(state, { request: event.target.value.trim(), refused: null });
+  showControls();
+  alteredSoon();
+});
+for (const name of ["guidance", "variety"]) {
+  byId(name).addEventListener("input", (event) => {
+    state[name] = Number(event.target.value);
+    showControls();
+    alteredSoon();
+  });
+}
 byId("step").addEventListener("input", (event) => {
   cancelAnimationFrame(playing);
   showStep(Number(event.target.value));
@@ -240,7 +338,9 @@ async function begin() {
     document.title = `DeftRec · ${about.dataset}`;
     Object.assign(state, { limits: about.limits, explains: about.capabilities.explain });
     byId("category").append(...about.categories.map((name) => make("option", { value: name }, name)));
-    byId("category-field").hidden = about.categories.length < 2;
+    byId("category-field").hidden = byId("quota-field").hidden = about.categories.length < 2;
+    byId("ask").hidden = !about.capabilities.requests;
+    showControls();
     const [{ items, shares }] = await Promise.all([request("/v1/map"), refresh()]);
     byId("axes").textContent = `two main axes, ${Math.round(100 * (shares[0] + shares[1]))}% of the variance`;
     map.show({ items });

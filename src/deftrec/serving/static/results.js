@@ -7,6 +7,7 @@ const TERMS = {
   text: "preference in words", text_match: "preference in words",
   prior: "co-occurrence", collaborative_prior: "co-occurrence",
   trend: "popularity trend", popularity_trend: "popularity trend",
+  request: "your words",
 };
 const termName = (name) => TERMS[name] ?? name.replaceAll("_", " ");
 
@@ -18,8 +19,8 @@ function strengths(items, fromZero) {
 }
 
 /**
- * Rows of a list. `actions`: add(item), alike(item), explain(item) or null, lit(item or null); `draws`: total number of
- * noise draws and the count of each item in them; `fromZero`: scores are counts, so bars start at zero.
+ * Rows of a list. `actions`: add(item), alike(item), explain(item), which resolves to the item with its explanation and
+ * rules, or null, lit(item or null); `draws`: total number of noise draws and the count of each item in them; `fromZero`: scores are counts, so bars start at zero.
  */
 export function rows(items, actions, { draws = null, fromZero = false } = {}) {
   const shares = strengths(items, fromZero);
@@ -76,8 +77,9 @@ function whyButton(item, why, actions) {
   return button;
 }
 
-function reasons(explanation) {
+function reasons({ explanation, rules }) {
   const parts = [];
+  if (rules.length) parts.push(make("p", { class: "rules" }, `Rules: ${rules.join("; ")}`));
   if (explanation.text) parts.push(make("p", {}, "Preference in the model’s words: ", make("q", {}, explanation.text)));
   const influences = explanation.influences.filter((one) => one.change > 0);
   if (influences.length) {
