@@ -3,12 +3,16 @@
 import os
 import re
 import shutil
+import signal
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from preloaded import serve
 
 ROOT = Path(__file__).parents[1]
 STUDIES = ROOT / "studies" / "README.md"
@@ -23,18 +27,17 @@ def blocks(page: Path) -> list[tuple[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """Environment in which `deftrec` and `python` are this interpreter's, installed or not.
 
     Downloads are kept between pages, and `studies` is importable as in a clone.
     """
     folder = tmp_path_factory.mktemp("bin")
-    start = "import sys; from deftrec.cli import main; sys.exit(main())"
-    for name, arguments in (("deftrec", f'-c "{start}"'), ("python", "")):
-        script = folder / name
-        script.write_text(f'#!/bin/sh\nexec "{sys.executable}" {arguments} "$@"\n')
-        script.chmod(script.stat().st_mode | stat.S_IXUSR)
-    return {
+    python = folder / "python"
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    python.chmod(python.stat().st_mode | stat.S_IXUSR)
+    server = serve(folder)
+    yield {
         **os.environ,
         "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
@@ -42,6 +45,8 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "OMP_NUM_THREADS": "1",
         "GIT_CEILING_DIRECTORIES": str(ROOT),  # a benchmark refuses a checkout with uncommitted changes
     }
+    os.kill(server, signal.SIGTERM)
+    os.waitpid(server, 0)
 
 
 @pytest.mark.timeout(900)  # a page trains several models and makes an environment, each block within its own limit
