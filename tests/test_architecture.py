@@ -97,7 +97,7 @@ def test_the_command_line_knows_no_tensors() -> None:
 
 
 def test_optional_libraries_are_imported_where_they_are_used() -> None:
-    service = ("fastapi", "starlette", "uvicorn", "sqlalchemy", "alembic", "prometheus_client")
+    service = ("fastapi", "starlette", "uvicorn", "sqlalchemy", "alembic", "prometheus_client", "mcp")
     optional = (
         *service,
         "matplotlib",

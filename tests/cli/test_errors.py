@@ -13,7 +13,19 @@ from calling import TINY, Call
 from deftrec import Interactions
 from deftrec.recipe import shipped_recipes
 
-VERBS = ["train", "update", "evaluate", "recommend", "similar", "benchmark", "doctor", "demo", "serve", "api-key"]
+VERBS = [
+    "train",
+    "update",
+    "evaluate",
+    "recommend",
+    "similar",
+    "benchmark",
+    "doctor",
+    "demo",
+    "serve",
+    "mcp",
+    "api-key",
+]
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -18,6 +18,7 @@ from deftrec.cli.demo import demo
 from deftrec.cli.doctor import doctor
 from deftrec.cli.evaluate import evaluate
 from deftrec.cli.items import app as items_app
+from deftrec.cli.mcp import mcp
 from deftrec.cli.options import flag
 from deftrec.cli.reason import reason
 from deftrec.cli.recommend import recommend, similar
@@ -30,7 +31,8 @@ from deftrec.errors import DeftRecError
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(data_app, name="data")
 app.add_typer(items_app, name="items")
-for verb in (train, update, evaluate, recommend, similar, requests, reason, benchmark, doctor, serve, api_key, demo):
+VERBS = (train, update, evaluate, recommend, similar, requests, reason, benchmark, doctor, serve, mcp, api_key, demo)
+for verb in VERBS:
     app.command(verb.__name__.replace("_", "-"))(verb)
 app.command("options")(all_options)
 

@@ -18,7 +18,6 @@ STATIC = Path(__file__).parent / "static"
 def create_app(service: Service) -> FastAPI:
     """Make the ASGI application of a service; the service runs during the lifespan of the application."""
 
-    settings = service.settings
     app = FastAPI(
         title="DeftRec",
         version="1",
@@ -28,8 +27,7 @@ def create_app(service: Service) -> FastAPI:
         redoc_url=None,
         responses=problems.PROBLEMS,  # type: ignore[arg-type]
     )
-    app.state.service, app.state.rate_limit = service, RateLimit(settings.rate, settings.burst)
-    problems.install(app)
+    protect(app, service)
     for part in (recommendations, users, items, model):
         app.include_router(part.router)
 
@@ -38,6 +36,13 @@ def create_app(service: Service) -> FastAPI:
         return FileResponse(STATIC / "index.html")
 
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    return app
+
+
+def protect(app: FastAPI, service: Service) -> None:
+    """Give an application the service and its limits, error responses, logs and metrics."""
+    settings = service.settings
+    app.state.service, app.state.rate_limit = service, RateLimit(settings.rate, settings.burst)
+    problems.install(app)
     app.add_middleware(BodyLimit, size=settings.body_bytes, seconds=settings.body_seconds)
     app.add_middleware(RequestMonitor, metrics=service.metrics)
-    return app

@@ -1,5 +1,6 @@
 """Items and users of a run, looked up without the model."""
 
+import difflib
 from functools import cached_property
 
 import numpy as np
@@ -73,6 +74,20 @@ class Catalogue:
         hits = [number for number in named if number not in self.removed]
         first, counts = " ".join(wanted), self.recommender.popularity.tolist()
         return sorted(hits, key=lambda hit: (not self.folded[hit].startswith(first), -counts[hit]))[:limit]
+
+    def nearest(self, text: str) -> int | None:
+        """Number of the item that `text` may stand for: by words of its title, else by a similar id or title.
+
+        Similar ids and titles are looked for among the most popular items. None if nothing is similar.
+        """
+        if text.strip() and (hits := self.search(text, 1)):
+            return hits[0]
+        names: dict[str, int] = {}
+        for number in self.background():
+            names.setdefault(self.items[number].casefold(), number)
+            names.setdefault(self.folded[number], number)
+        near = difflib.get_close_matches(text.casefold(), names, n=1)
+        return names[near[0]] if near else None
 
     @cached_property
     def folded(self) -> list[str]:

@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 
 from deftrec.errors import DeftRecError, in_a_line
 from deftrec.serving.logs import log
+from deftrec.serving.metrics import ServiceMetrics
 
 
 class Problem(BaseModel):
@@ -63,16 +64,22 @@ def response(status: int, problem: Problem, headers: Mapping[str, str] | None = 
     return JSONResponse(problem.model_dump(exclude_none=True), status, headers)
 
 
+def recorded(error: ProblemError, metrics: ServiceMetrics) -> Problem:
+    """Count and log an error, and return what the client is told."""
+    if error.status == 503:
+        metrics.refused.labels(error.problem.code).inc()
+    if error.internal is not None:
+        log(error.problem.code.replace("_", " "), 40, reason=in_a_line(error))
+    return error.problem
+
+
 def install(app: FastAPI) -> None:
     """Register the exception handlers that turn every error into a problem."""
 
     @app.exception_handler(ProblemError)
     async def _problem(request: Request, error: ProblemError) -> JSONResponse:
-        if error.status == 503:
-            request.app.state.service.metrics.refused.labels(error.problem.code).inc()
-        if error.internal is not None:
-            log(error.problem.code.replace("_", " "), 40, reason=in_a_line(error))
-        return response(error.status, error.problem, error.headers)
+        problem = recorded(error, request.app.state.service.metrics)
+        return response(error.status, problem, error.headers)
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:

@@ -67,7 +67,7 @@ def needs(scope: Scope) -> Callable[..., Coroutine[Any, Any, None]]:
                 message = "send a valid key as 'Authorization: Bearer KEY'"
                 raise ProblemError(401, "unauthorized", message, headers={"WWW-Authenticate": "Bearer"})
             caller, allowed = f"key {key.name}", SCOPES.index(scope) <= SCOPES.index(key.scope)
-            request.state.key = key.name
+            request.state.key, request.state.key_scope = key.name, key.scope
         _limit(request, caller)
         if not allowed:
             raise ProblemError(403, "forbidden", f"this request needs a key of scope {scope}")

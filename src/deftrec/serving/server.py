@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import torch
 import uvicorn
+from fastapi import FastAPI
 
 from deftrec.errors import ConfigError, DeftRecError
 from deftrec.serving.app import create_app
@@ -27,11 +28,15 @@ def open_service(settings: Settings) -> Service:
     return Service(settings, load_engine(settings.run, settings), store, keys)
 
 
-def serve_until_stopped(service: Service, ready: Callable[[str], None] = lambda address: None) -> None:
+def serve_until_stopped(
+    service: Service,
+    ready: Callable[[str], None] = lambda address: None,
+    make_app: Callable[[Service], FastAPI] = create_app,
+) -> None:
     """Serve until interrupted, after calling `ready` with the address; requests in progress are answered first."""
     settings = service.settings
     config = uvicorn.Config(
-        create_app(service),
+        make_app(service),
         host=settings.host,
         port=settings.port,
         log_config=None,
