@@ -405,6 +405,84 @@ def stream() -> str:
     return table(headings, rows)
 
 
+FORMS = ("all", "few", "no text", "damaged", "noise", "unseen")
+"""Kinds of cases of `studies.tokenizer_forms`, as columns."""
+
+
+def tokenizer_forms(*runs: str) -> Callable[[], str]:
+    """Forms of the ways and of the masking beside the recipe: differences by kind of case, with p."""
+
+    def render() -> str:
+        rows = []
+        for run in runs:
+            result = load(run)
+            named = f"`{result['recipe']}`, {result['revision']}"
+            by_form: dict[str, dict[str, Any]] = {}
+            for row in result["rows"]:
+                by_form.setdefault(row["form"], {})[row["cases"]] = row
+            for form, cases in by_form.items():
+                cells = [
+                    ""
+                    if kind not in cases
+                    else number(cases[kind]["mean"])
+                    if form == "recipe"
+                    else f"{signed(cases[kind]['difference'])} ({probability(cases[kind]['p'])})"
+                    for kind in FORMS
+                ]
+                rows.append([named, f"{run.split('/')[0]}, {result['score']}", cases["all"]["about"], *cells])
+        headings = ["recipe", "data, score", "form", "all", "few events", "no text", "damaged", "noise", "unseen items"]
+        return table(headings, rows, left=3)
+
+    return render
+
+
+METHODS = ("none", "sum", "ours", "oracle")
+"""Methods of `studies.requests`, as columns."""
+
+
+def requests(*runs: str) -> Callable[[], str]:
+    """Requests in words: NDCG@10 by kind of request, without it, by the sum, ours, and the true filter."""
+
+    def render() -> str:
+        rows = []
+        for run in runs:
+            result = load(run)
+            for row in result["rows"]:
+                cells = [number(row[name]) if name in row else "" for name in METHODS]
+                against = [
+                    f"{row['ours'] / row[name]:.2f} ({probability(row[f'p to {name}'])})" if name in row else ""
+                    for name in ("sum", "oracle")
+                ]
+                named = f"`{result['recipe']}`, {result['revision']}"
+                rows.append([named, f"{run.split('/')[0]}: {row['row']}", f"{row['runs']}", *cells, *against])
+        headings = ["recipe", "data: request", "seeds", *METHODS, "ours / sum (p)", "ours / oracle (p)"]
+        return table(headings, rows)
+
+    return render
+
+
+def language_questions(run: str) -> Callable[[], str]:
+    """States added to the condition, by kind of state: differences by kind of case, with p."""
+
+    def render() -> str:
+        result, rows = load(run), []
+        by_kind: dict[str, dict[str, Any]] = {}
+        for row in result["rows"]:
+            by_kind.setdefault(row["kind"], {})[row["cases"]] = row
+        cases = list(next(iter(by_kind.values())))
+        for kind, found in by_kind.items():
+            cells = [
+                number(found[one]["mean"])
+                if kind == "none"
+                else f"{signed(found[one]['difference'])} ({probability(found[one]['p'])})"
+                for one in cases
+            ]
+            rows.append([f"`{result['recipe']}`, {result['revision']}", kind, *cells])
+        return table(["recipe", "states added", *cases], rows)
+
+    return render
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "overview": overview,
     "summary": summary,
@@ -463,6 +541,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "unseen": unseen,
     "masking": masking,
     "stream": stream,
+    "tokenizer-forms": tokenizer_forms("software/tokenizer-forms/latent", "software/tokenizer-forms/whole"),
 }
 
 
