@@ -7,7 +7,9 @@ import os
 import signal
 import socket
 import stat
+import subprocess
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -26,24 +28,20 @@ with socket.socket(socket.AF_UNIX) as line:
 """
 
 
-def serve(folder: Path) -> int:
-    """Write the command into a folder and start the process behind it; its id."""
-    address = str(folder / "deftrec.sock")
+def serve(folder: Path) -> subprocess.Popen[bytes]:
+    """Write the command into a folder and start the process behind it.
+
+    It is a fresh one: a process of the tests may have threads, which must not be forked.
+    """
+    address = folder / "deftrec.sock"
     script = folder / "deftrec"
-    script.write_text(CLIENT.format(python=sys.executable, address=address))
+    script.write_text(CLIENT.format(python=sys.executable, address=str(address)))
     script.chmod(script.stat().st_mode | stat.S_IXUSR)
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(address)
-    listener.listen(64)
-    server = os.fork()
-    if server:
-        listener.close()
-        return server
-    code = 1
-    with suppress(BaseException):
-        _accept(listener)
-        code = 0
-    os._exit(code)
+    server = subprocess.Popen([sys.executable, __file__, str(address)])
+    while not address.exists():
+        assert server.poll() is None, "it ended before it listened"
+        time.sleep(0.05)
+    return server
 
 
 def _accept(listener: socket.socket) -> None:
@@ -100,3 +98,10 @@ def _run(words: list[str]) -> int:
     sys.stdout.flush()
     sys.stderr.flush()
     return code
+
+
+if __name__ == "__main__":
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(sys.argv[1])
+        listener.listen(64)
+        _accept(listener)

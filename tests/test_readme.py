@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import signal
 import stat
 import subprocess
 import sys
@@ -45,8 +44,8 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
         "OMP_NUM_THREADS": "1",
         "GIT_CEILING_DIRECTORIES": str(ROOT),  # a benchmark refuses a checkout with uncommitted changes
     }
-    os.kill(server, signal.SIGTERM)
-    os.waitpid(server, 0)
+    server.terminate()
+    server.wait()
 
 
 @pytest.mark.timeout(900)  # a page trains several models and makes an environment, each block within its own limit
