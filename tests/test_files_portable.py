@@ -11,7 +11,8 @@ for name in ("fcntl", "termios", "resource", "pwd", "grp"):
 import deftrec
 
 for module in pkgutil.walk_packages(deftrec.__path__, "deftrec."):
-    if not module.name.endswith("__main__"):
+    # The SDK of MCP asks for the platform, not for the module.
+    if not module.name.endswith("__main__") and not module.name.startswith("deftrec.serving.mcp"):
         importlib.import_module(module.name)
         print(module.name)
 """

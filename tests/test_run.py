@@ -44,7 +44,7 @@ def test_a_run_holds_everything_and_nothing_else(run: Path) -> None:
     assert {path.name for path in run.iterdir()} == FILES
     documented = {line.split()[0].rstrip("/") for line in (module.__doc__ or "").splitlines()[2:] if line}
     reasoned = {"reasoner.safetensors", "residual.safetensors", "reasoning.sqlite"}
-    assert documented == FILES | reasoned | {"work", "overlay.safetensors"}
+    assert documented == FILES | reasoned | {"work", "overlay.safetensors", "requests.safetensors"}
     info = json.loads((run / "run.json").read_text())
     assert (info["format"], info["fit"]) == (2, "train")
     assert set(info["epochs"]) == {"collaborative", "joint"}

@@ -332,7 +332,8 @@ def with_other_targets(data: Interactions, place: int) -> Interactions:
     frame = data.events().with_columns(pl.int_range(pl.len()).over("user").alias("n"))
     moved = pl.col("n") == 7 + place
     swapped = frame.filter(moved).with_columns(pl.col("item").sort_by("item").reverse())
-    return Interactions.from_frame(pl.concat([frame.filter(~moved), swapped]).drop("n"), meta=data.meta)
+    events = pl.concat([frame.filter(~moved), swapped]).drop("n")
+    return Interactions.from_frame(events, data.catalogue, meta=data.meta)
 
 
 @pytest.mark.parametrize("place", [0, -1])

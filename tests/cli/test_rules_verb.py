@@ -56,9 +56,7 @@ def test_everybody_by_the_rules(deftrec: Call, run: Path, rules: Path, tmp_path:
     assert set(pl.read_parquet(out).filter(pl.col("rank") == 2)["item"]) == {"i/105"}
     refused = deftrec("recommend", run, "--all-users", "--out", tmp_path / "parts", "--rules", rules)
     assert "name a FILE.parquet as --out" in refused.err
-    assert (
-        "--offset belongs to one request" in deftrec("recommend", run, "--all-users", "--out", out, "--offset", 2).err
-    )
+    assert "--offset belongs to one list" in deftrec("recommend", run, "--all-users", "--out", out, "--offset", 2).err
 
 
 @pytest.mark.parametrize(
