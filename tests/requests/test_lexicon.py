@@ -6,7 +6,7 @@ import pytest
 
 from deftrec import Interactions
 from deftrec.data import Meta
-from deftrec.requests.lexicon import Lexicon, stem, words_of
+from deftrec.requests.lexicon import BESIDE, Lexicon, stem, words_of
 from deftrec.requests.templates import CATEGORY_CHECKS, KEYWORD_CHECKS, RequestWriter
 
 ITEMS = {
@@ -63,7 +63,13 @@ def test_what_a_text_names(
     most = match.values.max(initial=0.0)
     titles = list(ITEMS)
     assert {lexicon.titles[item] for item in match.items[match.values == most]} == {titles[n] for n in best}
-    assert ((match.values > 0) & (match.values <= 1)).all()
+    assert ((match.values > 0) & (match.values <= 1 + BESIDE)).all()
+
+
+def test_a_rare_word_beside_a_category_does_not_outweigh_it(lexicon: Lexicon) -> None:
+    match = lexicon.match("horror of the ghost story kind, for an alien")
+    values = dict(zip((lexicon.titles[item] for item in match.items), match.values, strict=True))
+    assert min(values["Alien"], values["Story of a Ghost"]) >= 1 > values["Toy Story"]
 
 
 def test_a_category_that_is_the_title_is_none(lexicon: Lexicon) -> None:

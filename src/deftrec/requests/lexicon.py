@@ -1,7 +1,7 @@
 """Lexicon: which items have the words of a request, by exact match; the other half of a hybrid search."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, TypeAlias
@@ -25,14 +25,26 @@ WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
 
 COMMON = frozenset(
     """
-    a about all also am an and any anything are as at be by called can could do find for from genre get
-    give good great has have i in is it item items just kind let like looking love me my named new not
-    of on one or our please recommend recommendation set show some something sort suggest that the their
-    them there these thing things this to today tonight type us very want wanted was watch we what which
-    who with without word words would you your
+    a about after again all already also always am an and another any anybody anyone anything are around as at
+    away back be because been before being best better both but by call called came can cannot come could day
+    did do does doing done down each either else enough even evening ever every everybody everything few find
+    first for from genre get gets give go going good got great had has have having he her here hers him his how
+    however i if in instead into is it its itself just keep kind kindly last later least let like likes little
+    long look looking lot love made make makes many may maybe me might mind mine mood more most much must my
+    myself name named near need never new next nice night no nobody none nor not nothing now of off often on
+    once one only onto or other others our ours out over own perhaps please pretty put quite rather really
+    recommend recommendation right same see seen set several shall she should show since so some somebody
+    someone something sometimes somewhat soon sort still such suggest sure take tell than that the their theirs
+    them then there these they thing things think this those through time to today together tomorrow tonight too
+    try two type under until up upon us use used usually very want wanted wants was way we weekend well were
+    what whatever when where whether which while who whole whom whose why will wish with within without word
+    words would yes yet you your yours
     """.split()  # noqa: SIM905
 )
 """Words of requests that say nothing about an item."""
+
+BESIDE = 0.25
+"""Weight of other words beside the name of a category."""
 
 
 def words_of(text: str) -> list[str]:
@@ -62,7 +74,8 @@ class Match:
     Attributes:
         kind: what the text names.
         items: item numbers. `[n]` int64
-        values: share of the text's words that each item has, weighted by how rare they are. `[n]` float32, from 0 to 1
+        values: share of the text's words that each item has, weighted by how rare they are, from 0 to 1; where it names
+            categories, the share of those, and `BESIDE` times that of its other words. `[n]` float32
         categories: categories that the text names.
         rest: words of the text that no category's name holds.
     """
@@ -72,6 +85,9 @@ class Match:
     values: np.ndarray
     categories: tuple[str, ...]
     rest: tuple[str, ...]
+
+
+NOBODY = np.zeros(0, np.int64)
 
 
 class Lexicon:
@@ -139,18 +155,22 @@ class Lexicon:
         """Items that have words of a text."""
         words = [word for word in words_of(text) if word not in self._domain]
         categories, rest = self._named(words)
-        weights = [(self.members[name], self._rarity(len(self.members[name]))) for name in categories]
-        nobody = np.zeros(0, np.int64)
-        own = [self._postings.get(word, nobody) for word in dict.fromkeys(rest)]
-        weights += [(items, self._rarity(len(items))) for items in own]
-        total = np.zeros(self.n_items, np.float32)
-        for items, weight in weights:
-            total[items] += weight
-        total /= max(1e-9, sum(weight for _, weight in weights))
-        found = np.flatnonzero(total)
-        whole = len(found) > 0 and float(total.max()) >= MOST and any(map(self.is_rare, rest))
+        total = self._share(self._postings.get(word, NOBODY) for word in dict.fromkeys(rest))
+        whole = float(total.max(initial=0.0)) >= MOST and any(map(self.is_rare, rest))
         kind: Kind = "category" if categories else "keyword" if whole else "other"
+        if categories:  # rare words beside a category's name must not outweigh it
+            total = self._share(self.members[name] for name in categories) + BESIDE * total
+        found = np.flatnonzero(total)
         return Match(kind, found, total[found], tuple(categories), tuple(rest))
+
+    def _share(self, words: Iterable[np.ndarray]) -> np.ndarray:
+        """Share of words that each item has, weighted by how rare they are, given the items of each. `[I]` float32"""
+        total, whole = np.zeros(self.n_items, np.float32), 0.0
+        for items in words:
+            weight = float(np.log1p(self.n_items / max(1, len(items))))
+            total[items] += weight
+            whole += weight
+        return total / max(whole, 1e-9)
 
     def _named(self, words: Sequence[str]) -> tuple[list[str], list[str]]:
         """Categories that words name, the longest names first, and the words that are left."""
@@ -167,7 +187,3 @@ class Lexicon:
                 rest.append(words[place])
                 place += 1
         return list(dict.fromkeys(named)), rest
-
-    def _rarity(self, count: int) -> float:
-        """Inverse document frequency of a word that `count` items have."""
-        return float(np.log1p(self.n_items / max(1, count)))

@@ -9,15 +9,15 @@ import torch
 from torch import Tensor
 
 from deftrec.errors import ConfigError
-from deftrec.requests.lexicon import Lexicon, Match
+from deftrec.requests.lexicon import Lexicon, Match, words_of
 from deftrec.requests.parse import parse_request
 from deftrec.retrieval import Deny, EncodedRequest, RequestTerm, Rule
 
 GUIDANCE = 8.0
 """Largest guidance."""
 
-NEGATIVE = -0.35
-"""Weight of what is not wanted, as a share of that of what is wanted."""
+FIRM, SOFT = -0.35, -0.1
+"""Weights of what is not wanted, and of what less is wanted of, as shares of that of what is wanted."""
 
 REQUEST_TOKENS = 32
 """Largest number of tokens of a request that are read."""
@@ -72,7 +72,7 @@ class RequestReader:
         parts: list[_Part] = []
         rules: list[Rule] = []
         notes: list[str] = []
-        if parsed.wanted:
+        if words_of(parsed.wanted) or not parsed.unwanted:  # "please, no horror" wants nothing in particular
             match = self._match(parsed.wanted)
             parts.append(_Part(parsed.wanted, match, guidance))
             named = f" ({', '.join(match.categories)})" if match.categories else ""
@@ -84,7 +84,7 @@ class RequestReader:
                 rules.append(Deny(torch.from_numpy(denied)))
                 notes.append(f"excluded: category {', '.join(match.categories)}")
             else:
-                parts.append(_Part(one.text, match, NEGATIVE * guidance))
+                parts.append(_Part(one.text, match, (FIRM if one.firm else SOFT) * guidance))
                 notes.append(f"{'not wanted' if one.firm else 'less'}: {one.text}")
         return ReadRequest(self._encoded(parts), tuple(rules), tuple(notes))
 
