@@ -74,7 +74,7 @@ VARIANTS = {
     "unrolled-3": "three further denoising passes in training, half of the rows with noise",
     "unrolled-3-control": "the same three passes without noise",
     "members": "an ensemble of four models",
-    "authors": "the procedure of the paper's authors, 100 epochs",
+    "authors": "the procedure of the paper's authors without its language model, 100 epochs",
     "k-2": "two tokens per item",
     "k-4": "four tokens per item",
     "k-8": "eight tokens per item",
