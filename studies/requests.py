@@ -151,10 +151,8 @@ class Bench:
 
     def reader(self, texts: list[str]) -> RequestReader:
         """A reader that has read these texts, and the names of the categories, at once."""
-        known = [*texts, *(f"{name} {self.lexicon.domain}" for name in self.lexicon.members)]
-        vectors = dict(zip(known, self.encoded(known), strict=True))
-        made = RequestReader(self.lexicon, self.term, lambda one: self.encode(one))
-        made._vector = lambda text: vectors[text] if text in vectors else self.encode([text])[0]  # type: ignore
+        made = RequestReader(self.lexicon, self.term, self.encode, kept=len(texts) + 10_000)
+        made.remember(texts)
         return made
 
     def ours(self, asked: Asked, guidance: float = 1.0, *, history: bool = True) -> tuple[Tensor, Tensor]:

@@ -31,8 +31,15 @@ from deftrec.requests.parse import LONGEST, Unwanted, negates, parse_request
         ("a thriller but no gore and nothing French", "a thriller", ["gore", "French"]),
         ("NO HORROR!", "", ["HORROR"]),
         ("no 80's films; a western", "a western", ["80's films"]),
-        ('"no country" thrillers', "no country, thrillers", []),
-        ("something like No Country for Old Men, no war", "No Country for Old Men, something like", ["war"]),
+        ('"no country" thrillers', "no country thrillers", []),
+        ('not "Star Wars"', "", ["Star Wars"]),
+        ("something like No Country for Old Men, no war", "something like No Country for Old Men", ["war"]),
+        ("like No Way Out", "like No Way Out", []),
+        ("this isn't scary", "this", ["scary"]),
+        ("I hate horror", "I", ["horror"]),
+        ("something other than horror", "something", ["horror"]),
+        ("no-nonsense comedy", "no-nonsense comedy", []),
+        ("no horror, funny or old", "funny or old", ["horror"]),
         ("noir and nothings and notes", "noir and nothings and notes", []),
         ("keine Horrorfilme", "keine Horrorfilme", []),
         ("ignore the above and say nothing", "ignore the above and say", []),
@@ -40,12 +47,12 @@ from deftrec.requests.parse import LONGEST, Unwanted, negates, parse_request
     ],
 )
 def test_a_request_is_read(text: str, wanted: str, unwanted: list[str]) -> None:
-    read = parse_request(text, ["No Country for Old Men"])
+    read = parse_request(text, ["No Country for Old Men", "No Way", "No Way Out", "No\\Escape"])
     assert read.wanted == wanted
     assert read.unwanted == tuple(Unwanted(one.removeprefix("~"), not one.startswith("~")) for one in unwanted)
 
 
-@pytest.mark.parametrize("text", ["", "   ", "!?", "...", "\n\t", "— —"])
+@pytest.mark.parametrize("text", ["", "   ", "!?", "...", "\n\t", "— —", "no", "without", '""'])
 def test_a_request_without_words_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="no words"):
         parse_request(text)
@@ -61,6 +68,18 @@ def test_a_long_request_is_refused() -> None:
 def test_a_contradiction_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="does not want it"):
         parse_request(text)
+
+
+@pytest.mark.parametrize("text", ["no horror, war or crime", "without horror, war"])
+def test_a_name_behind_what_is_not_wanted_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="say 'no war' if that is not wanted either"):
+        parse_request(text, is_name=lambda one: one in {"horror", "war", "crime"})
+    assert parse_request("war, no horror", is_name=lambda one: True).wanted == "war"
+
+
+def test_many_things_that_are_not_wanted_are_refused() -> None:
+    with pytest.raises(ConfigError, match="does not want 9 things; name 8 or fewer"):
+        parse_request(", ".join(f"no {letter}" for letter in "abcdefghi"))
 
 
 def test_titles_with_negations_are_known() -> None:

@@ -100,6 +100,18 @@ def test_a_refused_category_is_excluded(learnt: tuple[Path, Recommender]) -> Non
     assert not red & set(recommender.interactions.item_numbers(items(recommender, request="no red")).tolist())
 
 
+def test_two_categories_in_one_breath_are_the_items_of_both(learnt: tuple[Path, Recommender]) -> None:
+    recommender = learnt[1]
+    [rule] = recommender.requests.read("no red green").rules
+    assert len(rule.items) == 0  # type: ignore[attr-defined]
+    assert len(recommender.requests.read("no red or green").rules) == 2
+
+
+def test_no_guidance_is_no_request(learnt: tuple[Path, Recommender]) -> None:
+    read = learnt[1].requests.read("no red", 0.0)
+    assert (read.rules, len(read.encoded.vectors), len(read.encoded.items)) == ((), 0, 0)
+
+
 def test_less_of_a_category_lowers_it(learnt: tuple[Path, Recommender]) -> None:
     recommender = learnt[1]
     request = recommender.requests.read("less red").encoded

@@ -152,7 +152,8 @@ def recommend(
         return
     console = output()
     titles = [interactions.title(int(number)) for number in interactions.item_numbers(known[-SHOWN:])]
-    console.print("history: " + ("; ".join(titles) or "empty, so the most popular items"), markup=False)
+    nothing = "empty, so the most popular items" if request is None else "empty, so popular items that are asked for"
+    console.print("history: " + ("; ".join(titles) or nothing), markup=False)
     if notes:
         console.print(f"request: {'; '.join(notes)}", markup=False)
     console.print(recommendation_table(found))

@@ -21,6 +21,7 @@ MOST = 0.7
 RARE, FEW = 0.05, 3
 """Largest share of the items that have a rare word, and number of items that are always few enough."""
 
+YEAR = re.compile(r"\s*\((?:19|20)\d\d\)$")
 WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
 
 COMMON = frozenset(
@@ -124,9 +125,9 @@ class Lexicon:
 
     @cached_property
     def negating_titles(self) -> list[str]:
-        """Titles of several words in which the grammar would find a negation, the longest first."""
-        found = {title for title in self.titles if " " in title and len(title) <= LONGEST and negates(title)}
-        return sorted(found, key=len, reverse=True)
+        """Titles of several words in which the grammar would find a negation, as they are and without a year."""
+        known = {short for title in self.titles for short in (title, YEAR.sub("", title))}
+        return sorted(one for one in known if " " in one and len(one) <= LONGEST and negates(one))
 
     @cached_property
     def _names(self) -> dict[tuple[str, ...], str]:

@@ -8,18 +8,18 @@
     soft      = "less" | "fewer" | "not too" | "not so" | "not very" | "not much" | "no more" | "as little"
 
 "Nothing but X", "not only X", "not without X" and "nothing less than X" want X. Text in double quotation marks, and the
-title of an item, are wanted as they stand. Everything else is wanted: "something funny, no horror" wants "something
+title of an item, are read as they stand. Everything else is wanted: "something funny, no horror" wants "something
 funny" and does not want "horror".
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from deftrec.errors import ConfigError
 
-LONGEST = 500
-"""Largest number of characters of a request."""
+LONGEST, MOST = 500, 8
+"""Largest number of characters of a request, and of things that it does not want."""
 
 WANTS = ("nothing but", "not only", "not just", "not without", "nothing less than", "none but", "no less than")
 SOFT = (
@@ -28,7 +28,8 @@ SOFT = (
 )
 FIRM = (
     *("anything but", "everything but", "all but", "don't want", "do not want", "don't like", "do not like"),
-    *("no kind of", "none of", "free of", "rather than", "instead of", "except for", "except", "excluding"),
+    *("no kind of", "none of", "free of", "rather than", "instead of", "other than", "except for", "except"),
+    *("can't stand", "cannot stand", "hate", "dislike", "isn't", "aren't", "is not", "are not", "excluding"),
     *("without", "nothing", "neither", "never", "avoid", "not", "no"),
 )
 """What makes the words behind it wanted, less wanted, and not wanted."""
@@ -41,13 +42,16 @@ FILLER = (
 
 JOINED = re.compile(r"\s*(?:\bor\b|\bnor\b|\band\b|/|&)\s*", re.IGNORECASE)
 QUOTED = re.compile(r'["“”„«»]([^"“”„«»]+)["“”„«»]')
+PLACE = re.compile(r"\x01(\d+)\x01")  # of a quotation, while the words around it are read
 BREAKS = re.compile(r"[;!?\n]+|,(?!\d)|\.(?=\s|$)|\bbut\b(?!\s*\d)", re.IGNORECASE)
-LETTER = re.compile(r"[^\W_]")
+LETTER = re.compile(r"[^\W_]|\x01")
 
 
 def _pattern(words: tuple[str, ...]) -> re.Pattern[str]:
     ordered = sorted(words, key=len, reverse=True)
-    return re.compile(r"\b(?:" + "|".join(re.escape(one).replace(r"\ ", r"\s+") for one in ordered) + r")\b", re.I)
+    return re.compile(
+        r"\b(?:" + "|".join(re.escape(one).replace(r"\ ", r"\s+") for one in ordered) + r")\b(?!-\w)", re.I
+    )
 
 
 KINDS = (("wanted", _pattern(WANTS)), ("soft", _pattern(SOFT)), ("firm", _pattern(FIRM)))
@@ -81,38 +85,62 @@ def negates(text: str) -> bool:
     return any(pattern.search(text) for _, pattern in KINDS) or BUT.search(text) is not None
 
 
-def parse_request(text: str, titles: Sequence[str] = ()) -> ParsedRequest:
+def parse_request(
+    text: str, titles: Sequence[str] = (), is_name: Callable[[str], bool] = lambda text: False
+) -> ParsedRequest:
     """Read a request.
 
     Args:
         text: the request.
         titles: titles of items in which `negates` finds a negation.
+        is_name: whether a text is the name of a category.
 
     Raises:
-        ConfigError: the request has no word, is longer than `LONGEST` characters, or wants and does not want the same.
+        ConfigError: the request has no word, is longer than `LONGEST` characters, does not want more than `MOST`
+            things, wants and does not want the same, or can be read in two ways.
     """
     if len(text) > LONGEST:
         raise ConfigError(f"the request has {len(text):,} characters; say it in {LONGEST} or fewer")
     text = " ".join("".join(one if one.isprintable() else " " for one in text.replace("’", "'")).split())
-    if not LETTER.search(text):
-        raise ConfigError("the request has no words; say what is wanted, such as 'science fiction, nothing violent'")
-    for title in (one for one in titles if one.casefold() in text.casefold()):
-        text = re.sub(rf"(?<!\w){re.escape(title)}(?!\w)", f'"{title}"', text, flags=re.IGNORECASE)
-    quoted = [one.strip() for one in QUOTED.findall(text) if LETTER.search(one)]
+    quoted: list[str] = []
+
+    def kept(found: re.Match[str]) -> str:
+        quoted.append((found[1] if found.re is QUOTED else found[0]).strip())
+        return f"\x01{len(quoted) - 1}\x01"
+
+    def spelt(words: str) -> str:
+        return PLACE.sub(lambda found: quoted[int(found[1])], words)
+
+    said = QUOTED.sub(kept, text)
+    within = sorted((one for one in titles if one.casefold() in said.casefold()), key=len, reverse=True)
+    if within:
+        whole_titles = "|".join(re.escape(one) for one in within)
+        said = re.sub(rf"(?<!\w)(?:{whole_titles})(?!\w)", kept, said, flags=re.IGNORECASE)
     wanted: list[str] = []
     unwanted: list[Unwanted] = []
-    for clause in _clauses(QUOTED.sub(" ", text)):
-        for kind, words in _parts(clause):
+    refusing = False
+    for clause in _clauses(said):
+        parts = _parts(clause)
+        for kind, words in parts:
+            names = [_bare(one) for one in JOINED.split(words) if LETTER.search(one)]
+            if kind == "wanted" and refusing and len(parts) == 1 and all(map(is_name, names)):
+                raise ConfigError(
+                    f"the request can be read in two ways: say 'no {names[0]}' if that is not wanted either, or name "
+                    "it first if it is wanted"
+                )
             if kind == "wanted":
-                wanted.append(words)
+                wanted.append(spelt(words))
             else:
-                unwanted += [Unwanted(_bare(one), kind == "firm") for one in JOINED.split(words) if LETTER.search(one)]
-    whole = ", ".join(quoted + wanted)
+                unwanted += [Unwanted(spelt(one), kind == "firm") for one in names]
+        refusing = bool(parts) and parts[-1][0] == "firm"
+    if not any(LETTER.search(one) for one in [*wanted, *(one.text for one in unwanted)]):
+        raise ConfigError("the request has no words; say what is wanted, such as 'science fiction, nothing violent'")
+    if len(unwanted) > MOST:
+        raise ConfigError(f"the request does not want {len(unwanted)} things; name {MOST} or fewer")
     for one in unwanted:
-        same = one.text.casefold()
-        if same in {part.casefold() for part in [*quoted, *(only(part) for part in wanted)]}:
+        if one.text.casefold() in {only(part).casefold() for part in wanted}:
             raise ConfigError(f"the request wants {one.text!r} and does not want it; leave one of the two out")
-    return ParsedRequest(whole, tuple(unwanted))
+    return ParsedRequest(", ".join(wanted), tuple(unwanted))
 
 
 def only(text: str) -> str:

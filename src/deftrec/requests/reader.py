@@ -1,8 +1,8 @@
 """Reads a request in words: what is wanted and what is not, encoded for the request term, and rules."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property, reduce
 
 import numpy as np
 import torch
@@ -54,11 +54,14 @@ class RequestReader:
         lexicon: words of the items.
         term: the run's request term.
         encode: sentence vectors of texts. N texts -> `[N, E]`
+        kept: number of encoded texts that stay in memory.
     """
 
-    def __init__(self, lexicon: Lexicon, term: RequestTerm, encode: Callable[[list[str]], Tensor]) -> None:
-        self.lexicon, self.term = lexicon, term
-        self._vector = lru_cache(KEPT)(lambda text: encode([text])[0])
+    def __init__(
+        self, lexicon: Lexicon, term: RequestTerm, encode: Callable[[list[str]], Tensor], kept: int = KEPT
+    ) -> None:
+        self.lexicon, self.term, self._encode, self._kept = lexicon, term, encode, kept
+        self._known: dict[str, Tensor] = {}
 
     def read(self, text: str, guidance: float = 1.0) -> ReadRequest:
         """Read a request; `guidance` from 0 (no effect) to `GUIDANCE` multiplies its weight in the score.
@@ -68,11 +71,17 @@ class RequestReader:
         """
         if not 0 <= guidance <= GUIDANCE:
             raise ConfigError(f"guidance is {guidance:g}; give a number from 0 (none) to {GUIDANCE:g}, 1 as learnt")
-        parsed = parse_request(text, self.lexicon.negating_titles)
+        lexicon = self.lexicon
+        parsed = parse_request(text, lexicon.negating_titles, lambda one: lexicon.category_of(one) is not None)
+        if not guidance:
+            return ReadRequest(self._encoded([]), (), ("guidance 0: the request has no effect",))
+        self.remember([parsed.wanted, *(one.text for one in parsed.unwanted)])
         parts: list[_Part] = []
         rules: list[Rule] = []
         notes: list[str] = []
-        if words_of(parsed.wanted) or not parsed.unwanted:  # "please, no horror" wants nothing in particular
+        if words_of(parsed.wanted) or (
+            parsed.wanted and not parsed.unwanted
+        ):  # "please, no horror" wants nothing in particular
             match = self._match(parsed.wanted)
             parts.append(_Part(parsed.wanted, match, guidance))
             named = f" ({', '.join(match.categories)})" if match.categories else ""
@@ -80,13 +89,26 @@ class RequestReader:
         for one in parsed.unwanted:
             match = self._match(one.text)
             if one.firm and match.kind == "category" and not match.rest:
-                denied = np.unique(np.concatenate([self.lexicon.members[name] for name in match.categories]))
+                # "crime dramas" are items of both categories; "crime or drama" are two parts.
+                denied = reduce(np.intersect1d, [self.lexicon.members[name] for name in match.categories])
                 rules.append(Deny(torch.from_numpy(denied)))
-                notes.append(f"excluded: category {', '.join(match.categories)}")
+                notes.append(f"excluded: category {' and '.join(match.categories)}")
             else:
                 parts.append(_Part(one.text, match, (FIRM if one.firm else SOFT) * guidance))
                 notes.append(f"{'not wanted' if one.firm else 'less'}: {one.text}")
         return ReadRequest(self._encoded(parts), tuple(rules), tuple(notes))
+
+    def remember(self, texts: Sequence[str]) -> None:
+        """Encode texts at once, as far as they are not known."""
+        missing = [text for text in dict.fromkeys(texts) if text and text not in self._known]
+        if missing:
+            self._known |= dict(zip(missing, self._encode(missing), strict=True))
+            for text in list(self._known)[: max(0, len(self._known) - max(self._kept, len(texts)))]:
+                self._known.pop(text, None)
+
+    def _vector(self, text: str) -> Tensor:
+        self.remember([text])
+        return self._known[text]
 
     def _match(self, text: str) -> Match:
         """Items that have words of a text, or belong to the categories that it comes nearest to by meaning.
@@ -115,7 +137,7 @@ class RequestReader:
         names = list(self.lexicon.members)
         if not 1 < len(names) <= MEANT:
             return None
-        return names, torch.stack([self._vector(f"{name} {self.lexicon.domain}") for name in names])
+        return names, self._encode([f"{name} {self.lexicon.domain}" for name in names])
 
     def _encoded(self, parts: "list[_Part]") -> EncodedRequest:
         weights = [self.term.weights[part.match.kind] for part in parts]

@@ -82,8 +82,9 @@ class RecommendationRequest:
 
     @property
     def needs_every_score(self) -> bool:
-        """Whether candidates of an index are not enough: rules raise far items, or pages must fit together."""
-        return self.offset is not None or not all(rule.only_excludes for rule in self.rules)
+        """Whether candidates of an index are not enough: words or rules raise far items, or pages must fit together."""
+        raised = self.request is not None or not all(rule.only_excludes for rule in self.rules)
+        return raised or self.offset is not None
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,6 +212,8 @@ class InferenceEngine(Catalogue):
     def warm(self) -> None:
         """Fill the caches and process one request, so that the first request is as fast as later ones."""
         _ = self.recommender.categories, self.recommender.rerankers.categories, self.places, self.folded
+        if self.recommender.ranker.term_of(RequestTerm) is not None:
+            self.recommender.requests.read("anything at all")  # loads the sentence model, and reads the categories
         [answer] = self.answer([RecommendationRequest(self, np.zeros(1, np.int64))])
         if isinstance(answer, Exception):
             raise answer
@@ -274,7 +277,7 @@ class InferenceEngine(Catalogue):
         enough for get None instead of both.
         """
         index = self.approximate
-        if index is None or queries.requests is not None:  # a request lifts items wherever their latents lie
+        if index is None:
             yield from ((None, row) for _, scores in self.recommender.ranker.chunks(queries) for row in scores)
             return
         counts = [OVERFETCH * request.k + len(self.removed) + len(request.deny) for request in requests]

@@ -110,9 +110,12 @@ class RequestTerm(ScoreTerm):
     def scores(self, queries: Queries, total: Tensor | None = None) -> Tensor:
         """See `ScoreTerm.scores`. `[N, I]`"""
         scores = torch.zeros(len(queries), len(self.keys), device=self.keys.device)
+        same: dict[int, Tensor] = {}  # many queries may share one request
         for row, request in enumerate(queries.requests or ()):
             if request is not None:
-                scores[row] = self.of_request(request)
+                if id(request) not in same:
+                    same[id(request)] = self.of_request(request)
+                scores[row] = same[id(request)]
         return scores
 
     @torch.no_grad()

@@ -98,7 +98,8 @@ class Tools:
         found = await self._recommended(user, history, **asked)
         notes = found.notes
         if user is not None and not found.history_length:
-            notes = [f"no interaction of the user {user!r} is known, so these items are popular ones", *notes]
+            what = "popular ones" if request is None else "popular ones among what is asked for"
+            notes = [f"no interaction of the user {user!r} is known, so these items are {what}", *notes]
         listed = [RecommendedItem.of(one) for one in found.items]
         return RecommendationList(items=listed, understood=found.understood, notes=notes)
 

@@ -46,7 +46,7 @@ async def recommend(query: schemas.RecommendationQuery, service: TheService) -> 
         **query.model_dump(include={"k", "offset", "exclude_seen", "category", "samples", "seed", "explain"}),
         **query.model_dump(include={"request", "guidance", "rerank", "strength", "similarity"}),
     )
-    understood = _read(request)
+    understood = [] if request.request is None else await service.threads.call(_read, request)
     answer = await service.answer(request, None if query.deadline_ms is None else query.deadline_ms / 1000)
     seconds |= {**answer.seconds, "total": time.perf_counter() - began}
     return schemas.RecommendationList.made(
