@@ -77,6 +77,11 @@ def test_a_name_behind_what_is_not_wanted_is_refused(text: str) -> None:
     assert parse_request("war, no horror", is_name=lambda one: True).wanted == "war"
 
 
+def test_a_name_is_never_split() -> None:
+    read = parse_request("tax software, no H&R Block", is_name=lambda one: one == "H&R Block")
+    assert read.unwanted == (Unwanted("H&R Block", True),)
+
+
 def test_many_things_that_are_not_wanted_are_refused() -> None:
     with pytest.raises(ConfigError, match="does not want 9 things; name 8 or fewer"):
         parse_request(", ".join(f"no {letter}" for letter in "abcdefghi"))

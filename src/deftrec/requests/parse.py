@@ -122,7 +122,8 @@ def parse_request(
     for clause in _clauses(said):
         parts = _parts(clause)
         for kind, words in parts:
-            names = [_bare(one) for one in JOINED.split(words) if LETTER.search(one)]
+            several = [words] if is_name(_bare(words)) else JOINED.split(words)  # "H&R Block" is one name
+            names = [_bare(one) for one in several if LETTER.search(one)]
             if kind == "wanted" and refusing and len(parts) == 1 and all(map(is_name, names)):
                 raise ConfigError(
                     f"the request can be read in two ways: say 'no {names[0]}' if that is not wanted either, or name "
