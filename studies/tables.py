@@ -483,6 +483,27 @@ def language_questions(run: str) -> Callable[[], str]:
     return render
 
 
+def lists(run: str) -> Callable[[], str]:
+    """Re-rankers beside the list of the score, on test: recall of the next ten, users with a hit, distances."""
+
+    def render() -> str:
+        result, rows = load(run), []
+        named = f"`{result['recipe']}`, {', '.join(result['result']['set'])}, {result['revision']}"
+        for row in result["result"]["rows"]:
+            if row["part"] == "test":
+                parts = [row[name] for name in ("recall", "hit")]
+                cells = [
+                    number(one["mean"])
+                    + ("" if row["name"] == "none" else f", {signed(one['difference'])} ({probability(one['p'])})")
+                    for one in parts
+                ]
+                rows.append([named, row["name"], *cells, number(row["graph distance"]), number(row["words distance"])])
+        headings = ["recipe", "re-ranker, strength", "recall of the next ten (p)", "users with a hit (p)"]
+        return table([*headings, "distance, graph", "distance, words"], rows)
+
+    return render
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "overview": overview,
     "summary": summary,
@@ -541,6 +562,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "unseen": unseen,
     "masking": masking,
     "stream": stream,
+    "requests": requests("ml-100k/requests/results", "software/requests/results"),
+    "language-questions": language_questions("software/language-questions/results"),
+    "lists": lists("ml-100k/lists/results"),
     "tokenizer-forms": tokenizer_forms("software/tokenizer-forms/latent", "software/tokenizer-forms/whole"),
 }
 
