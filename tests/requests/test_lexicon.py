@@ -14,7 +14,7 @@ ITEMS = {
     "Story of a Ghost": "Horror",
     "The Toy": "Comedy",
     "No Way Out": "Thriller",
-    "Alien": "Horror|Sci-Fi",
+    "Alien": "by   Horror|Sci-Fi",
     "Metric": "Metric",
     "": "",
 }

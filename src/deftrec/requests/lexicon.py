@@ -88,6 +88,15 @@ class Match:
     rest: tuple[str, ...]
 
 
+def _categories(interactions: Interactions) -> list[list[str]]:
+    """Categories of every item, those with the same words under their shortest name ("by Intuit" is "Intuit"). `[I]`"""
+    given = item_categories(interactions)
+    shortest: dict[tuple[str, ...], str] = {}
+    for name in sorted({name for names in given for name in names}, key=lambda name: (len(name), name)):
+        shortest.setdefault(tuple(words_of(name)) or (name,), name)
+    return [list(dict.fromkeys(shortest[tuple(words_of(name)) or (name,)] for name in names)) for names in given]
+
+
 NOBODY = np.zeros(0, np.int64)
 
 
@@ -103,7 +112,7 @@ class Lexicon:
         self.titles = list(interactions.titles)
         self.categories = [
             [name for name in names if name.casefold() != title.casefold()]
-            for names, title in zip(item_categories(interactions), self.titles, strict=True)
+            for names, title in zip(_categories(interactions), self.titles, strict=True)
         ]
         self._texts = interactions.catalogue["text"].to_list()
         self.domain = interactions.meta.domain
