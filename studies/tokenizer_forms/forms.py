@@ -1,4 +1,4 @@
-"""Forms of the tokenizer's K ways and of its masking, each a model that trains in place of `DeftRec`."""
+"""Forms of the tokenizer's K ways and of its masking: options, or a model that trains in place of `DeftRec`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -36,14 +36,12 @@ class Form:
         return base.model_copy(update={"tokenizer": base.tokenizer.model_copy(update=dict(self.options))})
 
 
-class SummedTokenizer(RobustTokenizer):
-    """K encoders whose outputs add up to one token, in one position.
+class ApartTokenizer(RobustTokenizer):
+    """Encoders that add up to one token in one position, and do not all read the same features.
 
     Args:
         features, width, options, block: as for `RobustTokenizer`.
-        ways: number of encoders K.
-        own_views: whether each encoder masks for itself; else all read the same masked features.
-        parts: columns that each encoder reads; None: all of them.
+        parts: columns that each encoder reads; None: each reads all of them, masked for itself.
     """
 
     def __init__(
@@ -52,23 +50,19 @@ class SummedTokenizer(RobustTokenizer):
         width: int,
         options: TokenizerOptions,
         block: slice | None,
-        ways: int,
-        own_views: bool = False,
         parts: list[slice] | None = None,
     ) -> None:
-        super().__init__(features, width, options.model_copy(update={"ways": ways}), block)
-        self.own_views, self.parts = own_views, parts
+        super().__init__(features, width, options, block)
+        self.parts = parts
 
     def forward(self, x: Tensor) -> Tokens:
         """See `RobustTokenizer.forward`; K = 1."""
-        shared = self.masking(x)
-        outputs = []
-        for k, encoder in enumerate(self.encoders):
-            view = self.masking(x) if self.own_views else shared
-            if self.parts is not None:
-                view = only(view, self.parts[k])
-            outputs.append(encoder(view))
-        total = torch.stack(outputs).mean(0)
+        if self.parts is None:
+            views = [self.masking(x) for _ in self.encoders]
+        else:
+            shared = self.masking(x)
+            views = [only(shared, columns) for columns in self.parts]
+        total = torch.stack([encoder(view) for encoder, view in zip(self.encoders, views, strict=True)]).mean(0)
         return Tokens(total[:, None], total)
 
 
@@ -79,37 +73,24 @@ def only(x: Tensor, columns: slice) -> Tensor:
     return kept
 
 
-def summed(
-    ways: int, *, own_views: bool = False, equal: bool = False, by_block: bool = False, either: bool = False
-) -> type[DeftRec]:
-    """A model whose item tokenizer is a `SummedTokenizer`.
+def apart(*, by_block: bool) -> type[DeftRec]:
+    """A model whose item tokenizer is an `ApartTokenizer`.
 
     Args:
-        ways: number of encoders K.
-        own_views: whether each masks for itself.
-        equal: whether they share the hidden units of one encoder among them.
-        by_block: whether the first reads the collaborative block, and the second the text.
-        either: whether the text is hidden too, from some.
+        by_block: whether the first of two encoders reads the collaborative block and the second the text; else each
+            masks for itself.
     """
 
-    class SummedDeftRec(DeftRec):
-        """See `summed`."""
+    class ApartDeftRec(DeftRec):
+        """See `apart`."""
 
         @staticmethod
         def build_item_tokenizer(features: ItemFeatures, width: int, config: Config) -> RobustTokenizer:
             """See `DeftRec.build_item_tokenizer`."""
-            options = config.tokenizer
-            if equal:
-                options = options.model_copy(update={"hidden": options.hidden // ways})
             parts = [features.collaborative, features.text] if by_block else None
-            columns = features.values.shape[1]
-            made = SummedTokenizer(columns, width, options, features.droppable, ways, own_views, parts)
-            if either:
-                before = made.masking
-                made.masking = EitherBlockMasking(columns, before.rate, before.block, before.block_rate)
-            return made
+            return ApartTokenizer(features.values.shape[1], width, config.tokenizer, features.droppable, parts)
 
-    return SummedDeftRec
+    return ApartDeftRec
 
 
 class AnnealedMasking(Masking):
@@ -129,37 +110,23 @@ class AnnealedMasking(Masking):
         return masked
 
 
-class EitherBlockMasking(Masking):
-    """Hides the text, too, from a tenth of the samples whose collaborative block is kept."""
+def fading(steps: int) -> type[DeftRec]:
+    """A model whose item tokenizer masks by `AnnealedMasking`; `steps`: batches of the training."""
 
-    share = 0.1
-
-    def forward(self, x: Tensor) -> Tensor:
-        """See `Masking.forward`."""
-        masked = super().forward(x)
-        if not self.training or self.block is None:
-            return masked
-        hide = (torch.rand(len(x), 1, device=x.device) < self.share) & masked[:, self.block].any(1, keepdim=True)
-        return torch.where(hide, only(masked, self.block), masked)
-
-
-def masked_by(kind: type[Masking], steps: int = 1) -> type[DeftRec]:
-    """A model whose item tokenizer masks by another class; `steps`: batches of the training."""
-
-    class MaskedDeftRec(DeftRec):
-        """See `masked_by`."""
+    class FadingDeftRec(DeftRec):
+        """See `fading`."""
 
         @staticmethod
         def build_item_tokenizer(features: ItemFeatures, width: int, config: Config) -> RobustTokenizer:
             """See `DeftRec.build_item_tokenizer`."""
             tokenizer = DeftRec.build_item_tokenizer(features, width, config)
             before = tokenizer.masking
-            tokenizer.masking = kind(features.values.shape[1], before.rate, before.block, before.block_rate)
-            if isinstance(tokenizer.masking, AnnealedMasking):
-                tokenizer.masking.steps = steps
+            masking = AnnealedMasking(features.values.shape[1], before.rate, before.block, before.block_rate)
+            masking.steps = steps
+            tokenizer.masking = masking
             return tokenizer
 
-    return MaskedDeftRec
+    return FadingDeftRec
 
 
 class ConsistentDeftRec(DeftRec):
@@ -184,23 +151,26 @@ class ConsistentDeftRec(DeftRec):
 
 def forms(steps: int) -> dict[str, Form]:
     """All forms by name; `steps`: number of batches of a training, for the masking that fades."""
-    fifth = {"mask_features": 0.2}
+    fifth, either = {"mask_features": 0.2}, {"drop_text": 0.1}
+    two, four = ({"ways": ways, "positions": "one"} for ways in (2, 4))
     return {
         "recipe": Form("one way, no single features masked"),
         "k2": Form("2 ways, 2 positions", {"ways": 2}),
         "k2-equal": Form("2 ways, 2 positions, parameters of one", {"ways": 2, "hidden": 128}),
-        "k2-sum": Form("2 ways added up in one position", model=summed(2)),
-        "k4-sum": Form("4 ways added up in one position", model=summed(4)),
-        "k4-sum-equal": Form("4 ways added up in one position, parameters of one", model=summed(4, equal=True)),
-        "k2-blocks": Form("2 ways added up, one for each block of features", model=summed(2, by_block=True)),
-        "k4-views": Form("4 ways added up, each masks for itself", model=summed(4, own_views=True)),
+        "k2-sum": Form("2 ways added up in one position", two),
+        "k4-sum": Form("4 ways added up in one position", four),
+        "k4-sum-equal": Form("4 ways added up in one position, parameters of one", {**four, "hidden": 64}),
+        "k2-blocks": Form("2 ways added up, one for each block of features", two, apart(by_block=True)),
+        "k4-views": Form("4 ways added up, each masks for itself", four, apart(by_block=False)),
         "k4-views-mask": Form(
-            "4 ways added up, each masks a fifth of the single features for itself", fifth, summed(4, own_views=True)
+            "4 ways added up, each masks a fifth of the single features for itself",
+            {**four, **fifth},
+            apart(by_block=False),
         ),
-        "k4-sum-either": Form("4 ways added up, and the text block hidden too", model=summed(4, either=True)),
+        "k4-sum-either": Form("4 ways added up, and the text block hidden too", {**four, **either}),
         "mask": Form("a fifth of the single features masked", fifth),
         "mask-small": Form("a twentieth of the single features masked", {"mask_features": 0.05}),
-        "mask-fading": Form("a fifth masked, falling to none", fifth, masked_by(AnnealedMasking, steps)),
+        "mask-fading": Form("a fifth masked, falling to none", fifth, fading(steps)),
         "mask-consistent": Form("a fifth masked in a second view that must mean the same", model=ConsistentDeftRec),
-        "mask-either": Form("the text block hidden too, from a tenth", model=masked_by(EitherBlockMasking)),
+        "mask-either": Form("the text block hidden too, from a tenth", either),
     }
