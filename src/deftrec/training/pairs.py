@@ -58,12 +58,17 @@ class Pairs:
 
     def select(self, rows: Tensor) -> "Pairs":
         """Some pairs, `[n]` int64, in rising order."""
-        place = torch.full((len(self),), PADDING, device=rows.device)
-        place[rows] = torch.arange(len(rows), device=rows.device)
-        seen = self.seen[place[self.seen[:, 0]] != PADDING]
-        seen = torch.stack([place[seen[:, 0]], seen[:, 1]], 1)
+        seen = seen_of(self.seen, rows, len(self))
         content = None if self.content is None else self.content[rows]
         return Pairs(self.conditions[rows], self.states[rows], self.targets[rows], seen, content)
+
+
+def seen_of(seen: Tensor, rows: Tensor, count: int) -> Tensor:
+    """The (row, item) pairs `seen` `[S, 2]` of some of `count` rows, `[n]` int64, numbered in the order of `rows`."""
+    place = torch.full((count,), PADDING, device=rows.device)
+    place[rows] = torch.arange(len(rows), device=rows.device)
+    kept = seen[place[seen[:, 0]] != PADDING]
+    return torch.stack([place[kept[:, 0]], kept[:, 1]], 1)
 
 
 def places_of(read: list[np.ndarray], ends: np.ndarray, window: int) -> list[tuple[int, int]]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deftrec.data import Cases, Interactions, make_split
+from deftrec.data import Cases, make_split
 from deftrec.data.words import texts_of
 from deftrec.diffusion import Sampling
 from deftrec.ensemble import members_of, side_by_side
@@ -23,7 +23,7 @@ from deftrec.retrieval import RequestHead, RequestTerm, generate_queries, seen_r
 from deftrec.run import Run
 from deftrec.text import sentence_vectors
 from deftrec.training.loop import Plan, Stage, TrainingLog, train
-from deftrec.training.pairs import pairs_of, small_conditions
+from deftrec.training.pairs import pairs_of, seen_of, small_conditions
 
 SENTENCE_MODEL = "minilm"
 """Encoder of requests and items where the run itself reads no text."""
@@ -43,6 +43,8 @@ CHECKS = 1_000
 LEARNT, COSINE, WORDS = (0.0, 0.5, 1.0, 1.5, 2.0), (0.0, 5.0, 10.0, 20.0), (0.0, 2.0, 4.0, 8.0, 16.0)
 """Weights of the three parts of the request term that are tried on validation."""
 
+ITEM_TOKENS = 128
+"""Largest number of tokens of an item's text that are read."""
 
 UNKNOWN = 0.5
 """Factor on the weight of the learnt similarity for texts without a known word."""
@@ -109,10 +111,7 @@ class RequestStage(Stage):
 
     def _batch(self, rows: Tensor, drawn: Tensor) -> RequestBatch:
         whole = self.places
-        place = torch.full((len(whole.targets),), -1)
-        place[rows] = torch.arange(len(rows))
-        seen = whole.seen[place[whole.seen[:, 0]] >= 0]
-        seen = torch.stack([place[seen[:, 0]], seen[:, 1]], 1)
+        seen = seen_of(whole.seen, rows, len(whole.targets))
         return RequestBatch(whole.latents[rows], self.vectors[drawn[rows]], whole.targets[rows], seen)
 
     def validate(self) -> dict[str, float]:
@@ -136,18 +135,19 @@ class RequestTraining:
         self.run, self.progress, self.seed = run, progress, run.config.seed
         self.lexicon = Lexicon(run.interactions)
         self.writer = RequestWriter(self.lexicon, run.interactions.meta.domain, without)
-        named = sum(bool(self.writer.kinds_of(item)) for item in range(run.interactions.n_items))
-        if named < 2:
+        self.named = np.array([bool(self.writer.kinds_of(item)) for item in range(run.interactions.n_items)])
+        if self.named.sum() < 2:
             raise ConfigError(
                 f"{run.interactions.meta.name}: requests need items with categories or titles of several words, which "
-                f"{named} of {run.interactions.n_items:,} has; import the items with --items FILE"
+                f"{self.named.sum()} of {run.interactions.n_items:,} has; import the items with --items FILE"
             )
         self.model = run.config.text.model or SENTENCE_MODEL
 
     def train(self) -> RequestTerm:
         """The term, its weights chosen on validation."""
         latents = self.run.ranker.latent.latents
-        sentences = item_sentences(self.run.interactions, self.model, self.progress).to(latents)
+        texts = texts_of(self.run.interactions.catalogue)
+        sentences = self.encoded(texts, "reading items", ITEM_TOKENS).to(latents)
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
             head = RequestHead(sentences.shape[1], latents.shape[1]).to(latents.device)
@@ -190,12 +190,11 @@ class RequestTraining:
         """Places of training histories whose next item has words; None if there are none."""
         run, rng = self.run, np.random.default_rng([self.seed, 0])
         window = min(NEWEST, run.model.max_history)
-        speaks = np.array([bool(self.writer.kinds_of(item)) for item in range(run.interactions.n_items)])
         read: list[np.ndarray] = []
         places: list[tuple[int, int]] = []
         for user in rng.permutation(len(run.training)):
             items = run.training[int(user)].astype(np.int64)[-1 - max(run.model.max_history, window) :]
-            own = [p for p in range(max(0, len(items) - 1 - window), len(items) - 1) if speaks[items[p + 1]]]
+            own = [p for p in range(max(0, len(items) - 1 - window), len(items) - 1) if self.named[items[p + 1]]]
             if own:
                 places += [(len(read), place) for place in own]
                 read.append(items)
@@ -214,13 +213,13 @@ class RequestTraining:
         ]
         return RequestBatch(side_by_side(samples), conditions.new_zeros(len(places), 0), pairs.targets, pairs.seen)
 
-    def encoded(self, texts: list[str], task: str) -> Tensor:
-        """Sentence vectors of requests. `[N, E]` float32"""
+    def encoded(self, texts: list[str], task: str, max_tokens: int = REQUEST_TOKENS) -> Tensor:
+        """Sentence vectors of texts, zeros for an empty one, read as the progress's `task`. `[N, E]` float32"""
         self.progress.begin(task, len(texts))
         vectors = sentence_vectors(
             texts,
             model_folder(self.model),
-            max_tokens=REQUEST_TOKENS,
+            max_tokens=max_tokens,
             device=self.run.catalogue.latents.device,
             dtype=torch.float32,
             on_batch=partial(self.progress.advance, task),
@@ -230,7 +229,8 @@ class RequestTraining:
 
     def _weights(self, term: RequestTerm) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, float]]]:
         """Weights of the parts by kind of request, and NDCG@10 on validation with them and without."""
-        cases = self._cases()
+        split = make_split(self.run.interactions, self.run.config.data.split)
+        cases = split.cases("validation").head(CHECKS)
         grid = list(itertools.product(LEARNT, COSINE, WORDS))
         chosen: dict[str, tuple[float, float, float]] = {}
         record: dict[str, dict[str, float]] = {}
@@ -247,10 +247,6 @@ class RequestTraining:
         usual = chosen.get("category") or chosen.get("keyword") or (1.0, 0.0, 4.0)
         named = {kind: chosen.get(kind, usual) for kind in ("category", "keyword", "other")}
         return {k: dict(zip(("learnt", "cosine", "words"), one, strict=True)) for k, one in named.items()}, record
-
-    def _cases(self) -> Cases:
-        """Cases on which weights are chosen: those of validation."""
-        return make_split(self.run.interactions, self.run.config.data.split).cases("validation").head(CHECKS)
 
     @torch.no_grad()
     def _ndcg(
@@ -283,22 +279,6 @@ class RequestTraining:
                 found = accuracy(ranks_from_scores(total, targets[part]), (10,))["ndcg@10"]
                 sums[weights] += float(found.sum())
         return {weights: value / len(rows) for weights, value in sums.items()}
-
-
-def item_sentences(interactions: Interactions, model: str, progress: Progress) -> Tensor:
-    """Sentence vectors of a catalogue's texts; zeros for an item without text. `[I, E]` float32"""
-    task, texts = "reading items", texts_of(interactions.catalogue)
-    progress.begin(task, len(texts))
-    vectors = sentence_vectors(
-        texts,
-        model_folder(model),
-        max_tokens=128,
-        device=torch.device("cpu"),
-        dtype=torch.float32,
-        on_batch=partial(progress.advance, task),
-    )
-    progress.end(task)
-    return vectors
 
 
 def train_requests(run: Run, progress: Progress | None = None) -> RequestTerm:
