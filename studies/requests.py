@@ -33,13 +33,11 @@ from deftrec.cli.console import listening
 from deftrec.data import make_split
 from deftrec.errors import ConfigError
 from deftrec.evaluation import accuracy, paired_over_seeds, ranks_from_scores
-from deftrec.pretrained_files.locate import model_folder
 from deftrec.progress import Progress
-from deftrec.requests import REQUEST_TOKENS, RequestReader
+from deftrec.requests import RequestReader, sentence_encoder
 from deftrec.requests.lexicon import Lexicon, words_of
 from deftrec.requests.templates import RequestWriter
 from deftrec.retrieval import ExcludeHistory, RequestTerm, top
-from deftrec.text import sentence_vectors
 from deftrec.training import requests as training
 from studies.command import run as run_command
 
@@ -252,16 +250,6 @@ def learnt(recommender: Recommender, progress: Progress, without: frozenset[str]
     return training.RequestTraining(recommender.run, progress, without).train()
 
 
-def encoder(recommender: Recommender) -> Callable[[list[str]], Tensor]:
-    """Sentence vectors by the model of the run's requests."""
-    folder, device = model_folder(recommender.config.text.model or training.SENTENCE_MODEL), torch.device("cpu")
-
-    def encode(texts: list[str]) -> Tensor:
-        return sentence_vectors(texts, folder, max_tokens=REQUEST_TOKENS, device=device, dtype=torch.float32, keep=True)
-
-    return encode
-
-
 def held_words(lexicon: Lexicon) -> frozenset[str]:
     """A tenth of the words of categories and titles, drawn at random."""
     words = sorted({word for name in lexicon.members for word in words_of(name)})
@@ -375,7 +363,8 @@ def latency(recommender: Recommender, texts: list[str]) -> dict[str, float]:
 def study_run(path: Path, parts: Sequence[str], study: Study, progress: Progress) -> None:
     """Add the figures of one run."""
     recommender = Recommender.load(path)
-    encode, term = encoder(recommender), learnt(recommender, progress)
+    term = learnt(recommender, progress)
+    encode = sentence_encoder(term.sentence_model)
     bench, check = Bench(recommender, term, "test", encode), Bench(recommender, term, "validation", encode)
     words = best_weight(check, check.keywords())
     has_categories = len(bench.lexicon.members) > 1

@@ -50,7 +50,7 @@ class Recommendation:
         rank: rank in the list, from 1.
         source: `deftrec`, or `popularity` for an empty history.
         explanation: explanation, if one was requested and there is a history.
-        rules: what rules did to the item ("boosted x2: category Drama"), if an explanation was requested.
+        rules: effects of rules on the item ("boosted x2: category Drama"), if an explanation was requested.
     """
 
     item: Id

@@ -25,11 +25,10 @@ from deftrec.hardware import Precision, Runtime, default_device, inference_dtype
 from deftrec.incremental import Capabilities, Overlay, current_state, read_overlay, write_overlay
 from deftrec.inference import InferenceModel
 from deftrec.language import TextEngine
-from deftrec.pretrained_files.locate import model_folder
 from deftrec.progress import Progress
 from deftrec.reasoning import sentence
 from deftrec.recommendation import Explanation, HeldBack, Influence, Recommendation, Recommendations, Source
-from deftrec.requests import REQUEST_TOKENS, Lexicon, ReadRequest, RequestReader
+from deftrec.requests import Lexicon, ReadRequest, RequestReader, sentence_encoder
 from deftrec.rerankers import ItemSimilarity, RerankerName, Rerankers
 from deftrec.retrieval import (
     Deny,
@@ -56,7 +55,6 @@ from deftrec.retrieval import (
 )
 from deftrec.retrieval.queries import batches
 from deftrec.run import Request, Run, begin_run, load_run, save_requests, save_run
-from deftrec.text import sentence_vectors
 
 USERS_AT_ONCE = 4096
 INFLUENCES = 3  # number of history items that an explanation names
@@ -345,6 +343,7 @@ class Recommender:
             exclude_seen=exclude_seen, allow=allow, deny=deny, category=category, rules=rules, timed=user is not None
         )
         wish = None if request is None else self.requests.read(request, guidance)
+        chosen = (*chosen, *(() if wish is None else wish.rules))
         reranker = self._reranker(rerank, strength) or self.ranker.reranker
         items, page = histories[0].astype(np.int64), slice(offset, offset + k)
         if not len(items):
@@ -353,7 +352,7 @@ class Recommender:
             self.ranker.scores(asked_with(self.queries(histories, seed), wish)),
             histories,
             page,
-            (*self.ranker.rules, *chosen, *(() if wish is None else wish.rules)),
+            (*self.ranker.rules, *chosen),
             explain=explain,
             reranker=reranker,
         )
@@ -384,6 +383,7 @@ class Recommender:
         )
         page = slice(offset, offset + k)
         wish = None if request is None else self.requests.read(request, guidance)
+        chosen = (*chosen, *(() if wish is None else wish.rules))
         reranker = self._reranker(rerank, strength)
         return self._lists(Sequences.from_lists(numbers), page, chosen, seed, wish, reranker) if numbers else []
 
@@ -395,7 +395,7 @@ class Recommender:
             raise ConfigError(
                 "this run has not learnt to read requests; in a minute or two it does: deftrec requests RUN"
             )
-        return RequestReader(Lexicon(self.interactions), term, _encoder(term))
+        return RequestReader(Lexicon(self.interactions), term, sentence_encoder(term.sentence_model))
 
     def continue_list(
         self,
@@ -641,9 +641,8 @@ class Recommender:
         known = np.flatnonzero(histories.lengths > 0)
         if len(known):
             queries = asked_with(self.queries(histories.select(known), seed), wish)
-            told = (*rules, *(() if wish is None else wish.rules))
-            found = self.ranker.search(queries, page.stop, told, reranker)
-            told = (*self.ranker.rules, *told)
+            found = self.ranker.search(queries, page.stop, rules, reranker)
+            told = (*self.ranker.rules, *rules)
             for n, one, items in zip(known, self.describe(found, "deftrec"), found.items.tolist(), strict=True):
                 lists[n] = Recommendations(one[page], _notes(items, told))
         if len(known) < len(histories):
@@ -657,13 +656,14 @@ class Recommender:
     ) -> Recommendations:
         """The items with most training interactions at the places `page`, for an empty history.
 
-        Rules that multiply a probability multiply the number of interactions, 0 counting as a half; a `wish` does too.
+        Rules that multiply a probability multiply the number of interactions, 0 counting as a half; a `wish`, whose
+        exclusions are among the `rules`, does too.
         """
         nobody = Sequences.from_lists([np.zeros(0, np.int32)])
         logits = self.popularity.double().clamp_min(0.5).log()[None]
         term = self.ranker.term_of(RequestTerm)
         if wish is not None and term is not None:
-            logits, rules = logits + term.of_request(wish.encoded).double().cpu(), (*rules, *wish.rules)
+            logits = logits + term.of_request(wish.encoded).double().cpu()
         found = self.listed(logits, nobody, page, (*self.ranker.rules, *rules), "popularity", explain=explain)
         numbers = self.interactions.item_numbers([one.item for one in found])
         counted = (replace(one, score=float(count)) for one, count in zip(found, self.popularity[numbers], strict=True))
@@ -717,22 +717,6 @@ class Recommender:
 def asked_with(queries: Queries, wish: ReadRequest | None) -> Queries:
     """The queries, each with the same request."""
     return queries if wish is None else queries.with_requests([wish.encoded] * len(queries))
-
-
-def _encoder(term: RequestTerm) -> Callable[[list[str]], Tensor]:
-    """The sentence model of a request term, which stays in memory once it is used."""
-
-    def encode(texts: list[str]) -> Tensor:
-        return sentence_vectors(
-            texts,
-            model_folder(term.sentence_model),
-            max_tokens=REQUEST_TOKENS,
-            device=torch.device("cpu"),
-            dtype=torch.float32,
-            keep=True,
-        )
-
-    return encode
 
 
 def _check_k(k: int, offset: int = 0) -> None:

@@ -26,8 +26,8 @@ class StatementVocabulary:
     the two.
 
     Args:
-        phrases: how each statement may begin, at least one text. `N`
-        texts: what each may say, as texts whose words count. `N`
+        phrases: possible beginnings of each statement, at least one text. `N`
+        texts: texts whose words each statement may use. `N`
         token_ids: tokenizer of a text.
         end: token id that ends a text.
     """

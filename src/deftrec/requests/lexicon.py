@@ -73,7 +73,7 @@ class Match:
     """Items that have words of a text.
 
     Attributes:
-        kind: what the text names.
+        kind: kind of the text, which decides the weights of its parts.
         items: item numbers. `[n]` int64
         values: share of the text's words that each item has, weighted by how rare they are, from 0 to 1; where it names
             categories, the share of those, and `BESIDE` times that of its other words. `[n]` float32
@@ -117,11 +117,6 @@ class Lexicon:
         self._texts = interactions.catalogue["text"].to_list()
         self.domain = interactions.meta.domain
         self._domain = {stem(word) for word in WORD.findall(self.domain.casefold())}
-
-    @property
-    def has_words(self) -> bool:
-        """Whether any item has a title, a category or other text."""
-        return any(self.titles) or any(self.categories) or any(self._texts)
 
     @cached_property
     def members(self) -> dict[str, np.ndarray]:

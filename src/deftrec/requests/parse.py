@@ -72,8 +72,8 @@ class ParsedRequest:
     """A request read by the grammar.
 
     Attributes:
-        wanted: what is wanted, in one text; empty if the request only says what is not.
-        unwanted: what is not wanted.
+        wanted: wanted words in one text; empty if the request only says what is not wanted.
+        unwanted: words that are not wanted, one entry for each thing.
     """
 
     wanted: str

@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 
 from deftrec.errors import ConfigError
+from deftrec.pretrained_files.locate import model_folder
 from deftrec.requests.lexicon import Lexicon, Match, words_of
 from deftrec.requests.parse import parse_request
 from deftrec.retrieval import Deny, EncodedRequest, RequestTerm, Rule
+from deftrec.text import sentence_vectors
 
 GUIDANCE = 8.0
 """Largest guidance."""
@@ -30,6 +32,25 @@ PLAIN = 0.4
 
 KEPT = 1024
 """Number of encoded texts that a process keeps."""
+
+
+def sentence_encoder(model: str) -> Callable[[list[str]], Tensor]:
+    """Sentence vectors of requests by a model of this name, which stays in memory once it is used.
+
+    Errors are those of `model_folder`, when the first text is read.
+    """
+
+    def encode(texts: list[str]) -> Tensor:
+        return sentence_vectors(
+            texts,
+            model_folder(model),
+            max_tokens=REQUEST_TOKENS,
+            device=torch.device("cpu"),
+            dtype=torch.float32,
+            keep=True,
+        )
+
+    return encode
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,9 +100,8 @@ class RequestReader:
         parts: list[_Part] = []
         rules: list[Rule] = []
         notes: list[str] = []
-        if words_of(parsed.wanted) or (
-            parsed.wanted and not parsed.unwanted
-        ):  # "please, no horror" wants nothing in particular
+        # "please, no horror" wants nothing in particular.
+        if parsed.wanted and (words_of(parsed.wanted) or not parsed.unwanted):
             match = self._match(parsed.wanted)
             parts.append(_Part(parsed.wanted, match, guidance))
             named = f" ({', '.join(match.categories)})" if match.categories else ""

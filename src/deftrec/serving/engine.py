@@ -212,7 +212,7 @@ class InferenceEngine(Catalogue):
     def warm(self) -> None:
         """Fill the caches and process one request, so that the first request is as fast as later ones."""
         _ = self.recommender.categories, self.recommender.rerankers.categories, self.places, self.folded
-        if self.recommender.ranker.term_of(RequestTerm) is not None:
+        if self.reads_requests:
             self.recommender.requests.read("anything at all")  # loads the sentence model, and reads the categories
         [answer] = self.answer([RecommendationRequest(self, np.zeros(1, np.int64))])
         if isinstance(answer, Exception):
@@ -303,7 +303,7 @@ class InferenceEngine(Catalogue):
 
     def _rules(self, request: RecommendationRequest) -> tuple[Rule, ...]:
         chosen = request_rules([request.allow, self._in_category(request)], request.deny, request.exclude_seen)
-        return (*chosen, *request.rules)
+        return (*chosen, *request.rules, *(() if request.wish is None else request.wish.rules))
 
     def _list(
         self, query: Queries, near: tuple[Tensor | None, Tensor] | None, request: RecommendationRequest
@@ -328,10 +328,9 @@ class InferenceEngine(Catalogue):
         histories = Sequences.from_lists([request.history])
         if request.days is not None:
             histories = TimedSequences(histories.items, histories.offsets, request.days)
-        rules = (*self._rules(request), *(() if request.wish is None else request.wish.rules))
         reranker = self.recommender.reranker(request.rerank, request.strength, request.similarity)
         return self.recommender.listed(
-            everywhere, histories, request.page, rules, explain=request.explain, reranker=reranker
+            everywhere, histories, request.page, self._rules(request), explain=request.explain, reranker=reranker
         )
 
     def _explained(
