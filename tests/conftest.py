@@ -1,5 +1,6 @@
 """Shared by all tests."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from hub import Hub, serving
 # The same examples on every machine, and no failure because a machine is busy.
 settings.register_profile("deftrec", deadline=None, derandomize=True)
 settings.load_profile("deftrec")
-torch.set_num_threads(1)  # tiny tensors: a second thread only costs
+# Tiny tensors, and two workers on two cores: a second thread only costs, here and in the processes that tests start.
+os.environ["OMP_NUM_THREADS"] = "1"
+torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)

@@ -31,13 +31,14 @@ with socket.socket(socket.AF_UNIX) as line:
 def serve(folder: Path) -> subprocess.Popen[bytes]:
     """Write the command into a folder and start the process behind it.
 
-    It is a fresh one: a process of the tests may have threads, which must not be forked.
+    It is a fresh one: a process of the tests may have threads, which must not be forked. It has one thread for its
+    arithmetic, as OpenMP reads the number of them when it is loaded: what a caller's environment says comes too late.
     """
     address = folder / "deftrec.sock"
     script = folder / "deftrec"
     script.write_text(CLIENT.format(python=sys.executable, address=str(address)))
     script.chmod(script.stat().st_mode | stat.S_IXUSR)
-    server = subprocess.Popen([sys.executable, __file__, str(address)])
+    server = subprocess.Popen([sys.executable, __file__, str(address)], env={**os.environ, "OMP_NUM_THREADS": "1"})
     while not address.exists():
         assert server.poll() is None, "it ended before it listened"
         time.sleep(0.05)
