@@ -16,6 +16,7 @@ from deftrec.language.backbone import read_backbone
 from deftrec.pretrained_files.architecture import architecture_of
 from deftrec.pretrained_files.locate import model_folder
 from deftrec.pretrained_files.origin import origin_in
+from hub import Hub
 
 WIDTH, INNER, HEADS, LAYERS = 32, 64, 2, 2
 WORDS = ["<unk>", "<s>", "</s>", *(chr(code) for code in range(97, 123)), "Ġ", "ab", "cd"]
@@ -122,3 +123,17 @@ def test_the_missing_package_names_the_extra(file: Path, monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, "gguf", None)
     with pytest.raises(MissingExtraError, match=r'reading tiny\.gguf needs gguf: pip install "deftrec\[llm\]"'):
         model_folder(str(file))
+
+
+def test_it_comes_from_the_hub_by_the_name_of_its_file(file: Path, hub: Hub) -> None:
+    hub.files = {"tiny.gguf": file.read_bytes(), "other.gguf": b"GGUF of another quantisation", "README.md": b"# tiny"}
+    here = model_folder(str(file))
+    from_hub = model_folder("group/model/tiny.gguf")
+    assert (from_hub / "model.safetensors").read_bytes() == (here / "model.safetensors").read_bytes()
+    assert not any("other.gguf" in path for path in hub.asked if "/resolve/" in path)  # one file of the repository alone
+
+
+def test_a_file_that_the_hub_does_not_have_is_named(file: Path, hub: Hub) -> None:
+    hub.files = {"tiny.gguf": file.read_bytes()}
+    with pytest.raises(ConfigError, match=r"group/model on the hub has no file big\.gguf"):
+        model_folder("group/model/big.gguf")

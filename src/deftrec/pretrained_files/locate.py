@@ -102,7 +102,10 @@ def _gguf_file(model: str, revision: str | None) -> Path:
     if path.is_file() or path.is_absolute() or path.parent.is_dir() or model.count("/") != 2:
         return path
     repository, _, name = model.rpartition("/")
-    return from_hub(repository, revision, [name]) / name
+    found = from_hub(repository, revision, [name]) / name
+    if not found.is_file():
+        raise ConfigError(f"model {model!r}: {repository} on the hub has no file {name}; name one of its GGUF files")
+    return found
 
 
 def from_hub(model: str, revision: str | None, files: list[str] = FILES) -> Path:
