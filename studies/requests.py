@@ -245,9 +245,14 @@ def random_words(texts: list[str], *arguments: Any, **options: Any) -> Tensor:
     return torch.nn.functional.normalize(vectors, dim=-1)
 
 
-def learnt(recommender: Recommender, progress: Progress, without: frozenset[str] = frozenset()) -> RequestTerm:
+def learnt(
+    recommender: Recommender,
+    progress: Progress,
+    without: frozenset[str] = frozenset(),
+    language_model: str | None = None,
+) -> RequestTerm:
     """The request term of a run, learnt now."""
-    return training.RequestTraining(recommender.run, progress, without).train()
+    return training.RequestTraining(recommender.run, progress, without, language_model).train()
 
 
 def held_words(lexicon: Lexicon) -> frozenset[str]:
@@ -360,10 +365,12 @@ def latency(recommender: Recommender, texts: list[str]) -> dict[str, float]:
     return {name: float(np.median(values)) for name, values in times.items()}
 
 
-def study_run(path: Path, parts: Sequence[str], study: Study, progress: Progress) -> None:
+def study_run(
+    path: Path, parts: Sequence[str], study: Study, progress: Progress, language_model: str | None = None
+) -> None:
     """Add the figures of one run."""
     recommender = Recommender.load(path)
-    term = learnt(recommender, progress)
+    term = learnt(recommender, progress, language_model=language_model)
     encode = sentence_encoder(term.sentence_model)
     bench, check = Bench(recommender, term, "test", encode), Bench(recommender, term, "validation", encode)
     words = best_weight(check, check.keywords())
@@ -412,6 +419,9 @@ def main(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Runs that differ by their seed.")],
     out: Annotated[Path, typer.Option(help="JSON file of the figures.")],
     names: Annotated[str, typer.Option("--parts", help="Parts, separated by commas.")] = ",".join(PARTS),
+    language_model: Annotated[
+        str | None, typer.Option(help="Language model that relates words to the categories.", metavar="MODEL")
+    ] = None,
 ) -> None:
     """Measure requests in words on the test users of runs."""
     parts = [name.strip() for name in names.split(",")]
@@ -422,7 +432,7 @@ def main(
     with listening() as progress:
         for path in runs:
             progress.say(str(path))
-            study_run(path, parts, study, progress)
+            study_run(path, parts, study, progress, language_model)
     rows = study.rows()
     for row in rows:
         print(

@@ -243,18 +243,26 @@ class Recommender:
         )
         return type(self)(run)
 
-    def with_requests(self, *, out: str | Path | None = None, progress: Progress | None = None) -> "Recommender":
+    def with_requests(
+        self,
+        *,
+        language_model: str | None = None,
+        out: str | Path | None = None,
+        progress: Progress | None = None,
+    ) -> "Recommender":
         """Learn to read requests in words, in a minute or two; the model and lists without a request stay as they are.
 
-        Raises a `ConfigError` if the items have no words to ask for.
+        Raises a `ConfigError` if the items have no words to ask for, or the errors of `model_folder`.
 
         Args:
+            language_model: causal language model that relates words to the categories, such as `smollm2`, for requests
+                that name none; None: that of the run's reasoner, if it has one.
             out: directory of this run, into which what was learnt is written; None: nothing is written.
             progress: receiver of progress.
         """
         from deftrec.training.requests import train_requests  # a slow import, only where needed
 
-        term = train_requests(self.run, progress)
+        term = train_requests(self.run, progress, language_model)
         if out is not None:
             save_requests(Path(out), term)
         run = replace(self.run, ranker=self.run.ranker.with_requests(term))

@@ -130,7 +130,9 @@ def test_it_comes_from_the_hub_by_the_name_of_its_file(file: Path, hub: Hub) -> 
     here = model_folder(str(file))
     from_hub = model_folder("group/model/tiny.gguf")
     assert (from_hub / "model.safetensors").read_bytes() == (here / "model.safetensors").read_bytes()
-    assert not any("other.gguf" in path for path in hub.asked if "/resolve/" in path)  # one file of the repository alone
+    assert not any(
+        "other.gguf" in path for path in hub.asked if "/resolve/" in path
+    )  # one file of the repository alone
 
 
 def test_a_file_that_the_hub_does_not_have_is_named(file: Path, hub: Hub) -> None:

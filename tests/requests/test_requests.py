@@ -200,7 +200,6 @@ def test_the_head_starts_as_the_cosine_of_principal_components() -> None:
 def test_what_a_text_means_decides_where_no_word_does(learnt: tuple[Path, Recommender]) -> None:
     recommender = learnt[1]
     lexicon, term = Lexicon(recommender.interactions), term_of(recommender)
-    term = replace(term, weights={**term.weights, "other": {"learnt": 0.0, "cosine": 0.0, "words": 1.0}})
     names = list(lexicon.members)
     width = term.sentences.shape[1]
     axes = torch.eye(max(width, len(names)))[: len(names), :width]
@@ -212,6 +211,8 @@ def test_what_a_text_means_decides_where_no_word_does(learnt: tuple[Path, Recomm
         ]
         return axes[rows]
 
+    weights = {**term.weights, "other": {"learnt": 0.0, "cosine": 0.0, "words": 1.0}}
+    term = replace(term, weights=weights, categories=tuple(names), meanings=axes)
     read = RequestReader(lexicon, term, encode).read("crimson")
     assert read.notes == ("wanted: crimson (red)",)
     meant = read.encoded.values > 0.5 * read.encoded.values.max()

@@ -56,8 +56,6 @@ def read_backbone(folder: Path, options: PretrainedOptions, *, weights: bool = T
     bitsandbytes is missing for tuning nf4.
     """
     from transformers import (  # a slow import, only where needed
-        MODEL_FOR_CAUSAL_LM_MAPPING,
-        MODEL_FOR_MASKED_LM_MAPPING,
         MODEL_MAPPING,
         AutoConfig,
         AutoModel,
@@ -95,8 +93,7 @@ def read_backbone(folder: Path, options: PretrainedOptions, *, weights: bool = T
     # A pooler reads the first token only, a word of the prompt; nothing would train it.
     if architecture is not None and "add_pooling_layer" in inspect.signature(architecture.__init__).parameters:
         arguments["add_pooling_layer"] = False
-    causal = type(config) in MODEL_FOR_CAUSAL_LM_MAPPING and type(config) not in MODEL_FOR_MASKED_LM_MAPPING
-    output = None
+    causal, output = writes_text(config), None
     guard_default_dtype()
     with reading(folder):
         if weights:
@@ -112,6 +109,13 @@ def read_backbone(folder: Path, options: PretrainedOptions, *, weights: bool = T
     positions = positions_of(model, arguments["attn_implementation"] == "eager")
     width = int(model.get_input_embeddings().weight.shape[1])
     return Backbone(model, positions, width, longest_of(config, positions), dtype, causal, output)
+
+
+def writes_text(config: Any) -> bool:
+    """Whether a model of this configuration was pre-trained to write text, one token after the other."""
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING
+
+    return type(config) in MODEL_FOR_CAUSAL_LM_MAPPING and type(config) not in MODEL_FOR_MASKED_LM_MAPPING
 
 
 def own_output(folder: Path, config: Any, dtype: torch.dtype) -> nn.Module | None:

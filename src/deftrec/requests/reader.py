@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, reduce
+from functools import reduce
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from deftrec.errors import ConfigError
 from deftrec.pretrained_files.locate import model_folder
-from deftrec.requests.lexicon import Lexicon, Match, words_of
+from deftrec.requests.lexicon import NOBODY, Lexicon, Match, words_of
 from deftrec.requests.parse import parse_request
 from deftrec.retrieval import Deny, EncodedRequest, RequestTerm, Rule
 from deftrec.text import sentence_vectors
@@ -24,8 +24,8 @@ FIRM, SOFT = -0.35, -0.1
 REQUEST_TOKENS = 32
 """Largest number of tokens of a request that are read."""
 
-MEANT, SHARPNESS = 256, 0.05
-"""Largest number of categories that a request is compared with by meaning, and temperature of that softmax."""
+TEMPERATURE = 0.05
+"""Temperature of the softmax over the categories that a request is compared with by meaning."""
 
 PLAIN = 0.4
 """Share of that softmax above which a category is named as understood."""
@@ -136,28 +136,21 @@ class RequestReader:
         A text that names a category means that one.
         """
         match = self.lexicon.match(text)
-        if match.kind == "category" or self._meanings is None:
+        names = self.term.categories
+        if match.kind == "category" or not names:
             return match
-        names, vectors = self._meanings
-        shares = (vectors @ self._vector(text) / SHARPNESS).softmax(0)
+        meanings = self.term.meanings.cpu()
+        shares = (meanings @ self._vector(text) / TEMPERATURE).softmax(0)
         values = np.zeros(self.lexicon.n_items, np.float32)
         values[match.items] = match.values
         for share, name in zip(shares.tolist(), names, strict=True):
-            members = self.lexicon.members[name]
+            members = self.lexicon.members.get(name, NOBODY)
             values[members] = np.maximum(values[members], share)
         found = np.flatnonzero(values)
         if match.kind == "keyword":
             return replace(match, items=found, values=values[found])
         nearest = tuple(names[n] for n in shares.argsort(descending=True).tolist() if shares[n] > PLAIN)
         return replace(match, items=found, values=values[found], categories=nearest)
-
-    @cached_property
-    def _meanings(self) -> tuple[list[str], Tensor] | None:
-        """Categories and the sentence vectors of their names; None if there are too few or too many. `[C, E]`"""
-        names = list(self.lexicon.members)
-        if not 1 < len(names) <= MEANT:
-            return None
-        return names, self._encode([f"{name} {self.lexicon.domain}" for name in names])
 
     def _encoded(self, parts: "list[_Part]") -> EncodedRequest:
         weights = [self.term.weights[part.match.kind] for part in parts]

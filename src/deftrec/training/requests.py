@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -19,6 +19,7 @@ from deftrec.evaluation import accuracy, ranks_from_scores
 from deftrec.pretrained_files.locate import model_folder
 from deftrec.progress import Progress, Silent
 from deftrec.requests import REQUEST_TOKENS, Lexicon, RequestWriter
+from deftrec.requests.meanings import MOST_CATEGORIES, category_meanings, related_words
 from deftrec.retrieval import RequestHead, RequestTerm, generate_queries, seen_rules
 from deftrec.run import Run
 from deftrec.text import sentence_vectors
@@ -126,12 +127,20 @@ class RequestTraining:
         run: the run, which stays as it is.
         progress: receiver of progress.
         without: words that no training request holds, for studies.
+        language_model: causal language model that relates words to the categories; None: that of the run's reasoner,
+            if it has one.
 
     Raises:
         ConfigError: the items have no words to ask for, or there is no history to learn from.
     """
 
-    def __init__(self, run: Run, progress: Progress, without: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self,
+        run: Run,
+        progress: Progress,
+        without: frozenset[str] = frozenset(),
+        language_model: str | None = None,
+    ) -> None:
         self.run, self.progress, self.seed = run, progress, run.config.seed
         self.lexicon = Lexicon(run.interactions)
         self.writer = RequestWriter(self.lexicon, run.interactions.meta.domain, without)
@@ -142,6 +151,8 @@ class RequestTraining:
                 f"{self.named.sum()} of {run.interactions.n_items:,} has; import the items with --items FILE"
             )
         self.model = run.config.text.model or SENTENCE_MODEL
+        reasoner = run.config.reasoner
+        self.language_model = language_model or (reasoner.model if reasoner is not None else None)
 
     def train(self) -> RequestTerm:
         """The term, its weights chosen on validation."""
@@ -154,9 +165,21 @@ class RequestTraining:
             head.fit_components(sentences)
             self._fit(head, sentences)
         none = {kind: {"learnt": 0.0, "cosine": 0.0, "words": 0.0} for kind in ("category", "keyword", "other")}
-        term = RequestTerm.of(head, sentences, latents, none, self.model, {})
+        related = self._related()
+        names, meanings = category_meanings(
+            self.lexicon, sentences, partial(self.encoded, task="reading categories"), related
+        )
+        term = RequestTerm.of(head, sentences, latents, none, self.model, {}, names, meanings, related)
         weights, record = self._weights(term)
-        return RequestTerm.of(head, sentences, latents, weights, self.model, record)
+        return replace(term, weights=weights, record=record)
+
+    def _related(self) -> dict[str, list[str]]:
+        """Words that the language model relates to the categories; empty without one, or with too many categories."""
+        names = list(self.lexicon.members)
+        if self.language_model is None or not 1 < len(names) <= MOST_CATEGORIES:
+            return {}
+        self.progress.say(f"{self.language_model} relates words to {len(names)} categories")
+        return related_words(self.language_model, names, self.lexicon.domain)
 
     def _fit(self, head: RequestHead, sentences: Tensor) -> None:
         places = self._places()
@@ -281,6 +304,6 @@ class RequestTraining:
         return {weights: value / len(rows) for weights, value in sums.items()}
 
 
-def train_requests(run: Run, progress: Progress | None = None) -> RequestTerm:
-    """The request term of a finished run; errors of `RequestTraining`."""
-    return RequestTraining(run, progress or Silent()).train()
+def train_requests(run: Run, progress: Progress | None = None, language_model: str | None = None) -> RequestTerm:
+    """The request term of a finished run; arguments and errors of `RequestTraining`."""
+    return RequestTraining(run, progress or Silent(), language_model=language_model).train()

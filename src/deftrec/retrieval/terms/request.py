@@ -1,5 +1,6 @@
 """The request term: how likely an item is asked for in these words, log P(request | item)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
@@ -76,6 +77,9 @@ class RequestTerm(ScoreTerm):
         weights: chosen weights of the three parts by kind of request: `learnt`, `cosine`, `words`.
         sentence_model: name of the model that encodes items and requests.
         record: NDCG@10 on validation under requests, by kind, with the term and without.
+        categories: categories whose meaning is known, in the order of `meanings`. `C`
+        meanings: sentence vectors of the categories, for requests that name none. `[C, E]`
+        related: words that a language model related to each category; empty: none was asked.
     """
 
     name: ClassVar[str] = "request"
@@ -86,6 +90,9 @@ class RequestTerm(ScoreTerm):
     weights: dict[str, dict[str, float]]
     sentence_model: str
     record: dict[str, dict[str, float]]
+    categories: tuple[str, ...]
+    meanings: Tensor
+    related: dict[str, list[str]]
     keys: Tensor
 
     @classmethod
@@ -97,11 +104,16 @@ class RequestTerm(ScoreTerm):
         weights: dict[str, dict[str, float]],
         sentence_model: str,
         record: dict[str, dict[str, float]],
+        categories: Sequence[str] = (),
+        meanings: Tensor | None = None,
+        related: dict[str, list[str]] | None = None,
     ) -> Self:
         """The term of a trained head."""
         with torch.no_grad():
             keys = head.eval().keys(sentences, latents)
-        return cls(head, sentences, latents, weights, sentence_model, record, keys)
+        meanings = sentences[:0] if meanings is None else meanings
+        about = (tuple(categories), meanings, related or {})
+        return cls(head, sentences, latents, weights, sentence_model, record, *about, keys)
 
     def applies(self, queries: Queries) -> bool:
         """See `ScoreTerm.applies`."""
@@ -143,16 +155,18 @@ class RequestTerm(ScoreTerm):
 
     def settings(self) -> dict[str, Any]:
         """See `ScoreTerm.settings`."""
-        return {"weights": self.weights, "sentence_model": self.sentence_model, "record": self.record}
+        names = ("weights", "sentence_model", "record", "categories", "related")
+        return {name: getattr(self, name) for name in names}
 
     def state_dict(self) -> dict[str, Tensor]:
         """See `ScoreTerm.state_dict`; without the latents, which are the model's."""
-        return {"sentences": self.sentences.half(), **{f"head.{k}": v for k, v in self.head.state_dict().items()}}
+        vectors = {"sentences": self.sentences.half(), "meanings": self.meanings.half()}
+        return {**vectors, **{f"head.{k}": v for k, v in self.head.state_dict().items()}}
 
     @classmethod
     def restored(cls, settings: dict[str, Any], tensors: dict[str, Tensor], latents: Tensor) -> Self:
         """Rebuild a term from `settings`, `state_dict` and the items' latents `[I, D]`."""
         head = RequestHead(tensors["sentences"].shape[1], latents.shape[1])
         head.load_state_dict({name[5:]: tensor for name, tensor in tensors.items() if name.startswith("head.")})
-        sentences = tensors["sentences"].to(latents)
-        return cls.of(head.to(latents.device), sentences, latents, **settings)
+        sentences, meanings = tensors["sentences"].to(latents), tensors["meanings"].to(latents)
+        return cls.of(head.to(latents.device), sentences, latents, **settings, meanings=meanings)
