@@ -92,6 +92,17 @@ def test_more_guidance_gives_more_of_what_is_wanted(learnt: tuple[Path, Recommen
     assert items(recommender, request="red", guidance=0.0) == items(recommender)
 
 
+def test_items_of_a_refused_category_are_held_back_by_the_request(learnt: tuple[Path, Recommender]) -> None:
+    recommender = learnt[1]
+    found = recommender.recommend(recommender.interactions.users[0], request="no red", explain=True)
+    assert found.held_back
+    for one in found.held_back:
+        assert one.rule == "request: no category red"
+        assert Lexicon(recommender.interactions).categories[
+            int(recommender.interactions.item_numbers([one.item])[0])
+        ] == ["red"]
+
+
 def test_a_refused_category_is_excluded(learnt: tuple[Path, Recommender]) -> None:
     recommender = learnt[1]
     read = recommender.requests.read("no red")

@@ -111,8 +111,9 @@ class RequestReader:
             if one.firm and match.kind == "category" and not match.rest:
                 # "crime dramas" are items of both categories; "crime or drama" are two parts.
                 denied = reduce(np.intersect1d, [self.lexicon.members[name] for name in match.categories])
-                rules.append(Deny(torch.from_numpy(denied)))
-                notes.append(f"excluded: category {' and '.join(match.categories)}")
+                excluded = f"category {' and '.join(match.categories)}"
+                rules.append(Deny(torch.from_numpy(denied), f"request: no {excluded}"))
+                notes.append(f"excluded: {excluded}")
             else:
                 parts.append(_Part(one.text, match, (FIRM if one.firm else SOFT) * guidance))
                 notes.append(f"{'not wanted' if one.firm else 'less'}: {one.text}")

@@ -67,6 +67,7 @@ class Deny(Rule):
     """None of `items` (item numbers, `[n]` int64) is recommended."""
 
     items: Tensor
+    text: str = ""
 
     @property
     def only_excludes(self) -> bool:
@@ -83,6 +84,7 @@ class Allow(Rule):
     """Only `items` (item numbers, `[n]` int64) are recommended: a list of the caller, or the items of a category."""
 
     items: Tensor
+    text: str = ""
 
     @property
     def only_excludes(self) -> bool:

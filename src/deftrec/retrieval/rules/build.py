@@ -7,11 +7,11 @@ import numpy as np
 import torch
 
 from deftrec.errors import ConfigError
-from deftrec.retrieval.rules.base import Rule
+from deftrec.retrieval.rules.base import Allow, Deny, Rule
 from deftrec.retrieval.rules.columns import ItemColumns, nearest
 from deftrec.retrieval.rules.options import WITHIN, Condition, Pin, Quota, RuleOptions, Scaled
 from deftrec.retrieval.rules.places import AtLeast, AtMost, Minimum, Pins
-from deftrec.retrieval.rules.scores import NO_TIMES, Boost, ExcludeRecent, Freshness, Permit
+from deftrec.retrieval.rules.scores import NO_TIMES, Boost, ExcludeRecent, Freshness
 
 
 def build_rules(options: Sequence[RuleOptions], columns: ItemColumns, *, timed: bool = True) -> tuple[Rule, ...]:
@@ -41,9 +41,9 @@ def build_rules(options: Sequence[RuleOptions], columns: ItemColumns, *, timed: 
 def _score_rule(one: RuleOptions, columns: ItemColumns, timed: bool) -> Rule | None:
     """The rule that changes scores; None for a rule of places."""
     if one.allow is not None:
-        return Permit(columns.items(one.allow), f"allow: {one.allow}")
+        return Allow(columns.items(one.allow).nonzero()[:, 0], f"allow: {one.allow}")
     if one.deny is not None:
-        return Permit(~columns.items(one.deny), f"deny: {one.deny}")
+        return Deny(columns.items(one.deny).nonzero()[:, 0], f"deny: {one.deny}")
     if one.boost is not None:
         return _scaled(one.boost, columns, f"boost x{one.boost.factor:g}", f"boosted x{one.boost.factor:g}", 1.0)
     if one.bury is not None:

@@ -11,23 +11,6 @@ from deftrec.retrieval.rules.base import Rule
 
 
 @dataclass(frozen=True, eq=False)
-class Permit(Rule):
-    """Only the items `permitted` (`[I]` bool) are recommended."""
-
-    permitted: Tensor
-    text: str = ""
-
-    @property
-    def only_excludes(self) -> bool:
-        """See `Rule.only_excludes`."""
-        return True
-
-    def apply(self, scores: Tensor, histories: Sequences) -> None:
-        """See `Rule.apply`."""
-        scores.masked_fill_(~self.permitted.to(scores.device), float("-inf"))
-
-
-@dataclass(frozen=True, eq=False)
 class Boost(Rule):
     """Adds the logarithm of a factor to the scores, which are logits: an item's probability is multiplied by it.
 
