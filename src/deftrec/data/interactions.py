@@ -17,7 +17,8 @@ import polars as pl
 from pydantic import BaseModel, ValidationError
 
 from deftrec.data.sequences import Sequences
-from deftrec.data.sources.columns import Place, as_numbers, same_ids, times, to_polars, typed_ids
+from deftrec.data.sources.columns import Place, same_ids, to_polars, typed_ids
+from deftrec.data.sources.times import as_numbers, times
 from deftrec.errors import DataError, first_line
 from deftrec.files import atomic_directory, recover, write_text
 
@@ -114,8 +115,8 @@ class Interactions:
             typed_ids(events[item], place).alias("item"),
             as_numbers(found, place).alias("time"),
         )
-        # Dates are stored in milliseconds, but ordered by microseconds.
-        finest = found.cast(pl.Datetime("us")) if found.dtype.is_temporal() else events["time"]
+        # Decimals are stored as floats, which may merge neighbours.
+        finest = found.rank("dense") if found.dtype.is_decimal() else events["time"]
         ordered, duplicates = _ordered(events, finest, meta.tie_seed)
         users = ordered["user"].unique(maintain_order=True)
         catalogue = _catalogue(ordered["item"], items, meta.source)
@@ -222,15 +223,21 @@ class Interactions:
 
     @cached_property
     def days(self) -> np.ndarray | None:
-        """The time of each entry of `sequences.items` in days since 1970; None where times have no known unit. `[E]`
+        """The time of each entry of `sequences.items` in days since 1970; None where times have no known unit. `[E]`"""
+        if self.units_per_second is None:
+            return None
+        return np.asarray(self.times / (86_400.0 * self.units_per_second), np.float64)
+
+    @cached_property
+    def units_per_second(self) -> int | None:
+        """The number of units of time in a second: 1, 10^3, 10^6 or 10^9; None where times have no known unit.
 
         Times beyond `FIRST_CLOCK` are seconds, milliseconds, microseconds or nanoseconds, by their size.
         """
         newest = float(np.abs(self.times).max(initial=0))
         if self.meta.times == "position" or newest <= FIRST_CLOCK:
             return None
-        unit = 1000 ** int(np.log10(newest / FIRST_CLOCK) // 3)  # parts of a second
-        return np.asarray(self.times / (86_400.0 * unit), np.float64)
+        return int(1000 ** int(np.log10(newest / FIRST_CLOCK) // 3))
 
     @cached_property
     def number_of_user(self) -> dict[str, int]:
