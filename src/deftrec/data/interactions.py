@@ -28,6 +28,7 @@ INTERACTIONS_FILE = "interactions.parquet"
 ITEMS_FILE = "items.parquet"
 META_FILE = "meta.json"
 FILES = (INTERACTIONS_FILE, ITEMS_FILE, META_FILE)
+SKIPPED_FILE = "skipped.csv"  # bad rows that an import left out
 CATALOGUE_COLUMNS = ("title", "category", "text")
 RELABEL_SEED = 20250412
 FIRST_CLOCK = 1e8  # times beyond this are seconds or finer units since 1970: in seconds it is a day of 1973
@@ -296,7 +297,8 @@ def check_target(directory: str | Path) -> Path:
     directory = recover(Path(directory).resolve())
     if directory.exists() and not directory.is_dir():
         raise DataError(f"{directory}: is a file; name a directory")
-    others = {path.name for path in directory.iterdir()}.difference(FILES) if directory.exists() else set()
+    there = {path.name for path in directory.iterdir()} if directory.exists() else set()
+    others = there.difference({*FILES, SKIPPED_FILE})
     if others:
         raise DataError(f"{directory}: is not empty and not a data directory ({min(others)} is in it); name another")
     if directory.is_mount() or directory == Path.cwd():  # a rename replaces the directory

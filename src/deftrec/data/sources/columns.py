@@ -61,9 +61,7 @@ class Place:
         self.faults.add(records.filter(bad), column.name, column.filter(bad), what)
         raise BadRowsError(bad)
 
-    def converted(
-        self, frame: pl.DataFrame, convert: Callable[[pl.DataFrame, "Place"], pl.DataFrame]
-    ) -> pl.DataFrame:
+    def converted(self, frame: pl.DataFrame, convert: Callable[[pl.DataFrame, "Place"], pl.DataFrame]) -> pl.DataFrame:
         """Convert a table with the column `record`; rows that are refused are left out where there are `faults`.
 
         Each time that `convert` refuses rows, it begins again without them, as if they had not been in the file.
@@ -97,6 +95,8 @@ def require(
             names = ", ".join(map(repr, there[:20])) + (", ..." if len(there) > 20 else "")
             other = f", or keep the order of the rows with {in_order}" if role == "time" and in_order else ""
             mend = f"name the right one with --{role} COL{other}"
+            if any(name[:1].isdigit() for name in there):
+                mend += "; if line 1 is no header, name all columns with --columns, such as user,item,-,time"
             raise DataError(f"{file}: no column {column!r} for the {role}; it has {names or 'none'}; {mend}")
 
 

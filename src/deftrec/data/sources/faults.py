@@ -56,7 +56,7 @@ class Faults:
             return
         found, self._new = pl.concat(self._new).sort("record", maintain_order=True), []
         found = found.with_columns(pl.Series("place", places(found["record"].to_list())), file=pl.lit(file))
-        self._settled.append(found.select(SCHEMA))
+        self._settled.append(found.select(list(SCHEMA)))
         rows = good + found.height
         if not good or found.height > self.max_share * rows:
             most = f", more than {self.max_share:.3g} of them" if good else ""

@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 
 import polars as pl
@@ -11,19 +12,22 @@ from deftrec.data.sources.opening import for_polars, open_text
 from deftrec.data.sources.textfile import Broken, NoRowsError
 from deftrec.errors import DataError, first_line
 
+FIRST_LINES = 1000
+
 
 class JsonLines:
     """A file with one JSON object per line; `schema` has the keys of the first object."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        number, line = next(self._lines(), (0, ""))
-        if not number:
+        begin = list(islice(self._lines(), FIRST_LINES))
+        if not begin:
             raise NoRowsError(f"{path}: no rows; the file is empty")
-        keys = self._object(number, line)
-        with self._faults():
-            types = pl.scan_ndjson(for_polars(path), infer_schema_length=1000).collect_schema()
-        self.schema = {name: types[name] for name in keys}
+        keys = self._object(*next((line for line in begin if self._is_object(line[1])), begin[0]))
+        self.schema: dict[str, pl.DataType] = dict.fromkeys(keys, pl.String())
+        with suppress(pl.exceptions.PolarsError, OSError):  # `read` finds the line
+            types = pl.scan_ndjson(for_polars(path), infer_schema_length=FIRST_LINES).collect_schema()
+            self.schema = {name: types[name] for name in keys}
 
     def read(self, names: list[str] | None = None, broken: Broken | None = None) -> pl.DataFrame:
         """Read the keys `names` as strings, or all keys in their own types, and `record`; see `Table.read`."""
@@ -35,14 +39,12 @@ class JsonLines:
             return _scanned(content, names).with_row_index("record")
         except (pl.exceptions.PolarsError, OSError):
             good, lines = list[int](), list[str]()
-            for record, (number, line) in enumerate(self._lines()):
-                try:
-                    self._object(number, line)
-                except DataError:
-                    broken(record, line.strip(), "is not a JSON object")
-                else:
+            for record, (_, line) in enumerate(self._lines()):
+                if self._is_object(line):
                     good.append(record)
                     lines.append(line.strip())
+                else:
+                    broken(record, line.strip(), "not a JSON object")
             frame = _scanned("\n".join(lines).encode(), names)
             return frame.select(pl.Series("record", good, dtype=pl.get_index_type()), pl.all())
 
@@ -71,6 +73,11 @@ class JsonLines:
         if not isinstance(parsed, dict):
             raise DataError(f"{where}: not a JSON object; write one object a line; an array is not read")
         return parsed
+
+    def _is_object(self, line: str) -> bool:
+        with suppress(DataError):
+            return bool(self._object(0, line))
+        return False
 
     @contextmanager
     def _faults(self) -> Iterator[None]:

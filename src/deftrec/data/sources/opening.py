@@ -47,7 +47,12 @@ class Opened(NamedTuple):
 
 def is_there(path: Path) -> bool:
     """Whether `path` is a file, or is written like a member of a zip file, such as `shop.zip/events.csv`."""
-    return _archive(path)[0].is_file()
+    return on_disk(path).is_file()
+
+
+def on_disk(path: Path) -> Path:
+    """The file that holds `path`: itself, or the zip file of a member."""
+    return _archive(path)[0]
 
 
 def unpacked_name(path: Path) -> Path:
@@ -130,7 +135,7 @@ def _convert(encoding: str) -> str:
 
 
 def _archive(path: Path) -> tuple[Path, str | None]:
-    """The file that holds `path`: `path` itself, or the file that is named like a directory, and the rest of the path."""
+    """The file that holds `path`: itself, or a file above it, which is named like a directory; and the rest."""
     if not path.exists():
         for above in path.parents:
             if above.is_file():
@@ -170,7 +175,7 @@ def _member(path: Path, archive: zipfile.ZipFile, member: str | None) -> str:
     if member is None or member not in names:
         listed = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
         what = f"holds {len(names)} files" if member is None else f"has no member {member}"
-        example = f"{path if member is None else _archive(path)[0]}/{names[0] if names else 'FILE'}"
+        example = f"{on_disk(path)}/{names[0] if names else 'FILE'}"
         raise DataError(f"{path}: {what} ({listed}); name one, such as {example}")
     return member
 

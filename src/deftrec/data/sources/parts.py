@@ -141,10 +141,12 @@ def files_of(paths: Iterable[Path], known: Callable[[Path], bool]) -> dict[str, 
             inside = [one for one in path.rglob("*") if one.is_file() and not is_hidden(one.relative_to(path))]
             inside = [one for one in inside if known(one)]
             if not inside:
-                raise DataError(f"{path}: no file of a table is in this directory; name the files, or their --format")
+                raise DataError(f"{path}: no file in this directory has the name of a table; name one, or --format")
             found |= {str(one.relative_to(path)): one for one in sorted(inside, key=_natural)}
-        elif is_there(path) or not is_pattern(path):
+        elif is_there(path):
             found[str(path)] = path
+        elif not is_pattern(path):
+            raise DataError(f"{path}: no such file or directory")
         else:
             matches = [Path(one) for one in glob(str(path), recursive=True)]  # noqa: PTH207 - the path is a pattern
             matches = sorted((one for one in matches if one.is_file() and not is_hidden(Path(one.name))), key=_natural)
@@ -156,4 +158,5 @@ def files_of(paths: Iterable[Path], known: Callable[[Path], bool]) -> dict[str, 
 
 def _natural(path: Path) -> list[tuple[int, str]]:
     """A key that sorts numbers within names by their value."""
-    return [(int(part), "") if part.isascii() and part.isdigit() else (-1, part) for part in re.split(r"([0-9]+)", str(path))]
+    parts = enumerate(re.split("([0-9]+)", str(path)))
+    return [(int(part), "") if place % 2 else (-1, part) for place, part in parts]

@@ -1,6 +1,7 @@
 """Atomic files of RecBole: tab-separated, with the type of each column in the header (`user_id:token`)."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -9,6 +10,7 @@ import polars as pl
 from deftrec.data.download import checksums
 from deftrec.data.prepare import Raw
 from deftrec.data.sources.columns import CATEGORY_SEPARATOR, ids, require, words
+from deftrec.data.sources.faults import Faults
 from deftrec.data.sources.tabular import Columns, events_of
 from deftrec.data.sources.textfile import TextFile
 from deftrec.errors import DataError
@@ -21,7 +23,14 @@ TEXTS = ("description", "text", "brand")
 YEAR = "release_year"
 
 
-def read_recbole(path: str | Path, names: Mapping[str, str] = {}, as_given: bool = False) -> Raw:
+def read_recbole(
+    path: str | Path,
+    names: Mapping[str, str] = {},
+    as_given: bool = False,
+    *,
+    time_format: str | None = None,
+    faults: Faults | None = None,
+) -> Raw:
     """Read `NAME.inter` and, if it is in the same directory, `NAME.item`.
 
     The title is the first column of `TITLES`, with a `release_year` in parentheses, like MovieLens writes titles.
@@ -32,6 +41,8 @@ def read_recbole(path: str | Path, names: Mapping[str, str] = {}, as_given: bool
         path: the `.inter` file, or a directory with exactly one.
         names: column names, without types, of `user`, `item`, `time` and `rating` where they are not those of `ROLES`.
         as_given: read the rows in the order of events, without times.
+        time_format: see `Columns`.
+        faults: collection of the bad rows to leave out; `None`: the first one is an error.
     """
     inter = _inter_file(Path(path))
     file = TextFile(inter, separator="\t", quote=None)
@@ -41,13 +52,20 @@ def read_recbole(path: str | Path, names: Mapping[str, str] = {}, as_given: bool
     if wanted["rating"] not in there:
         del wanted["rating"]
     require(there, wanted, str(inter))
-    frame = file.read([there[name] for name in wanted.values()]).rename({there[name]: name for name in wanted.values()})
-    columns = Columns(wanted["user"], wanted["item"], wanted.get("time"), wanted.get("rating"))
+    frame = file.read([there[name] for name in wanted.values()], None if faults is None else faults.add_record)
+    frame = frame.rename({there[name]: name for name in wanted.values()})
+    columns = Columns(wanted["user"], wanted["item"], wanted.get("time"), wanted.get("rating"), time_format=time_format)
+    events = events_of(frame, file.place(frame, faults), columns)
+    if faults is not None:
+        faults.settle(str(inter), events.height, file.places)
     item_file = inter.with_suffix(".item")
     items = _read_items(item_file, columns.item) if item_file.is_file() else None
     sha256 = checksums(inter, *([] if items is None else [item_file]))
     kind: Literal["clock", "position"] = "position" if as_given else "clock"
-    return Raw(events_of(frame, file.place(frame), columns), items, f"recbole:{inter.stem}", sha256, times=kind)
+    found = Raw(events, items, f"recbole:{inter.stem}", sha256, times=kind)
+    if faults is None or not faults.counts:
+        return found
+    return replace(found, notes={"skipped": faults.counts}, counts={"skipped": faults.table.height})
 
 
 def _inter_file(path: Path) -> Path:

@@ -1,53 +1,36 @@
 """Which column of a table is the user, the item, the time, the title: recognised by the names that are in use."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import polars as pl
 
-_PEOPLE = (
-    "user customer client member visitor reviewer account profile player person buyer subscriber viewer listener "
-    "reader student learner consumer shopper household guest"
-).split()
-_THINGS = (
-    "item product article movie film book song track artist album news video game business recipe anime venue place "
-    "restaurant hotel listing offer goods course job app show beer podcast post paper photo poi"
-).split()
-
-
-def _ids(nouns: Iterable[str]) -> list[str]:
-    return [name for noun in nouns for name in (noun + "id", noun)]
-
-
-NAMES: dict[str, list[str]] = {
-    "user": [*_ids(_PEOPLE), "uid", "username", "profilename", "reviewprofilename", "sessionid", "session"],
-    "item": [
-        *_ids(_THINGS),
-        *("iid", "sku", "productsku", "parentasin", "asin", "isbn", "stockcode", "ean", "gtin", "upc", "gmapid"),
-        *("contentid", "beerbeerid"),
-    ],
-    "time": [
-        *("time", "timestamp", "ts", "unixreviewtime", "unixtime", "epoch", "datetime", "eventtime", "eventtimestamp"),
-        *("createdat", "reviewtime", "ratedat", "dateadded", "invoicedate", "orderdate", "purchasedate", "eventdate"),
-        *("reviewdate", "tdat", "date"),
-    ],
-    "rating": ["rating", "ratings", "stars", "starrating", "overall", "score", "reviewscore", "reviewoverall", "bookrating"],
-    "title": [
-        *("title", "name", "itemtitle", "itemname", "producttitle", "productname", "prodname", "movietitle", "booktitle"),
-        *("originaltitle", "gametitle", "gamename", "tracktitle", "trackname", "songname", "albumname", "artistname"),
-        *("videotitle", "newstitle", "headline", "label"),
-    ],
-    "category": [
-        *("category", "categories", "genre", "genres", "categoryname", "categorycode", "maincategory", "maincat"),
-        *("producttype", "producttypename", "department", "section", "topic", "class", "listedin", "tags", "tagsvalue"),
-    ],
-    "text": [
-        *("text", "description", "desc", "longdescription", "shortdescription", "productdescription", "itemdescription"),
-        *("detaildesc", "overview", "synopsis", "plot", "abstract", "summary", "blurb", "content", "body"),
-    ],
-    "brand": ["brand", "brandname", "manufacturer", "store", "author", "authors", "bookauthor", "artist", "artistname"],
+IDS = {
+    "user": """user customer client member visitor reviewer account profile player person buyer subscriber viewer
+        listener reader student learner consumer shopper household guest""",
+    "item": """item product article movie film book song track artist album news video game business recipe anime venue
+        place restaurant hotel listing offer goods course job app show beer podcast post paper photo poi content""",
 }
+"""Nouns whose names with "id" are columns of ids: `user_id`, `movieId`."""
+
+OTHERS = {
+    "user": "user customer client member visitor reviewer uid username profilename reviewprofilename sessionid session",
+    "item": """item product article movie film book song track artist album news video game iid sku productsku
+        parentasin asin isbn
+        stockcode ean gtin upc gmapid beerbeerid""",
+    "time": """time timestamp ts unixreviewtime unixtime epoch datetime eventtime eventtimestamp createdat reviewtime
+        ratedat dateadded invoicedate orderdate purchasedate eventdate reviewdate tdat date""",
+    "rating": "rating ratings stars starrating overall score reviewscore reviewoverall bookrating",
+    "title": """title name itemtitle itemname producttitle productname prodname movietitle booktitle originaltitle
+        gametitle gamename tracktitle trackname songname albumname artistname videotitle newstitle headline label""",
+    "category": """category categories genre genres categoryname categorycode maincategory maincat producttype
+        producttypename department section topic class listedin tags tagsvalue""",
+    "text": """text description desc longdescription shortdescription productdescription itemdescription detaildesc
+        overview synopsis plot abstract summary blurb content body""",
+    "brand": "brand brandname manufacturer store author authors bookauthor artist artistname",
+}
+NAMES = {role: [f"{noun}id" for noun in IDS.get(role, "").split()] + names.split() for role, names in OTHERS.items()}
 """Names of the columns of each role, the best first, in lower case, without anything but letters and digits."""
 
 ID_OF_ITEMS = "id"  # in a table of items alone: elsewhere it is the id of an event
@@ -100,9 +83,7 @@ def candidates(role: str, columns: Mapping[str, pl.DataType]) -> list[str]:
     return sorted(found, key=lambda name: (name != role, found[name]))
 
 
-def recognise(
-    file: str, columns: Mapping[str, pl.DataType], given: Mapping[str, str | None]
-) -> Reading:
+def recognise(file: str, columns: Mapping[str, pl.DataType], given: Mapping[str, str | None]) -> Reading:
     """Find the column of each role; a column has one role.
 
     Args:
@@ -117,7 +98,7 @@ def recognise(
             free = [one for one in candidates(role, columns) if one not in taken.values()]
             if free:
                 taken[role] = free[0]
-                others[role] = free[1:]
+                others |= {role: free[1:]} if free[1:] else {}
     taken = {role: taken[role] for role in given if role in taken}
     return Reading(file, taken, others, [name for name in columns if name not in taken.values()])
 

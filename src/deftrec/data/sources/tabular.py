@@ -12,7 +12,7 @@ from deftrec.data.prepare import Raw
 from deftrec.data.sources.columns import Place, check_id_type, ids, numbers, require, words
 from deftrec.data.sources.faults import Faults
 from deftrec.data.sources.jsonlines import JsonLines
-from deftrec.data.sources.opening import unpacked_name
+from deftrec.data.sources.opening import on_disk, unpacked_name
 from deftrec.data.sources.parquet import Parquet
 from deftrec.data.sources.parts import Parts, Table, files_of
 from deftrec.data.sources.roles import ID_OF_ITEMS, Reading, candidates, recognise
@@ -114,11 +114,12 @@ def read_tabular(
     if on_reading is not None:
         on_reading(replace(reading, ignored=[name for name in reading.ignored if name not in where]))
     catalogue = None if items is None else read_items(items, columns, faults=faults, on_reading=on_reading)
-    sha256 = checksums(*file.parts.values(), *([] if items is None else _File.find(items).parts.values()))
+    read_files = [*file.parts.values(), *([] if items is None else _File.find(items).parts.values())]
+    sha256 = checksums(*dict.fromkeys(map(on_disk, read_files)))
     kind: Literal["clock", "position"] = "position" if columns.time is None else "clock"
     notes: dict[str, Any] = {"where": {name: list(values) for name, values in where.items()}} if where else {}
     counts = {"not_selected": read - frame.height} if where else {}
-    if faults is not None:
+    if faults is not None and faults.counts:
         notes["skipped"], counts["skipped"] = faults.counts, faults.table.height
     return Raw(events, catalogue, Path(file.name).name, sha256, notes, times=kind, counts=counts)
 
@@ -226,6 +227,7 @@ def _recognised(
 ) -> Reading:
     """The columns of the roles that are `given`; a `DataError` if one is missing or cannot hold ids."""
     reading = recognise(file.name, table.schema, given)
+    reading.notes.extend([f"{len(file.parts)} files"] if len(file.parts) > 1 else [])
     wanted = {role: reading.columns.get(role, role) for role, name in given.items() if name is not None}
     require(table.schema, wanted, file.name, in_order=in_order)
     for role in ("user", "item"):
@@ -283,6 +285,7 @@ class _File:
 
     def open(self, separator: str | None, names: Sequence[str] | None) -> Table:
         """Open the table; `names` are the columns of files without a header."""
+        names = names and [f"column {n}" if name in ("-", "_", "") else name for n, name in enumerate(names, 1)]
         if names is not None and self.form != "csv":
             raise DataError(f"{self.name}: a {self.form} file names its columns itself; leave out --columns")
         tables = dict[str, Table]()
@@ -300,10 +303,7 @@ class _File:
     def _open(self, path: Path, separator: str | None, names: Sequence[str] | None) -> Table:
         if self.form == "csv":
             tabs = unpacked_name(path).suffix.lower() == ".tsv"
-            header = None if names is None else [
-                name if name not in ("-", "_", "") else f"column {number}" for number, name in enumerate(names, 1)
-            ]
-            return TextFile(path, separator or ("\t" if tabs else None), header=header)
+            return TextFile(path, separator or ("\t" if tabs else None), header=names)
         return JsonLines(path) if self.form == "jsonl" else Parquet(path)
 
     def read(self, table: Table, columns: list[str] | None, faults: Faults | None = None) -> pl.DataFrame:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 SEPARATORS = (",", "\t", ";", "|", "::")
 UNIT = "\x1f"  # ASCII's own separator stands for one of several characters while a file is read
+QUOTED = '; quote a text that begins with one as a whole, its quotes doubled: """Good"" he said"'
 CHUNK = 100_000  # records of a table that is read line by line
 csv.field_size_limit(2**31 - 1)  # the text of an item may be long
 
@@ -31,13 +32,14 @@ class NoRowsError(DataError):
 
 
 class Record(NamedTuple):
-    """A record of a file: its number from 0, the line it ends at, its text, its fields, and its fault, if any."""
+    """A record of a file: its number from 0, the line it ends at, its text, its fields, its fault, and the mend."""
 
     number: int
     line: int
     text: str
     fields: list[str]
-    fault: str | None
+    fault: str = ""
+    mend: str = ""
 
 
 class TextFile:
@@ -59,7 +61,7 @@ class TextFile:
         self.has_header = header is None
         if separator == "\\t":  # as it is typed
             separator = "\t"
-        if separator is not None and (not separator or any(character in separator for character in "\r\n\"")):
+        if separator is not None and (not separator or any(character in separator for character in '\r\n"')):
             raise DataError(f"{path}: the separator {separator!r} cannot separate fields; give one such as ';'")
         with open_text(path) as lines:
             first = lines.readline()
@@ -68,11 +70,12 @@ class TextFile:
         self.separator = separator or max(SEPARATORS, key=first.count)
         self.quote = quote if len(self.separator.encode()) == 1 else None
         begin = next(self._records(0))
-        if begin.fault is not None:
-            raise DataError(f"{path}: line 1: {begin.fault}")
+        if begin.fault:
+            raise DataError(f"{path}: line 1: {begin.fault}{begin.mend}")
         self.columns = begin.fields if header is None else list(header)
         if len(self.columns) != len(begin.fields):
-            raise DataError(f"{path}: line 1 has {len(begin.fields)} fields, and {len(self.columns)} columns are named")
+            fault = f"line 1 has {len(begin.fields)} fields, and {len(self.columns)} columns are named"
+            raise DataError(f"{path}: {fault}; name all of them, '-' for one to ignore")
         twice = {name for name in self.columns if self.columns.count(name) > 1}
         if twice:
             raise DataError(f"{path}: line 1: column {min(twice)!r} occurs twice; rename one")
@@ -142,9 +145,9 @@ class TextFile:
         chunks, rows = [pl.DataFrame(schema=schema)], list[list[int | str | None]]()
         for record in self._records(len(self.columns)):
             fields = record.fields
-            if record.fault is not None:
+            if record.fault:
                 if broken is None or record.number < 0:
-                    raise DataError(f"{self.path}: line {record.line}: {record.fault}")
+                    raise DataError(f"{self.path}: line {record.line}: {record.fault}{record.mend}")
                 broken(record.number, record.text.rstrip("\r\n"), record.fault)
             elif any(fields) and record.number >= 0:
                 rows.append([record.number, *(fields[one] or None if one < len(fields) else None for one in picked)])
@@ -169,11 +172,12 @@ class TextFile:
             reader = self._reader(feed())
             for number in count(-int(self.has_header)):
                 taken.clear()
-                fault = None
+                fault = mend = ""
                 try:
                     fields = next(reader, None)
                 except csv.Error as error:
-                    fields, fault = [], _stray_quote(error)
+                    reason = str(error).replace("\t", "\\t")
+                    fields, fault, mend = [], f"a stray quote, it seems ({reason})", QUOTED
                     again.extendleft(reversed(taken[1:]))
                     del taken[1:]
                     reader = self._reader(feed())
@@ -182,18 +186,10 @@ class TextFile:
                 line += len(taken)
                 if 0 < most < len(fields):
                     fault = f"{len(fields)} fields where there are {most} columns"
-                    fault += f"; quote a text that holds {self.separator!r}" if self.quote else ""
-                yield Record(number, line, "".join(taken), fields, fault)
+                    mend = f"; quote a text that holds {self.separator!r}" if self.quote else "; correct the line"
+                yield Record(number, line, "".join(taken), fields, fault, mend)
 
     def _reader(self, lines: Iterator[str]) -> "_csv.Reader":
         if self.quote is None:
             return csv.reader(lines, delimiter=self._separator, quoting=csv.QUOTE_NONE)
         return csv.reader(lines, delimiter=self._separator, quotechar=self.quote, strict=True)
-
-
-def _stray_quote(error: csv.Error) -> str:
-    reason = str(error).replace("\t", "\\t")
-    return (
-        f"a stray quote, it seems ({reason}); quote a text that begins with one as a whole, its quotes doubled: "
-        '"""Good"" he said"'
-    )

@@ -19,7 +19,8 @@ _ZONE = r"(?P<zone>Z|UTC|(?:UTC|GMT)?[+-](?:[01][0-9]|2[0-3])(?::?[0-5][0-9])?|G
 _NOTE = r"(?: ?[\[(][A-Za-z/_ ]+[\])])?"  # the name of a zone behind its offset
 _THEN = rf"(?:(?:T|,? +){_CLOCK}(?: ?{_ZONE}{_NOTE})?)?"
 _WEEKDAY = r"(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,? )?"
-_MONTH = r"(?P<name>Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]*\.?"
+_MONTHS = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec"
+_MONTH = rf"(?P<name>{_MONTHS})[a-z]*\.?"
 _YEAR, _DAY = r"(?P<year>[0-9]{4})", r"(?P<day>[0-9]{1,2})"
 
 COMPACT = (
@@ -38,9 +39,18 @@ FORMS = (
 )
 """Patterns of dates; the parts of a pattern are its groups. No text fits two patterns."""
 
-MONTHS = {name: number for number, name in enumerate("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), 1)}
+MONTHS = {name: number for number, name in enumerate(_MONTHS.split("|"), 1)}
 COMPACT_NUMBERS = ((19000101, 20991231), (190001010000, 209912312359), (19000101000000, 20991231235959))
 """Ranges of dates that are written as integers, without and with a clock."""
+
+COMMON = {
+    "%Y-%m-%d %H:%M:%S": False,
+    "%Y-%m-%dT%H:%M:%S": False,
+    "%Y-%m-%d": False,
+    "%Y-%m-%dT%H:%M:%SZ": True,
+    "%Y-%m-%d %H:%M:%S UTC": True,
+}
+"""The commonest formats, which polars parses several times faster than a pattern, and whether they have a zone."""
 
 PARTS = ("year", "month", "name", "day", "hour", "minute", "second", "fraction", "half", "zone")
 YEARS = ("%Y", "%y", "%G", "%s", "%D", "%F", "%c", "%x", "%v", "%+")  # directives of strptime that hold a year
@@ -164,6 +174,12 @@ def _dates(
     """Parse dates by the pattern that most of the `candidates` fit: dates without a zone, and dates with one."""
     sample = text.filter(candidates & text.is_not_null())
     sample = sample.gather_every(max(1, len(sample) // SAMPLE))
+    for common, has_zone in COMMON.items():
+        if len(sample) and not _by_format(sample, common).null_count():
+            found = _by_format(text, common)
+            if not found.null_count():
+                none = found.clear(len(found))
+                return (none, found) if has_zone else (found, none)
     pattern = max(FORMS, key=lambda one: sample.str.contains(one).sum())
     if pattern != EITHER_ORDER:
         return _parsed(text, pattern)
@@ -171,6 +187,10 @@ def _dates(
         form = _order(text, place, mend)
     names = {"one": "day", "two": "month"} if form == DAY_FIRST else {"one": "month", "two": "day"}
     return _parsed(text, pattern, names)
+
+
+def _by_format(text: pl.Series, form: str) -> pl.Series:
+    return text.str.to_datetime(form, strict=False, time_unit="us")
 
 
 def _order(text: pl.Series, place: Place, mend: str) -> str:
