@@ -103,7 +103,7 @@ def test_errors_name_the_row_and_the_mend(
     deftrec: Call, words: list[str], message: str, run: Path, worded: Path, data: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "events.csv").write_text("user,item,time\nnew,i/101,1\n\nnew,strange,2\n")
-    (tmp_path / "plain.csv").write_text("id,title\nfine,number 1\n")
+    (tmp_path / "plain.csv").write_text("code,title\nfine,number 1\n")
     (tmp_path / "empty.csv").touch()
     (tmp_path / "dated.csv").write_text("user,item,time\nnew,i/101,2024-01-01\n")
     (tmp_path / "items.csv").write_text("item,title\nfine,number 1\nbare,\n")

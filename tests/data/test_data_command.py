@@ -104,11 +104,11 @@ def test_import_guesses_directories(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["{events}"], "no column 'user'"),
-        (["{events}", *COLUMNS, "--min-rating", "3"], "no column 'rating'.*--rating COL"),
+        (["{events}", "--user", "user"], "no column 'user'"),
+        (["{events}", *COLUMNS, "--rating", "rating", "--min-rating", "3"], "no column 'rating'.*--rating COL"),
         (["{events}", *COLUMNS, "--k-core", "9"], "no interactions are left of 4"),
         (["{events}", *COLUMNS, "--format", "parquet"], "not a Parquet file"),
-        (["{tmp}"], "neither test.txt nor a .inter file"),
+        (["{tmp}"], "its parts differ: goods.csv has a column 'item', and clicks.csv has not"),
         (["{tmp}/absent"], "no such file"),
         (["{tmp}", "--format", "reference", "--user", "x"], "no columns to name.*; leave out --user$"),
         (["{tmp}", "--format", "reference", "--order-as-given"], "leave out --order-as-given$"),

@@ -105,8 +105,8 @@ def import_(
     where: Annotated[list[str] | None, option("Rows with one of these values; repeatable.", "COL=A,B")] = None,
     on_error: Annotated[OnError, option("Bad rows: stop at the first, or skip and list them.")] = "stop",
     max_errors: Annotated[
-        float, option("Greatest share of rows that --on-error skip leaves out.", "SHARE", min=0, max=1)
-    ] = MAX_SHARE,
+        float | None, option(f"Greatest share of rows to skip; default: {MAX_SHARE}.", "SHARE", min=0, max=1)
+    ] = None,
     min_rating: MinRating = None,
     k_core: KCore = None,
     items: Annotated[Path | None, option("Table of items with titles, categories and texts.", "FILE")] = None,
@@ -144,9 +144,12 @@ def import_(
         _refuse({"items": items, **of_items, **of_table}, reason)
     elif items is None:
         _refuse(of_items, "without --items FILE there is no table of items with such columns")
-    if time_ is not None and order_as_given:
+    if order_as_given and (time_ is not None or time_format is not None):
         raise DataError("give either --time COL or --order-as-given")
-    faults, readings = Faults(max_errors) if skip else None, list[Reading]()
+    if max_errors is not None:
+        _refuse({"max-errors": None if skip else max_errors}, "without --on-error skip no row is skipped")
+    faults = Faults(MAX_SHARE if max_errors is None else max_errors) if skip else None
+    readings = list[Reading]()
     with listening() as progress:
         with working(progress, f"reading {_named(paths)}"):
             if form == "reference":

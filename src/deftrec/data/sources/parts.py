@@ -2,7 +2,7 @@
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from glob import glob
 from pathlib import Path
 from typing import Protocol
@@ -129,20 +129,21 @@ def _is_exact(column: pl.Series) -> bool:
     return most is None or float(most) <= EXACT  # type: ignore[arg-type]
 
 
-def files_of(paths: Iterable[Path], known: Callable[[Path], bool]) -> dict[str, Path]:
+def files_of(paths: Sequence[Path], rank: Callable[[Path], int]) -> dict[str, Path]:
     """The files of a table by their names: files, those of directories, and those of patterns such as `logs/*.csv`.
 
-    The files of a directory and of a pattern are in natural order ("part-2" before "part-10"); hidden ones, and in a
-    directory those that are not `known`, are left out. Raises a `DataError` if there is no file.
+    The files of a directory and of a pattern are in natural order ("part-2" before "part-10"), without hidden ones. Of
+    a directory, those of the highest `rank` above 0 are taken. Raises a `DataError` if there is no file.
     """
     found = dict[str, Path]()
     for path in paths:
         if path.is_dir():
             inside = [one for one in path.rglob("*") if one.is_file() and not is_hidden(one.relative_to(path))]
-            inside = [one for one in inside if known(one)]
-            if not inside:
+            highest = max(map(rank, inside), default=0)
+            if not highest:
                 raise DataError(f"{path}: no file in this directory has the name of a table; name one, or --format")
-            found |= {str(one.relative_to(path)): one for one in sorted(inside, key=_natural)}
+            chosen = sorted((one for one in inside if rank(one) == highest), key=_natural)
+            found |= {str(one if len(paths) > 1 else one.relative_to(path)): one for one in chosen}
         elif is_there(path):
             found[str(path)] = path
         elif not is_pattern(path):

@@ -244,6 +244,8 @@ def _with(columns: Columns, reading: Reading) -> Columns:
 def _select(frame: pl.DataFrame, name: str, values: Collection[str], file: str, notes: list[str]) -> pl.DataFrame:
     """The rows that have one of the `values` in a column; values that no row has are noted."""
     column = frame[name]
+    if column.dtype.is_nested():
+        raise DataError(f"{file}: column {name!r} holds {column.dtype}; --where compares texts and numbers")
     texts = column.cast(pl.String)
     known = texts.unique()
     wanted = {one.lower() for one in values} if column.dtype == pl.Boolean else set(values)
@@ -275,7 +277,13 @@ class _File:
         """Find the files of a table; a `DataError` if there is none, or they have several formats."""
         paths = [Path(one) for one in ([path] if isinstance(path, str | Path) else path)]
         name = str(paths[0]) + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
-        parts = files_of(paths, lambda one: _known_format(one) in ({form} if form else get_args(TableFormat)))
+
+        def rank(one: Path) -> int:
+            """Files of the format come first, and those whose names tell none are only taken where it is given."""
+            known = _known_format(one)
+            return 2 if known is not None and form in (None, known) else int(known is None and form is not None)
+
+        parts = files_of(paths, rank)
         forms = {part: form or format_of(one) for part, one in parts.items()}
         kinds = sorted(set(forms.values()))
         if len(kinds) > 1:
@@ -303,7 +311,7 @@ class _File:
     def _open(self, path: Path, separator: str | None, names: Sequence[str] | None) -> Table:
         if self.form == "csv":
             tabs = unpacked_name(path).suffix.lower() == ".tsv"
-            return TextFile(path, separator or ("\t" if tabs else None), header=names)
+            return TextFile(path, "\t" if tabs and separator is None else separator, header=names)
         return JsonLines(path) if self.form == "jsonl" else Parquet(path)
 
     def read(self, table: Table, columns: list[str] | None, faults: Faults | None = None) -> pl.DataFrame:

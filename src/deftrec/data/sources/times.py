@@ -85,7 +85,9 @@ def times(column: pl.Series, place: Place, form: str | None = None, mend: str = 
     if column.dtype.is_temporal() or column.dtype.is_numeric():
         missing = ~column.is_finite().fill_null(False) if column.dtype.is_float() else column.is_null()
         place.refuse(missing, column, "is not a time")
-        return column if column.dtype.is_temporal() else _compact_dates(_in_64_bits(column, column, place), place)
+        if column.dtype.is_temporal():
+            return column
+        return _compact_dates(_in_64_bits(column, column, place) if column.dtype.is_integer() else column, place)
     text = column.cast(pl.String).str.strip_chars()
     numbers = _numbers(text, column, place)
     if not numbers.null_count():
@@ -122,9 +124,7 @@ def as_numbers(found: pl.Series, place: Place, units_per_second: int | None = No
 
 
 def _in_64_bits(numbers: pl.Series, column: pl.Series, place: Place) -> pl.Series:
-    """Cast integers to 64 bits with a sign; the entries of `column` that need more are refused."""
-    if not numbers.dtype.is_integer() and not numbers.dtype.is_decimal():
-        return numbers
+    """Cast whole numbers to 64 bits with a sign; the entries of `column` that need more are refused."""
     whole = numbers.cast(pl.Int64, strict=False)
     place.refuse(whole.is_null() & numbers.is_not_null(), column, "is too large for a time", "give a coarser unit")
     return whole
