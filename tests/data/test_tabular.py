@@ -323,7 +323,7 @@ def test_a_column_has_one_role(tmp_path: Path) -> None:
 
 def test_a_separator_separates(tmp_path: Path) -> None:
     for wrong in ("", '"', "\n"):
-        with pytest.raises(DataError, match="the separator .* cannot separate fields"):
+        with pytest.raises(DataError, match=r"the separator .* cannot separate fields"):
             read_tabular(write(tmp_path, GOOD), Columns(separator=wrong))
     tabs = write(tmp_path, GOOD.replace(",", "\t"))
     assert read_tabular(tabs, Columns(separator="\\t")).events.equals(read_tabular(tabs).events)

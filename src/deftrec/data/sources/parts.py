@@ -70,7 +70,7 @@ class Parts:
                 pass
             end += noted.last + 1
         if not frames:
-            raise NoRowsError(f"{self.name}: no rows; all of its {len(self.tables)} files are empty")
+            raise NoRowsError(f"{self.name}: no rows; all of its files are empty")
         self._check_types(frames)
         return pl.concat(frames.values(), how="diagonal_relaxed")
 
@@ -153,7 +153,8 @@ def files_of(paths: Sequence[Path], rank: Callable[[Path], int]) -> dict[str, Pa
             matches = sorted((one for one in matches if one.is_file() and not is_hidden(Path(one.name))), key=_natural)
             if not matches:
                 raise DataError(f"{path}: no file has such a name; correct the pattern")
-            found |= {str(one): one for one in matches}
+            above = next(one for one in path.parents if not is_pattern(one))
+            found |= {str(one if len(paths) > 1 else one.relative_to(above)): one for one in matches}
     return found
 
 

@@ -304,7 +304,7 @@ class _File:
                 if len(self.parts) == 1:
                     raise
         if not tables:
-            raise NoRowsError(f"{self.name}: no rows; all of its {len(self.parts)} files are empty")
+            raise NoRowsError(f"{self.name}: no rows; all of its files are empty")
         one = next(iter(tables.values()))
         return one if len(self.parts) == 1 else Parts(self.name, tables, alike=self.form != "jsonl")
 
