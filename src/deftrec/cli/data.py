@@ -156,7 +156,14 @@ def import_(
                 raw = read_reference(_one(paths, form))
             elif form == "recbole":
                 given = {role: name for role, name in names.items() if name}
-                raw = read_recbole(_one(paths, form), given, order_as_given, time_format=time_format, faults=faults)
+                raw = read_recbole(
+                    _one(paths, form),
+                    given,
+                    order_as_given,
+                    time_format=time_format,
+                    faults=faults,
+                    on_reading=readings.append,
+                )
             else:
                 wanted = Columns(
                     user=user or "",

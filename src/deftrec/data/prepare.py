@@ -8,6 +8,7 @@ import polars as pl
 
 from deftrec.data.interactions import Interactions, Meta
 from deftrec.data.sources.columns import CATEGORY_SEPARATOR
+from deftrec.data.sources.faults import Faults
 from deftrec.data.split import leave_one_out
 from deftrec.errors import DataError
 
@@ -35,6 +36,13 @@ class Raw:
     times: Literal["clock", "position"] = "clock"
     tags: pl.DataFrame | None = None
     counts: dict[str, int] = field(default_factory=dict)
+
+    def noting(self, faults: Faults | None) -> "Raw":
+        """The same content with a note of the bad rows that were left out, if there are some."""
+        if faults is None or not faults.counts:
+            return self
+        counts = {**self.counts, "skipped": faults.table.height}
+        return replace(self, notes={**self.notes, "skipped": faults.counts}, counts=counts)
 
 
 def prepare(

@@ -119,9 +119,8 @@ def read_tabular(
     kind: Literal["clock", "position"] = "position" if columns.time is None else "clock"
     notes: dict[str, Any] = {"where": {name: list(values) for name, values in where.items()}} if where else {}
     counts = {"not_selected": read - frame.height} if where else {}
-    if faults is not None and faults.counts:
-        notes["skipped"], counts["skipped"] = faults.counts, faults.table.height
-    return Raw(events, catalogue, Path(file.name).name, sha256, notes, times=kind, counts=counts)
+    raw = Raw(events, catalogue, Path(file.name).name, sha256, notes, times=kind, counts=counts)
+    return raw.noting(faults)
 
 
 def read_events(
@@ -162,7 +161,7 @@ def read_items(
     there = table.schema
     keys = [name for name in (columns.item, *candidates("item", there)) if name in there]
     keys += [name for name in there if name.lower() == ID_OF_ITEMS]
-    key = columns.catalogue_item or next(iter(keys), "item")
+    key = columns.catalogue_item or (keys[0] if keys else columns.item or "item")
     if key not in there:
         names = ", ".join(map(repr, there))
         raise DataError(f"{path}: no column {key!r} with the items' ids; it has {names}; name it with {option} COL")
@@ -172,6 +171,8 @@ def read_items(
             raise DataError(f"{path}: no column {named!r} for the {role}; name the right one with --{role} COL")
     roles = {"item": key, **{role: named or "" for role, named in texts.items()}}
     reading = recognise(file.name, there, roles | ({"brand": ""} if columns.text is None else {}))
+    if columns.catalogue_item is None and key != columns.item and len(keys) > 1:
+        reading.notes.append(f"{keys[1]!r} may hold the ids too: {option} names another column")
     if on_reading is not None:
         on_reading(reading)
     frame = file.read(table, None, faults)
@@ -182,7 +183,7 @@ def read_items(
         place.refuse(again, parts["item"].alias(key), "occurs again", "leave one row")
         parts |= {role: words(frame[name], path) for role, name in reading.columns.items() if role != "item"}
         if "brand" in parts:
-            parts["text"] = _behind(parts.pop("brand"), parts.get("text"))
+            parts["text"] = behind(parts.pop("brand"), parts.get("text"))
         return pl.DataFrame({name: part.alias(name) for name, part in parts.items()})
 
     found = file.place(table, faults).converted(frame, convert)
@@ -211,7 +212,7 @@ def events_of(frame: pl.DataFrame, place: Place, columns: Columns) -> pl.DataFra
     return place.converted(frame, convert)
 
 
-def _behind(brand: pl.Series, text: pl.Series | None) -> pl.Series:
+def behind(brand: pl.Series, text: pl.Series | None) -> pl.Series:
     """Texts with a brand before them, and a full stop between."""
     if text is None:
         return brand
