@@ -267,9 +267,7 @@ def test_rows_of_some_events(kind: str, tmp_path: Path) -> None:
     assert read_tabular(path, where={"event": ["purchase"], "shop": ["1"]}).events["user"].to_list() == [1]
     with pytest.raises(DataError, match=r"line 2|row 1|line 1"):
         read_tabular(path)
-    with pytest.raises(
-        DataError, match=r"no row has 'buy' in column 'event'; it has 'purchase', 'transaction'"
-    ):
+    with pytest.raises(DataError, match=r"no row has 'buy' in column 'event'; it has 'purchase', 'transaction'"):
         read_tabular(path, where={"event": ["buy"]})
     with pytest.raises(DataError, match=r"no column 'evnt' to choose rows by; it has 'user', .*; correct --where"):
         read_tabular(path, where={"evnt": ["buy"]})

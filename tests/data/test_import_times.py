@@ -49,7 +49,8 @@ MORNING = datetime(2024, 6, 18, 7, 31, 34, tzinfo=UTC)
         ("11/13/2019 12:00:01 p.m.", datetime(2019, 11, 13, 12, 0, 1, tzinfo=UTC)),
         ("Tue, 18 Jun 2024 07:31:34 +0000", MORNING),  # RFC 2822
         ("Tuesday, 18 June 2024", datetime(2024, 6, 18, tzinfo=UTC)),
-        ("18-Jun-2024", datetime(2024, 6, 18, tzinfo=UTC)),
+        ("18-JUN-2024", datetime(2024, 6, 18, tzinfo=UTC)),
+        ("18/Jun/2024:07:31:34 +0000", MORNING),  # log of a web server
         ("June 18th, 2024 7:31 PM", datetime(2024, 6, 18, 19, 31, tzinfo=UTC)),
         ("Tue Jun 18 2024 07:31:34 GMT+0200 (CEST)", datetime(2024, 6, 18, 5, 31, 34, tzinfo=UTC)),
         ("09 13, 2009", datetime(2009, 9, 13, tzinfo=UTC)),  # Amazon
@@ -97,7 +98,11 @@ def test_a_format_of_strptime(tmp_path: Path) -> None:
     assert found.times.tolist() == [NANOSECOND - 3_600_000_000_000]
     with pytest.raises(DataError, match=r"line 3, column 'time': '2024' is not a time of the form '%d/%m/%Y'"):
         imported(tmp_path, ["18/06/2024", "2024"], "%d/%m/%Y")
-    for wrong, fault in (("%H:%M", "has no year"), ("%Y %Z", "the name of a zone tells no offset")):
+    for wrong, fault in (
+        ("dayfirst", "unknown; give day-first"),
+        ("%H:%M", "has no year"),
+        ("%Y %Z", "the name of a zone tells no offset"),
+    ):
         with pytest.raises(ConfigError, match=f"--time-format '{wrong}': {fault}"):
             imported(tmp_path, ["12:00"], wrong)
     pl.DataFrame({"user": [1], "item": [1], "time": [MORNING]}).write_parquet(tmp_path / "a.parquet")
@@ -169,6 +174,14 @@ def test_new_dates_take_the_unit_of_the_run(units: int) -> None:
     found = conformed_events(events, data, "f")
     assert found["time"].to_list() == [1_718_695_895 * units + units // 2, 1_718_695_896 * units]
     assert found["time"].dtype == pl.Int64
+
+
+def test_a_date_beyond_the_unit_of_the_run_is_an_error() -> None:
+    late = pl.DataFrame({"user": [1], "item": [0], "time": ["2300-01-01"]})
+    with pytest.raises(
+        DataError, match=r"f: row 1, column 'time': .* is too large for a time; give a date before 2262"
+    ):
+        conformed_events(late, run_data([NANOSECOND]), "f")
 
 
 def test_new_dates_that_the_unit_merges_are_in_order() -> None:

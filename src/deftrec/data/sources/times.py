@@ -17,29 +17,29 @@ _CLOCK = (
 )
 _ZONE = r"(?P<zone>Z|UTC|(?:UTC|GMT)?[+-](?:[01][0-9]|2[0-3])(?::?[0-5][0-9])?|GMT)"
 _NOTE = r"(?: ?[\[(][A-Za-z/_ ]+[\])])?"  # the name of a zone behind its offset
-_THEN = rf"(?:(?:T|,? +){_CLOCK}(?: ?{_ZONE}{_NOTE})?)?"
+_THEN = rf"(?:(?:T|:|,? +){_CLOCK}(?: ?{_ZONE}{_NOTE})?)?"
 _WEEKDAY = r"(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,? )?"
 _MONTHS = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec"
 _MONTH = rf"(?P<name>{_MONTHS})[a-z]*\.?"
 _YEAR, _DAY = r"(?P<year>[0-9]{4})", r"(?P<day>[0-9]{1,2})"
 
 COMPACT = (
-    rf"^{_YEAR}(?P<month>[0-9]{{2}})(?P<day>[0-9]{{2}})"
+    rf"(?i)^{_YEAR}(?P<month>[0-9]{{2}})(?P<day>[0-9]{{2}})"
     rf"(?:T?(?P<hour>[0-9]{{2}})(?P<minute>[0-9]{{2}})(?P<second>[0-9]{{2}})?{_ZONE}?)?$"
 )
-EITHER_ORDER = rf"^(?P<one>[0-9]{{1,2}})[-/.](?P<two>[0-9]{{1,2}})[-/.]{_YEAR}{_THEN}$"
+EITHER_ORDER = rf"(?i)^(?P<one>[0-9]{{1,2}})[-/.](?P<two>[0-9]{{1,2}})[-/.]{_YEAR}{_THEN}$"
 FORMS = (
-    rf"^{_YEAR}[-/.](?P<month>[0-9]{{1,2}})[-/.]{_DAY}{_THEN}$",  # ISO 8601, also 2024/06/18
+    rf"(?i)^{_YEAR}[-/.](?P<month>[0-9]{{1,2}})[-/.]{_DAY}{_THEN}$",  # ISO 8601, also 2024/06/18
     EITHER_ORDER,  # 06/18/2024, 18.06.2024
-    rf"^{_WEEKDAY}{_MONTH} +{_DAY} {_CLOCK}(?: {_ZONE})? {_YEAR}$",  # Sat Jun 18 07:31:34 -0700 2016: C, Goodreads
-    rf"^{_WEEKDAY}{_DAY}[- ]{_MONTH}[- ,]+{_YEAR}{_THEN}$",  # Tue, 18 Jun 2024 07:31:34 +0000: RFC 2822
-    rf"^{_WEEKDAY}{_MONTH} {_DAY}(?:st|nd|rd|th)?,? {_YEAR}{_THEN}$",  # June 18, 2024
+    rf"(?i)^{_WEEKDAY}{_MONTH} +{_DAY} {_CLOCK}(?: {_ZONE})? {_YEAR}$",  # Sat Jun 18 07:31:34 -0700 2016: C, Goodreads
+    rf"(?i)^{_WEEKDAY}{_DAY}[-/ ]{_MONTH}[-/ ,]+{_YEAR}{_THEN}$",  # Tue, 18 Jun 2024 07:31:34 +0000: RFC 2822
+    rf"(?i)^{_WEEKDAY}{_MONTH} +{_DAY}(?:st|nd|rd|th)?,? +{_YEAR}{_THEN}$",  # June 18, 2024
     rf"^(?P<month>[0-9]{{2}}) {_DAY}, {_YEAR}$",  # 06 18, 2024: Amazon reviews
     COMPACT,  # 20240618, 20240618T073134Z
 )
 """Patterns of dates; the parts of a pattern are its groups. No text fits two patterns."""
 
-MONTHS = {name: number for number, name in enumerate(_MONTHS.split("|"), 1)}
+MONTHS = {name: number for number, name in enumerate(_MONTHS.lower().split("|"), 1)}
 COMPACT_NUMBERS = ((19000101, 20991231), (190001010000, 209912312359), (19000101000000, 20991231235959))
 """Ranges of dates that are written as integers, without and with a clock."""
 
@@ -58,6 +58,7 @@ YEARS = ("%Y", "%y", "%G", "%s", "%D", "%F", "%c", "%x", "%v", "%+")  # directiv
 SAMPLE = 1000  # texts that choose the pattern of a column
 LONG_NUMBER = 16  # characters of a number beyond which a float may not tell it from its neighbours
 SECOND = 1_000_000_000  # in nanoseconds
+LARGEST = 2**63 - 1  # integer of 64 bits
 LAST_NANOSECOND = 9_223_372_036  # seconds since 1970 that nanoseconds in 64 bits reach
 
 
@@ -80,7 +81,7 @@ def times(column: pl.Series, place: Place, form: str | None = None, mend: str = 
         raise DataError(
             f"{place.file}: column {column.name!r} holds {column.dtype}, which are no times; give numbers or dates"
         )
-    if form is not None and "%" in form:
+    if form is not None and form not in (DAY_FIRST, MONTH_FIRST):
         return _with_format(column, place, form)
     if column.dtype.is_temporal() or column.dtype.is_numeric():
         missing = ~column.is_finite().fill_null(False) if column.dtype.is_float() else column.is_null()
@@ -107,7 +108,7 @@ def as_numbers(found: pl.Series, place: Place, units_per_second: int | None = No
     """Convert the result of `times` to numbers; integers stay integers.
 
     Dates become integers since 1970, with 1, 10^3, 10^6 or 10^9 `units_per_second`, rounded down; None: the first of
-    10^3, 10^6 and 10^9 that holds them all. Raises a `DataError` if an integer has more than 64 bits.
+    10^3, 10^6 and 10^9 that holds them all. Raises a `DataError` if a date does not fit 64 bits in these units.
     """
     if found.dtype.is_temporal():
         unit = found.dtype.time_unit if isinstance(found.dtype, pl.Datetime) else "us"
@@ -118,8 +119,11 @@ def as_numbers(found: pl.Series, place: Place, units_per_second: int | None = No
             units_per_second = 1_000
             while units_per_second < there and (whole % (there // units_per_second) != 0).any():
                 units_per_second *= 1_000
+        if units_per_second < there:
+            return whole // (there // units_per_second)
         more = units_per_second // there
-        return whole * more if more else whole // (there // units_per_second)
+        place.refuse(whole.abs() > LARGEST // more, found, "is too large for a time", "give a date before 2262")
+        return whole * more
     return found if found.dtype == pl.Int64 else found.cast(pl.Int64 if found.dtype.is_integer() else pl.Float64)
 
 
@@ -172,7 +176,7 @@ def _dates(
     text: pl.Series, candidates: pl.Series, place: Place, form: str | None, mend: str
 ) -> tuple[pl.Series, pl.Series]:
     """Parse dates by the pattern that most of the `candidates` fit: dates without a zone, and dates with one."""
-    sample = text.filter(candidates & text.is_not_null())
+    sample = text.filter(candidates & (text != ""))
     sample = sample.gather_every(max(1, len(sample) // SAMPLE))
     for common, has_zone in COMMON.items():
         if len(sample) and not _by_format(sample, common).null_count():
@@ -209,7 +213,9 @@ def _parsed(text: pl.Series, pattern: str, names: Mapping[str, str] = {}) -> tup
     """Parse dates of one pattern to UTC, as two columns: dates without a zone, and dates with one; null otherwise."""
     parts = text.str.extract_groups(pattern).struct.unnest().rename(names)
     parts = parts.with_columns(pl.lit(None, pl.String).alias(name) for name in PARTS if name not in parts.columns)
-    month = pl.coalesce("month", pl.col("name").replace_strict(MONTHS, default=None, return_dtype=pl.Int64))
+    month = pl.coalesce(
+        "month", pl.col("name").str.to_lowercase().replace_strict(MONTHS, default=None, return_dtype=pl.Int64)
+    )
     day = pl.concat_str("year", month, "day", separator="-").str.to_date("%Y-%m-%d", strict=False)
     hour, minute, second = (pl.col(name).cast(pl.Int64).fill_null(0) for name in ("hour", "minute", "second"))
     of_half = pl.col("half").is_not_null()
@@ -240,6 +246,9 @@ def _fit_nanoseconds(seconds: pl.Series) -> bool:
 
 def _with_format(column: pl.Series, place: Place, form: str) -> pl.Series:
     """Parse dates of a format of `strptime`; those without a zone are UTC."""
+    if "%" not in form:
+        known = f"{DAY_FIRST}, {MONTH_FIRST} or a format of strptime, such as '%d.%m.%Y'"
+        raise ConfigError(f"--time-format {form!r}: unknown; give {known}")
     if column.dtype.is_temporal():
         raise DataError(f"{place.file}: column {column.name!r} holds dates already; leave out --time-format")
     if "%Z" in form:
