@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import date, timedelta
 from pathlib import Path
@@ -258,8 +259,8 @@ def _chosen(where: list[str] | None) -> dict[str, list[str]]:
     """The values of each column of `--where`."""
     chosen = dict[str, list[str]]()
     for one in where or ():
-        column, equals, values = one.partition("=")
-        if not column or not equals:
+        column, _, values = one.partition("=")
+        if not column or not values:
             raise ConfigError(f"--where {one!r}: not of the form COL=A,B; name a column and the values to keep")
         chosen[column] = [*chosen.get(column, []), *split_ids(values, "--where")]
     return chosen
@@ -301,8 +302,9 @@ def _report(
         with_text = int(interactions.catalogue.select(pl.any_horizontal(pl.col(*CATALOGUE_COLUMNS) != "")).sum().item())
         notes.append(f"texts for {with_text:,} of {counts['items']:,} items")
     if interactions.days is not None:
-        first, last = (date(1970, 1, 1) + timedelta(days=float(edge(interactions.days))) for edge in (np.min, np.max))
-        notes.append(f"{first} to {last}")
+        with suppress(OverflowError):  # years that a date has not
+            edges = (float(edge(interactions.days)) for edge in (np.min, np.max))
+            notes.append(" to ".join(f"{date(1970, 1, 1) + timedelta(days)}" for days in edges))
     print(
         f"{to}: {counts['users']:,} users, {counts['items']:,} items, {counts['interactions']:,} interactions"
         + (f" ({', '.join(notes)})" if notes else "")
