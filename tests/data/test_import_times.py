@@ -176,6 +176,12 @@ def test_new_dates_take_the_unit_of_the_run(units: int) -> None:
     assert found["time"].dtype == pl.Int64
 
 
+def test_new_dates_keep_their_parts_of_a_second_in_a_run_of_floats() -> None:
+    data = run_data([1_718_695_894.25])
+    found = conformed_events(pl.DataFrame({"user": [1], "item": [0], "time": ["2024-06-18T07:31:35.5"]}), data, "f")
+    assert found["time"].to_list() == [1_718_695_895.5]
+
+
 def test_a_date_beyond_the_unit_of_the_run_is_an_error() -> None:
     late = pl.DataFrame({"user": [1], "item": [0], "time": ["2300-01-01"]})
     with pytest.raises(

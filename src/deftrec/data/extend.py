@@ -11,6 +11,7 @@ from deftrec.data.sources.columns import Place, first_true, same_ids
 from deftrec.data.sources.times import as_numbers, times
 from deftrec.errors import DataError
 
+MICROSECONDS = 1_000_000  # in a second
 EXACT = 2**53  # greatest integer up to which floats are exact
 UNIT_FACTOR = 100.0  # times that differ from the known ones by this factor are in another unit
 
@@ -82,14 +83,15 @@ def conformed_events(events: pl.DataFrame, interactions: Interactions, source: s
     a time is of another type, or the times are in another unit.
     """
     place = Place(source)
-    found = times(events["time"], place)
+    found, known = times(events["time"], place), pl.Series(interactions.times[:0]).dtype
     last, unit = np.abs(interactions.times).max(initial=0), interactions.units_per_second
     if found.dtype.is_temporal():
         if unit is None:
             numbers = f"those of this run's data are numbers up to {last:g}"
             raise DataError(f"{source}: its times are dates, and {numbers}; give numbers that continue them")
         events, found = events[found.arg_sort()], found.sort()
-    known = pl.Series(interactions.times[:0]).dtype
+        if known.is_float():
+            found = as_numbers(found, place, MICROSECONDS) / (MICROSECONDS / unit)
     events = events.with_columns(
         conform(events["user"], interactions.users, source, "user").alias("user"),
         conform(events["item"], interactions.catalogue["item"], source, "item").alias("item"),
