@@ -1,7 +1,9 @@
 """Items, updates and fine-tuning from the command line."""
 
+import bz2
 import json
 import shutil
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -61,6 +63,34 @@ def test_an_update_counts_at_once(deftrec: Call, copy: Path, tmp_path: Path) -> 
     assert json.loads(deftrec("recommend", copy, "--user", "new", "--json").out)["history"] == ["i/101", "i,100"]
 
 
+def test_files_come_as_people_have_them(deftrec: Call, copy: Path, tmp_path: Path) -> None:
+    """Packed, in another encoding, in parts, without a header: columns are recognised, and what was taken is said."""
+    with zipfile.ZipFile(tmp_path / "new.zip", "w") as archive:
+        archive.writestr(
+            "a/goods.csv", "product_id,product_title,genres,price\nnew one,number 1,red,3\n".encode("utf-16")
+        )
+        archive.writestr("a/other.csv", "")
+    said = deftrec("items", "add", copy, "--items", tmp_path / "new.zip" / "a" / "goods.csv")
+    assert said.out == f"{copy}: 1 added; 25 items can be recommended\n", said.err
+    assert "item 'product_id', title 'product_title', category 'genres'; ignored: 'price'" in said.err
+    said = deftrec("items", "add", copy, "--items", tmp_path / "new.zip")
+    assert "holds 2 files (a/goods.csv, a/other.csv); name one" in said.err
+    (tmp_path / "days").mkdir()
+    for day in (1, 2):
+        text = f"userId,itemId,timestamp\nnew,i/10{day},{day}\n"
+        (tmp_path / "days" / f"{day}.csv.bz2").write_bytes(bz2.compress(text.encode()))
+    said = deftrec("update", copy, "--events", tmp_path / "days")
+    assert said.out == f"{copy}: 2 interactions added, new users: 1; 482 in all\n", said.err
+    assert "user 'userId', item 'itemId', time 'timestamp'; ignored: nothing; 2 files" in said.err
+    assert json.loads(deftrec("recommend", copy, "--user", "new", "--json").out)["history"] == ["i/101", "i/102"]
+    (tmp_path / "u.data").write_text("new\tstrange\t3\n")
+    said = deftrec("update", copy, "--events", tmp_path / "u.data", "--columns", "user,item,time")
+    assert "u.data: line 1, column 'item': 'strange' is not in the catalogue" in said.err
+    (tmp_path / "days" / "2.csv.bz2").write_bytes(bz2.compress(b"userId,itemId,timestamp\nnew,strange,3\n"))
+    said = deftrec("update", copy, "--events", tmp_path / "days")
+    assert "2.csv.bz2, line 2, column 'item': 'strange' is not in the catalogue" in said.err
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -103,7 +133,7 @@ def test_errors_name_the_row_and_the_mend(
     deftrec: Call, words: list[str], message: str, run: Path, worded: Path, data: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "events.csv").write_text("user,item,time\nnew,i/101,1\n\nnew,strange,2\n")
-    (tmp_path / "plain.csv").write_text("id,title\nfine,number 1\n")
+    (tmp_path / "plain.csv").write_text("code,title\nfine,number 1\n")
     (tmp_path / "empty.csv").touch()
     (tmp_path / "dated.csv").write_text("user,item,time\nnew,i/101,2024-01-01\n")
     (tmp_path / "items.csv").write_text("item,title\nfine,number 1\nbare,\n")

@@ -11,7 +11,7 @@ from deftrec.cli.data import app
 from deftrec.data import Interactions
 from deftrec.data.download import UnreachableError
 from deftrec.data.sources import base, movielens
-from deftrec.errors import DataError, DownloadError
+from deftrec.errors import ConfigError, DataError, DownloadError
 
 EVENTS = "uid,sku,ts,stars\nu1,i1,3,5\nu1,i2,1,4\nu1,i2,1,4\nu2,i1,2,1\n"
 
@@ -104,11 +104,11 @@ def test_import_guesses_directories(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["{events}"], "no column 'user'"),
-        (["{events}", *COLUMNS, "--min-rating", "3"], "no column 'rating'.*--rating COL"),
+        (["{events}", "--user", "user"], "no column 'user'"),
+        (["{events}", *COLUMNS, "--rating", "rating", "--min-rating", "3"], "no column 'rating'.*--rating COL"),
         (["{events}", *COLUMNS, "--k-core", "9"], "no interactions are left of 4"),
         (["{events}", *COLUMNS, "--format", "parquet"], "not a Parquet file"),
-        (["{tmp}"], "neither test.txt nor a .inter file"),
+        (["{tmp}"], "its parts differ: goods.csv has a column 'item', and clicks.csv has not"),
         (["{tmp}/absent"], "no such file"),
         (["{tmp}", "--format", "reference", "--user", "x"], "no columns to name.*; leave out --user$"),
         (["{tmp}", "--format", "reference", "--order-as-given"], "leave out --order-as-given$"),
@@ -118,6 +118,9 @@ def test_import_guesses_directories(tmp_path: Path) -> None:
         ),
         (["{tmp}/x.inter", "--format", "recbole", "--items", "no.csv"], r"in a \.item file .*; leave out --items$"),
         (["{events}", *COLUMNS, "--title", "label"], "without --items FILE .*; leave out --title$"),
+        (["{events}", *COLUMNS, "--where", "stars="], "--where 'stars=': not of the form COL=A,B"),
+        (["{events}", *COLUMNS, "--where", "stars"], "--where 'stars': not of the form COL=A,B"),
+        (["{events}", "{events}", "--format", "reference"], "the reference format is one directory or file"),
         (["{events}", *COLUMNS, "--order-as-given"], "give either --time COL or --order-as-given"),
         (["{events}", *COLUMNS, "--items", "{tmp}/goods.csv"], r"goods\.csv: none of its ids is one of the 2 items"),
     ],
@@ -127,11 +130,17 @@ def test_errors_are_for_the_user(arguments: list[str], message: str, events: Pat
     filled = [one.format(events=events, tmp=tmp_path) for one in arguments]
     result = run("import", *filled, "--to", tmp_path / "new")
     assert result.exit_code == 1
-    assert isinstance(result.exception, DataError)
+    assert isinstance(result.exception, DataError | ConfigError)
     assert "\n" not in str(result.exception)
-    with pytest.raises(DataError, match=message):
+    with pytest.raises((DataError, ConfigError), match=message):
         raise result.exception
     assert not (tmp_path / "new").exists()
+
+
+def test_times_before_all_dates_are_not_shown(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("user,item,time\na,b,-90000000000\na,c,5\n")
+    assert "2 interactions (2 items without title)\n" in ok("import", path, "--to", tmp_path / "d").stdout
 
 
 def test_a_foreign_directory_is_left_alone(events: Path, tmp_path: Path) -> None:

@@ -2,10 +2,14 @@
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
+import numpy as np
 import polars as pl
 import typer
 from rich import box
@@ -13,22 +17,27 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from deftrec.cli.console import Listener, listening, output, working
-from deftrec.cli.options import Json, argument, column, flag, option
+from deftrec.cli.options import ColumnNames, Json, TimeFormat, argument, column, flag, option, split_ids, split_names
 from deftrec.data.describe import describe as describe_interactions
 from deftrec.data.draw import draw
-from deftrec.data.interactions import CATALOGUE_COLUMNS, Interactions, check_target
+from deftrec.data.interactions import CATALOGUE_COLUMNS, SKIPPED_FILE, Interactions, check_target
 from deftrec.data.prepare import Raw, prepare
 from deftrec.data.sources.base import About
 from deftrec.data.sources.columns import same_ids
+from deftrec.data.sources.faults import MAX_SHARE, Faults
+from deftrec.data.sources.opening import is_pattern
 from deftrec.data.sources.recbole import read_recbole
 from deftrec.data.sources.reference import TEST, read_reference
 from deftrec.data.sources.registry import source_named, sources
-from deftrec.data.sources.tabular import Columns, format_of, read_tabular
-from deftrec.errors import DataError
+from deftrec.data.sources.roles import Reading
+from deftrec.data.sources.tabular import Columns, read_tabular
+from deftrec.errors import ConfigError, DataError
+from deftrec.files import atomic_path
 
 app = typer.Typer(help="List, download, import and describe data sets.", no_args_is_help=True)
 
 Format: TypeAlias = Literal["csv", "parquet", "jsonl", "recbole", "reference"]
+OnError: TypeAlias = Literal["stop", "skip"]
 MinRating = Annotated[float | None, option("Minimum rating of an interaction that is kept.", "R")]
 KCore = Annotated[int | None, option("Minimum number of interactions of every kept user and item.", "N", min=1)]
 TieSeed = Annotated[int, option("Seed of the order of interactions of one user at one time.", min=0)]
@@ -84,18 +93,28 @@ def fetch(
 
 @app.command("import")
 def import_(
-    path: Annotated[Path, argument("File with interactions, or directory of files.", "PATH")],
+    paths: Annotated[list[Path], argument("File with interactions, directory of files, or pattern.", "PATH...")],
     to: To,
     form: Annotated[Format | None, option("Format of PATH; default: from its name.", None, "--format")] = None,
-    user: Annotated[str | None, column("user ids")] = None,
-    item: Annotated[str | None, column("item ids")] = None,
-    time_: Annotated[str | None, column("times: numbers or ISO dates", "--time")] = None,
-    rating: Annotated[str | None, column("ratings")] = None,
+    user: Annotated[str | None, column("user ids; default: recognised")] = None,
+    item: Annotated[str | None, column("item ids; default: recognised")] = None,
+    time_: Annotated[str | None, column("times: numbers or dates; default: recognised", "--time")] = None,
+    rating: Annotated[str | None, column("ratings; default: recognised, for --min-rating")] = None,
+    columns: ColumnNames = None,
+    time_format: TimeFormat = None,
     order_as_given: Annotated[bool, flag("--order-as-given", "Data without times: rows in order of events.")] = False,
+    where: Annotated[list[str] | None, option("Rows with one of these values; repeatable.", "COL=A,B")] = None,
+    on_error: Annotated[OnError, option("Bad rows: stop at the first, or skip and list them.")] = "stop",
+    max_errors: Annotated[
+        float | None, option(f"Greatest share of rows to skip; default: {MAX_SHARE}.", "SHARE", min=0, max=1)
+    ] = None,
     min_rating: MinRating = None,
     k_core: KCore = None,
     items: Annotated[Path | None, option("Table of items with titles, categories and texts.", "FILE")] = None,
     items_id: Annotated[str | None, column("item ids in the table of items")] = None,
+    items_columns: Annotated[
+        str | None, option("Columns of items without header; '-' for one to ignore.", "A,B,C")
+    ] = None,
     title: Annotated[str | None, column("titles in the table of items")] = None,
     category: Annotated[str | None, column("categories in the table of items")] = None,
     text: Annotated[str | None, column("descriptions in the table of items")] = None,
@@ -107,39 +126,75 @@ def import_(
 ) -> None:
     """Write a data directory from your own interactions.
 
-    Example: deftrec data import clicks.csv --user uid --item sku --time ts --items goods.csv --to data/shop
+    Example: deftrec data import clicks.csv --items goods.csv --to data/shop
     """
     check_target(to)
-    form = form or _guess(path)
+    form = form or _guess(paths)
     names = {"user": user, "item": item, "time": time_, "rating": rating}
-    of_events = {**names, "min-rating": min_rating, "order-as-given": order_as_given or None}
+    of_table = {"separator": separator, "columns": columns, "where": where or None}
     of_items = {"items-id": items_id, "title": title, "category": category, "text": text}
+    of_items["items-columns"] = items_columns
+    skip = on_error == "skip" or None
+    of_values = {"time-format": time_format, "on-error": skip}
+    of_events = {**names, "min-rating": min_rating, "order-as-given": order_as_given or None}
     if form == "reference":
         reason = "the reference format has no columns to name, no ratings, and its own list of items"
-        _refuse({**of_events, "items": items, **of_items, "separator": separator}, reason)
+        _refuse({**of_events, **of_values, "items": items, **of_items, **of_table}, reason)
     elif form == "recbole":
         reason = "the recbole format is tab-separated and has its items in a .item file of the same directory"
-        _refuse({"items": items, **of_items, "separator": separator}, reason)
+        _refuse({"items": items, **of_items, **of_table}, reason)
     elif items is None:
         _refuse(of_items, "without --items FILE there is no table of items with such columns")
-    if time_ is not None and order_as_given:
+    if order_as_given and (time_ is not None or time_format is not None):
         raise DataError("give either --time COL or --order-as-given")
+    if max_errors is not None:
+        _refuse({"max-errors": None if skip else max_errors}, "without --on-error skip no row is skipped")
+    faults = Faults(MAX_SHARE if max_errors is None else max_errors) if skip else None
+    readings = list[Reading]()
     with listening() as progress:
-        with working(progress, f"reading {path}"):
+        with working(progress, f"reading {_named(paths)}"):
             if form == "reference":
-                raw = read_reference(path)
+                raw = read_reference(_one(paths, form))
             elif form == "recbole":
-                raw = read_recbole(path, {role: name for role, name in names.items() if name}, order_as_given)
+                given = {role: name for role, name in names.items() if name}
+                raw = read_recbole(
+                    _one(paths, form),
+                    given,
+                    order_as_given,
+                    time_format=time_format,
+                    faults=faults,
+                    on_reading=readings.append,
+                )
             else:
-                order = None if order_as_given else time_ or "time"
-                rated = rating or ("rating" if min_rating is not None else None)
-                texts = {"title": title, "category": category, "text": text, "catalogue_item": items_id}
-                columns = Columns(user or "user", item or "item", order, rated, **texts, separator=separator)
-                raw = read_tabular(path, columns, form=form, items=items)
-        short_name = name or (path.resolve().name if path.is_dir() else path.name.split(".")[0])
-        how = {"name": short_name, "domain": domain, "min_rating": min_rating, "k_core": k_core, "tie_seed": tie_seed}
-        interactions = _write(raw, to, progress, items, **how)
-    _report(interactions, to, as_json, items is not None)
+                wanted = Columns(
+                    user=user or "",
+                    item=item or "",
+                    time=None if order_as_given else time_ or "",
+                    rating=rating or ("" if min_rating is not None else None),
+                    **{"title": title, "category": category, "text": text, "catalogue_item": items_id},
+                    separator=separator,
+                    names=split_names(columns),
+                    item_names=split_names(items_columns),
+                    time_format=time_format,
+                )
+                raw = read_tabular(
+                    paths,
+                    wanted,
+                    form=form,
+                    items=items,
+                    where=_chosen(where),
+                    faults=faults,
+                    on_reading=readings.append,
+                )
+        how = {"domain": domain, "min_rating": min_rating, "k_core": k_core, "tie_seed": tie_seed}
+        interactions = _write(raw, to, progress, items, name=name or _short_name(paths), **how)
+        if faults is not None and faults.table.height:
+            with atomic_path(to / SKIPPED_FILE) as temporary:
+                faults.table.write_csv(temporary)
+            reasons = [f"{count:,} x {reason}" for reason, count in faults.counts.items()]
+            for line in (*faults.lines(), *reasons, f"all rows left out: {to / SKIPPED_FILE}"):
+                progress.say(line)
+    _report(interactions, to, as_json, items is not None, readings)
 
 
 @app.command()
@@ -174,16 +229,41 @@ def _write(raw: Raw, to: Path, progress: Listener, items: Path | None, **how: An
     return interactions
 
 
-def _guess(path: Path) -> Format:
-    if not path.exists():
-        raise DataError(f"{path}: no such file or directory")
+def _guess(paths: list[Path]) -> Format | None:
+    """The format of a directory or a file of another program, by the names of files; None for tables."""
+    path = paths[0]
+    if path.is_dir() and (path / TEST).is_file():
+        return "reference"
+    return "recbole" if path.suffix == ".inter" or (path.is_dir() and any(path.glob("*.inter"))) else None
+
+
+def _one(paths: list[Path], form: str) -> Path:
+    if len(paths) > 1:
+        raise DataError(f"{paths[1]}: the {form} format is one directory or file; leave out the further paths")
+    return paths[0]
+
+
+def _named(paths: list[Path]) -> str:
+    return str(paths[0]) + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
+
+
+def _short_name(paths: list[Path]) -> str:
+    """The name of a file without its endings, or that of the directory of several files."""
+    path = paths[0].resolve()
     if path.is_dir():
-        if (path / TEST).is_file():
-            return "reference"
-        if any(path.glob("*.inter")):
-            return "recbole"
-        raise DataError(f"{path}: a directory with neither {TEST} nor a .inter file; give the file itself")
-    return "recbole" if path.suffix == ".inter" else format_of(path)
+        return path.name
+    return path.parent.name if len(paths) > 1 or is_pattern(path) else path.name.split(".")[0]
+
+
+def _chosen(where: list[str] | None) -> dict[str, list[str]]:
+    """The values of each column of `--where`."""
+    chosen = dict[str, list[str]]()
+    for one in where or ():
+        column, _, values = one.partition("=")
+        if not column or not values:
+            raise ConfigError(f"--where {one!r}: not of the form COL=A,B; name a column and the values to keep")
+        chosen[column] = [*chosen.get(column, []), *split_ids(values, "--where")]
+    return chosen
 
 
 def _refuse(options: Mapping[str, object], reason: str) -> None:
@@ -201,19 +281,33 @@ def _check_items(file: Path, items: pl.DataFrame, catalogue: pl.DataFrame) -> No
         raise DataError(f"{file}: none of its ids is one of {known}; name the column of ids with --items-id COL")
 
 
-def _report(interactions: Interactions, to: Path, as_json: bool, with_table: bool = False) -> None:
+def _report(
+    interactions: Interactions, to: Path, as_json: bool, with_table: bool = False, readings: Sequence[Reading] = ()
+) -> None:
     meta = interactions.meta
     if as_json:
-        print(json.dumps({"directory": str(to), **meta.model_dump()}, indent=2))
+        columns = {"columns": [asdict(reading) for reading in readings]} if readings else {}
+        print(json.dumps({"directory": str(to), **meta.model_dump(), **columns}, indent=2))
         return
     counts = meta.counts
     untitled = int((interactions.catalogue["title"] == "").sum())
-    notes = [f"{counts['duplicates']:,} duplicates dropped"] if counts.get("duplicates") else []
+    parts = {
+        "duplicates dropped": "duplicates",
+        "bad rows left out": "skipped",
+        "rows left out by --where": "not_selected",
+    }
+    notes = [f"{counts[key]:,} {what}" for what, key in parts.items() if counts.get(key)]
     notes += [f"{untitled:,} items without title"] if untitled else []
     if with_table:
         with_text = int(interactions.catalogue.select(pl.any_horizontal(pl.col(*CATALOGUE_COLUMNS) != "")).sum().item())
         notes.append(f"texts for {with_text:,} of {counts['items']:,} items")
+    if interactions.days is not None:
+        with suppress(OverflowError):  # years that a date has not
+            edges = (float(edge(interactions.days)) for edge in (np.min, np.max))
+            notes.append(" to ".join(f"{date(1970, 1, 1) + timedelta(days)}" for days in edges))
     print(
         f"{to}: {counts['users']:,} users, {counts['items']:,} items, {counts['interactions']:,} interactions"
         + (f" ({', '.join(notes)})" if notes else "")
     )
+    for reading in readings:
+        print(reading)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from deftrec.cli.console import listening, working
-from deftrec.cli.options import Json, RunFolder, column, option, split_ids
+from deftrec.cli.options import ColumnNames, Json, RunFolder, column, option, said_to, split_ids, split_names
 from deftrec.errors import DataError
 
 app = typer.Typer(help="Add items to a run or remove them, without training.", no_args_is_help=True)
@@ -18,10 +18,11 @@ app = typer.Typer(help="Add items to a run or remove them, without training.", n
 def add(
     run: RunFolder,
     items: Annotated[Path, option("Table of items: CSV, Parquet or JSON lines.", "FILE")],
-    item: Annotated[str, column("item ids")] = "item",
-    title: Annotated[str | None, column("titles; default: title, if present")] = None,
-    category: Annotated[str | None, column("categories; default: category, if present")] = None,
-    text: Annotated[str | None, column("descriptions; default: text, if present")] = None,
+    item: Annotated[str | None, column("item ids; default: recognised")] = None,
+    title: Annotated[str | None, column("titles; default: recognised")] = None,
+    category: Annotated[str | None, column("categories; default: recognised")] = None,
+    text: Annotated[str | None, column("descriptions; default: recognised")] = None,
+    columns: ColumnNames = None,
     as_json: Json = False,
 ) -> None:
     """Add items, which can be recommended at once by their title, category and text.
@@ -33,8 +34,10 @@ def add(
             from deftrec.data.sources.tabular import Columns, read_items
             from deftrec.incremental.changes import add_items
 
-            columns = Columns(item=item, title=title, category=category, text=text)
-            found = read_items(items, columns, option="--item")
+            wanted = Columns(
+                title=title, category=category, text=text, catalogue_item=item, item_names=split_names(columns)
+            )
+            found = read_items(items, wanted, option="--item", on_reading=said_to(progress))
         progress.begin("texts", found.height)
         done = add_items(run, found, source=str(items), on_batch=lambda n: progress.advance("texts", n))
         progress.end("texts")
@@ -54,7 +57,7 @@ def add(
 def remove(
     run: RunFolder,
     items: Annotated[str, option("File of item ids, or ids with commas between them.", "FILE|A,B")],
-    item: Annotated[str, column("item ids")] = "item",
+    item: Annotated[str | None, column("item ids; default: recognised")] = None,
     as_json: Json = False,
 ) -> None:
     """Remove items from all recommendations. They stay in the histories of users.
@@ -67,7 +70,7 @@ def remove(
 
         path = Path(items)
         if path.is_file():
-            ids = read_items(path, Columns(item=item), option="--item")["item"].to_list()
+            ids = read_items(path, Columns(catalogue_item=item), option="--item")["item"].to_list()
         elif path.suffix in SUFFIXES:
             raise DataError(f"--items {items!r}: no such file; write an id that looks like a file name into a file")
         else:

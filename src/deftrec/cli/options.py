@@ -2,13 +2,15 @@
 
 import csv
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
+from deftrec.data.sources.roles import Reading
 from deftrec.errors import ConfigError
+from deftrec.progress import Progress
 
 
 def option(text: str, metavar: str | None = None, *names: str, **more: Any) -> Any:
@@ -48,6 +50,12 @@ Precision = Annotated[Literal["auto", "bf16", "fp32"], option("Precision of the 
 Runtime = Annotated[
     Literal["torch", "openvino"], option("Library that runs a language model; openvino needs the extra openvino.")
 ]
+ColumnNames = Annotated[
+    str | None, option("Columns of a CSV file without header; '-' for one to ignore.", "A,B,C", "--columns")
+]
+TimeFormat = Annotated[
+    str | None, option("Form of dates: day-first, month-first, or strptime's, such as '%d.%m.%y %H:%M'.", "FORM")
+]
 Json = Annotated[bool, flag("--json", "Print JSON to stdout.")]
 
 
@@ -58,6 +66,21 @@ def split_ids(text: str, option: str = "--history") -> list[str]:
     except csv.Error as error:
         raise ConfigError(f"{option} {text!r}: not a comma-separated list ({error})") from error
     return [item for row in rows for item in row]
+
+
+def split_names(columns: str | None) -> tuple[str, ...] | None:
+    """Split the comma-separated names of `--columns`."""
+    return None if columns is None else tuple(name.strip() for name in columns.split(","))
+
+
+def said_to(progress: Progress) -> Callable[[Reading], None]:
+    """Make a callback that says which columns were taken from a table, unless their names are those of the roles."""
+
+    def say(reading: Reading) -> None:
+        if not reading.is_plain:
+            progress.say(str(reading))
+
+    return say
 
 
 def command_line(verb: str, defaults: Mapping[str, object], /, **options: object) -> str:

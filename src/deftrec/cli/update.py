@@ -6,15 +6,17 @@ from pathlib import Path
 from typing import Annotated
 
 from deftrec.cli.console import listening, working
-from deftrec.cli.options import Json, RunFolder, column, option
+from deftrec.cli.options import ColumnNames, Json, RunFolder, TimeFormat, column, option, said_to, split_names
 
 
 def update(
     run: RunFolder,
-    events: Annotated[Path, option("Table of interactions: CSV, Parquet or JSON lines.", "FILE")],
-    user: Annotated[str, column("user ids")] = "user",
-    item: Annotated[str, column("item ids")] = "item",
-    time: Annotated[str, column("times, in the unit of the run's data")] = "time",
+    events: Annotated[Path, option("Table of interactions, or directory of parts.", "PATH")],
+    user: Annotated[str | None, column("user ids; default: recognised")] = None,
+    item: Annotated[str | None, column("item ids; default: recognised")] = None,
+    time: Annotated[str | None, column("times, in the unit of the run's data; default: recognised")] = None,
+    columns: ColumnNames = None,
+    time_format: TimeFormat = None,
     as_json: Json = False,
 ) -> None:
     """Add interactions to the histories, also for new users. Known interactions are ignored.
@@ -25,7 +27,8 @@ def update(
         from deftrec.data.sources.tabular import Columns, read_events
         from deftrec.incremental.changes import add_events
 
-        found, place = read_events(events, Columns(user=user, item=item, time=time))
+        wanted = Columns(user or "", item or "", time or "", names=split_names(columns), time_format=time_format)
+        found, place = read_events(events, wanted, on_reading=said_to(progress))
         done = add_events(run, found, source=place.file, describe=place.describe)
     known = f", {done.known:,} were known already" if done.known else ""
     users = f", new users: {done.users:,}" if done.users else ""

@@ -5,11 +5,14 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 
-from deftrec.data.interactions import CATALOGUE_COLUMNS, FIRST_CLOCK, Interactions
+from deftrec.data.interactions import CATALOGUE_COLUMNS, Interactions
 from deftrec.data.sequences import Sequences
-from deftrec.data.sources.columns import Place, as_numbers, first_true, same_ids, times
+from deftrec.data.sources.columns import Place, first_true, same_ids
+from deftrec.data.sources.times import as_numbers, times
 from deftrec.errors import DataError
 
+MICROSECONDS = 1_000_000  # in a second
+EXACT = 2**53  # greatest integer up to which floats are exact
 UNIT_FACTOR = 100.0  # times that differ from the known ones by this factor are in another unit
 
 
@@ -76,24 +79,45 @@ def conform(ids: pl.Series, like: pl.Series, source: str, what: str) -> pl.Serie
 def conformed_events(events: pl.DataFrame, interactions: Interactions, source: str) -> pl.DataFrame:
     """Cast `user`, `item` and `time` to the types and the time unit of `interactions`; keep other columns.
 
-    Raises a `DataError` if an id or a time is of another type, or the times are in another unit.
+    Dates are converted to that unit, and those that it merges are put in their order. Raises a `DataError` if an id or
+    a time is of another type, or the times are in another unit.
     """
     place = Place(source)
-    found = times(events["time"], place)
+    found, known = times(events["time"], place), pl.Series(interactions.times[:0]).dtype
+    last, unit = np.abs(interactions.times).max(initial=0), interactions.units_per_second
+    if found.dtype.is_temporal():
+        if unit is None:
+            numbers = f"those of this run's data are numbers up to {last:g}"
+            raise DataError(f"{source}: its times are dates, and {numbers}; give numbers that continue them")
+        events, found = events[found.arg_sort()], found.sort()
+        if known.is_float():
+            found = as_numbers(found, place, MICROSECONDS) / (MICROSECONDS / unit)
     events = events.with_columns(
         conform(events["user"], interactions.users, source, "user").alias("user"),
         conform(events["item"], interactions.catalogue["item"], source, "item").alias("item"),
-        as_numbers(found, place).alias("time"),
+        _as_known(as_numbers(found, place, unit), known, last, source).alias("time"),
     )
-    last, newest = np.abs(interactions.times).max(initial=0), events["time"].abs().max()
-    if found.dtype.is_temporal() and (interactions.meta.times == "position" or last <= FIRST_CLOCK):
-        numbers = f"those of this run's data are numbers up to {last:g}"
-        raise DataError(f"{source}: its times are dates, and {numbers}; give numbers that continue them")
-    if interactions.meta.times == "clock" and last > FIRST_CLOCK and isinstance(newest, int | float) and newest:
+    newest = events["time"].abs().max()
+    if unit is not None and isinstance(newest, int | float) and newest:
         factor = float(newest) / float(last)
         if not 1 / UNIT_FACTOR < factor < UNIT_FACTOR:
             raise DataError(
-                f"{source}: its times go up to {newest:g}, those of this run to {last:g}: they are in another unit "
-                "(dates are read as milliseconds); give times in the unit of the run's data"
+                f"{source}: its times go up to {newest:g}, those of this run to {last:g}: they are in another unit; "
+                "give times in the unit of the run's data, or dates"
             )
     return events
+
+
+def _as_known(times: pl.Series, known: pl.DataType, last: float, source: str) -> pl.Series:
+    """Cast times to the type of those `known` where both hold the same numbers.
+
+    Raises a `DataError` if only some are whole, and the whole ones are too large to be floats.
+    """
+    whole = times.cast(known, strict=False)
+    if (whole.cast(times.dtype) == times).all():
+        return whole
+    largest = max(float(last), float(times.abs().max() or 0))  # type: ignore[arg-type]
+    if largest > EXACT:
+        fault = "some of its times are whole numbers, and some of them or of this run's are not"
+        raise DataError(f"{source}: {fault}; beyond 2^53 they do not compare: give times like those of the run")
+    return times

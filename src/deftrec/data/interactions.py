@@ -17,7 +17,8 @@ import polars as pl
 from pydantic import BaseModel, ValidationError
 
 from deftrec.data.sequences import Sequences
-from deftrec.data.sources.columns import Place, as_numbers, same_ids, times, to_polars, typed_ids
+from deftrec.data.sources.columns import Place, same_ids, to_polars, typed_ids
+from deftrec.data.sources.times import as_numbers, times
 from deftrec.errors import DataError, first_line
 from deftrec.files import atomic_directory, recover, write_text
 
@@ -27,6 +28,7 @@ INTERACTIONS_FILE = "interactions.parquet"
 ITEMS_FILE = "items.parquet"
 META_FILE = "meta.json"
 FILES = (INTERACTIONS_FILE, ITEMS_FILE, META_FILE)
+SKIPPED_FILE = "skipped.csv"  # bad rows that an import left out
 CATALOGUE_COLUMNS = ("title", "category", "text")
 RELABEL_SEED = 20250412
 FIRST_CLOCK = 1e8  # times beyond this are seconds or finer units since 1970: in seconds it is a day of 1973
@@ -114,8 +116,8 @@ class Interactions:
             typed_ids(events[item], place).alias("item"),
             as_numbers(found, place).alias("time"),
         )
-        # Dates are stored in milliseconds, but ordered by microseconds.
-        finest = found.cast(pl.Datetime("us")) if found.dtype.is_temporal() else events["time"]
+        # Decimals are stored as floats, which may merge neighbours.
+        finest = found.rank("dense") if found.dtype.is_decimal() else events["time"]
         ordered, duplicates = _ordered(events, finest, meta.tie_seed)
         users = ordered["user"].unique(maintain_order=True)
         catalogue = _catalogue(ordered["item"], items, meta.source)
@@ -222,15 +224,21 @@ class Interactions:
 
     @cached_property
     def days(self) -> np.ndarray | None:
-        """The time of each entry of `sequences.items` in days since 1970; None where times have no known unit. `[E]`
+        """The time of each entry of `sequences.items` in days since 1970; None where times have no known unit. `[E]`"""
+        if self.units_per_second is None:
+            return None
+        return np.asarray(self.times / (86_400.0 * self.units_per_second), np.float64)
+
+    @cached_property
+    def units_per_second(self) -> int | None:
+        """The number of units of time in a second: 1, 10^3, 10^6 or 10^9; None where times have no known unit.
 
         Times beyond `FIRST_CLOCK` are seconds, milliseconds, microseconds or nanoseconds, by their size.
         """
         newest = float(np.abs(self.times).max(initial=0))
         if self.meta.times == "position" or newest <= FIRST_CLOCK:
             return None
-        unit = 1000 ** int(np.log10(newest / FIRST_CLOCK) // 3)  # parts of a second
-        return np.asarray(self.times / (86_400.0 * unit), np.float64)
+        return int(1000 ** int(np.log10(newest / FIRST_CLOCK) // 3))
 
     @cached_property
     def number_of_user(self) -> dict[str, int]:
@@ -289,7 +297,8 @@ def check_target(directory: str | Path) -> Path:
     directory = recover(Path(directory).resolve())
     if directory.exists() and not directory.is_dir():
         raise DataError(f"{directory}: is a file; name a directory")
-    others = {path.name for path in directory.iterdir()}.difference(FILES) if directory.exists() else set()
+    there = {path.name for path in directory.iterdir()} if directory.exists() else set()
+    others = there.difference({*FILES, SKIPPED_FILE})
     if others:
         raise DataError(f"{directory}: is not empty and not a data directory ({min(others)} is in it); name another")
     if directory.is_mount() or directory == Path.cwd():  # a rename replaces the directory

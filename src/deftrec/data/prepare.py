@@ -8,6 +8,7 @@ import polars as pl
 
 from deftrec.data.interactions import Interactions, Meta
 from deftrec.data.sources.columns import CATEGORY_SEPARATOR
+from deftrec.data.sources.faults import Faults
 from deftrec.data.split import leave_one_out
 from deftrec.errors import DataError
 
@@ -23,6 +24,7 @@ class Raw:
         items: columns `item` and any of `title`, `category`, `text`; `None` if the source has no catalogue.
         notes: filters that the source itself applied, for `Meta.filters`.
         source, sha256, times: see `Meta`.
+        counts: numbers of rows that the source itself left out, for `Meta.counts`.
         tags: columns `user`, `item`, `tag`, one row per tag that a user gave an item, for `tag_categories`; or `None`.
     """
 
@@ -33,6 +35,14 @@ class Raw:
     notes: dict[str, Any] = field(default_factory=dict)
     times: Literal["clock", "position"] = "clock"
     tags: pl.DataFrame | None = None
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def noting(self, faults: Faults | None) -> "Raw":
+        """The same content with a note of the bad rows that were left out, if there are some."""
+        if faults is None or not faults.counts:
+            return self
+        counts = {**self.counts, "skipped": faults.table.height}
+        return replace(self, notes={**self.notes, "skipped": faults.counts}, counts=counts)
 
 
 def prepare(
@@ -58,7 +68,7 @@ def prepare(
     """
     events = raw.events
     filters: dict[str, Any] = dict(raw.notes)
-    counts = {"raw_interactions": events.height}
+    counts = {"raw_interactions": events.height, **raw.counts}
     if min_rating is not None:
         if "rating" not in events.columns:
             raise DataError(f"{raw.source}: has no ratings to filter by; name their column with --rating COL")

@@ -155,12 +155,13 @@ def add_events(
     """
     folder = Path(folder)
     interactions, _, _ = read_run(folder)
-    given = conformed_events(events, interactions, source)
+    events = events if "record" in events.columns else events.with_row_index("record")
+    given = conformed_events(events, interactions, source)  # perhaps in another order
     with changing(folder, interactions) as overlay:
         before = overlay.applied(interactions)
-        strange = given.with_row_index("row").join(before.catalogue, on="item", how="anti", maintain_order="left")
+        strange = given.join(before.catalogue, on="item", how="anti").sort("record")
         if strange.height:
-            row = int(strange["record"][0] if "record" in strange.columns else strange["row"][0])
+            row = int(strange["record"][0])
             unknown = f"{strange['item'][0]!r} is not in the catalogue of this run"
             mend = "add it first with 'deftrec items add', or leave the row out"
             raise Place(source, describe).error(row, "item", f"{unknown}; {mend}")

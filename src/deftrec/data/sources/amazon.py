@@ -17,8 +17,9 @@ from deftrec.data.download import checksums
 from deftrec.data.prepare import Raw
 from deftrec.data.sources.base import About, RemoteFile, Source
 from deftrec.data.sources.columns import CATEGORY_SEPARATOR, words
+from deftrec.data.sources.opening import open_text
 from deftrec.data.sources.tabular import Columns, events_of, read_tabular
-from deftrec.data.sources.textfile import TextFile, open_text
+from deftrec.data.sources.textfile import TextFile
 from deftrec.errors import DataError
 
 Core: TypeAlias = Literal["5-core", "raw"]

@@ -2,12 +2,13 @@
 
 import html
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from deftrec.data.sources.faults import BadRowsError, Faults, shown
 from deftrec.errors import DataError
 
 CATEGORY_SEPARATOR = "|"  # separator between the categories of an item
@@ -16,12 +17,6 @@ NOT_AN_ID = ["nan", "NaN", "NAN", "null", "NULL", "None", "<NA>"]  # values that
 
 NOT_A_TEXT = ["nan", "NaN", "NAN", "<NA>"]
 """Values that programs write for a missing text; "None" and "null" may be titles."""
-
-ISO_DATE = (
-    r"^([0-9]{4}-[0-9]{1,2}-[0-9]{1,2})"
-    r"(?:[T ]([0-9]{1,2}:[0-9]{2})(:[0-9]{2}(?:\.[0-9]+)?)?(Z|[+-](?:[01][0-9]|2[0-3])(?::?[0-5][0-9])?)?)?$"
-)
-"""ISO 8601 dates: a day, optionally with hour and minute, then optionally with seconds and a zone."""
 
 
 def as_row(record: int) -> str:
@@ -37,23 +32,45 @@ class Place:
         file: path or name of the file, as the user gave it.
         describe: function from the number of a record, from 0, to its name, such as "line 17" or "row 16".
         records: record number of each entry; `None` if no record of the file was left out.
+        faults: collection of the bad rows to leave out; `None` if a bad entry is an error.
     """
 
     file: str
     describe: Callable[[int], str] = as_row
     records: pl.Series | None = None
+    faults: Faults | None = None
 
     def error(self, entry: int, column: str, message: str) -> DataError:
         """Make the error about one entry of one column."""
         record = entry if self.records is None else int(self.records[entry])
         return DataError(f"{self.file}: {self.describe(record)}, column {column!r}: {message}")
 
-    def refuse(self, bad: pl.Series, column: pl.Series, what: str) -> None:
-        """Raise the error about the first entry of `column` that is `bad`, if there is one."""
-        if bad.any():
-            value = column[first_true(bad)]
-            shown = "an empty value" if value is None or value == "" else repr(value)
-            raise self.error(first_true(bad), column.name, f"{shown} {what}; correct the value or remove the row")
+    def refuse(
+        self, bad: pl.Series, column: pl.Series, what: str, mend: str = "correct the value or remove the row"
+    ) -> None:
+        """Raise the error about the first entry of `column` that is `bad`, if there is one.
+
+        With `faults` all bad entries are noted there, and a `BadRowsError` goes to `converted`.
+        """
+        bad = bad.fill_null(False)
+        if not bad.any():
+            return
+        if self.faults is None:
+            raise self.error(first_true(bad), column.name, f"{shown(column[first_true(bad)])} {what}; {mend}")
+        records = pl.int_range(len(bad), eager=True) if self.records is None else self.records
+        self.faults.add(records.filter(bad), column.name, column.filter(bad), what)
+        raise BadRowsError(bad)
+
+    def converted(self, frame: pl.DataFrame, convert: Callable[[pl.DataFrame, "Place"], pl.DataFrame]) -> pl.DataFrame:
+        """Convert a table with the column `record`; rows that are refused are left out where there are `faults`.
+
+        Each time that `convert` refuses rows, it begins again without them, as if they had not been in the file.
+        """
+        while True:
+            try:
+                return convert(frame, replace(self, records=frame["record"]))
+            except BadRowsError as found:
+                frame = frame.filter(~found.rows)
 
 
 def first_true(mask: pl.Series) -> int:
@@ -78,6 +95,8 @@ def require(
             names = ", ".join(map(repr, there[:20])) + (", ..." if len(there) > 20 else "")
             other = f", or keep the order of the rows with {in_order}" if role == "time" and in_order else ""
             mend = f"name the right one with --{role} COL{other}"
+            if any(name[:1].isdigit() for name in there):
+                mend += "; if line 1 is no header, name all columns with --columns, such as user,item,-,time"
             raise DataError(f"{file}: no column {column!r} for the {role}; it has {names or 'none'}; {mend}")
 
 
@@ -135,65 +154,6 @@ def whole_numbers(text: pl.Series) -> pl.Series:
         if numbers.null_count() == text.null_count() and (numbers.cast(pl.String) == text).all():
             return numbers
     return text
-
-
-def times(column: pl.Series, place: Place) -> pl.Series:
-    """Convert times to numbers in the unit of the source, or ISO 8601 dates to dates in UTC.
-
-    A column holds numbers, dates with a zone, or dates without a zone, which are UTC; these do not mix. Raises a
-    `DataError` if a value is missing, NaN, infinite, neither a number nor a date, or of another kind than most.
-    """
-    if column.dtype in (pl.Duration, pl.Time) or column.dtype.is_nested():
-        raise DataError(
-            f"{place.file}: column {column.name!r} holds {column.dtype}, which are no times; give numbers or dates"
-        )
-    if column.dtype.is_temporal() or column.dtype.is_numeric():
-        missing = ~column.is_finite().fill_null(False) if column.dtype.is_float() else column.is_null()
-        place.refuse(missing, column, "is not a time")
-        return column
-    text = column.cast(pl.String).str.strip_chars()
-    plain = whole_numbers(text)
-    if plain.dtype == pl.Int64 and plain.null_count() == 0:
-        return plain
-    numbers = text.cast(pl.Float64, strict=False)
-    numbers = numbers.set(~numbers.is_finite().fill_null(True), None)
-    if not numbers.null_count():
-        return numbers
-    dates, zoned = _dates(text)
-    no_time = numbers.is_null() & dates.is_null() & zoned.is_null()
-    place.refuse(no_time, column, "is not a time (a number, or an ISO date)")
-    best = min(numbers, dates, zoned, key=pl.Series.null_count)
-    what = "is written unlike the others: all numbers, all dates with a zone, or all dates without one"
-    place.refuse(best.is_null(), column, what)
-    return best
-
-
-def as_numbers(found: pl.Series, place: Place) -> pl.Series:
-    """Convert the result of `times` to numbers: integers stay integers, dates become milliseconds since 1970.
-
-    Raises a `DataError` if an integer has more than 64 bits.
-    """
-    if found.dtype.is_temporal():
-        found = found.cast(pl.Datetime("ms")).cast(pl.Int64)
-    if not found.dtype.is_integer():
-        return found.cast(pl.Float64)
-    whole = found.cast(pl.Int64, strict=False)
-    if whole.null_count():
-        entry = first_true(whole.is_null())
-        raise place.error(entry, found.name, f"{found[entry]} is too large for a time; give a coarser unit")
-    return whole
-
-
-def _dates(text: pl.Series) -> tuple[pl.Series, pl.Series]:
-    """Parse ISO 8601 dates to UTC, as two columns: dates without a zone, and dates with one; null otherwise."""
-    day, clock, seconds, zone = text.str.extract_groups(ISO_DATE).struct.unnest()
-    written = day + " " + clock.fill_null("00:00") + seconds.fill_null(":00")
-    dates = written.str.to_datetime("%Y-%m-%d %H:%M:%S%.f", strict=False, time_unit="us")
-    digits = zone.str.replace_all("[^0-9]", "").str.pad_end(4, "0")
-    ahead = digits.str.head(2).cast(pl.Int64) * 60 + digits.str.tail(2).cast(pl.Int64)
-    ahead *= 1 - 2 * zone.str.starts_with("-").cast(pl.Int64)
-    zoned = dates.cast(pl.Int64) - ahead * 60_000_000
-    return dates.set(zone.is_not_null(), None), zoned.cast(pl.Datetime("us"))
 
 
 def numbers(column: pl.Series, place: Place) -> pl.Series:

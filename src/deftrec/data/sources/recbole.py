@@ -1,6 +1,7 @@
 """Atomic files of RecBole: tab-separated, with the type of each column in the header (`user_id:token`)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -9,29 +10,38 @@ import polars as pl
 from deftrec.data.download import checksums
 from deftrec.data.prepare import Raw
 from deftrec.data.sources.columns import CATEGORY_SEPARATOR, ids, require, words
-from deftrec.data.sources.tabular import Columns, events_of
+from deftrec.data.sources.faults import Faults
+from deftrec.data.sources.roles import Reading, recognise
+from deftrec.data.sources.tabular import Columns, behind, events_of
 from deftrec.data.sources.textfile import TextFile
 from deftrec.errors import DataError
 
 ROLES = {"user": "user_id", "item": "item_id", "time": "timestamp", "rating": "rating"}
 TYPES = ("token", "token_seq", "float", "float_seq")
-TITLES = ("title", "name", "movie_title", "item_name", "product_title", "artist_name", "book_title", "game_name")
-CATEGORIES = ("class", "genre", "genres", "category", "categories", "tags", "tags_value")
-TEXTS = ("description", "text", "brand")
 YEAR = "release_year"
 
 
-def read_recbole(path: str | Path, names: Mapping[str, str] = {}, as_given: bool = False) -> Raw:
+def read_recbole(
+    path: str | Path,
+    names: Mapping[str, str] = {},
+    as_given: bool = False,
+    *,
+    time_format: str | None = None,
+    faults: Faults | None = None,
+    on_reading: Callable[[Reading], None] = lambda _: None,
+) -> Raw:
     """Read `NAME.inter` and, if it is in the same directory, `NAME.item`.
 
-    The title is the first column of `TITLES`, with a `release_year` in parentheses, like MovieLens writes titles.
-    Categories are the first column of `CATEGORIES`, and the text is the first of `TEXTS`. Raises a `DataError` if a
-    file or column is missing or malformed.
+    Titles, categories and texts are recognised by the names of their columns; a `release_year` follows the title in
+    parentheses, like MovieLens writes titles. Raises a `DataError` if a file or column is missing or malformed.
 
     Args:
         path: the `.inter` file, or a directory with exactly one.
         names: column names, without types, of `user`, `item`, `time` and `rating` where they are not those of `ROLES`.
         as_given: read the rows in the order of events, without times.
+        time_format: see `Columns`.
+        faults: collection of the bad rows to leave out; `None`: the first one is an error.
+        on_reading: called with the columns taken from each file.
     """
     inter = _inter_file(Path(path))
     file = TextFile(inter, separator="\t", quote=None)
@@ -41,13 +51,18 @@ def read_recbole(path: str | Path, names: Mapping[str, str] = {}, as_given: bool
     if wanted["rating"] not in there:
         del wanted["rating"]
     require(there, wanted, str(inter))
-    frame = file.read([there[name] for name in wanted.values()]).rename({there[name]: name for name in wanted.values()})
-    columns = Columns(wanted["user"], wanted["item"], wanted.get("time"), wanted.get("rating"))
+    on_reading(recognise(str(inter), _types(there), wanted))
+    frame = file.read([there[name] for name in wanted.values()], None if faults is None else faults.add_record)
+    frame = frame.rename({there[name]: name for name in wanted.values()})
+    columns = Columns(wanted["user"], wanted["item"], wanted.get("time"), wanted.get("rating"), time_format=time_format)
+    events = events_of(frame, file.place(frame, faults), columns)
+    if faults is not None:
+        faults.settle(str(inter), events.height, file.places)
     item_file = inter.with_suffix(".item")
-    items = _read_items(item_file, columns.item) if item_file.is_file() else None
+    items = _read_items(item_file, columns.item, on_reading) if item_file.is_file() else None
     sha256 = checksums(inter, *([] if items is None else [item_file]))
     kind: Literal["clock", "position"] = "position" if as_given else "clock"
-    return Raw(events_of(frame, file.place(frame), columns), items, f"recbole:{inter.stem}", sha256, times=kind)
+    return Raw(events, items, f"recbole:{inter.stem}", sha256, times=kind).noting(faults)
 
 
 def _inter_file(path: Path) -> Path:
@@ -74,18 +89,25 @@ def _names(file: TextFile) -> dict[str, str]:
     return names
 
 
-def _read_items(path: Path, item: str) -> pl.DataFrame:
+def _types(names: Iterable[str]) -> dict[str, pl.DataType]:
+    return dict.fromkeys(names, pl.String())
+
+
+def _read_items(path: Path, item: str, on_reading: Callable[[Reading], None]) -> pl.DataFrame:
     file = TextFile(path, separator="\t", quote=None)
     names = _names(file)
     if item not in names:
         raise DataError(f"{path}: no column {item!r}; it has {', '.join(map(repr, names))}")
+    reading = recognise(str(path), _types(names), {"item": item, "title": "", "category": "", "text": "", "brand": ""})
+    on_reading(replace(reading, ignored=[name for name in reading.ignored if name != YEAR]))
     frame = file.read(list(names.values()))
     columns = {"item": ids(frame[names[item]].alias(item), file.place(frame))}
-    for role, candidates in (("title", TITLES), ("category", CATEGORIES), ("text", TEXTS)):
-        field = next((names[name] for name in candidates if name in names), None)
-        if field is not None:
-            split = role == "category" and field.endswith("_seq")
-            columns[role] = words(frame[field].str.split(" ") if split else frame[field], path)
+    for role, name in list(reading.columns.items())[1:]:
+        field = names[name]
+        split = role == "category" and field.endswith("_seq")
+        columns[role] = words(frame[field].str.split(" ") if split else frame[field], path)
+    if "brand" in columns:
+        columns["text"] = behind(columns.pop("brand"), columns.get("text"))
     if "title" in columns and YEAR in names:
         title, year = columns["title"], words(frame[names[YEAR]], path)
         columns["title"] = (title + " (" + year + ")").zip_with((year != "") & (title != ""), title)

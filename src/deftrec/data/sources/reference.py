@@ -13,7 +13,8 @@ import polars as pl
 from deftrec.data.download import checksums
 from deftrec.data.prepare import Raw
 from deftrec.data.sources.columns import first_true, ids, words
-from deftrec.data.sources.textfile import TextFile, open_text
+from deftrec.data.sources.opening import open_text
+from deftrec.data.sources.textfile import TextFile
 from deftrec.errors import DataError
 
 TRAIN, TEST, ITEMS, USERS = "train.txt", "test.txt", "item_list.txt", "user_list.txt"

@@ -1,24 +1,30 @@
-"""Tables of interactions and items in CSV, Parquet or JSON lines; the user names the columns."""
+"""Tables of interactions and items in CSV, Parquet or JSON lines, in one file or several."""
 
-import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import polars as pl
 
 from deftrec.data.download import checksums
 from deftrec.data.prepare import Raw
-from deftrec.data.sources.columns import Place, as_row, check_id_type, first_true, ids, numbers, require, times, words
-from deftrec.data.sources.textfile import TextFile, open_text
-from deftrec.errors import DataError, first_line
+from deftrec.data.sources.columns import Place, check_id_type, ids, numbers, require, words
+from deftrec.data.sources.faults import Faults
+from deftrec.data.sources.jsonlines import JsonLines
+from deftrec.data.sources.opening import on_disk, unpacked_name
+from deftrec.data.sources.parquet import Parquet
+from deftrec.data.sources.parts import Parts, Table, files_of
+from deftrec.data.sources.roles import ID_OF_ITEMS, Reading, candidates, recognise
+from deftrec.data.sources.textfile import NoRowsError, TextFile
+from deftrec.data.sources.times import NAME_FORM, times
+from deftrec.errors import DataError
 
 TableFormat: TypeAlias = Literal["csv", "parquet", "jsonl"]
+Paths: TypeAlias = str | Path | Sequence[str | Path]
 
 SUFFIXES: dict[str, TableFormat] = {
-    **dict.fromkeys((".csv", ".tsv", ".txt"), "csv"),
+    **dict.fromkeys((".csv", ".tsv", ".txt", ".dat", ".data"), "csv"),
     **dict.fromkeys((".parquet", ".pq"), "parquet"),
     **dict.fromkeys((".jsonl", ".ndjson", ".json"), "jsonl"),
 }
@@ -26,39 +32,51 @@ SUFFIXES: dict[str, TableFormat] = {
 
 @dataclass(frozen=True)
 class Columns:
-    """Column names of the tables of interactions and items.
+    """Columns of the tables of interactions and items, and how their values are written.
 
     Attributes:
-        user, item: columns of ids.
-        time: column of times (numbers in any unit, or ISO dates); `None` if the rows are in the order of events.
-        rating: column of ratings (numbers), or `None`.
-        title, category, text: columns of the items' table; `None` stands for columns of these names, if present.
-        catalogue_item: column of item ids in the items' table; `None` stands for `item`'s name, `item` or `item_id`.
-        separator: one character that separates the fields of a CSV file; `None` finds it in the first line.
+        user, item: columns of ids; an empty name stands for the column that is recognised by its name.
+        time: column of times (numbers in any unit, or dates), empty as above; `None` if rows are in order of events.
+        rating: column of ratings (numbers), empty as above, or `None`.
+        title, category, text: columns of the items' table; `None` stands for those that are recognised, if any.
+        catalogue_item: column of item ids in the items' table; `None` stands for `item`'s name, or one recognised.
+        separator: what separates the fields of a CSV file; `None` finds it in the first line.
+        names: column names of a CSV file of interactions that has no header; "-" and "_" stand for ignored columns.
+        item_names: column names of a CSV file of items that has no header.
+        time_format: `day-first`, `month-first` or a format of `strptime`; see `times`.
     """
 
-    user: str = "user"
-    item: str = "item"
-    time: str | None = "time"
+    user: str = ""
+    item: str = ""
+    time: str | None = ""
     rating: str | None = None
     title: str | None = None
     category: str | None = None
     text: str | None = None
     catalogue_item: str | None = None
     separator: str | None = None
+    names: tuple[str, ...] | None = None
+    item_names: tuple[str, ...] | None = None
+    time_format: str | None = None
 
 
 def format_of(path: Path) -> TableFormat:
-    """The format of a table, from its file name without `.gz`; a `DataError` if the name has no known suffix."""
-    suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() != ".gz"]
-    found = SUFFIXES.get(suffixes[-1]) if suffixes else None
+    """The format of a table, from its file name without `.gz` and the like; a `DataError` if it has no known suffix."""
+    found = _known_format(path)
     if found is None:
         raise DataError(f"{path}: its name does not tell its format; say --format {'|'.join(get_args(TableFormat))}")
     return found
 
 
 def read_tabular(
-    path: str | Path, columns: Columns = Columns(), *, form: TableFormat | None = None, items: str | Path | None = None
+    path: Paths,
+    columns: Columns = Columns(),
+    *,
+    form: TableFormat | None = None,
+    items: str | Path | None = None,
+    where: Mapping[str, Collection[str]] = {},
+    faults: Faults | None = None,
+    on_reading: Callable[[Reading], None] | None = None,
 ) -> Raw:
     """Read a table of interactions, and optionally a table of items.
 
@@ -66,173 +84,241 @@ def read_tabular(
     otherwise: `"007"` stays a string. The types of a Parquet file are kept.
 
     Args:
-        path: table of interactions, one per row; may be gzipped.
+        path: table of interactions, one per row: a file, a directory of files, a pattern such as `logs/*.csv`, or a
+            list of them. A file may be packed; a member of a zip file is named like a file in a directory.
         columns: names of the columns.
         form: format of `path`; `None` stands for the format of its name.
         items: table of items, one per row, in the format of its name.
+        where: values of columns; only rows that have one of the values of each are read.
+        faults: collection of the bad rows to leave out; `None`: the first one is an error.
+        on_reading: called with the columns taken from each table.
 
     A `DataError` names the file, the line (in Parquet the row) and the column of the fault.
     """
-    path = Path(path)
-    roles = {"user": columns.user, "item": columns.item, "time": columns.time, "rating": columns.rating}
-    wanted = {role: name for role, name in roles.items() if name is not None}
-    frame, place = _read(path, form or format_of(path), wanted, columns.separator)
-    catalogue = None if items is None else read_items(items, columns)
-    sha256 = checksums(path, *([] if items is None else [items]))
+    file = _File.find(path, form)
+    table = file.open(columns.separator, columns.names)
+    given = {"user": columns.user, "item": columns.item, "time": columns.time, "rating": columns.rating}
+    reading = _recognised(file, table, given)
+    columns = _with(columns, reading)
+    for name in where:
+        if name not in table.schema:
+            there = ", ".join(map(repr, table.schema))
+            raise DataError(f"{file.name}: no column {name!r} to choose rows by; it has {there}; correct --where")
+    frame = file.read(table, list(dict.fromkeys([*reading.columns.values(), *where])), faults)
+    read = frame.height
+    for name, values in where.items():
+        frame = _select(frame, name, values, file.name, reading.notes)
+    events = events_of(frame, file.place(table, faults), columns)
+    if faults is not None:
+        faults.settle(file.name, events.height, table.places)
+    if on_reading is not None:
+        on_reading(replace(reading, ignored=[name for name in reading.ignored if name not in where]))
+    catalogue = None if items is None else read_items(items, columns, faults=faults, on_reading=on_reading)
+    read_files = [*file.parts.values(), *([] if items is None else _File.find(items).parts.values())]
+    sha256 = checksums(*dict.fromkeys(map(on_disk, read_files)))
     kind: Literal["clock", "position"] = "position" if columns.time is None else "clock"
-    return Raw(events_of(frame, place, columns), catalogue, path.name, sha256, times=kind)
+    notes: dict[str, Any] = {"where": {name: list(values) for name, values in where.items()}} if where else {}
+    counts = {"not_selected": read - frame.height} if where else {}
+    raw = Raw(events, catalogue, Path(file.name).name, sha256, notes, times=kind, counts=counts)
+    return raw.noting(faults)
 
 
-def read_events(path: str | Path, columns: Columns = Columns()) -> tuple[pl.DataFrame, Place]:
+def read_events(
+    path: Paths, columns: Columns = Columns(), *, on_reading: Callable[[Reading], None] | None = None
+) -> tuple[pl.DataFrame, Place]:
     """Read interactions in the order of their file: columns `record`, `user`, `item`, `time`; and the records' names.
 
     Errors are those of `read_tabular`.
     """
-    path = Path(path)
-    wanted = {"user": columns.user, "item": columns.item, "time": columns.time or "time"}
-    frame, place = _read(path, format_of(path), wanted, columns.separator, in_order=None)
+    file = _File.find(path)
+    table = file.open(columns.separator, columns.names)
+    reading = _recognised(file, table, {"user": columns.user, "item": columns.item, "time": columns.time or ""}, None)
+    if on_reading is not None:
+        on_reading(reading)
+    columns, place = _with(columns, reading), file.place(table)
+    frame = file.read(table, list(reading.columns.values()))
     return events_of(frame, place, columns).select(frame["record"], "user", "item", "time"), place
 
 
-def read_items(path: str | Path, columns: Columns, *, option: str = "--items-id") -> pl.DataFrame:
+def read_items(
+    path: str | Path,
+    columns: Columns,
+    *,
+    option: str = "--items-id",
+    faults: Faults | None = None,
+    on_reading: Callable[[Reading], None] | None = None,
+) -> pl.DataFrame:
     """Read a table of items: column `item` and any of `title`, `category`, `text`.
 
-    Errors are those of `read_tabular`; a message names the `option` of the command line for the id column.
+    A brand or author stands before the text, if the column of texts is not named. Errors are those of `read_tabular`;
+    a message names the `option` of the command line for the id column.
     """
     path = Path(path)
-    form = format_of(path)
+    file = _File.find(path)
     if path.is_file() and not path.stat().st_size:
         raise DataError(f"{path}: no items; the file is empty")
-    frame, place = _read(path, form, None, None if ".tsv" in path.suffixes else columns.separator)
-    there = [name for name in frame.columns if name != "record"]
-    candidates = [columns.catalogue_item] if columns.catalogue_item else [columns.item, "item", "item_id"]
-    key = next((name for name in candidates if name in there), None)
-    if key is None:
+    table = file.open(columns.separator, columns.item_names)
+    there = table.schema
+    keys = [name for name in (columns.item, *candidates("item", there)) if name in there]
+    keys += [name for name in there if name.lower() == ID_OF_ITEMS]
+    key = columns.catalogue_item or (keys[0] if keys else columns.item or "item")
+    if key not in there:
         names = ", ".join(map(repr, there))
-        message = f"{path}: no column {candidates[0]!r} with the items' ids; it has {names}; name it with {option} COL"
-        raise DataError(message)
-    parts = {"item": ids(frame[key], place)}
-    for role, named in (("title", columns.title), ("category", columns.category), ("text", columns.text)):
+        raise DataError(f"{path}: no column {key!r} with the items' ids; it has {names}; name it with {option} COL")
+    texts = {"title": columns.title, "category": columns.category, "text": columns.text}
+    for role, named in texts.items():
         if named is not None and named not in there:
             raise DataError(f"{path}: no column {named!r} for the {role}; name the right one with --{role} COL")
-        name = named or role
-        if name in there and name != key:
-            parts[role] = words(frame[name], path)
-    again = ~parts["item"].is_first_distinct()
-    if again.any():
-        entry = first_true(again)
-        raise place.error(entry, key, f"{parts['item'][entry]!r} occurs again; leave one row")
-    return pl.DataFrame({name: part.alias(name) for name, part in parts.items()})
+    roles = {"item": key, **{role: named or "" for role, named in texts.items()}}
+    reading = recognise(file.name, there, roles | ({"brand": ""} if columns.text is None else {}))
+    if columns.catalogue_item is None and key != columns.item and len(keys) > 1:
+        reading.notes.append(f"{keys[1]!r} may hold the ids too: {option} names another column")
+    if on_reading is not None:
+        on_reading(reading)
+    frame = file.read(table, None, faults)
+
+    def convert(frame: pl.DataFrame, place: Place) -> pl.DataFrame:
+        parts = {"item": ids(frame[key], place)}
+        again = ~parts["item"].is_first_distinct()
+        place.refuse(again, parts["item"].alias(key), "occurs again", "leave one row")
+        parts |= {role: words(frame[name], path) for role, name in reading.columns.items() if role != "item"}
+        if "brand" in parts:
+            parts["text"] = behind(parts.pop("brand"), parts.get("text"))
+        return pl.DataFrame({name: part.alias(name) for name, part in parts.items()})
+
+    found = file.place(table, faults).converted(frame, convert)
+    if faults is not None:
+        faults.settle(file.name, found.height, table.places)
+    return found
 
 
 def events_of(frame: pl.DataFrame, place: Place, columns: Columns) -> pl.DataFrame:
     """Convert a table to interactions: columns `user`, `item`, `time` and perhaps `rating`.
 
-    `frame` holds the wanted columns, and `record`, the number of each row in the file.
+    `frame` holds the wanted columns, and `record`, the number of each row in the file. Bad rows go to the faults of
+    `place`, if it has some.
     """
-    parts = {
-        "user": ids(frame[columns.user], place),
-        "item": ids(frame[columns.item], place),
-        "time": frame["record"].cast(pl.Int64) if columns.time is None else times(frame[columns.time], place),
-    }
-    if columns.rating is not None:
-        parts["rating"] = numbers(frame[columns.rating], place)
-    return pl.DataFrame({name: part.alias(name) for name, part in parts.items()})
+
+    def convert(frame: pl.DataFrame, place: Place) -> pl.DataFrame:
+        parts = {"user": ids(frame[columns.user], place), "item": ids(frame[columns.item], place)}
+        if columns.time is None:
+            parts["time"] = frame["record"].cast(pl.Int64)
+        else:
+            parts["time"] = times(frame[columns.time], place, columns.time_format, NAME_FORM)
+        if columns.rating is not None:
+            parts["rating"] = numbers(frame[columns.rating], place)
+        return pl.DataFrame({name: part.alias(name) for name, part in parts.items()})
+
+    return place.converted(frame, convert)
 
 
-def _read(
-    path: Path,
-    form: TableFormat,
-    wanted: Mapping[str, str] | None,
-    separator: str | None,
-    in_order: str | None = "--order-as-given",
-) -> tuple[pl.DataFrame, Place]:
-    """The wanted columns (all if `None`) with `record`, the number of each row in the file, and the rows' names."""
-    if not path.is_file():
-        raise DataError(f"{path}: no such file")
-    file: TextFile | _JsonLines | _Parquet
-    if form == "csv":
-        file = TextFile(path, separator or ("\t" if ".tsv" in path.suffixes else None))
-    else:
-        file = _JsonLines(path) if form == "jsonl" else _Parquet(path)
-    names = None
-    if wanted is not None:
-        require(file.schema, wanted, str(path), in_order=in_order)
-        for role in ("user", "item"):
-            check_id_type(wanted[role], file.schema[wanted[role]], str(path))
-        names = list(dict.fromkeys(wanted.values()))
-    frame = file.read(names)
-    return frame, Place(str(path), file.describe, frame["record"])
+def behind(brand: pl.Series, text: pl.Series | None) -> pl.Series:
+    """Texts with a brand before them, and a full stop between."""
+    if text is None:
+        return brand
+    return brand.zip_with((text == ""), (brand + ". " + text).zip_with(brand != "", text))
 
 
-class _Parquet:
-    """A Parquet file; the types are those of the file."""
-
-    def __init__(self, path: Path) -> None:
-        self.path, self.describe = path, as_row
-        try:
-            self.scan = pl.scan_parquet(path)
-            self.schema = self.scan.collect_schema()
-        except (pl.exceptions.PolarsError, OSError) as error:
-            raise DataError(f"{path}: not a Parquet file ({first_line(error)}); check the file and --format") from error
-
-    def read(self, names: list[str] | None) -> pl.DataFrame:
-        """Read the columns `names`, default all, and `record`."""
-        try:
-            frame = self.scan.select(names or pl.all()).with_row_index("record").collect(engine="streaming")
-        except pl.exceptions.PolarsError as error:
-            raise DataError(f"{self.path}: cannot be read ({first_line(error)})") from error
-        if frame.height == 0 and names:
-            raise DataError(f"{self.path}: the file has no rows; give a file with interactions")
-        return frame
+def _known_format(path: Path) -> TableFormat | None:
+    return SUFFIXES.get(unpacked_name(path).suffix.lower())
 
 
-class _JsonLines:
-    """A file with one JSON object per line; `schema` has the keys of the first object."""
+def _recognised(
+    file: "_File", table: Table, given: Mapping[str, str | None], in_order: str | None = "--order-as-given"
+) -> Reading:
+    """The columns of the roles that are `given`; a `DataError` if one is missing or cannot hold ids."""
+    reading = recognise(file.name, table.schema, given)
+    reading.notes.extend([f"{len(file.parts)} files"] if len(file.parts) > 1 else [])
+    wanted = {role: reading.columns.get(role, role) for role, name in given.items() if name is not None}
+    require(table.schema, wanted, file.name, in_order=in_order)
+    for role in ("user", "item"):
+        check_id_type(wanted[role], table.schema[wanted[role]], file.name)
+    return reading
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        number, line = next(self._lines(), (0, ""))
-        if not number:
-            raise DataError(f"{path}: no rows; the file is empty")
-        keys = self._object(number, line)
-        with self._faults():
-            types = pl.scan_ndjson(path, infer_schema_length=1000).collect_schema()
-        self.schema = {name: types[name] for name in keys}
 
-    def read(self, names: list[str] | None) -> pl.DataFrame:
-        """Read the keys `names` as strings, or all keys in their own types, and `record`."""
-        schema = None if names is None else dict.fromkeys(names, pl.String)
-        with self._faults():
-            scan = pl.scan_ndjson(self.path, schema=schema, infer_schema_length=None if schema is None else 1)
-            return scan.collect(engine="streaming").with_row_index("record")
+def _with(columns: Columns, reading: Reading) -> Columns:
+    """The columns with the names of those that were recognised."""
+    user, item, time, rating = (reading.columns.get(role) for role in ("user", "item", "time", "rating"))
+    return replace(columns, user=user or "", item=item or "", time=time, rating=rating)
 
-    def describe(self, record: int) -> str:
-        """The line of a record; empty lines are no records."""
-        numbers = (number for number, _ in self._lines())
-        return f"line {next((number for place, number in enumerate(numbers) if place == record), record + 1)}"
 
-    def _lines(self) -> Iterator[tuple[int, str]]:
-        """The number and the text of every line that is not empty."""
-        with open_text(self.path) as lines:
-            yield from ((number, line) for number, line in enumerate(lines, start=1) if line.strip())
+def _select(frame: pl.DataFrame, name: str, values: Collection[str], file: str, notes: list[str]) -> pl.DataFrame:
+    """The rows that have one of the `values` in a column; values that no row has are noted."""
+    column = frame[name]
+    if column.dtype.is_nested():
+        raise DataError(f"{file}: column {name!r} holds {column.dtype}; --where compares texts and numbers")
+    texts = column.cast(pl.String)
+    known = texts.unique()
+    wanted = {one.lower() for one in values} if column.dtype == pl.Boolean else set(values)
+    absent = sorted(wanted.difference(known))
+    if absent == sorted(wanted):
+        there = ", ".join(map(repr, known.drop_nulls().sort().head(10)))
+        named = " or ".join(map(repr, sorted(wanted)))
+        raise DataError(f"{file}: no row has {named} in column {name!r}; it has {there}; correct --where")
+    notes += [f"no row has {name}={one}" for one in absent]
+    return frame.filter(texts.is_in(sorted(wanted)))
 
-    def _object(self, number: int, line: str) -> dict[str, object]:
-        where = f"{self.path}: line {number}"
-        try:
-            parsed = None if line.lstrip().startswith("[") else json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{where}: not JSON ({error}); write one object a line") from error
-        if not isinstance(parsed, dict):
-            raise DataError(f"{where}: not a JSON object; write one object a line; an array is not read")
-        return parsed
 
-    @contextmanager
-    def _faults(self) -> Iterator[None]:
-        """Raise the error that names the line at which polars failed."""
-        try:
-            yield
-        except (pl.exceptions.PolarsError, OSError) as error:
-            for number, line in self._lines():
-                self._object(number, line)
-            raise DataError(f"{self.path}: cannot be read ({first_line(error)})") from error
+@dataclass(frozen=True)
+class _File:
+    """The file or files of a table.
+
+    Attributes:
+        name: name for messages.
+        parts: each file by its name in messages.
+        form: format of all files.
+    """
+
+    name: str
+    parts: dict[str, Path]
+    form: TableFormat
+
+    @classmethod
+    def find(cls, path: Paths, form: TableFormat | None = None) -> "_File":
+        """Find the files of a table; a `DataError` if there is none, or they have several formats."""
+        paths = [Path(one) for one in ([path] if isinstance(path, str | Path) else path)]
+        name = str(paths[0]) + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
+
+        def rank(one: Path) -> int:
+            """Files of the format come first, and those whose names tell none are only taken where it is given."""
+            known = _known_format(one)
+            return 2 if known is not None and form in (None, known) else int(known is None and form is not None)
+
+        parts = files_of(paths, rank)
+        forms = {part: form or format_of(one) for part, one in parts.items()}
+        kinds = sorted(set(forms.values()))
+        if len(kinds) > 1:
+            named = ", ".join(f"{kind} ({next(part for part in forms if forms[part] == kind)})" for kind in kinds)
+            raise DataError(f"{name}: holds files of {len(kinds)} formats: {named}; choose with --format, or a pattern")
+        return cls(name, parts, kinds[0])
+
+    def open(self, separator: str | None, names: Sequence[str] | None) -> Table:
+        """Open the table; `names` are the columns of files without a header."""
+        names = names and [f"column {n}" if name in ("-", "_", "") else name for n, name in enumerate(names, 1)]
+        if names is not None and self.form != "csv":
+            raise DataError(f"{self.name}: a {self.form} file names its columns itself; leave out --columns")
+        tables = dict[str, Table]()
+        for part, path in self.parts.items():
+            try:
+                tables[part] = self._open(path, separator, names)
+            except NoRowsError:
+                if len(self.parts) == 1:
+                    raise
+        if not tables:
+            raise NoRowsError(f"{self.name}: no rows; all of its files are empty")
+        one = next(iter(tables.values()))
+        return one if len(self.parts) == 1 else Parts(self.name, tables, alike=self.form != "jsonl")
+
+    def _open(self, path: Path, separator: str | None, names: Sequence[str] | None) -> Table:
+        if self.form == "csv":
+            tabs = unpacked_name(path).suffix.lower() == ".tsv"
+            return TextFile(path, "\t" if tabs and separator is None else separator, header=names)
+        return JsonLines(path) if self.form == "jsonl" else Parquet(path)
+
+    def read(self, table: Table, columns: list[str] | None, faults: Faults | None = None) -> pl.DataFrame:
+        """Read columns of a table, default all, with `record`; records that are no rows go to `faults`."""
+        return table.read(columns, None if faults is None else faults.add_record)
+
+    def place(self, table: Table, faults: Faults | None = None) -> Place:
+        """The names of the rows of the table."""
+        return Place(self.name, lambda record: table.places([record])[0], faults=faults)
