@@ -17,6 +17,8 @@ from deftrec.doctor import subject_of
 from deftrec.errors import DataError, DeftRecError
 from deftrec.retrieval import HistoryLast, RepeatBias
 from deftrec.run import Request, begin_run, training_in
+from deftrec.run import folder as beginning
+from sealing import reseal
 from toy import ring, tiny_bert, tiny_config
 
 
@@ -46,7 +48,7 @@ def test_a_run_holds_everything_and_nothing_else(run: Path) -> None:
     reasoned = {"reasoner.safetensors", "residual.safetensors", "reasoning.sqlite"}
     assert documented == FILES | reasoned | {"work", "overlay.safetensors", "requests.safetensors"}
     info = json.loads((run / "run.json").read_text())
-    assert (info["format"], info["fit"]) == (2, "train")
+    assert (info["format"], info["fit"]) == (3, "train")
     assert set(info["epochs"]) == {"collaborative", "joint"}
     assert {"python", "torch", "deftrec", "threads"} <= set(info["environment"])
     assert "auto" not in json.dumps({**json.loads((run / "config.json").read_text()), "training": None})
@@ -88,16 +90,22 @@ def test_weights_of_another_model_are_refused(copy: Path) -> None:
         config = json.loads((copy / "config.json").read_text())
         config["language"] |= change
         (copy / "config.json").write_text(json.dumps(config))
+        with pytest.raises(DeftRecError, match=r"config\.json: damaged or changed"):
+            Recommender.load(copy)
+        reseal(copy)
         with pytest.raises(DeftRecError, match=message):
             Recommender.load(copy)
 
 
 def test_other_data_is_refused(copy: Path) -> None:
     ring(seed=1).save(copy / "data")
+    with pytest.raises(DeftRecError, match=r"interactions\.parquet: damaged or changed"):
+        Recommender.load(copy)
+    reseal(copy)
     with pytest.raises(DeftRecError, match="not the data this run was trained on"):
         Recommender.load(copy)
     shutil.rmtree(copy / "data")
-    with pytest.raises(DeftRecError, match=r"no interactions\.parquet; the run cannot do without it"):
+    with pytest.raises(DeftRecError, match=r"interactions\.parquet: missing"):
         Recommender.load(copy)
 
 
@@ -106,21 +114,21 @@ def test_terms_without_their_tensors_are_refused(copy: Path) -> None:
     info = json.loads((copy / "run.json").read_text())
     for settings in info["terms"].values():
         settings["active"] = True
-    (copy / "run.json").write_text(json.dumps(info))
     save_file({}, copy / "ranker.safetensors")
+    reseal(copy, terms=info["terms"])
     with pytest.raises(DeftRecError, match=r"ranker\.safetensors: does not fit run\.json \(.*\); train again"):
         Recommender.load(copy)
 
 
-def test_a_run_of_another_format_is_refused_with_the_command_that_makes_a_new_one(copy: Path) -> None:
+def test_a_run_of_another_format_is_refused_and_keeps_its_data(copy: Path) -> None:
     info = json.loads((copy / "run.json").read_text())
-    for found in (1, 3):
+    for found in (1, 2, 4):
         # Another format may have other fields and options, which say nothing to this version.
         (copy / "run.json").write_text(json.dumps({**info, "format": found, "prior": {"weight": 5.0}}))
         (copy / "config.json").write_text('{"retrieval": {"again": [1.0]}}')
         message = (
-            f"{copy}: a run of format {found}, and this version reads format 2; train it again on its data: "
-            f"deftrec train --data {copy / 'data'} --recipe default --out NEW"
+            f"{copy}: a run of format {found}, and this version reads format 3; train it again on its data, "
+            f"which are in {copy / 'data'}"
         )
         for read in (Recommender.load, module.read_run, module.read_records, lambda folder: subject_of(str(folder))):
             with pytest.raises(DeftRecError) as error:
@@ -151,11 +159,11 @@ def test_a_beginning_that_was_killed_can_be_resumed(
         raise SystemExit
 
     with monkeypatch.context() as patched:
-        patched.setattr(Interactions, "save", kill) if killed == "data" else patched.setattr(module, "write_text", kill)
+        patched.setattr(Interactions, "save", kill) if killed == "data" else patched.setattr(beginning, "write_text", kill)
         with pytest.raises(SystemExit):
             begin_run(folder, request, data, resume=False)
     if killed == "data":
-        with pytest.raises(DeftRecError, match=r"not empty; .*--resume an interrupted run"):
+        with pytest.raises(DeftRecError, match=r"not empty; .*`resume=True` to go on with the interrupted run"):
             begin_run(folder, request, data, resume=False)
     begin_run(folder, request, data, resume=killed == "data")
     assert {path.name for path in folder.iterdir()} == {"request.json", "data"}

@@ -15,6 +15,7 @@ from deftrec.incremental.changes import add_events, add_items, remove_items
 from deftrec.incremental.overlay import FILE
 from deftrec.pretrained_files.locate import model_folder
 from deftrec.text.sentences import sentence_vectors
+from sealing import reseal
 from worded import NEW, events, fitted
 
 CPU = torch.device("cpu")
@@ -236,6 +237,7 @@ def _edit(folder: Path, old: str, new: str, name: str = "config.json") -> None:
     text = (folder / name).read_text()
     assert old in text
     (folder / name).write_text(text.replace(old, new))
+    reseal(folder)
 
 
 def test_another_sentence_model_is_refused(run: Path) -> None:

@@ -114,7 +114,7 @@ def test_other_sentence_models_are_refused(bert: Path, tmp_path: Path) -> None:
 
 def test_a_run_without_text_says_that_it_takes_no_new_items() -> None:
     plain = Recommender.fit(ring(users=30), tiny_config(training={"epochs": 1}))
-    assert "deftrec data import --items FILE" in plain.capabilities.unseen_items.reason
+    assert "a title, category or text when their data are imported" in plain.capabilities.unseen_items.reason
     assert not plain.capabilities.text
     assert plain.capabilities.unseen_users
 

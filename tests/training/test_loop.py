@@ -369,7 +369,7 @@ def test_what_is_no_checkpoint_of_this_model(tmp_path: Path) -> None:
     folder = tmp_path / "checkpoint"
     save_checkpoint(folder, module, module.state_dict(), optimizer, average, TrainingState())
     other = nn.Linear(2, 2)
-    with pytest.raises(DeftRecError, match=r"cannot resume from it \(.*\); train again without --resume"):
+    with pytest.raises(DeftRecError, match=r"cannot resume from it \(.*\); begin the training again with `overwrite=True`"):
         load_checkpoint(folder, other, torch.optim.AdamW(other.parameters()), AveragedWeights(other, 0.0))
     (folder / "state.json").write_text("{")
     with pytest.raises(DeftRecError, match="cannot resume from it"):
