@@ -31,14 +31,14 @@ def sealed(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_files(folder: Path, files: dict[str, str], names: Iterable[str]) -> None:
-    """Compare files with their checksums; a file without one is left out.
+    """Compare files with their checksums; one that is neither there nor in `files` is left out.
 
     Raises a `DeftRecError` if a file is missing, or is not the one that was saved.
     """
     for name in names:
         path = folder / name
         try:
-            found = _checksum(path) if name in files else None
+            found = _checksum(path) if name in files or path.exists() else None
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             raise DeftRecError(f"{path}: missing or damaged ({reason}); {RESTORE}") from error
@@ -59,11 +59,11 @@ def _record_checksum(record: dict[str, Any]) -> str:
     return _json_checksum({**record, CHECKSUMS: files})
 
 
-def _without_places(options: Any) -> Any:
+def _without_places(options: Any, key: str = "") -> Any:
     """The options without the names of pre-trained models: they may move, and have checksums of their own."""
-    if not isinstance(options, dict):
-        return options
-    return {key: _without_places(value) for key, value in options.items() if key != "model"}
+    if isinstance(options, dict):
+        return {name: _without_places(value, name) for name, value in options.items()}
+    return "" if key == "model" and isinstance(options, str) else options
 
 
 def _json_checksum(value: Any) -> str:

@@ -84,7 +84,8 @@ def fit_run(
     data, overlay = interactions, None
     if start is not None:
         start.check_text_options(config)
-        data, overlay = start.joined(interactions), start.removals(interactions)
+        data = start.joined(interactions)
+        overlay = start.removals(data)
         items, events = data.n_items - interactions.n_items, data.n_interactions - interactions.n_interactions
         if progress is not None and (items or events):
             progress.say(f"{items:,} items and {events:,} interactions that came to the run to start from join the data")
