@@ -8,6 +8,7 @@ import torch
 from deftrec import Interactions, Recommender
 from deftrec.config import ReasonerOptions
 from deftrec.tensors import load_tensors, save_tensors
+from sealing import reseal
 from toy import tiny_config, tiny_model
 
 
@@ -32,6 +33,7 @@ def speak_up(run: Path) -> None:
     weight = tensors["history.linear.weight"]
     tensors["history.linear.weight"] = torch.randn(weight.shape, generator=generator)
     save_tensors(path, tensors)
+    reseal(run)
 
 
 def forget(run: Path) -> None:

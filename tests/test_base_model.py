@@ -14,6 +14,7 @@ from deftrec.errors import ConfigError, DeftRecError
 from deftrec.language import Layout
 from deftrec.training import loop
 from hub import COMMIT, Hub
+from sealing import reseal
 from toy import ring, tiny_config, tiny_model
 
 PROMPT = "next : {history}"
@@ -126,6 +127,7 @@ def test_a_run_from_before_the_record_still_loads(moved: tuple[Path, Path]) -> N
     for name in ("dtype", "gradient_checkpointing"):
         del options["language"][name]
     (run / "config.json").write_text(json.dumps(options))
+    reseal(run)
     assert Recommender.load(run).info.base is None
 
 

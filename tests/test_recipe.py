@@ -80,14 +80,14 @@ def test_an_empty_file_is_the_default(tmp_path: Path) -> None:
         ("data.split=random", "option 'data.split': Input should be 'leave-one-out' or 'temporal', not 'random'"),
         ("language.kind=gpt", "'nano', 'pretrained'"),
         ("language.width=30", "should be a multiple of 4"),
-        ("training=5", "--set: training is a group of options, not 5"),
-        ("seed=-1", "--set: option 'seed': "),
+        ("training=5", "`overrides=...`: training is a group of options, not 5"),
+        ("seed=-1", "`overrides=...`: option 'seed': "),
         ("size=huge", "option 'size': Input should be 'small', 'medium', 'large' or 'auto', not 'huge'"),
-        ("language={layers: 1}", "--set: language needs kind: nano or kind: pretrained"),
+        ("language={layers: 1}", "`overrides=...`: language needs kind: nano or kind: pretrained"),
         ("retrieval.prior_max_items=-1", "option 'retrieval.prior_max_items': "),
         ("diffusion.guidance_scale=1", "needs condition_dropout above 0"),
         ("diffusion.samples=-1", "option 'diffusion.samples': Input should be greater than or equal to 0"),
-        ("seed", "--set 'seed': write key=value"),
+        ("seed", "`overrides='seed'`: write key=value"),
         ("=3", "write key=value"),
         ("seed=[", "the value is not YAML"),
         ("seed.deep=1", "'seed' is a value, not a group"),
@@ -100,7 +100,7 @@ def test_mistakes_are_named(override: str, message: str, tmp_path: Path) -> None
         load_recipe(str(recipe), [override])
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
-    assert str(caught.value).startswith("--set")
+    assert str(caught.value).startswith("`overrides=")
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,12 @@ from safetensors.torch import load_file, save_file
 from deftrec import Interactions, Recommender
 from deftrec import run as module
 from deftrec.doctor import subject_of
-from deftrec.errors import DataError, DeftRecError
+from deftrec.errors import ConfigError, DataError, DeftRecError
 from deftrec.retrieval import HistoryLast, RepeatBias
 from deftrec.run import Request, begin_run, training_in
+from deftrec.run import folder as beginning
+from deftrec.run import saved as saving
+from sealing import reseal
 from toy import ring, tiny_bert, tiny_config
 
 
@@ -46,7 +49,7 @@ def test_a_run_holds_everything_and_nothing_else(run: Path) -> None:
     reasoned = {"reasoner.safetensors", "residual.safetensors", "reasoning.sqlite"}
     assert documented == FILES | reasoned | {"work", "overlay.safetensors", "requests.safetensors"}
     info = json.loads((run / "run.json").read_text())
-    assert (info["format"], info["fit"]) == (2, "train")
+    assert (info["format"], info["fit"]) == (3, "train")
     assert set(info["epochs"]) == {"collaborative", "joint"}
     assert {"python", "torch", "deftrec", "threads"} <= set(info["environment"])
     assert "auto" not in json.dumps({**json.loads((run / "config.json").read_text()), "training": None})
@@ -88,16 +91,22 @@ def test_weights_of_another_model_are_refused(copy: Path) -> None:
         config = json.loads((copy / "config.json").read_text())
         config["language"] |= change
         (copy / "config.json").write_text(json.dumps(config))
+        with pytest.raises(DeftRecError, match=r"config\.json: damaged or changed"):
+            Recommender.load(copy)
+        reseal(copy)
         with pytest.raises(DeftRecError, match=message):
             Recommender.load(copy)
 
 
 def test_other_data_is_refused(copy: Path) -> None:
     ring(seed=1).save(copy / "data")
+    with pytest.raises(DeftRecError, match=r"interactions\.parquet: damaged or changed"):
+        Recommender.load(copy)
+    reseal(copy)
     with pytest.raises(DeftRecError, match="not the data this run was trained on"):
         Recommender.load(copy)
     shutil.rmtree(copy / "data")
-    with pytest.raises(DeftRecError, match=r"no interactions\.parquet; the run cannot do without it"):
+    with pytest.raises(DeftRecError, match=r"interactions\.parquet: missing"):
         Recommender.load(copy)
 
 
@@ -106,21 +115,21 @@ def test_terms_without_their_tensors_are_refused(copy: Path) -> None:
     info = json.loads((copy / "run.json").read_text())
     for settings in info["terms"].values():
         settings["active"] = True
-    (copy / "run.json").write_text(json.dumps(info))
     save_file({}, copy / "ranker.safetensors")
+    reseal(copy, terms=info["terms"])
     with pytest.raises(DeftRecError, match=r"ranker\.safetensors: does not fit run\.json \(.*\); train again"):
         Recommender.load(copy)
 
 
-def test_a_run_of_another_format_is_refused_with_the_command_that_makes_a_new_one(copy: Path) -> None:
+def test_a_run_of_another_format_is_refused_and_keeps_its_data(copy: Path) -> None:
     info = json.loads((copy / "run.json").read_text())
-    for found in (1, 3):
+    for found in (1, 2, 4):
         # Another format may have other fields and options, which say nothing to this version.
         (copy / "run.json").write_text(json.dumps({**info, "format": found, "prior": {"weight": 5.0}}))
         (copy / "config.json").write_text('{"retrieval": {"again": [1.0]}}')
         message = (
-            f"{copy}: a run of format {found}, and this version reads format 2; train it again on its data: "
-            f"deftrec train --data {copy / 'data'} --recipe default --out NEW"
+            f"{copy}: a run of format {found}, and this version reads format 3; train it again on its data, "
+            f"which are in {copy / 'data'}"
         )
         for read in (Recommender.load, module.read_run, module.read_records, lambda folder: subject_of(str(folder))):
             with pytest.raises(DeftRecError) as error:
@@ -151,11 +160,11 @@ def test_a_beginning_that_was_killed_can_be_resumed(
         raise SystemExit
 
     with monkeypatch.context() as patched:
-        patched.setattr(Interactions, "save", kill) if killed == "data" else patched.setattr(module, "write_text", kill)
+        patched.setattr(Interactions, "save", kill) if killed == "data" else patched.setattr(beginning, "write_text", kill)
         with pytest.raises(SystemExit):
             begin_run(folder, request, data, resume=False)
     if killed == "data":
-        with pytest.raises(DeftRecError, match=r"not empty; .*--resume an interrupted run"):
+        with pytest.raises(DeftRecError, match=r"not empty; .*`resume=True` to go on with the interrupted run"):
             begin_run(folder, request, data, resume=False)
     begin_run(folder, request, data, resume=killed == "data")
     assert {path.name for path in folder.iterdir()} == {"request.json", "data"}
@@ -226,6 +235,90 @@ def test_a_start_that_failed_is_undone_unless_a_stage_has_left_something(there: 
         with pytest.raises(DataError):
             failed_start(folder, request, data, resume, "work/checkpoints/joint/state.safetensors")
         assert {path.name for path in folder.iterdir()} == {"request.json", "data", "work"}
+
+
+# -- once more into the same directory -------------------------------------------------------------------------
+
+
+def recommended(run: Path) -> list[object]:
+    return [one.item for one in Recommender.load(run).recommend(history=[101, 105])]
+
+
+def test_a_run_is_saved_again_in_its_place(copy: Path, tmp_path: Path) -> None:
+    recommender, expected = Recommender.load(copy), recommended(copy)
+    (copy / "metrics.json").write_text("of the run before")
+    for place in (copy, tmp_path / "new"):
+        for _ in range(2):
+            recommender.save(place, overwrite=True)
+            assert recommended(place) == expected
+    assert {path.name for path in copy.iterdir()} == FILES - {"logs"}
+    assert {path.name for path in tmp_path.iterdir()} == {"run", "new"}
+    with pytest.raises(DeftRecError, match="not empty; give another directory, or `overwrite=True` to replace the run"):
+        recommender.save(copy)
+
+
+def test_a_run_is_trained_again_in_its_place(copy: Path, tmp_path: Path) -> None:
+    config = tiny_config(training={"epochs": 1})
+    with pytest.raises(DeftRecError, match="not empty; give another directory, or `overwrite=True` to replace the run"):
+        Recommender.fit(ring(users=40), config, out=copy)
+    again = Recommender.fit(ring(users=40), config, out=copy, overwrite=True)
+    assert Recommender.load(copy).info == again.info
+    assert again.fitted_on.n_users == 40
+    assert {path.name for path in tmp_path.iterdir()} == {"run"}
+
+
+def test_what_fails_leaves_the_run_that_was_there(
+    copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recommender, expected = Recommender.load(copy), recommended(copy)
+    bare = ring(users=40)
+    alone = Interactions.from_frame(bare.events().group_by("user").first(), meta=bare.meta)
+    with pytest.raises(DataError, match="no user has a validation target"):
+        Recommender.fit(alone, tiny_config(), out=copy, overwrite=True)
+    assert recommended(copy) == expected
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "no room")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(saving, "write_text", full)
+        with pytest.raises(OSError, match="no room"):
+            recommender.save(copy, overwrite=True)
+        with pytest.raises(OSError, match="no room"):
+            recommender.save(tmp_path / "new")
+    assert recommended(copy) == expected
+    assert {path.name for path in tmp_path.iterdir()} == {"run"}
+
+
+def test_only_a_run_is_replaced(copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recommender = Recommender.load(copy)
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "thesis.tex").write_text("years")
+    for place in (tmp_path / "work", tmp_path / "work" / "thesis.tex"):
+        with pytest.raises(DeftRecError, match="holds no run, so it is not overwritten; give another directory"):
+            recommender.save(place, overwrite=True)
+        with pytest.raises(DeftRecError, match="holds no run"):
+            Recommender.fit(ring(users=8), tiny_config(), out=place, overwrite=True)
+    assert (tmp_path / "work" / "thesis.tex").read_text() == "years"
+    monkeypatch.chdir(copy / "data")
+    with pytest.raises(DeftRecError, match="this process works inside it"):
+        recommender.save(copy, overwrite=True)
+    with pytest.raises(ConfigError, match="leave one out"):
+        Recommender.fit(ring(users=8), tiny_config(), out=copy, resume=True, overwrite=True)
+    with pytest.raises(ConfigError, match="`overwrite=True` needs the run directory"):
+        Recommender.fit(ring(users=8), tiny_config(), overwrite=True)
+
+
+def test_a_run_that_was_being_replaced_is_not_lost(copy: Path, tmp_path: Path) -> None:
+    """A process was killed between the two renames, and then after the second training had begun."""
+    expected, aside = recommended(copy), tmp_path / f".run.{'0' * 16}.old"
+    copy.rename(aside)
+    assert recommended(copy) == expected
+    shutil.copytree(copy, aside)
+    request = Request(config=tiny_config(), fingerprint=ring(users=8).fingerprint, refit=False)
+    with training_in(copy, request, ring(users=8), resume=False, overwrite=True):
+        assert not (copy / "run.json").exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"run"}
 
 
 @pytest.mark.parametrize("tuning", ["frozen", "lora"])

@@ -31,7 +31,7 @@ def training_dtype(precision: Precision, device: torch.device) -> torch.dtype:
     if precision == "fp32" and multiplies_bf16(device):
         warnings.warn(
             "training in fp32 leaves this machine's bf16 matrix units unused (2 to 6 times slower): "
-            "use --set training.precision=auto",
+            "use `training.precision=auto`",
             stacklevel=2,
         )
     return inference_dtype(precision, device)

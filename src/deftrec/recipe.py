@@ -90,7 +90,7 @@ def overridden(config: Config, overrides: list[str] | None) -> Config:
 def _with_overrides(values: dict[str, Any], overrides: list[str] | None) -> Config:
     for override in overrides or []:
         _apply(values, override)
-    return build_config(values, "--set")
+    return build_config(values, "`overrides=...`")
 
 
 def build_config(values: dict[str, Any], source: str) -> Config:
@@ -140,11 +140,11 @@ def _key(problem: Mapping[str, Any]) -> str:
 def _apply(values: dict[str, Any], override: str) -> None:
     key, sign, text = override.partition("=")
     if not sign or not key:
-        raise ConfigError(f"--set {override!r}: write key=value, for example --set training.epochs=5")
+        raise ConfigError(f"`overrides={override!r}`: write key=value, for example `training.epochs=5`")
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ConfigError(f"--set {override!r}: the value is not YAML") from error
+        raise ConfigError(f"`overrides={override!r}`: the value is not YAML") from error
     if isinstance(value, str):  # YAML 1.1 reads 1e-3 as text
         with contextlib.suppress(ValueError):
             value = float(value)
@@ -152,7 +152,7 @@ def _apply(values: dict[str, Any], override: str) -> None:
     for group in groups:
         values = values.setdefault(group, {})
         if not isinstance(values, dict):
-            raise ConfigError(f"--set {override!r}: {group!r} is a value, not a group of options")
+            raise ConfigError(f"`overrides={override!r}`: {group!r} is a value, not a group of options")
     values[last] = value
 
 

@@ -22,7 +22,7 @@ from deftrec.evaluation import Result, Seen, ranking_frame
 from deftrec.evaluation_cases import EvaluationCases
 from deftrec.explanation import reasons
 from deftrec.hardware import Precision, Runtime, default_device, inference_dtype
-from deftrec.incremental import Capabilities, Overlay, current_state, read_overlay, write_overlay
+from deftrec.incremental import Capabilities, Overlay, WarmStart, current_state, read_overlay, save_with_overlay
 from deftrec.inference import InferenceModel
 from deftrec.language import TextEngine
 from deftrec.progress import Progress
@@ -54,7 +54,7 @@ from deftrec.retrieval import (
     top,
 )
 from deftrec.retrieval.queries import batches
-from deftrec.run import Request, Run, begin_run, load_run, save_requests, save_run
+from deftrec.run import Request, Run, load_run, save_requests, saving_in
 
 USERS_AT_ONCE = 4096
 INFLUENCES = 3  # number of history items that an explanation names
@@ -179,6 +179,7 @@ class Recommender:
         shared: str | Path | None = None,
         on_train: Callable[["Recommender"], None] | None = None,
         start: "Recommender | None" = None,
+        overwrite: bool = False,
     ) -> "Recommender":
         """Train every stage. The processes of `accelerate launch` share the work and all return the same recommender.
 
@@ -195,10 +196,13 @@ class Recommender:
             progress: receiver of progress.
             shared: folder of text and collaborative vectors, shared by runs with the same data, options and seed.
             on_train: called before a refit with the recommender fitted on train alone.
-            start: recommender whose weights training continues from; its options are the default of `config`.
+            start: recommender whose weights training continues from; its options are the default of `config`. Items and
+                events that it got after its training join the data, and what was removed from it stays removed.
+            overwrite: replace a run in `out`, which stays if the training fails before its first stage ends.
         """
         from deftrec.training.fit import fit_run  # a slow import, only where needed
 
+        begun = None if start is None else WarmStart(start.run, start.overlay)
         run = fit_run(
             interactions,
             config or (Config() if start is None else start.config),
@@ -209,9 +213,10 @@ class Recommender:
             progress=progress,
             shared=None if shared is None else Path(shared),
             on_train=None if on_train is None else lambda run: on_train(cls(run)),
-            start=None if start is None else start.run,
+            start=begun,
+            overwrite=overwrite,
         )
-        return cls(run)
+        return cls(run, None if begun is None else begun.removals(run.interactions))
 
     def with_reasoner(
         self,
@@ -221,6 +226,7 @@ class Recommender:
         resume: bool = False,
         device: torch.device | None = None,
         progress: Progress | None = None,
+        overwrite: bool = False,
     ) -> "Recommender":
         """Train a generative language model beside this model, whose weights and score terms stay as they are.
 
@@ -228,7 +234,7 @@ class Recommender:
 
         Args:
             options: options of the reasoner; None: the defaults.
-            out, resume, progress: as for `fit`.
+            out, resume, progress, overwrite: as for `fit`.
             device: device of this model and of the training; None: that of this model.
         """
         from deftrec.training.fit import add_reasoner  # a slow import, only where needed
@@ -240,8 +246,10 @@ class Recommender:
             resume=resume,
             device=device or self.catalogue.latents.device,
             progress=progress,
+            overlay=self.overlay,
+            overwrite=overwrite,
         )
-        return type(self)(run)
+        return type(self)(run, self.overlay, self.precision, self.runtime)
 
     def with_requests(
         self,
@@ -268,15 +276,16 @@ class Recommender:
         run = replace(self.run, ranker=self.run.ranker.with_requests(term))
         return Recommender(run, self.overlay, self.precision, self.runtime)
 
-    def save(self, directory: str | Path) -> None:
-        """Write a run directory that `load` reads; a `DeftRecError` if the directory is not empty."""
+    def save(self, directory: str | Path, *, overwrite: bool = False) -> None:
+        """Write a run directory that `load` reads; with `overwrite`, in place of a run that is there.
+
+        Raises a `DeftRecError` if the directory is not empty or, with `overwrite`, holds anything but a run.
+        """
         folder, info = Path(directory), self.info
         refit = info.fit == "train+validation"
         request = Request(config=self.config, fingerprint=info.fingerprint, refit=refit, start=info.start)
-        begin_run(folder, request, self.fitted_on, resume=False)
-        if self.overlay is not None and self.overlay.version:
-            write_overlay(folder, self.overlay)
-        save_run(folder, self.run)
+        with saving_in(folder, request, self.fitted_on, overwrite):
+            save_with_overlay(folder, self.run, self.overlay)
 
     @classmethod
     def load(

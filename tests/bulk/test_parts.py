@@ -140,7 +140,7 @@ def test_without_ray_its_extra_is_named(
     job: Job, run: Path, recommender: Recommender, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(MissingExtraError, match=r'--engine ray needs ray: pip install "deftrec\[ray\]"'):
+    with pytest.raises(MissingExtraError, match=r'`engine=ray` needs ray: pip install "deftrec\[ray\]"'):
         list(ENGINES["ray"](job, run, recommender, tmp_path, [0]))
 
 

@@ -15,6 +15,8 @@ from deftrec.incremental.changes import add_events, add_items, remove_items
 from deftrec.incremental.overlay import FILE
 from deftrec.pretrained_files.locate import model_folder
 from deftrec.text.sentences import sentence_vectors
+from sealing import reseal
+from toy import ring, tiny_config
 from worded import NEW, events, fitted
 
 CPU = torch.device("cpu")
@@ -107,7 +109,7 @@ def test_removed_items_are_never_recommended_and_stay_known(run: Path) -> None:
     add_items(run, NEW)
     before = Recommender.load(run)
     history = before.interactions.history(1000)
-    best = everything(before, history)[:3]
+    best = [one for one in everything(before, history) if one < 900][:3]
     popular = int(before.recommend(history=[], k=1)[0].item)
     done = remove_items(run, [*best, 900, popular])
     after = Recommender.load(run)
@@ -127,6 +129,34 @@ def test_removed_items_are_never_recommended_and_stay_known(run: Path) -> None:
     back = before.interactions.catalogue.filter(pl.col("item").is_in([best[0], 900]))
     assert add_items(run, back).restored == 2
     assert {best[0], 900} <= set(everything(Recommender.load(run), history))
+
+
+def test_a_removed_item_comes_back_as_it_was_by_its_id_alone(run: Path) -> None:
+    add_items(run, NEW)
+    before = Recommender.load(run)
+    history = before.interactions.history(1000)
+    expected = before.recommend(history=history, k=30, exclude_seen=False)
+    trained = before.interactions.catalogue["item"][0]
+    remove_items(run, [trained, 900])
+    done = add_items(run, pl.DataFrame({"item": [900, trained]}))
+    assert (done.added, done.updated, done.restored, done.unchanged, done.trained) == (0, 0, 2, 2, 0)
+    after = Recommender.load(run)
+    assert after.recommend(history=history, k=30, exclude_seen=False) == expected
+    assert after.interactions.catalogue.equals(before.interactions.catalogue)
+
+
+def test_a_run_without_text_takes_back_what_was_removed_and_nothing_else(tmp_path: Path) -> None:
+    plain = Recommender.fit(ring(users=40), tiny_config(training={"epochs": 1}), out=tmp_path / "run")
+    history = plain.interactions.history(1000)
+    expected = plain.recommend(history=history, k=24, exclude_seen=False)
+    items = plain.interactions.catalogue["item"].to_list()
+    remove_items(tmp_path / "run", items[:2])
+    unknown = pl.DataFrame({"item": [items[0], 900], "title": ["number 0", "red"]})
+    with pytest.raises(ConfigError, match="cannot recommend items that it was not trained on"):
+        add_items(tmp_path / "run", unknown)
+    for back in (pl.DataFrame({"item": items[:1]}), plain.interactions.catalogue[1:2]):
+        assert add_items(tmp_path / "run", back).restored == 1
+    assert Recommender.load(tmp_path / "run").recommend(history=history, k=24, exclude_seen=False) == expected
 
 
 def test_events_count_at_once_and_once(run: Path) -> None:
@@ -236,6 +266,7 @@ def _edit(folder: Path, old: str, new: str, name: str = "config.json") -> None:
     text = (folder / name).read_text()
     assert old in text
     (folder / name).write_text(text.replace(old, new))
+    reseal(folder)
 
 
 def test_another_sentence_model_is_refused(run: Path) -> None:

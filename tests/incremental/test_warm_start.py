@@ -1,5 +1,6 @@
 """Training that continues from a run: what it keeps, the vectors of new items, and that it learns."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,9 @@ import torch
 from deftrec import Recommender
 from deftrec.data import Interactions, Meta, make_split
 from deftrec.data.extend import extended
-from deftrec.errors import ConfigError, DeftRecError
+from deftrec.errors import ConfigError, DataError, DeftRecError
 from deftrec.incremental import WarmStart
-from deftrec.incremental.changes import add_items
+from deftrec.incremental.changes import add_events, add_items, remove_items
 from toy import reads_text, ring, tiny_bert, tiny_config
 
 NEW = pl.DataFrame(
@@ -74,6 +75,73 @@ def test_new_items_are_folded_in_from_what_is_fitted_alone(bert: Path) -> None:
     assert torch.equal(features[:-2], before.run.model.features.values.detach())  # type: ignore[union-attr, operator]
 
 
+def later(run: Path, data: Interactions) -> Recommender:
+    """The run after items, events of a new user and a removal came to it."""
+    ids = data.catalogue["item"].to_list()
+    add_items(run, NEW)
+    rows = [(7, 900, 10_000), (7, ids[0], 10_001), (7, ids[1], 10_002), (1000, 901, 10_000)]
+    add_events(run, pl.DataFrame(rows, schema=["user", "item", "time"], orient="row"))
+    remove_items(run, [901, ids[2]])
+    return Recommender.load(run)
+
+
+def test_what_came_to_the_run_after_its_training_joins_the_data(bert: Path, tmp_path: Path) -> None:
+    data = ring(users=60)
+    Recommender.fit(data, tiny_config(**options(bert, fine_tuning={"epochs": 1})), out=tmp_path / "run")
+    before = later(tmp_path / "run", data)
+    after = Recommender.fit(data, start=before, out=tmp_path / "next")
+    assert after.fitted_on.fingerprint == before.interactions.fingerprint
+    assert after.fitted_on.history(7) == [900, *data.catalogue["item"][:2]]
+    assert after.fitted_on.history(1000)[-1] == 901
+    loaded = Recommender.load(tmp_path / "next")
+    for one in (after, loaded):
+        found = {int(each.item) for each in one.recommend(7, k=30, exclude_seen=False)}
+        assert found == set(before.interactions.catalogue["item"]) - {901, data.catalogue["item"][2]}
+    # Data that hold all of it already, or other data with a part of it: nothing counts twice, nothing is lost.
+    start = WarmStart(before.run, before.overlay)
+    assert start.joined(before.interactions).fingerprint == before.interactions.fingerprint
+    other = Interactions.from_frame(
+        pl.DataFrame({"user": ["7", "8", "8"], "item": ["900", "x", "y"], "time": [10_000, 1, 2]}),
+        pl.DataFrame({"item": ["900", "x"], "title": ["of the new data", "new"]}),
+        meta=Meta(name="other"),
+    )
+    joined = start.joined(other)
+    assert joined.history("7") == ["900", *map(str, data.catalogue["item"][:2])]
+    assert joined.history("8") == ["x", "y"]
+    assert joined.history("1000") == ["901"]
+    titles = dict(zip(joined.catalogue["item"], joined.titles, strict=True))
+    assert titles["900"] == "of the new data"
+    assert titles["901"] == "blue"
+    assert titles[str(data.catalogue["item"][0])] == data.titles[0], "an item of the run comes along with its event"
+    assert len(titles) == 6
+    removals = start.removals(joined)
+    assert removals is not None
+    assert removals.removed["item"].to_list() == ["901"]
+    assert WarmStart(before.run).joined(other) is other
+
+
+def test_events_without_a_clock_are_known_by_their_item(bert: Path, tmp_path: Path) -> None:
+    data = ring(users=40)
+    ordered = replace(data, meta=data.meta.model_copy(update={"times": "position"}))
+    Recommender.fit(ordered, tiny_config(**options(bert, training={"epochs": 1})), out=tmp_path / "run")
+    before = later(tmp_path / "run", data)
+    again = before.interactions.events().with_columns(time=pl.int_range(pl.len()))  # imported anew, with its newest rows
+    joined = WarmStart(before.run, before.overlay).joined(
+        Interactions.from_frame(again, before.interactions.catalogue, meta=ordered.meta)
+    )
+    assert joined.n_interactions == before.interactions.n_interactions
+
+
+def test_changes_that_do_not_suit_the_new_data_are_refused(bert: Path, tmp_path: Path) -> None:
+    data = ring(users=40)
+    Recommender.fit(data, tiny_config(**options(bert, training={"epochs": 1})), out=tmp_path / "run")
+    before = later(tmp_path / "run", data)
+    dated = data.events().with_columns(pl.col("time") + 1_700_000_000)
+    other = Interactions.from_frame(dated, data.catalogue, meta=Meta(name="dated"))
+    with pytest.raises(DataError, match="changes of the run to start from: its times go up to 10002"):
+        Recommender.fit(other, start=before)
+
+
 def test_it_learns_new_behaviour(bert: Path, tmp_path: Path) -> None:
     """The ring in the other direction: the run knows nothing of it, and a few epochs from its weights do."""
     config = tiny_config(
@@ -114,7 +182,7 @@ def test_other_sentence_models_are_refused(bert: Path, tmp_path: Path) -> None:
 
 def test_a_run_without_text_says_that_it_takes_no_new_items() -> None:
     plain = Recommender.fit(ring(users=30), tiny_config(training={"epochs": 1}))
-    assert "deftrec data import --items FILE" in plain.capabilities.unseen_items.reason
+    assert "a title, category or text when their data are imported" in plain.capabilities.unseen_items.reason
     assert not plain.capabilities.text
     assert plain.capabilities.unseen_users
 

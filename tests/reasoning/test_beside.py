@@ -1,5 +1,6 @@
 """A reasoner beside a finished run: nothing of that run changes, and what cannot work is refused."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -9,6 +10,7 @@ import torch
 from deftrec import Interactions, Recommender
 from deftrec.config import ReasonerOptions
 from deftrec.errors import ConfigError, DeftRecError
+from deftrec.incremental import Overlay
 from reasoned import options
 from toy import ring, tiny_config, tiny_model
 
@@ -50,6 +52,15 @@ def test_without_a_residual_every_list_is_that_of_the_small_model(
     loaded.run.reasoning.residual.statement.zero()
     users = list(small.interactions.users[:10])
     assert [loaded.recommend(user) for user in users] == [small.recommend(user) for user in users]
+
+
+def test_what_came_to_the_small_run_after_its_training_stays(small: Recommender, tmp_path: Path) -> None:
+    removed = small.interactions.catalogue["item"].head(2).to_frame()
+    changed = small.with_overlay(replace(Overlay.empty(small.fitted_on), removed=removed, version=1))
+    kept = changed.with_reasoner(options(tmp_path / "llama", examples=16, spoken=0), out=tmp_path / "run")
+    for one in (kept, Recommender.load(tmp_path / "run")):
+        found = {each.item for each in one.recommend(history=[101, 105], k=24, exclude_seen=False)}
+        assert found == set(small.interactions.catalogue["item"]) - set(removed["item"])
 
 
 def test_a_residual_changes_scores(small: Recommender, beside: tuple[Recommender, Path]) -> None:

@@ -141,7 +141,7 @@ def test_a_wrong_answer_is_named(endpoint: Endpoint, statuses: list[int], body: 
 def test_a_slow_server_is_left_after_the_timeout(endpoint: Endpoint) -> None:
     endpoint.delay = 5.0
     begun = time.monotonic()
-    with pytest.raises(DeftRecError, match="does not answer in time; give it longer by --timeout"):
+    with pytest.raises(DeftRecError, match="does not answer in time; give it longer, `timeout=SECONDS`"):
         written(engine(endpoint, timeout=0.2, attempts=1), HISTORIES[:1])
     assert time.monotonic() - begun < 4.0
 

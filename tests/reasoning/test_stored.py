@@ -96,6 +96,17 @@ def test_a_damaged_file_is_an_error_that_says_what_to_do(tmp_path: Path) -> None
         ReasoningStore(path, "one")
 
 
+def test_a_damaged_vector_counts_as_missing(store: ReasoningStore, tmp_path: Path) -> None:
+    path = tmp_path / "reasoning.sqlite"
+    store.put_states([ONE, OTHER], STATES)
+    store.copy_to(path)
+    with closing(sqlite3.connect(path)) as rows, rows:
+        rows.execute("UPDATE reasoning SET state = zeroblob(length(state)) WHERE key = ?", (store.key(ONE),))
+    with closing(ReasoningStore(path, "one")) as again:
+        assert again.get(ONE).state is None
+        torch.testing.assert_close(again.get(OTHER).state, STATES[1])
+
+
 def test_a_file_on_a_read_only_disk_can_be_read(
     store: ReasoningStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

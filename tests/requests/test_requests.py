@@ -194,9 +194,12 @@ def test_items_without_words_are_refused(tmp_path: Path) -> None:
 
 def test_a_damaged_file_is_named(learnt: tuple[Path, Recommender], tmp_path: Path) -> None:
     learnt[1].save(tmp_path / "run")
-    (tmp_path / "run" / REQUESTS).write_bytes(b"nonsense")
-    with pytest.raises(DeftRecError, match=r"requests\.safetensors"):
-        Recommender.load(tmp_path / "run")
+    path = tmp_path / "run" / REQUESTS
+    whole = path.read_bytes()
+    for damaged in (b"nonsense", whole[:-1000] + bytes(1000), whole[:1000]):
+        path.write_bytes(damaged)
+        with pytest.raises(DeftRecError, match=r"requests\.safetensors: damaged .*; learn it again: deftrec requests"):
+            Recommender.load(tmp_path / "run")
 
 
 def test_the_head_starts_as_the_cosine_of_principal_components() -> None:

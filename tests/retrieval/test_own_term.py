@@ -27,6 +27,7 @@ from deftrec.retrieval import (
 )
 from deftrec.retrieval.linear import graph
 from deftrec.retrieval.terms.collaborative_prior import PriorSettings
+from sealing import reseal
 from toy import ring, tiny_config
 from worded import NEW, fitted
 
@@ -144,7 +145,7 @@ def test_a_saved_term_is_loaded_with_its_run_where_its_class_is_known(recommende
 
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     record["terms"]["another_campaign"] = record["terms"].pop("campaign")
-    (tmp_path / "run" / "run.json").write_text(json.dumps(record))
+    reseal(tmp_path / "run", terms=record["terms"])
     with pytest.raises(
         DeftRecError,
         match=r"no score term 'another_campaign'; import the module that defines it before loading the run \(known: .*"

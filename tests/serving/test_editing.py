@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -149,6 +150,17 @@ def test_a_run_that_cannot_says_why_and_the_mend(client: TestClient, engine: Inf
     answer = put(client, "new")
     assert (answer.status_code, answer.json()["code"]) == (409, "fixed_catalogue")
     assert able["new_items_reason"] in answer.json()["message"]
+
+
+def test_a_run_without_text_takes_back_what_was_removed(opened: Opened, runs: Path, tmp_path: Path) -> None:
+    shutil.copytree(runs / "first", tmp_path / "first")
+    client = opened(run=tmp_path / "first")
+    before = ids(client, history=[])
+    assert client.delete(f"/v1/items/{before[0]}").status_code == 200
+    assert before[0] not in ids(client, history=[])
+    assert put(client, before[0], {"title": "blue"}).json()["code"] == "trained_item"
+    assert put(client, before[0], {}).status_code == 200
+    assert ids(client, history=[]) == before
 
 
 def test_a_run_that_must_not_be_written_says_so(

@@ -139,7 +139,7 @@ def test_without_keys_nobody_else_is_listened_to(settings: Settings, host: str, 
     if fine:
         open_service(chosen).store.close()
     else:
-        with pytest.raises(ConfigError, match="give --api-keys FILE"):
+        with pytest.raises(ConfigError, match="give `api_keys=FILE`"):
             open_service(chosen)
 
 

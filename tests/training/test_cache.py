@@ -64,9 +64,10 @@ def test_a_damaged_result_is_named(tmp_path: Path) -> None:
     whole = {file: file.read_bytes() for file in entry.iterdir()}
     assert len(whole) == 2
     for file, content in whole.items():
-        file.write_bytes(content[:-4])
-        with pytest.raises(DeftRecError, match=f"{entry.name}: damaged; delete it"):
-            StageCache(tmp_path).get(stage("refit-text"))
+        for damaged in (content[:-4], content[:-4] + bytes(4), b"[]", b"{}", b"[" * 100_000):
+            file.write_bytes(damaged)
+            with pytest.raises(DeftRecError, match=f"{entry.name}: damaged; delete it"):
+                StageCache(tmp_path).get(stage("refit-text"))
         file.write_bytes(content)
     shutil.rmtree(entry)
     assert StageCache(tmp_path).get(stage("refit-text")).about == {"epochs": 2}

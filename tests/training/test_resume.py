@@ -84,7 +84,7 @@ def test_a_killed_run_ends_like_one_that_was_not(
     state = json.loads(record.read_text())
     assert (state["epoch"], state["finished"]) == (epoch, False)
     record.write_text(json.dumps({**state, "seconds": 1000.0}))
-    with pytest.raises(DeftRecError, match="not finished; run 'deftrec train"):
+    with pytest.raises(DeftRecError, match="not finished; finish it first, with `resume=True`"):
         Recommender.load(folder)
     with pytest.raises(DeftRecError, match="not empty"):
         Recommender.fit(ring(), tiny_config(**OPTIONS), out=folder, refit=True)
@@ -130,13 +130,13 @@ def test_only_the_same_run_is_resumed(tmp_path: Path, monkeypatch: pytest.Monkey
     def resume(data: Interactions, refit: bool = False, **changed: Any) -> Recommender:
         return Recommender.fit(data, tiny_config(**{**OPTIONS, **changed}), out=folder, refit=refit, resume=True)
 
-    with pytest.raises(DeftRecError, match="begun on other data; resume it with the same --data"):
+    with pytest.raises(DeftRecError, match="begun on other data; resume it with the same$"):
         resume(ring(seed=1))
     with pytest.raises(DeftRecError, match="begun with other options"):
         resume(ring(), collaborative={"epochs": 9})
     with pytest.raises(DeftRecError, match="begun with other options"):
         resume(ring(), refit=True)
-    with pytest.raises(DeftRecError, match="nothing to resume; train without --resume"):
+    with pytest.raises(DeftRecError, match="nothing to resume; train without `resume=True`"):
         Recommender.fit(ring(), tiny_config(), out=tmp_path / "elsewhere", resume=True)
     with pytest.raises(ConfigError, match="needs the run directory"):
         Recommender.fit(ring(), tiny_config(), resume=True)

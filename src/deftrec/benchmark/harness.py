@@ -68,7 +68,7 @@ def run_benchmark(
         raise ConfigError(f"a budget of {minutes:g} minutes is not positive and finite; change it")
     for name in rankings:
         if any(name == system.name or name.startswith(f"{system.name}/") for system in systems):
-            raise ConfigError(f"--rankings {name}: a system has that name; choose another")
+            raise ConfigError(f"rankings {name!r}: a system has that name; choose another")
     split = make_split(interactions, request.split)
     if not len(split.cases("test")):
         raise DataError(f"{interactions.meta.name}: no user has a test target, so nothing can be measured")
@@ -78,7 +78,7 @@ def run_benchmark(
     if changes is not None and not allow_dirty:
         raise DeftRecError(
             f"{changes.checkout}: the checkout has uncommitted changes, so its revision does not name the code that "
-            "runs; commit them, or give --allow-dirty to store them beside the results"
+            "runs; commit them, or give `allow_dirty=True` to store them beside the results"
         )
     claim(out, request)
     uncommitted = None if changes is None else changes.write(out)

@@ -13,7 +13,7 @@ from deftrec.data.split import Fit, SplitName
 from deftrec.errors import ConfigError, DeftRecError
 from deftrec.evaluation.protocol import Seen
 from deftrec.files import locked, writable, write_text
-from deftrec.run import read_model
+from deftrec.records import read_record
 
 REQUEST_FILE = "request.json"
 
@@ -59,11 +59,11 @@ def claim(folder: Path, request: BenchmarkRequest) -> None:
         file = folder / "work" / REQUEST_FILE
         if not file.is_file():
             if not folder.is_dir() or any(folder.iterdir()):
-                raise DeftRecError(f"{folder}: not empty, and not a benchmark that could continue; give another --out")
+                raise DeftRecError(f"{folder}: not empty, and not a benchmark that could continue; give another directory")
             write_text(file, request.model_dump_json(indent=2) + "\n")
-        elif (before := read_model(file, BenchmarkRequest)) != request:
+        elif (before := read_record(file, BenchmarkRequest, "give another directory")) != request:
             odd = _first_difference(before.model_dump(mode="json"), request.model_dump(mode="json"))
-            message = f"{folder}: holds another benchmark ({odd}); give another --out, or repeat the same request"
+            message = f"{folder}: holds another benchmark ({odd}); give another directory, or repeat the same request"
             raise DeftRecError(message)
 
 

@@ -10,7 +10,7 @@ from deftrec.benchmark.tables import Record, SystemRecord
 from deftrec.data.split import Fit
 from deftrec.evaluation.protocol import Seen
 from deftrec.files import locked, writable, write_text
-from deftrec.run import read_model
+from deftrec.records import read_record
 
 UNIT_FILE = "unit.json"
 
@@ -71,7 +71,7 @@ class WorkFolder:
         Raises a `DeftRecError` if the record is damaged.
         """
         file = self.place(system, seed) / UNIT_FILE
-        return read_model(file, _Unit).runs if file.is_file() else None
+        return read_record(file, _Unit, "delete it, and it is measured again").runs if file.is_file() else None
 
     def finish(self, system: str, seed: int, runs: tuple[SystemRun, ...]) -> None:
         """Record that a system has finished under a seed."""

@@ -12,8 +12,9 @@ from deftrec.files import write_text
 from deftrec.hardware import Precision, Runtime
 from deftrec.incremental.overlay import FILE as OVERLAY
 from deftrec.recommender import Recommender
+from deftrec.records import read_record
 from deftrec.rerankers import ItemSimilarity, RerankerName
-from deftrec.run import read_model, run_digest
+from deftrec.run import run_digest
 
 REQUEST = "request.json"
 EngineName: TypeAlias = Literal["local", "ray"]
@@ -100,7 +101,7 @@ class Job(BaseModel, frozen=True, extra="forbid"):
         """
         request = folder / REQUEST
         if request.is_file():
-            if read_model(request, Job) != self:
+            if read_record(request, Job, "give another directory") != self:
                 raise DeftRecError(
                     f"{folder}: holds parts of another run or of other options (see {REQUEST}); give another directory"
                 )
@@ -154,7 +155,7 @@ def rank_on_ray(job: Job, run: Path, recommender: Recommender, folder: Path, par
     try:
         import ray
     except ModuleNotFoundError as error:
-        raise MissingExtraError("ray", "ray", "--engine ray") from error
+        raise MissingExtraError("ray", "ray", "`engine=ray`") from error
     if not ray.is_initialized():
         ray.init(log_to_driver=False, include_dashboard=False)
     context = ray.data.DataContext.get_current()

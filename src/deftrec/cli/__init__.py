@@ -17,6 +17,7 @@ from deftrec.cli.data import app as data_app
 from deftrec.cli.demo import demo
 from deftrec.cli.doctor import doctor
 from deftrec.cli.evaluate import evaluate
+from deftrec.cli.flags import with_flags
 from deftrec.cli.items import app as items_app
 from deftrec.cli.mcp import mcp
 from deftrec.cli.options import flag
@@ -66,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = [word for word in words if word != "--debug"]
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # one bar at a time, and it is ours
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {with_flags(str(message))}\n"
     try:
         code = app(args=words or ["--help"], prog_name="deftrec", standalone_mode=False)
     except (KeyboardInterrupt, Stopped) as stop:
@@ -103,5 +104,5 @@ def _wrong_use(error: typer.TyperException, words: Sequence[str]) -> int:
 
 
 def _fail(line: str, code: int) -> int:
-    print(" ".join(line.split()), file=sys.stderr)
+    print(" ".join(with_flags(line).split()), file=sys.stderr)
     return code

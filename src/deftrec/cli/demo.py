@@ -165,10 +165,12 @@ def _trained(part: Part, progress: Listener) -> "Recommender":
     """The run of a part: loaded if it is complete, else trained from where it stands."""
     out = part.out
     if part.finished:
-        from deftrec.run import Request, read_model
+        from deftrec.records import read_record
+        from deftrec.run import Request
 
         progress.say(f"{out} holds a finished run, which is shown; --force trains again")
-        if part.beside is None and read_model(out / "request.json", Request).config != part.config:
+        asked = read_record(out / "request.json", Request, "--force trains again")
+        if part.beside is None and asked.config != part.config:
             progress.say("warning: that run was trained with other options than these")
         return load_recommender(out, progress)
     interactions = _data(progress)
@@ -210,9 +212,10 @@ def _peers(recommender: "Recommender", out: Path, progress: Listener) -> list["R
             data, fit = recommender.fitted_on, recommender.info.fit
             run_peers(data, split, missing, out / "peers", fit, on_progress=lambda line: progress.say(peer_said(line)))
     from deftrec.evaluation import Result
-    from deftrec.run import read_model
+    from deftrec.records import read_record
 
-    return [read_model(out / "peers" / name / "result.json", Result) for name in PEERS]
+    mend = "delete it, and it is measured again"
+    return [read_record(out / "peers" / name / "result.json", Result, mend) for name in PEERS]
 
 
 def _remove(out: Path) -> None:

@@ -9,7 +9,6 @@ from deftrec.cli.measure import load_recommender
 from deftrec.cli.options import RunFolder, Seen, option
 from deftrec.cli.tables import metrics_table
 from deftrec.data.split import Part
-from deftrec.errors import DeftRecError
 from deftrec.files import write_json
 from deftrec.progress import Progress
 
@@ -56,15 +55,11 @@ def evaluate(
 def _evaluate_rankings(run: Path, rankings: Path, split: Part, seen: str, progress: Progress) -> "Result":
     """Evaluate a file of rankings with the run's data and split; the model is not loaded."""
     with working(progress, f"reading {rankings}"):
-        from deftrec.config import Config
-        from deftrec.data import Interactions, make_split
+        from deftrec.data import make_split
         from deftrec.evaluation import evaluate_file
-        from deftrec.run import read_model
+        from deftrec.run import read_run
 
-        if not (run / "config.json").is_file():
-            raise DeftRecError(f"{run}: no config.json; give the directory that 'deftrec train --out' wrote")
-        config = read_model(run / "config.json", Config)
-        interactions = Interactions.load(run / "data")
+        interactions, config, _ = read_run(run)
         parts = make_split(interactions, config.data.split)
         popularity = parts.training("train").counts(interactions.n_items)
         how: dict[str, Any] = {"name": rankings.stem, "part": split, "seen": seen, "fit": "unknown"}

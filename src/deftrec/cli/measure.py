@@ -59,7 +59,7 @@ def read_results(run: Path) -> list["Result"]:
 
     try:
         return [Result.model_validate(row) for row in json.loads(file.read_text(encoding="utf-8"))["results"]]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise DeftRecError(f"{file}: damaged; delete it, and the run is measured again") from error
 
 

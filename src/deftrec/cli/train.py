@@ -35,6 +35,7 @@ def train(
         bool, flag("--refit", "Train again on train + validation, for the number of epochs chosen on validation.")
     ] = False,
     resume: Annotated[bool, flag("--resume", "Continue an interrupted run in RUN.")] = False,
+    overwrite: Annotated[bool, flag("--overwrite", "Replace a run that is in RUN.")] = False,
     as_json: Json = False,
 ) -> None:
     """Train DeftRec from the start, or from the weights of a run (--from), and evaluate it on validation and test.
@@ -59,10 +60,19 @@ def train(
             if beside is not None:
                 small = load_recommender(beside, progress)
                 _check_beside(small, interactions, config, refit=refit, start=start, seed=seed, overrides=overrides)
-                recommender = small.with_reasoner(config.reasoner, out=out, resume=resume, progress=progress)
+                recommender = small.with_reasoner(
+                    config.reasoner, out=out, resume=resume, progress=progress, overwrite=overwrite
+                )
             else:
                 recommender = Recommender.fit(
-                    interactions, config, out=out, refit=refit, resume=resume, progress=progress, start=before
+                    interactions,
+                    config,
+                    out=out,
+                    refit=refit,
+                    resume=resume,
+                    progress=progress,
+                    start=before,
+                    overwrite=overwrite,
                 )
             team = Team.on(default_device())
             team.shutdown()

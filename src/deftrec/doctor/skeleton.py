@@ -68,13 +68,13 @@ def subject_of(
     folder = Path(name)
     if (folder / "config.json").is_file():
         if data is not None or overrides:
-            raise ConfigError(f"{folder}: a run has its own data and options; leave out --data and --set")
+            raise ConfigError(f"{folder}: a run has its own data and options; leave out `data=...` and `overrides=...`")
         config, info = read_records(folder)
         found = Interactions.load(folder / "data")
         widths = info.collaborative_width, info.text_width
         return Subject(str(folder), config, items or found.n_items, *widths, found.meta.domain)
     if folder.is_dir():
-        raise ConfigError(f"{folder}: no config.json; give the directory that 'deftrec train --out' wrote, or a recipe")
+        raise ConfigError(f"{folder}: no config.json; give the directory of a run, or a recipe")
     return _recipe(name, items, data, overrides)
 
 

@@ -75,11 +75,12 @@ def add_items(
     on_batch: Callable[[int], None] | None = None,
     device: torch.device | None = None,
 ) -> ItemsAdded:
-    """Make items recommendable by their text.
+    """Make items recommendable: new ones by their text, removed ones again with the vectors that they had.
 
-    Raises a `ConfigError` if the run cannot recommend items that it was not trained on, with the remedy; a `DataError`
-    if an item has no text, appears twice, or has an id of another type; and a `DeftRecError` if the folder holds no
-    complete run, or its sentence model has changed.
+    An item that the run knows keeps its text where none is given. Raises a `ConfigError` for a new item or text if the
+    run cannot recommend items that it was not trained on, with the remedy; a `DataError` if a new item has no text, or
+    an item appears twice or has an id of another type; and a `DeftRecError` if the folder holds no complete run, or its
+    sentence model has changed.
 
     Args:
         folder: run directory.
@@ -90,13 +91,15 @@ def add_items(
     """
     folder = Path(folder)
     interactions, config, info = read_run(folder)
-    Capabilities.of(config, info).unseen_items.require("recommend items that it was not trained on")
     given = _catalogue(items, interactions, source)
     with changing(folder, interactions) as overlay:
+        given = _with_stored_words(given, pl.concat([interactions.catalogue, overlay.items]))
         known = given.join(interactions.catalogue, on="item", how="semi")
         trained = known.join(interactions.catalogue, on=["item", *CATALOGUE_COLUMNS], how="anti")
         new = given.join(known, on="item", how="anti", maintain_order="left")
         changed = new.join(overlay.items, on=["item", *CATALOGUE_COLUMNS], how="anti", maintain_order="left")
+        if changed.height:
+            Capabilities.of(config, info).unseen_items.require("recommend items that it was not trained on")
         updated = changed.join(overlay.items, on="item", how="semi").height
         restored = given.join(overlay.removed, on="item", how="semi").height
         texts = texts_of(changed)
@@ -188,6 +191,14 @@ def _catalogue(items: pl.DataFrame, interactions: Interactions, source: str) -> 
     if twice.any():
         raise DataError(f"{source}: item {given['item'][int(twice.arg_max() or 0)]!r} appears twice; keep one row")
     return given
+
+
+def _with_stored_words(given: pl.DataFrame, stored: pl.DataFrame) -> pl.DataFrame:
+    """The items `given`, those without any words with the words of `stored` items."""
+    both = given.join(stored, on="item", how="left", suffix=" stored", maintain_order="left")
+    wordless = pl.concat_str(CATALOGUE_COLUMNS) == ""
+    words = (pl.when(wordless).then(pl.col(f"{name} stored").fill_null("")).otherwise(name) for name in CATALOGUE_COLUMNS)
+    return both.select("item", *(column.alias(name) for column, name in zip(words, CATALOGUE_COLUMNS, strict=True)))
 
 
 def _vectors(

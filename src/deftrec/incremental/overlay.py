@@ -6,7 +6,6 @@ The trained files never change: without the overlay a run is as it was after tra
 """
 
 import io
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,19 +14,20 @@ from typing import TypeAlias
 
 import polars as pl
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save_file
 from torch import Tensor
 
 from deftrec.data import Interactions
 from deftrec.data.extend import extended
 from deftrec.data.interactions import CATALOGUE_COLUMNS
 from deftrec.errors import DeftRecError, first_line
-from deftrec.files import atomic_path, locked
+from deftrec.files import locked
+from deftrec.run import Run, save_run
+from deftrec.tensors import load_sealed, save_sealed
 
 FILE = "overlay.safetensors"
-FORMAT = 1
+FORMAT = 2
 TABLES = ("items", "events", "removed")
+AGAIN = "delete it, and repeat the changes made after training"
 
 Stamp: TypeAlias = tuple[int, int, int] | None
 """Inode, modification time and size of the overlay's file; None without a file."""
@@ -104,33 +104,35 @@ def read_overlay(folder: str | Path, interactions: Interactions) -> Overlay:
     path = Path(folder) / FILE
     if not path.is_file():
         return Overlay.empty(interactions)
+    about, tensors = load_sealed(path, AGAIN)
     try:
-        # Opened once: safetensors' own reader opens the path twice, and between the two it may be replaced.
-        tensors = load(path.read_bytes())
-        about = json.loads(_bytes(tensors["about"]))
         if about["format"] != FORMAT:
-            raise DeftRecError(f"{path}: written by a newer version of deftrec; use that one")
+            raise DeftRecError(f"{path}: of format {about['format']}, and this version reads format {FORMAT}; {AGAIN}")
         items, events, removed = (pl.read_parquet(io.BytesIO(_bytes(tensors[name]))) for name in TABLES)
         overlay = Overlay(about["fingerprint"], items, tensors["vectors"], events, removed, about["version"])
-    except (OSError, SafetensorError, KeyError, ValueError, pl.exceptions.PolarsError) as error:
-        message = f"{path}: damaged ({first_line(error)}); delete it, and repeat the changes made after training"
-        raise DeftRecError(message) from error
+    except (LookupError, TypeError, ValueError, pl.exceptions.PolarsError) as error:
+        raise DeftRecError(f"{path}: damaged ({first_line(error)}); {AGAIN}") from error
     if overlay.fingerprint != interactions.fingerprint:
-        raise DeftRecError(f"{path}: belongs to a run on other data; delete it, and repeat the changes")
+        raise DeftRecError(f"{path}: belongs to a run on other data; {AGAIN}")
     return overlay
 
 
 def write_overlay(folder: Path, overlay: Overlay) -> None:
     """Replace the overlay file as a whole."""
     about = {"format": FORMAT, "fingerprint": overlay.fingerprint, "version": overlay.version}
-    tensors = {"about": _tensor(json.dumps(about).encode())}
+    tensors = {"vectors": overlay.vectors.float()}
     for name in TABLES:
         buffer = io.BytesIO()
         getattr(overlay, name).write_parquet(buffer)
-        tensors[name] = _tensor(buffer.getvalue())
-    tensors["vectors"] = overlay.vectors.detach().cpu().float().contiguous()
-    with atomic_path(folder / FILE) as temporary:
-        save_file(tensors, temporary)
+        tensors[name] = torch.frombuffer(bytearray(buffer.getvalue()), dtype=torch.uint8)
+    save_sealed(folder / FILE, about, tensors)
+
+
+def save_with_overlay(folder: Path, run: Run, overlay: Overlay | None) -> None:
+    """Write a run with its overlay; the record of the run is written last, as by `save_run`."""
+    if overlay is not None and overlay.version:
+        write_overlay(folder, overlay)
+    save_run(folder, run)
 
 
 @contextmanager
@@ -143,10 +145,6 @@ def changing(folder: Path, interactions: Interactions) -> Iterator[Overlay]:
         for left in folder.glob(f".{FILE}.*.tmp"):
             left.unlink(missing_ok=True)
         yield read_overlay(folder, interactions)
-
-
-def _tensor(content: bytes) -> Tensor:
-    return torch.frombuffer(bytearray(content), dtype=torch.uint8)
 
 
 def _bytes(tensor: Tensor) -> bytes:

@@ -2,21 +2,28 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+import polars as pl
 import torch
 from torch import Tensor
 
 from deftrec.collaborative import FoldIn
+from deftrec.config import Config
 from deftrec.data import Cases, Interactions, Sequences, Split
+from deftrec.data.extend import conform, conformed_events, extended, unknown_events
+from deftrec.data.sources.columns import same_ids
 from deftrec.ensemble import members_of
 from deftrec.errors import ConfigError
+from deftrec.incremental.overlay import Overlay
 from deftrec.language.stored import load_stored_state, stored_state
 from deftrec.model import DeftRec
 from deftrec.run import FittedOn, Provenance, Run
 from deftrec.tokenizer import ItemFeatures
+
+CHANGES = "changes of the run to start from"  # name of its overlay in errors
 
 MOST_KNOWN = 0.01
 """Largest share of test targets that the run to start from may have been fitted on: deleted events make a few."""
@@ -24,9 +31,10 @@ MOST_KNOWN = 0.01
 
 @dataclass(frozen=True, eq=False)
 class WarmStart:
-    """A finished run whose weights training continues from."""
+    """A finished run whose weights training continues from, with its items, events and removals after training."""
 
     run: Run
+    overlay: Overlay | None = None
 
     @property
     def members(self) -> Sequence[DeftRec]:
@@ -42,6 +50,33 @@ class WarmStart:
                 values = tensor.detach().cpu().contiguous().view(-1).view(torch.uint8)
                 digest.update(name.encode() + values.numpy().tobytes())
         return Provenance(weights=digest.hexdigest(), **info.model_dump(include=set(FittedOn.model_fields)))
+
+    def joined(self, interactions: Interactions) -> Interactions:
+        """New data with the items and events that came to the run after its training.
+
+        Items that the data hold keep their text there, and an event that they hold counts once: the same user, item and
+        time, or, where times only order the items of a user, the same user and item. Items of the run come along with
+        their events. Raises a `DataError` if an id or a time does not suit the data.
+        """
+        if self.overlay is None:
+            return interactions
+        events = conformed_events(self.overlay.events, interactions, CHANGES)
+        if interactions.meta.times == "position":
+            events = events.join(interactions.events(), on=["user", "item"], how="anti", maintain_order="left")
+        named = pl.concat([self.overlay.items["item"], self.overlay.events["item"]])
+        items = self.overlay.applied(self.run.interactions).catalogue.filter(pl.col("item").is_in(named.implode()))
+        items = items.with_columns(conform(items["item"], interactions.catalogue["item"], CHANGES, "item"))
+        new = items.join(interactions.catalogue, on="item", how="anti", maintain_order="left")
+        return extended(interactions, new, unknown_events(interactions, events))
+
+    def removals(self, interactions: Interactions) -> Overlay | None:
+        """The run's removals as the overlay of a run on `interactions`; None: they concern none of its items."""
+        if self.overlay is None:
+            return None
+        removed = same_ids(self.overlay.removed["item"], interactions.catalogue["item"].dtype).drop_nulls()
+        known = interactions.catalogue.select("item").join(removed.to_frame("item"), on="item", how="semi")
+        empty = Overlay.empty(interactions)
+        return replace(empty, removed=known, version=1) if known.height else None
 
     def places(self, interactions: Interactions) -> np.ndarray:
         """Row of each item of `interactions` in the run's catalogue; -1 for a new item. `[I']` int64"""
@@ -65,7 +100,7 @@ class WarmStart:
         if not len(kept) and len(cases):
             raise ConfigError(
                 f"the run to start from was fitted on all {len(cases):,} validation targets, so that nothing could be "
-                "chosen on them: give data with newer interactions, or start from a run without --refit"
+                "chosen on them: give data with newer interactions, or start from a run trained without `refit=True`"
             )
         return kept
 
@@ -77,15 +112,25 @@ class WarmStart:
             raise ConfigError(
                 f"the run to start from was fitted on {known:,} of the {len(cases):,} test targets, so that test "
                 "would measure memorisation; keep its data.split and its data, add newer events, or train from scratch "
-                "without --from"
+                "without `start=...`"
             )
+
+    def check_text_options(self, config: Config) -> None:
+        """Raise a `ConfigError` if `config` reads text by other options than the run, whose items keep their vectors."""
+        before = self.run.config.text.model_copy(update={"model": config.text.model})  # its path may differ now
+        for key, value in config.text:
+            if value != getattr(before, key):
+                raise ConfigError(
+                    f"text.{key} differs from the run to start from, whose items were read with it: leave it, or train "
+                    "from scratch without `start=...`"
+                )
 
     def check_members(self, wanted: int) -> None:
         """Raise a `ConfigError` if the run has fewer members than `wanted`."""
         if wanted > len(self.members):
             raise ConfigError(
                 f"training.ensemble_size is {wanted} and the run to start from has {len(self.members)}: leave it, or "
-                "train from scratch without --from"
+                "train from scratch without `start=...`"
             )
 
     def features(
@@ -124,5 +169,5 @@ class WarmStart:
         except (RuntimeError, ValueError) as error:
             raise ConfigError(
                 "these options build another model than the run to start from; change only how it is trained, or train "
-                "anew without --from"
+                "anew without `start=...`"
             ) from error

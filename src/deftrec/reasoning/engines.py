@@ -115,7 +115,7 @@ class OpenAIEngine(StatementEngine):
         concurrency: int = 8,
     ) -> None:
         if not base_url.startswith(("http://", "https://")):
-            raise ConfigError(f"--base-url {base_url!r}: give an address that starts with http:// or https://")
+            raise ConfigError(f"base URL {base_url!r}: give an address that starts with http:// or https://")
         self.base_url, self.model, self.words, self.concurrency = base_url, model, words, concurrency
         self.instruction = INSTRUCTION.replace("{domain}", " ".join(domain.split()))
         self.client = _client(base_url, timeout, attempts)
@@ -158,7 +158,7 @@ class OpenAIEngine(StatementEngine):
         except openai.APIStatusError as error:
             raise self._error(f"answers with status {error.status_code}: {_start(error.response.text)}") from error
         except openai.APITimeoutError as error:
-            raise self._error("does not answer in time; give it longer by --timeout") from error
+            raise self._error("does not answer in time; give it longer, `timeout=SECONDS`") from error
         except openai.APIConnectionError as error:
             raise self._error(f"cannot be reached ({in_a_line(error.__cause__ or error)})") from error
         except (openai.OpenAIError, ValueError) as error:  # such as an answer that is cut short
@@ -166,7 +166,7 @@ class OpenAIEngine(StatementEngine):
         choices = getattr(answer, "choices", None)
         content = getattr(getattr(choices[0], "message", None), "content", None) if choices else None
         if not isinstance(content, str):
-            raise self._error(f"answers no chat completion, but: {_start(answer)}; --base-url usually ends in /v1")
+            raise self._error(f"answers no chat completion, but: {_start(answer)}; `base_url=...` usually ends in /v1")
         text = statement_of(content)
         if not text:
             raise self._error(f"answers no text with model {self.model!r}")
@@ -188,7 +188,7 @@ def _client(base_url: str, timeout: float, attempts: int) -> "OpenAI":
     try:
         from openai import OpenAI
     except ImportError as error:
-        raise MissingExtraError("the package openai", "openai", "--engine openai") from error
+        raise MissingExtraError("the package openai", "openai", "`engine=openai`") from error
     key = os.environ.get("OPENAI_API_KEY") or "none"  # local servers ask for no key, the client does
     return OpenAI(base_url=base_url, api_key=key, timeout=timeout, max_retries=attempts - 1)
 

@@ -4,6 +4,7 @@ import hashlib
 import os
 import sqlite3
 import threading
+import zlib
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ CHUNK = 256
 
 STALE = 3
 """Events after a history that its reasoning still serves, where it is read and never computed."""
+
+CHECK = 4  # bytes of a vector's checksum, a CRC-32
 
 TABLE = """
 CREATE TABLE IF NOT EXISTS reasoning (key BLOB PRIMARY KEY, state BLOB, text TEXT, content BLOB)
@@ -62,7 +65,7 @@ class ReasoningStore:
     """An SQLite file with a row for each history, under a key of the items read and of the reasoner (`identity`).
 
     Processes may share the file, and threads the store. Without a path, rows are kept in memory. States are stored in
-    bf16.
+    bf16, with a checksum: damaged ones count as missing.
 
     Raises:
         DeftRecError: the file is no store, or cannot be written.
@@ -112,13 +115,13 @@ class ReasoningStore:
 
     def copy_to(self, path: Path) -> None:
         """Write all rows to the file `path`, in place of what is there; rows in memory are kept there from now on."""
-        if self.path == path:
+        if self.path == path and path.is_file():
             return
         with self._lock:
             try:
                 with atomic_path(path) as temporary, closing(sqlite3.connect(temporary)) as other:
                     self._rows.backup(other)
-                if self.path is None:
+                if self.path in (None, path):
                     before, self._rows, self.path = self._rows, _connected(path), path
                     before.close()
             except sqlite3.Error as error:
@@ -152,11 +155,20 @@ def _connected(path: Path | None) -> sqlite3.Connection:
 
 
 def _vector(blob: bytes | None) -> Tensor | None:
-    return None if blob is None else torch.frombuffer(bytearray(blob), dtype=torch.bfloat16).float()
+    """The vector of `_blobs`; None where there is none, or its checksum says that it is damaged."""
+    if blob is None or _check(blob[:-CHECK]) != blob[-CHECK:]:
+        return None
+    return torch.frombuffer(bytearray(blob[:-CHECK]), dtype=torch.bfloat16).float()
 
 
 def _blobs(vectors: Tensor) -> list[bytes]:
-    return [row.tobytes() for row in vectors.to("cpu", torch.bfloat16).view(torch.int16).numpy()]
+    """Each vector in bf16, and its checksum."""
+    rows = [row.tobytes() for row in vectors.to("cpu", torch.bfloat16).view(torch.int16).numpy()]
+    return [row + _check(row) for row in rows]
+
+
+def _check(content: bytes) -> bytes:
+    return zlib.crc32(content).to_bytes(CHECK, "little")
 
 
 class StoredReasoning:

@@ -33,22 +33,23 @@ def put_item(engine: InferenceEngine, item: str, description: Mapping[str, str])
     The description holds `title`, `category` and `text`; if all are empty, the stored description is used. Raises a
     `ProblemError` for what the client can correct, and a `DeftRecError` if the run is damaged.
     """
-    _require(new_items(engine))
     known = run_id(engine, item)
     frame, described = pl.DataFrame({"item": [known], **description}), any(map(str.strip, description.values()))
     number = engine.numbers.get(known)
-    if number is None and not described:
-        raise ProblemError(422, "invalid", "a new item needs a description; give it a title, category or text")
-    if number is not None:
+    if number is None:
+        _require(new_items(engine))
+        if not described:
+            raise ProblemError(422, "invalid", "a new item needs a description; give it a title, category or text")
+    else:
         present = engine.interactions.catalogue[number]
-        changed = any(present[name][0] != value.strip() for name, value in description.items())
-        if described and changed and number < engine.recommender.fitted_on.n_items:
+        changed = described and any(present[name][0] != value.strip() for name, value in description.items())
+        if changed and number < engine.recommender.fitted_on.n_items:
             message = (
                 "this item was trained with its description, which cannot change; send {} to restore the item, or "
                 "train again with the new description"
             )
             raise ProblemError(409, "trained_item", message)
-        frame = frame if described else present
+        _require(new_items(engine) if changed else _writable(engine.folder))
     with _writing(engine.folder):
         return add_items(engine.folder, frame, source="the item").added == 1
 

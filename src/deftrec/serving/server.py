@@ -21,8 +21,8 @@ def open_service(settings: Settings) -> Service:
     keys = None if settings.api_keys is None else ApiKeys.load(settings.api_keys)
     if keys is None and not settings.loopback:
         raise ConfigError(
-            f"--host {settings.host}: other machines could use the service without a key; "
-            "give --api-keys FILE ('deftrec api-key' makes one)"
+            f"`host={settings.host}`: other machines could use the service without a key; "
+            "give `api_keys=FILE` ('deftrec api-key' makes one)"
         )
     store = SqlStore(settings.store_url)
     return Service(settings, load_engine(settings.run, settings), store, keys)
@@ -51,7 +51,7 @@ def serve_until_stopped(
     try:
         server.run()
     except SystemExit as error:  # raised by uvicorn if the port is in use
-        raise DeftRecError(f"cannot listen on {settings.host}:{settings.port}; choose another --port") from error
+        raise DeftRecError(f"cannot listen on {settings.host}:{settings.port}; choose another `port=...`") from error
 
 
 class _Server(uvicorn.Server):

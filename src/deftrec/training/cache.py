@@ -10,12 +10,13 @@ from typing import Any
 
 from torch import Tensor
 
+from deftrec.data.download import sha256_of
 from deftrec.errors import DeftRecError
 from deftrec.files import atomic_directory, recover
 from deftrec.tensors import load_tensors, save_tensors
 
 TENSORS, ABOUT = "result.safetensors", "about.json"
-VERSION = 3  # part of every key: raise it with any change to the result of a cached stage
+VERSION = 4  # part of every key: raise it with any change to the result of a cached stage
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +68,7 @@ def _write(entry: Path, result: StageResult, content: dict[str, Any]) -> None:
         with atomic_directory(entry) as temporary:
             save_tensors(temporary / TENSORS, result.tensors)
             about = {"about": result.about, "seconds": result.seconds, "key": content}
+            about["sha256"] = sha256_of(temporary / TENSORS)
             (temporary / ABOUT).write_text(json.dumps(about, indent=2), encoding="utf-8")
     except OSError:
         if not entry.is_dir():  # else another process was faster, with the same result
@@ -76,6 +78,8 @@ def _write(entry: Path, result: StageResult, content: dict[str, Any]) -> None:
 def _read(entry: Path) -> StageResult:
     try:
         about = json.loads((entry / ABOUT).read_text(encoding="utf-8"))
+        if about["sha256"] != sha256_of(entry / TENSORS):
+            raise ValueError(f"{TENSORS} has another SHA-256")
         return StageResult(load_tensors(entry / TENSORS), about["about"], about["seconds"])
-    except (OSError, ValueError, KeyError, DeftRecError) as error:
+    except (OSError, ValueError, LookupError, TypeError, RecursionError, DeftRecError) as error:
         raise DeftRecError(f"{entry}: damaged; delete it, and it is computed again") from error

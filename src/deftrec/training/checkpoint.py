@@ -1,14 +1,16 @@
 """Checkpoints from which an interrupted stage continues exactly: safetensors and JSON, never pickle."""
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from pathlib import Path
 
 import torch
+from pydantic.dataclasses import dataclass
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from deftrec.data.download import sha256_of
 from deftrec.errors import DeftRecError, first_line
 from deftrec.files import atomic_directory
 from deftrec.language.stored import load_stored_state, stored_state
@@ -22,7 +24,7 @@ TENSORS, STATE = "state.safetensors", "state.json"
 
 @dataclass
 class TrainingState:
-    """Progress of a stage.
+    """Progress of a stage; a `ValueError` for a value of another type.
 
     Attributes:
         epoch: number of complete epochs.
@@ -74,7 +76,8 @@ def save_checkpoint(
         tensors["random.cuda"] = torch.cuda.get_rng_state()
     with atomic_directory(folder) as temporary:
         save_tensors(temporary / TENSORS, tensors)
-        (temporary / STATE).write_text(json.dumps(asdict(state)), encoding="utf-8")
+        content = {**asdict(state), "sha256": sha256_of(temporary / TENSORS)}
+        (temporary / STATE).write_text(json.dumps(content), encoding="utf-8")
 
 
 def load_checkpoint(
@@ -85,8 +88,10 @@ def load_checkpoint(
     Raises a `DeftRecError` if the files are damaged or belong to another model.
     """
     try:
-        state = TrainingState(**json.loads((folder / STATE).read_text(encoding="utf-8")))
-        tensors = load_file(folder / TENSORS)
+        content = json.loads((folder / STATE).read_text(encoding="utf-8"))
+        if content.pop("sha256") != sha256_of(folder / TENSORS):
+            raise ValueError(f"{TENSORS} has another SHA-256")
+        state, tensors = TrainingState(**content), load_file(folder / TENSORS)
         now = module.state_dict()
         load_stored_state(module, _as(_under(tensors, "module."), now))
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
@@ -101,9 +106,9 @@ def load_checkpoint(
         if torch.cuda.is_available() and "random.cuda" in tensors:
             torch.cuda.set_rng_state(tensors["random.cuda"])
         return state, _as(_under(tensors, "best."), now)
-    except (OSError, LookupError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
+    except (OSError, LookupError, ValueError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
         raise DeftRecError(
-            f"{folder}: cannot resume from it ({first_line(error)}); train again without --resume"
+            f"{folder}: cannot resume from it ({first_line(error)}); begin the training again with `overwrite=True`"
         ) from error
 
 

@@ -21,14 +21,14 @@ from deftrec.ensemble import Model
 from deftrec.errors import ConfigError, DataError
 from deftrec.evaluation import mean_accuracy
 from deftrec.hardware import training_dtype
-from deftrec.incremental import WarmStart
+from deftrec.incremental import Overlay, WarmStart, save_with_overlay
 from deftrec.model import ItemLatents
 from deftrec.pretrained_files.locate import model_folder
 from deftrec.pretrained_files.origin import Origin, check_origin, origin_in
 from deftrec.progress import Progress, Silent
 from deftrec.reasoning import StoredReasoning
 from deftrec.retrieval import Ranker, Validation, fit_ranker, generate_queries, latent_ranker, seen_rules, target_ranks
-from deftrec.run import Request, Run, RunInfo, environment, git_revision, save_run, training_in
+from deftrec.run import Request, Run, RunInfo, environment, git_revision, training_in
 from deftrec.sizes import Sizes
 from deftrec.tokenizer import ItemFeatures
 from deftrec.training.cache import StageCache
@@ -70,22 +70,32 @@ def fit_run(
     progress: Progress | None,
     shared: Path | None,
     on_train: Callable[[Run], None] | None,
-    start: Run | None,
+    start: WarmStart | None,
+    overwrite: bool = False,
 ) -> Run:
     """Train every stage and save the run in `folder` (None: nothing is written); arguments as for `Recommender.fit`.
 
-    Every process of a launch returns the same run; the main one reports progress.
+    With a run to start from, its changes after training join the data. Every process of a launch returns the same run;
+    the main one reports progress.
     """
-    if folder is None and resume:
-        raise ConfigError("resume needs the run directory: give out")
-    begun = None if start is None else _warm_start(start, config)
-    provenance = None if begun is None else begun.provenance
-    request = Request(config=config, fingerprint=interactions.fingerprint, refit=refit, start=provenance)
+    if folder is None and (resume or overwrite):
+        option = "`resume=True`" if resume else "`overwrite=True`"
+        raise ConfigError(f"{option} needs the run directory: give `out=...`")
+    data, overlay = interactions, None
+    if start is not None:
+        start.check_text_options(config)
+        data = start.joined(interactions)
+        overlay = start.removals(data)
+        items, events = data.n_items - interactions.n_items, data.n_interactions - interactions.n_interactions
+        if progress is not None and (items or events):
+            progress.say(f"{items:,} items and {events:,} interactions that came to the run to start from join the data")
+    provenance = None if start is None else start.provenance
+    request = Request(config=config, fingerprint=data.fingerprint, refit=refit, start=provenance)
 
     def train(space: Workspace) -> Run:
-        return Training(interactions, config, device, space, begun).run(refit, on_train)
+        return Training(data, config, device, space, start).run(refit, on_train)
 
-    return _trained_in(folder, request, interactions, resume, device, progress, shared, train)
+    return _trained_in(folder, request, data, resume, overwrite, overlay, device, progress, shared, train)
 
 
 def add_reasoner(
@@ -96,10 +106,13 @@ def add_reasoner(
     resume: bool,
     device: torch.device,
     progress: Progress | None,
+    overlay: Overlay | None = None,
+    overwrite: bool = False,
 ) -> Run:
     """Train a reasoner beside the model of a finished run, and save both in `folder` (None: nothing is written).
 
-    Nothing else is trained again, and the score keeps the terms and weights of that run. Raises a `ConfigError` if the
+    Nothing else is trained again, and the score keeps the terms and weights of that run. The `overlay` of that run is
+    saved too. Raises a `ConfigError` if the
     run has a reasoner already or was refitted, as validation could then choose nothing, and if its model is no nano.
     """
     if small.reasoning is not None:
@@ -108,7 +121,7 @@ def add_reasoner(
         raise ConfigError("that run continued from one that knows validation targets; train one from scratch")
     if small.info.fit != "train":
         raise ConfigError(
-            "that run was fitted on train + validation, which a reasoner is chosen on; train without --refit"
+            "that run was fitted on train + validation, which a reasoner is chosen on; train without `refit=True`"
         )
     config = Config.model_validate({**small.config.model_dump(), "reasoner": options.model_dump()})
     interactions, split = small.interactions, make_split(small.interactions, config.data.split)
@@ -133,7 +146,7 @@ def add_reasoner(
         }
         return replace(small, config=config, info=small.info.model_copy(update=update), reasoning=reasoned.reasoning)
 
-    return _trained_in(folder, request, interactions, resume, device, progress, None, train)
+    return _trained_in(folder, request, interactions, resume, overwrite, overlay, device, progress, None, train)
 
 
 def _trained_in(
@@ -141,23 +154,25 @@ def _trained_in(
     request: Request,
     interactions: Interactions,
     resume: bool,
+    overwrite: bool,
+    overlay: Overlay | None,
     device: torch.device,
     progress: Progress | None,
     shared: Path | None,
     train: Callable[[Workspace], Run],
 ) -> Run:
-    """The run that `train` makes in a workspace, saved in `folder`."""
+    """The run that `train` makes in a workspace, saved in `folder` with an `overlay`."""
     team = Team.on(device)
     with ExitStack() as block:
         if folder is not None:
-            team.broadcast(lambda: block.enter_context(training_in(folder, request, interactions, resume)))
+            team.broadcast(lambda: block.enter_context(training_in(folder, request, interactions, resume, overwrite)))
         log = block.enter_context(closing(TrainingLog(folder / "logs" if folder and team.is_main else None)))
         work = None if folder is None else folder / "work"
         cache = StageCache(work / "stages" if shared is None and work is not None else shared)
         listener = progress if progress is not None and team.is_main else Silent()
         run = train(Workspace(work, cache, log, resume, listener, team))
         if folder is not None:
-            team.broadcast(lambda: save_run(folder, run))
+            team.broadcast(lambda: save_with_overlay(folder, run, overlay))
             if team.is_main:
                 shutil.rmtree(folder / "work", ignore_errors=True)
     return run
@@ -205,7 +220,7 @@ class Training:
             if space.team.size > 1:
                 raise ConfigError(ONE_PROCESS)
             if start is not None:
-                raise ConfigError("a reasoner cannot continue from another run: train without --from")
+                raise ConfigError("a reasoner cannot continue from another run: train without `start=...`")
             self.reasoner = ReasonerTraining(
                 interactions, split, self.config, self.validation, device, self.dtype, space
             )
@@ -385,18 +400,3 @@ def resolve(config: Config, interactions: Interactions, split: Split) -> Config:
         repeated=repeated / max(1, len(training.items)),
     )
     return recipe.resolve(config, sizes)
-
-
-def _warm_start(start: Run, config: Config) -> WarmStart:
-    """A run to continue from, whose items were read with the same text options.
-
-    Raises a `ConfigError` if a text option differs.
-    """
-    before = start.config.text.model_copy(update={"model": config.text.model})  # its path may differ now
-    for key, value in config.text:
-        if value != getattr(before, key):
-            raise ConfigError(
-                f"text.{key} differs from the run to start from, whose items were read with it: leave it, or train "
-                "from scratch without --from"
-            )
-    return WarmStart(start)

@@ -10,7 +10,7 @@ from deftrec.config import Config
 from deftrec.files import write_text
 from deftrec.pretrained_files.origin import Origin, check_origin, origin_of, pinned
 from deftrec.progress import Progress
-from deftrec.run import read_model
+from deftrec.records import read_record
 from deftrec.training.cache import CachedStage, StageCache, StageResult
 from deftrec.training.checkpoint import TrainingState
 from deftrec.training.distributed import ALONE, Team
@@ -80,7 +80,9 @@ class Workspace:
         began with.
         """
         record = None if self.folder is None else self.folder / BASE
-        begun = read_model(record, Origin) if self.resume and record is not None and record.is_file() else None
+        begun = None
+        if self.resume and record is not None and record.is_file():
+            begun = read_record(record, Origin, "begin the training again with `overwrite=True`")
         language = pinned(config.language, begun)
         found = origin_of(language)
         check_origin(begun, found, str(self.folder))

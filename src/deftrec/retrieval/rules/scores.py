@@ -71,6 +71,5 @@ class ExcludeRecent(Rule):
 
 
 NO_TIMES = (
-    "{}: a plain history has no event times; give a user of the data, or exclude every item of the history "
-    "(exclude_seen, --seen exclude)"
+    "{}: a plain history has no event times; give a user of the data, or exclude every item of the history"
 )

@@ -41,7 +41,7 @@ class Approximate:
     def vectors(ranker: Ranker) -> np.ndarray:
         """Latents with the popularity trend `[I, D or D + 1]` float32; a `ConfigError` if the score does not suit."""
         if not Approximate.suits(ranker):
-            raise ConfigError("this run scores every item by more than its latent; serve it with --index exact")
+            raise ConfigError("this run scores every item by more than its latent; serve it with `index=exact`")
         latent, trend = ranker.latent, ranker.term_of(PopularityTrend)
         vectors = latent.latents.cpu().float()
         if trend is not None:

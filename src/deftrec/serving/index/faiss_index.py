@@ -22,7 +22,7 @@ def _faiss(metric: IndexMetric) -> tuple[Any, Any]:
     try:
         import faiss
     except ModuleNotFoundError as error:
-        raise MissingExtraError("faiss-cpu", "faiss", "--index faiss") from error
+        raise MissingExtraError("faiss-cpu", "faiss", "`index=faiss`") from error
     return faiss, faiss.METRIC_INNER_PRODUCT if metric == "inner" else faiss.METRIC_L2
 
 

@@ -24,11 +24,11 @@ class PgvectorIndex(VectorIndex):
         if not version.isalnum():
             raise ValueError(f"version {version!r} cannot be part of a table name")
         if vectors.shape[1] > WIDEST:
-            message = f"--index pgvector takes at most {WIDEST:,} components, the latents have {vectors.shape[1]:,}"
+            message = f"index pgvector takes at most {WIDEST:,} components, the latents have {vectors.shape[1]:,}"
             raise ConfigError(message)
         self._engine = connect(url)
         if self._engine.dialect.name != "postgresql":
-            message = "--index pgvector is kept in the event store; give --store postgresql://USER:PASSWORD@HOST/NAME"
+            message = "index pgvector is kept in the event store; give `store=postgresql://USER:PASSWORD@HOST/NAME`"
             raise ConfigError(message)
         self._table, (self._operators, self._operator) = f"latents_{version}", OPERATORS[metric]
         with store_errors(), self._engine.begin() as connection:
@@ -41,7 +41,7 @@ class PgvectorIndex(VectorIndex):
         try:
             connection.exec_driver_sql("CREATE EXTENSION IF NOT EXISTS vector")
         except (sa.exc.NotSupportedError, sa.exc.ProgrammingError) as error:
-            message = "--index pgvector: this PostgreSQL has no pgvector; install it or choose another --index"
+            message = "index pgvector: this PostgreSQL has no pgvector; install it or choose another index"
             raise ConfigError(message) from error
         if sa.inspect(connection).has_table(self._table):
             return

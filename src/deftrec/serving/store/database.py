@@ -44,12 +44,12 @@ def connect(url: str) -> sa.Engine:
     try:
         parsed = make_url(url)
     except ArgumentError as error:
-        raise ConfigError(f"--store is not a URL; {EXAMPLES}") from error
+        raise ConfigError(f"`store=...` is not a URL; {EXAMPLES}") from error
     if parsed.drivername == "sqlite" and parsed.database not in (None, "", ":memory:"):
         return _sqlite_engine(parsed)
     if parsed.drivername in ("postgresql", "postgresql+psycopg"):
         return _postgresql_engine(parsed.set(drivername="postgresql+psycopg"))
-    raise ConfigError(f"--store: {parsed.drivername} is not supported; {EXAMPLES}")
+    raise ConfigError(f"`store=...`: {parsed.drivername} is not supported; {EXAMPLES}")
 
 
 def _sqlite_engine(url: URL) -> sa.Engine:
@@ -89,5 +89,5 @@ def migrate(connection: sa.Connection) -> None:
         command.upgrade(config, "head")
     except CommandError as error:
         raise DeftRecError(
-            f"the event store was made by a newer version of deftrec ({error}); upgrade deftrec or give another --store"
+            f"the event store was made by a newer version of deftrec ({error}); upgrade deftrec or give another `store=...`"
         ) from error
