@@ -8,7 +8,7 @@ from rich.console import Console
 
 from deftrec.data import Interactions, Meta
 from deftrec.data.describe import describe
-from deftrec.data.draw import draw
+from deftrec.cli.description import draw
 
 
 def interactions_of(histories: dict[str, str], times: str = "clock", **columns: list[str]) -> Interactions:

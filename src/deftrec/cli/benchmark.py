@@ -134,7 +134,7 @@ def _show(tables: "list[BenchmarkTable]", out: Path, page: Path | None, as_json:
     else:
         console = output()
         for table in tables:
-            console.print(benchmark_table(table, console.width))
+            console.print(benchmark_table(table))
         console.print(f"results: {out / 'results.json'}", markup=False)
         if page is not None:
             console.print(f"report: {page}", markup=False)

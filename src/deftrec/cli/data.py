@@ -1,21 +1,19 @@
 """`deftrec data`: list, download, import and describe data sets."""
 
 import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 import polars as pl
 import typer
-from rich import box
-from rich.console import Console
-from rich.table import Column, Table
+from rich.table import Column
 
 from deftrec.cli.console import Listener, listening, output, working
+from deftrec.cli.description import draw
+from deftrec.cli.fitting import FittingTable
 from deftrec.cli.options import Json, argument, column, flag, option
 from deftrec.data.describe import describe as describe_interactions
-from deftrec.data.draw import draw
 from deftrec.data.interactions import CATALOGUE_COLUMNS, Interactions, check_target
 from deftrec.data.prepare import Raw, prepare
 from deftrec.data.sources.base import About
@@ -46,7 +44,7 @@ def list_(as_json: Json = False) -> None:
         print(json.dumps([about.model_dump() for about in known], indent=2))
         return
     amazon: dict[str, list[About]] = {}
-    table = Table(Column("name", no_wrap=True), "size", "checksum", "licence", "citation", box=box.SIMPLE)
+    table = FittingTable(Column("name", no_wrap=True), "size", "checksum", "licence", "citation")
     for about in known:
         release, _, category = about.name.partition("/")
         if category:
@@ -56,7 +54,7 @@ def list_(as_json: Json = False) -> None:
             checksum = published.partition(":")[0] if published else "recorded"
             name = f"{release}/CATEGORY" if category else about.name
             table.add_row(name, about.size, checksum, about.licence, about.citation)
-    console = Console(width=None if sys.stdout.isatty() else 160)
+    console = output()
     console.print(table)
     console.print("An Amazon CATEGORY is its published 5-core; CATEGORY/raw is unfiltered. The categories:")
     for release, group in amazon.items():

@@ -136,7 +136,7 @@ def _run(parts: list[Part]) -> None:
             for result in results
             if result.split == "test"
         ]
-        console.print(metrics_table(tested + before + peers, console.width))
+        console.print(metrics_table(tested + before + peers))
         _print_examples(examples, console)
         console.print(Text(f"run: {part.out}"))
         if page is not None:

@@ -5,13 +5,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from rich import box
 from rich.console import Group, RenderableType
 from rich.filesize import decimal
-from rich.table import Table
+from rich.table import Column
 from rich.text import Text
 
 from deftrec.cli.console import listening, output, working
+from deftrec.cli.fitting import FittingTable
 from deftrec.cli.options import Json, Overrides, argument, option
 
 if TYPE_CHECKING:
@@ -64,10 +64,9 @@ def _page(found: "Examination") -> RenderableType:
     )
 
 
-def _table(title: str, parts: Mapping[str, int], said: Callable[[int], str]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_footer=True)
-    table.add_column(title, footer="together", min_width=32, no_wrap=True)
-    table.add_column("", footer=said(sum(parts.values())), justify="right", min_width=16, no_wrap=True)
+def _table(title: str, parts: Mapping[str, int], said: Callable[[int], str]) -> FittingTable:
+    columns = Column(title, min_width=32), Column("", justify="right", min_width=16, no_wrap=True)
+    table = FittingTable(*columns, footer=["together", said(sum(parts.values()))])
     for part, amount in parts.items():
         table.add_row(part, said(amount))
     return table

@@ -42,7 +42,7 @@ def evaluate(
                 results = list(recommender.evaluate_parts(split, seen).values())
     if json_file != "-":
         console = output()
-        console.print(metrics_table(results, console.width))
+        console.print(metrics_table(results))
     if json_file is not None:
         whole: dict[str, Any] = results[0].to_json_dict()
         if len(results) > 1:

@@ -94,7 +94,7 @@ def train(
     for split in ("validation", "test"):
         rows = [result for result in results if result.split == split]
         if rows:
-            console.print(metrics_table(rows, console.width))
+            console.print(metrics_table(rows))
     console.print(f"run: {out}", markup=False)
     if report is not None:
         console.print(f"report: {report}", markup=False)
