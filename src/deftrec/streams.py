@@ -1,6 +1,7 @@
 """The three standard streams as commands need them: open, able to write every letter, and flushed at the end."""
 
 import codecs
+import errno
 import json
 import os
 import sys
@@ -18,7 +19,7 @@ def prepare_streams() -> None:
     cannot encode is written as `\u00e9`, which is the same text in JSON.
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:
+        if _is_closed(getattr(sys, name)):
             stream = open(os.devnull, mode, encoding="utf-8")  # noqa: SIM115, PTH123 - open until the process ends
             os.set_inheritable(stream.fileno(), True)  # programs that this one starts get it too
             setattr(sys, name, stream)
@@ -42,10 +43,21 @@ def flush_streams(code: int) -> int:
             code = READER_GONE
         except OSError as error:
             _mute(stream)
-            code = code or 1
-            with suppress(OSError):
-                print(f"error: {stream.name}: cannot be written ({error.strerror})", file=sys.stderr)
+            if stream is sys.stdout:
+                code = code or 1
+                print(f"error: standard output: {error.strerror}", file=sys.stderr)
     return code
+
+
+def _is_closed(stream: TextIO | None) -> bool:
+    """Whether the shell has closed a stream; its number may belong to another file now, such as a shell script."""
+    if stream is None:
+        return True
+    try:
+        os.read(stream.fileno(), 0) if stream.readable() else os.write(stream.fileno(), b"")
+    except OSError as error:
+        return error.errno == errno.EBADF  # a stand-in for a stream has no number
+    return False
 
 
 def _mute(stream: TextIO) -> None:

@@ -6,6 +6,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import pairwise
 from typing import Annotated, Any
 
@@ -21,7 +22,7 @@ from deftrec.cli.doctor import doctor
 from deftrec.cli.evaluate import evaluate
 from deftrec.cli.items import app as items_app
 from deftrec.cli.mcp import mcp
-from deftrec.cli.options import flag, option
+from deftrec.cli.options import command_group, flag, option
 from deftrec.cli.reason import reason
 from deftrec.cli.recommend import recommend, similar
 from deftrec.cli.requests import requests
@@ -32,7 +33,7 @@ from deftrec.cli.update import update
 from deftrec.errors import DeftRecError
 from deftrec.streams import READER_GONE, flush_streams, prepare_streams
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = command_group(add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(data_app, name="data")
 app.add_typer(items_app, name="items")
 VERBS = (train, update, evaluate, recommend, similar, requests, reason, benchmark, doctor, serve, mcp, api_key, demo)
@@ -129,9 +130,9 @@ def _run(words: Sequence[str]) -> int:
 
 def _said(error: Exception) -> str:
     """The message of an error; one of the operating system begins with its file."""
-    if isinstance(error, DeftRecError) or not isinstance(error, OSError) or error.filename is None:
+    if isinstance(error, DeftRecError) or not isinstance(error, OSError) or error.strerror is None:
         return str(error)
-    return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    return f"{'standard output' if error.filename is None else os.fsdecode(error.filename)}: {error.strerror}"
 
 
 def _wrong_use(error: typer.TyperException, words: Sequence[str]) -> int:
@@ -148,7 +149,7 @@ def _wrong_use(error: typer.TyperException, words: Sequence[str]) -> int:
             break
         path.append(word)
     verb = context.command_path if context is not None else " ".join(path)
-    said = error.format_message()
+    said = error.format_message().rstrip(".")
     if "extra argument" in said or "does not take a value" in said:
         said += _new_spelling(words)
     return _fail(f"error: {said} ({verb} --help says more)", WRONG_USE)
@@ -166,5 +167,6 @@ def _new_spelling(words: Sequence[str]) -> str:
 
 
 def _fail(line: str, code: int) -> int:
-    print(" ".join(line.split()), file=sys.stderr)
+    with suppress(OSError):  # stderr may be as full as the disk
+        print(" ".join(line.split()), file=sys.stderr)
     return code

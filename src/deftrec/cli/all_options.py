@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, get_args,
 
 from rich.table import Column
 
-from deftrec.cli.console import output
+from deftrec.cli.console import give, output
 from deftrec.cli.fitting import FittingTable
-from deftrec.cli.options import Json, argument, option
+from deftrec.cli.options import Json, JsonFile, argument, option
 from deftrec.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def all_options(
         str, option("Recipe with the values to show: YAML file, or name of a recipe of the package.")
     ] = "default",
     as_json: Json = False,
+    json_file: JsonFile = None,
 ) -> None:
     """Show the options of a recipe with values and meanings, and the recipes of the package.
 
@@ -40,8 +41,7 @@ def all_options(
     found = [one for one in _options(load_recipe(recipe)) if part in one.name]
     if not found:
         raise ConfigError(f"no option of recipe {recipe} has {part!r} in its name; 'deftrec options' shows them all")
-    if as_json:
-        print(json.dumps([one._asdict() for one in found], indent=2))
+    if give([one._asdict() for one in found], as_json, json_file):
         return
     table = FittingTable(Column("option", no_wrap=True), Column(recipe, max_width=24), "meaning")
     for one in found:

@@ -1,5 +1,6 @@
 """Progress on the terminal: bars where stderr is a terminal, plain lines where it is not. Results go to stdout."""
 
+import json
 import os
 import sys
 import threading
@@ -7,26 +8,30 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import BarColumn, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
+from rich.table import Column
 from rich.text import Text
 
 from deftrec.cli.remaining import Remaining, Running, duration
 from deftrec.errors import MissingExtraError
+from deftrec.files import write_text
 from deftrec.progress import Progress
 
 PLAIN_SECONDS = 30.0  # time between two plain lines on the state of a task
 FIRST_SECONDS = 1.5  # time after which a task that has begun has its first line
 PLAIN_WIDTH = 120
+BAR_ROOM = 100  # least width of a terminal on which there is room for the bar itself
 DOWNLOAD = "downloading"
 
 FIGURES = {
     "loss": "loss {:.4f}",
     "validation ndcg@10": "validation NDCG@10 {:.4f}",
-    "seconds": "{:.1f} s",
+    "seconds": "{:.1f} s each",
     "matrix share": "{:.1%} of the matrix rate",
 }
 """Figures of an epoch that are shown, and their format."""
@@ -38,7 +43,7 @@ _verbose = False
 
 def be_verbose(verbose: bool) -> None:
     """Show more figures of the work from now on, or no longer."""
-    global _verbose  # noqa: PLW0603 - the terminal is one, too
+    global _verbose
     _verbose = verbose
 
 
@@ -101,14 +106,7 @@ def listening() -> Iterator[Listener]:
     """The listener that suits stderr: bars on a terminal, else plain lines, which a thread keeps from being silent."""
     console = Console(stderr=True)
     if console.is_terminal:
-        columns = (
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=16),
-            _Count(),
-            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
-            TextColumn("{task.fields[figures]}", markup=False),
-        )
-        with RichProgress(*columns, console=console) as bar:
+        with RichProgress(*bar_columns(console.width), console=console) as bar:
             yield Bars(bar)
         return
     lines, over = Lines(), threading.Event()
@@ -124,6 +122,17 @@ def listening() -> Iterator[Listener]:
     finally:
         over.set()
         thread.join()
+
+
+def bar_columns(width: int) -> list[ProgressColumn]:
+    """The columns of a bar of progress on a terminal of this width; texts are wrapped where they would be cut."""
+    task, figures = (
+        TextColumn(f"{{task.{name}}}", markup=False, table_column=Column(overflow="fold"))
+        for name in ("description", "fields[figures]")
+    )
+    bar = [BarColumn(bar_width=16)] if width >= BAR_ROOM else []
+    left = TimeRemainingColumn(compact=True, elapsed_when_finished=True, table_column=Column(no_wrap=True))
+    return [task, *bar, _Count(Column(no_wrap=True)), left, figures]
 
 
 @contextmanager
@@ -144,6 +153,16 @@ def page_if_possible(draw: Callable[[], Path], progress: Progress, called: str =
     except MissingExtraError as error:
         progress.say(f"no {called}: {error}")
         return None
+
+
+def give(result: Any, as_json: bool, file: Path | None) -> bool:
+    """Write a result as JSON to `file`, if there is one, and print it if `as_json`; returns whether it was printed."""
+    text = json.dumps(result, indent=2, ensure_ascii=False)
+    if file is not None:
+        write_text(file, text + "\n")
+    if as_json:
+        print(text)
+    return as_json
 
 
 def output() -> Console:
@@ -228,7 +247,11 @@ class Lines(Listener):
     def say(self, text: str) -> None:
         """See `Progress.say`."""
         with self._lock:
-            print(text, file=sys.stderr, flush=True)
+            try:
+                print(text, file=sys.stderr, flush=True)
+            except OSError as error:
+                if isinstance(error, BrokenPipeError):  # the reader has gone, as readers of results go
+                    raise  # else a full disk, say: the work matters more than its progress
             self._said = time.monotonic()
 
     def bytes(self, done: int, total: int | None) -> None:

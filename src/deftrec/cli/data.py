@@ -1,18 +1,16 @@
 """`deftrec data`: list, download, import and describe data sets."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 import polars as pl
-import typer
 from rich.table import Column
 
-from deftrec.cli.console import Listener, listening, output, working
+from deftrec.cli.console import Listener, give, listening, output, working
 from deftrec.cli.description import draw
 from deftrec.cli.fitting import FittingTable
-from deftrec.cli.options import Json, argument, column, flag, option
+from deftrec.cli.options import Json, JsonFile, argument, column, command_group, flag, option
 from deftrec.data.describe import describe as describe_interactions
 from deftrec.data.interactions import CATALOGUE_COLUMNS, Interactions, check_target
 from deftrec.data.prepare import Raw, prepare
@@ -24,7 +22,7 @@ from deftrec.data.sources.registry import source_named, sources
 from deftrec.data.sources.tabular import Columns, format_of, read_tabular
 from deftrec.errors import DataError
 
-app = typer.Typer(help="List, download, import and describe data sets.", no_args_is_help=True)
+app = command_group(help="List, download, import and describe data sets.")
 
 Format: TypeAlias = Literal["csv", "parquet", "jsonl", "recbole", "reference"]
 MinRating = Annotated[float | None, option("Minimum rating of an interaction that is kept.", "R")]
@@ -34,14 +32,13 @@ To = Annotated[Path, option("Data directory to write.", "DIR")]
 
 
 @app.command("list")
-def list_(as_json: Json = False) -> None:
+def list_(as_json: Json = False, json_file: JsonFile = None) -> None:
     """List the data sets that can be downloaded: size, licence, citation.
 
     Example: deftrec data list
     """
     known = [source.about for source in sources()]
-    if as_json:
-        print(json.dumps([about.model_dump() for about in known], indent=2))
+    if give([about.model_dump() for about in known], as_json, json_file):
         return
     amazon: dict[str, list[About]] = {}
     table = FittingTable(Column("name", no_wrap=True), "size", "checksum", "licence", "citation")
@@ -70,6 +67,7 @@ def fetch(
     k_core: KCore = None,
     tie_seed: TieSeed = 0,
     as_json: Json = False,
+    json_file: JsonFile = None,
 ) -> None:
     """Download a data set from its publisher, check it, and write a data directory.
 
@@ -77,7 +75,7 @@ def fetch(
     """
     with listening() as progress:
         interactions = fetch_data(name, to, progress, min_rating=min_rating, k_core=k_core, tie_seed=tie_seed)
-    _report(interactions, to, as_json)
+    _report(interactions, to, as_json, json_file)
 
 
 @app.command("import")
@@ -102,6 +100,7 @@ def import_(
     name: Annotated[str | None, option("Short name for tables; default: the name of PATH.")] = None,
     tie_seed: TieSeed = 0,
     as_json: Json = False,
+    json_file: JsonFile = None,
 ) -> None:
     """Write a data directory from your own interactions.
 
@@ -137,21 +136,21 @@ def import_(
         short_name = name or (path.resolve().name if path.is_dir() else path.name.split(".")[0])
         how = {"name": short_name, "domain": domain, "min_rating": min_rating, "k_core": k_core, "tie_seed": tie_seed}
         interactions = _write(raw, to, progress, items, **how)
-    _report(interactions, to, as_json, items is not None)
+    _report(interactions, to, as_json, json_file, items is not None)
 
 
 @app.command()
-def describe(directory: Annotated[Path, argument("Data directory.", "DIR")], as_json: Json = False) -> None:
+def describe(
+    directory: Annotated[Path, argument("Data directory.", "DIR")], as_json: Json = False, json_file: JsonFile = None
+) -> None:
     """Describe a data set: long tail, history lengths, clones, repeats, cold targets.
 
     Example: deftrec data describe data/ml-100k
     """
     with listening() as progress, working(progress, f"reading {directory}"):
         description = describe_interactions(Interactions.load(directory))
-    if as_json:
-        print(description.model_dump_json(indent=2))
-        return
-    output().print(draw(description))
+    if not give(description.model_dump(mode="json"), as_json, json_file):
+        output().print(draw(description))
 
 
 def fetch_data(name: str, to: Path, progress: Listener, **how: Any) -> Interactions:
@@ -199,10 +198,9 @@ def _check_items(file: Path, items: pl.DataFrame, catalogue: pl.DataFrame) -> No
         raise DataError(f"{file}: none of its ids is one of {known}; name the column of ids with --items-id COL")
 
 
-def _report(interactions: Interactions, to: Path, as_json: bool, with_table: bool = False) -> None:
+def _report(interactions: Interactions, to: Path, as_json: bool, file: Path | None, with_table: bool = False) -> None:
     meta = interactions.meta
-    if as_json:
-        print(json.dumps({"directory": str(to), **meta.model_dump()}, indent=2))
+    if give({"directory": str(to), **meta.model_dump()}, as_json, file):
         return
     counts = meta.counts
     untitled = int((interactions.catalogue["title"] == "").sum())

@@ -67,8 +67,8 @@ def _facts(description: Description) -> Table:
 
 
 def _bars(values: Mapping[str, float], form: str) -> Table:
-    number = {"justify": "right", "no_wrap": True}
-    table = Table.grid(Column(**number), Column(max_width=BAR_WIDTH), Column(**number), padding=(0, 2))
+    first, last = (Column(justify="right", no_wrap=True) for _ in range(2))
+    table = Table.grid(first, Column(max_width=BAR_WIDTH), last, padding=(0, 2))
     largest = max(values.values(), default=0) or 1
     for label, value in values.items():
         table.add_row(label, _Bar(value / largest), format(value, form))

@@ -1,6 +1,5 @@
 """`deftrec doctor`: what a recipe or a run costs, before anything is trained."""
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,9 +9,9 @@ from rich.filesize import decimal
 from rich.table import Column
 from rich.text import Text
 
-from deftrec.cli.console import listening, output, working
+from deftrec.cli.console import give, listening, output, working
 from deftrec.cli.fitting import FittingTable
-from deftrec.cli.options import Json, Overrides, argument, option
+from deftrec.cli.options import Json, JsonFile, Overrides, argument, option
 
 if TYPE_CHECKING:
     from deftrec.doctor import Examination
@@ -27,6 +26,7 @@ def doctor(
     data: Annotated[Path | None, option("The data that a recipe would be trained on.", "DIR")] = None,
     overrides: Overrides = None,
     as_json: Json = False,
+    json_file: JsonFile = None,
 ) -> None:
     """Show parameters, memory and work of a recipe or a run, from its options alone.
 
@@ -39,10 +39,8 @@ def doctor(
         from deftrec.doctor import examine, subject_of
 
         found = examine(subject_of(subject, items=items, data=data, overrides=overrides))
-    if as_json:
-        print(json.dumps(found.to_json_dict(), indent=2, ensure_ascii=False))
-        return
-    output().print(_page(found))
+    if not give(found.to_json_dict(), as_json, json_file):
+        output().print(_page(found))
 
 
 def _page(found: "Examination") -> RenderableType:

@@ -61,13 +61,14 @@ class FittingTable:
         return needed
 
     def _table(self, lines: list[list[Text]], padding: int) -> Table:
-        table = Table(box=box.SIMPLE_HEAD, padding=(0, padding), show_footer=bool(self.footer))
         header, *rows = lines
         footer = rows.pop() if self.footer else [Text()] * len(header)
-        for column, top, bottom in zip(self.columns, header, footer, strict=True):
-            how = {"justify": column.justify, "no_wrap": column.no_wrap, "overflow": "fold"}
-            room = {"min_width": column.min_width, "max_width": column.max_width} if padding else {}
-            table.add_column(top, bottom, **how, **room)
+        table = Table(box=box.SIMPLE_HEAD, padding=(0, padding), show_footer=bool(self.footer))
+        for one, top, bottom in zip(self.columns, header, footer, strict=True):
+            least, most = one.min_width if padding else None, one.max_width
+            table.add_column(
+                top, bottom, justify=one.justify, no_wrap=one.no_wrap, overflow="fold", min_width=least, max_width=most
+            )
         for cells in rows:
             table.add_row(*cells)
         return table

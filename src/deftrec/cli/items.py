@@ -1,17 +1,15 @@
 """`deftrec items`: add items to a finished run or remove them, without training."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from deftrec.cli.console import listening, working
-from deftrec.cli.options import Json, RunFolder, column, option, split_ids
+from deftrec.cli.console import give, listening, working
+from deftrec.cli.options import Json, JsonFile, RunFolder, column, command_group, option, split_ids
+from deftrec.cli.threads import settle_threads
 from deftrec.errors import DataError
 
-app = typer.Typer(help="Add items to a run or remove them, without training.", no_args_is_help=True)
+app = command_group(help="Add items to a run or remove them, without training.")
 
 
 @app.command()
@@ -23,6 +21,7 @@ def add(
     category: Annotated[str | None, column("categories; default: category, if present")] = None,
     text: Annotated[str | None, column("descriptions; default: text, if present")] = None,
     as_json: Json = False,
+    json_file: JsonFile = None,
 ) -> None:
     """Add items, which can be recommended at once by their title, category and text.
 
@@ -35,6 +34,7 @@ def add(
 
             columns = Columns(item=item, title=title, category=category, text=text)
             found = read_items(items, columns, option="--item")
+        settle_threads(progress)
         progress.begin("texts", found.height)
         done = add_items(run, found, source=str(items), on_batch=lambda n: progress.advance("texts", n))
         progress.end("texts")
@@ -47,7 +47,8 @@ def add(
         "unchanged": done.unchanged,
     }
     said = ", ".join(f"{count:,} {what}" for what, count in parts.items() if count) or "nothing to add"
-    print(json.dumps(asdict(done)) if as_json else f"{run}: {said}; {done.items:,} items can be recommended")
+    if not give(asdict(done), as_json, json_file):
+        print(f"{run}: {said}; {done.items:,} items can be recommended")
 
 
 @app.command()
@@ -56,6 +57,7 @@ def remove(
     items: Annotated[str, option("File of item ids, or ids with commas between them.", "FILE|A,B")],
     item: Annotated[str, column("item ids")] = "item",
     as_json: Json = False,
+    json_file: JsonFile = None,
 ) -> None:
     """Remove items from all recommendations. They stay in the histories of users.
 
@@ -77,4 +79,5 @@ def remove(
         done = remove_items(run, ids, source=items if path.is_file() else "--items")
     before = f", {done.before:,} were removed already" if done.before else ""
     text = f"{run}: {done.removed:,} removed{before}; {done.items:,} items can be recommended"
-    print(json.dumps(asdict(done)) if as_json else text)
+    if not give(asdict(done), as_json, json_file):
+        print(text)

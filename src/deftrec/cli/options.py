@@ -2,6 +2,7 @@
 
 import csv
 import shlex
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -9,6 +10,14 @@ from typing import Annotated, Any, Literal
 import typer
 
 from deftrec.errors import ConfigError
+
+BOXES = 80  # least width of a terminal, in letters, at which help in boxes cuts no option
+
+
+def command_group(**more: Any) -> typer.Typer:
+    """Make a group of commands, whose help is in boxes where the terminal has room; `more` as for `typer.Typer`."""
+    form: Literal["rich"] | None = "rich" if shutil.get_terminal_size().columns >= BOXES else None
+    return typer.Typer(no_args_is_help=True, rich_markup_mode=form, **more)
 
 
 def option(text: str, metavar: str | None = None, *names: str, **more: Any) -> Any:
@@ -48,7 +57,8 @@ Precision = Annotated[Literal["auto", "bf16", "fp32"], option("Precision of the 
 Runtime = Annotated[
     Literal["torch", "openvino"], option("Library that runs a language model; openvino needs the extra openvino.")
 ]
-Json = Annotated[bool, flag("--json", "Print JSON to stdout.")]
+Json = Annotated[bool, flag("--json", "Print JSON to stdout, in place of text.")]
+JsonFile = Annotated[Path | None, option("Write the JSON to a file.", "FILE", "--json-file")]
 
 
 def split_ids(text: str, option: str = "--history") -> list[str]:

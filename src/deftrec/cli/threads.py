@@ -27,5 +27,7 @@ def settle_threads(progress: Progress) -> None:
     if best < most or is_verbose():
         shown = ", ".join(f"{count}: {rate / 1e9:,.0f}" for count, rate in rates.items())
         cores = f"{best} of {most} threads" if best < most else f"{most} thread{'s' if most > 1 else ''}"
-        progress.say(f"computing with {cores}, the fastest beside other work (GFLOP/s by threads: {shown}); --threads N sets it")
+        progress.say(
+            f"computing with {cores}, the fastest beside other work (GFLOP/s by threads: {shown}); --threads N sets it"
+        )
     use_threads(best)

@@ -1,13 +1,15 @@
 """`deftrec train`: train every stage on a data directory, then evaluate."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from deftrec.cli.console import Stopped, listening, output, working
+from deftrec.cli.console import Stopped, give, listening, output, working
 from deftrec.cli.measure import METRICS_FILE, load_recommender, measure, report_if_possible
-from deftrec.cli.options import DataFolder, Json, OptionalRecipe, Overrides, command_line, flag, option
+from deftrec.cli.options import DataFolder, Json, JsonFile, OptionalRecipe, Overrides, command_line, flag, option
 from deftrec.cli.remaining import plan
 from deftrec.cli.tables import metrics_table
+from deftrec.cli.threads import settle_threads
 from deftrec.errors import ConfigError
 from deftrec.progress import Progress
 
@@ -36,6 +38,7 @@ def train(
     ] = False,
     resume: Annotated[bool, flag("--resume", "Continue an interrupted run in RUN.")] = False,
     as_json: Json = False,
+    json_file: JsonFile = None,
 ) -> None:
     """Train DeftRec from the start, or from the weights of a run (--from), and evaluate it on validation and test.
 
@@ -53,6 +56,7 @@ def train(
                 from deftrec.training.distributed import Team
 
                 interactions = Interactions.load(data)
+            settle_threads(progress)
             if start is None and beside is None and not resume and Team.on(default_device()).size == 1:
                 _announce(interactions, config, refit, progress)
             before = None if start is None else load_recommender(start, progress)
@@ -87,8 +91,7 @@ def train(
             **{"from": start},
         )
         raise Stopped(f"interrupted; go on with: {again} --resume") from None
-    if as_json:
-        print((out / METRICS_FILE).read_text(encoding="utf-8"), end="")
+    if give(json.loads((out / METRICS_FILE).read_text(encoding="utf-8")), as_json, json_file):
         return
     console = output()
     for split in ("validation", "test"):

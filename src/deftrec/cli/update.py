@@ -1,12 +1,11 @@
 """`deftrec update`: add interactions to the histories of a run, without training."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
-from deftrec.cli.console import listening, working
-from deftrec.cli.options import Json, RunFolder, column, option
+from deftrec.cli.console import give, listening, working
+from deftrec.cli.options import Json, JsonFile, RunFolder, column, option
 
 
 def update(
@@ -16,6 +15,7 @@ def update(
     item: Annotated[str, column("item ids")] = "item",
     time: Annotated[str, column("times, in the unit of the run's data")] = "time",
     as_json: Json = False,
+    json_file: JsonFile = None,
 ) -> None:
     """Add interactions to the histories, also for new users. Known interactions are ignored.
 
@@ -30,4 +30,5 @@ def update(
     known = f", {done.known:,} were known already" if done.known else ""
     users = f", new users: {done.users:,}" if done.users else ""
     text = f"{run}: {done.added:,} interactions added{users}{known}; {done.interactions:,} in all"
-    print(json.dumps(asdict(done)) if as_json else text)
+    if not give(asdict(done), as_json, json_file):
+        print(text)

@@ -49,7 +49,7 @@ def history_cells(scores: Tensor, histories: Sequences) -> tuple[Tensor, Tensor]
 
 
 def top(scores: Tensor, k: int) -> Found:
-    """The `k` best items of each row; `PADDING` in place of items with score `-inf`. `[N, I]` -> `Found` of N x min(k, I)
+    """The `k` best items of each row; `PADDING` for items with score `-inf`. `[N, I]` -> `Found` of N x min(k, I)
 
     Equal scores stand in the order of item numbers, so that a shorter list is the beginning of a longer one. No list
     is longer than the catalogue, so that memory does not grow with `k`.
