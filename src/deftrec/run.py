@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import torch
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 from torch import Tensor
 
 from deftrec.config import Config
@@ -82,12 +82,16 @@ class Provenance(FittedOn):
 
 
 class Request(BaseModel, frozen=True, extra="forbid"):
-    """The request of a training; an interrupted run is resumed by the same request only."""
+    """The request of a training; an interrupted run is resumed by the same request only.
+
+    `threads` may differ: their number decides the last digits of sums, so the command line resumes with the same one.
+    """
 
     config: Config
     fingerprint: str
     refit: bool
     start: Provenance | None = None
+    threads: int = Field(default_factory=torch.get_num_threads)
 
 
 class ReasonerInfo(BaseModel, frozen=True, extra="forbid"):
@@ -215,7 +219,7 @@ def begin_run(folder: Path, request: Request, interactions: Interactions, resume
         before = read_model(folder / "request.json", Request)
         if before.fingerprint != request.fingerprint:
             raise DeftRecError(f"{folder}: was begun on other data; resume it with the same --data")
-        if before != request:
+        if before.model_copy(update={"threads": request.threads}) != request:
             raise DeftRecError(
                 f"{folder}: was begun with other options; resume it with the same recipe, --from, --set and --refit"
             )
@@ -322,6 +326,7 @@ def _load_reasoning(
     folder: Path, interactions: Interactions, config: Config, info: RunInfo, model: Model
 ) -> StoredReasoning:
     """The reasoner of a run behind its store; its language model is read when it is first needed."""
+    folder = folder.absolute()  # the process may be elsewhere then
     first, options, record = members_of(model)[0], config.reasoner, info.reasoner
     assert options is not None, "the run has a reasoner"
     assert record is not None, "the run has a reasoner"

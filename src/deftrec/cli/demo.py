@@ -151,7 +151,7 @@ def _forecasts(parts: list[Part], progress: Listener) -> dict[int, "Forecast"]:
     if not unfinished:
         return {}
     interactions = _data(progress)
-    settle_threads(progress)
+    settle_threads(progress, unfinished[0].out)
     with working(progress, "timing a training step on this machine"):
         from deftrec.training.forecast import forecast
 

@@ -56,7 +56,7 @@ def train(
                 from deftrec.training.distributed import Team
 
                 interactions = Interactions.load(data)
-            settle_threads(progress)
+            settle_threads(progress, out if resume else None)
             if start is None and beside is None and not resume and Team.on(default_device()).size == 1:
                 _announce(interactions, config, refit, progress)
             before = None if start is None else load_recommender(start, progress)

@@ -23,7 +23,7 @@ from deftrec.evaluation import mean_accuracy
 from deftrec.hardware import training_dtype
 from deftrec.incremental import WarmStart
 from deftrec.model import ItemLatents
-from deftrec.pretrained_files.locate import model_folder
+from deftrec.pretrained_files.locate import model_folder, with_absolute_models
 from deftrec.pretrained_files.origin import Origin, check_origin, origin_in
 from deftrec.progress import Progress, Silent
 from deftrec.reasoning import StoredReasoning
@@ -78,6 +78,7 @@ def fit_run(
     """
     if folder is None and resume:
         raise ConfigError("resume needs the run directory: give out")
+    config = with_absolute_models(config)
     begun = None if start is None else _warm_start(start, config)
     provenance = None if begun is None else begun.provenance
     request = Request(config=config, fingerprint=interactions.fingerprint, refit=refit, start=provenance)
@@ -111,6 +112,7 @@ def add_reasoner(
             "that run was fitted on train + validation, which a reasoner is chosen on; train without --refit"
         )
     config = Config.model_validate({**small.config.model_dump(), "reasoner": options.model_dump()})
+    config = with_absolute_models(config)
     interactions, split = small.interactions, make_split(small.interactions, config.data.split)
     provenance = WarmStart(small).provenance
     request = Request(config=config, fingerprint=interactions.fingerprint, refit=False, start=provenance)
