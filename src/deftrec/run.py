@@ -231,7 +231,12 @@ def begin_run(folder: Path, request: Request, interactions: Interactions, resume
     for one in leftovers:
         shutil.rmtree(one) if one.is_dir() else one.unlink()
     if not resume or not _holds(folder / "data", request.fingerprint):
-        interactions.save(folder / "data")
+        try:
+            interactions.save(folder / "data")
+        except OSError:  # a full disk: the corrected command finds an empty directory
+            if not resume:
+                (folder / "request.json").unlink(missing_ok=True)
+            raise
 
 
 def _holds(data: Path, fingerprint: str) -> bool:

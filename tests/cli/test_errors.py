@@ -67,7 +67,7 @@ def test_help_and_version_of_all(deftrec: Call) -> None:
         (["evaluate", "{tmp}/absent", "--rankings", "x"], 1, "no config.json"),
         (["evaluate", "{run}", "--rankings", "{tmp}/absent.parquet"], 1, "no such file"),
         (["evaluate", "{run}", "--split", "training"], 2, "--split"),
-        (["evaluate", "{run}", "--json"], 2, "requires an argument. (deftrec evaluate --help says more)"),
+        (["evaluate", "{run}", "--split"], 2, "requires an argument (deftrec evaluate --help says more)"),
         (["data", "import", "x", "--to"], 2, "(deftrec data import --help says more)"),
         (["--to"], 2, "(deftrec --help says more)"),
         (["train", "--data", "{data}", "--out", "{run}"], 1, "not empty"),
