@@ -126,7 +126,10 @@ def test_batches_and_the_remaining_time_are_shown(
             lines.advance("joint", 1, {"loss": 1.0})
         else:
             lines.batch("joint", second % 20 / 20)
-    assert capsys.readouterr().err.splitlines() == ["joint 0/2 + 10%, 2 s so far  (1 min 3 s left of all)", ""]
+    assert capsys.readouterr().err.splitlines() == [
+        "joint 0/2 + 10%, 2 s so far  (1 min 3 s left of all)",
+        "joint 1/2 + 60%, 32 s so far  loss 1.0000  (33 s left of all)",
+    ]
 
 
 def test_the_remaining_time_follows_the_pace() -> None:
