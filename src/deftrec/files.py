@@ -18,6 +18,7 @@ from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 from deftrec.errors import UnwritableError
 
 SWAP_ATTEMPTS = 10
+SQLITE_FAULTS = ("disk is full", "disk I/O error")
 DISK_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 OS_ERROR = re.compile(r"\(os error (\d+)\)")  # as libraries written in Rust say it
 
@@ -123,7 +124,7 @@ def disk_fault(error: Exception) -> str | None:
         number = int(found[1])
     if number in DISK_FAULTS:
         return os.strerror(number).lower()
-    return "the disk is full" if "disk is full" in str(error) else None  # as SQLite says it
+    return next((fault for fault in SQLITE_FAULTS if fault in str(error)), None)
 
 
 def default_home() -> Path:

@@ -85,6 +85,8 @@ def test_help_and_version_of_all(deftrec: Call) -> None:
         (["doctor", "{tmp}"], 1, "no config.json; give the directory that 'deftrec train --out' wrote, or a recipe"),
         (["doctor", "{run}", "--data", "{data}"], 1, "a run has its own data and options; leave out --data and --set"),
         (["doctor", "nano", "--items", "0"], 2, "--items"),
+        (["doctor", "nano", "--items", "9" * 20], 2, "--items"),
+        (["recommend", "{run}", "--history", "i/101", "--seed", "9" * 30], 2, "--seed"),
         (["trian"], 2, "'train'"),
         (["demo", "--out", "{data}", "--force"], 1, "is no run, so --force does not remove it"),
     ],

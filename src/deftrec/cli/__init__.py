@@ -30,7 +30,7 @@ from deftrec.cli.serve import api_key, serve
 from deftrec.cli.threads import use_threads
 from deftrec.cli.train import train
 from deftrec.cli.update import update
-from deftrec.errors import DeftRecError
+from deftrec.errors import DeftRecError, in_a_line
 from deftrec.streams import READER_GONE, flush_streams, prepare_streams
 
 app = command_group(add_completion=False, pretty_exceptions_enable=False)
@@ -124,7 +124,8 @@ def _run(words: Sequence[str]) -> int:
         if isinstance(error, DeftRecError | OSError):  # these are written for the user
             return _fail(f"error: {_said(error)}", 1)
         where = "" if debug else " (--debug shows where)"
-        return _fail(f"error: unexpected {type(error).__name__}: {error}{where}", 1)
+        said = in_a_line(error).partition(" Exception raised from ")[0]  # torch adds its own trace
+        return _fail(f"error: unexpected {type(error).__name__}: {said}{where}", 1)
     return 0
 
 

@@ -22,7 +22,9 @@ def doctor(
         str,
         argument("A run's directory, a recipe's YAML file, or the name of a recipe that is shipped.", "RUN_OR_RECIPE"),
     ],
-    items: Annotated[int | None, option("Size of the catalogue; the data's own, else 10,000.", "N", min=1)] = None,
+    items: Annotated[
+        int | None, option("Size of the catalogue; the data's own, else 10,000.", "N", min=1, max=10**12)
+    ] = None,
     data: Annotated[Path | None, option("The data that a recipe would be trained on.", "DIR")] = None,
     overrides: Overrides = None,
     as_json: Json = False,

@@ -52,7 +52,8 @@ OptionalRecipe = Annotated[
 Overrides = Annotated[list[str] | None, option("New value of a recipe's option; repeatable.", "KEY=VALUE", "--set")]
 Seen = Annotated[Literal["exclude", "keep"], option("Exclude or keep items of the history as recommendations.")]
 K = Annotated[int, typer.Option("-k", "--k", help="Number of items.", min=1)]
-Seed = Annotated[int | None, option("Seed of the sampling noise; default: the run's seed.", min=0)]
+LARGEST_SEED = 2**64 - 1
+Seed = Annotated[int | None, option("Seed of the sampling noise; default: the run's seed.", min=0, max=LARGEST_SEED)]
 Precision = Annotated[Literal["auto", "bf16", "fp32"], option("Precision of the language model; auto: bf16 if faster.")]
 Runtime = Annotated[
     Literal["torch", "openvino"], option("Library that runs a language model; openvino needs the extra openvino.")

@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING, Annotated
 
 from deftrec.cli.console import Stopped, give, listening, output, working
 from deftrec.cli.measure import METRICS_FILE, load_recommender, measure, report_if_possible
-from deftrec.cli.options import DataFolder, Json, JsonFile, OptionalRecipe, Overrides, command_line, flag, option
+from deftrec.cli.options import (
+    LARGEST_SEED,
+    DataFolder,
+    Json,
+    JsonFile,
+    OptionalRecipe,
+    Overrides,
+    command_line,
+    flag,
+    option,
+)
 from deftrec.cli.remaining import plan
 from deftrec.cli.tables import metrics_table
 from deftrec.cli.threads import settle_threads
@@ -32,7 +42,9 @@ def train(
         Path | None,
         option("Train the recipe's reasoner beside this finished run, whose model stays as it is.", "RUN"),
     ] = None,
-    seed: Annotated[int | None, option("Seed of every random draw; default: the recipe's.", min=0)] = None,
+    seed: Annotated[
+        int | None, option("Seed of every random draw; default: the recipe's.", min=0, max=LARGEST_SEED)
+    ] = None,
     refit: Annotated[
         bool, flag("--refit", "Train again on train + validation, for the number of epochs chosen on validation.")
     ] = False,

@@ -1,5 +1,6 @@
 """Sources of a pre-trained model's files: a local path, an installed package, PyPI, or the hub."""
 
+import os
 from pathlib import Path
 
 from deftrec.config import Config
@@ -63,7 +64,7 @@ def with_absolute_models(config: Config) -> Config:
 def _absolute(model: str) -> str:
     path = Path(model).expanduser()
     here = path.is_file() if model.endswith(GGUF) else path.is_dir()
-    return str(path.absolute()) if here and model not in PACKAGED_MODELS else model
+    return os.path.abspath(path) if here and model not in PACKAGED_MODELS else model  # noqa: PTH100 - links stay
 
 
 def weights_identity(folder: Path) -> dict[str, int]:
