@@ -2,17 +2,23 @@
 
 import io
 import json
+import os
 import re
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from calling import Call
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Column
 from rich.text import Text
 
+from deftrec.cli import app
 from deftrec.cli.console import Bars, bar_columns
 from deftrec.cli.fitting import FittingTable
 from deftrec.cli.tables import metrics_table
@@ -113,6 +119,19 @@ def test_verbs_cut_nothing(
     assert all(header in said.out for header in headers)
     wide = [line for line in said.out.splitlines() if len(line) > width]
     assert all("; recipes: " in line for line in wide), "a sentence, which the terminal wraps"
+
+
+@pytest.mark.parametrize("verb", [["train"], ["recommend"], ["data", "import"], ["benchmark"], []])
+def test_help_cuts_no_option(verb: list[str]) -> None:
+    environment = {**os.environ, "COLUMNS": "40"}
+    said = subprocess.run(
+        [sys.executable, "-m", "deftrec", *verb, "--help"], env=environment, capture_output=True, text=True, check=True
+    ).stdout
+    command: Any = typer.main.get_command(app)
+    for word in verb:
+        command = command.commands[word]
+    assert "…" not in said
+    assert all(max(one.opts, key=len) in said for one in command.params)
 
 
 @pytest.mark.parametrize("width", WIDTHS)
