@@ -11,7 +11,7 @@ import deftrec
 PACKAGE = Path(deftrec.__file__).parent
 
 ORDER = [
-    *("errors", "records", "files", "tensors", "progress", "hardware", "projection", "flops", "modes"),
+    *("errors", "records", "streams", "files", "tensors", "progress", "hardware", "projection", "flops", "modes"),
     "data",  # before the options, which name its splits
     *("sizes", "config", "recipe"),
     *("pretrained_files", "collaborative", "text", "tokenizer", "language", "diffusion"),

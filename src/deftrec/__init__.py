@@ -4,9 +4,11 @@ Names are loaded at first use, so that `deftrec --help` does not wait for torch.
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # as `typing` has it, which takes a while to import
 if TYPE_CHECKING:
+    from typing import Any
+
     from deftrec.config import Config
     from deftrec.data import Interactions
     from deftrec.errors import ConfigError, DataError, DeftRecError
@@ -39,7 +41,7 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

@@ -1,5 +1,6 @@
 """Atomic writes, and locks between processes: a file or directory appears complete or not at all."""
 
+import errno
 import json
 import os
 import re
@@ -17,6 +18,9 @@ from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 from deftrec.errors import UnwritableError
 
 SWAP_ATTEMPTS = 10
+SQLITE_FAULTS = ("disk is full", "disk I/O error")
+DISK_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
+OS_ERROR = re.compile(r"\(os error (\d+)\)")  # as libraries written in Rust say it
 
 
 @contextmanager
@@ -24,7 +28,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary file beside `path`; on success it is flushed to disk and renamed to `path`.
 
     If the block fails or the process is killed, `path` keeps its previous content. The new file gets the permissions
-    that the process's umask gives to any new file. Raises an `UnwritableError` if no file can be made beside `path`.
+    that the process's umask gives to any new file. Raises an `UnwritableError` if no file can be made beside `path`, or
+    a disk is full or broken.
     """
     path = Path(path)
     with writable(path):
@@ -35,11 +40,12 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
         os.close(descriptor)
     try:
-        yield temporary
-        temporary.chmod(mode)  # a writer may have replaced the file by a private one
-        _flush(temporary)
-        temporary.replace(path)
-        _flush(path.parent)
+        with _disk_faults(path, temporary):
+            yield temporary
+            temporary.chmod(mode)  # a writer may have replaced the file by a private one
+            _flush(temporary)
+            temporary.replace(path)
+            _flush(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -50,7 +56,7 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
 
     Two renames replace a directory: the previous one is moved aside, then the new one takes its name. A process killed
     between them leaves no `path`, so whatever reads such a directory calls `recover` first. Raises an `UnwritableError`
-    if no directory can be made beside `path`.
+    if no directory can be made beside `path`, or a disk is full or broken.
     """
     path = recover(path)
     with writable(path):
@@ -58,13 +64,14 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
         temporary = _temporary(path)
         temporary.mkdir()
     try:
-        yield temporary
-        for folder, _, files in os.walk(temporary, topdown=False):
-            for file in (Path(folder, name) for name in files):
-                if file.is_file():  # no link to nowhere
-                    _flush(file)
-            _flush(Path(folder))
-        _replace_directory(path, temporary)
+        with _disk_faults(path, temporary):
+            yield temporary
+            for folder, _, files in os.walk(temporary, topdown=False):
+                for file in (Path(folder, name) for name in files):
+                    if file.is_file():  # no link to nowhere
+                        _flush(file)
+                _flush(Path(folder))
+            _replace_directory(path, temporary)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -91,9 +98,57 @@ def writable(path: Path) -> Iterator[None]:
     """Turn an `OSError` of the block into an `UnwritableError` that names `path`, not a temporary file beside it."""
     try:
         yield
+    except UnwritableError:
+        raise
     except OSError as error:
-        message = f"{path}: cannot be written ({_reason(error)}); name another place, or make room there"
-        raise UnwritableError(message) from error
+        raise _unwritable(path, _reason(error)) from error
+
+
+@contextmanager
+def _disk_faults(path: Path, temporary: Path) -> Iterator[None]:
+    """Turn errors of a full or broken disk, whichever library raises them, into an `UnwritableError` on `path`."""
+    try:
+        yield
+    except UnwritableError as error:  # of a file inside a temporary directory
+        raise UnwritableError(str(error).replace(str(temporary), str(path))) from error
+    except Exception as error:
+        if (fault := disk_fault(error)) is None:
+            raise
+        raise _unwritable(path, fault) from error
+
+
+def disk_fault(error: Exception) -> str | None:
+    """The reason why a disk could not be written, in words; None for an error of another kind."""
+    number = error.errno if isinstance(error, OSError) else None
+    if number is None and (found := OS_ERROR.search(str(error))):
+        number = int(found[1])
+    if number in DISK_FAULTS:
+        return os.strerror(number).lower()
+    return next((fault for fault in SQLITE_FAULTS if fault in str(error)), None)
+
+
+def default_home() -> Path:
+    """The directory of cached downloads: `$DEFTREC_HOME`, or `~/.cache/deftrec`.
+
+    Raises an `UnwritableError` where neither is known.
+    """
+    if configured := os.environ.get("DEFTREC_HOME"):
+        return Path(configured)
+    try:
+        if os.environ.get("HOME") == "":  # which Python takes for the root directory
+            raise RuntimeError
+        return Path.home() / ".cache" / "deftrec"
+    except RuntimeError:
+        message = "no home directory is known (HOME is not set), so downloads have no place; set DEFTREC_HOME to one"
+        raise UnwritableError(message) from None
+
+
+def _unwritable(path: Path, reason: str) -> UnwritableError:
+    place = "name another place"
+    with suppress(UnwritableError):
+        if path.is_relative_to(default_home()):
+            place = "set DEFTREC_HOME to another directory"
+    return UnwritableError(f"{path}: cannot be written ({reason}); {place}, or make room there")
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -64,6 +64,28 @@ def matrix_rate(device: torch.device, dtype: torch.dtype, size: int | None = Non
     return float(2 * size**3 / best)
 
 
+def rates_by_threads(side: int = 512, seconds: float = 0.04) -> dict[int, float]:
+    """Measured rate of float32 matrix products on the CPU by number of threads: all, half of them, ..., 1.
+
+    The rate is the mean over `seconds` for each number, in operations a second: beside other work the threads of one
+    product wait for each other. The number of threads is the same afterwards.
+    """
+    most, rates = torch.get_num_threads(), dict[int, float]()
+    one, other = torch.ones(2, side, side)
+    count = most
+    while count:
+        torch.set_num_threads(count)
+        one @ other  # starts the threads
+        products, spent, started = 0, 0.0, time.perf_counter()
+        while spent < seconds:
+            one @ other
+            products, spent = products + 1, time.perf_counter() - started
+        rates[count] = 2 * side**3 * products / spent
+        count //= 2
+    torch.set_num_threads(most)
+    return rates
+
+
 def describe(device: torch.device, dtype: torch.dtype) -> str:
     """The hardware in words: device or threads, number format, measured matrix rate."""
     rate = matrix_rate(device, dtype) / 1e9

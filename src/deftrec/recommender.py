@@ -661,7 +661,7 @@ class Recommender:
             found = self.ranker.search(queries, page.stop, rules, reranker)
             told = (*self.ranker.rules, *rules)
             for n, one, items in zip(known, self.describe(found, "deftrec"), found.items.tolist(), strict=True):
-                lists[n] = Recommendations(one[page], _notes(items, told))
+                lists[n] = Recommendations(one[page], _notes(items, page.stop, told))
         if len(known) < len(histories):
             popular = self.most_popular(page, rules, wish)
             for n in np.flatnonzero(histories.lengths == 0):
@@ -712,11 +712,11 @@ class Recommender:
         [items], [one] = found.items.tolist(), self.describe(found, source)
         ids, title, one = self.interactions.catalogue["item"], self.interactions.title, one[page]
         if not explain:
-            return Recommendations(one, _notes(items, rules))
+            return Recommendations(one, _notes(items, page.stop, rules))
         effects = rule_effects(scores, histories, page, rules, reranker)
         described = [replace(each, rules=done) for each, done in zip(one, effects.done.values(), strict=True)]
         held_back = (HeldBack(ids[item], title(item), why) for item, why in effects.held_back.items())
-        return Recommendations(described, _notes(items, rules), tuple(held_back))
+        return Recommendations(described, _notes(items, page.stop, rules), tuple(held_back))
 
     def describe(self, found: Found, source: Source) -> list[list[Recommendation]]:
         """Results under external ids and titles: one list for each row, without places that hold no item."""
@@ -743,6 +743,6 @@ def _check_k(k: int, offset: int = 0) -> None:
         raise ConfigError(f"offset is {offset}; give 0 or the number of items before the list")
 
 
-def _notes(items: list[int], rules: Sequence[Rule]) -> tuple[str, ...]:
-    """Notes on a list of item numbers with `PADDING` at its end."""
-    return list_notes([item for item in items if item != PADDING], len(items), rules)
+def _notes(items: list[int], k: int, rules: Sequence[Rule]) -> tuple[str, ...]:
+    """Notes on a list of item numbers with `PADDING` at its end, where `k` items were asked for."""
+    return list_notes([item for item in items if item != PADDING], k, rules)

@@ -1,5 +1,6 @@
 """The benchmark's page and Markdown: everything that was found, losses and failures too, and nothing from outside."""
 
+import io
 import re
 import sys
 from html.parser import HTMLParser
@@ -8,8 +9,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 from benchmark_fakes import FakeSystem, oracle
+from rich.console import Console
 
 from deftrec.benchmark import BenchmarkRequest, BenchmarkTable, run_benchmark
+from deftrec.cli.tables import benchmark_table
 from deftrec.data import Interactions, leave_one_out
 from deftrec.errors import MissingExtraError
 from deftrec.formatting import count
@@ -44,6 +47,18 @@ def tables(
 @pytest.fixture
 def page(tables: list[BenchmarkTable], tmp_path: Path) -> str:
     return write_benchmark(tables, tmp_path / "report").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 200])
+def test_the_terminal_shows_every_column(tables: list[BenchmarkTable], width: int) -> None:
+    screen = Console(file=io.StringIO(), width=width)
+    screen.print(benchmark_table(tables[0]))
+    text = screen.file.getvalue()  # type: ignore[attr-defined]
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
+    assert all(word in text for word in ("system", "HR@10", "NDCG@10", "seeds", "(spread)", "training", "users/s"))
+    assert all(one.name in text for one in tables[0].summaries if one.name != HOSTILE)
+    assert re.sub(r"\s", "", HOSTILE) in re.sub(r"\s", "", text)
 
 
 class Elements(HTMLParser):

@@ -28,12 +28,18 @@ def test_train_shows_both_splits_and_says_what_was_fitted(deftrec: Call, data: P
     assert {(one["split"], one["fit"]) for one in results} == {("validation", "train"), ("test", "train")}
 
 
-def test_training_off_a_terminal_says_a_line_an_epoch(deftrec: Call, data: Path, tmp_path: Path) -> None:
+def test_training_off_a_terminal_says_the_last_figures_and_few_lines(deftrec: Call, data: Path, tmp_path: Path) -> None:
     said = deftrec("train", "--data", data, "--out", tmp_path / "run", *TINY)
-    epochs = [line for line in said.err.splitlines() if re.match(r"joint +\d+/", line)]  # no lines within an epoch
-    assert [line.split()[1] for line in epochs] == ["1/2", "2/2"]
-    assert all("loss" in line and "validation NDCG@10" in line for line in epochs)
+    [last] = [line for line in said.err.splitlines() if re.match(r"joint \d+ in", line)]
+    assert last.startswith("joint 2 in ")
+    assert "loss" in last
+    assert "validation NDCG@10" in last
+    assert "of the matrix rate" not in said.err
     assert "\x1b" not in said.err + said.out
+
+
+def test_verbose_training_says_the_share_of_the_matrix_rate(deftrec: Call, data: Path, tmp_path: Path) -> None:
+    assert "% of the matrix rate" in deftrec("train", "--data", data, "--out", tmp_path, *TINY, "--verbose").err
 
 
 def test_train_prints_json_and_takes_a_seed(deftrec: Call, data: Path, tmp_path: Path) -> None:
@@ -59,7 +65,7 @@ def test_resume_is_refused_where_there_is_nothing_to_resume(deftrec: Call, data:
 
 
 def test_evaluate_writes_json(deftrec: Call, run: Path, tmp_path: Path) -> None:
-    said = deftrec("evaluate", run, "--split", "test", "--seen", "keep", "--json", tmp_path / "result.json")
+    said = deftrec("evaluate", run, "--split", "test", "--seen", "keep", "--json-file", tmp_path / "result.json")
     assert said.code == 0, said.err
     assert "seen items kept" in said.out
     result = json.loads((tmp_path / "result.json").read_text())
@@ -71,7 +77,7 @@ def test_evaluate_writes_json(deftrec: Call, run: Path, tmp_path: Path) -> None:
 
 def test_evaluate_shows_both_parts_of_a_hybrid(deftrec: Call, run: Path) -> None:
     assert any(name.startswith("collaborative_prior/") for name in load_file(run / "ranker.safetensors"))
-    said = deftrec("evaluate", run, "--json", "-")
+    said = deftrec("evaluate", run, "--json")
     result = json.loads(said.out)
     assert set(result["parts"]) == {"latent", "prior"}
     assert result["parts"]["latent"]["ndcg@10"] != result["metrics"]["ndcg@10"]
@@ -89,7 +95,7 @@ def test_rankings_that_the_model_wrote_measure_as_the_model_does(deftrec: Call, 
     users = recommender.interactions.users.gather(cases.users).to_list()
     frame = ranking_frame(recommender.interactions, users, found.items.numpy(), found.scores.numpy())
     write_rankings(tmp_path / "other.parquet", [frame])
-    said = deftrec("evaluate", run, "--rankings", tmp_path / "other.parquet", "--json", "-")
+    said = deftrec("evaluate", run, "--rankings", tmp_path / "other.parquet", "--json")
     theirs, ours = json.loads(said.out), recommender.evaluate("test")
     assert (theirs["name"], theirs["fit"]) == ("other", "unknown")
     assert theirs["metrics"]["ndcg@10"] == pytest.approx(ours.metrics["ndcg@10"])

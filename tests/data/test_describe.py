@@ -6,9 +6,9 @@ import polars as pl
 import pytest
 from rich.console import Console
 
+from deftrec.cli.description import draw
 from deftrec.data import Interactions, Meta
 from deftrec.data.describe import describe
-from deftrec.data.draw import draw
 
 
 def interactions_of(histories: dict[str, str], times: str = "clock", **columns: list[str]) -> Interactions:

@@ -125,7 +125,9 @@ def test_events_without_a_clock_are_known_by_their_item(bert: Path, tmp_path: Pa
     ordered = replace(data, meta=data.meta.model_copy(update={"times": "position"}))
     Recommender.fit(ordered, tiny_config(**options(bert, training={"epochs": 1})), out=tmp_path / "run")
     before = later(tmp_path / "run", data)
-    again = before.interactions.events().with_columns(time=pl.int_range(pl.len()))  # imported anew, with its newest rows
+    again = before.interactions.events().with_columns(
+        time=pl.int_range(pl.len())
+    )  # imported anew, with its newest rows
     joined = WarmStart(before.run, before.overlay).joined(
         Interactions.from_frame(again, before.interactions.catalogue, meta=ordered.meta)
     )

@@ -194,7 +194,7 @@ def ranked(
     found = make_lists(scores.clone()[None], histories, k, (*built, *((ExcludeHistory(),) if seen else ())))
     items = found.items[0].tolist()
     full = [item for item in items if item != PADDING]
-    assert items == full + [PADDING] * (k - len(full))
+    assert items == full + [PADDING] * (min(k, ITEMS) - len(full))
     assert len(set(full)) == len(full)
     assert torch.equal(found.scores[0] == -torch.inf, found.items[0] == PADDING)
     return [IDS[item] for item in full]

@@ -75,8 +75,9 @@ def test_search_equals_the_naive_loop(similarity: Similarity, k: int, exclude: b
     found = ranker(similarity).search(asked, k, EXCLUDED if exclude else ())
     seen = [history.tolist() if exclude else [] for history in HISTORIES]
     vectors = latent("inner").latents
-    assert found.items.tolist() == naive(asked.latents, vectors, similarity, k, seen)
-    assert found.items.shape == found.scores.shape == (len(HISTORIES), k)
+    width = min(k, ITEMS)  # no list is longer than the catalogue
+    assert found.items.tolist() == naive(asked.latents, vectors, similarity, width, seen)
+    assert found.items.shape == found.scores.shape == (len(HISTORIES), width)
     assert torch.equal(found.scores == -torch.inf, found.items == PADDING)
     for query, items, scores in zip(asked.latents, found.items.tolist(), found.scores.tolist(), strict=True):
         for item, score in zip(items, scores, strict=True):

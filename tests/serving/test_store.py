@@ -11,6 +11,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from deftrec.errors import ConfigError, DeftRecError
+from deftrec.serving.server import open_service
+from deftrec.serving.settings import Settings
 from deftrec.serving.store import (
     AppendResult,
     Event,
@@ -154,6 +156,12 @@ def test_a_store_that_is_away_says_so(tmp_path: Path) -> None:
         SqlStore(f"sqlite:///{tmp_path / 'no' / 'folder' / 'events.sqlite'}")
     with pytest.raises(StoreUnavailableError, match="does not answer"):
         SqlStore("postgresql://127.0.0.1:1/nothing")
+
+
+def test_a_store_that_cannot_be_opened_is_named_without_its_password(tmp_path: Path) -> None:
+    settings = Settings(run=tmp_path, store="postgresql://shop:secret@127.0.0.1:1/events")
+    with pytest.raises(DeftRecError, match=r"^--store postgresql://shop:\*\*\*@127\.0\.0\.1:1/events: "):
+        open_service(settings)
 
 
 def test_threads_wait_their_turn_to_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

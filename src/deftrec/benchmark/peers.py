@@ -26,7 +26,7 @@ from deftrec.data.sequences import Sequences
 from deftrec.data.split import Fit, Split
 from deftrec.errors import ConfigError, DataError, DeftRecError
 from deftrec.evaluation import MRR_CUTOFF, Result, Seen, evaluate_file
-from deftrec.files import atomic_directory, write_json
+from deftrec.files import atomic_directory, writable, write_json
 from deftrec.run import git_revision
 
 _FAMILIES = {
@@ -258,8 +258,9 @@ def _place(requirements: Path, home: Path | None) -> Path:
 
 
 def _make(place: Path, requirements: Path) -> None:
-    place.parent.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(prefix=f".{place.name}.", suffix=".tmp", dir=place.parent))
+    with writable(place):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        building = Path(tempfile.mkdtemp(prefix=f".{place.name}.", suffix=".tmp", dir=place.parent))
     try:
         try:
             venv.create(building, with_pip=True, symlinks=os.name != "nt")

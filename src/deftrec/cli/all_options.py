@@ -2,14 +2,13 @@
 
 import json
 from collections.abc import Iterator
-from itertools import groupby
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, get_args, get_origin
 
-from rich import box
-from rich.table import Column, Table
+from rich.table import Column
 
-from deftrec.cli.console import output
-from deftrec.cli.options import Json, argument, option
+from deftrec.cli.console import give, output
+from deftrec.cli.fitting import FittingTable
+from deftrec.cli.options import Json, JsonFile, argument, option
 from deftrec.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -31,6 +30,7 @@ def all_options(
         str, option("Recipe with the values to show: YAML file, or name of a recipe of the package.")
     ] = "default",
     as_json: Json = False,
+    json_file: JsonFile = None,
 ) -> None:
     """Show the options of a recipe with values and meanings, and the recipes of the package.
 
@@ -41,17 +41,13 @@ def all_options(
     found = [one for one in _options(load_recipe(recipe)) if part in one.name]
     if not found:
         raise ConfigError(f"no option of recipe {recipe} has {part!r} in its name; 'deftrec options' shows them all")
-    if as_json:
-        print(json.dumps([one._asdict() for one in found], indent=2))
+    if give([one._asdict() for one in found], as_json, json_file):
         return
-    columns = Column("option", no_wrap=True), Column(recipe, overflow="fold", max_width=24)
-    table = Table(*columns, Column("meaning", overflow="fold"), box=box.SIMPLE, pad_edge=False)
-    for _, group in groupby(found, key=lambda one: one.name.partition(".")[0]):
-        for one in group:
-            value = one.value if isinstance(one.value, str) else json.dumps(one.value)
-            table.add_row(one.name, value, _meaning(one))
-        table.add_section()
-    output().print(table, markup=False)
+    table = FittingTable(Column("option", no_wrap=True), Column(recipe, max_width=24), "meaning")
+    for one in found:
+        value = one.value if isinstance(one.value, str) else json.dumps(one.value)
+        table.add_row(one.name, value, _meaning(one))
+    output().print(table)
     print(f"{len(found)} option{'s' if len(found) > 1 else ''}; recipes: {', '.join(shipped_recipes())}")
 
 

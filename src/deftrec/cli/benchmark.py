@@ -1,14 +1,16 @@
 """`deftrec benchmark`: DeftRec beside its peers on the same data."""
 
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
-from deftrec.cli.console import Listener, Stopped, listening, output, page_if_possible, working
-from deftrec.cli.options import DataFolder, Json, Overrides, command_line, flag, option
+from deftrec.cli.console import Listener, Stopped, give, listening, output, page_if_possible, working
+from deftrec.cli.options import DataFolder, Json, JsonFile, Overrides, command_line, flag, option
 from deftrec.cli.tables import benchmark_table
+from deftrec.cli.threads import settle_threads
 from deftrec.data.split import SplitName
 from deftrec.errors import ConfigError
 
@@ -46,6 +48,7 @@ def benchmark(
         bool, flag("--allow-dirty", "Run with uncommitted changes, and store them beside the results.")
     ] = False,
     as_json: Json = False,
+    json_file: JsonFile = None,
 ) -> None:
     """Train DeftRec and its peers on the same data, compare them, and write a report.
 
@@ -71,6 +74,7 @@ def benchmark(
                 from deftrec.recipe import load_recipe, shipped_recipes
                 from deftrec.report.benchmark import write_benchmark
 
+            settle_threads(progress)
             systems = all_systems()
             wanted = None if models is None else [name.strip() for name in models.split(",") if name.strip()]
             chosen = choose_models(wanted, list(systems))
@@ -99,7 +103,7 @@ def benchmark(
             page = page_if_possible(lambda: write_benchmark(tables, out), progress)
     except KeyboardInterrupt:
         raise Stopped("interrupted; the same command continues with the unfinished work") from None
-    _show(tables, out, page, as_json)
+    _show(tables, out, page, as_json, json_file)
 
 
 def _named_files(texts: list[str]) -> dict[str, Path]:
@@ -126,15 +130,13 @@ def _data(folder: Path, without: bool, progress: Listener) -> "Interactions":
     return interactions
 
 
-def _show(tables: "list[BenchmarkTable]", out: Path, page: Path | None, as_json: bool) -> None:
+def _show(tables: "list[BenchmarkTable]", out: Path, page: Path | None, as_json: bool, file: Path | None) -> None:
     from deftrec.benchmark.verdict import failures_line
 
-    if as_json:
-        print((out / "results.json").read_text(encoding="utf-8"), end="")
-    else:
+    if not give(json.loads((out / "results.json").read_text(encoding="utf-8")), as_json, file):
         console = output()
         for table in tables:
-            console.print(benchmark_table(table, console.width))
+            console.print(benchmark_table(table))
         console.print(f"results: {out / 'results.json'}", markup=False)
         if page is not None:
             console.print(f"report: {page}", markup=False)

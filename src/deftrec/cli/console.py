@@ -1,34 +1,55 @@
 """Progress on the terminal: bars where stderr is a terminal, plain lines where it is not. Results go to stdout."""
 
+import json
+import os
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import BarColumn, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
+from rich.table import Column
 from rich.text import Text
 
 from deftrec.cli.remaining import Remaining, Running, duration
 from deftrec.errors import MissingExtraError
+from deftrec.files import write_text
 from deftrec.progress import Progress
 
-PLAIN_SECONDS = 5.0  # least time between two plain lines of one count
-FIRST_SECONDS, SILENT_SECONDS = 1.5, 8.0  # longest silence of plain lines after a task has begun, and between two lines
+PLAIN_SECONDS = 30.0  # time between two plain lines on the state of a task
+FIRST_SECONDS = 1.5  # time after which a task that has begun has its first line
 PLAIN_WIDTH = 120
+BAR_ROOM = 100  # least width of a terminal on which there is room for the bar itself
 DOWNLOAD = "downloading"
 
 FIGURES = {
     "loss": "loss {:.4f}",
     "validation ndcg@10": "validation NDCG@10 {:.4f}",
-    "seconds": "{:.1f} s",
+    "seconds": "{:.1f} s each",
     "matrix share": "{:.1%} of the matrix rate",
 }
 """Figures of an epoch that are shown, and their format."""
+VERBOSE_FIGURES = {"matrix share"}  # shown with --verbose
+
+
+_verbose = False
+
+
+def be_verbose(verbose: bool) -> None:
+    """Show more figures of the work from now on, or no longer."""
+    global _verbose
+    _verbose = verbose
+
+
+def is_verbose() -> bool:
+    """Whether the user wants more figures of the work."""
+    return _verbose
 
 
 class Stopped(Exception):  # noqa: N818 - it is no error
@@ -85,14 +106,7 @@ def listening() -> Iterator[Listener]:
     """The listener that suits stderr: bars on a terminal, else plain lines, which a thread keeps from being silent."""
     console = Console(stderr=True)
     if console.is_terminal:
-        columns = (
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=16),
-            _Count(),
-            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
-            TextColumn("{task.fields[figures]}", markup=False),
-        )
-        with RichProgress(*columns, console=console) as bar:
+        with RichProgress(*bar_columns(console.width), console=console) as bar:
             yield Bars(bar)
         return
     lines, over = Lines(), threading.Event()
@@ -108,6 +122,17 @@ def listening() -> Iterator[Listener]:
     finally:
         over.set()
         thread.join()
+
+
+def bar_columns(width: int) -> list[ProgressColumn]:
+    """The columns of a bar of progress on a terminal of this width; texts are wrapped where they would be cut."""
+    task, figures = (
+        TextColumn(f"{{task.{name}}}", markup=False, table_column=Column(overflow="fold"))
+        for name in ("description", "fields[figures]")
+    )
+    bar = [BarColumn(bar_width=16)] if width >= BAR_ROOM else []
+    left = TimeRemainingColumn(compact=True, elapsed_when_finished=True, table_column=Column(no_wrap=True))
+    return [task, *bar, _Count(Column(no_wrap=True)), left, figures]
 
 
 @contextmanager
@@ -130,9 +155,20 @@ def page_if_possible(draw: Callable[[], Path], progress: Progress, called: str =
         return None
 
 
+def give(result: Any, as_json: bool, file: Path | None) -> bool:
+    """Write a result as JSON to `file`, if there is one, and print it if `as_json`; returns whether it was printed."""
+    text = json.dumps(result, indent=2, ensure_ascii=False)
+    if file is not None:
+        write_text(file, text + "\n")
+    if as_json:
+        print(text)
+    return as_json
+
+
 def output() -> Console:
-    """The console of results: stdout, wide enough for a table where it is no terminal."""
-    return Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False)
+    """The console of results: stdout, as wide as the terminal or `COLUMNS`, else wide enough for a table."""
+    width = None if sys.stdout.isatty() or os.environ.get("COLUMNS") else PLAIN_WIDTH
+    return Console(width=width, highlight=False)
 
 
 class Bars(Listener):
@@ -181,59 +217,65 @@ class Bars(Listener):
 
 
 class Lines(Listener):
-    """Progress as lines: one at the end of every epoch, else one after five seconds.
+    """Progress as lines: one when a task ends, or begins whose units are not counted, and its state now and then.
 
-    `pulse` writes a line where a task has reported nothing for `SILENT_SECONDS`; a thread calls it.
+    The first state comes `FIRST_SECONDS` after the beginning, later ones `PLAIN_SECONDS` after the last line. A thread
+    calls `pulse`, so that a task that reports nothing has lines too.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._said, self._named, self._with_figures = time.monotonic(), set[str](), set[str]()
+        self._said, self._named, self._figures = time.monotonic(), set[str](), dict[str, str]()
 
     def _start(self, task: str, total: int) -> None:
         self._named.discard(task)
         if not total:
-            self._say_of(task, "")
+            self._named.add(task)
+            self.say(task)
 
     def _show(self, task: str | None, values: Mapping[str, float] | None) -> None:
-        if task is not None and values:
-            self._with_figures.add(task)
-            self._say_of(task, f"  {figures(values)}{self._left()}")
-        elif task is not None and time.monotonic() - self._said > PLAIN_SECONDS:
-            self._say_of(task, self._left())
+        if task is not None:
+            if values:
+                self._figures[task] = f"  {figures(values)}"
+            self._say_if_due(task)
 
     def _finish(self, task: str, one: Running) -> None:
-        if one.total and task not in self._with_figures:
-            self.say(f"{task} {int(one.done):,} in {time.monotonic() - one.began:.1f} s")
+        last = self._figures.pop(task, "")
+        if one.total:
+            self.say(f"{task} {int(one.done):,} in {time.monotonic() - one.began:.1f} s{last}")
 
     def say(self, text: str) -> None:
         """See `Progress.say`."""
         with self._lock:
-            print(text, file=sys.stderr, flush=True)
+            try:
+                print(text, file=sys.stderr, flush=True)
+            except OSError as error:
+                if isinstance(error, BrokenPipeError):  # the reader has gone, as readers of results go
+                    raise  # else a full disk, say: the work matters more than its progress
             self._said = time.monotonic()
 
     def bytes(self, done: int, total: int | None) -> None:
         """See `Listener.bytes`."""
-        if time.monotonic() - self._said > PLAIN_SECONDS:
+        if time.monotonic() - self._said > (PLAIN_SECONDS if DOWNLOAD in self._named else FIRST_SECONDS):
+            self._named.add(DOWNLOAD)
             self.say(f"{DOWNLOAD} {decimal(done)}" + (f" of {decimal(total)}" if total else ""))
 
     def pulse(self) -> None:
-        """Write the state of the task that began last, if it has been silent for too long."""
+        """Write the state of the task that began last, if it is due."""
         with self._lock:
-            for task, one in list(self._remaining.running.items())[-1:]:
-                now = time.monotonic()
-                first = task not in self._named and now - one.began > FIRST_SECONDS
-                if first or now - self._said > SILENT_SECONDS:
-                    self._say_of(task, f", {now - one.began:.0f} s so far{self._left()}")
+            for task in list(self._remaining.running)[-1:]:
+                self._say_if_due(task)
 
-    def _say_of(self, task: str, rest: str) -> None:
-        """Write the count of a task, followed by `rest`."""
-        self._named.add(task)
-        one = self._remaining.running[task]
-        if one.total:
+    def _say_if_due(self, task: str) -> None:
+        """Write the units of a task that are done, its time and its figures, if enough time has passed."""
+        one, now = self._remaining.running[task], time.monotonic()
+        first = task not in self._named and now - one.began > FIRST_SECONDS
+        if first or now - self._said >= PLAIN_SECONDS:
+            self._named.add(task)
             share = one.done - int(one.done)
-            rest = f" {int(one.done):,}/{one.total:,}" + (f" + {share:.0%}" if share else "") + rest
-        self.say(task + rest)
+            count = f" {int(one.done):,}/{one.total:,}" + (f" + {share:.0%}" if share else "") if one.total else ""
+            spent = f", {now - one.began:.0f} s so far"
+            self.say(f"{task}{count}{spent}{self._figures.get(task, '')}{self._left()}")
 
     def _left(self) -> str:
         left = self._remaining.seconds()
@@ -242,7 +284,8 @@ class Lines(Listener):
 
 def figures(values: Mapping[str, float]) -> str:
     """The figures of an epoch that are shown, in one line."""
-    return "  ".join(form.format(values[key]) for key, form in FIGURES.items() if key in values)
+    shown = FIGURES if _verbose else FIGURES.keys() - VERBOSE_FIGURES
+    return "  ".join(form.format(values[key]) for key, form in FIGURES.items() if key in values and key in shown)
 
 
 class _Count(ProgressColumn):

@@ -1,7 +1,5 @@
 """`deftrec data`: list, download, import and describe data sets."""
 
-import json
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -11,15 +9,25 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
 import polars as pl
-import typer
-from rich import box
-from rich.console import Console
-from rich.table import Column, Table
+from rich.table import Column
 
-from deftrec.cli.console import Listener, listening, output, working
-from deftrec.cli.options import ColumnNames, Json, TimeFormat, argument, column, flag, option, split_ids, split_names
+from deftrec.cli.console import Listener, give, listening, output, working
+from deftrec.cli.description import draw
+from deftrec.cli.fitting import FittingTable
+from deftrec.cli.options import (
+    ColumnNames,
+    Json,
+    JsonFile,
+    TimeFormat,
+    argument,
+    column,
+    command_group,
+    flag,
+    option,
+    split_ids,
+    split_names,
+)
 from deftrec.data.describe import describe as describe_interactions
-from deftrec.data.draw import draw
 from deftrec.data.interactions import CATALOGUE_COLUMNS, SKIPPED_FILE, Interactions, check_target
 from deftrec.data.prepare import Raw, prepare
 from deftrec.data.sources.base import About
@@ -34,7 +42,7 @@ from deftrec.data.sources.tabular import Columns, read_tabular
 from deftrec.errors import ConfigError, DataError
 from deftrec.files import atomic_path
 
-app = typer.Typer(help="List, download, import and describe data sets.", no_args_is_help=True)
+app = command_group(help="List, download, import and describe data sets.")
 
 Format: TypeAlias = Literal["csv", "parquet", "jsonl", "recbole", "reference"]
 OnError: TypeAlias = Literal["stop", "skip"]
@@ -45,17 +53,16 @@ To = Annotated[Path, option("Data directory to write.", "DIR")]
 
 
 @app.command("list")
-def list_(as_json: Json = False) -> None:
+def list_(as_json: Json = False, json_file: JsonFile = None) -> None:
     """List the data sets that can be downloaded: size, licence, citation.
 
     Example: deftrec data list
     """
     known = [source.about for source in sources()]
-    if as_json:
-        print(json.dumps([about.model_dump() for about in known], indent=2))
+    if give([about.model_dump() for about in known], as_json, json_file):
         return
     amazon: dict[str, list[About]] = {}
-    table = Table(Column("name", no_wrap=True), "size", "checksum", "licence", "citation", box=box.SIMPLE)
+    table = FittingTable(Column("name", no_wrap=True), "size", "checksum", "licence", "citation")
     for about in known:
         release, _, category = about.name.partition("/")
         if category:
@@ -65,7 +72,7 @@ def list_(as_json: Json = False) -> None:
             checksum = published.partition(":")[0] if published else "recorded"
             name = f"{release}/CATEGORY" if category else about.name
             table.add_row(name, about.size, checksum, about.licence, about.citation)
-    console = Console(width=None if sys.stdout.isatty() else 160)
+    console = output()
     console.print(table)
     console.print("An Amazon CATEGORY is its published 5-core; CATEGORY/raw is unfiltered. The categories:")
     for release, group in amazon.items():
@@ -81,6 +88,7 @@ def fetch(
     k_core: KCore = None,
     tie_seed: TieSeed = 0,
     as_json: Json = False,
+    json_file: JsonFile = None,
 ) -> None:
     """Download a data set from its publisher, check it, and write a data directory.
 
@@ -88,7 +96,7 @@ def fetch(
     """
     with listening() as progress:
         interactions = fetch_data(name, to, progress, min_rating=min_rating, k_core=k_core, tie_seed=tie_seed)
-    _report(interactions, to, as_json)
+    _report(interactions, to, as_json, json_file)
 
 
 @app.command("import")
@@ -123,6 +131,7 @@ def import_(
     name: Annotated[str | None, option("Short name for tables; default: the name of PATH.")] = None,
     tie_seed: TieSeed = 0,
     as_json: Json = False,
+    json_file: JsonFile = None,
 ) -> None:
     """Write a data directory from your own interactions.
 
@@ -194,21 +203,21 @@ def import_(
             reasons = [f"{count:,} x {reason}" for reason, count in faults.counts.items()]
             for line in (*faults.lines(), *reasons, f"all rows left out: {to / SKIPPED_FILE}"):
                 progress.say(line)
-    _report(interactions, to, as_json, items is not None, readings)
+    _report(interactions, to, as_json, json_file, items is not None, readings)
 
 
 @app.command()
-def describe(directory: Annotated[Path, argument("Data directory.", "DIR")], as_json: Json = False) -> None:
+def describe(
+    directory: Annotated[Path, argument("Data directory.", "DIR")], as_json: Json = False, json_file: JsonFile = None
+) -> None:
     """Describe a data set: long tail, history lengths, clones, repeats, cold targets.
 
     Example: deftrec data describe data/ml-100k
     """
     with listening() as progress, working(progress, f"reading {directory}"):
         description = describe_interactions(Interactions.load(directory))
-    if as_json:
-        print(description.model_dump_json(indent=2))
-        return
-    output().print(draw(description))
+    if not give(description.model_dump(mode="json"), as_json, json_file):
+        output().print(draw(description))
 
 
 def fetch_data(name: str, to: Path, progress: Listener, **how: Any) -> Interactions:
@@ -282,12 +291,16 @@ def _check_items(file: Path, items: pl.DataFrame, catalogue: pl.DataFrame) -> No
 
 
 def _report(
-    interactions: Interactions, to: Path, as_json: bool, with_table: bool = False, readings: Sequence[Reading] = ()
+    interactions: Interactions,
+    to: Path,
+    as_json: bool,
+    file: Path | None,
+    with_table: bool = False,
+    readings: Sequence[Reading] = (),
 ) -> None:
     meta = interactions.meta
-    if as_json:
-        columns = {"columns": [asdict(reading) for reading in readings]} if readings else {}
-        print(json.dumps({"directory": str(to), **meta.model_dump(), **columns}, indent=2))
+    columns = {"columns": [asdict(reading) for reading in readings]} if readings else {}
+    if give({"directory": str(to), **meta.model_dump(), **columns}, as_json, file):
         return
     counts = meta.counts
     untitled = int((interactions.catalogue["title"] == "").sum())

@@ -15,6 +15,7 @@ from deftrec.cli.measure import load_recommender, measure, read_results, report_
 from deftrec.cli.options import Overrides, Recipe, flag, option
 from deftrec.cli.remaining import duration, plan
 from deftrec.cli.tables import metrics_table
+from deftrec.cli.threads import settle_threads
 from deftrec.errors import ConfigError, DeftRecError
 from deftrec.formatting import peer_said
 from deftrec.progress import Labelled
@@ -136,7 +137,7 @@ def _run(parts: list[Part]) -> None:
             for result in results
             if result.split == "test"
         ]
-        console.print(metrics_table(tested + before + peers, console.width))
+        console.print(metrics_table(tested + before + peers))
         _print_examples(examples, console)
         console.print(Text(f"run: {part.out}"))
         if page is not None:
@@ -150,6 +151,7 @@ def _forecasts(parts: list[Part], progress: Listener) -> dict[int, "Forecast"]:
     if not unfinished:
         return {}
     interactions = _data(progress)
+    settle_threads(progress, unfinished[0].out)
     with working(progress, "timing a training step on this machine"):
         from deftrec.training.forecast import forecast
 

@@ -1,18 +1,17 @@
 """`deftrec doctor`: what a recipe or a run costs, before anything is trained."""
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from rich import box
 from rich.console import Group, RenderableType
 from rich.filesize import decimal
-from rich.table import Table
+from rich.table import Column
 from rich.text import Text
 
-from deftrec.cli.console import listening, output, working
-from deftrec.cli.options import Json, Overrides, argument, option
+from deftrec.cli.console import give, listening, output, working
+from deftrec.cli.fitting import FittingTable
+from deftrec.cli.options import Json, JsonFile, Overrides, argument, option
 
 if TYPE_CHECKING:
     from deftrec.doctor import Examination
@@ -23,10 +22,13 @@ def doctor(
         str,
         argument("A run's directory, a recipe's YAML file, or the name of a recipe that is shipped.", "RUN_OR_RECIPE"),
     ],
-    items: Annotated[int | None, option("Size of the catalogue; the data's own, else 10,000.", "N", min=1)] = None,
+    items: Annotated[
+        int | None, option("Size of the catalogue; the data's own, else 10,000.", "N", min=1, max=10**12)
+    ] = None,
     data: Annotated[Path | None, option("The data that a recipe would be trained on.", "DIR")] = None,
     overrides: Overrides = None,
     as_json: Json = False,
+    json_file: JsonFile = None,
 ) -> None:
     """Show parameters, memory and work of a recipe or a run, from its options alone.
 
@@ -39,10 +41,8 @@ def doctor(
         from deftrec.doctor import examine, subject_of
 
         found = examine(subject_of(subject, items=items, data=data, overrides=overrides))
-    if as_json:
-        print(json.dumps(found.to_json_dict(), indent=2, ensure_ascii=False))
-        return
-    output().print(_page(found))
+    if not give(found.to_json_dict(), as_json, json_file):
+        output().print(_page(found))
 
 
 def _page(found: "Examination") -> RenderableType:
@@ -64,10 +64,9 @@ def _page(found: "Examination") -> RenderableType:
     )
 
 
-def _table(title: str, parts: Mapping[str, int], said: Callable[[int], str]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_footer=True)
-    table.add_column(title, footer="together", min_width=32, no_wrap=True)
-    table.add_column("", footer=said(sum(parts.values())), justify="right", min_width=16, no_wrap=True)
+def _table(title: str, parts: Mapping[str, int], said: Callable[[int], str]) -> FittingTable:
+    columns = Column(title, min_width=32), Column("", justify="right", min_width=16, no_wrap=True)
+    table = FittingTable(*columns, footer=["together", said(sum(parts.values()))])
     for part, amount in parts.items():
         table.add_row(part, said(amount))
     return table

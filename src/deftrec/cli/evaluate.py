@@ -1,15 +1,14 @@
 """`deftrec evaluate`: a run, or the rankings of any system, on the targets of a run's data."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from deftrec.cli.console import listening, output, working
+from deftrec.cli.console import give, listening, output, working
 from deftrec.cli.measure import load_recommender
-from deftrec.cli.options import RunFolder, Seen, option
+from deftrec.cli.options import Json, JsonFile, RunFolder, Seen, option
 from deftrec.cli.tables import metrics_table
 from deftrec.data.split import Part
-from deftrec.files import write_json
+from deftrec.errors import DeftRecError
 from deftrec.progress import Progress
 
 if TYPE_CHECKING:
@@ -24,11 +23,12 @@ def evaluate(
         Path | None,
         option("Evaluate rankings from a file (user, item, rank, score) instead of the run's model.", "FILE.parquet"),
     ] = None,
-    json_file: Annotated[str | None, option("Write the result as JSON; '-' is stdout.", "FILE", "--json")] = None,
+    as_json: Json = False,
+    json_file: JsonFile = None,
 ) -> None:
     """Rank every item for every target of a part, and compute metrics.
 
-    Example: deftrec evaluate runs/ml-100k --split test --seen exclude --json result.json
+    Example: deftrec evaluate runs/ml-100k --split test --seen exclude --json-file result.json
     """
     with listening() as progress:
         if rankings is not None:
@@ -39,17 +39,11 @@ def evaluate(
                 progress.say("warning: this run was fitted on the validation targets, so these values are too high")
             with working(progress, f"ranking the {split} targets of {recommender.interactions.meta.name}"):
                 results = list(recommender.evaluate_parts(split, seen).values())
-    if json_file != "-":
-        console = output()
-        console.print(metrics_table(results, console.width))
-    if json_file is not None:
-        whole: dict[str, Any] = results[0].to_json_dict()
-        if len(results) > 1:
-            whole["parts"] = {part.name.partition("/")[2]: part.metrics for part in results[1:]}
-        if json_file == "-":
-            print(json.dumps(whole, indent=2, ensure_ascii=False))
-        else:
-            write_json(json_file, whole)
+    whole: dict[str, Any] = results[0].to_json_dict()
+    if len(results) > 1:
+        whole["parts"] = {part.name.partition("/")[2]: part.metrics for part in results[1:]}
+    if not give(whole, as_json, json_file):
+        output().print(metrics_table(results))
 
 
 def _evaluate_rankings(run: Path, rankings: Path, split: Part, seen: str, progress: Progress) -> "Result":

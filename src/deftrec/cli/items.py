@@ -1,17 +1,26 @@
 """`deftrec items`: add items to a finished run or remove them, without training."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from deftrec.cli.console import listening, working
-from deftrec.cli.options import ColumnNames, Json, RunFolder, column, option, said_to, split_ids, split_names
+from deftrec.cli.console import give, listening, working
+from deftrec.cli.options import (
+    ColumnNames,
+    Json,
+    JsonFile,
+    RunFolder,
+    column,
+    command_group,
+    option,
+    said_to,
+    split_ids,
+    split_names,
+)
+from deftrec.cli.threads import settle_threads
 from deftrec.errors import DataError
 
-app = typer.Typer(help="Add items to a run or remove them, without training.", no_args_is_help=True)
+app = command_group(help="Add items to a run or remove them, without training.")
 
 
 @app.command()
@@ -24,6 +33,7 @@ def add(
     text: Annotated[str | None, column("descriptions; default: recognised")] = None,
     columns: ColumnNames = None,
     as_json: Json = False,
+    json_file: JsonFile = None,
 ) -> None:
     """Add items, which can be recommended at once by their title, category and text.
 
@@ -38,6 +48,7 @@ def add(
                 title=title, category=category, text=text, catalogue_item=item, item_names=split_names(columns)
             )
             found = read_items(items, wanted, option="--item", on_reading=said_to(progress))
+        settle_threads(progress)
         progress.begin("texts", found.height)
         done = add_items(run, found, source=str(items), on_batch=lambda n: progress.advance("texts", n))
         progress.end("texts")
@@ -50,7 +61,8 @@ def add(
         "unchanged": done.unchanged,
     }
     said = ", ".join(f"{count:,} {what}" for what, count in parts.items() if count) or "nothing to add"
-    print(json.dumps(asdict(done)) if as_json else f"{run}: {said}; {done.items:,} items can be recommended")
+    if not give(asdict(done), as_json, json_file):
+        print(f"{run}: {said}; {done.items:,} items can be recommended")
 
 
 @app.command()
@@ -59,6 +71,7 @@ def remove(
     items: Annotated[str, option("File of item ids, or ids with commas between them.", "FILE|A,B")],
     item: Annotated[str | None, column("item ids; default: recognised")] = None,
     as_json: Json = False,
+    json_file: JsonFile = None,
 ) -> None:
     """Remove items from all recommendations. They stay in the histories of users.
 
@@ -80,4 +93,5 @@ def remove(
         done = remove_items(run, ids, source=items if path.is_file() else "--items")
     before = f", {done.before:,} were removed already" if done.before else ""
     text = f"{run}: {done.removed:,} removed{before}; {done.items:,} items can be recommended"
-    print(json.dumps(asdict(done)) if as_json else text)
+    if not give(asdict(done), as_json, json_file):
+        print(text)

@@ -9,6 +9,7 @@ import typer
 
 from deftrec.cli.console import listening, working
 from deftrec.cli.options import RunFolder, flag, option
+from deftrec.cli.threads import settle_threads
 from deftrec.errors import ConfigError, MissingExtraError
 
 
@@ -54,6 +55,7 @@ def mcp(
         from deftrec.serving.server import open_service, serve_until_stopped
         from deftrec.serving.settings import Settings
 
+        settle_threads(progress)
         more: dict[str, Any] = {"rules": rules, "rate": rate, "deadline": deadline, "reasoning_refresh": False}
         service = open_service(Settings(run=run, store=store, host=host, port=port, api_keys=api_keys, **more))
     if transport == "stdio":

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deftrec.cli.console import page_if_possible, working
+from deftrec.cli.threads import settle_threads
 from deftrec.errors import DeftRecError
 from deftrec.files import write_json
 from deftrec.progress import Progress
@@ -27,6 +28,7 @@ def load_recommender(
     with working(progress, f"loading {run}"):
         from deftrec.recommender import Recommender
 
+        settle_threads(progress)
         return Recommender.load(run, precision=precision, runtime=runtime)
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import shlex
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -11,6 +12,14 @@ import typer
 from deftrec.data.sources.roles import Reading
 from deftrec.errors import ConfigError
 from deftrec.progress import Progress
+
+BOXES = 80  # least width of a terminal, in letters, at which help in boxes cuts no option
+
+
+def command_group(**more: Any) -> typer.Typer:
+    """Make a group of commands, whose help is in boxes where the terminal has room; `more` as for `typer.Typer`."""
+    form: Literal["rich"] | None = "rich" if shutil.get_terminal_size().columns >= BOXES else None
+    return typer.Typer(no_args_is_help=True, rich_markup_mode=form, **more)
 
 
 def option(text: str, metavar: str | None = None, *names: str, **more: Any) -> Any:
@@ -45,7 +54,8 @@ OptionalRecipe = Annotated[
 Overrides = Annotated[list[str] | None, option("New value of a recipe's option; repeatable.", "KEY=VALUE", "--set")]
 Seen = Annotated[Literal["exclude", "keep"], option("Exclude or keep items of the history as recommendations.")]
 K = Annotated[int, typer.Option("-k", "--k", help="Number of items.", min=1)]
-Seed = Annotated[int | None, option("Seed of the sampling noise; default: the run's seed.", min=0)]
+LARGEST_SEED = 2**64 - 1
+Seed = Annotated[int | None, option("Seed of the sampling noise; default: the run's seed.", min=0, max=LARGEST_SEED)]
 Precision = Annotated[Literal["auto", "bf16", "fp32"], option("Precision of the language model; auto: bf16 if faster.")]
 Runtime = Annotated[
     Literal["torch", "openvino"], option("Library that runs a language model; openvino needs the extra openvino.")
@@ -56,7 +66,8 @@ ColumnNames = Annotated[
 TimeFormat = Annotated[
     str | None, option("Form of dates: day-first, month-first, or strptime's, such as '%d.%m.%y %H:%M'.", "FORM")
 ]
-Json = Annotated[bool, flag("--json", "Print JSON to stdout.")]
+Json = Annotated[bool, flag("--json", "Print JSON to stdout, in place of text.")]
+JsonFile = Annotated[Path | None, option("Write the JSON to a file.", "FILE", "--json-file")]
 
 
 def split_ids(text: str, option: str = "--history") -> list[str]:

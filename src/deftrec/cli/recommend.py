@@ -1,14 +1,13 @@
 """`deftrec recommend` and `deftrec similar`: the next items, and the nearest items in the latent space."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
-from deftrec.cli.console import listening, output
+from deftrec.cli.console import give, listening, output
 from deftrec.cli.measure import load_recommender
-from deftrec.cli.options import Json, K, Precision, RunFolder, Runtime, Seed, Seen, flag, option, split_ids
+from deftrec.cli.options import Json, JsonFile, K, Precision, RunFolder, Runtime, Seed, Seen, flag, option, split_ids
 from deftrec.cli.tables import explanations, recommendation_table
 from deftrec.errors import ConfigError, DataError
 from deftrec.progress import Progress
@@ -78,6 +77,7 @@ def recommend(
     offset: Annotated[int, option("Number of items before the list, for a later page.", min=0)] = 0,
     explain: Annotated[bool, flag("--explain", "Explain each recommendation, and what the rules did.")] = False,
     as_json: Json = False,
+    json_file: JsonFile = None,
 ) -> None:
     """Recommend the next items.
 
@@ -125,7 +125,8 @@ def recommend(
                 _everybody(recommender, out, progress, **how, rerank=_reranker(recommender, reranking))
             written = {"out": str(out), "users": interactions.n_users, "k": k}
             text = f"{out}: up to {k} items for each of {interactions.n_users:,} users"
-            print(json.dumps(written) if as_json else text)
+            if not give(written, as_json, json_file):
+                print(text)
             return
         items, allowed, denied = (None if ids is None else split_ids(ids) for ids in (history, allow, deny))
         try:
@@ -143,12 +144,11 @@ def recommend(
             found = recommender.recommend(user, history=items, k=k, **asked)
     notes = [] if request is None else list(recommender.requests.read(request, guidance).notes)
     understood = {} if request is None else {"request": request, "understood": notes}
-    if as_json:
-        hidden = [("explanation", None)] if explain else [("explanation", None), ("rules", ())]
-        rows = [{key: value for key, value in asdict(one).items() if (key, value) not in hidden} for one in found]
-        whole = {"history": known, "seen": seen, **understood, "recommendations": rows, "notes": found.notes}
-        whole |= {"held_back": [asdict(one) for one in found.held_back]} if explain else {}
-        print(json.dumps(whole if user is None else {"user": user, **whole}, indent=2, ensure_ascii=False))
+    hidden = [("explanation", None)] if explain else [("explanation", None), ("rules", ())]
+    rows = [{key: value for key, value in asdict(one).items() if (key, value) not in hidden} for one in found]
+    whole = {"history": known, "seen": seen, **understood, "recommendations": rows, "notes": found.notes}
+    whole |= {"held_back": [asdict(one) for one in found.held_back]} if explain else {}
+    if give(whole if user is None else {"user": user, **whole}, as_json, json_file):
         return
     console = output()
     titles = [interactions.title(int(number)) for number in interactions.item_numbers(known[-SHOWN:])]
@@ -168,6 +168,7 @@ def similar(
     item: Annotated[str, option("Id of an item of the catalogue.", "ID")],
     k: K = 10,
     as_json: Json = False,
+    json_file: JsonFile = None,
 ) -> None:
     """Show the items with the highest cosine similarity to an item in the latent space.
 
@@ -177,9 +178,8 @@ def similar(
         recommender = load_recommender(run, progress)
         found, interactions = recommender.similar(item, k), recommender.interactions
     title = interactions.title(int(interactions.item_numbers([item])[0]))
-    if as_json:
-        nearest = [{"item": one.item, "title": one.title, "score": one.score, "rank": one.rank} for one in found]
-        print(json.dumps({"item": item, "title": title, "similar": nearest}, indent=2, ensure_ascii=False))
+    nearest = [{"item": one.item, "title": one.title, "score": one.score, "rank": one.rank} for one in found]
+    if give({"item": item, "title": title, "similar": nearest}, as_json, json_file):
         return
     console = output()
     console.print(f"similar to: {title}", markup=False)

@@ -7,6 +7,7 @@ import typer
 
 from deftrec.cli.console import listening, working
 from deftrec.cli.options import RunFolder, Runtime, argument, flag, option
+from deftrec.cli.threads import settle_threads
 
 
 def serve(
@@ -55,6 +56,7 @@ def serve(
         more: dict[str, Any] = {"index": index, "runtime": runtime, "rules": rules, "rate": rate, "deadline": deadline}
         more["reasoning_refresh"] = not no_reasoning_refresh
         settings = Settings(run=run, store=store, host=host, port=port, api_keys=api_keys, **more)
+        settle_threads(progress)
         service = open_service(settings)
     serve_until_stopped(service, ready=lambda address: print(f"{address} serves {run}; Ctrl-C stops it", flush=True))
 

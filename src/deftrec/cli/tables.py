@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rich import box
 from rich.console import Group, RenderableType
-from rich.table import Column, Table
+from rich.table import Column
 from rich.text import Text
 
+from deftrec.cli.fitting import FittingTable
 from deftrec.formatting import LIST_COLUMNS, WITH_INTERVAL, HasMetrics, columns_of, meaning, metric_name, with_interval
 
 if TYPE_CHECKING:
@@ -17,16 +17,14 @@ if TYPE_CHECKING:
 
 
 INTERVAL = " (95 % interval)"
-ROOM = 104  # width in characters of the complete table of metrics
 
 
-def metrics_table(results: Sequence["Result"], width: int = ROOM) -> RenderableType:
+def metrics_table(results: Sequence["Result"]) -> RenderableType:
     """Build a table with one row per system, under a line that describes the protocol.
 
-    `results` is one group of `deftrec.formatting.groups`. A terminal narrower than `ROOM` shows fewer columns.
+    `results` is one group of `deftrec.formatting.groups`.
     """
     keys = columns_of(results)
-    keys = keys if width >= ROOM else keys[:3]
     table = _table("system", [metric_name(key) + (INTERVAL if key in WITH_INTERVAL else "") for key in keys])
     for one in results:
         table.add_row(Text(one.name), *(_cell(one, key, results) for key in keys))
@@ -35,37 +33,32 @@ def metrics_table(results: Sequence["Result"], width: int = ROOM) -> RenderableT
     return Group(Text(meaning(results[0]), style="bold"), table, *([Text(f"lists: {lists}")] if lists else []))
 
 
-def benchmark_table(table: "BenchmarkTable", width: int = ROOM) -> RenderableType:
-    """Build a table with one row per system, best first, between its protocol and its verdict.
-
-    A terminal narrower than `ROOM` characters shows no costs.
-    """
+def benchmark_table(table: "BenchmarkTable") -> RenderableType:
+    """Build a table with one row per system, best first, between its protocol and its verdict."""
     from deftrec.benchmark.verdict import protocol_line, training_time, verdict
 
-    wide = width >= ROOM
     scores = [metric_name(key) + INTERVAL for key in WITH_INTERVAL]
-    rows = _table("system", [*scores, "seeds, spread", *(("training", "users/s") if wide else ())])
+    rows = _table("system", [*scores, "seeds (spread)", "training", "users/s"])
     for one in table.summaries:
-        cells = [Text(one.name), *(_cell(one, key, table.summaries) for key in WITH_INTERVAL)]
-        cells.append(Text(f"{len(one.seeds)}" + (f", ±{one.spread['ndcg@10']:.4f}" if one.spread else "")))
-        if wide:
-            cells.append(Text(training_time(one)))
-            cells.append(Text("" if one.users_per_second is None else f"{one.users_per_second:,.0f}"))
-        rows.add_row(*cells, style="" if one.role == "peer" else "cyan")
+        style = "" if one.role == "peer" else "cyan"
+        spread = f" (±{one.spread['ndcg@10']:.4f})" if one.spread else ""
+        speed = "" if one.users_per_second is None else f"{one.users_per_second:,.0f}"
+        metrics = (_cell(one, key, table.summaries, style) for key in WITH_INTERVAL)
+        rows.add_row(one.name, *metrics, f"{len(one.seeds)}{spread}", training_time(one), speed, style=style)
     return Group(Text(protocol_line(table), style="bold"), rows, Text(f"{verdict(table)}\n"))
 
 
-def _table(heading: str, numbers: Sequence[str]) -> Table:
+def _table(heading: str, numbers: Sequence[str]) -> FittingTable:
     """A table of a column of names and columns of numbers."""
     columns = [Column(number, justify="right", no_wrap=True) for number in numbers]
-    return Table(Column(heading, no_wrap=True), *columns, box=box.SIMPLE_HEAD)
+    return FittingTable(Column(heading, no_wrap=True), *columns)
 
 
-def _cell(one: HasMetrics, key: str, others: Sequence[HasMetrics]) -> Text:
+def _cell(one: HasMetrics, key: str, others: Sequence[HasMetrics], style: str = "") -> Text:
     """A metric with its interval, if any; the best of several systems in bold."""
     value, interval = with_interval(one, key)
     is_best = len(others) > 1 and one.metrics[key] == max(other.metrics[key] for other in others)
-    return Text(f"{value} ({interval})" if interval else value, style="bold" if is_best else "")
+    return Text(f"{value} ({interval})" if interval else value, style=f"{style} bold" if is_best else style)
 
 
 def explanations(recommendations: "Recommendations") -> Group:
@@ -83,10 +76,10 @@ def explanations(recommendations: "Recommendations") -> Group:
     return Group(*lines)
 
 
-def recommendation_table(recommendations: Sequence["Recommendation"]) -> Table:
+def recommendation_table(recommendations: Sequence["Recommendation"]) -> FittingTable:
     """Build a table of rank, id, title and score."""
-    rank, score = (Column(name, justify="right") for name in ("rank", "score"))
-    table = Table(rank, Column("item", no_wrap=True), "title", score, box=box.SIMPLE_HEAD)
+    rank, score = (Column(name, justify="right", no_wrap=True) for name in ("rank", "score"))
+    table = FittingTable(rank, Column("item", no_wrap=True), "title", score)
     for one in recommendations:
-        table.add_row(str(one.rank), Text(str(one.item)), Text(one.title), f"{one.score:.4g}")
+        table.add_row(str(one.rank), str(one.item), one.title, f"{one.score:.4g}")
     return table

@@ -1,13 +1,25 @@
 """`deftrec train`: train every stage on a data directory, then evaluate."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from deftrec.cli.console import Stopped, listening, output, working
+from deftrec.cli.console import Stopped, give, listening, output, working
 from deftrec.cli.measure import METRICS_FILE, load_recommender, measure, report_if_possible
-from deftrec.cli.options import DataFolder, Json, OptionalRecipe, Overrides, command_line, flag, option
+from deftrec.cli.options import (
+    LARGEST_SEED,
+    DataFolder,
+    Json,
+    JsonFile,
+    OptionalRecipe,
+    Overrides,
+    command_line,
+    flag,
+    option,
+)
 from deftrec.cli.remaining import plan
 from deftrec.cli.tables import metrics_table
+from deftrec.cli.threads import settle_threads
 from deftrec.errors import ConfigError
 from deftrec.progress import Progress
 
@@ -30,13 +42,16 @@ def train(
         Path | None,
         option("Train the recipe's reasoner beside this finished run, whose model stays as it is.", "RUN"),
     ] = None,
-    seed: Annotated[int | None, option("Seed of every random draw; default: the recipe's.", min=0)] = None,
+    seed: Annotated[
+        int | None, option("Seed of every random draw; default: the recipe's.", min=0, max=LARGEST_SEED)
+    ] = None,
     refit: Annotated[
         bool, flag("--refit", "Train again on train + validation, for the number of epochs chosen on validation.")
     ] = False,
     resume: Annotated[bool, flag("--resume", "Continue an interrupted run in RUN.")] = False,
     overwrite: Annotated[bool, flag("--overwrite", "Replace a run that is in RUN.")] = False,
     as_json: Json = False,
+    json_file: JsonFile = None,
 ) -> None:
     """Train DeftRec from the start, or from the weights of a run (--from), and evaluate it on validation and test.
 
@@ -54,6 +69,7 @@ def train(
                 from deftrec.training.distributed import Team
 
                 interactions = Interactions.load(data)
+            settle_threads(progress, out if resume else None)
             if start is None and beside is None and not resume and Team.on(default_device()).size == 1:
                 _announce(interactions, config, refit, progress)
             before = None if start is None else load_recommender(start, progress)
@@ -97,14 +113,13 @@ def train(
             **{"from": start},
         )
         raise Stopped(f"interrupted; go on with: {again} --resume") from None
-    if as_json:
-        print((out / METRICS_FILE).read_text(encoding="utf-8"), end="")
+    if give(json.loads((out / METRICS_FILE).read_text(encoding="utf-8")), as_json, json_file):
         return
     console = output()
     for split in ("validation", "test"):
         rows = [result for result in results if result.split == split]
         if rows:
-            console.print(metrics_table(rows, console.width))
+            console.print(metrics_table(rows))
     console.print(f"run: {out}", markup=False)
     if report is not None:
         console.print(f"report: {report}", markup=False)

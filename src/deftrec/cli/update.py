@@ -1,12 +1,21 @@
 """`deftrec update`: add interactions to the histories of a run, without training."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
-from deftrec.cli.console import listening, working
-from deftrec.cli.options import ColumnNames, Json, RunFolder, TimeFormat, column, option, said_to, split_names
+from deftrec.cli.console import give, listening, working
+from deftrec.cli.options import (
+    ColumnNames,
+    Json,
+    JsonFile,
+    RunFolder,
+    TimeFormat,
+    column,
+    option,
+    said_to,
+    split_names,
+)
 
 
 def update(
@@ -18,6 +27,7 @@ def update(
     columns: ColumnNames = None,
     time_format: TimeFormat = None,
     as_json: Json = False,
+    json_file: JsonFile = None,
 ) -> None:
     """Add interactions to the histories, also for new users. Known interactions are ignored.
 
@@ -33,4 +43,5 @@ def update(
     known = f", {done.known:,} were known already" if done.known else ""
     users = f", new users: {done.users:,}" if done.users else ""
     text = f"{run}: {done.added:,} interactions added{users}{known}; {done.interactions:,} in all"
-    print(json.dumps(asdict(done)) if as_json else text)
+    if not give(asdict(done), as_json, json_file):
+        print(text)

@@ -21,7 +21,8 @@ from typing import IO, TypeAlias
 from urllib.parse import urlsplit
 
 from deftrec.errors import DownloadError, in_a_line
-from deftrec.files import locked, write_text
+from deftrec.files import default_home as default_home
+from deftrec.files import locked, writable, write_text
 
 Progress: TypeAlias = Callable[[int, int | None], None]
 """Callback with the number of bytes received so far, and the total or `None`."""
@@ -42,11 +43,6 @@ class _TryAgainError(Exception):
     def __init__(self, reason: str, wait: float | None = None) -> None:
         super().__init__(reason)
         self.wait = wait
-
-
-def default_home() -> Path:
-    """The directory of cached downloads: `$DEFTREC_HOME`, or `~/.cache/deftrec`."""
-    return Path(os.environ.get("DEFTREC_HOME") or Path.home() / ".cache" / "deftrec")
 
 
 def sha256_of(file: str | Path) -> str:
@@ -90,7 +86,8 @@ def download(
     if to.is_file() and (checksum is None or _matches(to, checksum)):
         return to
     part = to.with_name(to.name + ".part")
-    to.parent.mkdir(parents=True, exist_ok=True)
+    with writable(to):
+        to.parent.mkdir(parents=True, exist_ok=True)
     with _locked_part(part):
         reason, unreachable = "", 0
         for attempt in range(attempts):
@@ -151,11 +148,13 @@ def _attempt(url: str, part: Path, timeout: float, largest: int, on_progress: Pr
                     done += len(chunk)
                     if done > largest:
                         raise DownloadError(f"{url}: is larger than {largest:,} bytes, the maximum")
-                    file.write(chunk)
+                    with writable(part):
+                        file.write(chunk)
                     if on_progress is not None:
                         on_progress(done, total)
-                file.flush()
-                os.fsync(file.fileno())
+                with writable(part):
+                    file.flush()
+                    os.fsync(file.fileno())
             if total is not None and done != total:
                 raise _TryAgainError(f"{done:,} of {total:,} bytes came")
     except urllib.error.HTTPError as error:

@@ -6,7 +6,7 @@ from typing import Any
 
 from deftrec.data.download import default_home, sha256_of
 from deftrec.errors import ConfigError, MissingExtraError, first_line
-from deftrec.files import atomic_directory, locked, recover
+from deftrec.files import atomic_directory, locked, recover, writable
 from deftrec.pretrained_files.reading import quiet
 
 MAGIC = b"GGUF"
@@ -33,7 +33,8 @@ def dequantised(file: Path) -> Path:
     folder = default_home() / "models" / f"{file.stem}-{digest}"
     if (recover(folder) / "config.json").is_file():
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    with writable(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
     with locked(folder, wait=True):
         if not (folder / "config.json").is_file():
             model, tokenizer = _read(file)

@@ -1,8 +1,11 @@
 """Sources of a pre-trained model's files: a local path, an installed package, PyPI, or the hub."""
 
+import os
 from pathlib import Path
 
-from deftrec.errors import ConfigError, DeftRecError, DownloadError, first_line
+from deftrec.config import Config
+from deftrec.errors import ConfigError, DeftRecError, DownloadError, UnwritableError, first_line
+from deftrec.files import disk_fault
 from deftrec.pretrained_files.gguf import dequantised
 from deftrec.pretrained_files.packaged import PACKAGED_MODELS, PackagedModel
 
@@ -45,6 +48,23 @@ def local_folder(model: str) -> Path | None:
     if not (path / "config.json").is_file():
         raise ConfigError(f"{path}: no config.json; give the folder of a Hugging Face model")
     return path
+
+
+def with_absolute_models(config: Config) -> Config:
+    """The options with an absolute path for every model that is on this machine, found from every directory."""
+    update = {}
+    for name in ("text", "language", "reasoner"):
+        options = getattr(config, name)
+        model = getattr(options, "model", None)
+        if model is not None:
+            update[name] = options.model_copy(update={"model": _absolute(model)})
+    return config.model_copy(update=update)
+
+
+def _absolute(model: str) -> str:
+    path = Path(model).expanduser()
+    here = path.is_file() if model.endswith(GGUF) else path.is_dir()
+    return os.path.abspath(path) if here and model not in PACKAGED_MODELS else model  # noqa: PTH100 - links stay
 
 
 def weights_identity(folder: Path) -> dict[str, int]:
@@ -111,6 +131,7 @@ def _gguf_file(model: str, revision: str | None) -> Path:
 def from_hub(model: str, revision: str | None, files: list[str] = FILES) -> Path:
     """A folder with those `files` of `model`, downloaded from the hub; errors are those of `model_folder`."""
     from huggingface_hub import snapshot_download
+    from huggingface_hub.constants import HF_HUB_CACHE
     from huggingface_hub.errors import HFValidationError
 
     try:
@@ -118,5 +139,7 @@ def from_hub(model: str, revision: str | None, files: list[str] = FILES) -> Path
     except HFValidationError as error:
         raise ConfigError(f"{model!r} is neither a local folder nor a hub id") from error
     except Exception as error:  # broken connections raise errors of the hub's HTTP library
+        if (fault := disk_fault(error)) is not None:
+            raise UnwritableError(f"{HF_HUB_CACHE}: cannot be written ({fault}); make room, or set HF_HOME") from error
         message = f"model {model!r}: the hub gave nothing ({first_line(error)}); give a local folder instead"
         raise DownloadError(message) from error

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from deftrec.config import ReasonerOptions
-from deftrec.errors import DeftRecError
-from deftrec.files import atomic_path
+from deftrec.errors import DeftRecError, UnwritableError
+from deftrec.files import atomic_path, disk_fault
 from deftrec.language.stored import stored_state
 from deftrec.modes import evaluating
 from deftrec.reasoning.engines import StatementEngine
@@ -142,7 +142,9 @@ class ReasoningStore:
             self._rows.close()
 
     def _error(self, error: sqlite3.Error) -> DeftRecError:
-        if isinstance(error, sqlite3.OperationalError):  # read-only, locked, no room
+        if (fault := disk_fault(error)) is not None:
+            return UnwritableError(f"{self.path}: cannot be written ({fault}); make room there")
+        if isinstance(error, sqlite3.OperationalError):  # read-only, locked
             return DeftRecError(f"{self.path}: cannot be used ({error}); make the file and its folder writable")
         return DeftRecError(f"{self.path}: not a usable reasoning store ({error}); delete it, and it is filled again")
 

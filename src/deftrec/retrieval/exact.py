@@ -30,6 +30,11 @@ class Found:
         """Translate places in `some` into item numbers. `some` `[c]` int64"""
         return Found(torch.where(self.items == PADDING, PADDING, some[self.items]), self.scores)
 
+    def padded(self, k: int) -> "Found":
+        """The same lists with `k` places or more; the new ones hold no item."""
+        missing = (0, max(0, k - self.items.shape[1]))
+        return Found(pad(self.items, missing, value=PADDING), pad(self.scores, missing, value=float("-inf")))
+
 
 def row_chunks(rows: int, items: int, most: int | None = None) -> Iterator[slice]:
     """Slices of rows whose float32 scores against `items` items fit into `most` bytes (default `SCORE_BYTES`)."""
@@ -44,9 +49,10 @@ def history_cells(scores: Tensor, histories: Sequences) -> tuple[Tensor, Tensor]
 
 
 def top(scores: Tensor, k: int) -> Found:
-    """The `k` best items of each row; `PADDING` in place of items with score `-inf`. `[N, I]` -> `Found` of N x k
+    """The `k` best items of each row; `PADDING` for items with score `-inf`. `[N, I]` -> `Found` of N x min(k, I)
 
-    Equal scores stand in the order of item numbers, so that a shorter list is the beginning of a longer one.
+    Equal scores stand in the order of item numbers, so that a shorter list is the beginning of a longer one. No list
+    is longer than the catalogue, so that memory does not grow with `k`.
     """
     best = scores.topk(min(k + 1, scores.shape[1]), dim=1)  # one more shows ties at the end
     values, items = best.values[:, :k], best.indices[:, :k]
@@ -60,6 +66,4 @@ def top(scores: Tensor, k: int) -> Found:
     values, items = values.gather(1, order), items.gather(1, order)
     order = values.argsort(dim=1, descending=True, stable=True)
     values, items = values.gather(1, order), items.gather(1, order)
-    items = items.masked_fill(values == float("-inf"), PADDING)
-    missing = (0, k - items.shape[1])
-    return Found(pad(items, missing, value=PADDING), pad(values, missing, value=float("-inf")))
+    return Found(items.masked_fill(values == float("-inf"), PADDING), values)

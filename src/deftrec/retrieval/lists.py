@@ -54,11 +54,12 @@ class ListRule(Rule):
 def make_lists(
     scores: Tensor, histories: Sequences, k: int, rules: Sequence[Rule], reranker: Reranker | None = None
 ) -> Found:
-    """The best `k` items of each row of `scores` `[N, I]`, which `rules` change in place. `Found` of N x k
+    """The best `k` items of each row of `scores` `[N, I]`, which `rules` change in place. `Found` of N x min(k, I)
 
     Lists are exact: where list rules refuse many candidates, more are considered, until `k` items are found or all
     items were. Scores of a list do not fall from place to place where a re-ranker or a list rule orders it.
     """
+    k = min(k, scores.shape[1])
     for rule in rules:
         rule.apply(scores, histories)
     placing = [rule for rule in rules if isinstance(rule, ListRule)]

@@ -116,7 +116,7 @@ class Ranker:
             yield rows, scores
 
     def search(self, queries: Queries, k: int, rules: Sequence[Rule] = (), reranker: Reranker | None = None) -> Found:
-        """The best `k` items of every query, exact, in chunks of queries. `Found` of N x k"""
+        """The best `k` items of every query, exact, in chunks of queries. `Found` of N x min(k, I)"""
         chosen = self.reranker if reranker is None else reranker
         lists = []
         for rows in row_chunks(len(queries), self.n_items):
@@ -179,7 +179,7 @@ def rank_targets(
     ranks, found = [], []
     for rows, scores in ranker.chunks(queries, rules):
         ranks.append(ranks_from_scores(scores, targets[rows]))
-        found.append(top(scores, k))
+        found.append(top(scores, k).padded(k))
     return joined(ranks), joined(found)
 
 

@@ -116,7 +116,7 @@ def begin_run(folder: Path, request: Request, interactions: Interactions, resume
         if before.fingerprint != request.fingerprint:
             other = ", and the run of `start=...` must be as it was" if request.start else ""
             raise DeftRecError(f"{folder}: was begun on other data; resume it with the same{other}")
-        if before != request:
+        if before.model_copy(update={"threads": request.threads}) != request:
             raise DeftRecError(
                 f"{folder}: was begun with other options; resume it with the same, `start=...` and `refit=...` included"
             )
@@ -127,7 +127,12 @@ def begin_run(folder: Path, request: Request, interactions: Interactions, resume
     for one in _leftovers(folder):
         shutil.rmtree(one) if one.is_dir() else one.unlink()
     if not resume or not _holds(folder / "data", request.fingerprint):
-        interactions.save(folder / "data")
+        try:
+            interactions.save(folder / "data")
+        except OSError:  # a full disk: the corrected command finds an empty directory
+            if not resume:
+                (folder / "request.json").unlink(missing_ok=True)
+            raise
 
 
 def _check_empty(folder: Path) -> None:

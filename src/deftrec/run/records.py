@@ -2,7 +2,8 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel
+import torch
+from pydantic import BaseModel, Field
 
 from deftrec.config import Config
 from deftrec.data import Fit
@@ -33,12 +34,16 @@ class Provenance(FittedOn):
 
 
 class Request(BaseModel, frozen=True, extra="forbid"):
-    """The request of a training; an interrupted run is resumed by the same request only."""
+    """The request of a training; an interrupted run is resumed by the same request only.
+
+    `threads` may differ: their number decides the last digits of sums, so the command line resumes with the same one.
+    """
 
     config: Config
     fingerprint: str
     refit: bool
     start: Provenance | None = None
+    threads: int = Field(default_factory=torch.get_num_threads)
 
 
 class ReasonerInfo(BaseModel, frozen=True, extra="forbid"):

@@ -167,6 +167,7 @@ def _load_reasoning(
     folder: Path, interactions: Interactions, config: Config, info: RunInfo, model: Model
 ) -> StoredReasoning:
     """The reasoner of a run behind its store; its language model is read when it is first needed."""
+    folder = folder.absolute()  # the process may be elsewhere then
     first, options, record = members_of(model)[0], config.reasoner, info.reasoner
     assert options is not None, "the run has a reasoner"
     assert record is not None, "the run has a reasoner"

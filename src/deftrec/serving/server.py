@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 import uvicorn
 from fastapi import FastAPI
+from sqlalchemy import make_url
 
 from deftrec.errors import ConfigError, DeftRecError
 from deftrec.serving.app import create_app
@@ -12,7 +13,7 @@ from deftrec.serving.keys import ApiKeys
 from deftrec.serving.logs import log, log_to
 from deftrec.serving.service import Service, load_engine
 from deftrec.serving.settings import Settings
-from deftrec.serving.store import SqlStore
+from deftrec.serving.store import SqlStore, StoreUnavailableError
 
 
 def open_service(settings: Settings) -> Service:
@@ -24,7 +25,10 @@ def open_service(settings: Settings) -> Service:
             f"`host={settings.host}`: other machines could use the service without a key; "
             "give `api_keys=FILE` ('deftrec api-key' makes one)"
         )
-    store = SqlStore(settings.store_url)
+    try:
+        store = SqlStore(settings.store_url)
+    except StoreUnavailableError as error:  # the password of the address is not shown
+        raise DeftRecError(f"--store {make_url(settings.store_url)}: {error}") from error
     return Service(settings, load_engine(settings.run, settings), store, keys)
 
 

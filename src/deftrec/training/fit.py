@@ -23,7 +23,7 @@ from deftrec.evaluation import mean_accuracy
 from deftrec.hardware import training_dtype
 from deftrec.incremental import Overlay, WarmStart, save_with_overlay
 from deftrec.model import ItemLatents
-from deftrec.pretrained_files.locate import model_folder
+from deftrec.pretrained_files.locate import model_folder, with_absolute_models
 from deftrec.pretrained_files.origin import Origin, check_origin, origin_in
 from deftrec.progress import Progress, Silent
 from deftrec.reasoning import StoredReasoning
@@ -81,6 +81,7 @@ def fit_run(
     if folder is None and (resume or overwrite):
         option = "`resume=True`" if resume else "`overwrite=True`"
         raise ConfigError(f"{option} needs the run directory: give `out=...`")
+    config = with_absolute_models(config)
     data, overlay = interactions, None
     if start is not None:
         start.check_text_options(config)
@@ -88,7 +89,9 @@ def fit_run(
         overlay = start.removals(data)
         items, events = data.n_items - interactions.n_items, data.n_interactions - interactions.n_interactions
         if progress is not None and (items or events):
-            progress.say(f"{items:,} items and {events:,} interactions that came to the run to start from join the data")
+            progress.say(
+                f"{items:,} items and {events:,} interactions that came to the run to start from join the data"
+            )
     provenance = None if start is None else start.provenance
     request = Request(config=config, fingerprint=data.fingerprint, refit=refit, start=provenance)
 
@@ -124,6 +127,7 @@ def add_reasoner(
             "that run was fitted on train + validation, which a reasoner is chosen on; train without `refit=True`"
         )
     config = Config.model_validate({**small.config.model_dump(), "reasoner": options.model_dump()})
+    config = with_absolute_models(config)
     interactions, split = small.interactions, make_split(small.interactions, config.data.split)
     provenance = WarmStart(small).provenance
     request = Request(config=config, fingerprint=interactions.fingerprint, refit=False, start=provenance)

@@ -16,7 +16,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from deftrec.errors import DeftRecError
-from deftrec.files import recover
+from deftrec.files import recover, writable
 from deftrec.flops import Throughput
 from deftrec.language.stored import load_stored_state, stored_state
 from deftrec.progress import Progress
@@ -44,7 +44,8 @@ class TrainingLog:
         if self.folder is None:
             return
         row = {"time": round(time.time(), 3), "stage": stage, "epoch": step, **values}
-        with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        path = self.folder / "metrics.jsonl"
+        with writable(path), path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
         if self._board is not None:
             for name, value in values.items():

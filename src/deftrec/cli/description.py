@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Iterator, Mapping
 
 from rich.bar import Bar
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.table import Column, Table
 from rich.text import Text
 
+from deftrec.cli.fitting import FittingTable
 from deftrec.data.describe import Description, SplitDescription
 
 BAR_WIDTH = 40
@@ -35,7 +36,7 @@ def draw(description: Description) -> RenderableType:
         _bars(tail, ".1%"),
         Text("\nHistory lengths: number of users by number of interactions", style="bold"),
         _bars(lengths, ","),
-        Text(),
+        Text("\nSplits", style="bold"),
         _splits(description.splits),
         *(Text(f"note: {line}", style="yellow") for line in _warnings(description)),
     )
@@ -66,16 +67,27 @@ def _facts(description: Description) -> Table:
 
 
 def _bars(values: Mapping[str, float], form: str) -> Table:
-    columns = Column(justify="right"), Column(width=BAR_WIDTH), Column(justify="right")
-    table = Table.grid(*columns, padding=(0, 2))
+    first, last = (Column(justify="right", no_wrap=True) for _ in range(2))
+    table = Table.grid(first, Column(max_width=BAR_WIDTH), last, padding=(0, 2))
     largest = max(values.values(), default=0) or 1
     for label, value in values.items():
-        table.add_row(label, Bar(largest, 0, value, width=BAR_WIDTH), format(value, form))
+        table.add_row(label, _Bar(value / largest), format(value, form))
     return table
 
 
-def _splits(splits: Iterable[SplitDescription]) -> Table:
-    table = Table("", *(split.name for split in splits), title="Splits", title_justify="left", title_style="bold")
+class _Bar:
+    """A bar as long as `share` of its column."""
+
+    def __init__(self, share: float) -> None:
+        self.share = share
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        plain = options.ascii_only
+        yield Text("#" * round(self.share * options.max_width)) if plain else Bar(1, 0, self.share)
+
+
+def _splits(splits: Iterable[SplitDescription]) -> FittingTable:
+    table = FittingTable("split", *(Column(split.name, justify="right", no_wrap=True) for split in splits))
     for label, attribute, form in SPLIT_ROWS:
         cells = ["-" if split.impossible else format(getattr(split, attribute), form) for split in splits]
         table.add_row(label, *cells)
