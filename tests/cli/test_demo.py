@@ -39,7 +39,7 @@ def test_the_demo_shows_everything(deftrec: Call, tmp_path: Path, asked_of_peers
     out = tmp_path / "runs" / "demo"
     said = deftrec(*ARGUMENTS, "--out", out)
     assert said.code == 0, said.err
-    for name in ("fast", "fast/latent", "fast/prior", *PEERS):
+    for name in ("fast", "fast/latent", "fast/collaborative_prior", *PEERS):
         assert f"  {name} " in said.out
     users = [line for line in said.out.splitlines() if line.startswith("user ")]
     assert len(users) == 5

@@ -83,7 +83,7 @@ def test_the_page_holds_what_the_numbers_mean(page: Path, recommender: Recommend
     for expected in (
         *(f"{one.metrics['ndcg@10']:.4f}" for one in results),
         "deftrec/latent",
-        "deftrec/prior",
+        "deftrec/collaborative_prior",
         "seen items excluded, fitted on train",
         recommender.info.fingerprint[:16],
         recommender.info.environment["torch"],

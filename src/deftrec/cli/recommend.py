@@ -200,7 +200,7 @@ def _read_rules(path: Path) -> tuple["RuleOptions", ...]:
 def _everybody(recommender: "Recommender", out: Path, progress: Progress, **request: Any) -> None:
     """Write the rankings of all users, some thousand users in memory at a time."""
     from deftrec.evaluation import write_rankings
-    from deftrec.recommender import USERS_AT_ONCE
+    from deftrec.list_making import USERS_AT_ONCE
 
     n_users = recommender.interactions.n_users
 
