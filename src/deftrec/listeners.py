@@ -1,5 +1,6 @@
 """Listeners of long work in Python: progress bars for notebooks and terminals, and functions called at every epoch."""
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -41,11 +42,12 @@ class ProgressBars(Progress):
 
     def say(self, text: str) -> None:
         """See `Progress.say`."""
-        self._tqdm.write(text)
+        self._tqdm.write(text, file=sys.stderr)
 
     def _move(self, task: str, done: float) -> None:
         bar = self._bars[task]
-        bar.update(round(done, 3) - bar.n)
+        bar.n = int(done) if done == int(done) else round(done, 2)
+        bar.update(0)  # which draws it if it is time to
 
 
 class Callbacks(Progress):

@@ -324,6 +324,7 @@ def _is_cached(attribute: object) -> bool:
 
 
 def several(ids: Any) -> tuple[list[Id], bool]:
-    """External ids as a list, and whether only one was given."""
+    """External ids as a list, and whether only one was given; 7.0 is 7, as pandas makes floats beside missing ids."""
     is_one = isinstance(ids, str | int | float | np.generic)
-    return [ids] if is_one else list(ids), is_one
+    listed = [ids] if is_one else list(ids)
+    return [int(one) if isinstance(one, float) and one.is_integer() else one for one in listed], is_one

@@ -56,10 +56,14 @@ def as_interactions(
         items: data frame of items, one row each, or None.
         user, item, time: columns of `data`; None: found by their names (`find_columns`).
     """
+    named = {"user": user, "item": item, "time": time}
     if isinstance(data, Interactions):
+        needless = [name for name, value in {**named, "items": items}.items() if value is not None]
+        if needless:
+            raise DataError(f"Interactions have their columns already: leave {', '.join(needless)} out")
         return data
     frame = _frame(data, EVENTS)
-    columns = _columns(frame, {"user": user, "item": item, "time": time}, EVENTS)
+    columns = _columns(frame, named, EVENTS)
     events = _taken(frame, columns, EVENTS)
     texts = [role for role in CATALOGUE_COLUMNS if role in columns]
     catalogue = events.select("item", *texts).unique("item", keep="first", maintain_order=True)

@@ -78,6 +78,8 @@ class Result(BaseModel, frozen=True, extra="forbid"):
         shown = ", ".join(f"{key} {value:.4f}" for key, value in self.metrics.items() if key in SHORT)
         return f"Result({self.name} on {self.dataset}, {self.protocol} {self.split}, {self.users:,} users: {shown})"
 
+    __str__ = __repr__
+
     def _repr_html_(self) -> str:
         rows = [
             (key, f"{value:.4f}", " to ".join(f"{end:.4f}" for end in self.ci95.get(key, ())))
