@@ -400,7 +400,7 @@ def test_the_map_names_items_and_shows_the_history_above_results(page: "Page", s
     listed = page.locator("#found li").evaluate_all("rows => rows.map(row => row.dataset.item)")
     assert set(named) <= set(listed)
     assert len(named) >= 5, "without hovering"
-    shown = page.locator("#map .label.of-history").all_inner_texts()
+    shown = page.locator("#map .label.of-history").all_text_contents()
     assert shown
     titles_of = [text.removesuffix("×").strip() for text in page.locator("#history-items li").all_inner_texts()]
     assert all(any(title.startswith(text.removesuffix("…")) for title in titles_of) for text in shown)
