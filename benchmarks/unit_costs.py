@@ -34,7 +34,7 @@ def ranked(run: Path) -> None:
 
     recommender = Recommender.load(run)
     users = recommender.interactions.n_users
-    list(recommender.recommend_all(10, users=range(min(200, users))))
+    list(recommender.recommend_all(10, users=recommender.interactions.users[:200]))
     began = time.process_time()
     list(recommender.recommend_all(10))
     print(f"ranking a user in bulk  {1000 * (time.process_time() - began) / users:.2f} CPU ms", flush=True)

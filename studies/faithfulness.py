@@ -17,7 +17,7 @@ from deftrec import Recommender
 from deftrec.data import Sequences, make_split
 from deftrec.evaluation import paired_bootstrap
 from deftrec.explanation import reasons
-from deftrec.recommender import INFLUENCES
+from deftrec.list_making import INFLUENCES
 from deftrec.retrieval import Deny, ExcludeHistory
 
 SHORTEST, DRAWS = 10, 5

@@ -28,7 +28,8 @@ LINK = "(RESULTS/"
 SYSTEMS = {
     "deftrec": "**DeftRec**",
     "deftrec/latent": "DeftRec, latent term alone",
-    "deftrec/prior": "DeftRec, collaborative prior alone",
+    "deftrec/collaborative_prior": "DeftRec, collaborative prior alone",
+    "deftrec/prior": "DeftRec, collaborative prior alone",  # in results of earlier revisions
     "popularity": "popularity",
     "repeat-history": "own history, then popularity",
     "item-knn": "item-KNN",

@@ -11,7 +11,8 @@ import deftrec
 PACKAGE = Path(deftrec.__file__).parent
 
 ORDER = [
-    *("errors", "records", "streams", "files", "tensors", "progress", "hardware", "projection", "flops", "modes"),
+    *("errors", "records", "streams", "files", "tensors", "progress", "listeners", "hardware", "projection", "flops"),
+    *("modes", "habits", "notebook"),
     "data",  # before the options, which name its splits
     *("sizes", "config", "recipe"),
     *("pretrained_files", "collaborative", "text", "tokenizer", "language", "diffusion"),
@@ -26,7 +27,7 @@ ORDER = [
     "incremental",
     "training",
     *("explanation", "recommendation", "evaluation_cases"),
-    *("rerankers", "recommender"),
+    *("rerankers", "loaded", "list_making", "recommender"),
     "session",
     *("bulk", "doctor", "serving", "benchmark", "report"),
     *("cli", "__main__"),

@@ -1,13 +1,15 @@
-"""The targets of a split with the latents generated for them, ranked and measured by every part of the score."""
+"""Targets with the latents generated for them, ranked and measured by every part of the score."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from deftrec.data import Cases, Part
-from deftrec.evaluation import ItemDescription, Result, Seen, TargetRanks, evaluate
+from deftrec.data import Cases
+from deftrec.errors import ConfigError
+from deftrec.evaluation import EvaluatedPart, ItemDescription, Protocol, Result, Seen, TargetRanks, evaluate
+from deftrec.evaluation.metrics import CUTOFFS
 from deftrec.retrieval import Found, Queries, Ranker, ScorePart, rank_targets, seen_rules
 from deftrec.run import Run
 
@@ -16,10 +18,10 @@ DEPTH = 50  # length of the lists that metrics are computed on
 
 @dataclass(frozen=True, eq=False)
 class EvaluationCases:
-    """One part of a split with generated latents; the rest is scoring.
+    """One part of a split, or other targets, with generated latents; the rest is scoring.
 
     Attributes:
-        split: `validation` or `test`.
+        protocol, split: where the targets come from; see `Result`.
         cases: targets and the histories before them.
         queries: histories with generated latents.
         ranker: the whole score.
@@ -28,7 +30,8 @@ class EvaluationCases:
     """
 
     run: Run
-    split: Part
+    protocol: Protocol
+    split: EvaluatedPart
     cases: Cases
     queries: Queries
     ranker: Ranker
@@ -42,16 +45,23 @@ class EvaluationCases:
         """
         return rank_targets(self.ranker.part(part), self.queries, self.cases, seen_rules(seen == "exclude"), k=k)
 
-    def measure(self, ranked: tuple[TargetRanks, Found], seen: Seen, part: ScorePart = "hybrid") -> Result:
+    def measure(
+        self,
+        ranked: tuple[TargetRanks, Found],
+        seen: Seen,
+        part: ScorePart = "hybrid",
+        cutoffs: Sequence[int] = CUTOFFS,
+    ) -> Result:
         """Metrics of the result of `rank` with the same arguments."""
         ranks, found = ranked
         return evaluate(
             ranks,
             found.items.cpu(),
             self.popularity,
+            cutoffs=cutoffs,
             name="deftrec" if part == "hybrid" else f"deftrec/{part}",
             dataset=self.run.interactions.meta.name,
-            protocol=self.run.config.data.split,
+            protocol=self.protocol,
             split=self.split,
             seen=seen,
             fit=self.run.info.fit,
@@ -59,9 +69,13 @@ class EvaluationCases:
             items=self.items(),
         )
 
-    def result(self, seen: Seen, part: ScorePart = "hybrid") -> Result:
-        """Metrics of one part of the score."""
-        return self.measure(self.rank(seen, part), seen, part)
+    def result(self, seen: Seen, part: ScorePart = "hybrid", cutoffs: Sequence[int] | None = None) -> Result:
+        """Metrics of one part of the score at the `cutoffs`; None: `CUTOFFS`."""
+        cutoffs = CUTOFFS if cutoffs is None else cutoffs
+        if not cutoffs or min(cutoffs) < 1:
+            raise ConfigError(f"the cutoffs are {tuple(cutoffs)}; give one or more, each 1 or more")
+        depth = max(DEPTH, min(max(cutoffs), self.ranker.n_items))
+        return self.measure(self.rank(seen, part, depth), seen, part, cutoffs)
 
     def results(self, seen: Seen) -> dict[ScorePart, Result]:
         """Metrics of the whole score and, if it has more than one part, of each part."""
@@ -69,7 +83,7 @@ class EvaluationCases:
         if {"collaborative_prior", "popularity_trend"} & {term.name for term in self.ranker.terms}:
             parts.append("latent")
         if self.ranker.term("collaborative_prior") is not None:
-            parts.append("prior")
+            parts.append("collaborative_prior")
         return {part: self.result(seen, part) for part in parts}
 
     def places(self, items: Tensor) -> Tensor:

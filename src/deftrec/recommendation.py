@@ -2,9 +2,13 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
+
+import numpy as np
+import polars as pl
 
 from deftrec.data import Id
+from deftrec.notebook import html_table
 
 Source: TypeAlias = Literal["deftrec", "popularity"]
 
@@ -91,3 +95,31 @@ class Recommendations(list[Recommendation]):
     ) -> None:
         super().__init__(found)
         self.notes, self.held_back = notes, held_back
+
+    def to_frame(self) -> pl.DataFrame:
+        """A frame of columns `item`, `rank`, `score` and `title`."""
+        names = ("item", "rank", "score", "title")
+        return pl.DataFrame({name: [getattr(one, name) for one in self] for name in names})
+
+    def __repr__(self) -> str:
+        lines = [f"{one.rank:>3}  {one.score:>10.4g}  {one.item}: {one.title}" for one in self]
+        return "\n".join([f"{len(self)} recommendations", *lines, *(f"note: {note}" for note in self.notes)])
+
+    def _repr_html_(self) -> str:
+        rows = [(one.rank, one.item, one.title, one.score) for one in self]
+        return html_table(rows, ("rank", "item", "title", "score"), "; ".join(self.notes))
+
+
+class Embeddings(NamedTuple):
+    """Vectors with their ids: `ids, vectors = recommender.item_embeddings()`.
+
+    Attributes:
+        ids: external ids. `n`
+        vectors: the vector of each. `[n, D]` float32
+    """
+
+    ids: list[Id]
+    vectors: np.ndarray
+
+    def __repr__(self) -> str:
+        return f"Embeddings({len(self.ids):,} ids, {self.vectors.shape[1]} dimensions)"

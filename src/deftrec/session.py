@@ -48,4 +48,4 @@ class Session:
         latent = self.reading.latent(Sampling.of(recommender.config.diffusion), generator, residuals)
         queries = Queries(Sequences.from_lists([self.reading.history]), latent)
         found = recommender.ranker.search(queries, k, seen_rules(exclude_seen))
-        return recommender.describe(found, "deftrec")[0]
+        return recommender.lists.describe(found)[0]

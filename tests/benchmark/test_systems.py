@@ -56,7 +56,7 @@ def test_deftrec_leaves_what_a_recommender_would_measure(task: BenchmarkTask, tm
     runs = DeftRecSystem().run(task, 1, tmp_path, Silent())
     of_rule = {run.name: run for run in runs}
     assert len(runs) == len(of_rule) == 3, "no user repeats an item, so one training serves both rules"
-    assert set(of_rule) == {"deftrec", "deftrec/latent", "deftrec/prior"}
+    assert set(of_rule) == {"deftrec", "deftrec/latent", "deftrec/collaborative_prior"}
     assert [path.name for path in tmp_path.glob("run-*")] == ["run-keep"]
     refitted = Recommender.load(tmp_path / "run-keep")
     assert (refitted.info.fit, refitted.config.seed) == ("train+validation", 1)
@@ -78,7 +78,7 @@ def test_deftrec_leaves_what_a_recommender_would_measure(task: BenchmarkTask, tm
     assert of_rule["deftrec/latent"].parameters == refitted.info.parameters
     prior = refitted.ranker.term_of(CollaborativePrior)
     assert prior is not None
-    assert of_rule["deftrec/prior"].parameters == prior.linear.weights.numel()
+    assert of_rule["deftrec/collaborative_prior"].parameters == prior.linear.weights.numel()
     assert run.parameters == refitted.info.parameters + prior.linear.weights.numel()
 
 

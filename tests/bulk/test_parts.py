@@ -106,7 +106,7 @@ def test_a_worker_reads_the_run_once_and_ranks_what_it_is_given(
     worker = RankParts(job, run, tmp_path)
     assert worker({"part": 4}) == {"part": 4, "users": 4}
     assert worker({"part": 0}) == {"part": 0, "users": 9}
-    expected = pl.concat(recommender.recommend_all(3, users=range(36, 40)))
+    expected = pl.concat(recommender.recommend_all(3, users=recommender.interactions.users[36:40]))
     assert_frame_equal(pl.read_parquet(job.file(tmp_path, 4)), expected)
     half = Job.of(run, Recommender.load(run, precision="bf16"), **OPTIONS)
     assert half != job
@@ -118,7 +118,7 @@ def test_unsigned_users_are_of_one_type_in_every_part(
 ) -> None:
     users = pl.Series([*range(20), *range(2**63, 2**63 + 20)], dtype=pl.UInt64)
     monkeypatch.setattr(recommender, "interactions", replace(recommender.interactions, users=users))
-    monkeypatch.setattr("deftrec.recommender.USERS_AT_ONCE", 15)
+    monkeypatch.setattr("deftrec.list_making.USERS_AT_ONCE", 15)
     write_rankings(tmp_path / "all.parquet", recommender.recommend_all(3))
     for part in job.begin(tmp_path / "parts"):
         job.write(recommender, tmp_path / "parts", part)

@@ -16,6 +16,12 @@ def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DEFTREC_HOME", str(tmp_path / "home"))
 
 
+@pytest.fixture(autouse=True)
+def _no_baselines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trainings measure none, as their environment would be installed first; `test_baselines.py` has its own."""
+    monkeypatch.setattr("deftrec.cli.baselines.BASELINES", {})
+
+
 @pytest.fixture
 def deftrec(capsys: pytest.CaptureFixture[str]) -> Call:
     def call(*arguments: object) -> Said:
@@ -42,5 +48,5 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "ring"
-    assert main(["train", "--data", str(data), "--out", str(folder), *TINY]) == 0
+    assert main(["train", "--data", str(data), "--out", str(folder), "--no-baselines", *TINY]) == 0
     return folder

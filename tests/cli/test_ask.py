@@ -58,13 +58,22 @@ def test_a_request_alone_is_a_search(deftrec: Call, asked: Path) -> None:
     assert {one["item"] for one in json.loads(said.out)["recommendations"]} <= green
 
 
+def test_everybody_gets_what_is_asked_for(deftrec: Call, asked: Path) -> None:
+    user = Interactions.load(asked / "data").users[0]
+    words = ["--request", "something green", "--guidance", "3", "-k", "2"]
+    said = deftrec("recommend", asked, "--all-users", "--format", "jsonl", *words)
+    rows = [json.loads(line) for line in said.out.splitlines()]
+    alone = json.loads(deftrec("recommend", asked, "--user", user, *words, "--json").out)["recommendations"]
+    assert [row["item"] for row in rows if row["user"] == user] == [one["item"] for one in alone]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("--user", "U", "--request", ""), "the request has no words"),
         (("--user", "U", "--request", "red, no red"), "wants 'red' and does not want it"),
         (("--user", "U", "--request", "red", "--guidance", 9), "guidance is 9"),
-        (("--all-users", "--out", "x.parquet", "--request", "red"), "--request belong to one list"),
+        (("--all-users", "--out", "parts", "--request", "red"), "a directory of parts takes all users and no --titles"),
         (("--user", "U", "--request", "red", "--continue", 3), "--continue lists items one after the other"),
     ],
 )

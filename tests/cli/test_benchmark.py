@@ -59,7 +59,7 @@ def test_everything_from_data_to_report(
     result = json.loads((out / "results.json").read_text())
     assert (result["dataset"], result["fit"], result["seen"]) == ("ring", "train", "exclude")
     names = {row["name"] for row in result["models"]}
-    assert names == {"deftrec", "deftrec/latent", "deftrec/prior", "popularity", "item-knn"}
+    assert names == {"deftrec", "deftrec/latent", "deftrec/collaborative_prior", "popularity", "item-knn"}
     assert result["command"].startswith(f"deftrec benchmark --data {data} --out {out} --models popularity,item-knn")
     assert "--seeds" not in result["command"], "a default is left out"
     for name in names:

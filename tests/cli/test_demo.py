@@ -9,7 +9,7 @@ from calling import TINY, Call
 
 from deftrec import Interactions, Recommender
 from deftrec.benchmark import peers
-from deftrec.cli.demo import PEERS
+from deftrec.cli.baselines import BASELINES
 from deftrec.data import Split, make_split
 from toy import tiny_model
 
@@ -32,6 +32,7 @@ def asked_of_peers(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
             (out / model / "result.json").write_text(json.dumps({**result, "name": model, "fit": fit}))
 
     monkeypatch.setattr(peers, "run_peers", run_peers)
+    monkeypatch.setattr("deftrec.cli.baselines.BASELINES", BASELINES)
     return asked
 
 
@@ -39,7 +40,7 @@ def test_the_demo_shows_everything(deftrec: Call, tmp_path: Path, asked_of_peers
     out = tmp_path / "runs" / "demo"
     said = deftrec(*ARGUMENTS, "--out", out)
     assert said.code == 0, said.err
-    for name in ("fast", "fast/latent", "fast/prior", *PEERS):
+    for name in ("fast", "fast/latent", "fast/collaborative_prior", *BASELINES):
         assert f"  {name} " in said.out
     users = [line for line in said.out.splitlines() if line.startswith("user ")]
     assert len(users) == 5
@@ -47,7 +48,7 @@ def test_the_demo_shows_everything(deftrec: Call, tmp_path: Path, asked_of_peers
     assert said.out.count("  next  ") == 5
     assert str(out / "report" / "index.html") in said.out.replace("\n", "")
     assert (out / "report" / "index.html").is_file()
-    assert asked_of_peers == [list(PEERS)]
+    assert asked_of_peers == [list(BASELINES)]
 
 
 def test_a_finished_demo_is_shown_again_without_training(
@@ -115,9 +116,9 @@ def test_a_second_part_has_a_language_model_read(
     assert "  statement " not in first
     assert second.count("  statement    This person likes") >= 3  # random weights may say nothing
     assert "reader" not in first, "the first part is shown before the second begins"
-    for name in ("reader", "fast", *PEERS):
+    for name in ("reader", "fast", *BASELINES):
         assert f"  {name} " in second
-    assert asked_of_peers == [list(PEERS)], "peers run once"
+    assert asked_of_peers == [list(BASELINES)], "peers run once"
     assert "part 1 of 2, a small transformer trained from scratch: " in said.err
     assert "part 2 of 2, a pre-trained language model that reads the histories and states preferences" in said.err
     assert "GFLOP/s" in said.err

@@ -19,7 +19,7 @@ def worded(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that reads its items' words."""
     folder = tmp_path_factory.mktemp("worded")
     text = [f"--set=text.{key}={value}" for key, value in reads_text(tiny_bert(folder / "bert")).items()]
-    assert main(["train", "--data", str(data), "--out", str(folder / "run"), *TINY, *text]) == 0
+    assert main(["train", "--data", str(data), "--out", str(folder / "run"), "--no-baselines", *TINY, *text]) == 0
     return folder / "run"
 
 

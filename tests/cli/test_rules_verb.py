@@ -55,8 +55,8 @@ def test_everybody_by_the_rules(deftrec: Call, run: Path, rules: Path, tmp_path:
     assert said.code == 0, said.err
     assert set(pl.read_parquet(out).filter(pl.col("rank") == 2)["item"]) == {"i/105"}
     refused = deftrec("recommend", run, "--all-users", "--out", tmp_path / "parts", "--rules", rules)
-    assert "name a FILE.parquet as --out" in refused.err
-    assert "--offset belongs to one list" in deftrec("recommend", run, "--all-users", "--out", out, "--offset", 2).err
+    assert "a directory of parts takes all users and no" in refused.err
+    assert "--rules" in refused.err
 
 
 @pytest.mark.parametrize(

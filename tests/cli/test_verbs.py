@@ -79,7 +79,7 @@ def test_evaluate_shows_both_parts_of_a_hybrid(deftrec: Call, run: Path) -> None
     assert any(name.startswith("collaborative_prior/") for name in load_file(run / "ranker.safetensors"))
     said = deftrec("evaluate", run, "--json")
     result = json.loads(said.out)
-    assert set(result["parts"]) == {"latent", "prior"}
+    assert set(result["parts"]) == {"latent", "collaborative_prior"}
     assert result["parts"]["latent"]["ndcg@10"] != result["metrics"]["ndcg@10"]
 
 

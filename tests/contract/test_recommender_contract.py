@@ -109,7 +109,7 @@ def test_the_next_item_of_the_ring_is_found(fitted: Recommender, variant: str) -
     assert latent.users == len(make_split(fitted.interactions, fitted.config.data.split).cases("validation"))
     assert latent.fit == "train"
     if variant == "prior-leads":  # the model is as good as untrained, so the prior takes over, which knows no order
-        prior = fitted.evaluate("validation", parts="prior").metrics["ndcg@10"]
+        prior = fitted.evaluate("validation", parts="collaborative_prior").metrics["ndcg@10"]
         hybrid = fitted.evaluate("validation").metrics["ndcg@10"]
         assert prior == pytest.approx(UNORDERED, abs=0.05)
         assert hybrid > latent.metrics["ndcg@10"] + 0.01
@@ -299,10 +299,10 @@ def test_a_checkerboard_is_told_apart(prior: str) -> None:
     recommender = Recommender.fit(data, tiny_config(retrieval={"prior": prior}))
     parts: list[ScorePart] = ["hybrid", "latent"]
     if recommender.ranker.term("collaborative_prior") is not None:
-        parts.append("prior")
+        parts.append("collaborative_prior")
     else:
         with pytest.raises(ConfigError, match="no collaborative prior: validation chose none, or none was requested"):
-            recommender.evaluate(parts="prior")
+            recommender.evaluate(parts="collaborative_prior")
     for part in parts:
         # Seven of the twelve items of the user's colour are known, so five are left for the first places.
         _, found = recommender.examine("test", part).rank("exclude", part, k=5)

@@ -156,7 +156,7 @@ def test_rankings_of_all_users_only_read_the_store(data: Interactions, tmp_path:
     forget(tmp_path / "run")
 
     def ranked(recommender: Recommender) -> list[int]:
-        [frame] = recommender.recommend_all(10, users=range(5))
+        [frame] = recommender.recommend_all(10, users=recommender.interactions.users[:5])
         return [int(item) for item in frame["item"]]
 
     loaded = Recommender.load(tmp_path / "run")

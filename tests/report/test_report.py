@@ -83,7 +83,7 @@ def test_the_page_holds_what_the_numbers_mean(page: Path, recommender: Recommend
     for expected in (
         *(f"{one.metrics['ndcg@10']:.4f}" for one in results),
         "deftrec/latent",
-        "deftrec/prior",
+        "deftrec/collaborative_prior",
         "seen items excluded, fitted on train",
         recommender.info.fingerprint[:16],
         recommender.info.environment["torch"],
@@ -92,6 +92,17 @@ def test_the_page_holds_what_the_numbers_mean(page: Path, recommender: Recommend
         '"temperature": 0.07',
     ):
         assert expected in words
+
+
+def test_the_path_names_what_is_recommended_and_the_newest_history(page: Path) -> None:
+    html = page.read_text(encoding="utf-8")
+    plot = " ".join(Elements(html[html.index('id="path-') :]).words)
+    whole = json.loads((page.parent / "results.json").read_text(encoding="utf-8"))
+    shown = next((one for one in whole["examples"] if one["place"]), whole["examples"][0])
+    for one in shown["recommendations"]:
+        assert f"{one['rank']} {one['title'][:20]}" in plot
+    assert shown["titles"][-1][:20] in plot
+    assert shown["target"][:20] in plot
 
 
 def test_ids_of_plots_do_not_meet(page: Path) -> None:

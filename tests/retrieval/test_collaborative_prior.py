@@ -50,7 +50,7 @@ def test_a_ranker_redistributes_where_history_items_are_candidates() -> None:
     assert not Approximate.suits(plain.with_term(repeating))
     assert Approximate.suits(plain.with_term(added))
     # Alone, the term has nothing to redistribute.
-    alone = plain.with_term(repeating).part("prior")
+    alone = plain.with_term(repeating).part("collaborative_prior")
     torch.testing.assert_close(alone.scores(queries), 3 * scores)
 
 

@@ -154,13 +154,13 @@ def test_the_score_is_the_sum_of_its_terms() -> None:
     [
         ("hybrid", ["latent", "collaborative_prior", "popularity_trend", "repeat_bias"]),
         ("latent", ["latent", "repeat_bias"]),
-        ("prior", ["collaborative_prior"]),
+        ("collaborative_prior", ["collaborative_prior"]),
     ],
 )
 def test_parts_of_the_score(part: ScorePart, names: list[str]) -> None:
     trend, bias = PopularityTrend(torch.randn(ITEMS), -0.3, 0.6), RepeatBias(ITEMS, -2.5)
     whole = ranker("cosine", 0.07).with_term(prior(3.0, repeats=True)).with_term(trend).with_term(bias)
     assert [term.name for term in whole.part(part).terms] == names
-    if part == "prior":
+    if part == "collaborative_prior":
         torch.testing.assert_close(whole.part(part).scores(queries()), 3 * LINEAR.scores(HISTORIES, 0.5))
     assert [term.name for term in whole.without("latent").only(["repeat_bias", "latent"]).terms] == ["repeat_bias"]

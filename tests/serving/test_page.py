@@ -125,8 +125,8 @@ def test_a_visit(page: "Page", served: Start, engine: InferenceEngine) -> None:
     expect(page.locator("#found .why").first).to_contain_text("of the history")
     shown = page.locator("#found .why .parts li").all_inner_texts()
     assert {text.rsplit(" ", 1)[0] for text in shown} <= {
-        "history (generated token)",
-        "co-occurrence",
+        "latent",
+        "collaborative prior",
         "popularity trend",
     }
     assert shown
@@ -226,7 +226,7 @@ def test_a_request_in_words_changes_the_list(page: "Page", served: Start, asked_
 
     # Its share of the score, and the way back.
     page.locator("#found button", has_text="Why?").first.click()
-    expect(page.locator("#found .why .parts").first).to_contain_text("your words")
+    expect(page.locator("#found .why .parts").first).to_contain_text("request")
     page.click("#settle")
     expect(page.locator("#understood")).to_be_hidden()
     expect(page.locator("#found .name")).to_have_text(own)
@@ -384,6 +384,33 @@ def test_the_bars_of_what_is_popular_begin_at_zero(page: "Page", served: Start, 
     widths = page.locator("#found .bar i").evaluate_all("bars => bars.map(bar => bar.getBoundingClientRect().width)")
     taken = sorted(engine.recommender.popularity.tolist(), reverse=True)[: len(widths)]
     assert widths[-1] / widths[0] == pytest.approx(0.06 + 0.94 * taken[-1] / taken[0], abs=0.03)
+
+
+def test_the_map_names_items_and_shows_the_history_above_results(page: "Page", served: Start) -> None:
+    page.goto(served().address)
+    settle(page)
+    for _ in range(2):
+        page.locator("#found button", has_text="Add").first.click()
+        settle(page)
+    expect(page.locator("#history-items li")).to_have_count(2)
+    settle(page)
+    order = page.locator("#map > *").evaluate_all("parts => parts.map(part => part.classList[0])")
+    assert max(n for n, one in enumerate(order) if one == "found-dot") < order.index("history-dot")
+    named = page.locator("#map .label.of-found").evaluate_all("labels => labels.map(one => one.dataset.item)")
+    listed = page.locator("#found li").evaluate_all("rows => rows.map(row => row.dataset.item)")
+    assert set(named) <= set(listed)
+    assert len(named) >= 5, "without hovering"
+    shown = page.locator("#map .label.of-history").all_text_contents()
+    assert shown
+    titles_of = [text.removesuffix("×").strip() for text in page.locator("#history-items li").all_inner_texts()]
+    assert all(any(title.startswith(text.removesuffix("…")) for title in titles_of) for text in shown)
+    sides = "['left', 'top', 'right', 'bottom'].map(side => one.getBoundingClientRect()[side])"
+    boxes = page.locator("#map .label").evaluate_all(f"labels => labels.map(one => {sides})")
+    across = [
+        (one, other) for n, one in enumerate(boxes) for other in boxes[:n]
+        if one[0] < other[2] - 3 and other[0] < one[2] - 3 and one[1] < other[3] - 4 and other[1] < one[3] - 4
+    ]  # fmt: skip
+    assert across == [], "no name covers another"
 
 
 def test_empty_and_failed_are_said(page: "Page", served: Start) -> None:

@@ -127,7 +127,8 @@ def launched(folder: Path, config: Config, *, program: str | None = None) -> tup
     ring(users=201).save(folder / "data")  # an odd number of validation users
     recipe = folder / "recipe.yaml"
     recipe.write_text(yaml.safe_dump(json.loads(config.model_dump_json())))
-    arguments = ["train", "--data", str(folder / "data"), "--recipe", str(recipe), "--refit", "--out"]
+    arguments = ["train", "--data", str(folder / "data"), "--recipe", str(recipe), "--refit"]
+    arguments += ["--no-baselines", "--out"]
     started = ["-m", "deftrec"]
     if program is not None:
         (folder / "program.py").write_text(program)

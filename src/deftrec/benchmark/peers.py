@@ -118,11 +118,14 @@ def run_peers(
     out_dir: str | Path,
     fit: Fit = "train",
     *,
+    seen: Seen = "exclude",
+    budget_seconds: float | None = None,
     on_progress: Callable[[str], None] | None = None,
 ) -> list[Result]:
-    """Tune, fit and evaluate peers under one fit with seen items excluded; one result per model, in order.
+    """Tune, fit and evaluate peers under one fit and one rule for seen items; one result per model, in order.
 
-    `out_dir/MODEL` receives the files of `run_peer` and `result.json`.
+    `out_dir/MODEL` receives the files of `run_peer` and `result.json`. The search for settings of one peer ends after
+    `budget_seconds`; None: when all were tried.
 
     Errors are those of `run_peer`; invalid arguments are found before anything runs.
     """
@@ -130,11 +133,10 @@ def run_peers(
     popularity = split.training(fit).counts(interactions.n_items)
     results = []
     for name in models:
-        run = run_peer(interactions, split, name, out_dir, PeerRequest([fit]), on_progress)
+        request = PeerRequest([fit], [seen], budget_seconds=budget_seconds)
+        run = run_peer(interactions, split, name, out_dir, request, on_progress)
         file = Path(out_dir) / run.lists[0].file
-        result, _ = evaluate_file(
-            file, interactions, split, popularity, name=name, part="test", seen="exclude", fit=fit
-        )
+        result, _ = evaluate_file(file, interactions, split, popularity, name=name, part="test", seen=seen, fit=fit)
         write_json(file.with_name("result.json"), result.to_json_dict())
         results.append(result)
     return results

@@ -164,7 +164,7 @@ class DeftRecSystem(BenchmarkSystem):
         def rank(recommender: Recommender) -> None:
             fit = recommender.info.fit
             seconds[fit] = sum(recommender.info.seconds.values())
-            parts: tuple[ScorePart, ...] = ("hybrid", "latent", "prior")
+            parts: tuple[ScorePart, ...] = ("hybrid", "latent", "collaborative_prior")
             for part in parts if recommender.ranker.term("collaborative_prior") is not None else parts[:2]:
                 started, cases = time.monotonic(), recommender.examine("test", part)
                 for rule in served:
@@ -183,7 +183,7 @@ class DeftRecSystem(BenchmarkSystem):
         rank(recommender)
         info, prior = recommender.info, recommender.ranker.term_of(CollaborativePrior)
         of_prior = 0 if prior is None else prior.linear.weights.numel()
-        parameters = {"hybrid": info.parameters + of_prior, "latent": info.parameters, "prior": of_prior}
+        parameters = {"hybrid": info.parameters + of_prior, "latent": info.parameters, "collaborative_prior": of_prior}
         common = {
             "seed": seed,
             "settings": {"epochs": info.epochs, "terms": info.terms, **recommender.config.model_dump(mode="json")},

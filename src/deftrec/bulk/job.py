@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+import numpy as np
 from pydantic import BaseModel
 
 from deftrec.errors import DeftRecError, MissingExtraError
@@ -115,8 +116,10 @@ class Job(BaseModel, frozen=True, extra="forbid"):
         """Rank the users of a part, write its file atomically, and return the number of users."""
         users = self.members(part)
         exclude, reranker = self.seen == "exclude", recommender.reranker(self.rerank, self.strength, self.similarity)
-        how: dict[str, Any] = {"exclude_seen": exclude, "rerank": reranker or "none", "seed": self.seed}
-        frames = recommender.recommend_all(self.k, users=users, **how)
+        asked = recommender.lists.read(
+            self.k, timed=True, exclude_seen=exclude, rerank=reranker or "none", seed=self.seed
+        )
+        frames = recommender.lists.frames(np.array(users), asked, wait=False)
         write_rankings(self.file(folder, part), frames)
         return len(users)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from rich.console import Console
 from rich.text import Text
 
+from deftrec.cli.baselines import measure_baselines, verdict
 from deftrec.cli.console import Listener, Stopped, listening, output, working
 from deftrec.cli.data import fetch_data
 from deftrec.cli.measure import load_recommender, measure, read_results, report_if_possible
@@ -17,7 +18,6 @@ from deftrec.cli.remaining import duration, plan
 from deftrec.cli.tables import metrics_table
 from deftrec.cli.threads import settle_threads
 from deftrec.errors import ConfigError, DeftRecError
-from deftrec.formatting import peer_said
 from deftrec.progress import Labelled
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from deftrec.training.forecast import Forecast
 
 DATASET = "ml-100k"
-PEERS = ("popularity", "item-knn", "ease")
 NO_RECIPE = "none"
 FIRST = "a small transformer trained from scratch"
 SECOND = "a pre-trained language model that reads the histories and states preferences, beside it"
@@ -126,7 +125,7 @@ def _run(parts: list[Part]) -> None:
                     progress.expect({f"{parts[number - 1].label}: {task}": s for task, s in ahead.seconds.items()})
             recommender = _trained(part, progress)
             results = read_results(part.out) or measure(recommender, part.out, progress)
-            peers = _peers(recommender, part.out, progress) if part.number == 1 else []
+            peers = measure_baselines(recommender, part.out, progress) if part.number == 1 else []
             with working(progress, "recommending"):
                 from deftrec.report import pick_examples
 
@@ -138,6 +137,8 @@ def _run(parts: list[Part]) -> None:
             if result.split == "test"
         ]
         console.print(metrics_table(tested + before + peers))
+        if peers:
+            console.print(verdict(tested[0], peers), markup=False)
         _print_examples(examples, console)
         console.print(Text(f"run: {part.out}"))
         if page is not None:
@@ -200,24 +201,6 @@ def _data(progress: Listener) -> "Interactions":
         with working(progress, f"reading {folder}"):
             return Interactions.load(folder)
     return fetch_data(DATASET, folder, progress)
-
-
-def _peers(recommender: "Recommender", out: Path, progress: Listener) -> list["Result"]:
-    """Every peer on test; results that were measured before are read."""
-    missing = [name for name in PEERS if not (out / "peers" / name / "result.json").is_file()]
-    if missing:
-        from deftrec.benchmark.peers import run_peers
-        from deftrec.data import make_split
-
-        split = make_split(recommender.fitted_on, recommender.config.data.split)
-        with working(progress, f"tuning and ranking {', '.join(missing)} (the first time, pip installs them)"):
-            data, fit = recommender.fitted_on, recommender.info.fit
-            run_peers(data, split, missing, out / "peers", fit, on_progress=lambda line: progress.say(peer_said(line)))
-    from deftrec.evaluation import Result
-    from deftrec.records import read_record
-
-    mend = "delete it, and it is measured again"
-    return [read_record(out / "peers" / name / "result.json", Result, mend) for name in PEERS]
 
 
 def _remove(out: Path) -> None:

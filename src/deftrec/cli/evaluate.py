@@ -8,7 +8,6 @@ from deftrec.cli.measure import load_recommender
 from deftrec.cli.options import Json, JsonFile, RunFolder, Seen, option
 from deftrec.cli.tables import metrics_table
 from deftrec.data.split import Part
-from deftrec.errors import DeftRecError
 from deftrec.progress import Progress
 
 if TYPE_CHECKING:

@@ -1,6 +1,5 @@
 """`deftrec recommend` and `deftrec similar`: the next items, and the nearest items in the latent space."""
 
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
@@ -8,18 +7,25 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 from deftrec.cli.console import give, listening, output
 from deftrec.cli.measure import load_recommender
 from deftrec.cli.options import Json, JsonFile, K, Precision, RunFolder, Runtime, Seed, Seen, flag, option, split_ids
+from deftrec.cli.rankings import (
+    EngineName,
+    RowFormat,
+    check_users,
+    counted,
+    read_users,
+    row_format,
+    say_written,
+    write_parts,
+    write_rows,
+)
 from deftrec.cli.tables import explanations, recommendation_table
 from deftrec.errors import ConfigError, DataError
-from deftrec.progress import Progress
 
 if TYPE_CHECKING:
-    import polars as pl
-
-    from deftrec.bulk import Job
+    from deftrec.recommendation import Recommendations
     from deftrec.recommender import Recommender
-    from deftrec.retrieval import Reranker, RuleOptions
+    from deftrec.retrieval import RuleOptions
 
-EngineName: TypeAlias = Literal["local", "ray"]  # as in deftrec.bulk, which takes seconds to import
 RerankerName: TypeAlias = Literal["none", "mmr", "dpp", "calibrated", "auto"]  # as in deftrec.rerankers, which does too
 ItemSimilarity: TypeAlias = Literal["co-occurrence", "latents", "words"]
 SHOWN = 5  # newest items of the history that are shown above the table
@@ -32,15 +38,23 @@ def recommend(
         str | None,
         option("Recommend after this history: item ids, oldest first; an id with a comma in double quotes.", "A,B,C"),
     ] = None,
-    all_users: Annotated[bool, flag("--all-users", "Recommend to all users and write the rankings to --out.")] = False,
+    all_users: Annotated[bool, flag("--all-users", "Recommend to all users: rows of user, item, rank, score.")] = False,
+    users: Annotated[
+        Path | None,
+        option("Recommend to the users of this file: an id a line, or a table with the column user.", "FILE"),
+    ] = None,
     out: Annotated[
         Path | None,
         option(
-            "Parquet with user, item, rank, score: one FILE.parquet, or a directory of parts, where the same "
+            "File of the rows of many users (default: stdout), or a directory of Parquet parts, where the same "
             "command again makes those that are missing.",
             "PATH",
         ),
     ] = None,
+    form: Annotated[
+        RowFormat | None, option("Format of the rows; default: that of --out's name, csv on stdout.", None, "--format")
+    ] = None,
+    titles: Annotated[bool, flag("--titles", "Add the column title to the rows.")] = False,
     engine: Annotated[
         EngineName, option("Engine that ranks the parts: this process, or a Ray cluster (extra ray).")
     ] = "local",
@@ -83,79 +97,95 @@ def recommend(
 
     Example: deftrec recommend runs/ml-100k --history 50,181,174 -k 5
     """
-    if request is not None and user is None and not all_users:
+    many = all_users or users is not None
+    if request is not None and user is None and not many:
         history = history or ""
-    if (user is not None) + (history is not None) + all_users != 1:
-        raise ConfigError("give one of --user ID, --history A,B,C and --all-users")
-    if all_users != (out is not None):
-        raise ConfigError("--all-users and --out PATH go together")
-    if out is not None and out.suffix not in {"", ".parquet"} and not out.is_dir() and not out.suffix[1:].isdigit():
-        raise ConfigError(f"--out {out}: rankings are Parquet; name a file FILE.parquet, or a directory of parts")
-    in_parts = out is not None and out.suffix != ".parquet"
+    if (user is not None) + (history is not None) + all_users + (users is not None) != 1:
+        raise ConfigError("give one of --user ID, --history A,B,C, --users FILE and --all-users")
+    if not many and (out is not None or form is not None or titles):
+        raise ConfigError("--out, --format and --titles write the rows of many users: give --all-users or --users FILE")
+    rows = row_format(out, form) if many else None
+    in_parts = many and rows is None
+    others = explain or request or rerank != "none" or strength is not None or rules is not None or offset
+    if continue_with is not None and (many or others):
+        raise ConfigError(
+            "--continue lists items one after the other: leave out --all-users, --users, --explain, --request, "
+            "--rerank, --rules and --offset"
+        )
+    if explain and many:
+        raise ConfigError("--explain runs the model once for every item of a history: give --user or --history")
+    if many and (as_json or json_file is not None) and out is None:
+        raise ConfigError("--json is one list, or says what was written to --out; for rows give --format jsonl")
     if engine != "local" and not in_parts:
         raise ConfigError(f"--engine {engine} makes parts: give --all-users and a directory as --out")
-    if explain and all_users:
-        raise ConfigError("--explain runs the model once for every item of a history: give --user or --history")
-    if all_users and (allow or deny or category or request):
-        raise ConfigError("--allow, --deny, --category and --request belong to one list: give --user or --history")
-    if all_users and offset:
-        raise ConfigError("--offset belongs to one list: give --user or --history")
-    others = explain or request or rerank != "none" or strength is not None or rules is not None or offset
-    if continue_with is not None and (all_users or others):
+    if in_parts and (users or titles or allow or deny or category or request or rules or offset):
         raise ConfigError(
-            "--continue lists items one after the other: leave out --all-users, --explain, --request, --rerank, "
-            "--rules and --offset"
+            f"--out {out}: a directory of parts takes all users and no --titles, --allow, --deny, --category, "
+            "--request, --rules and --offset; name a file as --out"
         )
     chosen = () if rules is None else _read_rules(rules)
-    if chosen and in_parts:
-        raise ConfigError("--rules writes one file: name a FILE.parquet as --out, not a directory of parts")
+    named = None if users is None else read_users(users)
     with listening() as progress:
         recommender = load_recommender(run, progress, precision, runtime)
-        reranking: dict[str, Any] = {"rerank": rerank, "strength": strength, "similarity": similarity}
         recommender.rerankers.check(rerank, strength, similarity)
-        interactions = recommender.interactions
-        if out is not None:
-            if in_parts:
-                from deftrec.bulk import Job
+        if in_parts:
+            assert out is not None
+            from deftrec.bulk import Job
 
-                job = Job.of(run, recommender, k=k, seen=seen, seed=seed, part_users=part_users, **reranking)
-                _in_parts(recommender, job, run, out, engine, progress)
-            else:
-                how = {"k": k, "exclude_seen": seen == "exclude", "rules": chosen, "seed": seed}
-                _everybody(recommender, out, progress, **how, rerank=_reranker(recommender, reranking))
-            written = {"out": str(out), "users": interactions.n_users, "k": k}
-            text = f"{out}: up to {k} items for each of {interactions.n_users:,} users"
-            if not give(written, as_json, json_file):
-                print(text)
+            reranking: dict[str, Any] = {"rerank": rerank, "strength": strength, "similarity": similarity}
+            job = Job.of(run, recommender, k=k, seen=seen, seed=seed, part_users=part_users, **reranking)
+            write_parts(recommender, job, run, out, engine, progress)
+            say_written(out, recommender.interactions.n_users, k, as_json, json_file)
             return
         items, allowed, denied = (None if ids is None else split_ids(ids) for ids in (history, allow, deny))
-        try:
-            interactions.item_numbers([item for ids in (items, allowed, denied) for item in ids or []])
-        except DataError as error:
-            raise DataError(f"{error}; a new item is added to a run with 'deftrec items add'") from None
+        _check_items(recommender, [*(items or []), *(allowed or []), *(denied or [])])
         asked: dict[str, Any] = {"exclude_seen": seen == "exclude", "allow": allowed, "deny": denied or []}
         asked |= {"category": category, "seed": seed}
-        known = interactions.history(user) if user is not None else (items or [])
+        if continue_with is None:
+            reranker = recommender.reranker(rerank, strength, similarity)
+            asked |= {"rules": chosen, "offset": offset, "rerank": reranker or "none"}
+            asked |= {"request": request, "guidance": guidance}
+        if rows is not None:
+            if users is not None and named is not None:
+                check_users(users, named, recommender)
+            count = recommender.interactions.n_users if named is None else len(named)
+            frames = recommender.recommend_all(k, users=named, titles=titles, **asked)
+            write_rows(counted(frames, count, progress), out, rows)
+            if out is not None:
+                say_written(out, count, k, as_json, json_file)
+            return
+        known = recommender.interactions.history(user) if user is not None else (items or [])
         if continue_with is not None:
             found = recommender.continue_list(known, continue_with, **asked)
         else:
-            asked |= {"rules": chosen, "offset": offset, "rerank": _reranker(recommender, reranking)}
-            asked |= {"request": request, "guidance": guidance, "explain": explain}
-            found = recommender.recommend(user, history=items, k=k, **asked)
+            found = recommender.recommend(user, k, history=items, explain=explain, **asked)
     notes = [] if request is None else list(recommender.requests.read(request, guidance).notes)
     understood = {} if request is None else {"request": request, "understood": notes}
     hidden = [("explanation", None)] if explain else [("explanation", None), ("rules", ())]
-    rows = [{key: value for key, value in asdict(one).items() if (key, value) not in hidden} for one in found]
-    whole = {"history": known, "seen": seen, **understood, "recommendations": rows, "notes": found.notes}
+    listed = [{key: value for key, value in asdict(one).items() if (key, value) not in hidden} for one in found]
+    whole = {"history": known, "seen": seen, **understood, "recommendations": listed, "notes": found.notes}
     whole |= {"held_back": [asdict(one) for one in found.held_back]} if explain else {}
     if give(whole if user is None else {"user": user, **whole}, as_json, json_file):
         return
-    console = output()
-    titles = [interactions.title(int(number)) for number in interactions.item_numbers(known[-SHOWN:])]
+    _show(recommender, known, found, request, notes, explain=explain)
+
+
+def _show(
+    recommender: "Recommender",
+    history: list[Any],
+    found: "Recommendations",
+    request: str | None,
+    understood: list[str],
+    *,
+    explain: bool,
+) -> None:
+    """Print one list below the end of its history."""
+    console, interactions = output(), recommender.interactions
+    titles = [interactions.title(int(number)) for number in interactions.item_numbers(history[-SHOWN:])]
     nothing = "empty, so the most popular items" if request is None else "empty, so popular items that are asked for"
     console.print("history: " + ("; ".join(titles) or nothing), markup=False)
-    if notes:
-        console.print(f"request: {'; '.join(notes)}", markup=False)
+    if understood:
+        console.print(f"request: {'; '.join(understood)}", markup=False)
     console.print(recommendation_table(found))
     if explain:
         console.print(explanations(found))
@@ -165,7 +195,7 @@ def recommend(
 
 def similar(
     run: RunFolder,
-    item: Annotated[str, option("Id of an item of the catalogue.", "ID")],
+    item: Annotated[list[str], option("Id of an item of the catalogue; repeatable, for a list each.", "ID")],
     k: K = 10,
     as_json: Json = False,
     json_file: JsonFile = None,
@@ -176,55 +206,32 @@ def similar(
     """
     with listening() as progress:
         recommender = load_recommender(run, progress)
-        found, interactions = recommender.similar(item, k), recommender.interactions
-    title = interactions.title(int(interactions.item_numbers([item])[0]))
-    nearest = [{"item": one.item, "title": one.title, "score": one.score, "rank": one.rank} for one in found]
-    if give({"item": item, "title": title, "similar": nearest}, as_json, json_file):
+        lists, interactions = recommender.similar(item, k), recommender.interactions
+    titles = [interactions.title(int(number)) for number in interactions.item_numbers(item)]
+    rows = [
+        {
+            "item": one,
+            "title": title,
+            "similar": found.to_frame().select("item", "title", "score", "rank").to_dicts(),
+        }
+        for one, title, found in zip(item, titles, lists, strict=True)
+    ]
+    if give(rows[0] if len(rows) == 1 else rows, as_json, json_file):
         return
     console = output()
-    console.print(f"similar to: {title}", markup=False)
-    console.print(recommendation_table(found))
+    for title, found in zip(titles, lists, strict=True):
+        console.print(f"similar to: {title}", markup=False)
+        console.print(recommendation_table(found))
 
 
-def _reranker(recommender: "Recommender", reranking: dict[str, Any]) -> "Reranker | Literal['none']":
-    made = recommender.reranker(reranking["rerank"], reranking["strength"], reranking["similarity"])
-    return "none" if made is None else made
+def _check_items(recommender: "Recommender", items: list[str]) -> None:
+    try:
+        recommender.interactions.item_numbers(items)
+    except DataError as error:
+        raise DataError(f"{error}; a new item is added to a run with 'deftrec items add'") from None
 
 
 def _read_rules(path: Path) -> tuple["RuleOptions", ...]:
     from deftrec.retrieval import read_rules  # imports torch, after the options were checked
 
     return read_rules(path)
-
-
-def _everybody(recommender: "Recommender", out: Path, progress: Progress, **request: Any) -> None:
-    """Write the rankings of all users, some thousand users in memory at a time."""
-    from deftrec.evaluation import write_rankings
-    from deftrec.recommender import USERS_AT_ONCE
-
-    n_users = recommender.interactions.n_users
-
-    def counted() -> Iterator["pl.DataFrame"]:
-        frames = recommender.recommend_all(**request)
-        for done, frame in zip(range(0, n_users, USERS_AT_ONCE), frames, strict=True):
-            progress.advance("users", min(USERS_AT_ONCE, n_users - done))
-            yield frame
-
-    progress.begin("users", n_users)
-    write_rankings(out, counted())
-    progress.end("users")
-
-
-def _in_parts(
-    recommender: "Recommender", job: "Job", run: Path, out: Path, engine: EngineName, progress: Progress
-) -> None:
-    """Write the parts that are missing in `out`."""
-    from deftrec.bulk import ENGINES
-
-    missing = job.begin(out)
-    if len(missing) < job.parts:
-        progress.say(f"{out}: {job.parts - len(missing):,} of {job.parts:,} parts are there")
-    progress.begin("users", sum(len(job.members(part)) for part in missing))
-    for users in ENGINES[engine](job, run, recommender, out, missing):
-        progress.advance("users", users)
-    progress.end("users")

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from deftrec.cli.baselines import measure_baselines, verdict
 from deftrec.cli.console import Stopped, give, listening, output, working
 from deftrec.cli.measure import METRICS_FILE, load_recommender, measure, report_if_possible
 from deftrec.cli.options import (
@@ -50,10 +51,15 @@ def train(
     ] = False,
     resume: Annotated[bool, flag("--resume", "Continue an interrupted run in RUN.")] = False,
     overwrite: Annotated[bool, flag("--overwrite", "Replace a run that is in RUN.")] = False,
+    no_baselines: Annotated[
+        bool, flag("--no-baselines", "Leave out popularity, item-KNN and EASE with recency, measured beside the run.")
+    ] = False,
     as_json: Json = False,
     json_file: JsonFile = None,
 ) -> None:
     """Train DeftRec from the start, or from the weights of a run (--from), and evaluate it on validation and test.
+
+    On test it stands beside popularity, item-KNN and EASE with recency, which take seconds more.
 
     Example: deftrec train --data data/ml-100k --recipe default --out runs/ml-100k --set training.epochs=10
     """
@@ -95,8 +101,10 @@ def train(
             if not team.is_main:
                 return  # the first process evaluates for all
             results = measure(recommender, out, progress)
-            tested = any(result.split == "test" for result in results)
-            report = report_if_possible(recommender, results, out, progress) if tested else None
+            tested = [result for result in results if result.split == "test"]
+            wanted = tested and not no_baselines
+            baselines = measure_baselines(recommender, out, progress) if wanted else []
+            report = report_if_possible(recommender, results + baselines, out, progress) if tested else None
     except KeyboardInterrupt:
         if (out / "run.json").is_file() or not (out / "request.json").is_file():
             raise Stopped("interrupted") from None
@@ -110,6 +118,7 @@ def train(
             beside=beside,
             seed=seed,
             refit=refit,
+            no_baselines=no_baselines,
             **{"from": start},
         )
         raise Stopped(f"interrupted; go on with: {again} --resume") from None
@@ -117,9 +126,11 @@ def train(
         return
     console = output()
     for split in ("validation", "test"):
-        rows = [result for result in results if result.split == split]
+        rows = [result for result in results + baselines if result.split == split]
         if rows:
             console.print(metrics_table(rows))
+    if baselines:
+        console.print(verdict(tested[0], baselines), markup=False)
     console.print(f"run: {out}", markup=False)
     if report is not None:
         console.print(f"report: {report}", markup=False)

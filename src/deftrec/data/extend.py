@@ -1,7 +1,5 @@
 """Add users, items and events to a data set; existing users and items keep their numbers."""
 
-from dataclasses import replace
-
 import numpy as np
 import polars as pl
 
@@ -9,6 +7,7 @@ from deftrec.data.interactions import CATALOGUE_COLUMNS, Interactions
 from deftrec.data.sequences import Sequences
 from deftrec.data.sources.columns import Place, first_true, same_ids
 from deftrec.data.sources.times import as_numbers, times
+from deftrec.data.split import Cases
 from deftrec.errors import DataError
 
 MICROSECONDS = 1_000_000  # in a second
@@ -29,6 +28,28 @@ def extended(interactions: Interactions, items: pl.DataFrame, events: pl.DataFra
     """
     if not items.height and not events.height:
         return interactions
+    return _merged(interactions, items, events)[0]
+
+
+def next_cases(interactions: Interactions, events: pl.DataFrame) -> Cases:
+    """Cases whose target is each user's first of `events` with an interaction before it, in `interactions` or `events`.
+
+    The history is everything before the target. `events` has known items and the columns `user`, `item`, `time`; see
+    `conformed_events`.
+    """
+    merged, order = _merged(interactions, interactions.catalogue.clear(), events)
+    sequences, is_new = merged.sequences, order >= interactions.n_interactions
+    owners = sequences.owners()
+    places = np.arange(len(owners)) - sequences.offsets[:-1][owners]
+    candidates = np.flatnonzero(is_new & (places > 0))
+    users, first = np.unique(owners[candidates], return_index=True)
+    targets = candidates[first]
+    histories = Sequences.from_lists([sequences[user][: places[at]] for user, at in zip(users, targets, strict=True)])
+    return Cases(users, histories, sequences.items[targets].astype(np.int64))
+
+
+def _merged(interactions: Interactions, items: pl.DataFrame, events: pl.DataFrame) -> tuple[Interactions, np.ndarray]:
+    """`extended`, and the place of each entry among the old entries followed by the events. `[E + n]` int64"""
     catalogue = pl.concat([interactions.catalogue, items.select("item", *CATALOGUE_COLUMNS)])
     users = pl.concat([interactions.users, events["user"]]).unique(maintain_order=True)
     owner, item = (
@@ -44,14 +65,8 @@ def extended(interactions: Interactions, items: pl.DataFrame, events: pl.DataFra
     offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.bincount(owners, minlength=len(users)))])
     counts = {"users": len(users), "items": catalogue.height, "interactions": len(entries)}
     meta = interactions.meta.model_copy(update={"counts": {**interactions.meta.counts, **counts}})
-    return replace(
-        interactions,
-        users=users,
-        catalogue=catalogue,
-        sequences=Sequences(entries[order], offsets),
-        times=times[order],
-        meta=meta,
-    )
+    sequences = Sequences(entries[order], offsets)
+    return Interactions(users, catalogue, sequences, times[order], meta), order
 
 
 def unknown_events(interactions: Interactions, events: pl.DataFrame) -> pl.DataFrame:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Never, TypeAlias
 
 import numpy as np
 import polars as pl
@@ -21,6 +21,8 @@ from deftrec.data.sources.columns import Place, same_ids, to_polars, typed_ids
 from deftrec.data.sources.times import as_numbers, times
 from deftrec.errors import DataError, first_line
 from deftrec.files import atomic_directory, recover, write_text
+from deftrec.habits import INTERACTIONS, advice
+from deftrec.notebook import html_table
 
 Id: TypeAlias = str | int
 
@@ -287,6 +289,19 @@ class Interactions:
     def history(self, user: Id) -> list[Id]:
         """The external ids of all items of a user, oldest first."""
         return self.item_ids(self.sequences[self.user_number(user)])
+
+    def __repr__(self) -> str:
+        counts = f"{self.n_users:,} users, {self.n_items:,} items, {self.n_interactions:,} interactions"
+        return f"Interactions({self.meta.name}: {counts})"
+
+    def _repr_html_(self) -> str:
+        first = self.events().head(5)
+        return html_table(first.rows(), first.columns, f"{self!r}, the first {first.height}")
+
+    if not TYPE_CHECKING:  # a type checker shall still find wrong names
+
+        def __getattr__(self, name: str) -> Never:
+            raise AttributeError(advice("Interactions", name, INTERACTIONS))
 
 
 def check_target(directory: str | Path) -> Path:

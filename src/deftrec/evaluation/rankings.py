@@ -85,7 +85,9 @@ def ranking_frame(
 
 
 def write_rankings(path: str | Path, frames: Iterable[pl.DataFrame]) -> None:
-    """Write chunks of recommendations, in the columns of `COLUMNS`, as one Parquet file, one chunk at a time.
+    """Write chunks of recommendations, in the columns of `COLUMNS` and perhaps `title`, as one Parquet file.
+
+    One chunk is in memory at a time.
 
     Raises a `DataError` if there is no chunk, a column is missing, or the types of ids differ between chunks.
     """
@@ -174,7 +176,8 @@ def _selected(frame: pl.DataFrame, path: str | Path) -> pl.DataFrame:
     missing = [column for column in COLUMNS if column not in frame.columns]
     if missing:
         raise DataError(f"{path}: recommendations without column {missing[0]!r}; they have {', '.join(frame.columns)}")
-    return frame.select("user", "item", pl.col("rank").cast(pl.Int32), pl.col("score").cast(pl.Float64))
+    more = [column for column in ("title",) if column in frame.columns]
+    return frame.select("user", "item", pl.col("rank").cast(pl.Int32), pl.col("score").cast(pl.Float64), *more)
 
 
 def _numbered(path: Path, interactions: Interactions) -> tuple[pl.DataFrame, bool]:

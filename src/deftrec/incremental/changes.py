@@ -1,12 +1,12 @@
 """Add items, remove items and add events to a finished run, in seconds and without training.
 
-Each change reads the overlay, makes the next one and replaces the file as a whole, under a lock that dies with its
-process: a reader sees the run before or after the change, even after a kill. Repeating a change does nothing more.
+Each change reads the overlay, makes the next one and replaces it as a whole. In a directory that happens under a lock
+that dies with its process: a reader sees the run before or after the change, even after a kill. Repeating a change does
+nothing more.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import polars as pl
 import torch
@@ -20,10 +20,11 @@ from deftrec.data.sources.columns import Place, as_row
 from deftrec.data.words import texts_of
 from deftrec.errors import DataError
 from deftrec.incremental.capabilities import Capabilities
-from deftrec.incremental.overlay import Overlay, changing, write_overlay
+from deftrec.incremental.overlay import Overlay
+from deftrec.incremental.places import ChangedRun, opened
 from deftrec.pretrained_files.locate import model_folder
 from deftrec.pretrained_files.origin import check_origin, origin_in
-from deftrec.run import RunInfo, read_run
+from deftrec.run import RunInfo
 from deftrec.text import sentence_vectors
 
 
@@ -68,7 +69,7 @@ class EventsAdded:
 
 
 def add_items(
-    folder: str | Path,
+    run: ChangedRun,
     items: pl.DataFrame,
     *,
     source: str = "items",
@@ -83,16 +84,16 @@ def add_items(
     sentence model has changed.
 
     Args:
-        folder: run directory.
+        run: run directory, or a run in memory.
         items: columns `item` and any of `title`, `category`, `text`.
         source: name of the items in errors.
         on_batch: called with the number of texts read since the last call.
         device: device that reads the texts; None: the CPU.
     """
-    folder = Path(folder)
-    interactions, config, info = read_run(folder)
+    place = opened(run)
+    interactions, config, info = place.interactions, place.config, place.info
     given = _catalogue(items, interactions, source)
-    with changing(folder, interactions) as overlay:
+    with place.changing() as overlay:
         given = _with_stored_words(given, pl.concat([interactions.catalogue, overlay.items]))
         known = given.join(interactions.catalogue, on="item", how="semi")
         trained = known.join(interactions.catalogue, on=["item", *CATALOGUE_COLUMNS], how="anti")
@@ -108,24 +109,24 @@ def add_items(
                 f"{source}: item {changed['item'][texts.index('')]!r} has no title, category or text, so nothing "
                 "distinguishes it; give it text, or leave it out"
             )
-        vectors = _vectors(texts, config, info, folder, on_batch, device or torch.device("cpu"))
+        vectors = _vectors(texts, config, info, place.name, on_batch, device or torch.device("cpu"))
         after = overlay.with_items(changed, vectors) if changed.height else overlay
         after = after.without_removal(given["item"])
         if changed.height or restored:
-            write_overlay(folder, replace(after, version=overlay.version + 1))
+            place.write(replace(after, version=overlay.version + 1))
     counts = changed.height - updated, updated, restored, given.height - changed.height, trained.height
     return ItemsAdded(*counts, items=_recommendable(interactions, after))
 
 
-def remove_items(folder: str | Path, items: Sequence[Id], *, source: str = "items") -> ItemsRemoved:
+def remove_items(run: ChangedRun, items: Sequence[Id], *, source: str = "items") -> ItemsRemoved:
     """Stop recommending items; they stay in the histories of users.
 
     Raises a `DataError` if an item is unknown, or no item would be left; and a `DeftRecError` if the folder holds no
     complete run.
     """
-    folder = Path(folder)
-    interactions, _, _ = read_run(folder)
-    with changing(folder, interactions) as overlay:
+    place = opened(run)
+    interactions = place.interactions
+    with place.changing() as overlay:
         known = overlay.applied(interactions)
         try:
             numbers = known.item_numbers(items)
@@ -138,12 +139,12 @@ def remove_items(folder: str | Path, items: Sequence[Id], *, source: str = "item
             raise DataError(f"{source}: this removes all {known.n_items} items; leave one or more")
         removed = after.removed.height - overlay.removed.height
         if removed:
-            write_overlay(folder, replace(after, version=overlay.version + 1))
+            place.write(replace(after, version=overlay.version + 1))
     return ItemsRemoved(removed, len(unwanted) - removed, _recommendable(interactions, after))
 
 
 def add_events(
-    folder: str | Path, events: pl.DataFrame, *, source: str = "events", describe: Callable[[int], str] = as_row
+    run: ChangedRun, events: pl.DataFrame, *, source: str = "events", describe: Callable[[int], str] = as_row
 ) -> EventsAdded:
     """Add interactions to the histories of users, known or new, and to the vectors of added items.
 
@@ -151,27 +152,27 @@ def add_events(
     `DeftRecError` if the folder holds no complete run.
 
     Args:
-        folder: run directory.
+        run: run directory, or a run in memory.
         events: columns `user`, `item`, `time`, and optionally `record`, the row of a file. Exact duplicates count once.
         source: name of the events in errors.
         describe: names a record.
     """
-    folder = Path(folder)
-    interactions, _, _ = read_run(folder)
+    place = opened(run)
+    interactions = place.interactions
     events = events if "record" in events.columns else events.with_row_index("record")
     given = conformed_events(events, interactions, source)  # perhaps in another order
-    with changing(folder, interactions) as overlay:
+    with place.changing() as overlay:
         before = overlay.applied(interactions)
         strange = given.join(before.catalogue, on="item", how="anti").sort("record")
         if strange.height:
             row = int(strange["record"][0])
             unknown = f"{strange['item'][0]!r} is not in the catalogue of this run"
-            mend = "add it first with 'deftrec items add', or leave the row out"
+            mend = f"add it first with {place.adding}, or leave the row out"
             raise Place(source, describe).error(row, "item", f"{unknown}; {mend}")
         new = unknown_events(before, given.select("user", "item", "time"))
         after = overlay.with_events(new)
         if new.height:
-            write_overlay(folder, replace(after, version=overlay.version + 1))
+            place.write(replace(after, version=overlay.version + 1))
     now = after.applied(interactions)
     return EventsAdded(new.height, given.height - new.height, now.n_users - before.n_users, now.n_interactions)
 
@@ -207,7 +208,7 @@ def _vectors(
     texts: list[str],
     config: Config,
     info: RunInfo,
-    folder: Path,
+    name: str,
     on_batch: Callable[[int], None] | None,
     device: torch.device,
 ) -> Tensor:
@@ -217,7 +218,7 @@ def _vectors(
     model = config.text.model
     assert model is not None, "the run can recommend items that it was not trained on"
     where = model_folder(model)
-    check_origin(info.sentences, origin_in(where, model), str(folder), "text.model")
+    check_origin(info.sentences, origin_in(where, model), name, "text.model")
     return sentence_vectors(
         texts,
         where,

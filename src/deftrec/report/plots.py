@@ -18,6 +18,8 @@ WIDE = (8.2, 5.6)
 DOTS = 3000  # largest number of items in the background of the path
 DRAWS = 8  # number of denoising paths, each from its own draw of noise
 STEPS = 20  # number of steps of these paths
+NAMED = 3  # number of newest history items that are named beside the path
+LONGEST = 28  # letters of a title beside a point
 
 
 def bars(results: Sequence[Result], metric: str, title: str) -> str:
@@ -66,7 +68,7 @@ def denoising_path(recommender: Recommender, example: Example) -> str:
     figure, axes = empty_plot(WIDE)
     axes.scatter(*plane(latents[items]).T, s=4, color=stand_in("dots"), linewidths=0)
     fresh = np.linspace(0.25, 0.95, len(past))
-    axes.scatter(*past.T, s=17, marker="s", color=stand_in("past"), alpha=fresh, linewidths=0)
+    axes.scatter(*past.T, s=17, marker="s", color=stand_in("past"), alpha=fresh, linewidths=0, zorder=5)
     for path in paths[1:]:
         axes.plot(*path.T, color=stand_in("path"), linewidth=0.8, alpha=0.45)
     axes.plot(*paths[0].T, color=stand_in("path"), linewidth=2.2)
@@ -75,10 +77,19 @@ def denoising_path(recommender: Recommender, example: Example) -> str:
         axes.plot(*ends.T, "o", color=stand_in("path"), markersize=4, fillstyle=style)
     edge = {"edgecolors": stand_in("surface"), "linewidths": 0.9}
     axes.scatter(*found.T, s=40, color=stand_in("main"), zorder=4, **edge)
-    axes.scatter(*target.T, s=120, marker="*", color=stand_in("next"), zorder=5, **edge)
+    axes.scatter(*target.T, s=120, marker="*", color=stand_in("next"), zorder=6, **edge)
     axes.set(xticks=[], yticks=[], xlabel=f"first axis ({plane.shares[0]:.0%} of the variance)")
     axes.set_ylabel(f"second axis ({plane.shares[1]:.0%})")
     axes.margins(0.04)
-    ranks = [(str(rank), "main") for rank in range(1, len(found) + 1)]
-    label_points(figure, axes, found, ranks, np.concatenate([found, target, *paths[:1]]))
+    newest = example.titles[-len(past) :][-NAMED:]
+    names = [(f"{one.rank} {_short(one.title)}", "main") for one in example.recommendations]
+    names += [(_short(title), "past") for title in newest]
+    points = np.concatenate([found, past[len(past) - len(newest) :], target])
+    if not example.place:  # else it has a name
+        names.append((_short(example.target), "next"))
+    label_points(figure, axes, points[: len(names)], names, np.concatenate([points, *paths[:1]]))
     return as_svg(figure, "path", f"Denoising path of user {example.user} over the item latents")
+
+
+def _short(title: str) -> str:
+    return title if len(title) <= LONGEST else title[: LONGEST - 1].rstrip() + "…"

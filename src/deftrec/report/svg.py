@@ -59,7 +59,7 @@ def label_points(
     for point, (text, role) in zip(points, labels, strict=True):
         label = axes.annotate(
             text, point, (0, 0), textcoords="offset points", ha="center", va="center", fontsize=LETTER,
-            color=stand_in(role), fontweight="bold" if role == "main" else "normal", zorder=6,
+            color=stand_in(role), fontweight="bold" if role == "main" else "normal", zorder=7,
         )  # fmt: skip
         box = label.get_window_extent()
         best = (np.inf, (0.0, 0.0), box)

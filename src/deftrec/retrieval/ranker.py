@@ -20,12 +20,12 @@ from deftrec.retrieval.terms.latent import LatentSimilarity
 from deftrec.retrieval.terms.request import RequestTerm
 from deftrec.tensors import joined
 
-ScorePart: TypeAlias = Literal["hybrid", "latent", "prior"]
+ScorePart: TypeAlias = Literal["hybrid", "latent", "collaborative_prior"]
 """The whole score, or the latent similarity or the collaborative prior alone."""
 
 PARTS: dict[ScorePart, tuple[str, ...]] = {
     "latent": ("latent", "cold_start_bonus", "repeat_bias"),
-    "prior": ("collaborative_prior",),
+    "collaborative_prior": ("collaborative_prior",),
 }
 """Terms that make up a part."""
 
@@ -68,7 +68,9 @@ class Ranker:
         """The ranker of one part of the score; a `ConfigError` if it has no collaborative prior."""
         if part == "hybrid":
             return self
-        if part == "prior" and self.term("collaborative_prior") is None:
+        if part not in PARTS:
+            raise ConfigError(f"the score has no part {part!r}; its parts are hybrid (all terms), {', '.join(PARTS)}")
+        if part == "collaborative_prior" and self.term(part) is None:
             raise ConfigError("this run has no collaborative prior: validation chose none, or none was requested")
         return self.only(PARTS[part])
 

@@ -18,6 +18,7 @@ from deftrec.data import Sequences, TimedSequences
 from deftrec.hardware import Runtime
 from deftrec.incremental import Stamp, overlay_stamp, read_overlay
 from deftrec.language.default_dtype import steady_default_dtype
+from deftrec.list_making import ListRequest
 from deftrec.reasoning import Refresher
 from deftrec.recommendation import Recommendations
 from deftrec.recommender import Recommender
@@ -250,7 +251,7 @@ class InferenceEngine(Catalogue):
             paths = [self.recommender.denoising_path(history, STEPS, seed) for seed in job.seeds]
             points = [self.plane(path).tolist() for path in paths]
             return EngineResponse(paths=points, seconds={"generate": time.perf_counter() - began})
-        found = self.recommender.most_popular(job.page, self._rules(job), job.wish, explain=job.explain)
+        found = self.recommender.lists.most_popular(self._asked(job), explain=job.explain)
         return EngineResponse(found, {"retrieve": time.perf_counter() - began})
 
     def _together(self, requests: Sequence[RecommendationRequest]) -> list[EngineResponse | Exception]:
@@ -301,9 +302,11 @@ class InferenceEngine(Catalogue):
         members = self.recommender.categories.get(request.category)
         return NO_ITEMS if members is None else members.numpy()
 
-    def _rules(self, request: RecommendationRequest) -> tuple[Rule, ...]:
+    def _asked(self, request: RecommendationRequest) -> ListRequest:
         chosen = request_rules([request.allow, self._in_category(request)], request.deny, request.exclude_seen)
-        return (*chosen, *request.rules, *(() if request.wish is None else request.wish.rules))
+        rules = (*chosen, *request.rules, *(() if request.wish is None else request.wish.rules))
+        reranker = self.recommender.reranker(request.rerank, request.strength, request.similarity)
+        return ListRequest(request.page, rules, request.wish, reranker, request.seed)
 
     def _list(
         self, query: Queries, near: tuple[Tensor | None, Tensor] | None, request: RecommendationRequest
@@ -328,10 +331,7 @@ class InferenceEngine(Catalogue):
         histories = Sequences.from_lists([request.history])
         if request.days is not None:
             histories = TimedSequences(histories.items, histories.offsets, request.days)
-        reranker = self.recommender.reranker(request.rerank, request.strength, request.similarity)
-        return self.recommender.listed(
-            everywhere, histories, request.page, self._rules(request), explain=request.explain, reranker=reranker
-        )
+        return self.recommender.lists.listed(everywhere, histories, self._asked(request), explain=request.explain)
 
     def _explained(
         self, request: RecommendationRequest, found: Recommendations, seconds: dict[str, float]
@@ -339,7 +339,7 @@ class InferenceEngine(Catalogue):
         if not request.explain or not found:
             return EngineResponse(found, seconds)
         began = time.perf_counter()
-        explained = self.recommender.explained(found, request.history, request.seed, request.wish)
+        explained = self.recommender.lists.explained(found, request.history, self._asked(request))
         return EngineResponse(explained, {**seconds, "explain": time.perf_counter() - began})
 
 

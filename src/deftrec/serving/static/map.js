@@ -1,9 +1,12 @@
 // Map of the item latents with the history, the denoising paths and the recommended items.
 
 import { makeSvg } from "./dom.js";
+import { placeLabels } from "./labels.js";
 
 const [WIDTH, HEIGHT, MARGIN] = [600, 516, 26];
 const REACH = 16;
+const SMALL = matchMedia("(max-width: 720px)"); // the map is drawn at about half its size there
+const NAMED = 4; // number of newest history items that are named
 
 export class LatentMap {
   /** Draws into `svg`, shows titles in `tip`, and calls `choose(item)` for a clicked item. */
@@ -32,6 +35,7 @@ export class LatentMap {
   show(changes) {
     Object.assign(this, changes);
     if (changes.items || changes.paths || changes.found || changes.history) this.frame();
+    if (this.centre) this.names ??= this.named();
     this.draw();
   }
 
@@ -44,6 +48,18 @@ export class LatentMap {
     this.scale = Math.min(
       (WIDTH - 2 * MARGIN) / Math.max(right - left, 1e-9), (HEIGHT - 2 * MARGIN) / Math.max(high - low, 1e-9));
     this.centre = [(left + right) / 2, (low + high) / 2];
+    this.names = null;
+  }
+
+  /** Labels of the recommended items and of the newest items of the history, where there is room for them. */
+  named() {
+    const found = this.found.map((item) => ({ item, kind: "of-found", radius: SMALL.matches ? 15 : 10 }));
+    const past = this.history.slice(-NAMED).reverse().map((item) => ({ item, kind: "of-history", radius: SMALL.matches ? 8 : 5 }));
+    const dots = [...found, ...past].map((one) => ({ ...one, at: this.at(one.item.place), text: one.item.title }));
+    return placeLabels(SMALL.matches ? dots.slice(0, 6) : dots, {
+      width: WIDTH, height: HEIGHT, letter: SMALL.matches ? 10 : 6.3, line: SMALL.matches ? 21 : 14,
+      obstacles: dots.map(({ at, radius }) => ({ at, radius })),
+    });
   }
 
   at([x, y]) {
@@ -55,10 +71,11 @@ export class LatentMap {
     const dots = this.items.map((one) => `M${this.line([one.place])}h0`).join("");
     this.svg.replaceChildren(
       ...(dots ? [makeSvg("path", { class: "dots", d: dots })] : []),
-      ...this.history.map((one, n) => this.square(one, n)),
       ...this.paths.slice(1).map((path) => makeSvg("path", { class: "trail other", d: `M${this.line(path.slice(0, this.step))}` })),
       ...this.stations(),
       ...this.found.map((one) => this.numbered(one)),
+      ...this.history.map((one, n) => this.square(one, n)),
+      ...this.names.flatMap((label) => this.label(label)),
     );
   }
 
@@ -93,12 +110,20 @@ export class LatentMap {
       makeSvg("circle", { r: 9.5 }), makeSvg("text", {}, String(one.rank)));
   }
 
+  /** The text of a label, and a line to its dot where it stands apart. */
+  label({ item, kind, text, x, y, apart, at }) {
+    return [
+      ...(apart ? [makeSvg("path", { class: "leader", d: `M${at.map((one) => one.toFixed(1)).join(" ")}L${x.toFixed(1)} ${y.toFixed(1)}` })] : []),
+      makeSvg("text", { class: `label ${kind}`, "data-item": item.item_id, x: x.toFixed(1), y: y.toFixed(1) }, text),
+    ];
+  }
+
   /** Highlight the dot of a recommended item, or none. */
   light(id) {
-    for (const dot of this.svg.querySelectorAll(".found-dot")) {
+    for (const dot of this.svg.querySelectorAll(".found-dot, .label.of-found")) {
       const lit = dot.dataset.item === id;
       dot.classList.toggle("lit", lit);
-      if (lit) this.svg.append(dot);
+      if (lit) this.svg.insertBefore(dot, dot.matches("g") ? this.svg.querySelector(".history-dot") : null);
     }
   }
 

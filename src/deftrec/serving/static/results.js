@@ -2,14 +2,14 @@
 
 import { make } from "./dom.js";
 
-const TERMS = {
-  latent: "history (generated token)",
-  text: "preference in words", text_match: "preference in words",
-  prior: "co-occurrence", collaborative_prior: "co-occurrence",
-  trend: "popularity trend", popularity_trend: "popularity trend",
+const MEANINGS = {
+  latent: "the model's reading of the history",
+  collaborative_prior: "items that the same people choose",
+  popularity_trend: "popular lately",
   request: "your words",
-};
-const termName = (name) => TERMS[name] ?? name.replaceAll("_", " ");
+  text_match: "preference in words",
+}; // of the parts of the score, whose names are those of the API and the command line
+const termName = (name) => name.replaceAll("_", " ");
 
 /** Length of each bar, 0.06 to 1: relative to zero if `fromZero`, else to the lowest score of the list. */
 function strengths(items, fromZero) {
@@ -97,7 +97,7 @@ function reasons({ explanation, rules }) {
       make("p", { class: "soft" }, "Share of each part of the score"),
       make("div", { class: "shares", role: "img", "aria-label": shares.map(([name, share]) => `${termName(name)} ${percent(share)}`).join(", ") },
         ...shares.map(([name, share]) => make("i", { class: name, "--share": percent(share) }))),
-      make("ul", { class: "parts" }, ...shares.map(([name, share]) => make("li", {}, make("i", { class: name }), `${termName(name)} ${percent(share)}`))),
+      make("ul", { class: "parts" }, ...shares.map(([name, share]) => make("li", { title: MEANINGS[name] ?? "" }, make("i", { class: name }), `${termName(name)} ${percent(share)}`))),
     );
   }
   return parts;

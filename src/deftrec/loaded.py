@@ -1,0 +1,330 @@
+"""A run with its overlay in memory: data, model and score, the latents of histories, and what lists are made of."""
+
+import difflib
+from collections.abc import Sequence
+from copy import copy
+from dataclasses import replace
+from functools import cached_property
+from typing import Any, Self, TypeAlias
+
+import numpy as np
+import polars as pl
+import torch
+from torch import Tensor
+
+from deftrec.data import Cases, Id, Interactions, Part, Sequences, TimedSequences, make_split
+from deftrec.data.extend import conformed_events, next_cases, unknown_events
+from deftrec.data.frames import events_frame, items_frame
+from deftrec.data.words import item_categories
+from deftrec.diffusion import Sampling
+from deftrec.errors import ConfigError, DataError
+from deftrec.evaluation import EvaluatedPart, Protocol
+from deftrec.evaluation_cases import EvaluationCases
+from deftrec.hardware import Precision, Runtime, inference_dtype
+from deftrec.incremental import (
+    Capabilities,
+    EventsAdded,
+    ItemsAdded,
+    ItemsRemoved,
+    Overlay,
+    RunInMemory,
+    add_events,
+    add_items,
+    current_state,
+    remove_items,
+)
+from deftrec.inference import InferenceModel
+from deftrec.requests import Lexicon, RequestReader, sentence_encoder
+from deftrec.rerankers import Rerankers
+from deftrec.retrieval import (
+    Deny,
+    ExtendedCatalogue,
+    ItemColumns,
+    Queries,
+    RequestTerm,
+    ScorePart,
+    generate_queries,
+    inference_queries,
+)
+from deftrec.retrieval.queries import batches
+from deftrec.run import Run
+
+Ids: TypeAlias = list[Any] | tuple[Any, ...] | range | np.ndarray | pl.Series
+"""Several external ids; a pandas column is one, too."""
+
+NEXT = "the interactions to evaluate"
+
+
+class LoadedRun:
+    """A run in memory; the base of `Recommender`, which has the arguments.
+
+    Attributes:
+        run, overlay: finished training, and what was added or removed after it.
+        config, info: options and record of the training.
+        interactions: data of the training, and items and events after it.
+        model, catalogue, ranker: model, encoded items and score for these items.
+        removed: numbers of the items that are not recommended. `[R]` int64
+        precision, runtime: see `Recommender`.
+    """
+
+    def __init__(
+        self, run: Run, overlay: Overlay | None = None, precision: Precision = "fp32", runtime: Runtime = "torch"
+    ) -> None:
+        run.model.eval()
+        self.run, self.config, self.info = run, run.config, run.info
+        self.precision, self.runtime = precision, runtime
+        self._apply(overlay)
+
+    def _apply(self, overlay: Overlay | None) -> None:
+        """Set everything that follows from the run and its overlay; what was computed from another one is forgotten."""
+        rerankers: Rerankers | None = vars(self).get("rerankers")
+        computed = [name for kind in type(self).__mro__ for name, one in vars(kind).items() if _is_cached(one)]
+        for name in computed:
+            vars(self).pop(name, None)
+        run, self.overlay = self.run, overlay
+        self.interactions, self.model, self.removed, confidence = current_state(run, overlay)
+        self.catalogue, self.ranker = run.catalogue, run.ranker
+        if self.interactions.n_items > run.interactions.n_items:
+            self.catalogue = self.model.encode_catalogue()
+            added = None if overlay is None or not overlay.vectors.numel() else overlay.vectors
+            self.ranker = self.ranker.extended(ExtendedCatalogue(self.catalogue.latents, confidence, added))
+        if len(self.removed):
+            self.ranker = self.ranker.with_rules(Deny(self.removed))
+        if rerankers is not None and "auto_strength" in vars(rerankers):  # chosen on the run's own data
+            self.rerankers.auto_strength = rerankers.auto_strength
+
+    def with_overlay(self, overlay: Overlay | None) -> Self:
+        """This run, with its weights in memory and another overlay."""
+        other = copy(self)
+        other._apply(overlay)
+        return other
+
+    def add_items(self, items: Any) -> ItemsAdded:
+        """Make new items recommendable by their words, at once and in memory; `save` writes them.
+
+        `items` is a data frame of ids and titles, categories or texts, columns found by their names. Errors as for
+        `deftrec.incremental.add_items`, which changes a run directory.
+        """
+        place = RunInMemory(self.run, self.overlay)
+        done = add_items(place, items_frame(items), device=self.catalogue.latents.device)
+        self._apply(place.overlay)
+        return done
+
+    def remove_items(self, items: Sequence[Id]) -> ItemsRemoved:
+        """Stop recommending items, in memory; they stay in histories. Errors as for `deftrec.incremental`'s."""
+        place = RunInMemory(self.run, self.overlay)
+        done = remove_items(place, items)
+        self._apply(place.overlay)
+        return done
+
+    def add_events(
+        self, events: Any, *, user: str | None = None, item: str | None = None, time: str | None = None
+    ) -> EventsAdded:
+        """Add interactions to histories, those of new users too, at once and in memory; `save` writes them.
+
+        `events` and its columns are as for `fit`. Errors as for `deftrec.incremental.add_events`, which changes a run
+        directory.
+        """
+        place = RunInMemory(self.run, self.overlay)
+        done = add_events(place, events_frame(events, user=user, item=item, time=time))
+        self._apply(place.overlay)
+        return done
+
+    # -- data --------------------------------------------------------------------------------------------------
+
+    @property
+    def fitted_on(self) -> Interactions:
+        """Data of the training, whose targets `evaluate` uses. `interactions` also holds events after training."""
+        return self.run.interactions
+
+    @cached_property
+    def capabilities(self) -> Capabilities:
+        """Whether this run can serve users and items that it was not trained on."""
+        return Capabilities.of(self.config, self.info)
+
+    @cached_property
+    def popularity(self) -> Tensor:
+        """Training interactions of each item; 0 for items added after training. `[I]` int64"""
+        return torch.from_numpy(self.run.training.counts(self.interactions.n_items))
+
+    @cached_property
+    def columns(self) -> ItemColumns:
+        """The catalogue as rules see it."""
+        return ItemColumns(self.interactions, self.popularity.numpy())
+
+    def histories(self, users: np.ndarray | list[int]) -> Sequences:
+        """Known histories of users (by number), with event times where the data's times have a known unit."""
+        sequences, days = self.interactions.sequences, self.interactions.days
+        return (sequences if days is None else TimedSequences(sequences.items, sequences.offsets, days)).select(users)
+
+    def histories_of(
+        self, user: Id | Ids | None, users: Ids | None, history: Sequence[Id] | None
+    ) -> tuple[Sequences, np.ndarray | None, bool]:
+        """Histories of item numbers, their users' numbers (None for a given history), and whether one is asked for."""
+        if (user is not None) + (users is not None) + (history is not None) != 1:
+            raise ConfigError("give either a user or a history: recommend(user), recommend([user, ...]), history=[...]")
+        if history is not None:
+            return Sequences.from_lists([self.interactions.item_numbers(history)]), None, True
+        if isinstance(users, str | int):
+            raise ConfigError(f"users is {users!r}; give a list of users, or user={users!r}")
+        named, is_one = several(user if users is None else users)
+        numbers = self.user_numbers(named)
+        return self.histories(numbers), numbers, is_one
+
+    def user_numbers(self, users: Any) -> np.ndarray:
+        """Numbers of users; None: all. `[n]` int64"""
+        if users is None:
+            return np.arange(self.interactions.n_users)
+        return np.array([self.interactions.user_number(user) for user in users], np.int64)
+
+    @cached_property
+    def categories(self) -> dict[str, Tensor]:
+        """Numbers of the items of each category, by name. Each `[n]` int64"""
+        members: dict[str, list[int]] = {}
+        for number, names in enumerate(item_categories(self.interactions)):
+            for name in names:
+                members.setdefault(name, []).append(number)
+        return {name: torch.tensor(members[name]) for name in sorted(members)}
+
+    def items_of(self, category: str) -> Tensor:
+        """Numbers of the items of a category, `[n]` int64; a `DataError` with the nearest name if there are none."""
+        if category not in self.categories:
+            near = difflib.get_close_matches(category, self.categories, n=1, cutoff=0.0)
+            hint = f"; did you mean {near[0]!r}?" if near else "; the items have no categories"
+            raise DataError(f"no item has the category {category!r}{hint}")
+        return self.categories[category]
+
+    # -- latents -----------------------------------------------------------------------------------------------
+
+    @cached_property
+    def fast(self) -> InferenceModel | None:
+        """The model prepared for inference; None where only the plain model can read histories.
+
+        Raises a `MissingExtraError` if the runtime is not installed, and a `ConfigError` if the runtime cannot run this
+        model.
+        """
+        if not InferenceModel.suits(self.model):
+            if self.runtime != "torch":
+                raise ConfigError(
+                    f"runtime {self.runtime} reads histories of tokens only, and this run's model reads titles, "
+                    "generates a rationale, or keeps no keys and values: leave runtime at torch"
+                )
+            return None
+        dtype = inference_dtype(self.precision, self.catalogue.latents.device)
+        return InferenceModel(self.model, self.catalogue, dtype, self.runtime)
+
+    def queries(
+        self, histories: Sequences, seed: int | None = None, samples: int | None = None, *, wait: bool | None = None
+    ) -> Queries:
+        """Generate latents of the next item for histories of item numbers, oldest first, none of them empty.
+
+        The result is the mean over `samples` draws of noise; None: as configured. `wait` as for `residuals`.
+        """
+        return self.generated(histories, self.residuals(list(histories), wait=wait), seed, samples)
+
+    def residuals(self, histories: list[np.ndarray], *, wait: bool | None = None) -> Tensor | None:
+        """What the reasoner adds to the conditions after histories of item numbers. `[N, M, d]`; None: nothing.
+
+        `wait` decides whether missing states are computed at once; None: the reasoner's attribute `wait`, which is true
+        except in the service.
+        """
+        reasoning = self.run.reasoning
+        return None if reasoning is None else reasoning.residuals(histories, wait=wait)
+
+    def generated(
+        self, histories: Sequences, residuals: Tensor | None, seed: int | None = None, samples: int | None = None
+    ) -> Queries:
+        """`queries` whose `residuals` are known."""
+        sampling = Sampling.of(self.config.diffusion)
+        if samples is not None:
+            sampling = replace(sampling, samples=samples)
+        seed = self.config.seed if seed is None else seed
+        if self.fast is not None:
+            return inference_queries(self.fast, histories, sampling=sampling, seed=seed, residuals=residuals)
+        return generate_queries(
+            self.model, self.catalogue, histories, sampling=sampling, seed=seed, residuals=residuals
+        )
+
+    def denoising_path(self, history: Sequence[Id], steps: int = 20, seed: int = 0) -> Tensor:
+        """The denoised latent after every step from a draw of noise, for plots. `[steps, D]`"""
+        numbers = Sequences.from_lists([self.interactions.item_numbers(history)])
+        device = self.catalogue.latents.device
+        [(_, items, layout)] = batches(self.model.max_history, numbers, device)
+        sampling = replace(Sampling.of(self.config.diffusion), steps=steps, samples=1, keep_path=True)
+        generator = torch.Generator(device).manual_seed(seed)
+        sample = self.model.generate(self.catalogue, items, layout, sampling, generator)
+        assert sample.path is not None
+        return sample.path[:, 0].cpu()
+
+    # -- requests in words, re-ranking, targets ------------------------------------------------------------------
+
+    @cached_property
+    def requests(self) -> RequestReader:
+        """Reader of requests in words; a `ConfigError` if the run has not learnt to read them."""
+        term = self.ranker.term_of(RequestTerm)
+        if term is None:
+            raise ConfigError(
+                "this run has not learnt to read requests; in a minute or two it does: deftrec requests RUN"
+            )
+        return RequestReader(Lexicon(self.interactions), term, sentence_encoder(term.sentence_model))
+
+    @cached_property
+    def rerankers(self) -> Rerankers:
+        """Re-rankers of this run, by name."""
+
+        def validate(users: int) -> EvaluationCases | None:
+            return self.examine("validation", users=users) if len(self._cases("validation")) else None
+
+        return Rerankers(self.run, self.interactions, self.catalogue, validate)
+
+    def examine(self, split: Part, parts: ScorePart = "hybrid", users: int | None = None) -> EvaluationCases:
+        """The targets of a split with generated latents, as far as `parts` needs them.
+
+        `users` limits them to so many random ones; None: all. Raises a `DataError` if nobody has a target in `split`.
+        """
+        cases, name = self._cases(split), self.interactions.meta.name
+        if not len(cases):
+            raise DataError(f"{name}: no user has a {split} target, so nothing can be measured")
+        if users is not None and users < len(cases):
+            cases = cases.select(np.random.default_rng(0).permutation(len(cases))[:users])
+        return self._examined(cases, self.config.data.split, split, parts)
+
+    def examine_next(self, events: pl.DataFrame, parts: ScorePart = "hybrid") -> EvaluationCases:
+        """The first of `events` of each user that this run does not know, after what it knows from before.
+
+        `events` has the columns `user`, `item`, `time`. Raises a `DataError` if nobody has such an event and one
+        before it, for an unknown item, and for ids or times of another type.
+        """
+        given = conformed_events(events, self.interactions, NEXT)
+        new = unknown_events(self.interactions, given)
+        strange = new.join(self.interactions.catalogue, on="item", how="anti", maintain_order="left")
+        if strange.height:
+            mend = "add it first with add_items, or leave its rows out"
+            raise DataError(f"{NEXT}: item {strange['item'][0]!r} is not in the catalogue of this run; {mend}")
+        cases = next_cases(self.interactions, new)
+        if not len(cases):
+            raise DataError(f"{NEXT}: nobody has one that the run does not know, and one before it: nothing to measure")
+        return self._examined(cases, "next interaction", "given", parts)
+
+    def _examined(self, cases: Cases, protocol: Protocol, split: EvaluatedPart, parts: ScorePart) -> EvaluationCases:
+        """The cases with generated latents, as far as `parts` needs them."""
+        if parts == "collaborative_prior":  # which reads no latents
+            queries = Queries(cases.histories, self.catalogue.latents.new_zeros(len(cases), 1))
+        else:
+            queries = self.queries(cases.histories)
+        items = self.rerankers.description
+        return EvaluationCases(self.run, protocol, split, cases, queries, self.ranker, self.popularity, items)
+
+    def _cases(self, split: Part) -> Cases:
+        return make_split(self.fitted_on, self.config.data.split).cases(split)
+
+
+def _is_cached(attribute: object) -> bool:
+    return isinstance(attribute, cached_property)
+
+
+def several(ids: Any) -> tuple[list[Id], bool]:
+    """External ids as a list, and whether only one was given; 7.0 is 7, as pandas makes floats beside missing ids."""
+    is_one = isinstance(ids, str | int | float | np.generic)
+    listed = [ids] if is_one else list(ids)
+    return [int(one) if isinstance(one, float) and one.is_integer() else one for one in listed], is_one
