@@ -122,7 +122,11 @@ def test_a_stray_quote_costs_its_own_line_alone(tmp_path: Path) -> None:
 
 
 def test_lines_are_counted_behind_quoted_line_breaks(tmp_path: Path) -> None:
-    path = csv(tmp_path / "events.csv", {3: '1,"a\nb",1500000000,2', 30: "1,2,soon,2", 50: "1,2,3,4,5"})
+    text = [",".join([*row, "fine"]) for row in ([*HEADER], *ROWS)]
+    text[0], text[2] = "user,item,time,rating,note", '1,2,1500000000,2,"a\nb"'
+    text[29], text[49] = "1,2,soon,2,fine", "1,2,3,4,5,6"
+    path = tmp_path / "events.csv"
+    path.write_text("\n".join(text))
     skips(path)
     assert pl.read_csv(tmp_path / "d" / SKIPPED_FILE)["place"].to_list() == ["line 31", "line 51"]
 

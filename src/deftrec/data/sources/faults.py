@@ -60,10 +60,11 @@ class Faults:
         rows = good + found.height
         if not good or found.height > self.max_share * rows:
             most = f", more than {self.max_share:.3g} of them" if good else ""
+            mend = ", or allow more with --max-errors SHARE" if good else ""
             reasons = "; ".join(f"{count:,} x {reason}" for reason, count in _counts(found).items())
             raise DataError(
                 f"{file}: {found.height:,} of {rows:,} rows are bad{most} ({reasons}); the first: "
-                f"{'; '.join(_lines(found.head(3)))}; correct them, or allow more with --max-errors SHARE"
+                f"{'; '.join(_lines(found.head(3)))}; correct them{mend}"
             )
 
     @property
