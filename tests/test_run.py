@@ -160,7 +160,7 @@ def test_a_beginning_that_was_killed_can_be_resumed(
         raise SystemExit
 
     with monkeypatch.context() as patched:
-        patched.setattr(Interactions, "save", kill) if killed == "data" else patched.setattr(beginning, "write_text", kill)
+        patched.setattr(*((Interactions, "save") if killed == "data" else (beginning, "write_text")), kill)
         with pytest.raises(SystemExit):
             begin_run(folder, request, data, resume=False)
     if killed == "data":
@@ -267,9 +267,7 @@ def test_a_run_is_trained_again_in_its_place(copy: Path, tmp_path: Path) -> None
     assert {path.name for path in tmp_path.iterdir()} == {"run"}
 
 
-def test_what_fails_leaves_the_run_that_was_there(
-    copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_fails_leaves_the_run_that_was_there(copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recommender, expected = Recommender.load(copy), recommended(copy)
     bare = ring(users=40)
     alone = Interactions.from_frame(bare.events().group_by("user").first(), meta=bare.meta)

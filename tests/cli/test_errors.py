@@ -63,7 +63,11 @@ def test_help_and_version_of_all(deftrec: Call) -> None:
             "name a file FILE.parquet, or a directory",
         ),
         (["similar", "{run}", "--item", "nothing"], 1, "error: item 'nothing' is not in the catalogue of ring\n"),
-        (["evaluate", "{tmp}/absent"], 1, "no run.json; give the directory of a run, which training wrote to --out DIR"),
+        (
+            ["evaluate", "{tmp}/absent"],
+            1,
+            "no run.json; give the directory of a run, which training wrote to --out",
+        ),
         (["evaluate", "{tmp}/absent", "--rankings", "x"], 1, "no run.json"),
         (["evaluate", "{run}", "--rankings", "{tmp}/absent.parquet"], 1, "no such file"),
         (["evaluate", "{run}", "--split", "training"], 2, "--split"),

@@ -127,9 +127,7 @@ def test_training_goes_on_from_a_run(deftrec: Call, run: Path, data: Path, tmp_p
     assert not any(line.startswith("collaborative 1/") for line in said.err.splitlines())
 
 
-def test_training_goes_on_with_what_came_after_the_run(
-    deftrec: Call, copy: Path, data: Path, tmp_path: Path
-) -> None:
+def test_training_goes_on_with_what_came_after_the_run(deftrec: Call, copy: Path, data: Path, tmp_path: Path) -> None:
     (tmp_path / "new.csv").write_text("item,title\nnew one,number 1\n")
     (tmp_path / "today.csv").write_text("user,item,time\nzoe,new one,5\nzoe,i/101,6\nzoe,i/102,7\n")
     assert deftrec("items", "add", copy, "--items", tmp_path / "new.csv").code == 0
@@ -139,10 +137,10 @@ def test_training_goes_on_with_what_came_after_the_run(
     shutil.copytree(copy, out)
     words = ["train", "--from", copy, "--data", data, "--out", out, "--set", "fine_tuning.epochs=1"]
     said = deftrec(*words)
-    assert said.err.endswith(f"error: {out}: not empty; give another directory, or --overwrite to replace the run in it\n")
+    assert said.err.endswith(f"{out}: not empty; give another directory, or --overwrite to replace the run in it\n")
     said = deftrec(*words, "--overwrite")
     assert said.code == 0, said.err
-    assert "1 items and 3 interactions that came to the run to start from join the data" in said.err
+    assert "1 items and 3 interactions that came to the run to start from are added" in said.err
     answer = json.loads(deftrec("recommend", out, "--user", "zoe", "-k", 25, "--json").out)
     assert answer["history"] == ["new one", "i/101", "i/102"]
     found = {one["item"] for one in answer["recommendations"]}

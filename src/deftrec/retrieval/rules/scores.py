@@ -87,6 +87,4 @@ class ExcludeRecent(Rule):
             scores[row, torch.from_numpy(recent).long().to(scores.device)] = float("-inf")
 
 
-NO_TIMES = (
-    "{}: a plain history has no event times; give a user of the data, or exclude every item of the history"
-)
+NO_TIMES = "{}: a plain history has no event times; give a user of the data, or exclude every item of the history"
