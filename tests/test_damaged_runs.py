@@ -118,9 +118,7 @@ def test_weights_that_are_not_finite_are_refused(name: str, value: float, run: P
     tensors[key].view(-1)[-1] = value
     save_tensors(path, tensors)
     reseal(run)
-    with pytest.raises(
-        DeftRecError, match=rf"{name}\.safetensors: .*'{key}' holds a value that is not a finite number"
-    ):
+    with pytest.raises(DeftRecError, match=rf"{name}\.safetensors: .*'{key}' holds a value that is not a finite"):
         Recommender.load(run)
 
 

@@ -160,9 +160,7 @@ def test_a_beginning_that_was_killed_can_be_resumed(
         raise SystemExit
 
     with monkeypatch.context() as patched:
-        patched.setattr(Interactions, "save", kill) if killed == "data" else patched.setattr(
-            beginning, "write_text", kill
-        )
+        patched.setattr(*((Interactions, "save") if killed == "data" else (beginning, "write_text")), kill)
         with pytest.raises(SystemExit):
             begin_run(folder, request, data, resume=False)
     if killed == "data":

@@ -1,4 +1,4 @@
-"""JSON files as pydantic models: what is missing, broken or of another kind is one error that names file, key and mend."""
+"""JSON files as pydantic models: one that is missing, broken or of another kind is an error with file, key and mend."""
 
 import json
 from pathlib import Path

@@ -66,7 +66,7 @@ def test_help_and_version_of_all(deftrec: Call) -> None:
         (
             ["evaluate", "{tmp}/absent"],
             1,
-            "no run.json; give the directory of a run, which training wrote to --out DIR",
+            "no run.json; give the directory of a run, which training wrote to --out",
         ),
         (["evaluate", "{tmp}/absent", "--rankings", "x"], 1, "no run.json"),
         (["evaluate", "{run}", "--rankings", "{tmp}/absent.parquet"], 1, "no such file"),

@@ -167,12 +167,10 @@ def test_training_goes_on_with_what_came_after_the_run(deftrec: Call, copy: Path
     shutil.copytree(copy, out)
     words = ["train", "--from", copy, "--data", data, "--out", out, "--set", "fine_tuning.epochs=1"]
     said = deftrec(*words)
-    assert said.err.endswith(
-        f"error: {out}: not empty; give another directory, or --overwrite to replace the run in it\n"
-    )
+    assert said.err.endswith(f"{out}: not empty; give another directory, or --overwrite to replace the run in it\n")
     said = deftrec(*words, "--overwrite")
     assert said.code == 0, said.err
-    assert "1 items and 3 interactions that came to the run to start from join the data" in said.err
+    assert "1 items and 3 interactions that came to the run to start from are added" in said.err
     answer = json.loads(deftrec("recommend", out, "--user", "zoe", "-k", 25, "--json").out)
     assert answer["history"] == ["new one", "i/101", "i/102"]
     found = {one["item"] for one in answer["recommendations"]}

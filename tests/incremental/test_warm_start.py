@@ -125,9 +125,7 @@ def test_events_without_a_clock_are_known_by_their_item(bert: Path, tmp_path: Pa
     ordered = replace(data, meta=data.meta.model_copy(update={"times": "position"}))
     Recommender.fit(ordered, tiny_config(**options(bert, training={"epochs": 1})), out=tmp_path / "run")
     before = later(tmp_path / "run", data)
-    again = before.interactions.events().with_columns(
-        time=pl.int_range(pl.len())
-    )  # imported anew, with its newest rows
+    again = before.interactions.events().with_columns(time=pl.int_range(pl.len()))  # imported anew
     joined = WarmStart(before.run, before.overlay).joined(
         Interactions.from_frame(again, before.interactions.catalogue, meta=ordered.meta)
     )
@@ -184,7 +182,7 @@ def test_other_sentence_models_are_refused(bert: Path, tmp_path: Path) -> None:
 
 def test_a_run_without_text_says_that_it_takes_no_new_items() -> None:
     plain = Recommender.fit(ring(users=30), tiny_config(training={"epochs": 1}))
-    assert "a title, category or text when their data are imported" in plain.capabilities.unseen_items.reason
+    assert "a title, category or text when the data are imported" in plain.capabilities.unseen_items.reason
     assert not plain.capabilities.text
     assert plain.capabilities.unseen_users
 

@@ -369,13 +369,11 @@ def test_what_is_no_checkpoint_of_this_model(tmp_path: Path) -> None:
     folder = tmp_path / "checkpoint"
     save_checkpoint(folder, module, module.state_dict(), optimizer, average, TrainingState())
     other = nn.Linear(2, 2)
-    with pytest.raises(
-        DeftRecError, match=r"cannot resume from it \(.*\); begin the training again with `overwrite=True`"
-    ):
+    with pytest.raises(DeftRecError, match=r"cannot resume from it \(.*\); begin the training again with `overwrite"):
         load_checkpoint(folder, other, torch.optim.AdamW(other.parameters()), AveragedWeights(other, 0.0))
     whole, tensors = (folder / "state.json").read_bytes(), (folder / "state.safetensors").read_bytes()
     (folder / "state.safetensors").write_bytes(tensors[:-4] + b"\1\2\3\4")
-    with pytest.raises(DeftRecError, match="state.safetensors has another SHA-256"):
+    with pytest.raises(DeftRecError, match=r"state\.safetensors has another SHA-256"):
         load_checkpoint(folder, module, optimizer, average)
     (folder / "state.safetensors").write_bytes(tensors)
     for broken in (b"{", b"[]", b"{}", b"[" * 100_000, whole.replace(b'"epoch": 0', b'"epoch": "x"')):

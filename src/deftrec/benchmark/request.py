@@ -59,9 +59,7 @@ def claim(folder: Path, request: BenchmarkRequest) -> None:
         file = folder / "work" / REQUEST_FILE
         if not file.is_file():
             if not folder.is_dir() or any(folder.iterdir()):
-                raise DeftRecError(
-                    f"{folder}: not empty, and not a benchmark that could continue; give another directory"
-                )
+                raise DeftRecError(f"{folder}: not empty, and no benchmark that could continue; give another directory")
             write_text(file, request.model_dump_json(indent=2) + "\n")
         elif (before := read_record(file, BenchmarkRequest, "give another directory")) != request:
             odd = _first_difference(before.model_dump(mode="json"), request.model_dump(mode="json"))

@@ -38,9 +38,7 @@ class Capabilities:
         text = Capability(True, "items are read with their title, category and text")
         items = Capability(True, "the collaborative half was masked in training, so that text alone suffices")
         if not info.text_width:
-            remedy = (
-                "give them a title, category or text when their data are imported, and train with text.model minilm"
-            )
+            remedy = "give them a title, category or text when the data are imported, and train with text.model minilm"
             text = Capability(False, f"its items have no text vectors; {remedy}")
             items = Capability(False, f"{text.reason}; nothing else tells a new item from another")
         elif info.collaborative_width and not config.tokenizer.drop_collaborative:

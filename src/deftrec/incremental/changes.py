@@ -198,10 +198,8 @@ def _with_stored_words(given: pl.DataFrame, stored: pl.DataFrame) -> pl.DataFram
     """The items `given`, those without any words with the words of `stored` items."""
     both = given.join(stored, on="item", how="left", suffix=" stored", maintain_order="left")
     wordless = pl.concat_str(CATALOGUE_COLUMNS) == ""
-    words = (
-        pl.when(wordless).then(pl.col(f"{name} stored").fill_null("")).otherwise(name) for name in CATALOGUE_COLUMNS
-    )
-    return both.select("item", *(column.alias(name) for column, name in zip(words, CATALOGUE_COLUMNS, strict=True)))
+    words = {name: pl.when(wordless).then(f"{name} stored").otherwise(name).fill_null("") for name in CATALOGUE_COLUMNS}
+    return both.select("item", **words)
 
 
 def _vectors(

@@ -116,7 +116,7 @@ class WarmStart:
             )
 
     def check_text_options(self, config: Config) -> None:
-        """Raise a `ConfigError` if `config` reads text by other options than the run, whose items keep their vectors."""
+        """Raise a `ConfigError` if `config` has other text options than the run, whose items keep their vectors."""
         before = self.run.config.text.model_copy(update={"model": config.text.model})  # its path may differ now
         for key, value in config.text:
             if value != getattr(before, key):

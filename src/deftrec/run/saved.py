@@ -227,7 +227,7 @@ def _read_records(folder: Path) -> tuple[Config, SavedInfo]:
     if not (recover(folder) / "run.json").is_file():
         if (folder / "request.json").is_file():
             raise DeftRecError(f"{folder}: training was not finished; finish it first, with `resume=True`")
-        raise DeftRecError(f"{folder}: no run.json; give the directory of a run, which training wrote to `out=DIR`")
+        raise DeftRecError(f"{folder}: no run.json; give the directory of a run, which training wrote to `out=...`")
     found = FORMAT
     with suppress(OSError, ValueError, LookupError, TypeError, RecursionError):  # damaged, which reading it reports
         found = json.loads((folder / "run.json").read_text(encoding="utf-8"))["format"]

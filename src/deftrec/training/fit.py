@@ -89,9 +89,7 @@ def fit_run(
         overlay = start.removals(data)
         items, events = data.n_items - interactions.n_items, data.n_interactions - interactions.n_interactions
         if progress is not None and (items or events):
-            progress.say(
-                f"{items:,} items and {events:,} interactions that came to the run to start from join the data"
-            )
+            progress.say(f"{items:,} items and {events:,} interactions that came to the run to start from are added")
     provenance = None if start is None else start.provenance
     request = Request(config=config, fingerprint=data.fingerprint, refit=refit, start=provenance)
 

@@ -148,7 +148,7 @@ class RequestTraining:
         if self.named.sum() < 2:
             raise ConfigError(
                 f"{run.interactions.meta.name}: requests need items with categories or titles of several words, which "
-                f"{self.named.sum()} of {run.interactions.n_items:,} has; import the items with a table of their titles and categories"
+                f"{self.named.sum()} of {run.interactions.n_items:,} has; import the data with such items"
             )
         self.model = run.config.text.model or SENTENCE_MODEL
         reasoner = run.config.reasoner

@@ -89,5 +89,5 @@ def migrate(connection: sa.Connection) -> None:
         command.upgrade(config, "head")
     except CommandError as error:
         raise DeftRecError(
-            f"the event store was made by a newer version of deftrec ({error}); upgrade deftrec or give another `store=...`"
+            f"the event store was made by a newer version of deftrec ({error}); upgrade deftrec, or give another store"
         ) from error
