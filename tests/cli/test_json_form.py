@@ -10,6 +10,7 @@ import typer
 from calling import Call
 
 from deftrec.cli import app
+from deftrec.cli.console import give
 
 
 def verbs(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -54,6 +55,11 @@ def test_the_file_holds_what_is_printed(deftrec: Call, data: Path, run: Path, tm
     assert json.loads((tmp_path / "file.json").read_text(encoding="utf-8")) == json.loads(both.out)
     assert written.out, "text is printed too"
     assert not written.out.startswith(("{", "["))
+
+
+def test_numbers_that_json_lacks_are_null(capsys: pytest.CaptureFixture[str]) -> None:
+    assert give({"a": float("nan"), "b": [float("inf"), 1.5]}, as_json=True, file=None)
+    assert json.loads(capsys.readouterr().out) == {"a": None, "b": [None, 1.5]}
 
 
 @pytest.mark.parametrize("old", [["--json", "{tmp}/x.json"], ["--json={tmp}/x.json"]])

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import to_jsonable_python
 from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import BarColumn, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
@@ -156,8 +157,13 @@ def page_if_possible(draw: Callable[[], Path], progress: Progress, called: str =
 
 
 def give(result: Any, as_json: bool, file: Path | None) -> bool:
-    """Write a result as JSON to `file`, if there is one, and print it if `as_json`; returns whether it was printed."""
-    text = json.dumps(result, indent=2, ensure_ascii=False)
+    """Write a result as JSON to `file`, if there is one, and print it if `as_json`; returns whether it was printed.
+
+    A number that JSON does not have (NaN, infinity) becomes null.
+    """
+    if file is None and not as_json:
+        return False
+    text = json.dumps(to_jsonable_python(result, inf_nan_mode="null"), indent=2, ensure_ascii=False)
     if file is not None:
         write_text(file, text + "\n")
     if as_json:
@@ -249,9 +255,10 @@ class Lines(Listener):
         with self._lock:
             try:
                 print(text, file=sys.stderr, flush=True)
-            except OSError as error:
-                if isinstance(error, BrokenPipeError):  # the reader has gone, as readers of results go
-                    raise  # else a full disk, say: the work matters more than its progress
+            except BrokenPipeError:
+                raise
+            except OSError:  # a full disk: the work matters more than its progress
+                pass
             self._said = time.monotonic()
 
     def bytes(self, done: int, total: int | None) -> None:
