@@ -17,8 +17,20 @@ import polars as pl
 from pydantic import BaseModel, ValidationError
 
 from deftrec.data.sequences import Sequences
-from deftrec.data.sources.columns import Place, as_numbers, same_ids, times, to_polars, typed_ids
-from deftrec.errors import DataError, first_line
+from deftrec.data.sources.columns import (
+    Place,
+    as_numbers,
+    check_id_type,
+    decoded,
+    refuse_objects,
+    same_ids,
+    times,
+    to_polars,
+    typed_ids,
+)
+from deftrec.data.sources.texts import texts
+from deftrec.data.stored import read_catalogue, read_events
+from deftrec.errors import DataError, in_a_line
 from deftrec.files import atomic_directory, recover, write_text
 
 Id: TypeAlias = str | int
@@ -54,6 +66,19 @@ class Meta(BaseModel, frozen=True, extra="ignore"):
     tie_seed: int = 0
     domain: str = "items"
     times: Literal["clock", "position"] = "clock"
+
+    @classmethod
+    def read(cls, path: Path) -> "Meta":
+        """Read a `meta.json`; a `DataError` names the key of a fault."""
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(map(str, first["loc"]))
+            fault = f"key {key!r}: {first['msg']}" if key else first["msg"]
+        except OSError as error:
+            fault = in_a_line(error)
+        raise DataError(f"{path}: not the {META_FILE} of a data directory ({fault}); fetch or import it again")
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +133,8 @@ class Interactions:
         if events.height == 0:
             raise DataError(f"{meta.source}: no interactions; check the file and the filters {meta.filters or 'none'}")
         place = Place(meta.source)
+        for column in (user, item, time):
+            refuse_objects(events[column], place)
         found = times(events[time], place)
         events = events.select(
             typed_ids(events[user], place).alias("user"),
@@ -146,24 +173,10 @@ class Interactions:
             raise DataError(
                 f"{directory}: no {missing}; make a data directory with 'deftrec data fetch' or 'deftrec data import'"
             )
-        try:
-            meta = Meta.model_validate_json((directory / META_FILE).read_text(encoding="utf-8"))
-            ordered = pl.read_parquet(directory / INTERACTIONS_FILE, columns=["user", "item", "time"])
-            catalogue = pl.read_parquet(directory / ITEMS_FILE, columns=["item", *CATALOGUE_COLUMNS])
-        except (ValidationError, pl.exceptions.PolarsError, OSError, ValueError) as error:
-            message = f"{directory}: not a data directory ({first_line(error)}); fetch or import it again"
-            raise DataError(message) from error
-        unknown = ordered.join(catalogue, on="item", how="anti")
-        if unknown.height:
-            raise DataError(f"{directory / INTERACTIONS_FILE}: item {unknown['item'][0]!r} is not in {ITEMS_FILE}")
-        twice = catalogue["item"].is_duplicated()
-        if twice.any():
-            item = catalogue["item"].filter(twice)[0]
-            raise DataError(f"{directory / ITEMS_FILE}: item {item!r} has two rows; leave one")
-        later = ordered.select((pl.col("user") == pl.col("user").shift()) & (pl.col("time") < pl.col("time").shift()))
-        if later.to_series().any() or len(ordered["user"].rle()) != ordered["user"].n_unique():
-            fault = f"{directory / INTERACTIONS_FILE}: its rows are not user by user in the order of time"
-            raise DataError(f"{fault}; make the directory with 'deftrec data import', which reads rows in any order")
+        interactions_file, items_file = directory / INTERACTIONS_FILE, directory / ITEMS_FILE
+        meta = Meta.read(directory / META_FILE)
+        ordered = read_events(interactions_file)
+        catalogue = read_catalogue(items_file, CATALOGUE_COLUMNS, ordered, interactions_file)
         return cls._assemble(ordered, ordered["user"].unique(maintain_order=True), catalogue, meta)
 
     def save(self, directory: str | Path) -> None:
@@ -334,12 +347,13 @@ def _catalogue(events: pl.Series, items: pl.DataFrame | None, source: str) -> pl
     if items is not None and items.height:
         if "item" not in items.columns:
             raise DataError(f"{source}: the items have no column 'item'; the columns are {', '.join(items.columns)}")
+        ids, place = items["item"], Place(source)
+        check_id_type("item", ids.dtype, source)
+        ids = decoded(ids, place) if ids.dtype == pl.Binary else ids
         given = [column for column in CATALOGUE_COLUMNS if column in items.columns]
         metadata = items.select(
-            same_ids(items["item"], catalogue["item"].dtype), *(pl.col(c).cast(pl.String) for c in given)
+            same_ids(ids, catalogue["item"].dtype), *(texts(items[name], place) for name in given)
         ).unique("item", keep="first", maintain_order=True)
         catalogue = catalogue.join(metadata, on="item", how="left", maintain_order="left")
     missing = [pl.lit("").alias(c) for c in CATALOGUE_COLUMNS if c not in catalogue.columns]
-    return catalogue.with_columns(missing).select(
-        "item", *(pl.col(c).fill_null("").str.strip_chars() for c in CATALOGUE_COLUMNS)
-    )
+    return catalogue.with_columns(missing).select("item", pl.col(CATALOGUE_COLUMNS).fill_null(""))

@@ -8,9 +8,10 @@ import polars as pl
 
 from deftrec.data.download import checksums
 from deftrec.data.prepare import Raw
-from deftrec.data.sources.columns import CATEGORY_SEPARATOR, ids, require, words
+from deftrec.data.sources.columns import ids, require
 from deftrec.data.sources.tabular import Columns, events_of
 from deftrec.data.sources.textfile import TextFile
+from deftrec.data.sources.texts import CATEGORY_SEPARATOR, words
 from deftrec.errors import DataError
 
 ROLES = {"user": "user_id", "item": "item_id", "time": "timestamp", "rating": "rating"}
@@ -80,14 +81,15 @@ def _read_items(path: Path, item: str) -> pl.DataFrame:
     if item not in names:
         raise DataError(f"{path}: no column {item!r}; it has {', '.join(map(repr, names))}")
     frame = file.read(list(names.values()))
-    columns = {"item": ids(frame[names[item]].alias(item), file.place(frame))}
+    place = file.place(frame)
+    columns = {"item": ids(frame[names[item]].alias(item), place)}
     for role, candidates in (("title", TITLES), ("category", CATEGORIES), ("text", TEXTS)):
         field = next((names[name] for name in candidates if name in names), None)
         if field is not None:
             split = role == "category" and field.endswith("_seq")
-            columns[role] = words(frame[field].str.split(" ") if split else frame[field], path)
+            columns[role] = words(frame[field].str.split(" ") if split else frame[field], place)
     if "title" in columns and YEAR in names:
-        title, year = columns["title"], words(frame[names[YEAR]], path)
+        title, year = columns["title"], words(frame[names[YEAR]], place)
         columns["title"] = (title + " (" + year + ")").zip_with((year != "") & (title != ""), title)
     if "category" in columns:
         columns["category"] = columns["category"].str.replace_all(rf"\{CATEGORY_SEPARATOR}{{2,}}", CATEGORY_SEPARATOR)

@@ -1,8 +1,6 @@
 """Tables of interactions and items in CSV, Parquet or JSON lines; the user names the columns."""
 
-import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
@@ -11,9 +9,12 @@ import polars as pl
 
 from deftrec.data.download import checksums
 from deftrec.data.prepare import Raw
-from deftrec.data.sources.columns import Place, as_row, check_id_type, first_true, ids, numbers, require, times, words
-from deftrec.data.sources.textfile import TextFile, open_text
-from deftrec.errors import DataError, first_line
+from deftrec.data.sources.columns import Place, check_id_type, decoded, first_true, ids, numbers, require, times
+from deftrec.data.sources.jsonlines import JsonLines
+from deftrec.data.sources.parquet import Parquet
+from deftrec.data.sources.textfile import TextFile
+from deftrec.data.sources.texts import words
+from deftrec.errors import DataError
 
 TableFormat: TypeAlias = Literal["csv", "parquet", "jsonl"]
 
@@ -117,7 +118,7 @@ def read_items(path: str | Path, columns: Columns, *, option: str = "--items-id"
             raise DataError(f"{path}: no column {named!r} for the {role}; name the right one with --{role} COL")
         name = named or role
         if name in there and name != key:
-            parts[role] = words(frame[name], path)
+            parts[role] = words(frame[name], place)
     again = ~parts["item"].is_first_distinct()
     if again.any():
         entry = first_true(again)
@@ -150,11 +151,11 @@ def _read(
     """The wanted columns (all if `None`) with `record`, the number of each row in the file, and the rows' names."""
     if not path.is_file():
         raise DataError(f"{path}: no such file")
-    file: TextFile | _JsonLines | _Parquet
+    file: TextFile | JsonLines | Parquet
     if form == "csv":
         file = TextFile(path, separator or ("\t" if ".tsv" in path.suffixes else None))
     else:
-        file = _JsonLines(path) if form == "jsonl" else _Parquet(path)
+        file = JsonLines(path) if form == "jsonl" else Parquet(path)
     names = None
     if wanted is not None:
         require(file.schema, wanted, str(path), in_order=in_order)
@@ -162,77 +163,8 @@ def _read(
             check_id_type(wanted[role], file.schema[wanted[role]], str(path))
         names = list(dict.fromkeys(wanted.values()))
     frame = file.read(names)
-    return frame, Place(str(path), file.describe, frame["record"])
-
-
-class _Parquet:
-    """A Parquet file; the types are those of the file."""
-
-    def __init__(self, path: Path) -> None:
-        self.path, self.describe = path, as_row
-        try:
-            self.scan = pl.scan_parquet(path)
-            self.schema = self.scan.collect_schema()
-        except (pl.exceptions.PolarsError, OSError) as error:
-            raise DataError(f"{path}: not a Parquet file ({first_line(error)}); check the file and --format") from error
-
-    def read(self, names: list[str] | None) -> pl.DataFrame:
-        """Read the columns `names`, default all, and `record`."""
-        try:
-            frame = self.scan.select(names or pl.all()).with_row_index("record").collect(engine="streaming")
-        except pl.exceptions.PolarsError as error:
-            raise DataError(f"{self.path}: cannot be read ({first_line(error)})") from error
-        if frame.height == 0 and names:
-            raise DataError(f"{self.path}: the file has no rows; give a file with interactions")
-        return frame
-
-
-class _JsonLines:
-    """A file with one JSON object per line; `schema` has the keys of the first object."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        number, line = next(self._lines(), (0, ""))
-        if not number:
-            raise DataError(f"{path}: no rows; the file is empty")
-        keys = self._object(number, line)
-        with self._faults():
-            types = pl.scan_ndjson(path, infer_schema_length=1000).collect_schema()
-        self.schema = {name: types[name] for name in keys}
-
-    def read(self, names: list[str] | None) -> pl.DataFrame:
-        """Read the keys `names` as strings, or all keys in their own types, and `record`."""
-        schema = None if names is None else dict.fromkeys(names, pl.String)
-        with self._faults():
-            scan = pl.scan_ndjson(self.path, schema=schema, infer_schema_length=None if schema is None else 1)
-            return scan.collect(engine="streaming").with_row_index("record")
-
-    def describe(self, record: int) -> str:
-        """The line of a record; empty lines are no records."""
-        numbers = (number for number, _ in self._lines())
-        return f"line {next((number for place, number in enumerate(numbers) if place == record), record + 1)}"
-
-    def _lines(self) -> Iterator[tuple[int, str]]:
-        """The number and the text of every line that is not empty."""
-        with open_text(self.path) as lines:
-            yield from ((number, line) for number, line in enumerate(lines, start=1) if line.strip())
-
-    def _object(self, number: int, line: str) -> dict[str, object]:
-        where = f"{self.path}: line {number}"
-        try:
-            parsed = None if line.lstrip().startswith("[") else json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{where}: not JSON ({error}); write one object a line") from error
-        if not isinstance(parsed, dict):
-            raise DataError(f"{where}: not a JSON object; write one object a line; an array is not read")
-        return parsed
-
-    @contextmanager
-    def _faults(self) -> Iterator[None]:
-        """Raise the error that names the line at which polars failed."""
-        try:
-            yield
-        except (pl.exceptions.PolarsError, OSError) as error:
-            for number, line in self._lines():
-                self._object(number, line)
-            raise DataError(f"{self.path}: cannot be read ({first_line(error)})") from error
+    if names and not frame.height:
+        raise DataError(f"{path}: the file has no rows; give a file with interactions")
+    place = Place(str(path), file.describe, frame["record"])
+    binary = [name for name in names or () if frame.schema[name] == pl.Binary]
+    return frame.with_columns(decoded(frame[name], place) for name in binary), place
