@@ -48,6 +48,9 @@ Precision = Annotated[Literal["auto", "bf16", "fp32"], option("Precision of the 
 Runtime = Annotated[
     Literal["torch", "openvino"], option("Library that runs a language model; openvino needs the extra openvino.")
 ]
+TableForm = Annotated[
+    Literal["csv", "parquet", "jsonl"] | None, option("Format of FILE; default: from its name.", None, "--format")
+]
 Json = Annotated[bool, flag("--json", "Print JSON to stdout.")]
 
 

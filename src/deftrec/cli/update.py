@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from deftrec.cli.console import listening, working
-from deftrec.cli.options import Json, RunFolder, column, option
+from deftrec.cli.options import Json, RunFolder, TableForm, column, option
 
 
 def update(
@@ -15,6 +15,7 @@ def update(
     user: Annotated[str, column("user ids")] = "user",
     item: Annotated[str, column("item ids")] = "item",
     time: Annotated[str, column("times, in the unit of the run's data")] = "time",
+    form: TableForm = None,
     as_json: Json = False,
 ) -> None:
     """Add interactions to the histories, also for new users. Known interactions are ignored.
@@ -25,7 +26,7 @@ def update(
         from deftrec.data.sources.tabular import Columns, read_events
         from deftrec.incremental.changes import add_events
 
-        found, place = read_events(events, Columns(user=user, item=item, time=time))
+        found, place = read_events(events, Columns(user=user, item=item, time=time), form=form)
         done = add_events(run, found, source=place.file, describe=place.describe)
     known = f", {done.known:,} were known already" if done.known else ""
     users = f", new users: {done.users:,}" if done.users else ""

@@ -7,7 +7,7 @@ import polars as pl
 
 from deftrec.data.interactions import CATALOGUE_COLUMNS, FIRST_CLOCK, Interactions
 from deftrec.data.sequences import Sequences
-from deftrec.data.sources.columns import Place, as_numbers, first_true, same_ids, times
+from deftrec.data.sources.columns import Place, as_numbers, first_true, same_ids, times, typed_ids
 from deftrec.errors import DataError
 
 UNIT_FACTOR = 100.0  # times that differ from the known ones by this factor are in another unit
@@ -73,27 +73,31 @@ def conform(ids: pl.Series, like: pl.Series, source: str, what: str) -> pl.Serie
     return found.alias(like.name)
 
 
-def conformed_events(events: pl.DataFrame, interactions: Interactions, source: str) -> pl.DataFrame:
+def conformed_events(events: pl.DataFrame, interactions: Interactions, place: Place) -> pl.DataFrame:
     """Cast `user`, `item` and `time` to the types and the time unit of `interactions`; keep other columns.
 
-    Raises a `DataError` if an id or a time is of another type, or the times are in another unit.
+    `place` names the rows of `events` in messages. Raises a `DataError` if a column is missing, an id or a time is of
+    another type, or the times are in another unit.
     """
-    place = Place(source)
+    for name in ("user", "item", "time"):
+        if name not in events.columns:
+            raise DataError(f"{place.file}: no column {name!r}; the columns are {', '.join(events.columns)}")
     found = times(events["time"], place)
+    user, item = (typed_ids(events[name], place) for name in ("user", "item"))
     events = events.with_columns(
-        conform(events["user"], interactions.users, source, "user").alias("user"),
-        conform(events["item"], interactions.catalogue["item"], source, "item").alias("item"),
+        conform(user, interactions.users, place.file, "user").alias("user"),
+        conform(item, interactions.catalogue["item"], place.file, "item").alias("item"),
         as_numbers(found, place).alias("time"),
     )
     last, newest = np.abs(interactions.times).max(initial=0), events["time"].abs().max()
     if found.dtype.is_temporal() and (interactions.meta.times == "position" or last <= FIRST_CLOCK):
         numbers = f"those of this run's data are numbers up to {last:g}"
-        raise DataError(f"{source}: its times are dates, and {numbers}; give numbers that continue them")
+        raise DataError(f"{place.file}: its times are dates, and {numbers}; give numbers that continue them")
     if interactions.meta.times == "clock" and last > FIRST_CLOCK and isinstance(newest, int | float) and newest:
         factor = float(newest) / float(last)
         if not 1 / UNIT_FACTOR < factor < UNIT_FACTOR:
             raise DataError(
-                f"{source}: its times go up to {newest:g}, those of this run to {last:g}: they are in another unit "
+                f"{place.file}: its times go up to {newest:g}, those of this run to {last:g}: they are in another unit "
                 "(dates are read as milliseconds); give times in the unit of the run's data"
             )
     return events

@@ -2,12 +2,12 @@
 
 import re
 
-LONGEST_ID = 256
+ID_LENGTH = 256
 
-NO_ID = rf"(?s)^$|[\x00-\x1f\x7f]|^.{{{LONGEST_ID + 1}}}"
+NO_ID = rf"(?s)^$|[\x00-\x1f\x7f]|^.{{{ID_LENGTH + 1}}}"
 """Texts that are no id, as an expression of polars and of Python: databases refuse NUL, log lines break, and so on."""
 
-ID_RULE = f"ids are integers, or texts of 1 to {LONGEST_ID} whole characters, none of them a control character"
+ID_RULE = f"ids are integers, or texts of 1 to {ID_LENGTH} whole characters, without control characters"
 
 HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 """Half of a surrogate pair, which no encoding of text can hold."""

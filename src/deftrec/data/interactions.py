@@ -10,11 +10,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
 import polars as pl
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, BeforeValidator, ValidationError
 
 from deftrec.data.sequences import Sequences
 from deftrec.data.sources.columns import (
@@ -31,7 +31,7 @@ from deftrec.data.sources.columns import (
 from deftrec.data.sources.texts import texts
 from deftrec.data.stored import read_catalogue, read_events
 from deftrec.errors import DataError, in_a_line
-from deftrec.files import atomic_directory, recover, write_text
+from deftrec.files import atomic_directory, printable, recover, write_text
 
 Id: TypeAlias = str | int
 
@@ -42,6 +42,9 @@ FILES = (INTERACTIONS_FILE, ITEMS_FILE, META_FILE)
 CATALOGUE_COLUMNS = ("title", "category", "text")
 RELABEL_SEED = 20250412
 FIRST_CLOCK = 1e8  # times beyond this are seconds or finer units since 1970: in seconds it is a day of 1973
+
+
+_Name: TypeAlias = Annotated[str, BeforeValidator(lambda name: printable(name) if isinstance(name, str) else name)]
 
 
 class Meta(BaseModel, frozen=True, extra="ignore"):
@@ -58,9 +61,9 @@ class Meta(BaseModel, frozen=True, extra="ignore"):
         times: `clock` if times of different users compare, `position` if they only order the items of one user.
     """
 
-    name: str = "unnamed"
-    source: str = "memory"
-    sha256: dict[str, str] = {}
+    name: _Name = "unnamed"
+    source: _Name = "memory"
+    sha256: dict[_Name, str] = {}
     filters: dict[str, Any] = {}
     counts: dict[str, int] = {}
     tie_seed: int = 0
@@ -186,8 +189,9 @@ class Interactions:
         """
         directory = check_target(directory)
         with atomic_directory(directory) as temporary:
-            self.events().write_parquet(temporary / INTERACTIONS_FILE)
-            self.catalogue.write_parquet(temporary / ITEMS_FILE)
+            for name, table in ((INTERACTIONS_FILE, self.events()), (ITEMS_FILE, self.catalogue)):
+                with (temporary / name).open("wb") as file:  # polars writes to no path that is not UTF-8
+                    table.write_parquet(file)
             write_text(temporary / META_FILE, self.meta.model_dump_json(indent=2) + "\n")
 
     def events(self) -> pl.DataFrame:
@@ -348,7 +352,7 @@ def _catalogue(events: pl.Series, items: pl.DataFrame | None, source: str) -> pl
         if "item" not in items.columns:
             raise DataError(f"{source}: the items have no column 'item'; the columns are {', '.join(items.columns)}")
         ids, place = items["item"], Place(source)
-        check_id_type("item", ids.dtype, source)
+        check_id_type(ids, place)
         ids = decoded(ids, place) if ids.dtype == pl.Binary else ids
         given = [column for column in CATALOGUE_COLUMNS if column in items.columns]
         metadata = items.select(

@@ -56,6 +56,6 @@ def _table(path: Path, columns: Sequence[str]) -> tuple[pl.DataFrame, Place]:
     file = Parquet(path, "fetch or import it again")
     missing = [name for name in columns if name not in file.schema]
     if missing:
-        names = ", ".join(map(repr, file.schema)) or "none"
-        raise DataError(f"{path}: no column {missing[0]!r}; it has {names}; a data directory needs {', '.join(columns)}")
+        there = ", ".join(map(repr, file.schema)) or "none"
+        raise DataError(f"{path}: no column {missing[0]!r}; it has {there}, and needs {', '.join(columns)}")
     return file.read(list(columns)), Place(str(path))

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -100,7 +99,7 @@ def typed_ids(column: pl.Series, place: Place) -> pl.Series:
 
     Raises a `DataError` if an id is missing, NaN, not whole, or against the rule of `deftrec.data.ids`.
     """
-    check_id_type(column.name, column.dtype, place.file)
+    check_id_type(column, place)
     if column.dtype == pl.Binary:
         column = decoded(column, place)
     if column.dtype.is_float():
@@ -122,10 +121,11 @@ def _in_64_bits(numbers: pl.Series) -> pl.Series:
     return next((one for one in found if one.null_count() == numbers.null_count()), numbers.cast(pl.String))
 
 
-def check_id_type(name: str, dtype: pl.DataType, file: str) -> None:
+def check_id_type(column: pl.Series, place: Place) -> None:
     """Check that the values of a column can be ids; a `DataError` if they are lists, records, Booleans or objects."""
-    if dtype.is_nested() or dtype in (pl.Boolean, pl.Object):
-        raise DataError(f"{file}: column {name!r} holds {dtype}, which cannot be an id; give strings or integers")
+    if column.dtype.is_nested() or column.dtype in (pl.Boolean, pl.Object):
+        where = f"{place.file}: {place.name(first_true(column.is_not_null()))}, column {column.name!r}"
+        raise DataError(f"{where} holds {column.dtype}, which cannot be an id; give strings or integers")
 
 
 def same_ids(ids: pl.Series, dtype: pl.DataType) -> pl.Series:
@@ -213,11 +213,11 @@ def numbers(column: pl.Series, place: Place) -> pl.Series:
 
 def decoded(column: pl.Series, place: Place) -> pl.Series:
     """Decode bytes; a `DataError` if a value is not UTF-8."""
-    values = column.to_list()
-    text = [None if value is None else value.decode("utf-8", "replace") for value in values]
-    broken = [value is not None and one.encode() != value for value, one in zip(values, text, strict=True)]
+    values = [value or b"" for value in column]
+    text = [value.decode("utf-8", "replace") for value in values]
+    broken = [one.encode() != value for value, one in zip(values, text, strict=True)]
     place.refuse(pl.Series(broken, dtype=pl.Boolean), column, "is not UTF-8")
-    return pl.Series(column.name, text, dtype=pl.String)
+    return pl.Series(column.name, text, dtype=pl.String).set(column.is_null(), None)
 
 
 def to_polars(frame: Any) -> pl.DataFrame:

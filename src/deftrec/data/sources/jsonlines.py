@@ -33,7 +33,7 @@ class JsonLines:
         for one in islice(self._objects(), FIRST_LINES):
             self.schema |= dict.fromkeys(one, pl.String())
         if not self.schema:
-            raise DataError(f"{path}: no rows; the file is empty")
+            raise DataError(f"{path}: no rows; the file is empty, or its objects are")
 
     def read(self, names: list[str] | None) -> pl.DataFrame:
         """Read the keys `names`, default all, and `record`, the number of each object in the file, from 0."""

@@ -13,7 +13,7 @@ class Parquet:
 
     describe = staticmethod(as_row)
 
-    def __init__(self, path: Path, mend: str = "check the file and --format") -> None:
+    def __init__(self, path: Path, mend: str = "check the file and its format") -> None:
         self.path = path
         try:
             with path.open("rb") as file:

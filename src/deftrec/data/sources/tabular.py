@@ -9,7 +9,7 @@ import polars as pl
 
 from deftrec.data.download import checksums
 from deftrec.data.prepare import Raw
-from deftrec.data.sources.columns import Place, check_id_type, decoded, first_true, ids, numbers, require, times
+from deftrec.data.sources.columns import Place, decoded, first_true, ids, numbers, require, times
 from deftrec.data.sources.jsonlines import JsonLines
 from deftrec.data.sources.parquet import Parquet
 from deftrec.data.sources.textfile import TextFile
@@ -49,12 +49,15 @@ class Columns:
     separator: str | None = None
 
 
-def format_of(path: Path) -> TableFormat:
-    """The format of a table, from its file name without `.gz`; a `DataError` if the name has no known suffix."""
+def format_of(path: Path, mend: str = f"say --format {'|'.join(get_args(TableFormat))}") -> TableFormat:
+    """The format of a table, from its file name without `.gz`.
+
+    Raises a `DataError` that ends with `mend` if the name has no known suffix.
+    """
     suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() != ".gz"]
     found = SUFFIXES.get(suffixes[-1]) if suffixes else None
     if found is None:
-        raise DataError(f"{path}: its name does not tell its format; say --format {'|'.join(get_args(TableFormat))}")
+        raise DataError(f"{path}: its name does not tell its format; {mend}")
     return found
 
 
@@ -84,24 +87,29 @@ def read_tabular(
     return Raw(events_of(frame, place, columns), catalogue, path.name, sha256, times=kind)
 
 
-def read_events(path: str | Path, columns: Columns = Columns()) -> tuple[pl.DataFrame, Place]:
+def read_events(
+    path: str | Path, columns: Columns = Columns(), *, form: TableFormat | None = None
+) -> tuple[pl.DataFrame, Place]:
     """Read interactions in the order of their file: columns `record`, `user`, `item`, `time`; and the records' names.
 
-    Errors are those of `read_tabular`.
+    Arguments and errors are those of `read_tabular`.
     """
     path = Path(path)
     wanted = {"user": columns.user, "item": columns.item, "time": columns.time or "time"}
-    frame, place = _read(path, format_of(path), wanted, columns.separator, in_order=None)
+    frame, place = _read(path, form or format_of(path), wanted, columns.separator, in_order=None)
     return events_of(frame, place, columns).select(frame["record"], "user", "item", "time"), place
 
 
-def read_items(path: str | Path, columns: Columns, *, option: str = "--items-id") -> pl.DataFrame:
+def read_items(
+    path: str | Path, columns: Columns, *, form: TableFormat | None = None, option: str = "--items-id"
+) -> pl.DataFrame:
     """Read a table of items: column `item` and any of `title`, `category`, `text`.
 
-    Errors are those of `read_tabular`; a message names the `option` of the command line for the id column.
+    `form` is the format of `path`; `None` stands for the format of its name. Errors are those of `read_tabular`; a
+    message names the `option` of the command line for the id column.
     """
     path = Path(path)
-    form = format_of(path)
+    form = form or format_of(path, f"rename it, so that it ends in one of {' '.join(SUFFIXES)}")
     if path.is_file() and not path.stat().st_size:
         raise DataError(f"{path}: no items; the file is empty")
     frame, place = _read(path, form, None, None if ".tsv" in path.suffixes else columns.separator)
@@ -159,8 +167,6 @@ def _read(
     names = None
     if wanted is not None:
         require(file.schema, wanted, str(path), in_order=in_order)
-        for role in ("user", "item"):
-            check_id_type(wanted[role], file.schema[wanted[role]], str(path))
         names = list(dict.fromkeys(wanted.values()))
     frame = file.read(names)
     if names and not frame.height:
