@@ -1,7 +1,6 @@
 """Every legal id can be asked for over HTTP, by the path or by a parameter; others are refused by the rule for ids."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -41,8 +40,8 @@ def _added(run: Path) -> None:
 
 
 @pytest.fixture
-def client(opened: Opened, run: Path, _added: None) -> Iterator[TestClient]:
-    yield opened(run=run)
+def client(opened: Opened, run: Path, _added: None) -> TestClient:
+    return opened(run=run)
 
 
 def test_every_id_is_read_by_its_path_and_by_a_parameter(client: TestClient) -> None:

@@ -5,6 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from deftrec.data.ids import ID_RULE, NO_ID
@@ -244,6 +245,7 @@ def _of_pandas(name: str, column: Any) -> pl.Series:
     if values.dtype != object:
         return pl.Series(name, values)
     values = [value if present else None for value, present in zip(values, column.notna(), strict=True)]
+    values = [value.tolist() if isinstance(value, np.ndarray) else value for value in values]
     with suppress(TypeError, ValueError, pl.exceptions.PolarsError):
         found = pl.Series(name, values)
         if found.dtype != pl.Object:

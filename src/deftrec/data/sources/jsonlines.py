@@ -1,7 +1,8 @@
 """JSON lines: one object a line, read by polars, and by Python where polars fails or cannot be trusted."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,39 +16,51 @@ from deftrec.errors import DataError
 DOUBTFUL = r"^(?:\[|\{|true$|false$)|\x00"
 """Texts that polars may have made: of a list, a record or a truth value, or NUL of half a surrogate pair."""
 
-FIRST_LINES = 1000  # number of lines whose keys are the columns of a table of interactions
+FIRST_LINES = 1000
 BATCH = 50_000  # number of lines that Python parses at a time
 
 
 class JsonLines:
-    """A file with one JSON object per line, in any of its keys; a key that an object lacks is null.
+    """A file with one JSON object per line; a key that an object lacks is null.
 
-    Values are strings, or lists of strings where every object has a list. A value that is neither text nor a number
-    becomes what `as_text` makes of it, so that only its use is an error. Raises a `DataError` if the file is missing,
-    empty or not UTF-8, or a line is no object.
+    Values are strings, or lists of strings where all are lists. A value that is neither text nor a number becomes what
+    `as_text` makes of it, so that it is an error only where it is used. Raises a `DataError` if the file is missing,
+    empty or not UTF-8, or has no object.
+
+    Args:
+        path: plain or gzipped file.
+        whole: whether all lines are searched for keys and lists, else the first `FIRST_LINES` for keys alone.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.schema: dict[str, pl.DataType] = {}
-        for one in islice(self._objects(), FIRST_LINES):
-            self.schema |= dict.fromkeys(one, pl.String())
+    def __init__(self, path: Path, *, whole: bool = False) -> None:
+        self.path, self.schema = path, dict[str, pl.DataType]()
+        if whole:
+            with suppress(pl.exceptions.PolarsError, OSError), path.open("rb") as file:
+                found = pl.scan_ndjson(file, infer_schema_length=None).collect_schema()
+                self.schema = {name: _kept(dtype) for name, dtype in found.items()}
         if not self.schema:
+            for _, one in self._objects(last=None if whole else FIRST_LINES, broken=lambda *_: None):
+                self.schema |= dict.fromkeys(one, pl.String())
+        if not self.schema:
+            for _ in self._objects():  # the error about the first line that is no object
+                pass
             raise DataError(f"{path}: no rows; the file is empty, or its objects are")
 
-    def read(self, names: list[str] | None) -> pl.DataFrame:
-        """Read the keys `names`, default all, and `record`, the number of each object in the file, from 0."""
+    def read(self, names: list[str], broken: Callable[[int, str, str], None] | None = None) -> pl.DataFrame:
+        """Read some keys, and `record`, the number of each object in the file, from 0.
+
+        A line that is no object goes to `broken` (its record number, text and fault); without it, it is a `DataError`.
+        """
         try:
             frame = self._by_polars(names)
-        except (pl.exceptions.PolarsError, OSError):  # a BOM, NaN in any key, half a surrogate pair, or a fault
-            return self._by_python(names)
-        texts = [name for name, dtype in frame.schema.items() if dtype == pl.String]
+        except (pl.exceptions.PolarsError, OSError):  # a byte order mark, NaN in any key, or a line that is no object
+            return self._by_python(names, broken)
+        texts = [name for name in names if frame.schema[name] == pl.String]
         doubtful = frame.select(pl.any_horizontal(pl.lit(False), pl.col(texts).str.contains(DOUBTFUL))).to_series()
         if not doubtful.any():
             return frame
         again = frame.filter(doubtful)
-        records = set(again["record"])
-        objects = [one for record, one in enumerate(self._objects(only=records)) if record in records]
+        objects = [one for _, one in self._objects(only=set(again["record"]))]
         return pl.concat([frame.filter(~doubtful), again.with_columns(_columns(objects, texts))]).sort("record")
 
     def describe(self, record: int) -> str:
@@ -55,63 +68,69 @@ class JsonLines:
         numbers = (number for number, _ in self._lines())
         return f"line {next((number for place, number in enumerate(numbers) if place == record), record + 1)}"
 
-    def _by_polars(self, names: list[str] | None) -> pl.DataFrame:
-        schema: dict[str, Any] = dict.fromkeys(names or (), pl.String)
-        if names is None:
-            with self.path.open("rb") as file:
-                found = pl.scan_ndjson(file, infer_schema_length=None).collect_schema()
-            # In one type, since a mixture of integers and floats would lose digits; `record` is the row's number.
-            schema = {name: _kept(dtype) for name, dtype in found.items() if name != "record"}
-        frame = self._scan(schema)
-        lists = [name for name, dtype in frame.schema.items() if isinstance(dtype, pl.List)]
+    def _by_polars(self, names: list[str]) -> pl.DataFrame:
+        frame = self._scan({name: self.schema.get(name, pl.String()) for name in names})
+        lists = [name for name in names if isinstance(frame.schema[name], pl.List)]
         mixed = [name for name in lists if _leaves(frame[name]).str.contains(DOUBTFUL).any()]
-        return frame.with_columns(self._scan(dict.fromkeys(mixed, pl.String)).drop("record")) if mixed else frame
+        return frame.with_columns(self._scan(dict.fromkeys(mixed, pl.String())).drop("record")) if mixed else frame
 
-    def _scan(self, schema: dict[str, Any]) -> pl.DataFrame:
+    def _scan(self, schema: dict[str, pl.DataType]) -> pl.DataFrame:
         with self.path.open("rb") as file:  # not by its name, which may hold `[1]` or bytes that are not UTF-8
             scan = pl.scan_ndjson(file, schema=schema, infer_schema_length=1)
             return scan.collect(engine="streaming").with_row_index("record")
 
-    def _by_python(self, names: list[str] | None) -> pl.DataFrame:
-        objects, parts = self._objects(), list[pl.DataFrame]()
+    def _by_python(self, names: list[str], broken: Callable[[int, str, str], None] | None) -> pl.DataFrame:
+        objects, parts = self._objects(broken=broken), list[pl.DataFrame]()
         while batch := list(islice(objects, BATCH)):
-            keys = names or list(dict.fromkeys(key for one in batch for key in one if key != "record"))
-            parts.append(pl.DataFrame(_columns(batch, keys)))
-        return pl.concat(parts, how="diagonal").with_row_index("record")
+            records = pl.Series("record", [record for record, _ in batch], dtype=pl.get_index_type())
+            parts.append(pl.DataFrame([records, *_columns([one for _, one in batch], names)]))
+        return pl.concat(parts)
 
     def _lines(self) -> Iterator[tuple[int, str]]:
         """The number and the text of every line that is not empty."""
         with open_text(self.path) as lines:
             yield from ((number, line) for number, line in enumerate(lines, start=1) if line.strip())
 
-    def _objects(self, only: set[int] | None = None) -> Iterator[dict[str, Any]]:
-        """The object of every line; an empty one for lines that are not among `only`."""
-        for record, (number, line) in enumerate(self._lines()):
-            yield self._object(number, line) if only is None or record in only else {}
+    def _objects(
+        self,
+        *,
+        only: set[int] | None = None,
+        last: int | None = None,
+        broken: Callable[[int, str, str], None] | None = None,
+    ) -> Iterator[tuple[int, dict[str, Any]]]:
+        """The record number and the object of each line, or of `only` some records, or of the first `last` lines."""
+        for record, (number, line) in enumerate(islice(self._lines(), last)):
+            if only is not None and record not in only:
+                continue
+            try:
+                yield record, _parse(line)
+            except ValueError as error:
+                if broken is None:
+                    raise DataError(f"{self.path}: line {number}: {error}") from error
+                broken(record, line.strip(), "is not a JSON object")
 
-    def _object(self, number: int, line: str) -> dict[str, Any]:
-        where = f"{self.path}: line {number}"
-        try:
-            parsed = None if line.lstrip().startswith("[") else json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{where}: not JSON ({error}); write one object a line") from error
-        if not isinstance(parsed, dict):
-            raise DataError(f"{where}: not a JSON object; write one object a line; an array is not read")
-        return parsed
+
+def _parse(line: str) -> dict[str, Any]:
+    """Parse an object; a `ValueError` if the line is none."""
+    try:
+        parsed = None if line.lstrip().startswith("[") else json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"not JSON ({error}); write one object a line") from error
+    if not isinstance(parsed, dict):
+        raise ValueError("not a JSON object; write one object a line; an array is not read")
+    return parsed
 
 
-def _kept(dtype: pl.DataType) -> pl.DataType:
-    """The type to read a key in: nested types and Booleans as they are, lists of texts or numbers as lists of texts."""
-    if isinstance(dtype, pl.List) and not dtype.inner.is_nested():
-        return pl.List(pl.String)
-    return dtype if dtype.is_nested() or dtype == pl.Boolean else pl.String()
+def _kept(dtype: Any) -> pl.DataType:
+    """The type in which a key is read: lists as lists, and all else as text, so that numbers keep their digits."""
+    return pl.List(_kept(dtype.inner)) if isinstance(dtype, pl.List) else pl.String()
 
 
 def _leaves(lists: pl.Series) -> pl.Series:
-    """The texts in lists of lists; none if they hold records."""
+    """The texts in lists of lists."""
     while isinstance(lists.dtype, pl.List):
         lists = lists.explode()
-    return lists if lists.dtype == pl.String else pl.Series(dtype=pl.String)
+    return lists
 
 
 def _columns(objects: list[dict[str, Any]], keys: list[str]) -> list[pl.Series]:

@@ -21,19 +21,17 @@ class Parquet:
         except (pl.exceptions.PolarsError, OSError) as error:
             raise DataError(f"{path}: not a Parquet file ({first_line(error)}); {mend}") from error
 
-    def read(self, names: list[str] | None) -> pl.DataFrame:
-        """Read the columns `names`, default all, and `record`, the number of each row in the file, from 0.
+    def read(self, names: list[str]) -> pl.DataFrame:
+        """Read some columns, and `record`, the number of each row in the file, from 0.
 
         Raises a `DataError` if a column is damaged, or a text is not UTF-8; the message names the column and the row.
         """
-        wanted = [name for name in self.schema if name != "record"] if names is None else names
         try:
-            frame = self._rows(wanted).with_row_index("record")
+            return self._rows(names).with_row_index("record")
         except pl.exceptions.PolarsError as error:
-            for name in wanted:
+            for name in names:
                 self._check_text(name)
             raise DataError(f"{self.path}: cannot be read ({first_line(error)})") from error
-        return frame
 
     def _rows(self, names: list[str], first: int | None = None) -> pl.DataFrame:
         with self.path.open("rb") as file:  # not by its name, which may hold `[1]` or bytes that are not UTF-8

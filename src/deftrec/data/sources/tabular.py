@@ -1,6 +1,6 @@
 """Tables of interactions and items in CSV, Parquet or JSON lines; the user names the columns."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
@@ -17,6 +17,7 @@ from deftrec.data.sources.texts import words
 from deftrec.errors import DataError
 
 TableFormat: TypeAlias = Literal["csv", "parquet", "jsonl"]
+_File: TypeAlias = TextFile | JsonLines | Parquet
 
 SUFFIXES: dict[str, TableFormat] = {
     **dict.fromkeys((".csv", ".tsv", ".txt"), "csv"),
@@ -80,7 +81,7 @@ def read_tabular(
     path = Path(path)
     roles = {"user": columns.user, "item": columns.item, "time": columns.time, "rating": columns.rating}
     wanted = {role: name for role, name in roles.items() if name is not None}
-    frame, place = _read(path, form or format_of(path), wanted, columns.separator)
+    frame, place = _wanted(path, form, wanted, columns)
     catalogue = None if items is None else read_items(items, columns)
     sha256 = checksums(path, *([] if items is None else [items]))
     kind: Literal["clock", "position"] = "position" if columns.time is None else "clock"
@@ -96,7 +97,7 @@ def read_events(
     """
     path = Path(path)
     wanted = {"user": columns.user, "item": columns.item, "time": columns.time or "time"}
-    frame, place = _read(path, form or format_of(path), wanted, columns.separator, in_order=None)
+    frame, place = _wanted(path, form, wanted, columns, in_order=None)
     return events_of(frame, place, columns).select(frame["record"], "user", "item", "time"), place
 
 
@@ -112,21 +113,23 @@ def read_items(
     form = form or format_of(path, f"rename it, so that it ends in one of {' '.join(SUFFIXES)}")
     if path.is_file() and not path.stat().st_size:
         raise DataError(f"{path}: no items; the file is empty")
-    frame, place = _read(path, form, None, None if ".tsv" in path.suffixes else columns.separator)
-    there = [name for name in frame.columns if name != "record"]
+    file = _open(path, form, None if ".tsv" in path.suffixes else columns.separator, whole=True)
+    there = list(file.schema)
     candidates = [columns.catalogue_item] if columns.catalogue_item else [columns.item, "item", "item_id"]
     key = next((name for name in candidates if name in there), None)
     if key is None:
         names = ", ".join(map(repr, there))
         message = f"{path}: no column {candidates[0]!r} with the items' ids; it has {names}; name it with {option} COL"
         raise DataError(message)
-    parts = {"item": ids(frame[key], place)}
+    roles = {"item": key}
     for role, named in (("title", columns.title), ("category", columns.category), ("text", columns.text)):
         if named is not None and named not in there:
             raise DataError(f"{path}: no column {named!r} for the {role}; name the right one with --{role} COL")
         name = named or role
         if name in there and name != key:
-            parts[role] = words(frame[name], place)
+            roles[role] = name
+    frame, place = _read(file, roles.values())
+    parts = {role: (ids if role == "item" else words)(frame[name], place) for role, name in roles.items()}
     again = ~parts["item"].is_first_distinct()
     if again.any():
         entry = first_true(again)
@@ -149,28 +152,33 @@ def events_of(frame: pl.DataFrame, place: Place, columns: Columns) -> pl.DataFra
     return pl.DataFrame({name: part.alias(name) for name, part in parts.items()})
 
 
-def _read(
+def _wanted(
     path: Path,
-    form: TableFormat,
-    wanted: Mapping[str, str] | None,
-    separator: str | None,
+    form: TableFormat | None,
+    wanted: Mapping[str, str],
+    columns: Columns,
     in_order: str | None = "--order-as-given",
 ) -> tuple[pl.DataFrame, Place]:
-    """The wanted columns (all if `None`) with `record`, the number of each row in the file, and the rows' names."""
+    """The wanted columns of a table of interactions; see `_read`."""
+    file = _open(path, form or format_of(path), columns.separator)
+    require(file.schema, wanted, str(path), in_order=in_order)
+    frame, place = _read(file, wanted.values())
+    if not frame.height:
+        raise DataError(f"{path}: the file has no rows; give a file with interactions")
+    return frame, place
+
+
+def _open(path: Path, form: TableFormat, separator: str | None, *, whole: bool = False) -> _File:
+    """Open a table; of JSON lines, `whole` finds the keys of all lines."""
     if not path.is_file():
         raise DataError(f"{path}: no such file")
-    file: TextFile | JsonLines | Parquet
     if form == "csv":
-        file = TextFile(path, separator or ("\t" if ".tsv" in path.suffixes else None))
-    else:
-        file = JsonLines(path) if form == "jsonl" else Parquet(path)
-    names = None
-    if wanted is not None:
-        require(file.schema, wanted, str(path), in_order=in_order)
-        names = list(dict.fromkeys(wanted.values()))
-    frame = file.read(names)
-    if names and not frame.height:
-        raise DataError(f"{path}: the file has no rows; give a file with interactions")
-    place = Place(str(path), file.describe, frame["record"])
-    binary = [name for name in names or () if frame.schema[name] == pl.Binary]
-    return frame.with_columns(decoded(frame[name], place) for name in binary), place
+        return TextFile(path, separator or ("\t" if ".tsv" in path.suffixes else None))
+    return JsonLines(path, whole=whole) if form == "jsonl" else Parquet(path)
+
+
+def _read(file: _File, names: Iterable[str]) -> tuple[pl.DataFrame, Place]:
+    """Some columns with `record`, the number of each row in the file, and the rows' names."""
+    frame = file.read(list(dict.fromkeys(names)))
+    place = Place(str(file.path), file.describe, frame["record"])
+    return frame.with_columns(decoded(one, place) for one in frame if one.dtype == pl.Binary), place
