@@ -56,7 +56,8 @@ class JsonLines:
         except (pl.exceptions.PolarsError, OSError):  # a byte order mark, NaN in any key, or a line that is no object
             return self._by_python(names, broken)
         texts = [name for name in names if frame.schema[name] == pl.String]
-        doubtful = frame.select(pl.any_horizontal(pl.lit(False), pl.col(texts).str.contains(DOUBTFUL))).to_series()
+        suspicious = pl.col(texts).str.contains(DOUBTFUL).fill_null(False)
+        doubtful = frame.select(pl.any_horizontal(pl.lit(False), suspicious)).to_series()
         if not doubtful.any():
             return frame
         again = frame.filter(doubtful)

@@ -35,18 +35,19 @@ class Parquet:
 
     def _rows(self, names: list[str], first: int | None = None) -> pl.DataFrame:
         with self.path.open("rb") as file:  # not by its name, which may hold `[1]` or bytes that are not UTF-8
-            return pl.scan_parquet(file, n_rows=first).select(names).collect(engine="streaming")
+            rows = pl.scan_parquet(file).select(names)
+            return (rows if first is None else rows.head(first)).collect(engine="streaming")
 
     def _check_text(self, name: str) -> None:
-        """Raise the error about the first rows of a column that cannot be read as UTF-8, if there are any."""
+        """Raise the error about a column that cannot be read as UTF-8; rows before the named one can be read."""
         if self._readable(name, None):
             return
         with self.path.open("rb") as file:
             good, bad = 0, int(pl.scan_parquet(file).select(pl.len()).collect().item())
-        while bad - good > 1:  # the first `good` rows can be read, the first `bad` cannot
+        while bad - good > 1:  # the first `good` rows can be read, the first `bad` cannot: a page is read as a whole
             middle = (good + bad) // 2
             good, bad = (middle, bad) if self._readable(name, middle) else (good, middle)
-        where = f"{self.path}: {as_row(good)} or soon after, column {name!r}"
+        where = f"{self.path}: {as_row(good)} or later, column {name!r}"
         raise DataError(f"{where}: not UTF-8; write the column again in UTF-8")
 
     def _readable(self, name: str, first: int | None) -> bool:

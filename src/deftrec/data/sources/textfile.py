@@ -99,17 +99,18 @@ class TextFile:
         """
         columns = self.columns if columns is None else columns
         try:
-            scan = pl.scan_csv(
-                self.path,
-                separator=self.separator,
-                quote_char=self.quote,
-                has_header=self.has_header,
-                schema=self.schema,
-                row_index_name="record",
-                encoding="utf8",
-            )
-            filled = scan.filter(~pl.all_horizontal(pl.exclude("record").is_null()))
-            frame = filled.select("record", *columns).collect(engine="streaming")
+            with self.path.open("rb") as file:  # not by its name, which may hold `[1]` or bytes that are not UTF-8
+                scan = pl.scan_csv(
+                    file,
+                    separator=self.separator,
+                    quote_char=self.quote,
+                    has_header=self.has_header,
+                    schema=self.schema,
+                    row_index_name="record",
+                    encoding="utf8",
+                )
+                filled = scan.filter(~pl.all_horizontal(pl.exclude("record").is_null()))
+                frame = filled.select("record", *columns).collect(engine="streaming")
         except pl.exceptions.NoDataError as error:
             raise DataError(f"{self.path}: no rows; the file is empty") from error
         except (pl.exceptions.PolarsError, OSError) as error:
