@@ -96,6 +96,11 @@ def writable(path: Path) -> Iterator[None]:
         raise UnwritableError(message) from error
 
 
+def printable(name: str) -> str:
+    """A file name as a text that can be encoded: a byte that is not UTF-8 is written as `\\udc` and its two digits."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Write `text` as UTF-8, atomically."""
     with atomic_path(path) as temporary:

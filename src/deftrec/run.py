@@ -38,7 +38,7 @@ from deftrec.data import Fit, Interactions, Sequences, make_split
 from deftrec.data.download import sha256_of
 from deftrec.ensemble import Model, build_model, members_of
 from deftrec.errors import DataError, DeftRecError, first_line
-from deftrec.files import locked, write_text
+from deftrec.files import locked, printable, write_text
 from deftrec.language.stored import load_stored_state, stored_state
 from deftrec.model import ItemLatents
 from deftrec.pretrained_files.origin import Origin, check_origin, origin_of
@@ -176,6 +176,8 @@ def training_in(folder: Path, request: Request, interactions: Interactions, resu
     A beginning that fails before a stage has written anything is undone. Raises a `DeftRecError` if another process
     trains there, and the errors of `begin_run`.
     """
+    if printable(str(folder)) != str(folder):
+        raise DeftRecError(f"{printable(str(folder))}: not a name in UTF-8, which other libraries need; give another")
     made = not resume and not folder.exists()
     if made:
         folder.mkdir(parents=True, exist_ok=True)

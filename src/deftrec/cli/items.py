@@ -1,6 +1,7 @@
 """`deftrec items`: add items to a finished run or remove them, without training."""
 
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +9,7 @@ from typing import Annotated
 import typer
 
 from deftrec.cli.console import listening, working
-from deftrec.cli.options import ColumnNames, Json, RunFolder, column, option, said_to, split_ids, split_names
+from deftrec.cli.options import ColumnNames, Json, RunFolder, TableForm, column, option, said_to, split_ids, split_names
 from deftrec.errors import DataError
 
 app = typer.Typer(help="Add items to a run or remove them, without training.", no_args_is_help=True)
@@ -23,6 +24,7 @@ def add(
     category: Annotated[str | None, column("categories; default: recognised")] = None,
     text: Annotated[str | None, column("descriptions; default: recognised")] = None,
     columns: ColumnNames = None,
+    form: TableForm = None,
     as_json: Json = False,
 ) -> None:
     """Add items, which can be recommended at once by their title, category and text.
@@ -31,13 +33,13 @@ def add(
     """
     with listening() as progress:
         with working(progress, f"reading {items}"):
-            from deftrec.data.sources.tabular import Columns, read_items
+            from deftrec.data.sources.tabular import SAY_FORMAT, Columns, read_items
             from deftrec.incremental.changes import add_items
 
             wanted = Columns(
                 title=title, category=category, text=text, catalogue_item=item, item_names=split_names(columns)
             )
-            found = read_items(items, wanted, option="--item", on_reading=said_to(progress))
+            found = read_items(items, wanted, form=form, option="--item", mend=SAY_FORMAT, on_reading=said_to(progress))
         progress.begin("texts", found.height)
         done = add_items(run, found, source=str(items), on_batch=lambda n: progress.advance("texts", n))
         progress.end("texts")
@@ -58,6 +60,7 @@ def remove(
     run: RunFolder,
     items: Annotated[str, option("File of item ids, or ids with commas between them.", "FILE|A,B")],
     item: Annotated[str | None, column("item ids; default: recognised")] = None,
+    form: TableForm = None,
     as_json: Json = False,
 ) -> None:
     """Remove items from all recommendations. They stay in the histories of users.
@@ -65,19 +68,20 @@ def remove(
     Example: deftrec items remove runs/shop --items lamp,desk
     """
     with listening() as progress, working(progress, f"removing {items}"):
-        from deftrec.data.sources.tabular import SUFFIXES, Columns, read_items
+        from deftrec.data.sources.tabular import SAY_FORMAT, SUFFIXES, Columns, read_items
         from deftrec.incremental.changes import remove_items
 
-        path = Path(items)
-        if path.is_file():
-            ids = read_items(path, Columns(catalogue_item=item), option="--item")["item"].to_list()
-        elif path.suffix in SUFFIXES:
+        is_file = os.path.isfile(items)  # noqa: PTH113 - pathlib fails for a long list of ids
+        if is_file:
+            wanted = Columns(catalogue_item=item)
+            ids = read_items(items, wanted, form=form, option="--item", mend=SAY_FORMAT)["item"].to_list()
+        elif Path(items).suffix in SUFFIXES:
             raise DataError(f"--items {items!r}: no such file; write an id that looks like a file name into a file")
         else:
             ids = split_ids(items, "--items")
         if not ids:
             raise DataError(f"--items {items!r}: names no item; give at least one id")
-        done = remove_items(run, ids, source=items if path.is_file() else "--items")
+        done = remove_items(run, ids, source=items if is_file else "--items")
     before = f", {done.before:,} were removed already" if done.before else ""
     text = f"{run}: {done.removed:,} removed{before}; {done.items:,} items can be recommended"
     print(json.dumps(asdict(done)) if as_json else text)

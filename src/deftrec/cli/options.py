@@ -56,6 +56,9 @@ ColumnNames = Annotated[
 TimeFormat = Annotated[
     str | None, option("Form of dates: day-first, month-first, or strptime's, such as '%d.%m.%y %H:%M'.", "FORM")
 ]
+TableForm = Annotated[
+    Literal["csv", "parquet", "jsonl"] | None, option("Format of FILE; default: from its name.", None, "--format")
+]
 Json = Annotated[bool, flag("--json", "Print JSON to stdout.")]
 
 
