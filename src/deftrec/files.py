@@ -151,6 +151,11 @@ def _unwritable(path: Path, reason: str) -> UnwritableError:
     return UnwritableError(f"{path}: cannot be written ({reason}); {place}, or make room there")
 
 
+def printable(name: str) -> str:
+    """A file name as a text that can be encoded: a byte that is not UTF-8 is written as `\\udc` and its two digits."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Write `text` as UTF-8, atomically."""
     with atomic_path(path) as temporary:

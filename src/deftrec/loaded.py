@@ -15,6 +15,7 @@ from torch import Tensor
 from deftrec.data import Cases, Id, Interactions, Part, Sequences, TimedSequences, make_split
 from deftrec.data.extend import conformed_events, next_cases, unknown_events
 from deftrec.data.frames import events_frame, items_frame
+from deftrec.data.sources.columns import Place
 from deftrec.data.words import item_categories
 from deftrec.diffusion import Sampling
 from deftrec.errors import ConfigError, DataError
@@ -295,7 +296,7 @@ class LoadedRun:
         `events` has the columns `user`, `item`, `time`. Raises a `DataError` if nobody has such an event and one
         before it, for an unknown item, and for ids or times of another type.
         """
-        given = conformed_events(events, self.interactions, NEXT)
+        given = conformed_events(events, self.interactions, Place(NEXT))
         new = unknown_events(self.interactions, given)
         strange = new.join(self.interactions.catalogue, on="item", how="anti", maintain_order="left")
         if strange.height:

@@ -52,6 +52,31 @@ def test_items_come_and_go(deftrec: Call, copy: Path, tmp_path: Path) -> None:
     assert said.out == f"{copy}: 2 restored, 2 unchanged; 25 items can be recommended\n"
 
 
+def test_the_format_may_be_said(deftrec: Call, copy: Path, tmp_path: Path) -> None:
+    items, events = tmp_path / "goods", tmp_path / "today"
+    items.write_text(
+        '{"item": "new one", "title": ["number", "1"], "category": "red"}\n{"item": "two", "title": "2"}\n'
+    )
+    events.write_text("user,item,time\nnew,i/101,5\n")
+    commands = [
+        (["items", "add", copy, "--items", items], "2 added"),
+        (["items", "remove", copy, "--items", items], "2 removed"),
+        (["update", copy, "--events", events], "1 interactions added"),
+    ]
+    for (words, done), form in zip(commands, ("jsonl", "jsonl", "csv"), strict=True):
+        said = deftrec(*words)
+        assert said.code == 1
+        assert f"{words[-1]}: its name does not tell its format; say --format csv|parquet|jsonl" in said.err
+        assert deftrec(*words, "--format", form).out.startswith(f"{copy}: {done}")
+    said = deftrec("data", "import", tmp_path / "today", "--format", "csv", "--items", items, "--to", tmp_path / "d")
+    assert "goods: its name does not tell its format; rename it, so that it ends in one of .csv" in said.err
+
+
+def test_a_long_list_of_items_is_no_file_name(deftrec: Call, copy: Path) -> None:
+    said = deftrec("items", "remove", copy, "--items", ",".join(f"item number {n}" for n in range(1000)))
+    assert "--items: item 'item number 0' (number 1 of the list) is not in the catalogue" in said.err
+
+
 def test_an_update_counts_at_once(deftrec: Call, copy: Path, tmp_path: Path) -> None:
     assert deftrec("recommend", copy, "--user", "new", "--json").code == 1
     file = tmp_path / "events.jsonl"
@@ -114,6 +139,12 @@ def test_files_come_as_people_have_them(deftrec: Call, copy: Path, tmp_path: Pat
         (["update", "{run}", "--events", "{tmp}/dated.csv"], "dated.csv: its times are dates, and those of this run's"),
         (["items", "add", "{worded}", "--items", "{tmp}/empty.csv"], "empty.csv: no items; the file is empty"),
         (["items", "remove", "{run}", "--items", ""], "names no item"),
+        (["items", "add", "{worded}", "--items", "{tmp}/late.jsonl"], "late.jsonl: line 2, column 'title': {\"en\": "),
+        (
+            ["items", "add", "{worded}", "--items", "{tmp}/tabs.csv"],
+            "tabs.csv: line 3, column 'item': 'a\\tb' is not an",
+        ),
+        (["update", "{run}", "--events", "{tmp}/half.jsonl"], "half.jsonl: line 1, column 'user': \"a\\ud83d\" is not"),
         (["items", "remove", "{run}", "--items", '"lamp'], "--items '\"lamp': not a comma-separated list"),
         (["items", "remove", "{run}", "--items", "{tmp}/plain.csv"], "name it with --item COL"),
         (["items", "add", "{worded}", "--items", "{tmp}/plain.csv", "--item", "sku"], "name it with --item COL"),
@@ -135,6 +166,9 @@ def test_errors_name_the_row_and_the_mend(
     (tmp_path / "events.csv").write_text("user,item,time\nnew,i/101,1\n\nnew,strange,2\n")
     (tmp_path / "plain.csv").write_text("code,title\nfine,number 1\n")
     (tmp_path / "empty.csv").touch()
+    (tmp_path / "late.jsonl").write_text('{"item": "a", "title": ["x"]}\n{"item": "b", "title": {"en": "x"}}\n')
+    (tmp_path / "tabs.csv").write_text("item;title\nfine;x\na\tb;x\n")
+    (tmp_path / "half.jsonl").write_text('{"user": "a\\ud83d", "item": "i/101", "time": 1}\n')
     (tmp_path / "dated.csv").write_text("user,item,time\nnew,i/101,2024-01-01\n")
     (tmp_path / "items.csv").write_text("item,title\nfine,number 1\nbare,\n")
     said = deftrec(*(word.format(run=run, worded=worded, data=data, tmp=tmp_path) for word in words))

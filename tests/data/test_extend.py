@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from deftrec.data import Interactions
 from deftrec.data.extend import conform, conformed_events, extended, unknown_events
+from deftrec.data.sources.columns import Place
 from deftrec.errors import DataError
 from toy import ring
 
@@ -78,14 +79,14 @@ def test_digits_written_otherwise_are_another_id(other: str) -> None:
 def test_times_in_another_unit_are_refused() -> None:
     data = ring(users=4)
     clock = Interactions(data.users, data.catalogue, data.sequences, data.times + 1_700_000_000, data.meta)
-    assert conformed_events(table([(1, 100, 1_800_000_000)]), clock, "f").height == 1
+    assert conformed_events(table([(1, 100, 1_800_000_000)]), clock, Place("f")).height == 1
     for time in (1_800_000_000_000, 1_800_000):
         with pytest.raises(DataError, match=r"f: its times go up to .* another unit"):
-            conformed_events(table([(1, 100, time)]), clock, "f")
-        assert conformed_events(table([(1, 100, time)]), data, "f").height == 1
+            conformed_events(table([(1, 100, time)]), clock, Place("f"))
+        assert conformed_events(table([(1, 100, time)]), data, Place("f")).height == 1
 
 
 def test_events_of_another_kind_are_refused() -> None:
     data: Interactions = ring(users=4)
     with pytest.raises(DataError, match="is not a time"):
-        conformed_events(table([]).clear(1).with_columns(user=1, item=100), data, "f")
+        conformed_events(table([]).clear(1).with_columns(user=1, item=100), data, Place("f"))

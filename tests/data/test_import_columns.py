@@ -74,7 +74,7 @@ def test_an_ambiguous_choice_is_said() -> None:
     reading = recognise("f", dict.fromkeys(["name", "title", "item"], pl.String()), ITEM_ROLES)
     assert reading.columns["title"] == "title"
     assert reading.others == {"title": ["name"]}
-    assert str(reading) == "f: item 'item', title 'title' (not 'name'; --title names another); ignored: 'name'"
+    assert str(reading) == "f: item 'item', title 'title' (not 'name'; `title=...` names another); ignored: 'name'"
     records = {"item": pl.String(), "authors": pl.List(pl.Struct({"id": pl.String()})), "genres": pl.List(pl.String())}
     assert dict(recognise("f", records, ITEM_ROLES).columns) == {"item": "item", "category": "genres"}
 

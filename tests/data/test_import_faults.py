@@ -1,6 +1,7 @@
 """Bad rows: the first one stops an import, or all are counted, shown and written to a file."""
 
 import json
+import os
 from pathlib import Path
 
 import polars as pl
@@ -11,6 +12,8 @@ from typer.testing import CliRunner
 from deftrec.cli.data import app
 from deftrec.data import Interactions
 from deftrec.data.interactions import SKIPPED_FILE
+from deftrec.data.sources.faults import Faults
+from deftrec.data.sources.tabular import read_tabular
 from deftrec.errors import DataError
 
 ROWS = [[str(n % 7), str(n % 5), str(1_500_000_000 + n), str(n % 5 + 1)] for n in range(100)]
@@ -146,6 +149,42 @@ def test_lines_that_are_no_json(tmp_path: Path) -> None:
     assert Interactions.load(tmp_path / "d").n_interactions == 97
     path.write_text("\n".join(["{broken", *lines[40:]]))
     assert "1 bad rows left out" in skips(path).stdout, "also the first line"
+
+
+def test_values_of_json_lines_that_are_none(tmp_path: Path) -> None:
+    lines = [json.dumps(dict(zip(HEADER, row, strict=True))) for row in ROWS]
+    bad = {"user": "true", "item": '"a\\ud83d"', "time": '{"a": 1}', "rating": "NaN"}
+    for number, (column, value) in enumerate(bad.items(), 1):
+        row = {"user": "1", "item": "2", "time": "3", "rating": "4", column: value}
+        lines[20 * number] = "{" + ", ".join(f'"{name}": {one}' for name, one in row.items()) + "}"
+    path = tmp_path / "events.jsonl"
+    path.write_text("\n".join(lines))
+    said = skips(path)
+    table = pl.read_csv(tmp_path / "d" / SKIPPED_FILE)
+    assert table["place"].to_list() == ["line 21", "line 41", "line 61", "line 81"]
+    assert dict(table.select("column", "value").iter_rows()) == bad
+    assert "line 21, column 'user': true is not an id" in said.stderr
+    assert Interactions.load(tmp_path / "d").users.dtype == pl.Int64
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
+def test_a_file_whose_name_is_not_utf8(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    csv(folder / os.fsdecode(b"1\xe9.csv"), {4: "1,,2,3"})
+    csv(folder / "2.csv")
+    faults = Faults()
+    assert read_tabular(folder, faults=faults).events.height == 199
+    assert faults.table["place"].to_list() == ["1\\udce9.csv, line 4"]
+
+
+def test_bytes_of_parquet_are_texts_or_bad(tmp_path: Path) -> None:
+    users = [b"\xff" if n == 3 else b"u%d" % n for n in range(40)]
+    path = tmp_path / "events.parquet"
+    pl.DataFrame({"user": users, "item": 1, "time": [b"2024-06-18"] * 40, "rating": 1}).write_parquet(path)
+    skips(path)
+    assert pl.read_csv(tmp_path / "d" / SKIPPED_FILE).row(0)[1:] == ("row 4", "user", "b'\\xff'", "is not UTF-8")
+    assert Interactions.load(tmp_path / "d").n_users == 39
 
 
 def test_rows_of_parquet(tmp_path: Path) -> None:

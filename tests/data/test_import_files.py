@@ -285,10 +285,11 @@ def test_rows_are_chosen_before_bad_ones_are_counted(tmp_path: Path) -> None:
 
 
 def test_truth_values_are_compared_as_written(tmp_path: Path) -> None:
-    pl.DataFrame({"user": [1, 2], "item": [1, 2], "time": [1, 2], "sold": [True, False]}).write_parquet(
-        tmp_path / "a.parquet"
-    )
+    frame = pl.DataFrame({"user": [1, 2], "item": [1, 2], "time": [1, 2], "sold": [True, False]})
+    frame.write_parquet(tmp_path / "a.parquet")
+    frame.write_ndjson(tmp_path / "a.jsonl")
     assert read_tabular(tmp_path / "a.parquet", where={"sold": ["True"]}).events["user"].to_list() == [1]
+    assert read_tabular(tmp_path / "a.jsonl", where={"sold": ["true"]}).events["user"].to_list() == [1]
 
 
 def test_json_lines_in_every_packing_name_their_lines(tmp_path: Path) -> None:
@@ -297,3 +298,22 @@ def test_json_lines_in_every_packing_name_their_lines(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl.bz2").write_bytes(bz2.compress("\n".join(lines).encode("utf-16")))
     with pytest.raises(DataError, match=r"line 2, column 'item'"):
         read_tabular(tmp_path / "a.jsonl.bz2")
+
+
+def test_parts_of_items_may_lack_what_others_have(tmp_path: Path) -> None:
+    parts = [
+        '{"item": 1, "category": ["x", "y"]}\n{"item": 2}',
+        '{"item": 3, "title": "t"}',
+        '{"item": 4, "category": null}',
+    ]
+    for number, part in enumerate(parts):
+        (tmp_path / f"{number}.jsonl").write_text(part)
+    items = read_items(tmp_path, Columns()).select("item", "title", "category")
+    assert items.rows() == [(1, "", "x|y"), (2, "", ""), (3, "t", ""), (4, "", "")]
+
+
+def test_records_are_no_titles(tmp_path: Path) -> None:
+    """Nor where a `NaN` lets only Python read the file."""
+    for more in ("1", "NaN"):
+        (tmp_path / "a.jsonl").write_text(f'{{"item": 1, "name": {{"en": "x"}}, "label": "y", "price": {more}}}\n')
+        assert read_items(tmp_path / "a.jsonl", Columns()).rows() == [(1, "y")]

@@ -10,9 +10,12 @@ import pytest
 from deftrec.data import Interactions
 from deftrec.data.extend import conformed_events, extended, unknown_events
 from deftrec.data.prepare import prepare
+from deftrec.data.sources.columns import Place
 from deftrec.data.sources.faults import Faults
 from deftrec.data.sources.tabular import Columns, read_tabular
 from deftrec.errors import ConfigError, DataError
+
+PLACE = Place("f")
 
 NANOSECOND = 1_718_695_894_123_456_789
 
@@ -171,14 +174,14 @@ def run_data(times: list[int | float]) -> Interactions:
 def test_new_dates_take_the_unit_of_the_run(units: int) -> None:
     data = run_data([1_718_695_894 * units])
     events = pl.DataFrame({"user": [1, 1], "item": [0, 0], "time": ["2024-06-18 07:31:36", "2024-06-18T07:31:35.5"]})
-    found = conformed_events(events, data, "f")
+    found = conformed_events(events, data, PLACE)
     assert found["time"].to_list() == [1_718_695_895 * units + units // 2, 1_718_695_896 * units]
     assert found["time"].dtype == pl.Int64
 
 
 def test_new_dates_keep_their_parts_of_a_second_in_a_run_of_floats() -> None:
     data = run_data([1_718_695_894.25])
-    found = conformed_events(pl.DataFrame({"user": [1], "item": [0], "time": ["2024-06-18T07:31:35.5"]}), data, "f")
+    found = conformed_events(pl.DataFrame({"user": [1], "item": [0], "time": ["2024-06-18T07:31:35.5"]}), data, PLACE)
     assert found["time"].to_list() == [1_718_695_895.5]
 
 
@@ -187,13 +190,13 @@ def test_a_date_beyond_the_unit_of_the_run_is_an_error() -> None:
     with pytest.raises(
         DataError, match=r"f: row 1, column 'time': .* is too large for a time; give a date before 2262"
     ):
-        conformed_events(late, run_data([NANOSECOND]), "f")
+        conformed_events(late, run_data([NANOSECOND]), PLACE)
 
 
 def test_new_dates_that_the_unit_merges_are_in_order() -> None:
     data = run_data([1_718_695_894_000])
     fine = pl.Series("time", [NANOSECOND + 2, NANOSECOND + 1]).cast(pl.Datetime("ns"))
-    found = conformed_events(pl.DataFrame({"user": [1, 1], "item": [7, 8], "time": fine}), data, "f")
+    found = conformed_events(pl.DataFrame({"user": [1, 1], "item": [7, 8], "time": fine}), data, PLACE)
     assert found["item"].to_list() == [8, 7]
     assert found["time"].n_unique() == 1
 
@@ -201,11 +204,11 @@ def test_new_dates_that_the_unit_merges_are_in_order() -> None:
 def test_new_floats_leave_the_nanoseconds_of_a_run_alone() -> None:
     data = run_data([NANOSECOND, NANOSECOND + 1])
     one = pl.DataFrame({"user": [1], "item": [0], "time": [float(NANOSECOND)]})
-    new = conformed_events(one, data, "f")
+    new = conformed_events(one, data, PLACE)
     assert unknown_events(data, new).height == 1, "the float is another moment than its neighbours"
     assert extended(data, data.catalogue[:0], new).times.tolist()[:2] == [int(float(NANOSECOND)), NANOSECOND]
     halves = run_data([1_718_695_894, 1_718_695_895])
-    both = extended(halves, data.catalogue[:0], conformed_events(one.with_columns(time=1_718_695_894.5), halves, "f"))
+    both = extended(halves, data.catalogue[:0], conformed_events(one.with_columns(time=1_718_695_894.5), halves, PLACE))
     assert both.times.tolist() == [1_718_695_894, 1_718_695_894.5, 1_718_695_895]
     with pytest.raises(DataError, match=r"f: some of its times are whole .* beyond 2\^53 they do not compare"):
-        conformed_events(one.with_columns(time=1_718_695_894_123_456.5), run_data([NANOSECOND // 100]), "f")
+        conformed_events(one.with_columns(time=1_718_695_894_123_456.5), run_data([NANOSECOND // 100]), PLACE)

@@ -248,6 +248,45 @@ def test_amazon_metadata_never_runs(tmp_path: Path) -> None:
     assert not trap.exists()
 
 
+def products(tmp_path: Path, *lines: str) -> Raw:
+    """Read metadata of 2014 with these lines."""
+    source = Amazon(RELEASES[2014], "Beauty", "raw")
+    ratings, metadata = (tmp_path / file.name for file in source.about.files)
+    ratings.write_text(RATINGS_2014)
+    metadata.write_bytes(gzip.compress(b"\xef\xbb\xbf" + "".join(f"{line}\n" for line in lines).encode()))
+    return source.read({ratings.name: ratings, metadata.name: metadata})
+
+
+def test_amazon_texts_are_what_they_mean(tmp_path: Path) -> None:
+    first = '{"asin": "0001", "title": ["Book", "one"], "brand": 3, "categories": [], "category": ["a", ["b", 1]]}'
+    second = '{"asin": "B2", "title": "a\\ud83d!", "description": ["b", null], "price": NaN}'
+    raw = products(tmp_path, first, second)
+    assert raw.items is not None
+    assert raw.items.rows() == [("0001", "Book one", "a|b|1", "3"), ("B2", "a\ufffd!", "", "b")]
+    pair = products(tmp_path, "{'asin': 'B2', 'title': '\\ud83d\\ude00'}")
+    assert pair.items is not None
+    assert pair.items["title"].to_list() == ["😀"]
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ('{"asin": true, "title": "x"}', "key 'asin': true is not an id"),
+        ('{"asin": ["B2"]}', r"key 'asin': \[\"B2\"\] is not an id"),
+        ('{"asin": {"id": 1}}', r"key 'asin': \{\"id\": 1\} is not an id"),
+        ('{"asin": "B\\ud83d"}', r"key 'asin': \"B\\ud83d\" is not an id"),
+        ("{'asin': b'B2'}", "key 'asin': b'B2' is not an id"),
+        ('{"asin": "B2", "title": {"en": "x"}}', "key 'title': a record where a text or a list is needed"),
+        ('{"asin": "B2", "category": [{"name": "x"}]}', "key 'category': a record where"),
+        ('{"asin": "B2", "description": [[{}]]}', "key 'description': a record where"),
+        ('{"asin": "B2", "brand": {"name": "x"}}', "key 'brand': a record where"),
+    ],
+)
+def test_amazon_values_of_other_kinds_are_named(line: str, fault: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=rf"meta_Beauty\.json\.gz: line 2, {fault}"):
+        products(tmp_path, '{"asin": "0001", "details": {"a": 1}}', line)
+
+
 # -- RecBole's files -------------------------------------------------------------------------------------------------
 
 

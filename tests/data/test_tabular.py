@@ -135,7 +135,7 @@ def test_times_are_numbers_or_dates(times: list[str], seconds: list[float], tmp_
             "user,item,time\na,b,2024-01-01T10:00Z\na,b,2024-01-01T10:00Z\na,b,2024-01-01 10:00\n",
             r"line 4, column 'time': '2024-01-01 10:00' is written unlike the others",
         ),
-        ('user,item,time\n"a\nb",c,1\nd,e,x\n', r"line 4, column 'time': 'x' is not a time"),
+        ('user,item,note,time\na,c,"a\nb",1\nd,e,f,x\n', r"line 4, column 'time': 'x' is not a time"),
         ("user,item,time\na,b,1\na,b,2,3\n", r"line 3: 4 fields where there are 3 columns"),
         ('user,item,time\na,b,1\na,"Q" b,2\nc,d,3\n', r"line 3: a stray quote, .*its quotes doubled"),
         ('user\titem\ttime\n"a\nb"\tc\t1\na\t"Q" b\t2\n', r"line 4: a stray quote, it seems \('\\t' expected"),
@@ -167,8 +167,8 @@ def test_what_is_wrong_with_a_csv_file_is_named(content: str | bytes, message: s
         ),
         ('[\n  {"user":1,"item":2,"time":3}\n]\n', "line 1: not a JSON object; write one object a line"),
         ('{"user":1,"item":2,"time":"x"}\n', "line 1, column 'time': 'x' is not a time"),
-        ('{"user":true,"item":2,"time":1}\n', "column 'user' holds Boolean, which cannot be an id"),
-        ('{"user":1,"item":{"id":2},"time":1}\n', "column 'item' holds Struct.* cannot be an id"),
+        ('{"user":true,"item":2,"time":1}\n', "line 1, column 'user': true is not an id"),
+        ('{"user":1,"item":{"id":2},"time":1}\n', "line 1, column 'item': {\"id\": 2} is not an id"),
     ],
 )
 def test_what_is_wrong_with_json_lines_is_named(content: str, message: str, tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ def test_what_is_wrong_with_json_lines_is_named(content: str, message: str, tmp_
         ({"user": [[1], [2]], "item": [1, 2], "time": [1, 2]}, "column 'user' holds .* cannot be an id"),
         ({"user": [1, 2], "item": [1, 2], "time": [1.0, float("inf")]}, "row 2, column 'time': inf is not a time"),
         ({"user": [1, 2], "item": [1, 2], "time": [date(2024, 1, 1), None]}, "row 2, column 'time'"),
-        ({"user": [], "item": [], "time": []}, "the file has no rows|no interactions; check the file"),
+        ({"user": [], "item": [], "time": []}, "no rows; the file is empty|no interactions; check the file"),
     ],
 )
 def test_what_is_wrong_with_a_table_is_named(columns: dict[str, list[object]], message: str, tmp_path: Path) -> None:

@@ -193,6 +193,15 @@ BAD = {
 }
 
 
+@pytest.mark.parametrize("values", [[["u0"]], [True], [{"id": "u0"}]])
+def test_ids_of_another_type_are_named(
+    tmp_path: Path, interactions: Interactions, cases: Cases, values: list[object]
+) -> None:
+    pl.DataFrame({"user": values, "item": ["x"], "rank": [1]}).write_parquet(tmp_path / "r.parquet")
+    with pytest.raises(DataError, match=r"r\.parquet: row 1, column 'user' holds .*, which cannot be an id"):
+        read_rankings(tmp_path / "r.parquet", interactions, cases, "exclude")
+
+
 @pytest.mark.parametrize("name", BAD)
 def test_a_bad_row_is_named(
     tmp_path: Path, interactions: Interactions, cases: Cases, good: pl.DataFrame, name: str

@@ -300,3 +300,32 @@ def test_an_overlay_of_other_data_or_a_damaged_one_is_refused(run: Path) -> None
     (run / FILE).write_bytes((run / FILE).read_bytes()[:100])
     with pytest.raises(DeftRecError, match="damaged"):
         Recommender.load(run)
+
+
+@pytest.mark.parametrize(
+    ("ids", "fault"),
+    [
+        ([True, False], "column 'item' holds Boolean, which cannot be an id"),
+        ([["900"], ["901"]], r"column 'item' holds List\(String\), which cannot be an id"),
+        (["900", "9\t1"], r"row 2, column 'item': '9\\t1' is not an id"),
+        (["900", None], "row 2, column 'item': an empty value is not an id"),
+        ([b"900", b"\xff"], r"row 2, column 'item': b'\\xff' is not UTF-8"),
+    ],
+)
+def test_items_and_events_keep_the_rule_for_ids(run: Path, ids: list[object], fault: str) -> None:
+    with pytest.raises(DataError, match=f"goods: .*{fault}"):
+        add_items(run, pl.DataFrame({"item": ids, "title": ["a", "b"]}), source="goods")
+    with pytest.raises(DataError, match=f"today: .*{fault}"):
+        add_events(run, pl.DataFrame({"user": [1, 2], "item": ids, "time": [1, 2]}), source="today")
+    with pytest.raises(DataError, match=f"today: .*{fault.replace('item', 'user')}"):
+        add_events(run, pl.DataFrame({"user": ids, "item": [900, 901], "time": [1, 2]}), source="today")
+    with pytest.raises(DataError, match="today: no column 'time'; the columns are user, item"):
+        add_events(run, pl.DataFrame({"user": [1], "item": [900]}), source="today")
+    assert not (run / FILE).is_file()
+
+
+def test_texts_of_added_items_may_be_lists_and_no_records(run: Path) -> None:
+    add_items(run, pl.DataFrame({"item": [900], "title": ["number"], "category": [["red", "old"]]}))
+    assert Recommender.load(run).interactions.catalogue["category"][-1] == "red|old"
+    with pytest.raises(DataError, match=r"items: row 1, column 'title': .* is neither text nor a list of texts"):
+        add_items(run, pl.DataFrame({"item": [901], "title": [{"en": "x"}]}))

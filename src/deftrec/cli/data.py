@@ -14,6 +14,7 @@ from rich.table import Column
 from deftrec.cli.console import Listener, give, listening, output, working
 from deftrec.cli.description import draw
 from deftrec.cli.fitting import FittingTable
+from deftrec.cli.flags import with_flags
 from deftrec.cli.options import (
     ColumnNames,
     Json,
@@ -198,8 +199,8 @@ def import_(
         how = {"domain": domain, "min_rating": min_rating, "k_core": k_core, "tie_seed": tie_seed}
         interactions = _write(raw, to, progress, items, name=name or _short_name(paths), **how)
         if faults is not None and faults.table.height:
-            with atomic_path(to / SKIPPED_FILE) as temporary:
-                faults.table.write_csv(temporary)
+            with atomic_path(to / SKIPPED_FILE) as temporary, temporary.open("wb") as file:
+                faults.table.write_csv(file)
             reasons = [f"{count:,} x {reason}" for reason, count in faults.counts.items()]
             for line in (*faults.lines(), *reasons, f"all rows left out: {to / SKIPPED_FILE}"):
                 progress.say(line)
@@ -323,4 +324,4 @@ def _report(
         + (f" ({', '.join(notes)})" if notes else "")
     )
     for reading in readings:
-        print(reading)
+        print(with_flags(str(reading)))

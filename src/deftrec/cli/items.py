@@ -1,5 +1,6 @@
 """`deftrec items`: add items to a finished run or remove them, without training."""
 
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +11,7 @@ from deftrec.cli.options import (
     Json,
     JsonFile,
     RunFolder,
+    TableForm,
     column,
     command_group,
     option,
@@ -32,6 +34,7 @@ def add(
     category: Annotated[str | None, column("categories; default: recognised")] = None,
     text: Annotated[str | None, column("descriptions; default: recognised")] = None,
     columns: ColumnNames = None,
+    form: TableForm = None,
     as_json: Json = False,
     json_file: JsonFile = None,
 ) -> None:
@@ -41,13 +44,13 @@ def add(
     """
     with listening() as progress:
         with working(progress, f"reading {items}"):
-            from deftrec.data.sources.tabular import Columns, read_items
+            from deftrec.data.sources.tabular import SAY_FORMAT, Columns, read_items
             from deftrec.incremental.changes import add_items
 
             wanted = Columns(
                 title=title, category=category, text=text, catalogue_item=item, item_names=split_names(columns)
             )
-            found = read_items(items, wanted, option="--item", on_reading=said_to(progress))
+            found = read_items(items, wanted, form=form, option="--item", mend=SAY_FORMAT, on_reading=said_to(progress))
         settle_threads(progress)
         progress.begin("texts", found.height)
         done = add_items(run, found, source=str(items), on_batch=lambda n: progress.advance("texts", n))
@@ -70,6 +73,7 @@ def remove(
     run: RunFolder,
     items: Annotated[str, option("File of item ids, or ids with commas between them.", "FILE|A,B")],
     item: Annotated[str | None, column("item ids; default: recognised")] = None,
+    form: TableForm = None,
     as_json: Json = False,
     json_file: JsonFile = None,
 ) -> None:
@@ -78,19 +82,20 @@ def remove(
     Example: deftrec items remove runs/shop --items lamp,desk
     """
     with listening() as progress, working(progress, f"removing {items}"):
-        from deftrec.data.sources.tabular import SUFFIXES, Columns, read_items
+        from deftrec.data.sources.tabular import SAY_FORMAT, SUFFIXES, Columns, read_items
         from deftrec.incremental.changes import remove_items
 
-        path = Path(items)
-        if path.is_file():
-            ids = read_items(path, Columns(catalogue_item=item), option="--item")["item"].to_list()
-        elif path.suffix in SUFFIXES:
+        is_file = os.path.isfile(items)  # noqa: PTH113 - pathlib fails for a long list of ids
+        if is_file:
+            wanted = Columns(catalogue_item=item)
+            ids = read_items(items, wanted, form=form, option="--item", mend=SAY_FORMAT)["item"].to_list()
+        elif Path(items).suffix in SUFFIXES:
             raise DataError(f"--items {items!r}: no such file; write an id that looks like a file name into a file")
         else:
             ids = split_ids(items, "--items")
         if not ids:
             raise DataError(f"--items {items!r}: names no item; give at least one id")
-        done = remove_items(run, ids, source=items if path.is_file() else "--items")
+        done = remove_items(run, ids, source=items if is_file else "--items")
     before = f", {done.before:,} were removed already" if done.before else ""
     text = f"{run}: {done.removed:,} removed{before}; {done.items:,} items can be recommended"
     if not give(asdict(done), as_json, json_file):

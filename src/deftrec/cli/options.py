@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from deftrec.cli.flags import with_flags
 from deftrec.data.sources.roles import Reading
 from deftrec.errors import ConfigError
 from deftrec.progress import Progress
@@ -66,6 +67,9 @@ ColumnNames = Annotated[
 TimeFormat = Annotated[
     str | None, option("Form of dates: day-first, month-first, or strptime's, such as '%d.%m.%y %H:%M'.", "FORM")
 ]
+TableForm = Annotated[
+    Literal["csv", "parquet", "jsonl"] | None, option("Format of FILE; default: from its name.", None, "--format")
+]
 Json = Annotated[bool, flag("--json", "Print JSON to stdout, in place of text.")]
 JsonFile = Annotated[Path | None, option("Write the JSON to a file.", "FILE", "--json-file")]
 
@@ -89,7 +93,7 @@ def said_to(progress: Progress) -> Callable[[Reading], None]:
 
     def say(reading: Reading) -> None:
         if not reading.is_plain:
-            progress.say(str(reading))
+            progress.say(with_flags(str(reading)))
 
     return say
 

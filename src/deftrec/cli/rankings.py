@@ -51,7 +51,7 @@ def read_users(path: Path) -> list[Any]:
     """
     import polars as pl
 
-    from deftrec.data.frames import find_columns
+    from deftrec.data.sources.roles import candidates
 
     form = SUFFIXES.get(path.suffix)
     try:
@@ -61,10 +61,10 @@ def read_users(path: Path) -> list[Any]:
         else:
             readers = {"csv": lambda: pl.read_csv(path, infer_schema=False), "jsonl": lambda: pl.read_ndjson(path)}
             frame = readers.get(form, lambda: pl.read_parquet(path))()
-            column = find_columns(frame.columns).get("user")
-            if column is None:
+            columns = candidates("user", frame.schema)
+            if not columns:
                 raise DataError(f"{path}: no column 'user' among {', '.join(frame.columns)}; call the ids' column user")
-            users = frame[column].drop_nulls().to_list()
+            users = frame[columns[0]].drop_nulls().to_list()
     except (OSError, UnicodeDecodeError, pl.exceptions.PolarsError) as error:
         raise DataError(f"--users {path}: cannot be read ({first_line(error)})") from error
     if not users:

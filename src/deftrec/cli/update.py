@@ -10,6 +10,7 @@ from deftrec.cli.options import (
     Json,
     JsonFile,
     RunFolder,
+    TableForm,
     TimeFormat,
     column,
     option,
@@ -26,6 +27,7 @@ def update(
     time: Annotated[str | None, column("times, in the unit of the run's data; default: recognised")] = None,
     columns: ColumnNames = None,
     time_format: TimeFormat = None,
+    form: TableForm = None,
     as_json: Json = False,
     json_file: JsonFile = None,
 ) -> None:
@@ -38,7 +40,7 @@ def update(
         from deftrec.incremental.changes import add_events
 
         wanted = Columns(user or "", item or "", time or "", names=split_names(columns), time_format=time_format)
-        found, place = read_events(events, wanted, on_reading=said_to(progress))
+        found, place = read_events(events, wanted, form=form, on_reading=said_to(progress))
         done = add_events(run, found, source=place.file, describe=place.describe)
     known = f", {done.known:,} were known already" if done.known else ""
     users = f", new users: {done.users:,}" if done.users else ""

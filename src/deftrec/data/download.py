@@ -13,6 +13,7 @@ import ssl
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from email.message import Message
@@ -51,8 +52,15 @@ def sha256_of(file: str | Path) -> str:
 
 
 def checksums(*files: str | Path) -> dict[str, str]:
-    """SHA-256 of each file, by name."""
-    return {Path(file).name: sha256_of(file) for file in files}
+    """SHA-256 of each file, by its name, behind as many folders as tell it from the others."""
+    paths = {Path(file).absolute() for file in files}
+    found, depth = dict[str, str](), 1
+    while paths:
+        ends = Counter(path.parts[-depth:] for path in paths)
+        named = {path for path in paths if ends[path.parts[-depth:]] == 1}
+        found |= {"/".join(path.parts[-depth:]): sha256_of(path) for path in sorted(named)}
+        paths, depth = paths - named, depth + 1
+    return found
 
 
 def download(

@@ -5,7 +5,7 @@ import polars as pl
 
 from deftrec.data.interactions import CATALOGUE_COLUMNS, Interactions
 from deftrec.data.sequences import Sequences
-from deftrec.data.sources.columns import Place, first_true, same_ids
+from deftrec.data.sources.columns import Place, first_true, same_ids, typed_ids
 from deftrec.data.sources.times import as_numbers, times
 from deftrec.data.split import Cases
 from deftrec.errors import DataError
@@ -91,34 +91,40 @@ def conform(ids: pl.Series, like: pl.Series, source: str, what: str) -> pl.Serie
     return found.alias(like.name)
 
 
-def conformed_events(events: pl.DataFrame, interactions: Interactions, source: str) -> pl.DataFrame:
+def conformed_events(events: pl.DataFrame, interactions: Interactions, place: Place) -> pl.DataFrame:
     """Cast `user`, `item` and `time` to the types and the time unit of `interactions`; keep other columns.
 
-    Dates are converted to that unit, and those that it merges are put in their order. Raises a `DataError` if an id or
-    a time is of another type, or the times are in another unit.
+    Dates are converted to that unit, and those that it merges are put in their order. `place` names the rows of
+    `events` in messages. Raises a `DataError` if a column is missing, an id or a time is of another type, or the times
+    are in another unit.
     """
-    place = Place(source)
-    found, known = times(events["time"], place), pl.Series(interactions.times[:0]).dtype
-    last, unit = np.abs(interactions.times).max(initial=0), interactions.units_per_second
-    if found.dtype.is_temporal():
+    for name in ("user", "item", "time"):
+        if name not in events.columns:
+            raise DataError(f"{place.file}: no column {name!r}; the columns are {', '.join(events.columns)}")
+    user, item = (typed_ids(events[name], place) for name in ("user", "item"))
+    dates = found = times(events["time"], place)
+    known, unit = pl.Series(interactions.times[:0]).dtype, interactions.units_per_second
+    last = np.abs(interactions.times).max(initial=0)
+    if dates.dtype.is_temporal():
         if unit is None:
             numbers = f"those of this run's data are numbers up to {last:g}"
-            raise DataError(f"{source}: its times are dates, and {numbers}; give numbers that continue them")
-        events, found = events[found.arg_sort()], found.sort()
+            raise DataError(f"{place.file}: its times are dates, and {numbers}; give numbers that continue them")
         if known.is_float():
-            found = as_numbers(found, place, MICROSECONDS) / (MICROSECONDS / unit)
+            found = as_numbers(dates, place, MICROSECONDS) / (MICROSECONDS / unit)
     events = events.with_columns(
-        conform(events["user"], interactions.users, source, "user").alias("user"),
-        conform(events["item"], interactions.catalogue["item"], source, "item").alias("item"),
-        _as_known(as_numbers(found, place, unit), known, last, source).alias("time"),
+        conform(user, interactions.users, place.file, "user").alias("user"),
+        conform(item, interactions.catalogue["item"], place.file, "item").alias("item"),
+        _as_known(as_numbers(found, place, unit), known, last, place.file).alias("time"),
     )
+    if dates.dtype.is_temporal():
+        events = events[dates.arg_sort()]
     newest = events["time"].abs().max()
     if unit is not None and isinstance(newest, int | float) and newest:
         factor = float(newest) / float(last)
         if not 1 / UNIT_FACTOR < factor < UNIT_FACTOR:
             raise DataError(
-                f"{source}: its times go up to {newest:g}, those of this run to {last:g}: they are in another unit; "
-                "give times in the unit of the run's data, or dates"
+                f"{place.file}: its times go up to {newest:g}, those of this run to {last:g}: they are in another "
+                "unit; give times in the unit of the run's data, or dates"
             )
     return events
 

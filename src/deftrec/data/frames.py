@@ -1,46 +1,18 @@
 """Interactions and items from the data frames that people have: columns are found by their names, or named."""
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from deftrec.data.interactions import CATALOGUE_COLUMNS, Interactions, Meta
-from deftrec.data.sources.columns import to_polars, words
+from deftrec.data.sources.columns import Place, to_polars
+from deftrec.data.sources.roles import Reading, recognise
+from deftrec.data.sources.texts import words
 from deftrec.errors import DataError
 
 EVENTS, ITEMS = "the interactions", "the items"  # names in errors
-
-NAMES: dict[str, str] = {
-    "user": "user userid uid customer customerid visitorid reviewerid memberid accountid sessionid",
-    "item": "item itemid iid product productid movie movieid asin parentasin sku article articleid track trackid "
-    "artistid book bookid isbn businessid contentid newsid songid",
-    "time": "time timestamp ts datetime date eventtime createdat unixreviewtime reviewtime tdat",
-    "title": "title name itemtitle itemname producttitle productname movietitle booktitle",
-    "category": "category categories genre genres brand",
-    "text": "text description itemdescription productdescription",
-}
-"""Column names of each role, in lower case and without `_`, `-` and spaces."""
-
-
-def find_columns(columns: Sequence[str]) -> dict[str, str]:
-    """The column of each role, as far as there is one.
-
-    A column that is called as its role is preferred. Raises a `DataError` for two columns that may be meant.
-    """
-    found: dict[str, str] = {}
-    for role, names in NAMES.items():
-        there = [column for column in columns if re.sub(r"[^a-z0-9]", "", column.lower()) in names.split()]
-        if role in there:
-            there = [role]
-        if len(there) > 1:
-            first, second = there[:2]
-            raise DataError(f"{first!r} and {second!r} may both be the {role}: name one, as in {role}={first!r}")
-        if there:
-            found[role] = there[0]
-    return found
 
 
 def as_interactions(
@@ -54,7 +26,7 @@ def as_interactions(
     Args:
         data: one row per interaction. Titles, categories and texts in it are read where `items` is None.
         items: data frame of items, one row each, or None.
-        user, item, time: columns of `data`; None: found by their names (`find_columns`).
+        user, item, time: columns of `data`; None: recognised by their names (`deftrec.data.sources.roles`).
     """
     named = {"user": user, "item": item, "time": time}
     if isinstance(data, Interactions):
@@ -63,15 +35,13 @@ def as_interactions(
             raise DataError(f"Interactions have their columns already: leave {', '.join(needless)} out")
         return data
     frame = _frame(data, EVENTS)
-    columns = _columns(frame, named, EVENTS)
-    events = _taken(frame, columns, EVENTS)
-    texts = [role for role in CATALOGUE_COLUMNS if role in columns]
+    reading = _columns(frame, named, EVENTS)
+    events = _taken(frame, reading, EVENTS)
+    texts = [role for role in CATALOGUE_COLUMNS if role in reading.columns]
     catalogue = events.select("item", *texts).unique("item", keep="first", maintain_order=True)
     if items is not None:
         catalogue = items_frame(items, item=item if item in items.columns else None)
-    return Interactions.from_frame(
-        events.select("user", "item", "time"), catalogue, meta=Meta(source=_said(frame, columns))
-    )
+    return Interactions.from_frame(events.select("user", "item", "time"), catalogue, meta=Meta(source=str(reading)))
 
 
 def events_frame(
@@ -79,8 +49,8 @@ def events_frame(
 ) -> pl.DataFrame:
     """Interactions with the columns `user`, `item`, `time`; arguments and errors as for `as_interactions`."""
     frame = _frame(data, EVENTS)
-    columns = _columns(frame, {"user": user, "item": item, "time": time}, EVENTS)
-    return _taken(frame, columns, EVENTS).select("user", "item", "time")
+    reading = _columns(frame, {"user": user, "item": item, "time": time}, EVENTS)
+    return _taken(frame, reading, EVENTS).select("user", "item", "time")
 
 
 def items_frame(data: Any, *, item: str | None = None) -> pl.DataFrame:
@@ -103,32 +73,24 @@ def _frame(data: Any, what: str) -> pl.DataFrame:
     return to_polars(data)
 
 
-def _columns(frame: pl.DataFrame, named: Mapping[str, str | None], what: str) -> dict[str, str]:
+def _columns(frame: pl.DataFrame, named: Mapping[str, str | None], what: str) -> Reading:
     """The column of each role: the roles of `named`, which are needed, and those of a catalogue that are there."""
-    given = {role: column for role, column in named.items() if column is not None}
-    for role, column in given.items():
-        if column not in frame.columns:
+    for role, column in named.items():
+        if column is not None and column not in frame.columns:
             raise DataError(f"{what} have no column {column!r} for the {role}; there are {', '.join(frame.columns)}")
-    found = find_columns([column for column in frame.columns if column not in given.values()])
-    missing = next((role for role in named if role not in given and role not in found), None)
+    wanted = {role: column or "" for role, column in named.items()}
+    reading = recognise("data frame", frame.schema, {**wanted, **dict.fromkeys(CATALOGUE_COLUMNS, "")})
+    missing = next((role for role in named if role not in reading.columns), None)
     if missing is not None:
         mend = f"name it, as in {missing}='...'"
         if missing == "time":
             mend += "; rows that are in order: frame.with_row_index('time'), or pandas: frame.assign(time=range(...))"
         raise DataError(f"{what} have no column for the {missing} among {', '.join(frame.columns)}; {mend}")
-    wanted = [role for role in (*named, *CATALOGUE_COLUMNS) if role in given or role in found]
-    return {role: given.get(role) or found[role] for role in wanted}
+    return reading
 
 
-def _taken(frame: pl.DataFrame, columns: Mapping[str, str], what: str) -> pl.DataFrame:
+def _taken(frame: pl.DataFrame, reading: Reading, what: str) -> pl.DataFrame:
     """The columns under the names of their roles; lists of categories are joined."""
-    taken = {role: frame[column] for role, column in columns.items()}
-    texts = {role: words(taken[role], what) for role in CATALOGUE_COLUMNS if role in taken}
+    taken = {role: frame[column] for role, column in reading.columns.items()}
+    texts = {role: words(taken[role], Place(what)) for role in CATALOGUE_COLUMNS if role in taken}
     return pl.DataFrame([series.alias(role) for role, series in {**taken, **texts}.items()])
-
-
-def _said(frame: pl.DataFrame, columns: Mapping[str, str]) -> str:
-    """Which columns were taken, and which were not."""
-    taken = ", ".join(f"{role} from {column!r}" for role, column in columns.items())
-    ignored = [column for column in frame.columns if column not in columns.values()]
-    return f"data frame: {taken}" + (f"; ignored: {', '.join(ignored)}" if ignored else "")

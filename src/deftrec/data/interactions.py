@@ -10,17 +10,27 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Never, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Never, TypeAlias
 
 import numpy as np
 import polars as pl
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, BeforeValidator, ValidationError
 
 from deftrec.data.sequences import Sequences
-from deftrec.data.sources.columns import Place, same_ids, to_polars, typed_ids
+from deftrec.data.sources.columns import (
+    Place,
+    check_id_type,
+    decoded,
+    refuse_objects,
+    same_ids,
+    to_polars,
+    typed_ids,
+)
+from deftrec.data.sources.texts import texts
 from deftrec.data.sources.times import as_numbers, times
-from deftrec.errors import DataError, first_line
-from deftrec.files import atomic_directory, recover, write_text
+from deftrec.data.stored import read_catalogue, read_events
+from deftrec.errors import DataError, in_a_line
+from deftrec.files import atomic_directory, printable, recover, write_text
 from deftrec.habits import INTERACTIONS, advice
 from deftrec.notebook import html_table
 
@@ -34,6 +44,9 @@ SKIPPED_FILE = "skipped.csv"  # bad rows that an import left out
 CATALOGUE_COLUMNS = ("title", "category", "text")
 RELABEL_SEED = 20250412
 FIRST_CLOCK = 1e8  # times beyond this are seconds or finer units since 1970: in seconds it is a day of 1973
+
+
+_Name: TypeAlias = Annotated[str, BeforeValidator(lambda name: printable(name) if isinstance(name, str) else name)]
 
 
 class Meta(BaseModel, frozen=True, extra="ignore"):
@@ -50,14 +63,27 @@ class Meta(BaseModel, frozen=True, extra="ignore"):
         times: `clock` if times of different users compare, `position` if they only order the items of one user.
     """
 
-    name: str = "unnamed"
-    source: str = "memory"
-    sha256: dict[str, str] = {}
+    name: _Name = "unnamed"
+    source: _Name = "memory"
+    sha256: dict[_Name, str] = {}
     filters: dict[str, Any] = {}
     counts: dict[str, int] = {}
     tie_seed: int = 0
     domain: str = "items"
     times: Literal["clock", "position"] = "clock"
+
+    @classmethod
+    def read(cls, path: Path) -> "Meta":
+        """Read a `meta.json`; a `DataError` names the key of a fault."""
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(map(str, first["loc"]))
+            fault = f"key {key!r}: {first['msg']}" if key else first["msg"]
+        except OSError as error:
+            fault = in_a_line(error)
+        raise DataError(f"{path}: not the {META_FILE} of a data directory ({fault}); fetch or import it again")
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +138,8 @@ class Interactions:
         if events.height == 0:
             raise DataError(f"{meta.source}: no interactions; check the file and the filters {meta.filters or 'none'}")
         place = Place(meta.source)
+        for column in (user, item, time):
+            refuse_objects(events[column], place)
         found = times(events[time], place)
         events = events.select(
             typed_ids(events[user], place).alias("user"),
@@ -150,24 +178,10 @@ class Interactions:
             raise DataError(
                 f"{directory}: no {missing}; make a data directory with 'deftrec data fetch' or 'deftrec data import'"
             )
-        try:
-            meta = Meta.model_validate_json((directory / META_FILE).read_text(encoding="utf-8"))
-            ordered = pl.read_parquet(directory / INTERACTIONS_FILE, columns=["user", "item", "time"])
-            catalogue = pl.read_parquet(directory / ITEMS_FILE, columns=["item", *CATALOGUE_COLUMNS])
-        except (ValidationError, pl.exceptions.PolarsError, OSError, ValueError) as error:
-            message = f"{directory}: not a data directory ({first_line(error)}); fetch or import it again"
-            raise DataError(message) from error
-        unknown = ordered.join(catalogue, on="item", how="anti")
-        if unknown.height:
-            raise DataError(f"{directory / INTERACTIONS_FILE}: item {unknown['item'][0]!r} is not in {ITEMS_FILE}")
-        twice = catalogue["item"].is_duplicated()
-        if twice.any():
-            item = catalogue["item"].filter(twice)[0]
-            raise DataError(f"{directory / ITEMS_FILE}: item {item!r} has two rows; leave one")
-        later = ordered.select((pl.col("user") == pl.col("user").shift()) & (pl.col("time") < pl.col("time").shift()))
-        if later.to_series().any() or len(ordered["user"].rle()) != ordered["user"].n_unique():
-            fault = f"{directory / INTERACTIONS_FILE}: its rows are not user by user in the order of time"
-            raise DataError(f"{fault}; make the directory with 'deftrec data import', which reads rows in any order")
+        interactions_file, items_file = directory / INTERACTIONS_FILE, directory / ITEMS_FILE
+        meta = Meta.read(directory / META_FILE)
+        ordered = read_events(interactions_file)
+        catalogue = read_catalogue(items_file, CATALOGUE_COLUMNS, ordered, interactions_file)
         return cls._assemble(ordered, ordered["user"].unique(maintain_order=True), catalogue, meta)
 
     def save(self, directory: str | Path) -> None:
@@ -177,8 +191,9 @@ class Interactions:
         """
         directory = check_target(directory)
         with atomic_directory(directory) as temporary:
-            self.events().write_parquet(temporary / INTERACTIONS_FILE)
-            self.catalogue.write_parquet(temporary / ITEMS_FILE)
+            for name, table in ((INTERACTIONS_FILE, self.events()), (ITEMS_FILE, self.catalogue)):
+                with (temporary / name).open("wb") as file:  # polars writes to no path that is not UTF-8
+                    table.write_parquet(file)
             write_text(temporary / META_FILE, self.meta.model_dump_json(indent=2) + "\n")
 
     def events(self) -> pl.DataFrame:
@@ -358,12 +373,13 @@ def _catalogue(events: pl.Series, items: pl.DataFrame | None, source: str) -> pl
     if items is not None and items.height:
         if "item" not in items.columns:
             raise DataError(f"{source}: the items have no column 'item'; the columns are {', '.join(items.columns)}")
+        ids, place = items["item"], Place(source)
+        check_id_type(ids, place)
+        ids = decoded(ids, place) if ids.dtype == pl.Binary else ids
         given = [column for column in CATALOGUE_COLUMNS if column in items.columns]
         metadata = items.select(
-            same_ids(items["item"], catalogue["item"].dtype), *(pl.col(c).cast(pl.String) for c in given)
+            same_ids(ids, catalogue["item"].dtype), *(texts(items[name], place) for name in given)
         ).unique("item", keep="first", maintain_order=True)
         catalogue = catalogue.join(metadata, on="item", how="left", maintain_order="left")
     missing = [pl.lit("").alias(c) for c in CATALOGUE_COLUMNS if c not in catalogue.columns]
-    return catalogue.with_columns(missing).select(
-        "item", *(pl.col(c).fill_null("").str.strip_chars() for c in CATALOGUE_COLUMNS)
-    )
+    return catalogue.with_columns(missing).select("item", pl.col(CATALOGUE_COLUMNS).fill_null(""))

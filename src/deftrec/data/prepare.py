@@ -7,8 +7,8 @@ import numpy as np
 import polars as pl
 
 from deftrec.data.interactions import Interactions, Meta
-from deftrec.data.sources.columns import CATEGORY_SEPARATOR
 from deftrec.data.sources.faults import Faults
+from deftrec.data.sources.texts import CATEGORY_SEPARATOR
 from deftrec.data.split import leave_one_out
 from deftrec.errors import DataError
 

@@ -17,7 +17,7 @@ from polars.io.plugins import register_io_source
 from torch import Tensor
 
 from deftrec.data.interactions import Id, Interactions
-from deftrec.data.sources.columns import Place, typed_ids
+from deftrec.data.sources.columns import Place, check_id_type, typed_ids
 from deftrec.data.split import Cases, Part, Split, SplitName
 from deftrec.errors import DataError, first_line
 from deftrec.evaluation.metrics import CUTOFFS, MISSED, TargetRanks
@@ -223,6 +223,7 @@ def _numbered(path: Path, interactions: Interactions) -> tuple[pl.DataFrame, boo
 
 def _to_numbers(place: Place, column: pl.Series, ids: pl.Series, dataset: str) -> pl.Series:
     """Convert external ids to numbers; `17` and `"17"` are the same id."""
+    check_id_type(column, place)
     if column.dtype.is_float():  # integers, as a merge in pandas leaves them
         column = typed_ids(column, place)
     if column.dtype != ids.dtype:

@@ -16,7 +16,8 @@ from deftrec.config import Config
 from deftrec.data import Id, Interactions
 from deftrec.data.extend import conform, conformed_events, unknown_events
 from deftrec.data.interactions import CATALOGUE_COLUMNS
-from deftrec.data.sources.columns import Place, as_row
+from deftrec.data.sources.columns import Place, as_row, typed_ids
+from deftrec.data.sources.texts import texts
 from deftrec.data.words import texts_of
 from deftrec.errors import DataError
 from deftrec.incremental.capabilities import Capabilities
@@ -160,15 +161,14 @@ def add_events(
     place = opened(run)
     interactions = place.interactions
     events = events if "record" in events.columns else events.with_row_index("record")
-    given = conformed_events(events, interactions, source)  # perhaps in another order
+    given = conformed_events(events, interactions, Place(source, describe, events["record"]))  # perhaps reordered
     with place.changing() as overlay:
         before = overlay.applied(interactions)
         strange = given.join(before.catalogue, on="item", how="anti").sort("record")
         if strange.height:
-            row = int(strange["record"][0])
             unknown = f"{strange['item'][0]!r} is not in the catalogue of this run"
             mend = f"add it first with {place.adding}, or leave the row out"
-            raise Place(source, describe).error(row, "item", f"{unknown}; {mend}")
+            raise Place(source, describe).error(int(strange["record"][0]), "item", f"{unknown}; {mend}")
         new = unknown_events(before, given.select("user", "item", "time"))
         after = overlay.with_events(new)
         if new.height:
@@ -186,8 +186,13 @@ def _catalogue(items: pl.DataFrame, interactions: Interactions, source: str) -> 
     if "item" not in items.columns:
         raise DataError(f"{source}: no column 'item'; the columns are {', '.join(items.columns)}")
     items = items.with_columns(pl.lit("").alias(name) for name in CATALOGUE_COLUMNS if name not in items.columns)
-    words = pl.col(CATALOGUE_COLUMNS).cast(pl.String).fill_null("").str.strip_chars()
-    given = items.select(conform(items["item"], interactions.catalogue["item"], source, "item"), words)
+    place, known = Place(source), interactions.catalogue["item"]
+    given = pl.DataFrame(
+        [
+            conform(typed_ids(items["item"], place), known, source, "item"),
+            *(texts(items[name], place) for name in CATALOGUE_COLUMNS),
+        ]
+    )
     twice = given["item"].is_duplicated()
     if twice.any():
         raise DataError(f"{source}: item {given['item'][int(twice.arg_max() or 0)]!r} appears twice; keep one row")

@@ -14,7 +14,7 @@ from deftrec.collaborative import FoldIn
 from deftrec.config import Config
 from deftrec.data import Cases, Interactions, Sequences, Split
 from deftrec.data.extend import conform, conformed_events, extended, unknown_events
-from deftrec.data.sources.columns import same_ids
+from deftrec.data.sources.columns import Place, same_ids
 from deftrec.ensemble import members_of
 from deftrec.errors import ConfigError
 from deftrec.incremental.overlay import Overlay
@@ -60,7 +60,7 @@ class WarmStart:
         """
         if self.overlay is None:
             return interactions
-        events = conformed_events(self.overlay.events, interactions, CHANGES)
+        events = conformed_events(self.overlay.events, interactions, Place(CHANGES))
         if interactions.meta.times == "position":
             events = events.join(interactions.events(), on=["user", "item"], how="anti", maintain_order="left")
         named = pl.concat([self.overlay.items["item"], self.overlay.events["item"]])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from deftrec.data import Interactions
 from deftrec.errors import ConfigError, DataError, DeftRecError
-from deftrec.files import locked, recover, writable, write_text
+from deftrec.files import locked, printable, recover, writable, write_text
 from deftrec.records import read_record
 from deftrec.run.records import Request
 
@@ -26,6 +26,8 @@ def training_in(
     A beginning that fails before a stage has written anything is undone. Raises a `DeftRecError` if another process
     trains there, and the errors of `begin_run` and, to `overwrite`, of `replaced`.
     """
+    if printable(str(folder)) != str(folder):
+        raise DeftRecError(f"{printable(str(folder))}: not a name in UTF-8, which other libraries need; give another")
     if resume and overwrite:
         raise ConfigError("`resume=True` goes on with a training and `overwrite=True` begins another: leave one out")
     made = not resume and not folder.exists()

@@ -4,13 +4,13 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, WithJsonSchema
 
+from deftrec.data.ids import ID_LENGTH, check_id
 from deftrec.recommendation import Recommendation, Recommendations, Source
 from deftrec.requests import GUIDANCE, LONGEST
 from deftrec.rerankers import ItemSimilarity, RerankerName
 from deftrec.retrieval import RuleOptions
 from deftrec.serving.engine import InferenceEngine
 
-ID_LENGTH = 256
 INTEGERS = 2**63
 IDS = 2**64  # first integer that is not accepted as an id; the same digits sent as a string are accepted
 
@@ -22,14 +22,8 @@ def _as_text(value: object) -> object:
     return value
 
 
-def _printable(value: str) -> str:
-    """Refuse control characters: databases may reject them and they would break log lines."""
-    if any(ord(letter) < 32 or ord(letter) == 127 for letter in value):
-        raise ValueError("an id must not contain control characters")
-    return value
-
-
-PathId: TypeAlias = Annotated[str, Field(min_length=1, max_length=ID_LENGTH), AfterValidator(_printable)]
+PathId: TypeAlias = Annotated[str, Field(min_length=1, max_length=ID_LENGTH), AfterValidator(check_id)]
+"""An id in a path or a query."""
 Id: TypeAlias = Annotated[
     PathId,
     BeforeValidator(_as_text),

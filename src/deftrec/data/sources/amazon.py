@@ -6,7 +6,7 @@ unfiltered ratings. No checksums are published.
 
 import ast
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -14,12 +14,15 @@ from typing import Any, Literal, TypeAlias
 import polars as pl
 
 from deftrec.data.download import checksums
+from deftrec.data.ids import ID_RULE
 from deftrec.data.prepare import Raw
 from deftrec.data.sources.base import About, RemoteFile, Source
-from deftrec.data.sources.columns import CATEGORY_SEPARATOR, words
+from deftrec.data.sources.columns import Place
 from deftrec.data.sources.opening import open_text
 from deftrec.data.sources.tabular import Columns, events_of, read_tabular
 from deftrec.data.sources.textfile import TextFile
+from deftrec.data.sources.texts import CATEGORY_SEPARATOR, words
+from deftrec.data.sources.values import FOREIGN, as_text, shown, texts_in
 from deftrec.errors import DataError
 
 Core: TypeAlias = Literal["5-core", "raw"]
@@ -170,7 +173,8 @@ class Amazon(Source):
 def read_products(path: Path, key: str, wanted: set[str]) -> pl.DataFrame:
     """Read title, categories, and brand with description of products: columns `item`, `title`, `category`, `text`.
 
-    Raises a `DataError` if a line is no record, or no wanted product is in the file.
+    Raises a `DataError` if a line is no record, an id is neither text nor a number, a text is a record, or no wanted
+    product is in the file.
 
     Args:
         path: file with one record per line, in JSON or, in the release of 2014, as a Python literal.
@@ -180,31 +184,41 @@ def read_products(path: Path, key: str, wanted: set[str]) -> pl.DataFrame:
     rows: dict[str, tuple[str, ...]] = {}
     with open_text(path) as lines:
         for number, line in enumerate(lines, start=1):
-            record = _parse(line, f"{path}: line {number}") if line.strip() else {}
-            product = str(record.get(key) or "")
+            where = f"{path}: line {number}"
+            record = _parse(line, where) if line.strip() else {}
+            product = _id(record, key, where)
             if product in wanted and product not in rows:
-                brand = str(record.get("brand") or record.get("store") or "")
-                description = " ".join(_texts(record.get("description")))
-                text = ". ".join(filter(None, (brand.strip(), description.strip())))
                 # A list of paths in 2014, a list in 2018 and 2023.
-                categories = next(filter(None, map(record.get, CATEGORIES)), None)
-                category = CATEGORY_SEPARATOR.join(dict.fromkeys(_texts(categories)))
-                rows[product] = (product, str(record.get("title") or ""), category, text[:TEXT_LENGTH])
+                kind = next((name for name in CATEGORIES if record.get(name)), CATEGORIES[0])
+                brand = "brand" if record.get("brand") else "store"
+                texts = {name: _texts(record, name, where) for name in ("title", kind, brand, "description")}
+                category = CATEGORY_SEPARATOR.join(dict.fromkeys(texts[kind]))
+                text = ". ".join(filter(None, (" ".join(texts[name]) for name in (brand, "description"))))
+                rows[product] = (product, " ".join(texts["title"]), category, text[:TEXT_LENGTH])
     if not rows:
         raise DataError(f"{path}: has no product of the reviews; check that both files are of one category")
     schema = dict.fromkeys(("item", "title", "category", "text"), pl.String)
     frame = pl.DataFrame(list(rows.values()), schema=schema, orient="row")
-    return frame.with_columns(words(frame[name], path) for name in ("title", "category", "text"))
+    return frame.with_columns(words(frame[name], Place(str(path))) for name in ("title", "category", "text"))
 
 
-def _texts(value: Any) -> Iterator[str]:
-    """All strings in a string or in nested lists."""
-    if isinstance(value, str):
-        if value.strip():
-            yield value.strip()
-    elif isinstance(value, list):
-        for one in value:
-            yield from _texts(one)
+def _id(record: dict[str, Any], key: str, where: str) -> str:
+    """The id of a product, or an empty text."""
+    try:
+        product = as_text(record.get(key)) or ""
+    except TypeError:  # a value of a Python literal that JSON has not
+        product = FOREIGN + repr(record[key])
+    if product.startswith(FOREIGN):
+        raise DataError(f"{where}, key {key!r}: {shown(product)} is not an id; {ID_RULE}; correct the value")
+    return product
+
+
+def _texts(record: dict[str, Any], name: str, where: str) -> list[str]:
+    """All texts in a text or in nested lists."""
+    try:
+        return list(texts_in(record.get(name)))
+    except TypeError as error:
+        raise DataError(f"{where}, key {name!r}: a record where a text or a list is needed; correct it") from error
 
 
 def _parse(line: str, where: str) -> dict[str, Any]:

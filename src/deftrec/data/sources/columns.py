@@ -1,22 +1,21 @@
-"""Conversion of columns to ids, times, ratings and texts; an error names the file, the line and the column."""
+"""Conversion of columns to ids and ratings; an error names the file, the line and the column."""
 
-import html
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
-from deftrec.data.sources.faults import BadRowsError, Faults, shown
+from deftrec.data.ids import ID_RULE, NO_ID
+from deftrec.data.sources.faults import BadRowsError, Faults
+from deftrec.data.sources.values import as_text, shown
 from deftrec.errors import DataError
-
-CATEGORY_SEPARATOR = "|"  # separator between the categories of an item
 
 NOT_AN_ID = ["nan", "NaN", "NAN", "null", "NULL", "None", "<NA>"]  # values that programs write for a missing id
 
-NOT_A_TEXT = ["nan", "NaN", "NAN", "<NA>"]
-"""Values that programs write for a missing text; "None" and "null" may be titles."""
+MEND = "correct the value or remove the row"
 
 
 def as_row(record: int) -> str:
@@ -40,14 +39,15 @@ class Place:
     records: pl.Series | None = None
     faults: Faults | None = None
 
+    def name(self, entry: int) -> str:
+        """The name of the record of one entry."""
+        return self.describe(entry if self.records is None else int(self.records[entry]))
+
     def error(self, entry: int, column: str, message: str) -> DataError:
         """Make the error about one entry of one column."""
-        record = entry if self.records is None else int(self.records[entry])
-        return DataError(f"{self.file}: {self.describe(record)}, column {column!r}: {message}")
+        return DataError(f"{self.file}: {self.name(entry)}, column {column!r}: {message}")
 
-    def refuse(
-        self, bad: pl.Series, column: pl.Series, what: str, mend: str = "correct the value or remove the row"
-    ) -> None:
+    def refuse(self, bad: pl.Series, column: pl.Series, what: str, mend: str = MEND) -> None:
         """Raise the error about the first entry of `column` that is `bad`, if there is one.
 
         With `faults` all bad entries are noted there, and a `BadRowsError` goes to `converted`.
@@ -56,7 +56,9 @@ class Place:
         if not bad.any():
             return
         if self.faults is None:
-            raise self.error(first_true(bad), column.name, f"{shown(column[first_true(bad)])} {what}; {mend}")
+            entry = first_true(bad)
+            [value] = column[entry : entry + 1].to_list()
+            raise self.error(entry, column.name, f"{shown(value)} {what}; {mend}")
         records = pl.int_range(len(bad), eager=True) if self.records is None else self.records
         self.faults.add(records.filter(bad), column.name, column.filter(bad), what)
         raise BadRowsError(bad)
@@ -105,7 +107,7 @@ def ids(column: pl.Series, place: Place) -> pl.Series:
 
     `"7"` is an integer and `"007"` is not; `9223372036854775808` (2^63) makes the column unsigned. A column has one
     type, so a single `"A7"` keeps all ids strings. Spaces and any Unicode are part of an id. Raises a `DataError` if an
-    id is missing, empty, NaN or not whole.
+    id is missing, NaN, not whole, or against the rule of `deftrec.data.ids`.
     """
     column = typed_ids(column, place)
     if column.dtype != pl.String:
@@ -117,9 +119,11 @@ def ids(column: pl.Series, place: Place) -> pl.Series:
 def typed_ids(column: pl.Series, place: Place) -> pl.Series:
     """Convert external ids and keep their type: integers (of pandas also whole floats) in 64 bits, the rest as strings.
 
-    Raises a `DataError` if an id is missing, empty, NaN or not whole.
+    Raises a `DataError` if an id is missing, NaN, not whole, or against the rule of `deftrec.data.ids`.
     """
-    check_id_type(column.name, column.dtype, place.file)
+    check_id_type(column, place)
+    if column.dtype == pl.Binary:
+        column = decoded(column, place)
     if column.dtype.is_float():
         # Beyond 2^53 a float no longer tells neighbouring integers apart.
         whole = column.is_finite() & (column == column.round(0)) & (column.abs() <= 2**53)
@@ -127,16 +131,23 @@ def typed_ids(column: pl.Series, place: Place) -> pl.Series:
         return column.cast(pl.Int64)
     if column.dtype.is_integer():
         place.refuse(column.is_null(), column, "is not an id")
-        return column if column.dtype == pl.UInt64 else column.cast(pl.Int64)
+        return column if column.dtype == pl.UInt64 else _in_64_bits(column)
     text = column.cast(pl.String)
-    place.refuse(text.is_null() | (text == ""), column, "is not an id")
+    place.refuse(text.str.contains(NO_ID).fill_null(True), text, "is not an id", f"{ID_RULE}; {MEND}")
     return text
 
 
-def check_id_type(name: str, dtype: pl.DataType, file: str) -> None:
-    """Check that the values of a column can be ids; a `DataError` if they are lists, records or Booleans."""
-    if dtype.is_nested() or dtype == pl.Boolean:
-        raise DataError(f"{file}: column {name!r} holds {dtype}, which cannot be an id; give strings or integers")
+def _in_64_bits(numbers: pl.Series) -> pl.Series:
+    """Cast integers to 64 bits, or to strings if one of them has more."""
+    found = (numbers.cast(dtype, strict=False) for dtype in (pl.Int64, pl.UInt64))
+    return next((one for one in found if one.null_count() == numbers.null_count()), numbers.cast(pl.String))
+
+
+def check_id_type(column: pl.Series, place: Place) -> None:
+    """Check that the values of a column can be ids; a `DataError` if they are lists, records, Booleans or objects."""
+    if column.dtype.is_nested() or column.dtype in (pl.Boolean, pl.Object):
+        where = f"{place.file}: {place.name(first_true(column.is_not_null()))}, column {column.name!r}"
+        raise DataError(f"{where} holds {column.dtype}, which cannot be an id; give strings or integers")
 
 
 def same_ids(ids: pl.Series, dtype: pl.DataType) -> pl.Series:
@@ -163,25 +174,20 @@ def numbers(column: pl.Series, place: Place) -> pl.Series:
     return values
 
 
-def words(column: pl.Series, file: str | Path) -> pl.Series:
-    """Convert titles, categories and texts: missing values become empty, lists join with `|`, `&amp;` becomes `&`.
-
-    Raises a `DataError` if the column holds records, or lists of lists; the message names `file`.
-    """
-    if isinstance(column.dtype, pl.List):
-        inner = column.list.eval(pl.element().cast(pl.String, strict=False).drop_nulls())
-        column = inner.list.join(CATEGORY_SEPARATOR)
-    elif column.dtype.is_nested():
-        raise DataError(f"{file}: column {column.name!r} holds {column.dtype}; give text or a list of texts")
-    text = column.cast(pl.String).fill_null("").str.strip_chars()
-    text = text.set(text.is_in(NOT_A_TEXT), "")
-    return pl.Series(column.name, [html.unescape(one) if "&" in one else one for one in text], dtype=pl.String)
+def decoded(column: pl.Series, place: Place) -> pl.Series:
+    """Decode bytes; a `DataError` if a value is not UTF-8."""
+    values = [value or b"" for value in column]
+    text = [value.decode("utf-8", "replace") for value in values]
+    broken = [one.encode() != value for value, one in zip(values, text, strict=True)]
+    place.refuse(pl.Series(broken, dtype=pl.Boolean), column, "is not UTF-8")
+    return pl.Series(column.name, text, dtype=pl.String).set(column.is_null(), None)
 
 
 def to_polars(frame: Any) -> pl.DataFrame:
     """Convert a data frame to polars: polars itself, or any frame with columns `frame[name]`, such as pandas.
 
-    Raises a `DataError` if `frame` is no data frame, or a column holds objects.
+    A column of objects that are neither texts nor numbers nor times has the type `pl.Object`; `refuse_objects` names
+    the first one. Raises a `DataError` if `frame` is no data frame.
     """
     if isinstance(frame, pl.LazyFrame):
         return frame.collect()
@@ -194,13 +200,29 @@ def to_polars(frame: Any) -> pl.DataFrame:
 
 
 def _of_pandas(name: str, column: Any) -> pl.Series:
-    """Convert a pandas column: missing values become null, times with a zone become UTC."""
+    """Convert a pandas column: missing values become null, times with a zone become UTC, mixed types become text."""
     if getattr(column.dtype, "tz", None) is not None:
         column = column.dt.tz_convert("UTC").dt.tz_localize(None)
     values = column.to_numpy()
     if values.dtype != object:
         return pl.Series(name, values)
-    found = pl.Series(name, [value if present else None for value, present in zip(values, column.notna(), strict=True)])
-    if found.dtype == pl.Object:
-        raise DataError(f"column {name!r} holds a {type(values[0]).__name__}; make it text, a number or a time")
-    return found
+    values = [value if present else None for value, present in zip(values, column.notna(), strict=True)]
+    values = [value.tolist() if isinstance(value, np.ndarray) else value for value in values]
+    with suppress(TypeError, ValueError, pl.exceptions.PolarsError):
+        found = pl.Series(name, values)
+        if found.dtype != pl.Object:
+            return found
+    try:
+        return pl.Series(name, [as_text(value) for value in values], dtype=pl.String)
+    except TypeError:
+        return pl.Series(name, values, dtype=pl.Object)
+
+
+def refuse_objects(column: pl.Series, place: Place) -> None:
+    """Raise the error about the first value that is neither text nor a number nor a time, if there is one."""
+    for entry, value in enumerate(column if column.dtype == pl.Object else ()):
+        try:
+            as_text(value)
+        except TypeError as error:
+            where, kind = f"{place.file}: {place.name(entry)}, column {column.name!r}", type(value).__name__
+            raise DataError(f"{where} holds a {kind}; make it text, a number or a time") from error

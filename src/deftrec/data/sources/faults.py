@@ -4,11 +4,12 @@ from collections.abc import Callable, Sequence
 
 import polars as pl
 
+from deftrec.data.sources.values import FOREIGN, shown
 from deftrec.errors import DataError
+from deftrec.files import printable
 
 MAX_SHARE = 0.05
 SHOWN = 10  # bad rows that are shown
-LONGEST_VALUE = 80  # characters of a value that are shown
 
 SCHEMA = {"file": pl.String, "place": pl.String, "column": pl.String, "value": pl.String, "reason": pl.String}
 
@@ -39,7 +40,7 @@ class Faults:
 
     def add(self, records: pl.Series, column: str, values: pl.Series, reason: str) -> None:
         """Note that the entries `values` of a column are bad; `records` are the numbers of their rows in the file."""
-        texts = ["" if value is None else str(value) for value in values]
+        texts = ["" if value is None else str(value) for value in values.to_list()]
         columns = {"record": records.cast(pl.Int64), "value": texts}
         self._new.append(pl.DataFrame(columns).with_columns(column=pl.lit(column), reason=pl.lit(reason)))
 
@@ -55,7 +56,8 @@ class Faults:
         if not self._new:
             return
         found, self._new = pl.concat(self._new).sort("record", maintain_order=True), []
-        found = found.with_columns(pl.Series("place", places(found["record"].to_list())), file=pl.lit(file))
+        names = map(printable, places(found["record"].to_list()))
+        found = found.with_columns(pl.Series("place", names), file=pl.lit(printable(file)))
         self._settled.append(found.select(list(SCHEMA)))
         rows = good + found.height
         if not good or found.height > self.max_share * rows:
@@ -70,7 +72,7 @@ class Faults:
     @property
     def table(self) -> pl.DataFrame:
         """All bad rows: columns `file`, `place`, `column`, `value` and `reason`."""
-        return pl.concat(self._settled)
+        return pl.concat(self._settled).with_columns(pl.col("value").str.strip_prefix(FOREIGN))
 
     @property
     def counts(self) -> dict[str, int]:
@@ -79,16 +81,8 @@ class Faults:
 
     def lines(self) -> list[str]:
         """The first bad rows in words."""
-        first = self.table.head(SHOWN)
+        first = pl.concat(self._settled).head(SHOWN)
         return [f"{file}: {line}" for file, line in zip(first["file"], _lines(first), strict=True)]
-
-
-def shown(value: object) -> str:
-    """A value as a message shows it, cut if it is long."""
-    if value is None or value == "":
-        return "an empty value"
-    text = repr(value)
-    return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 4]}...{text[-1]}"
 
 
 def _counts(rows: pl.DataFrame) -> dict[str, int]:

@@ -12,8 +12,8 @@ import polars as pl
 from deftrec.data.download import Progress, default_home
 from deftrec.data.prepare import Raw
 from deftrec.data.sources.base import About, Archive, RemoteFile, Say
-from deftrec.data.sources.columns import CATEGORY_SEPARATOR
 from deftrec.data.sources.recbole import read_recbole
+from deftrec.data.sources.texts import CATEGORY_SEPARATOR
 from deftrec.data.wheel import fetch_from_wheel
 from deftrec.errors import DataError, DownloadError
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from deftrec.errors import DataError, MissingExtraError, first_line
+from deftrec.files import printable
 
 MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz", b"PK\3\4": "zip", b"\x28\xb5\x2f\xfd": "zstd"}
 """First bytes of packed files."""
@@ -25,8 +26,9 @@ BYTE_ORDER_MARKS = {
     codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
+    codecs.BOM_UTF8: "utf-8-sig",
 }
-UTF_8 = "utf-8-sig"
+UTF_8 = "utf-8"
 NESTED = 3  # greatest number of packings around one another
 CHUNK = 1 << 22
 
@@ -68,6 +70,10 @@ def unpacked_name(path: Path) -> Path:
 def is_pattern(path: Path) -> bool:
     """Whether a path has characters that stand for others in a pattern of names."""
     return any(character in str(path) for character in "*?[")
+
+
+def _is_utf8(path: Path) -> bool:
+    return printable(str(path)) == str(path)
 
 
 def is_hidden(path: Path) -> bool:
@@ -116,10 +122,10 @@ def open_text(path: Path) -> Iterator[IO[str]]:
 
 
 def for_polars(path: Path, *, text: bool = True) -> Path | bytes:
-    """The file as polars can read it: its path, or its content in memory if polars cannot unpack or decode it."""
+    """The file as polars can read it: its path, or its content in memory if polars cannot unpack, decode or name it."""
     with open_bytes(path) as opened:
         packings = opened.packings[1:] if text and opened.packings[:1] in NATIVE else opened.packings
-        if not packings and (not text or opened.encoding == UTF_8) and not is_pattern(path):
+        if not packings and (not text or opened.encoding == UTF_8) and not is_pattern(path) and _is_utf8(path):
             return path
         return text_in_memory(path) if text else opened.content.read()
 

@@ -23,8 +23,8 @@ class Table(Protocol):
     def schema(self) -> Mapping[str, pl.DataType]:
         """The type of each column."""
 
-    def read(self, columns: list[str] | None = None, broken: Broken | None = None) -> pl.DataFrame:
-        """Read columns, default all, and `record`, the number of each record, from 0.
+    def read(self, columns: list[str], broken: Broken | None = None) -> pl.DataFrame:
+        """Read columns, and `record`, the number of each record, from 0.
 
         A record that is no row goes to `broken`; without it, it is a `DataError`. Raises a `NoRowsError` if there is no
         row.
@@ -56,15 +56,16 @@ class Parts:
                 raise DataError(f"{name}: {fault}; give files with the same columns")
         self.schema = {column: kind for table in tables.values() for column, kind in table.schema.items()}
 
-    def read(self, columns: list[str] | None = None, broken: Broken | None = None) -> pl.DataFrame:
-        """See `Table.read`."""
+    def read(self, columns: list[str], broken: Broken | None = None) -> pl.DataFrame:
+        """See `Table.read`; a column without a value in a part takes its type from the others."""
         frames, end = dict[str, pl.DataFrame](), 0
         for part, table in self.tables.items():
             self._begins.append(end)
             noted = _Noted(broken, end)
             try:
                 frame = table.read(columns, None if broken is None else noted)
-                frames[part] = frame.with_columns(pl.col("record") + end)
+                empty = [pl.lit(None).alias(one.name) for one in frame if one.null_count() == len(one)]
+                frames[part] = frame.with_columns(pl.col("record") + end, *empty)
                 noted.last = max(noted.last, int(frame["record"][-1]))
             except NoRowsError:
                 pass

@@ -9,11 +9,12 @@ import polars as pl
 
 from deftrec.data.download import checksums
 from deftrec.data.prepare import Raw
-from deftrec.data.sources.columns import CATEGORY_SEPARATOR, ids, require, words
+from deftrec.data.sources.columns import ids, require
 from deftrec.data.sources.faults import Faults
 from deftrec.data.sources.roles import Reading, recognise
 from deftrec.data.sources.tabular import Columns, behind, events_of
 from deftrec.data.sources.textfile import TextFile
+from deftrec.data.sources.texts import CATEGORY_SEPARATOR, words
 from deftrec.errors import DataError
 
 ROLES = {"user": "user_id", "item": "item_id", "time": "timestamp", "rating": "rating"}
@@ -101,15 +102,16 @@ def _read_items(path: Path, item: str, on_reading: Callable[[Reading], None]) ->
     reading = recognise(str(path), _types(names), {"item": item, "title": "", "category": "", "text": "", "brand": ""})
     on_reading(replace(reading, ignored=[name for name in reading.ignored if name != YEAR]))
     frame = file.read(list(names.values()))
-    columns = {"item": ids(frame[names[item]].alias(item), file.place(frame))}
+    place = file.place(frame)
+    columns = {"item": ids(frame[names[item]].alias(item), place)}
     for role, name in list(reading.columns.items())[1:]:
         field = names[name]
         split = role == "category" and field.endswith("_seq")
-        columns[role] = words(frame[field].str.split(" ") if split else frame[field], path)
+        columns[role] = words(frame[field].str.split(" ") if split else frame[field], place)
     if "brand" in columns:
         columns["text"] = behind(columns.pop("brand"), columns.get("text"))
     if "title" in columns and YEAR in names:
-        title, year = columns["title"], words(frame[names[YEAR]], path)
+        title, year = columns["title"], words(frame[names[YEAR]], place)
         columns["title"] = (title + " (" + year + ")").zip_with((year != "") & (title != ""), title)
     if "category" in columns:
         columns["category"] = columns["category"].str.replace_all(rf"\{CATEGORY_SEPARATOR}{{2,}}", CATEGORY_SEPARATOR)

@@ -12,9 +12,10 @@ import polars as pl
 
 from deftrec.data.download import checksums
 from deftrec.data.prepare import Raw
-from deftrec.data.sources.columns import first_true, ids, words
+from deftrec.data.sources.columns import first_true, ids
 from deftrec.data.sources.opening import open_text
 from deftrec.data.sources.textfile import TextFile
+from deftrec.data.sources.texts import words
 from deftrec.errors import DataError
 
 TRAIN, TEST, ITEMS, USERS = "train.txt", "test.txt", "item_list.txt", "user_list.txt"
@@ -88,7 +89,8 @@ def _rename(events: pl.DataFrame, column: str, path: Path) -> tuple[pl.DataFrame
             raise DataError(f"{path}: line 1: no column {name!r}; it has {' '.join(file.columns)!r}")
     kept: list[str] = [name for name in ("remap_id", "org_id", "title", "category") if name in file.columns]
     frame = file.read(kept)
-    remapped, original = (ids(frame[name], file.place(frame)) for name in kept[:2])
+    place = file.place(frame)
+    remapped, original = (ids(frame[name], place) for name in kept[:2])
     if remapped.dtype != pl.Int64:
         raise DataError(f"{path}: column 'remap_id' must hold numbers only")
     for number in (remapped, original):
@@ -101,5 +103,5 @@ def _rename(events: pl.DataFrame, column: str, path: Path) -> tuple[pl.DataFrame
     if missing.any():
         unlisted = named[column][first_true(missing)]
         raise DataError(f"{path}: {column} {unlisted} of {TEST} is not listed; add a row with this remap_id")
-    listed = pl.DataFrame([original.alias(column), *(words(frame[name], path) for name in kept[2:])])
+    listed = pl.DataFrame([original.alias(column), *(words(frame[name], place) for name in kept[2:])])
     return named.with_columns(pl.col("org_id").alias(column)).drop("org_id"), listed

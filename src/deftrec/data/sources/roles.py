@@ -66,7 +66,7 @@ class Reading:
 
     def _instead(self, role: str) -> str:
         names = " or ".join(map(repr, self.others.get(role, [])))
-        return f" (not {names}; --{role} names another)" if names else ""
+        return f" (not {names}; `{role}=...` names another)" if names else ""
 
 
 def candidates(role: str, columns: Mapping[str, pl.DataType]) -> list[str]:

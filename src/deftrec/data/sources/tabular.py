@@ -1,6 +1,6 @@
 """Tables of interactions and items in CSV, Parquet or JSON lines, in one file or several."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
@@ -9,7 +9,7 @@ import polars as pl
 
 from deftrec.data.download import checksums
 from deftrec.data.prepare import Raw
-from deftrec.data.sources.columns import Place, check_id_type, ids, numbers, require, words
+from deftrec.data.sources.columns import Place, decoded, ids, numbers, require
 from deftrec.data.sources.faults import Faults
 from deftrec.data.sources.jsonlines import JsonLines
 from deftrec.data.sources.opening import on_disk, unpacked_name
@@ -17,7 +17,9 @@ from deftrec.data.sources.parquet import Parquet
 from deftrec.data.sources.parts import Parts, Table, files_of
 from deftrec.data.sources.roles import ID_OF_ITEMS, Reading, candidates, recognise
 from deftrec.data.sources.textfile import NoRowsError, TextFile
+from deftrec.data.sources.texts import words
 from deftrec.data.sources.times import NAME_FORM, times
+from deftrec.data.sources.values import FOREIGN
 from deftrec.errors import DataError
 
 TableFormat: TypeAlias = Literal["csv", "parquet", "jsonl"]
@@ -28,6 +30,8 @@ SUFFIXES: dict[str, TableFormat] = {
     **dict.fromkeys((".parquet", ".pq"), "parquet"),
     **dict.fromkeys((".jsonl", ".ndjson", ".json"), "jsonl"),
 }
+SAY_FORMAT = f"say --format {'|'.join(get_args(TableFormat))}"
+RENAME = f"rename it, so that it ends in one of {' '.join(SUFFIXES)}"
 
 
 @dataclass(frozen=True)
@@ -60,11 +64,14 @@ class Columns:
     time_format: str | None = None
 
 
-def format_of(path: Path) -> TableFormat:
-    """The format of a table, from its file name without `.gz` and the like; a `DataError` if it has no known suffix."""
+def format_of(path: Path, mend: str = SAY_FORMAT) -> TableFormat:
+    """The format of a table, from its file name without `.gz` and the like.
+
+    Raises a `DataError` that ends with `mend` if the name has no known suffix.
+    """
     found = _known_format(path)
     if found is None:
-        raise DataError(f"{path}: its name does not tell its format; say --format {'|'.join(get_args(TableFormat))}")
+        raise DataError(f"{path}: its name does not tell its format; {mend}")
     return found
 
 
@@ -104,7 +111,7 @@ def read_tabular(
         if name not in table.schema:
             there = ", ".join(map(repr, table.schema))
             raise DataError(f"{file.name}: no column {name!r} to choose rows by; it has {there}; correct --where")
-    frame = file.read(table, list(dict.fromkeys([*reading.columns.values(), *where])), faults)
+    frame = file.read(table, [*reading.columns.values(), *where], faults)
     read = frame.height
     for name, values in where.items():
         frame = _select(frame, name, values, file.name, reading.notes)
@@ -124,19 +131,23 @@ def read_tabular(
 
 
 def read_events(
-    path: Paths, columns: Columns = Columns(), *, on_reading: Callable[[Reading], None] | None = None
+    path: Paths,
+    columns: Columns = Columns(),
+    *,
+    form: TableFormat | None = None,
+    on_reading: Callable[[Reading], None] | None = None,
 ) -> tuple[pl.DataFrame, Place]:
     """Read interactions in the order of their file: columns `record`, `user`, `item`, `time`; and the records' names.
 
-    Errors are those of `read_tabular`.
+    Arguments and errors are those of `read_tabular`.
     """
-    file = _File.find(path)
+    file = _File.find(path, form)
     table = file.open(columns.separator, columns.names)
     reading = _recognised(file, table, {"user": columns.user, "item": columns.item, "time": columns.time or ""}, None)
     if on_reading is not None:
         on_reading(reading)
     columns, place = _with(columns, reading), file.place(table)
-    frame = file.read(table, list(reading.columns.values()))
+    frame = file.read(table, reading.columns.values())
     return events_of(frame, place, columns).select(frame["record"], "user", "item", "time"), place
 
 
@@ -144,20 +155,23 @@ def read_items(
     path: str | Path,
     columns: Columns,
     *,
+    form: TableFormat | None = None,
     option: str = "--items-id",
+    mend: str = RENAME,
     faults: Faults | None = None,
     on_reading: Callable[[Reading], None] | None = None,
 ) -> pl.DataFrame:
     """Read a table of items: column `item` and any of `title`, `category`, `text`.
 
-    A brand or author stands before the text, if the column of texts is not named. Errors are those of `read_tabular`;
-    a message names the `option` of the command line for the id column.
+    A brand or author stands before the text, if the column of texts is not named. Arguments and errors are those of
+    `read_tabular`; a message names the `option` of the command line for the id column, or the `mend` of an unknown
+    format.
     """
     path = Path(path)
-    file = _File.find(path)
+    file = _File.find(path, form, mend)
     if path.is_file() and not path.stat().st_size:
         raise DataError(f"{path}: no items; the file is empty")
-    table = file.open(columns.separator, columns.item_names)
+    table = file.open(columns.separator, columns.item_names, whole=True)
     there = table.schema
     keys = [name for name in (columns.item, *candidates("item", there)) if name in there]
     keys += [name for name in there if name.lower() == ID_OF_ITEMS]
@@ -175,13 +189,13 @@ def read_items(
         reading.notes.append(f"{keys[1]!r} may hold the ids too: {option} names another column")
     if on_reading is not None:
         on_reading(reading)
-    frame = file.read(table, None, faults)
+    frame = file.read(table, reading.columns.values(), faults)
 
     def convert(frame: pl.DataFrame, place: Place) -> pl.DataFrame:
         parts = {"item": ids(frame[key], place)}
         again = ~parts["item"].is_first_distinct()
         place.refuse(again, parts["item"].alias(key), "occurs again", "leave one row")
-        parts |= {role: words(frame[name], path) for role, name in reading.columns.items() if role != "item"}
+        parts |= {role: words(frame[name], place) for role, name in reading.columns.items() if role != "item"}
         if "brand" in parts:
             parts["text"] = behind(parts.pop("brand"), parts.get("text"))
         return pl.DataFrame({name: part.alias(name) for name, part in parts.items()})
@@ -219,6 +233,10 @@ def behind(brand: pl.Series, text: pl.Series | None) -> pl.Series:
     return brand.zip_with((text == ""), (brand + ". " + text).zip_with(brand != "", text))
 
 
+def _decoded(frame: pl.DataFrame, place: Place) -> pl.DataFrame:
+    return frame.with_columns(decoded(one, place) for one in frame if one.dtype == pl.Binary)
+
+
 def _known_format(path: Path) -> TableFormat | None:
     return SUFFIXES.get(unpacked_name(path).suffix.lower())
 
@@ -226,13 +244,11 @@ def _known_format(path: Path) -> TableFormat | None:
 def _recognised(
     file: "_File", table: Table, given: Mapping[str, str | None], in_order: str | None = "--order-as-given"
 ) -> Reading:
-    """The columns of the roles that are `given`; a `DataError` if one is missing or cannot hold ids."""
+    """The columns of the roles that are `given`; a `DataError` if one is missing."""
     reading = recognise(file.name, table.schema, given)
     reading.notes.extend([f"{len(file.parts)} files"] if len(file.parts) > 1 else [])
     wanted = {role: reading.columns.get(role, role) for role, name in given.items() if name is not None}
     require(table.schema, wanted, file.name, in_order=in_order)
-    for role in ("user", "item"):
-        check_id_type(wanted[role], table.schema[wanted[role]], file.name)
     return reading
 
 
@@ -247,7 +263,7 @@ def _select(frame: pl.DataFrame, name: str, values: Collection[str], file: str, 
     column = frame[name]
     if column.dtype.is_nested():
         raise DataError(f"{file}: column {name!r} holds {column.dtype}; --where compares texts and numbers")
-    texts = column.cast(pl.String)
+    texts = column.cast(pl.String).str.strip_prefix(FOREIGN)
     known = texts.unique()
     wanted = {one.lower() for one in values} if column.dtype == pl.Boolean else set(values)
     absent = sorted(wanted.difference(known))
@@ -274,7 +290,7 @@ class _File:
     form: TableFormat
 
     @classmethod
-    def find(cls, path: Paths, form: TableFormat | None = None) -> "_File":
+    def find(cls, path: Paths, form: TableFormat | None = None, mend: str = SAY_FORMAT) -> "_File":
         """Find the files of a table; a `DataError` if there is none, or they have several formats."""
         paths = [Path(one) for one in ([path] if isinstance(path, str | Path) else path)]
         name = str(paths[0]) + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
@@ -285,22 +301,22 @@ class _File:
             return 2 if known is not None and form in (None, known) else int(known is None and form is not None)
 
         parts = files_of(paths, rank)
-        forms = {part: form or format_of(one) for part, one in parts.items()}
+        forms = {part: form or format_of(one, mend) for part, one in parts.items()}
         kinds = sorted(set(forms.values()))
         if len(kinds) > 1:
             named = ", ".join(f"{kind} ({next(part for part in forms if forms[part] == kind)})" for kind in kinds)
             raise DataError(f"{name}: holds files of {len(kinds)} formats: {named}; choose with --format, or a pattern")
         return cls(name, parts, kinds[0])
 
-    def open(self, separator: str | None, names: Sequence[str] | None) -> Table:
-        """Open the table; `names` are the columns of files without a header."""
+    def open(self, separator: str | None, names: Sequence[str] | None, *, whole: bool = False) -> Table:
+        """Open the table; `names` are the columns of files without a header. For `whole`, see `JsonLines`."""
         names = names and [f"column {n}" if name in ("-", "_", "") else name for n, name in enumerate(names, 1)]
         if names is not None and self.form != "csv":
             raise DataError(f"{self.name}: a {self.form} file names its columns itself; leave out --columns")
         tables = dict[str, Table]()
         for part, path in self.parts.items():
             try:
-                tables[part] = self._open(path, separator, names)
+                tables[part] = self._open(path, separator, names, whole)
             except NoRowsError:
                 if len(self.parts) == 1:
                     raise
@@ -309,15 +325,16 @@ class _File:
         one = next(iter(tables.values()))
         return one if len(self.parts) == 1 else Parts(self.name, tables, alike=self.form != "jsonl")
 
-    def _open(self, path: Path, separator: str | None, names: Sequence[str] | None) -> Table:
+    def _open(self, path: Path, separator: str | None, names: Sequence[str] | None, whole: bool) -> Table:
         if self.form == "csv":
             tabs = unpacked_name(path).suffix.lower() == ".tsv"
             return TextFile(path, "\t" if tabs and separator is None else separator, header=names)
-        return JsonLines(path) if self.form == "jsonl" else Parquet(path)
+        return JsonLines(path, whole=whole) if self.form == "jsonl" else Parquet(path)
 
-    def read(self, table: Table, columns: list[str] | None, faults: Faults | None = None) -> pl.DataFrame:
-        """Read columns of a table, default all, with `record`; records that are no rows go to `faults`."""
-        return table.read(columns, None if faults is None else faults.add_record)
+    def read(self, table: Table, columns: Iterable[str], faults: Faults | None = None) -> pl.DataFrame:
+        """Read columns of a table with `record`; records that are no rows, or no UTF-8, go to `faults`."""
+        frame = table.read(list(dict.fromkeys(columns)), None if faults is None else faults.add_record)
+        return self.place(table, faults).converted(frame, _decoded)
 
     def place(self, table: Table, faults: Faults | None = None) -> Place:
         """The names of the rows of the table."""

@@ -10,6 +10,7 @@ from uuid import uuid4
 from mcp.server.mcpserver import Context
 from pydantic import Field
 
+from deftrec.data.ids import ID_LENGTH
 from deftrec.errors import ConfigError
 from deftrec.requests import GUIDANCE, LONGEST
 from deftrec.rerankers import RerankerName
@@ -28,7 +29,7 @@ from deftrec.serving.mcp.answers import (
 )
 from deftrec.serving.problems import ProblemError
 from deftrec.serving.routes import items, recommendations, users
-from deftrec.serving.schemas import ID_LENGTH, Id
+from deftrec.serving.schemas import Id
 from deftrec.serving.service import Service
 
 UserId: TypeAlias = Annotated[

@@ -2,21 +2,24 @@
 
 import asyncio
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Response
 
+from deftrec.data.ids import ID_LENGTH
 from deftrec.serving.editing import put_item, remove_item, run_id
 from deftrec.serving.engine import InferenceEngine
 from deftrec.serving.logs import log
 from deftrec.serving.problems import ProblemError
-from deftrec.serving.schemas import ID_LENGTH, Item, ItemMap, Items, NewItem, PathId, SimilarItems
+from deftrec.serving.routes.paths import EncodedPath
+from deftrec.serving.schemas import Item, ItemMap, Items, NewItem, PathId, SimilarItems
 from deftrec.serving.security import TheService, needs
 from deftrec.serving.service import Service
 
-router = APIRouter(tags=["items"])
+router = APIRouter(tags=["items"], route_class=EncodedPath)
 READ = [Depends(needs("read"))]
 ADMIN = [Depends(needs("admin"))]
+NEW: dict[int | str, dict[str, Any]] = {201: {"model": Item, "description": "The item is new"}}
 
 
 @router.get("/v1/items", dependencies=READ)
@@ -38,6 +41,7 @@ async def catalogue_map(service: TheService) -> ItemMap:
     return ItemMap(items=[Item.of(engine, number) for number in drawn], shares=[*engine.plane.shares])
 
 
+@router.get("/v1/item/similar", dependencies=READ)
 @router.get("/v1/items/{item_id:path}/similar", dependencies=READ)
 async def similar(
     item_id: PathId, service: TheService, k: Annotated[int, Query(ge=1, le=200, description="number of items")] = 10
@@ -48,15 +52,15 @@ async def similar(
     return SimilarItems.of(engine, found)
 
 
+@router.get("/v1/item", dependencies=READ)
 @router.get("/v1/items/{item_id:path}", dependencies=READ)
 async def item(item_id: PathId, service: TheService) -> Item:
     """Return one item."""
     return Item.of(*await _known_item(service, item_id))
 
 
-@router.put(
-    "/v1/items/{item_id:path}", dependencies=ADMIN, responses={201: {"model": Item, "description": "The item is new"}}
-)
+@router.put("/v1/item", dependencies=ADMIN, responses=NEW)
+@router.put("/v1/items/{item_id:path}", dependencies=ADMIN, responses=NEW)
 async def put(item_id: PathId, description: NewItem, service: TheService, response: Response) -> Item:
     """Add an item to the catalogue, or restore a removed one: 201 if the item is new, else 200.
 
@@ -72,6 +76,7 @@ async def put(item_id: PathId, description: NewItem, service: TheService, respon
     return Item.of(engine, number)
 
 
+@router.delete("/v1/item", dependencies=ADMIN)
 @router.delete("/v1/items/{item_id:path}", dependencies=ADMIN)
 async def remove(item_id: PathId, service: TheService) -> Item:
     """Stop recommending an item; every run can do this. It stays in histories, and `PUT` restores it."""

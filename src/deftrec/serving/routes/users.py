@@ -5,13 +5,15 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
 
+from deftrec.data.ids import ID_LENGTH
 from deftrec.serving.logs import log
 from deftrec.serving.problems import ProblemError
-from deftrec.serving.schemas import ID_LENGTH, Item, NewEvents, PathId, User, UserErased, UserHistory, Users
+from deftrec.serving.routes.paths import EncodedPath
+from deftrec.serving.schemas import Item, NewEvents, PathId, User, UserErased, UserHistory, Users
 from deftrec.serving.security import TheService, needs
 from deftrec.serving.store import AppendResult, Event
 
-router = APIRouter()
+router = APIRouter(route_class=EncodedPath)
 
 
 @router.post("/v1/events", tags=["events"], dependencies=[Depends(needs("write"))])
@@ -48,6 +50,7 @@ async def users(
     return Users(users=[User(user_id=user, items=items) for user, items in found if user not in erased])
 
 
+@router.get("/v1/user/history", tags=["users"], dependencies=[Depends(needs("read"))])
 @router.get("/v1/users/{user_id:path}/history", tags=["users"], dependencies=[Depends(needs("read"))])
 async def history(user_id: PathId, service: TheService) -> UserHistory:
     """List the items that a user interacted with, oldest first; empty for an unknown user."""
@@ -57,6 +60,7 @@ async def history(user_id: PathId, service: TheService) -> UserHistory:
     return UserHistory(user_id=user_id, items=items, unknown=found.unknown)
 
 
+@router.delete("/v1/user", tags=["users"], dependencies=[Depends(needs("admin"))])
 @router.delete("/v1/users/{user_id:path}", tags=["users"], dependencies=[Depends(needs("admin"))])
 async def erase(user_id: PathId, service: TheService) -> UserErased:
     """Delete a user's stored events, and ignore the user's history in the run's data from now on.

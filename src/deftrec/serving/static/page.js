@@ -115,7 +115,7 @@ async function alike(item) {
   list.replaceChildren(...waiting(5));
   if (!dialog.open) dialog.showModal();
   try {
-    const { items } = await request(`/v1/items/${encodeURIComponent(item.item_id)}/similar?k=8`);
+    const { items } = await request(`/v1/item/similar?k=8&item_id=${encodeURIComponent(item.item_id)}`);
     list.replaceChildren(...rows(items, { add: (one) => { dialog.close(); add(one); }, alike, explain: null, lit: () => {} }, { fromZero: true }));
   } catch (error) {
     list.replaceChildren(make("li", {}, make("span", {}), make("p", { class: "wrong" }, error.message)));
@@ -144,7 +144,7 @@ const drop = (place) => changed(state.history.filter((_, n) => n !== place));
 
 async function become(user) {
   try {
-    changed((await request(`/v1/users/${encodeURIComponent(user)}/history`)).items, user);
+    changed((await request(`/v1/user/history?user_id=${encodeURIComponent(user)}`)).items, user);
     failed(null);
   } catch (error) {
     failed(error, () => become(user));
