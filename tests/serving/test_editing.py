@@ -16,7 +16,7 @@ from answering import Opened
 from fastapi.testclient import TestClient
 
 from deftrec import Recommender
-from deftrec.incremental import changes
+from deftrec.incremental import changes, places
 from deftrec.incremental.changes import add_items
 from deftrec.incremental.overlay import FILE
 from deftrec.serving.engine import InferenceEngine, RecommendationRequest
@@ -190,7 +190,7 @@ def test_a_full_disk_changes_nothing(editable: TestClient, worded_run: Path, mon
         raise OSError(errno.ENOSPC, f"no room in {worded_run}")
 
     with monkeypatch.context() as short:
-        short.setattr(changes, "write_overlay", full)
+        short.setattr(places, "write_overlay", full)
         answer = put(editable, 900)
     assert (answer.status_code, answer.json()["code"], answer.headers["retry-after"]) == (503, "run_unwritable", "5")
     assert str(worded_run) not in answer.text
