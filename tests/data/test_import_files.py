@@ -306,10 +306,14 @@ def test_parts_of_items_may_lack_what_others_have(tmp_path: Path) -> None:
         '{"item": 3, "title": "t"}',
         '{"item": 4, "category": null}',
     ]
+    parts += ['{"item": 5, "category": "z"}', '{"item": 6, "category": [["v"], ["w"]]}']
     for number, part in enumerate(parts):
         (tmp_path / f"{number}.jsonl").write_text(part)
     items = read_items(tmp_path, Columns()).select("item", "title", "category")
-    assert items.rows() == [(1, "", "x|y"), (2, "", ""), (3, "t", ""), (4, "", "")]
+    assert items.rows() == [(1, "", "x|y"), (2, "", ""), (3, "t", ""), (4, "", ""), (5, "", "z"), (6, "", "v|w")]
+    (tmp_path / "6.jsonl").write_text('{"item": 7}\n{"item": ["x"], "category": "z"}')
+    with pytest.raises(DataError, match=r"6\.jsonl, line 2, column 'item': \[\"x\"\] is not an id"):
+        read_items(tmp_path, Columns())
 
 
 def test_records_are_no_titles(tmp_path: Path) -> None:

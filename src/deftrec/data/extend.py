@@ -100,7 +100,8 @@ def conformed_events(events: pl.DataFrame, interactions: Interactions, place: Pl
     """
     for name in ("user", "item", "time"):
         if name not in events.columns:
-            raise DataError(f"{place.file}: no column {name!r}; the columns are {', '.join(events.columns)}")
+            there = ", ".join(events.drop("record", strict=False).columns)
+            raise DataError(f"{place.file}: no column {name!r}; the columns are {there}")
     user, item = (typed_ids(events[name], place) for name in ("user", "item"))
     dates = found = times(events["time"], place)
     known, unit = pl.Series(interactions.times[:0]).dtype, interactions.units_per_second

@@ -94,11 +94,7 @@ class JsonLines:
             yield from ((number, line) for number, line in enumerate(lines, start=1) if line.strip())
 
     def _objects(
-        self,
-        *,
-        only: set[int] | None = None,
-        last: int | None = None,
-        broken: Broken | None = None,
+        self, *, only: set[int] | None = None, last: int | None = None, broken: Broken | None = None
     ) -> Iterator[tuple[int, dict[str, Any]]]:
         """The record number and the object of each line, or of `only` some records, or of the first `last` lines."""
         for record, (number, line) in enumerate(islice(self._lines(), last)):

@@ -5,12 +5,13 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from glob import glob
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import polars as pl
 
 from deftrec.data.sources.opening import is_hidden, is_pattern, is_there
 from deftrec.data.sources.textfile import Broken, NoRowsError
+from deftrec.data.sources.values import as_text
 from deftrec.errors import DataError
 
 EXACT = 2**53  # greatest integer up to which floats are exact
@@ -72,6 +73,10 @@ class Parts:
             end += noted.last + 1
         if not frames:
             raise NoRowsError(f"{self.name}: no rows; all of its files are empty")
+        types = dict[str, set[pl.DataType]]()
+        for column in (one for frame in frames.values() for one in frame if one.dtype != pl.Null):
+            types.setdefault(column.name, set()).add(column.dtype)
+        frames = {part: _without_lists(frame, types) for part, frame in frames.items()}
         self._check_types(frames)
         return pl.concat(frames.values(), how="diagonal_relaxed")
 
@@ -112,6 +117,17 @@ class _Noted:
         self.last = max(self.last, record)
         if self.broken is not None:
             self.broken(self.begin + record, text, reason)
+
+
+def _without_lists(frame: pl.DataFrame, types: Mapping[str, set[pl.DataType]]) -> pl.DataFrame:
+    """Write lists as texts where a column holds texts, or other lists of them, in other parts; `types` are all its."""
+    mixed = [name for name in frame.columns if len(types.get(name, ())) > 1 and all(map(_holds_texts, types[name]))]
+    lists = [frame[name] for name in mixed if isinstance(frame.schema[name], pl.List)]
+    return frame.with_columns(pl.Series(one.name, list(map(as_text, one.to_list())), pl.String) for one in lists)
+
+
+def _holds_texts(dtype: Any) -> bool:
+    return _holds_texts(dtype.inner) if isinstance(dtype, pl.List) else bool(dtype == pl.String)
 
 
 def _kind(column: pl.Series) -> str:
