@@ -113,3 +113,14 @@ def test_anchors_are_those_of_github(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("# On a GPU\n## `seen: keep`, twice?\n## A b\n## A b\n```\n# code\n```\n", encoding="utf-8")
     assert anchors(page) == {"on-a-gpu", "seen-keep-twice", "a-b", "a-b-1"}
+
+
+def test_every_test_that_the_table_of_faults_names_is_there() -> None:
+    path, named = Path(), 0
+    for file, name in re.findall(
+        r"`([\w/]*(?:\.py)?)::(\w+)`", (ROOT / "docs/development/faults.md").read_text("utf-8")
+    ):
+        path = ROOT / file if file else path  # `::name` alone is of the file before
+        assert re.search(rf"^def {name}\(", path.read_text("utf-8"), re.MULTILINE), f"{path}::{name}"
+        named += 1
+    assert named > 100
