@@ -284,6 +284,10 @@ def test_what_fails_leaves_the_run_that_was_there(copy: Path, tmp_path: Path, mo
             recommender.save(copy, overwrite=True)
         with pytest.raises(OSError, match="no room"):
             recommender.save(tmp_path / "new")
+    with monkeypatch.context() as patched:
+        patched.setattr(Interactions, "save", full)
+        with pytest.raises(OSError, match="no room"):
+            Recommender.fit(ring(users=40), tiny_config(), out=copy, overwrite=True)
     assert recommended(copy) == expected
     assert {path.name for path in tmp_path.iterdir()} == {"run"}
 

@@ -84,13 +84,17 @@ def recover(path: str | Path) -> Path:
     path = Path(path)
     if path.exists() or not path.parent.is_dir():
         return path
-    pattern = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{16}}\.old")
-    aside = [found for found in path.parent.iterdir() if pattern.fullmatch(found.name)]
-    if aside:
+    if aside := moved_aside(path):
         with suppress(OSError):  # another process has put it back
             max(aside, key=lambda found: found.stat().st_mtime_ns).rename(path)
             _flush(path.parent)
     return path
+
+
+def moved_aside(path: Path) -> list[Path]:
+    """Directories that were called `path` before another took their place."""
+    pattern = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{16}}\.old")
+    return [found for found in path.parent.iterdir() if pattern.fullmatch(found.name)]
 
 
 @contextmanager

@@ -201,6 +201,8 @@ class Recommender(LoadedRun):
         folder, info = Path(directory), self.info
         refit = info.fit == "train+validation"
         request = Request(config=self.config, fingerprint=info.fingerprint, refit=refit, start=info.start)
+        if self.run.reasoning is not None:
+            _ = self.run.reasoning.reasoner  # read before its file may be overwritten
         with saving_in(folder, request, self.fitted_on, overwrite):
             save_with_overlay(folder, self.run, self.overlay)
 

@@ -1,5 +1,6 @@
 """The reasoner against a plain reading, its training, its files, and what it adds to the small model."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -118,6 +119,23 @@ def test_tokens_mean_the_words_of_their_item(data: Interactions, tmp_path: Path)
 def trained(data: Interactions, tmp_path_factory: pytest.TempPathFactory) -> tuple[Recommender, Path]:
     folder = tmp_path_factory.mktemp("reasoned")
     return fit(folder, data), folder
+
+
+def test_it_is_saved_again_in_its_place(trained: tuple[Recommender, Path], tmp_path: Path) -> None:
+    shutil.copytree(trained[1] / "run", tmp_path / "run")
+    loaded = Recommender.load(tmp_path / "run")
+    user = loaded.interactions.users[0]
+    expected = loaded.recommend(user)
+    reasoning = loaded.run.reasoning
+    assert reasoning is not None
+    states = len(reasoning.store)
+    assert states
+    loaded.save(tmp_path / "run", overwrite=True)
+    reasoning.make_states([np.array([1, 2, 3])])
+    again = Recommender.load(tmp_path / "run").run.reasoning
+    assert again is not None
+    assert len(again.store) == states + 1, "the store that was moved aside is left"
+    assert Recommender.load(tmp_path / "run").recommend(user) == expected
 
 
 def test_it_is_never_worse_on_validation(trained: tuple[Recommender, Path]) -> None:

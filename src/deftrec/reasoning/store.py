@@ -115,13 +115,14 @@ class ReasoningStore:
 
     def copy_to(self, path: Path) -> None:
         """Write all rows to the file `path`, in place of what is there; rows in memory are kept there from now on."""
-        if self.path == path and path.is_file():
+        own = self.path is not None and self.path.absolute() == path.absolute()
+        if own and path.is_file():
             return
         with self._lock:
             try:
                 with atomic_path(path) as temporary, closing(sqlite3.connect(temporary)) as other:
                     self._rows.backup(other)
-                if self.path in (None, path):
+                if own or self.path is None:
                     before, self._rows, self.path = self._rows, _connected(path), path
                     before.close()
             except sqlite3.Error as error:

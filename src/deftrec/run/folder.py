@@ -1,6 +1,5 @@
 """The run directory from its beginning to the end of the training: begun, resumed, overwritten, by one process."""
 
-import glob
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -9,7 +8,7 @@ from pathlib import Path
 
 from deftrec.data import Interactions
 from deftrec.errors import ConfigError, DataError, DeftRecError
-from deftrec.files import locked, printable, recover, writable, write_text
+from deftrec.files import locked, moved_aside, recover, writable, write_text
 from deftrec.records import read_record
 from deftrec.run.records import Request
 
@@ -33,17 +32,11 @@ def training_in(
     made = not resume and not folder.exists()
     if made:
         folder.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as held:
+    with _alone(folder), replaced(folder) if overwrite else nullcontext():
+        if not resume:
+            _check_empty(folder)
         try:
-            held.enter_context(locked(folder, wait=False, needed=False))
-        except FileNotFoundError:  # nothing to resume, which `begin_run` says
-            pass
-        except BlockingIOError:
-            raise DeftRecError(f"{folder} is being trained by another process; wait for it, or end it") from None
-        if overwrite:
-            held.enter_context(replaced(folder))
-        begin_run(folder, request, interactions, resume)
-        try:
+            begin_run(folder, request, interactions, resume)
             yield
         except Exception:
             if not resume and not any(folder.rglob("*.safetensors")):
@@ -54,7 +47,7 @@ def training_in(
                     with suppress(OSError):  # another program has put something else there
                         folder.rmdir()
             raise
-        for one in _set_aside(folder):  # by a process that was killed
+        for one in moved_aside(folder.resolve()):  # by a process that was killed
             shutil.rmtree(one, ignore_errors=True)
 
 
@@ -64,7 +57,7 @@ def saving_in(folder: Path, request: Request, interactions: Interactions, overwr
 
     Raises the errors of `begin_run` and, to `overwrite`, of `replaced`.
     """
-    with replaced(folder) if overwrite else nullcontext():
+    with _alone(folder), replaced(folder) if overwrite else nullcontext():
         _check_empty(folder)
         try:
             begin_run(folder, request, interactions, resume=False)
@@ -92,6 +85,7 @@ def replaced(folder: Path) -> Iterator[None]:
     aside = folder.with_name(f".{folder.name}.{secrets.token_hex(8)}.old")  # where `recover` looks for it
     with writable(folder):
         folder.rename(aside)
+        folder.mkdir()  # at once, before a reader puts the run back
     try:
         yield
     finally:
@@ -160,7 +154,14 @@ def _holds(data: Path, fingerprint: str) -> bool:
         return False
 
 
-def _set_aside(folder: Path) -> list[Path]:
-    """Runs that `replaced` moved aside from `folder` and could not delete."""
-    folder = folder.resolve()
-    return list(folder.parent.glob(f".{glob.escape(folder.name)}.*.old"))
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Lock a run directory, where it can be locked, against other trainings; a `DeftRecError` if one holds it."""
+    with ExitStack() as held:
+        try:
+            held.enter_context(locked(folder, wait=False, needed=False))
+        except FileNotFoundError:  # not even a directory for it
+            pass
+        except BlockingIOError:
+            raise DeftRecError(f"{folder} is being trained by another process; wait for it, or end it") from None
+        yield
