@@ -8,7 +8,7 @@ from pathlib import Path
 
 from deftrec.data import Interactions
 from deftrec.errors import ConfigError, DataError, DeftRecError
-from deftrec.files import locked, moved_aside, recover, writable, write_text
+from deftrec.files import locked, moved_aside, printable, recover, writable, write_text
 from deftrec.records import read_record
 from deftrec.run.records import Request
 
