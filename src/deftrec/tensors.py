@@ -55,8 +55,10 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
 def check_finite(tensors: dict[str, Tensor]) -> None:
     """Raise a `ValueError` that names the first tensor with a NaN or an infinity."""
     for name, tensor in tensors.items():
-        values = tensor if tensor.element_size() > 1 or not tensor.is_floating_point() else tensor.half()  # of 8 bits
-        if tensor.is_floating_point() and tensor.numel() and not torch.stack(values.aminmax()).isfinite().all():
+        if not tensor.is_floating_point() or not tensor.numel():
+            continue
+        values = tensor if tensor.element_size() > 1 else tensor.half()  # 8 bits have no order
+        if not torch.stack(values.aminmax()).isfinite().all():
             raise ValueError(f"{name!r} holds a value that is not a finite number")
 
 
@@ -80,7 +82,7 @@ def load_sealed(path: Path, mend: str) -> tuple[dict[str, Any], dict[str, Tensor
         if digest != _digest(json.dumps(about), tensors):
             raise ValueError("its SHA-256 differs")
         check_finite(tensors)
-    except (OSError, SafetensorError, LookupError, TypeError, ValueError) as error:
+    except (OSError, SafetensorError, LookupError, TypeError, ValueError, RecursionError) as error:
         raise DeftRecError(f"{path}: damaged ({first_line(error)}); {mend}") from error
     return about, tensors
 

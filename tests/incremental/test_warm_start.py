@@ -12,7 +12,7 @@ from deftrec import Recommender
 from deftrec.data import Interactions, Meta, make_split
 from deftrec.data.extend import extended
 from deftrec.errors import ConfigError, DataError, DeftRecError
-from deftrec.incremental import WarmStart
+from deftrec.incremental import Overlay, WarmStart
 from deftrec.incremental.changes import add_events, add_items, remove_items
 from toy import reads_text, ring, tiny_bert, tiny_config
 
@@ -118,6 +118,7 @@ def test_what_came_to_the_run_after_its_training_joins_the_data(bert: Path, tmp_
     assert removals is not None
     assert removals.removed["item"].to_list() == ["901"]
     assert WarmStart(before.run).joined(other) is other
+    assert WarmStart(before.run, Overlay.empty(data)).joined(other) is other
 
 
 def test_events_without_a_clock_are_known_by_their_item(bert: Path, tmp_path: Path) -> None:

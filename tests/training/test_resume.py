@@ -130,7 +130,7 @@ def test_only_the_same_run_is_resumed(tmp_path: Path, monkeypatch: pytest.Monkey
     def resume(data: Interactions, refit: bool = False, **changed: Any) -> Recommender:
         return Recommender.fit(data, tiny_config(**{**OPTIONS, **changed}), out=folder, refit=refit, resume=True)
 
-    with pytest.raises(DeftRecError, match=r"begun on other data; resume it with the same$"):
+    with pytest.raises(DeftRecError, match=r"begun on other data; resume it with the same data$"):
         resume(ring(seed=1))
     with pytest.raises(DeftRecError, match="begun with other options"):
         resume(ring(), collaborative={"epochs": 9})

@@ -111,7 +111,7 @@ def begin_run(folder: Path, request: Request, interactions: Interactions, resume
         before = read_record(folder / "request.json", Request, "begin the training again with `overwrite=True`")
         if before.fingerprint != request.fingerprint:
             other = ", and the run of `start=...` must be as it was" if request.start else ""
-            raise DeftRecError(f"{folder}: was begun on other data; resume it with the same{other}")
+            raise DeftRecError(f"{folder}: was begun on other data; resume it with the same data{other}")
         if before.model_copy(update={"threads": request.threads}) != request:
             raise DeftRecError(
                 f"{folder}: was begun with other options; resume it with the same, `start=...` and `refit=...` included"

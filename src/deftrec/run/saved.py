@@ -73,9 +73,7 @@ class SavedInfo(RunInfo):
 
 
 def run_digest(folder: Path, *more: str) -> str:
-    """SHA-256 over the record of a run, which has its files' checksums, and the files `more`; missing ones are left
-    out.
-    """
+    """SHA-256 over the record of a run, which holds its files' checksums, and over the files `more` that are there."""
     digest = hashlib.sha256()
     for name in ("run.json", *more):
         if (folder / name).is_file():
@@ -88,17 +86,22 @@ def save_run(folder: Path, run: Run) -> None:
 
     Raises a `DeftRecError` if a weight is not a finite number.
     """
-    weights = stored_state(run.model)
-    try:
-        check_finite(weights)
-    except ValueError as error:
-        raise DeftRecError(f"{folder}: not saved: {error}; train with a lower `training.learning_rate=...`") from error
-    save_tensors(folder / "model.safetensors", weights)
-    save_tensors(folder / "ranker.safetensors", run.ranker.state()[1])
-    save_tensors(folder / "scaling.safetensors", {"mean": run.scaling.mean, "scale": run.scaling.scale})
+    parts = {
+        "model": stored_state(run.model),
+        "ranker": run.ranker.state()[1],
+        "scaling": {"mean": run.scaling.mean, "scale": run.scaling.scale},
+    }
     if run.reasoning is not None:
-        save_tensors(folder / "reasoner.safetensors", stored_state(run.reasoning.reasoner))
-        save_tensors(folder / "residual.safetensors", run.reasoning.residual.state_dict())
+        parts["reasoner"] = stored_state(run.reasoning.reasoner)
+        parts["residual"] = run.reasoning.residual.state_dict()
+    for name, tensors in parts.items():
+        try:
+            check_finite(tensors)
+        except ValueError as error:
+            message = f"{folder}: not saved, as {name} {error}; train with a lower `training.learning_rate=...`"
+            raise DeftRecError(message) from error
+        save_tensors(folder / f"{name}.safetensors", tensors)
+    if run.reasoning is not None:
         run.reasoning.store.copy_to(folder / STORE)
     if (requests := run.ranker.term_of(RequestTerm)) is not None:
         save_requests(folder, requests)

@@ -87,13 +87,14 @@ def fit_run(
         start.check_text_options(config)
         data = start.joined(interactions)
         overlay = start.removals(data)
-        items, events = data.n_items - interactions.n_items, data.n_interactions - interactions.n_interactions
-        if progress is not None and (items or events):
-            progress.say(f"{items:,} items and {events:,} interactions that came to the run to start from are added")
     provenance = None if start is None else start.provenance
     request = Request(config=config, fingerprint=data.fingerprint, refit=refit, start=provenance)
 
     def train(space: Workspace) -> Run:
+        items, events = data.n_items - interactions.n_items, data.n_interactions - interactions.n_interactions
+        if items or events:
+            added = f"{items:,} items and {events:,} interactions"
+            space.progress.say(f"{added} that came to the run to start from are added")
         return Training(data, config, device, space, start).run(refit, on_train)
 
     return _trained_in(folder, request, data, resume, overwrite, overlay, device, progress, shared, train)
@@ -112,9 +113,9 @@ def add_reasoner(
 ) -> Run:
     """Train a reasoner beside the model of a finished run, and save both in `folder` (None: nothing is written).
 
-    Nothing else is trained again, and the score keeps the terms and weights of that run. The `overlay` of that run is
-    saved too. Raises a `ConfigError` if the
-    run has a reasoner already or was refitted, as validation could then choose nothing, and if its model is no nano.
+    Nothing else is trained again, and the score keeps the terms and weights of that run; its `overlay` is saved too.
+    Raises a `ConfigError` if the run has a reasoner already or was refitted, as validation could then choose nothing,
+    and if its model is no nano.
     """
     if small.reasoning is not None:
         raise ConfigError("that run has a reasoner already; give one without, or recommend with it")
