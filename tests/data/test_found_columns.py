@@ -54,7 +54,6 @@ def test_columns_are_named_and_items_are_a_frame_of_their_own() -> None:
     [
         (["who", "item", "time"], "the interactions have no column for the user among who, item, time.*user='...'"),
         (["user", "item", "when"], r"no column for the time among .*with_row_index\('time'\)"),
-        (["user_id", "customer_id", "item", "time"], "'user_id' and 'customer_id' may both be the user: name one"),
     ],
 )
 def test_columns_that_are_not_found_are_named(columns: list[str], message: str) -> None:
@@ -62,8 +61,11 @@ def test_columns_that_are_not_found_are_named(columns: list[str], message: str) 
         as_interactions(pl.DataFrame({name: [1] for name in columns}))
 
 
-def test_a_column_called_as_its_role_is_preferred() -> None:
+def test_of_several_columns_the_best_name_is_taken_and_the_others_are_said_to_be_ignored() -> None:
     assert find_columns(["user_id", "user", "sku", "ts"]) == {"user": "user", "item": "sku", "time": "ts"}
+    assert find_columns(["brand", "genres"]) == {"category": "genres"}
+    data = as_interactions(frame(user="user_id").with_columns(customer_id=pl.lit("shop")))
+    assert data.meta.source.endswith("; ignored: customer_id")
 
 
 @pytest.mark.parametrize(
@@ -80,6 +82,11 @@ def test_a_column_called_as_its_role_is_preferred() -> None:
 def test_what_is_no_frame_is_refused(data: Any, message: str) -> None:
     with pytest.raises(DataError, match=message):
         Recommender.fit(data, user="uid")
+
+
+def test_items_that_are_no_frame_are_refused() -> None:
+    with pytest.raises(DataError, match=r"the items are a path; give Interactions.load\('goods.csv'\)"):
+        Recommender.fit(frame(), items="goods.csv")
 
 
 def test_a_matrix_has_no_times() -> None:

@@ -22,25 +22,16 @@ NAMES: dict[str, str] = {
     "category": "category categories genre genres brand",
     "text": "text description itemdescription productdescription",
 }
-"""Column names of each role, in lower case and without `_`, `-` and spaces."""
+"""Column names of each role, the best first, in lower case and without `_`, `-` and spaces."""
 
 
 def find_columns(columns: Sequence[str]) -> dict[str, str]:
-    """The column of each role, as far as there is one.
-
-    A column that is called as its role is preferred. Raises a `DataError` for two columns that may be meant.
-    """
-    found: dict[str, str] = {}
-    for role, names in NAMES.items():
-        there = [column for column in columns if re.sub(r"[^a-z0-9]", "", column.lower()) in names.split()]
-        if role in there:
-            there = [role]
-        if len(there) > 1:
-            first, second = there[:2]
-            raise DataError(f"{first!r} and {second!r} may both be the {role}: name one, as in {role}={first!r}")
-        if there:
-            found[role] = there[0]
-    return found
+    """The column of each role, as far as there is one: of several the one whose name comes first in `NAMES`."""
+    plain = {re.sub(r"[^a-z0-9]", "", column.lower()): column for column in reversed(columns)}
+    found = {
+        role: next((plain[name] for name in names.split() if name in plain), None) for role, names in NAMES.items()
+    }
+    return {role: column for role, column in found.items() if column is not None}
 
 
 def as_interactions(
@@ -68,7 +59,8 @@ def as_interactions(
     texts = [role for role in CATALOGUE_COLUMNS if role in columns]
     catalogue = events.select("item", *texts).unique("item", keep="first", maintain_order=True)
     if items is not None:
-        catalogue = items_frame(items, item=item if item in items.columns else None)
+        goods = _frame(items, ITEMS)
+        catalogue = items_frame(goods, item=item if item in goods.columns else None)
     return Interactions.from_frame(
         events.select("user", "item", "time"), catalogue, meta=Meta(source=_said(frame, columns))
     )
