@@ -79,9 +79,9 @@ class LoadedRun:
     def _apply(self, overlay: Overlay | None) -> None:
         """Set everything that follows from the run and its overlay; what was computed from another one is forgotten."""
         rerankers: Rerankers | None = vars(self).get("rerankers")
-        computed = [name for kind in type(self).__mro__ for name, one in vars(kind).items() if _is_cached(one)]
-        for name in computed:
-            vars(self).pop(name, None)
+        for kind in type(self).__mro__:
+            for name in [name for name, one in vars(kind).items() if isinstance(one, cached_property)]:
+                vars(self).pop(name, None)
         run, self.overlay = self.run, overlay
         self.interactions, self.model, self.removed, confidence = current_state(run, overlay)
         self.catalogue, self.ranker = run.catalogue, run.ranker
@@ -100,14 +100,14 @@ class LoadedRun:
         other._apply(overlay)
         return other
 
-    def add_items(self, items: Any) -> ItemsAdded:
+    def add_items(self, items: Any, *, item: str | None = None) -> ItemsAdded:
         """Make new items recommendable by their words, at once and in memory; `save` writes them.
 
-        `items` is a data frame of ids and titles, categories or texts, columns found by their names. Errors as for
-        `deftrec.incremental.add_items`, which changes a run directory.
+        `items` is a data frame of ids (in the column `item`, None: found by its name) and titles, categories or texts.
+        Errors as for `deftrec.incremental.add_items`, which changes a run directory.
         """
         place = RunInMemory(self.run, self.overlay)
-        done = add_items(place, items_frame(items), device=self.catalogue.latents.device)
+        done = add_items(place, items_frame(items, item=item), device=self.catalogue.latents.device)
         self._apply(place.overlay)
         return done
 
@@ -168,7 +168,7 @@ class LoadedRun:
             return Sequences.from_lists([self.interactions.item_numbers(history)]), None, True
         if isinstance(users, str | int):
             raise ConfigError(f"users is {users!r}; give a list of users, or user={users!r}")
-        named, is_one = several(user if users is None else users)
+        named, is_one = id_list(user if users is None else users)
         numbers = self.user_numbers(named)
         return self.histories(numbers), numbers, is_one
 
@@ -320,11 +320,7 @@ class LoadedRun:
         return make_split(self.fitted_on, self.config.data.split).cases(split)
 
 
-def _is_cached(attribute: object) -> bool:
-    return isinstance(attribute, cached_property)
-
-
-def several(ids: Any) -> tuple[list[Id], bool]:
+def id_list(ids: Any) -> tuple[list[Id], bool]:
     """External ids as a list, and whether only one was given; 7.0 is 7, as pandas makes floats beside missing ids."""
     is_one = isinstance(ids, str | int | float | np.generic)
     listed = [ids] if is_one else list(ids)

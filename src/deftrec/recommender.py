@@ -21,7 +21,7 @@ from deftrec.incremental import Overlay, WarmStart, read_overlay, save_with_over
 from deftrec.language import TextEngine
 from deftrec.list_making import ListMaker, ListOptions, Rules, check_k
 from deftrec.listeners import Callback, listener
-from deftrec.loaded import Ids, LoadedRun, several
+from deftrec.loaded import Ids, LoadedRun, id_list
 from deftrec.notebook import html_table
 from deftrec.progress import Progress
 from deftrec.recommendation import Embeddings, Recommendations
@@ -426,7 +426,7 @@ class Recommender(LoadedRun):
         Raises a `DataError` if an item is unknown.
         """
         check_k(k)
-        items, is_one = several(item)
+        items, is_one = id_list(item)
         lists = self.lists.similar(self.interactions.item_numbers(items), k)
         return lists[0] if is_one else lists
 

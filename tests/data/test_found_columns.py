@@ -84,6 +84,11 @@ def test_what_is_no_frame_is_refused(data: Any, message: str) -> None:
         Recommender.fit(data, user="uid")
 
 
+def test_items_that_are_no_frame_are_refused() -> None:
+    with pytest.raises(DataError, match=r"the items are a path; give Interactions.load\('goods.csv'\)"):
+        Recommender.fit(frame(), items="goods.csv")
+
+
 def test_a_matrix_has_no_times() -> None:
     class csr_matrix:  # noqa: N801 - scipy's name
         def tocoo(self) -> None: ...

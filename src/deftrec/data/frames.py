@@ -40,7 +40,8 @@ def as_interactions(
     texts = [role for role in CATALOGUE_COLUMNS if role in reading.columns]
     catalogue = events.select("item", *texts).unique("item", keep="first", maintain_order=True)
     if items is not None:
-        catalogue = items_frame(items, item=item if item in items.columns else None)
+        goods = _frame(items, ITEMS)
+        catalogue = items_frame(goods, item=item if item in goods.columns else None)
     return Interactions.from_frame(events.select("user", "item", "time"), catalogue, meta=Meta(source=str(reading)))
 
 
