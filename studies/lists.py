@@ -19,6 +19,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from deftrec import Config, Interactions, Recommender, load_recipe
@@ -29,7 +30,7 @@ from deftrec.evaluation import intra_list_distance, mean_over_seeds, paired_over
 from deftrec.files import write_json
 from deftrec.rerankers import RerankerName
 from deftrec.retrieval import CANDIDATES, seen_rules
-from deftrec.tensors import load_tensors, save_tensors
+from deftrec.tensors import save_tensors
 from studies.command import run
 
 HELD_OUT, SHORTEST = 10, 25
@@ -94,7 +95,8 @@ def _measured(whole: Interactions, asked: np.ndarray, config: Config, out: Path)
     """Recall, hit and distances of every user under every setting, by `_key`. Each `[4, N]`"""
     folder, file = out / f"seed-{config.seed}", out / f"seed-{config.seed}.safetensors"
     if file.is_file():
-        return load_tensors(file)
+        kept: dict[str, Tensor] = load_file(file)  # NaN where there are no words
+        return kept
     if (folder / "run.json").is_file():
         recommender = Recommender.load(folder)
     else:

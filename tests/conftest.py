@@ -15,6 +15,7 @@ settings.register_profile("deftrec", deadline=None, derandomize=True)
 settings.load_profile("deftrec")
 # Tiny tensors, and two workers on two cores: a second thread only costs, here and in the processes that tests start.
 os.environ["OMP_NUM_THREADS"] = "1"
+os.environ.pop("COLUMNS", None)  # pytest-xdist sets it: terminals of 80 columns
 torch.set_num_threads(1)
 
 

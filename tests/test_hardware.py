@@ -31,7 +31,7 @@ def test_the_dtype(precision: str, has_bf16: bool, dtype: torch.dtype, monkeypat
 
 def test_units_left_unused_are_a_warning_with_the_mend(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hardware, "multiplies_bf16", lambda _: True)
-    with pytest.warns(UserWarning, match=r"--set training\.precision=auto"):
+    with pytest.warns(UserWarning, match=r"`training\.precision=auto`"):
         assert training_dtype("fp32", CPU) == torch.float32
 
 

@@ -54,7 +54,7 @@ def test_fit_reads_a_frame_says_so_and_calls_back(capsys: pytest.CaptureFixture[
     assert [one for one in epochs if one[0] == "joint"] == [("joint", 1), ("joint", 2)]
     assert ("collaborative", 3) in epochs
     shown = capsys.readouterr().err
-    assert "user from 'uid'" in shown
+    assert "user 'uid'" in shown
     assert "joint: 100%" in shown
     assert "validation ndcg@10=" in shown
     assert found.interactions.fingerprint == as_interactions(given).fingerprint

@@ -195,7 +195,7 @@ def test_uncommitted_changes_are_refused_or_stored_beside_the_result(
     changes = UncommittedChanges(tmp_path, "diff --git a/x b/x\n+new line\n", ("src/forgotten.py",))
     monkeypatch.setattr("deftrec.benchmark.harness.uncommitted_changes", lambda: changes)
     out = tmp_path / "report"
-    with pytest.raises(DeftRecError, match=r"uncommitted changes.*--allow-dirty"):
+    with pytest.raises(DeftRecError, match=r"uncommitted changes.*allow_dirty=True"):
         run_benchmark(interactions, request_, systems, out)
     assert not out.exists()
     assert not systems[0].seeds_run
@@ -284,7 +284,7 @@ def test_a_folder_of_something_else_is_left_alone(
     interactions: Interactions, request_: BenchmarkRequest, systems: list[FakeSystem], tmp_path: Path
 ) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(DeftRecError, match="not empty, and not a benchmark"):
+    with pytest.raises(DeftRecError, match="not empty, and no benchmark"):
         run_benchmark(interactions, request_, systems, tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["thesis.tex"]
 
@@ -300,7 +300,7 @@ def test_wrong_requests_are_refused_before_anything_runs(
     for minutes in (-1.0, float("nan"), float("inf")):
         with pytest.raises(ConfigError, match=f"a budget of {minutes:g} minutes is not positive and finite"):
             run_benchmark(interactions, request_.model_copy(update={"budget_minutes": minutes}), systems, out)
-    with pytest.raises(ConfigError, match="--rankings deftrec/own: a system has that name"):
+    with pytest.raises(ConfigError, match="rankings 'deftrec/own': a system has that name"):
         run_benchmark(interactions, request_, systems, out, rankings={"deftrec/own": tmp_path / "x"})
     with pytest.raises(DataError, match="no such file"):
         run_benchmark(interactions, request_, systems, out, rankings={"mine": tmp_path / "x"})

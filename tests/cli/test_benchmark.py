@@ -159,7 +159,7 @@ def test_ctrl_c_says_how_to_go_on(deftrec: Call, data: Path, tmp_path: Path, mon
         (["--recipe", "nanoo"], "no recipe 'nanoo'"),
         (["--set", "training.epoch=1"], "did you mean 'training.epochs'?"),
         (["--data", "{tmp}/absent"], "no interactions.parquet; make a data directory with"),
-        (["--out", "{data}"], "not empty, and not a benchmark that could continue"),
+        (["--out", "{data}"], "not empty, and no benchmark that could continue"),
         (["--split", "temporal"], "no temporal split"),
     ],
 )

@@ -131,7 +131,8 @@ def test_help_cuts_no_option(verb: list[str]) -> None:
     for word in verb:
         command = command.commands[word]
     assert "…" not in said
-    assert all(max(one.opts, key=len) in said for one in command.params)
+    names = [max(one.opts, key=len) for one in command.params]
+    assert all(name in said for name in names if name.startswith("-"))
 
 
 @pytest.mark.parametrize("width", WIDTHS)

@@ -160,7 +160,7 @@ def test_a_store_that_is_away_says_so(tmp_path: Path) -> None:
 
 def test_a_store_that_cannot_be_opened_is_named_without_its_password(tmp_path: Path) -> None:
     settings = Settings(run=tmp_path, store="postgresql://shop:secret@127.0.0.1:1/events")
-    with pytest.raises(DeftRecError, match=r"^--store postgresql://shop:\*\*\*@127\.0\.0\.1:1/events: "):
+    with pytest.raises(DeftRecError, match=r"^event store postgresql://shop:\*\*\*@127\.0\.0\.1:1/events: "):
         open_service(settings)
 
 

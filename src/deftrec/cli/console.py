@@ -25,7 +25,7 @@ from deftrec.progress import Progress
 
 PLAIN_SECONDS = 30.0  # time between two plain lines on the state of a task
 FIRST_SECONDS = 1.5  # time after which a task that has begun has its first line
-PLAIN_WIDTH = 120
+PLAIN_WIDTH = 140
 BAR_ROOM = 100  # least width of a terminal on which there is room for the bar itself
 DOWNLOAD = "downloading"
 

@@ -28,7 +28,7 @@ def open_service(settings: Settings) -> Service:
     try:
         store = SqlStore(settings.store_url)
     except StoreUnavailableError as error:  # the password of the address is not shown
-        raise DeftRecError(f"--store {make_url(settings.store_url)}: {error}") from error
+        raise DeftRecError(f"event store {make_url(settings.store_url)}: {error}") from error
     return Service(settings, load_engine(settings.run, settings), store, keys)
 
 
