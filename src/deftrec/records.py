@@ -22,11 +22,16 @@ def read_record(path: Path, kind: type[M], mend: str) -> M:
         raise DeftRecError(f"{path}: missing or damaged ({_reason(error)}); {mend}") from error
 
 
+def first_fault(error: ValidationError) -> str:
+    """The first fault that pydantic found, behind the key that it is about, if any."""
+    first = error.errors(include_url=False)[0]
+    key = ".".join(map(str, first["loc"]))
+    return f"key {key!r}: {first['msg']}" if key else first["msg"]
+
+
 def _reason(error: Exception) -> str:
     if isinstance(error, ValidationError):
-        first = error.errors(include_url=False)[0]
-        key = ".".join(map(str, first["loc"]))
-        return f"key {key!r}: {first['msg']}" if key else first["msg"]
+        return first_fault(error)
     if isinstance(error, OSError):
         return error.strerror or str(error)
     return in_a_line(error)[:200]

@@ -33,6 +33,7 @@ from deftrec.errors import DataError, in_a_line
 from deftrec.files import atomic_directory, printable, recover, write_text
 from deftrec.habits import INTERACTIONS, advice
 from deftrec.notebook import html_table
+from deftrec.records import first_fault
 
 Id: TypeAlias = str | int
 
@@ -78,9 +79,7 @@ class Meta(BaseModel, frozen=True, extra="ignore"):
         try:
             return cls.model_validate_json(path.read_bytes())
         except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(map(str, first["loc"]))
-            fault = f"key {key!r}: {first['msg']}" if key else first["msg"]
+            fault = first_fault(error)
         except OSError as error:
             fault = in_a_line(error)
         raise DataError(f"{path}: not the {META_FILE} of a data directory ({fault}); fetch or import it again")

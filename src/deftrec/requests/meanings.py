@@ -10,7 +10,7 @@ from deftrec.errors import ConfigError
 from deftrec.language.backbone import writes_text
 from deftrec.pretrained_files.locate import model_folder
 from deftrec.pretrained_files.reading import reading
-from deftrec.requests.lexicon import Lexicon, stem, words_of
+from deftrec.requests.lexicon import Lexicon, words_of
 
 MOST_CATEGORIES = 256
 """Largest number of categories that requests are compared with by meaning."""
@@ -109,7 +109,7 @@ def related_words(model: str, categories: Sequence[str], domain: str) -> dict[st
         own = set(words_of(category))
         likelier = row.argsort(descending=True)[: min(4 * RELATED, int((row > 0).sum()))]
         best = (words[token].strip() for token in likelier.tolist())
-        found[category] = [word for word in best if not own & set(words_of(word)) and stem(word) not in own][:RELATED]
+        found[category] = [word for word in best if own.isdisjoint(words_of(word))][:RELATED]
     return found
 
 

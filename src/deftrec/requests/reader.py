@@ -58,9 +58,9 @@ class ReadRequest:
     """A request, read.
 
     Attributes:
-        encoded: what the request term adds to the scores.
+        encoded: input of the request term, which adds to the scores.
         rules: exclude the categories that the request refuses.
-        notes: how the request was understood, in words.
+        notes: descriptions of the parts as they were understood, such as "excluded: category Horror".
     """
 
     encoded: EncodedRequest

@@ -44,7 +44,7 @@ class Columns:
         rating: column of ratings (numbers), empty as above, or `None`.
         title, category, text: columns of the items' table; `None` stands for those that are recognised, if any.
         catalogue_item: column of item ids in the items' table; `None` stands for `item`'s name, or one recognised.
-        separator: what separates the fields of a CSV file; `None` finds it in the first line.
+        separator: text between the fields of a CSV file; `None`: found in the first line.
         names: column names of a CSV file of interactions that has no header; "-" and "_" stand for ignored columns.
         item_names: column names of a CSV file of items that has no header.
         time_format: `day-first`, `month-first` or a format of `strptime`; see `times`.

@@ -72,7 +72,7 @@ def times(column: pl.Series, place: Place, form: str | None = None, mend: str = 
         column: numbers, dates or texts.
         place: names of the entries.
         form: `day-first` or `month-first` for dates such as 03/04/2024, or a format of `strptime`; None: as they are.
-        mend: what to do about a form that is not known, at the end of an error.
+        mend: advice at the end of the error about an unknown form.
 
     Raises a `DataError` if a value is missing, NaN, infinite, too large, neither a number nor a date, or of another
     kind than most, or nothing tells whether the day or the month comes first.

@@ -16,8 +16,8 @@ class Boost(Rule):
 
     Attributes:
         added: logarithm of each item's factor; 0: the item is left alone. `[I]` float32
-        text: "boost x2: category Drama".
-        done: what it does to an item, "boosted x2: category Drama".
+        text: description of the rule, such as "boost x2: category Drama".
+        done: description of the effect on an item, such as "boosted x2: category Drama".
     """
 
     added: Tensor
