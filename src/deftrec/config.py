@@ -7,6 +7,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from deftrec.data.kinds import EventRoles, Role
 from deftrec.data.split import SplitName
 from deftrec.sizes import Size
 
@@ -29,8 +30,34 @@ class Options(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
+class KindOptions(Options):
+    """Use of one kind of event; its role alone stands for all of it."""
+
+    role: Role
+    """Role: target (may be recommended and predicted), context (read, never predicted), negative (disliked: read as
+    such, never predicted) or ignored."""
+    weight: Weight = 1.0
+    """Weight in the objective of targets of this kind, at least 0."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_a_role(cls, value: object) -> object:
+        return {"role": value} if isinstance(value, str) else value
+
+
 class DataOptions(Options):
-    """Split of the interactions and length of the histories."""
+    """Roles of the interactions, their split, and length of the histories."""
+
+    kinds: dict[str, KindOptions] = {}
+    """Role of each kind of event, such as {view: context, purchase: target}, or {role: target, weight: 2}. Kinds that
+    are not named get the default of their name."""
+    target_from: float | None = None
+    """Smallest value (rating, amount) of a target; lower ones are context. null: any value."""
+    negative_to: float | None = None
+    """Largest value of an interaction that shows a dislike; it is read as such and never recommended. null: none."""
+    value_weight: Weight = 0.0
+    """Exponent p of the weight (value / mean value)^p of a target in the objective, at least 0. 0: all weigh the
+    same."""
 
     split: SplitName = "leave-one-out"
     """Division into train, validation and test: each user's last two interactions (leave-one-out), or two points in
@@ -38,6 +65,19 @@ class DataOptions(Options):
     max_history: Count | Auto = "auto"
     """Largest number of items the language model reads from one history, at least 1. Older items are dropped. auto: 64
     to 200, by the mean history length."""
+
+    @property
+    def roles(self) -> EventRoles:
+        """How interactions are used."""
+        kinds = {kind: (one.role, one.weight) for kind, one in self.kinds.items()}
+        return EventRoles(kinds, self.target_from, self.negative_to, self.value_weight)
+
+    @model_validator(mode="after")
+    def _thresholds_are_apart(self) -> "DataOptions":
+        low, high = self.negative_to, self.target_from
+        if low is not None and high is not None and low >= high:
+            raise ValueError(f"negative_to is {low:g}, and target_from is {high:g}: give a lower negative_to")
+        return self
 
 
 class CollaborativeOptions(Options):
@@ -92,6 +132,15 @@ class TokenizerOptions(Options):
     """Standard deviation of the random noise scale of a token during training (sigma-VAE), at least 0."""
     trainable_features: bool | Auto = "auto"
     """Whether training updates the item features, starting from their computed values."""
+    kinds: bool = True
+    """Whether the kind of each event is added to its item's tokens, where the data have kinds."""
+    values: bool | Auto = "auto"
+    """Whether the value of each event (rating, amount) is added to its item's tokens. auto: where the data have values
+    and they decide roles or weights."""
+    gaps: bool = False
+    """Whether the time since the event before is added to each item's tokens, where times are known."""
+    request_time: bool = False
+    """Whether the time between the last event and the request is added to the condition, where times are known."""
     users: Literal["none", "folded", "auto"] = "auto"
     """User tokens: none, or computed from the mean features of the history (folded). auto: folded where histories are
     long."""
@@ -271,6 +320,9 @@ class ObjectiveOptions(Options):
     """Number of negatives drawn per target by the pairwise and preference terms."""
     error_weight: Weight = 0.2
     """Weight of the squared denoising error, at least 0."""
+    disliked_weight: Weight = 1.0
+    """Weight of the term that ranks items that the user dislikes below the target, where the data have negatives; at
+    least 0."""
     mask_seen: bool | Auto = "auto"
     """Whether items of the user's history are left out of the negatives. auto: true if retrieval.seen is exclude or
     repeated interactions are rare."""

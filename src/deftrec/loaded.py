@@ -12,7 +12,7 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from deftrec.data import Cases, Id, Interactions, Part, Sequences, TimedSequences, make_split
+from deftrec.data import Cases, Id, Interactions, Part, Sequences, make_split
 from deftrec.data.extend import conformed_events, next_cases, unknown_events
 from deftrec.data.frames import events_frame, items_frame
 from deftrec.data.sources.columns import Place
@@ -145,8 +145,8 @@ class LoadedRun:
 
     @cached_property
     def popularity(self) -> Tensor:
-        """Training interactions of each item; 0 for items added after training. `[I]` int64"""
-        return torch.from_numpy(self.run.training.counts(self.interactions.n_items))
+        """Training targets of each item (all interactions without roles); 0 for added items. `[I]` int64"""
+        return torch.from_numpy(self.run.training.targets().counts(self.interactions.n_items))
 
     @cached_property
     def columns(self) -> ItemColumns:
@@ -154,9 +154,8 @@ class LoadedRun:
         return ItemColumns(self.interactions, self.popularity.numpy())
 
     def histories(self, users: np.ndarray | list[int]) -> Sequences:
-        """Known histories of users (by number), with event times where the data's times have a known unit."""
-        sequences, days = self.interactions.sequences, self.interactions.days
-        return (sequences if days is None else TimedSequences(sequences.items, sequences.offsets, days)).select(users)
+        """Known histories of users (by number), with what is known of their events."""
+        return self.interactions.sequences.select(users)
 
     def histories_of(
         self, user: Id | Ids | None, users: Ids | None, history: Sequence[Id] | None

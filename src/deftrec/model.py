@@ -13,7 +13,7 @@ from deftrec.data import PADDING
 from deftrec.diffusion import DiffusionHead, Head, NextItems, Objective, Sample, Sampling
 from deftrec.language import ConditionStrategy, LanguageModel, Layout, RationaleBatch, TextEngine, build_condition
 from deftrec.modes import evaluating
-from deftrec.tokenizer import FeatureTable, ItemFeatures, RobustTokenizer, Tokens
+from deftrec.tokenizer import EventTokens, FeatureTable, ItemFeatures, RobustTokenizer, Tokens
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +40,7 @@ class DeftRec(nn.Module):
         features: collaborative and text features of the catalogue.
         item_tokenizer: features to item tokens.
         user_tokenizer: mean features of a history to user tokens; None: no user tokens.
+        event_tokens: kind, value and time of an event to what its tokens get added; None: items alone are read.
         language: history of tokens to hidden states.
         strategy: hidden states to the condition.
         diffusion: condition to the next item's latent.
@@ -51,6 +52,7 @@ class DeftRec(nn.Module):
         features: FeatureTable,
         item_tokenizer: RobustTokenizer,
         user_tokenizer: RobustTokenizer | None,
+        event_tokens: EventTokens | None,
         language: LanguageModel,
         strategy: ConditionStrategy,
         diffusion: Head,
@@ -58,6 +60,7 @@ class DeftRec(nn.Module):
     ) -> None:
         super().__init__()
         self.features, self.item_tokenizer, self.user_tokenizer = features, item_tokenizer, user_tokenizer
+        self.event_tokens = event_tokens
         self.language, self.strategy, self.diffusion, self.objective = language, strategy, diffusion, objective
 
     @classmethod
@@ -68,6 +71,7 @@ class DeftRec(nn.Module):
             FeatureTable(features.values, options.trainable_features is True),
             cls.build_item_tokenizer(features, width, config),
             RobustTokenizer(features.values.shape[1], width, options) if options.users == "folded" else None,
+            cls.build_event_tokens(width, config),
             language,
             build_condition(config.language, language),
             cls.build_head(features, width, config.diffusion),
@@ -80,6 +84,15 @@ class DeftRec(nn.Module):
         return RobustTokenizer(features.values.shape[1], width, config.tokenizer, features.droppable)
 
     @staticmethod
+    def build_event_tokens(width: int, config: Config) -> EventTokens | None:
+        """Factory of the event tokens."""
+        options = config.tokenizer
+        kinds, values = len(config.data.kinds) if options.kinds else 0, options.values is True
+        if not (kinds or values or options.gaps or options.request_time):
+            return None
+        return EventTokens(width, kinds=kinds, values=values, gaps=options.gaps, wait=options.request_time)
+
+    @staticmethod
     def build_head(features: ItemFeatures, width: int, options: DiffusionOptions) -> Head:
         """Factory of the head."""
         return DiffusionHead(width, options)
@@ -90,10 +103,22 @@ class DeftRec(nn.Module):
         items: Tokens = self.item_tokenizer(features)
         tokens = self.tokens(items.ways, features, batch.items, batch.layout)  # [B, L, K, D]
         condition = self.language(tokens, batch.layout, batch.numbers(batch.items))  # [B, L, D]
+        if self.event_tokens is not None:
+            condition = condition + self.event_tokens.until_request(batch.layout.events)
         has_target = batch.targets != PADDING
         latents, seen = self.diffusion.item_latents(items.mean), batch.seen_pairs(has_target)
         targets = batch.targets[has_target]
-        next_items = NextItems(condition[has_target], batch.candidates, latents, targets, seen, batch.log_q)
+        disliked = None if batch.disliked is None else batch.disliked[has_target]
+        next_items = NextItems(
+            condition[has_target],
+            batch.candidates,
+            latents,
+            targets,
+            seen,
+            batch.log_q,
+            batch.target_weights(has_target),
+            disliked,
+        )
         written = batch.rationale
         if written is None:
             return self.diffusion.losses(next_items, self.objective)
@@ -125,6 +150,8 @@ class DeftRec(nn.Module):
             before = layout.attention_mask().to(features.dtype)
             mean = before @ features[places] / before.sum(-1, keepdim=True)  # [B, L, F]
             tokens = tokens + self.user_tokenizer(mean.flatten(0, 1)).ways.view_as(tokens)
+        if self.event_tokens is not None and layout.events is not None:
+            tokens = tokens + self.event_tokens(layout.events)[:, :, None]
         return tokens
 
     def condition(self, ways: Tensor, features: Tensor, items: Tensor, layout: Layout) -> Tensor:
@@ -157,6 +184,8 @@ class DeftRec(nn.Module):
         """
         tokens = self.tokens(catalogue.ways, catalogue.features, items, layout)
         condition = self.strategy.after_history(self.language, tokens, layout, items)
+        if self.event_tokens is not None:
+            condition = condition + self.event_tokens.after_history(layout.events, layout.lengths)
         if residuals is not None:
             condition = condition + residuals[:, 0]
         return self.diffusion.generate(condition.float(), sampling, generator)
@@ -179,7 +208,7 @@ class DeftRec(nn.Module):
         """
         table = self.features.extended(rows_of(self.features.values.detach()))
         language = self.language.with_titles(titles)
-        tokenizers = self.item_tokenizer, self.user_tokenizer
+        tokenizers = self.item_tokenizer, self.user_tokenizer, self.event_tokens
         extended = type(self)(table, *tokenizers, language, self.strategy, self.diffusion, self.objective)
         return extended.train(self.training)
 

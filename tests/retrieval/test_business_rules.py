@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deftrec.data import PADDING, Interactions, Meta, Sequences, TimedSequences
+from deftrec.data import PADDING, Interactions, Meta, Sequences
 from deftrec.errors import ConfigError
 from deftrec.retrieval import ItemColumns, build_rules, list_notes, make_lists, parse_rules, read_rules, rule_effects
 from deftrec.retrieval.rules import ExcludeHistory
@@ -323,10 +323,10 @@ def test_a_boost_multiplies_and_a_bury_divides_the_probability() -> None:
 
 def test_items_seen_lately_are_left_out() -> None:
     user = DATA.user_number("u0")  # items 0, 4, .. 36, on days of the same numbers; the newest event is on day 39
-    histories = TimedSequences(DATA.sequences.items, DATA.sequences.offsets, DATA.days).select([user])  # type: ignore[arg-type]
+    histories = Sequences(DATA.sequences.items, DATA.sequences.offsets, {"day": DATA.days}).select([user])  # type: ignore[dict-item]
     rule = [{"exclude": {"seen": "11 days"}}]
     assert set(range(40)) - set(ranked(torch.zeros(ITEMS), rule, 40, histories)) == {28, 32, 36}
-    later = TimedSequences(histories.items, histories.offsets, histories.days + 100)  # newer than the data
+    later = histories.with_columns(day=histories.columns["day"] + 100)  # newer than the data
     assert set(range(40)) - set(ranked(torch.zeros(ITEMS), rule, 40, later)) == {28, 32, 36}
     with pytest.raises(ConfigError, match="plain history has no event times"):
         ranked(torch.zeros(ITEMS), rule, 40, Sequences.from_lists([[1]]))

@@ -20,8 +20,9 @@ import numpy as np
 import polars as pl
 
 from deftrec.benchmark.work import RankingFile, SystemRun
+from deftrec.data.catalogue import CATALOGUE_COLUMNS
 from deftrec.data.download import default_home
-from deftrec.data.interactions import CATALOGUE_COLUMNS, Interactions
+from deftrec.data.interactions import Interactions
 from deftrec.data.sequences import Sequences
 from deftrec.data.split import Fit, Split
 from deftrec.errors import ConfigError, DataError, DeftRecError

@@ -28,8 +28,9 @@ from deftrec.cli.options import (
     split_ids,
     split_names,
 )
+from deftrec.data.catalogue import CATALOGUE_COLUMNS
 from deftrec.data.describe import describe as describe_interactions
-from deftrec.data.interactions import CATALOGUE_COLUMNS, SKIPPED_FILE, Interactions, check_target
+from deftrec.data.interactions import SKIPPED_FILE, Interactions, check_target
 from deftrec.data.prepare import Raw, prepare
 from deftrec.data.sources.base import About
 from deftrec.data.sources.columns import same_ids

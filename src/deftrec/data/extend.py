@@ -3,8 +3,10 @@
 import numpy as np
 import polars as pl
 
-from deftrec.data.interactions import CATALOGUE_COLUMNS, Interactions
+from deftrec.data.interactions import Interactions
+from deftrec.data.kinds import with_roles
 from deftrec.data.sequences import Sequences
+from deftrec.data.signals import SIGNALS, signals_of
 from deftrec.data.sources.columns import Place, first_true, same_ids, typed_ids
 from deftrec.data.sources.times import as_numbers, times
 from deftrec.data.split import Cases
@@ -50,7 +52,7 @@ def next_cases(interactions: Interactions, events: pl.DataFrame) -> Cases:
 
 def _merged(interactions: Interactions, items: pl.DataFrame, events: pl.DataFrame) -> tuple[Interactions, np.ndarray]:
     """`extended`, and the place of each entry among the old entries followed by the events. `[E + n]` int64"""
-    catalogue = pl.concat([interactions.catalogue, items.select("item", *CATALOGUE_COLUMNS)])
+    catalogue = pl.concat([interactions.catalogue, items.select(interactions.catalogue.columns)])
     users = pl.concat([interactions.users, events["user"]]).unique(maintain_order=True)
     owner, item = (
         events.select(known.name)
@@ -66,7 +68,10 @@ def _merged(interactions: Interactions, items: pl.DataFrame, events: pl.DataFram
     counts = {"users": len(users), "items": catalogue.height, "interactions": len(entries)}
     meta = interactions.meta.model_copy(update={"counts": {**interactions.meta.counts, **counts}})
     sequences = Sequences(entries[order], offsets)
-    return Interactions(users, catalogue, sequences, times[order], meta), order
+    signals = pl.concat([interactions.signals, events.select(interactions.signals.columns)])
+    signals = signals[order] if signals.columns else signals
+    merged = Interactions(users, catalogue, sequences, times[order], meta, signals)
+    return (merged if interactions.roles is None else with_roles(merged, interactions.roles)), order
 
 
 def unknown_events(interactions: Interactions, events: pl.DataFrame) -> pl.DataFrame:
@@ -74,8 +79,10 @@ def unknown_events(interactions: Interactions, events: pl.DataFrame) -> pl.DataF
     known = interactions.events()
     if known["time"].dtype != events["time"].dtype:
         known, events = (frame.with_columns(pl.col("time").cast(pl.Float64)) for frame in (known, events))
-    key = ["user", "item", "time"]
-    return events.unique(key, keep="first", maintain_order=True).join(known, on=key, how="anti", maintain_order="left")
+    key = [name for name in ("user", "item", "time", *SIGNALS) if name in known.columns]
+    return events.unique(key, keep="first", maintain_order=True).join(
+        known, on=key, how="anti", nulls_equal=True, maintain_order="left"
+    )
 
 
 def conform(ids: pl.Series, like: pl.Series, source: str, what: str) -> pl.Series:
@@ -116,6 +123,7 @@ def conformed_events(events: pl.DataFrame, interactions: Interactions, place: Pl
         conform(user, interactions.users, place.file, "user").alias("user"),
         conform(item, interactions.catalogue["item"], place.file, "item").alias("item"),
         _as_known(as_numbers(found, place, unit), known, last, place.file).alias("time"),
+        *_conformed_signals(events, interactions, place),
     )
     if dates.dtype.is_temporal():
         events = events[dates.arg_sort()]
@@ -128,6 +136,26 @@ def conformed_events(events: pl.DataFrame, interactions: Interactions, place: Pl
                 "unit; give times in the unit of the run's data, or dates"
             )
     return events
+
+
+def _conformed_signals(events: pl.DataFrame, interactions: Interactions, place: Place) -> list[pl.Series]:
+    """The signals that the interactions have, of new events; a `DataError` for a kind without a role.
+
+    Where there are kinds, each event needs one; a value may be missing.
+    """
+    wanted, roles = interactions.signals.columns, interactions.roles
+    if "kind" in wanted and "kind" not in events.columns:
+        kinds = ", ".join(interactions.signals["kind"].unique().sort())
+        raise DataError(f"{place.file}: no column 'kind', and this run's interactions have kinds: {kinds}")
+    kind, value = (name if name in wanted and name in events.columns else None for name in SIGNALS)
+    found = signals_of(events, kind, value, place)
+    if found and found[0].name == "kind" and roles is not None:
+        known = list(roles.kinds)
+        strange = ~found[0].is_in(known)
+        place.refuse(strange, events["kind"], f"is no kind of this run, which are {', '.join(known)}")
+    if "value" in wanted and value is None:
+        found.append(pl.Series("value", [None], dtype=pl.Float64).new_from_index(0, events.height))
+    return found
 
 
 def _as_known(times: pl.Series, known: pl.DataType, last: float, source: str) -> pl.Series:

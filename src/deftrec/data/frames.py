@@ -6,7 +6,8 @@ from typing import Any
 
 import polars as pl
 
-from deftrec.data.interactions import CATALOGUE_COLUMNS, Interactions, Meta
+from deftrec.data.catalogue import CATALOGUE_COLUMNS
+from deftrec.data.interactions import Interactions, Meta
 from deftrec.data.sources.columns import Place, to_polars
 from deftrec.data.sources.roles import Reading, recognise
 from deftrec.data.sources.texts import words

@@ -7,7 +7,7 @@ Item numbers are assigned in a seeded random order: the order of appearance or o
 import hashlib
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Never, TypeAlias
@@ -16,17 +16,10 @@ import numpy as np
 import polars as pl
 from pydantic import BaseModel, BeforeValidator, ValidationError
 
+from deftrec.data.catalogue import CATALOGUE_COLUMNS, attributes_of, catalogue_of
 from deftrec.data.sequences import Sequences
-from deftrec.data.sources.columns import (
-    Place,
-    check_id_type,
-    decoded,
-    refuse_objects,
-    same_ids,
-    to_polars,
-    typed_ids,
-)
-from deftrec.data.sources.texts import texts
+from deftrec.data.signals import SIGNALS, signals_of
+from deftrec.data.sources.columns import Place, refuse_objects, to_polars, typed_ids
 from deftrec.data.sources.times import as_numbers, times
 from deftrec.data.stored import read_catalogue, read_events
 from deftrec.errors import DataError, in_a_line
@@ -35,6 +28,9 @@ from deftrec.habits import INTERACTIONS, advice
 from deftrec.notebook import html_table
 from deftrec.records import first_fault
 
+if TYPE_CHECKING:
+    from deftrec.data.kinds import EventRoles
+
 Id: TypeAlias = str | int
 
 INTERACTIONS_FILE = "interactions.parquet"
@@ -42,8 +38,6 @@ ITEMS_FILE = "items.parquet"
 META_FILE = "meta.json"
 FILES = (INTERACTIONS_FILE, ITEMS_FILE, META_FILE)
 SKIPPED_FILE = "skipped.csv"  # bad rows that an import left out
-CATALOGUE_COLUMNS = ("title", "category", "text")
-RELABEL_SEED = 20250412
 FIRST_CLOCK = 1e8  # times beyond this are seconds or finer units since 1970: in seconds it is a day of 1973
 
 
@@ -91,11 +85,14 @@ class Interactions:
 
     Attributes:
         users: external user ids; the index is the user's number. `[U]`
-        catalogue: columns `item` (external id), `title`, `category`, `text` (strings, possibly empty); the row index
-            is the item's number. `[I]` rows
+        catalogue: columns `item` (external id), `title`, `category`, `text` (strings, possibly empty), then attributes
+            (numbers, dates, or texts in which `|` separates categories); the row index is the item's number. `[I]` rows
         sequences: items of every user in time order. `U` sequences
         times: time of each entry of `sequences.items` in the unit of the source, ascending within a user. `[E]`
         meta: provenance.
+        signals: columns `kind` (string, such as "purchase") and `value` (float64, null: none), as far as the data have
+            them, of each entry of `sequences.items`. `[E]` rows
+        roles: how the columns of `sequences` were made (`deftrec.data.kinds.with_roles`); None: they have none.
     """
 
     users: pl.Series
@@ -103,6 +100,8 @@ class Interactions:
     sequences: Sequences
     times: np.ndarray
     meta: Meta
+    signals: pl.DataFrame = field(default_factory=pl.DataFrame)
+    roles: "EventRoles | None" = None
 
     @classmethod
     def from_frame(
@@ -113,6 +112,8 @@ class Interactions:
         user: str = "user",
         item: str = "item",
         time: str = "time",
+        kind: str | None = None,
+        value: str | None = None,
         meta: Meta | None = None,
     ) -> "Interactions":
         """Build from a data frame of events and, optionally, one of items (polars or pandas).
@@ -124,32 +125,35 @@ class Interactions:
 
         Args:
             events: one row per interaction.
-            items: columns `item` and any of `title`, `category`, `text`; one row per item.
+            items: columns `item`, any of `title`, `category`, `text`, and attributes; one row per item.
             user, item, time: column names of `events`.
+            kind, value: column names of what kind of event each is, and of its rating or amount; None: there are none.
             meta: provenance.
         """
         meta, events = meta or Meta(), to_polars(events)
         items = None if items is None else to_polars(items)
-        for role, column in (("user", user), ("item", item), ("time", time)):
-            if column not in events.columns:
+        named = {"user": user, "item": item, "time": time, "kind": kind, "value": value}
+        for role, column in named.items():
+            if column is not None and column not in events.columns:
                 there = ", ".join(events.columns)
                 raise DataError(f"{meta.source}: no column {column!r} for the {role}; the columns are {there}")
         if events.height == 0:
             raise DataError(f"{meta.source}: no interactions; check the file and the filters {meta.filters or 'none'}")
         place = Place(meta.source)
-        for column in (user, item, time):
+        for column in filter(None, named.values()):
             refuse_objects(events[column], place)
         found = times(events[time], place)
         events = events.select(
             typed_ids(events[user], place).alias("user"),
             typed_ids(events[item], place).alias("item"),
             as_numbers(found, place).alias("time"),
+            *signals_of(events, kind, value, place),
         )
         # Decimals are stored as floats, which may merge neighbours.
         finest = found.rank("dense") if found.dtype.is_decimal() else events["time"]
         ordered, duplicates = _ordered(events, finest, meta.tie_seed)
         users = ordered["user"].unique(maintain_order=True)
-        catalogue = _catalogue(ordered["item"], items, meta.source)
+        catalogue = catalogue_of(ordered["item"], items, meta.source)
         counts = {"users": len(users), "items": catalogue.height, "interactions": ordered.height}
         counts["duplicates"] = duplicates + meta.counts.get("duplicates", 0)  # those that a filter dropped before
         meta = meta.model_copy(update={"counts": {**meta.counts, **counts}})
@@ -163,7 +167,8 @@ class Interactions:
         lengths = ordered["user"].rle().struct.field("len").to_numpy()
         offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
         sequences = Sequences(np.ascontiguousarray(items.to_numpy(), dtype=np.int32), offsets)
-        return cls(users.alias("user"), catalogue, sequences, ordered["time"].to_numpy(), meta)
+        signals = ordered.select(name for name in SIGNALS if name in ordered.columns)
+        return cls(users.alias("user"), catalogue, sequences, ordered["time"].to_numpy(), meta, signals)
 
     @classmethod
     def load(cls, directory: str | Path) -> "Interactions":
@@ -180,7 +185,7 @@ class Interactions:
         interactions_file, items_file = directory / INTERACTIONS_FILE, directory / ITEMS_FILE
         meta = Meta.read(directory / META_FILE)
         ordered = read_events(interactions_file)
-        catalogue = read_catalogue(items_file, CATALOGUE_COLUMNS, ordered, interactions_file)
+        catalogue = read_catalogue(items_file, ordered, interactions_file)
         return cls._assemble(ordered, ordered["user"].unique(maintain_order=True), catalogue, meta)
 
     def save(self, directory: str | Path) -> None:
@@ -196,14 +201,26 @@ class Interactions:
             write_text(temporary / META_FILE, self.meta.model_dump_json(indent=2) + "\n")
 
     def events(self) -> pl.DataFrame:
-        """The interactions under external ids, in sequence order: columns `user`, `item`, `time`. `[E]` rows"""
+        """The interactions under external ids, in sequence order: `user`, `item`, `time`, and `signals`. `[E]` rows"""
         return pl.DataFrame(
             {
                 "user": self.users.gather(self.sequences.owners()),
                 "item": self.catalogue["item"].gather(self.sequences.items),
                 "time": self.times,
             }
-        )
+        ).hstack(self.signals)
+
+    def with_columns(self, roles: "EventRoles", **columns: np.ndarray) -> "Interactions":
+        """The same interactions whose sequences have `columns`, made by `roles`."""
+        return replace(self, sequences=self.sequences.with_columns(**columns), roles=roles)
+
+    def where(self, kept: np.ndarray) -> "Interactions":
+        """The interactions that are `kept`, `[E]` bool, with the whole catalogue; users without any are left out."""
+        ordered = self.events().filter(kept)
+        users = ordered["user"].unique(maintain_order=True)
+        counts = {**self.meta.counts, "users": len(users), "interactions": ordered.height}
+        meta = self.meta.model_copy(update={"counts": counts})
+        return self._assemble(ordered, users, self.catalogue, meta)
 
     @property
     def n_users(self) -> int:
@@ -222,12 +239,15 @@ class Interactions:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of sequences, times, ids and texts: equal if and only if a model sees the same data."""
+        """SHA-256 of sequences, times, ids, texts, signals and attributes: equal if a model sees the same data."""
         digest = hashlib.sha256()
         for numbers in (self.sequences.items, self.sequences.offsets, self.times):
             digest.update(numbers.tobytes())
         for column in (self.users, *self.catalogue.select("item", *CATALOGUE_COLUMNS)):
             digest.update("\0".join(column.cast(pl.String).to_list()).encode() + b"\1")
+        for column in (*self.signals, *self.attributes):
+            values = column.cast(pl.String).fill_null("\2")
+            digest.update("\0".join([column.name, *values]).encode() + b"\1")
         return digest.hexdigest()
 
     @cached_property
@@ -265,6 +285,11 @@ class Interactions:
     def number_of_item(self) -> dict[str, int]:
         """Number of each item, by external id as text."""
         return {str(item): number for number, item in enumerate(self.catalogue["item"])}
+
+    @property
+    def attributes(self) -> pl.DataFrame:
+        """The attributes of the items: the columns of the catalogue behind the texts. `[I]` rows"""
+        return attributes_of(self.catalogue)
 
     def user_number(self, user: Id) -> int:
         """The number of an external user id; `17` and `"17"` are the same id. Raises a `DataError` if it is unknown."""
@@ -345,10 +370,12 @@ def _ordered(events: pl.DataFrame, tie_groups: pl.Series, tie_seed: int) -> tupl
     Sorting by all columns first makes the random order independent of the file's order. Ranks sort faster than strings.
     """
     ranks = pl.DataFrame({"user": _ranks(events["user"]), "time": tie_groups, "item": _ranks(events["item"])})
-    ranks = ranks.with_row_index("row").sort("user", "time", "item")
-    user, time, item = (ranks[name].to_numpy() for name in ("user", "time", "item"))
+    ranks = ranks.hstack([events[name].rank("dense") for name in SIGNALS if name in events.columns])
+    ranks = ranks.with_row_index("row").sort(ranks.columns, nulls_last=True)
+    user, time, *others = (ranks[name].fill_null(0).to_numpy() for name in ranks.columns[1:])
     tied = np.concatenate([[False], (user[1:] == user[:-1]) & (time[1:] == time[:-1])])
-    kept = ~(tied & np.concatenate([[False], item[1:] == item[:-1]]))
+    again = np.logical_and.reduce([one[1:] == one[:-1] for one in others])
+    kept = ~(tied & np.concatenate([[False], again]))
     rows, group = ranks["row"].to_numpy()[kept], np.cumsum(~tied)[kept]
     draw = np.random.default_rng(tie_seed).random(len(rows))
     several = np.flatnonzero(np.bincount(group)[group] > 1)
@@ -362,23 +389,3 @@ def _ranks(ids: pl.Series) -> pl.Series:
     if ids.dtype == pl.String:
         return ids.cast(pl.Enum(known)).to_physical()
     return pl.Series(ids.name, np.searchsorted(known.to_numpy(), ids.to_numpy()))
-
-
-def _catalogue(events: pl.Series, items: pl.DataFrame | None, source: str) -> pl.DataFrame:
-    """Make the catalogue of the items of `events` in a seeded random order, with the texts of `items`, if any."""
-    known = events.unique().sort()
-    order = np.random.default_rng(RELABEL_SEED).permutation(len(known))
-    catalogue = pl.DataFrame({"item": known.gather(order)})
-    if items is not None and items.height:
-        if "item" not in items.columns:
-            raise DataError(f"{source}: the items have no column 'item'; the columns are {', '.join(items.columns)}")
-        ids, place = items["item"], Place(source)
-        check_id_type(ids, place)
-        ids = decoded(ids, place) if ids.dtype == pl.Binary else ids
-        given = [column for column in CATALOGUE_COLUMNS if column in items.columns]
-        metadata = items.select(
-            same_ids(ids, catalogue["item"].dtype), *(texts(items[name], place) for name in given)
-        ).unique("item", keep="first", maintain_order=True)
-        catalogue = catalogue.join(metadata, on="item", how="left", maintain_order="left")
-    missing = [pl.lit("").alias(c) for c in CATALOGUE_COLUMNS if c not in catalogue.columns]
-    return catalogue.with_columns(missing).select("item", pl.col(CATALOGUE_COLUMNS).fill_null(""))

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from deftrec.data.interactions import Interactions
-from deftrec.data.sequences import PADDING, Sequences
+from deftrec.data.sequences import NEGATIVE, PADDING, TARGET, Sequences
 from deftrec.errors import DataError
 
 SplitName: TypeAlias = Literal["leave-one-out", "temporal"]
@@ -79,25 +79,53 @@ class Split:
         targets = self.sequences.items[starts + positions[users]]
         lengths = np.zeros(len(self.sequences), np.int64)
         lengths[users] = positions[users]
-        return Cases(users, self.sequences.heads(lengths).select(users), targets.astype(np.int64))
+        histories = self.sequences.heads(lengths).select(users)
+        if (days := self.sequences.days) is not None:
+            then = np.repeat(days[starts + positions[users]], histories.lengths)
+            histories = histories.with_columns(ahead=then - histories.columns["day"])
+        return Cases(users, histories, targets.astype(np.int64))
+
+    def disliked(self, part: Part) -> Sequences | None:
+        """Items that each user of the cases dislikes and that are not in the history; None without roles. `N`"""
+        if self.sequences.roles is None:
+            return None
+        cases, unknown = self.cases(part), []
+        for user, history in zip(cases.users, cases.histories, strict=True):
+            entries = slice(self.sequences.offsets[user], self.sequences.offsets[user + 1])
+            items = self.sequences.items[entries][self.sequences.roles[entries] == NEGATIVE]
+            unknown.append(np.setdiff1d(items, history))
+        return Sequences.from_lists(unknown)
 
 
 def leave_one_out(interactions: Interactions) -> Split:
-    """Split off the last item as test and the one before as validation; the rest is train (published protocol).
+    """Split off the last target as test and the one before as validation; what is before is train.
 
-    All interactions of a user with fewer than three are train.
+    Without roles every interaction is a target: the published protocol. All interactions of a user with fewer than
+    three targets are train.
     """
-    lengths = interactions.sequences.lengths
-    places = [np.where(lengths >= 3, lengths - back, other) for other in (lengths, PADDING) for back in (2, 1)]
-    return Split("leave-one-out", interactions.sequences, *places)
+    sequences = interactions.sequences
+    lengths = sequences.lengths
+    if sequences.roles is None:
+        places = [np.where(lengths >= 3, lengths - back, other) for other in (lengths, PADDING) for back in (2, 1)]
+        return Split("leave-one-out", sequences, *places)
+    entries = np.flatnonzero(sequences.roles == TARGET)
+    ends = np.searchsorted(entries, sequences.offsets[1:])  # number of targets up to the end of each sequence
+    enough = np.diff(np.searchsorted(entries, sequences.offsets)) >= 3
+    found = []
+    for back in (2, 1):
+        place = np.full(len(sequences), PADDING, np.int64)
+        place[enough] = entries[ends[enough] - back] - sequences.offsets[:-1][enough]
+        found.append(place)
+    train_end, refit_end = (np.where(enough, place, lengths) for place in found)
+    return Split("leave-one-out", sequences, train_end, refit_end, *found)
 
 
 def temporal(interactions: Interactions, validation_share: float = 0.1, test_share: float = 0.1) -> Split:
     """Split all users at the same two times, so that no training interaction is later than any target.
 
-    Each user's target is the first interaction at or after the time. A user without an earlier one has no target. The
-    shares are those of all interactions between the two times, and after the second. Raises a `DataError` if the data
-    has too few distinct times, or positions instead of times.
+    Each user's target is the first target interaction at or after the time. A user without an earlier interaction has
+    none. The shares are those of all interactions between the two times, and after the second. Raises a `DataError` if
+    the data has too few distinct times, or positions instead of times.
     """
     if interactions.meta.times == "position":
         known = f"{interactions.meta.name}: has the order of each user's interactions, not their times"
@@ -107,9 +135,18 @@ def temporal(interactions: Interactions, validation_share: float = 0.1, test_sha
     if not times.min() < first < second <= times.max():
         raise DataError(f"{interactions.meta.name}: too few distinct times for a temporal split; use leave-one-out")
     train_end, refit_end = (_count_before(sequences, times, time) for time in (first, second))
-    validation = np.where(refit_end > train_end, train_end, PADDING)
-    test = np.where(sequences.lengths > refit_end, refit_end, PADDING)
+    validation, test = _next_target(sequences, train_end), _next_target(sequences, refit_end)
+    validation = np.where(validation < refit_end, validation, PADDING)
     return Split("temporal", sequences, train_end, refit_end, validation, test)
+
+
+def _next_target(sequences: Sequences, places: np.ndarray) -> np.ndarray:
+    """The place of the first target at or after `places` in each sequence, or `PADDING`. `[U]` int64"""
+    entries = sequences.offsets[:-1] + places
+    if sequences.roles is not None:
+        targets = np.append(np.flatnonzero(sequences.roles == TARGET), len(sequences.items))
+        entries = targets[np.searchsorted(targets, entries)]
+    return np.where(entries < sequences.offsets[1:], entries - sequences.offsets[:-1], PADDING)
 
 
 def make_split(interactions: Interactions, name: SplitName) -> Split:

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from deftrec.config import ObjectiveOptions
+from deftrec.data import PADDING
 from deftrec.diffusion.softmax import chunked_cross_entropy
 
 
@@ -23,6 +24,9 @@ class NextItems:
         targets: index of the right item among the candidates. `[N]` int64
         seen: (row, index among the candidates) pairs of items in the row's history, sorted by row. `[M, 2]` int64
         log_q: log probability of each candidate to be sampled; None if all items are candidates. `[C]`
+        weights: weight of each target, 1 on average; None: all weigh the same. `[N]` float32
+        disliked: candidates that the user of each row dislikes, `PADDING` where there are fewer; None: none is known.
+            `[N, M]` int64
     """
 
     condition: Tensor
@@ -31,6 +35,12 @@ class NextItems:
     targets: Tensor
     seen: Tensor
     log_q: Tensor | None
+    weights: Tensor | None = None
+    disliked: Tensor | None = None
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Mean over the targets, by their weights. `[N]` -> scalar"""
+        return values.mean() if self.weights is None else (values * self.weights).mean()
 
     def extended(self, condition: Tensor, targets: Tensor, seen: Tensor) -> "NextItems":
         """These items followed by `R` more. `condition` `[R, D]`, `targets` `[R]`, `seen` `[M, 2]`"""
@@ -40,6 +50,8 @@ class NextItems:
             condition=torch.cat([self.condition, condition.to(self.condition.dtype)]),
             targets=torch.cat([self.targets, targets]),
             seen=torch.cat([self.seen, shifted]),
+            weights=None if self.weights is None else F.pad(self.weights, (0, len(targets)), value=1.0),
+            disliked=None if self.disliked is None else F.pad(self.disliked, (0, 0, 0, len(targets)), value=PADDING),
         )
 
     def errors(self, x0_hat: Tensor, latents: Tensor) -> Tensor:
@@ -58,11 +70,14 @@ class Objective:
 
         The error has no gradient with respect to its target: with one, all latents shrink into a cone.
         """
-        error = items.errors(x0_hat, items.latents[items.targets, None].detach()).mean()
+        error = items.mean(items.errors(x0_hat, items.latents[items.targets, None].detach())[:, 0])
         parts = {"loss": self.options.error_weight * error, "error": error}
         if self.options.negatives != "none":
             parts["negatives"] = NEGATIVES[self.options.negatives](x0_hat, items, self.options)
             parts["loss"] = parts["loss"] + parts["negatives"]
+        if items.disliked is not None and self.options.disliked_weight:
+            parts["disliked"] = disliked(x0_hat, items, self.options)
+            parts["loss"] = parts["loss"] + self.options.disliked_weight * parts["disliked"]
         return parts
 
 
@@ -75,7 +90,10 @@ def pairwise(x0_hat: Tensor, items: NextItems, options: ObjectiveOptions) -> Ten
     drawn, excluded = _draw(items, options)
     positive = items.errors(x0_hat, items.latents[items.targets, None])  # [N, 1]
     negative = items.errors(x0_hat, items.latents[drawn])  # [N, M]
-    return F.softplus(positive - negative).masked_fill(excluded, 0).sum() / (~excluded).sum().clamp_min(1)
+    losses = F.softplus(positive - negative).masked_fill(excluded, 0)
+    if items.weights is not None:
+        losses = losses * items.weights[:, None]
+    return losses.sum() / (~excluded).sum().clamp_min(1)
 
 
 def preference(x0_hat: Tensor, items: NextItems, options: ObjectiveOptions) -> Tensor:
@@ -87,7 +105,7 @@ def preference(x0_hat: Tensor, items: NextItems, options: ObjectiveOptions) -> T
     centroid = items.latents[drawn].masked_fill(excluded[..., None], 0).mean(1)
     positive = 1 - F.cosine_similarity(x0_hat, items.latents[items.targets], dim=-1)
     negative = 1 - F.cosine_similarity(x0_hat, centroid, dim=-1)
-    return F.softplus((positive - negative) / options.temperature).mean()
+    return items.mean(F.softplus((positive - negative) / options.temperature))
 
 
 def softmax(x0_hat: Tensor, items: NextItems, options: ObjectiveOptions) -> Tensor:
@@ -100,7 +118,23 @@ def softmax(x0_hat: Tensor, items: NextItems, options: ObjectiveOptions) -> Tens
     if items.log_q is not None:
         bias = bias - items.log_q
     seen = items.seen if options.mask_seen else None
-    return chunked_cross_entropy(x0_hat / options.temperature, items.latents, bias, items.targets, seen)
+    return chunked_cross_entropy(
+        x0_hat / options.temperature, items.latents, bias, items.targets, seen, weights=items.weights
+    )
+
+
+def disliked(x0_hat: Tensor, items: NextItems, options: ObjectiveOptions) -> Tensor:
+    """-log sigmoid((similarity of the target - similarity of an item that the user dislikes) / temperature), scalar.
+
+    Mean over all pairs of a target and a disliked item; 0 where there is none.
+    """
+    assert items.disliked is not None, "some user dislikes something"
+    others = items.latents[items.disliked.clamp_min(0)]  # [N, M, D]
+    there = (items.disliked != PADDING) & (items.disliked != items.targets[:, None])
+    right = (x0_hat * items.latents[items.targets]).sum(-1, keepdim=True)
+    wrong = (x0_hat[:, None] * others).sum(-1)  # [N, M]
+    losses = F.softplus((wrong - right) / options.temperature).masked_fill(~there, 0)
+    return losses.sum() / there.sum().clamp_min(1)
 
 
 NEGATIVES: dict[str, NegativeTerm] = {"pairwise": pairwise, "preference": preference, "softmax": softmax}

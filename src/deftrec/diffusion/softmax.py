@@ -10,7 +10,12 @@ GPU_CHUNK_CELLS = 1 << 26  # number of logits computed at a time on a GPU, 256 M
 
 
 def chunked_cross_entropy(
-    queries: Tensor, latents: Tensor, bias: Tensor, targets: Tensor, hidden: Tensor | None = None
+    queries: Tensor,
+    latents: Tensor,
+    bias: Tensor,
+    targets: Tensor,
+    hidden: Tensor | None = None,
+    weights: Tensor | None = None,
 ) -> Tensor:
     """Mean of -log softmax(queries latents^T + bias)[target], in chunks of rows; the forward pass computes gradients.
 
@@ -22,19 +27,27 @@ def chunked_cross_entropy(
         bias: added to the logits. `[C]` float32
         targets: index of the right row of `latents`. `[N]` int64
         hidden: (row, column) pairs left out of the softmax, sorted by row, without the targets. `[M, 2]` int64
+        weights: weight of each row, 1 on average; None: all weigh the same. `[N]` float32
     """
     device = queries.device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else queries.dtype
     if hidden is None:
         hidden = torch.zeros(0, 2, dtype=torch.int64, device=queries.device)
-    loss: Tensor = _ChunkedCrossEntropy.apply(queries, latents, bias, targets, hidden, dtype)  # type: ignore[no-untyped-call]
+    loss: Tensor = _ChunkedCrossEntropy.apply(queries, latents, bias, targets, hidden, dtype, weights)  # type: ignore[no-untyped-call]
     return loss
 
 
 class _ChunkedCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, queries: Tensor, latents: Tensor, bias: Tensor, targets: Tensor, hidden: Tensor, dtype: torch.dtype
+        ctx: Any,
+        queries: Tensor,
+        latents: Tensor,
+        bias: Tensor,
+        targets: Tensor,
+        hidden: Tensor,
+        dtype: torch.dtype,
+        weights: Tensor | None,
     ) -> Tensor:
         N, C = len(queries), len(latents)
         cells = CHUNK_CELLS if queries.device.type == "cpu" else GPU_CHUNK_CELLS
@@ -54,10 +67,12 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
             # One exponential serves the loss and its gradient; rows are normalised where they are narrow.
             gradient = logits.sub_(highest).exp_()
             normaliser = gradient.sum(1, keepdim=True)
-            total += (normaliser.log() + highest - right).sum()
+            losses = normaliser.log() + highest - right
+            own = None if weights is None else weights[part, None]
+            total += (losses if own is None else losses * own).sum()
             gradient.scatter_add_(1, wanted, -normaliser)
             gradient = gradient.to(dtype)
-            share = normaliser.reciprocal()
+            share = normaliser.reciprocal() if own is None else own / normaliser
             q_gradient[part] = (gradient @ z).to(q_gradient.dtype) * share
             z_gradient += (gradient.T @ (queries.detach()[part] * share).to(dtype)).float()
             bias_gradient += (gradient.T @ share.to(dtype)).float()[:, 0]
@@ -67,4 +82,4 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         q_gradient, z_gradient, bias_gradient = ctx.saved_tensors
-        return gradient * q_gradient, gradient * z_gradient, gradient * bias_gradient, None, None, None
+        return gradient * q_gradient, gradient * z_gradient, gradient * bias_gradient, None, None, None, None

@@ -138,7 +138,8 @@ def read_rankings(
 
     before = rows.height
     if seen == "exclude":
-        history = {"case": cases.histories.owners(), "item": cases.histories.items.astype(np.int64)}
+        past = cases.histories.seen()
+        history = {"case": past.owners(), "item": past.items.astype(np.int64)}
         rows = rows.join(pl.DataFrame(history).unique(), on=["case", "item"], how="anti")
     if not by_score:
         rows = rows.with_columns((-pl.col("rank")).alias("score"))

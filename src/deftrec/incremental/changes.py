@@ -14,8 +14,8 @@ from torch import Tensor
 
 from deftrec.config import Config
 from deftrec.data import Id, Interactions
+from deftrec.data.catalogue import CATALOGUE_COLUMNS
 from deftrec.data.extend import conform, conformed_events, unknown_events
-from deftrec.data.interactions import CATALOGUE_COLUMNS
 from deftrec.data.sources.columns import Place, as_row, typed_ids
 from deftrec.data.sources.texts import texts
 from deftrec.data.words import texts_of

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from deftrec.data import Interactions
+from deftrec.data.catalogue import CATALOGUE_COLUMNS
 from deftrec.data.extend import extended
-from deftrec.data.interactions import CATALOGUE_COLUMNS
 from deftrec.errors import DeftRecError, first_line
 from deftrec.files import locked
 from deftrec.run import Run, save_run

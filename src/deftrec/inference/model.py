@@ -18,6 +18,7 @@ from deftrec.inference.reader import NanoReader, PretrainedReader, Reader
 from deftrec.language import LanguageModel, PretrainedLanguageModel
 from deftrec.language.nano import NanoLanguageModel
 from deftrec.model import DeftRec, ItemLatents
+from deftrec.tokenizer import Events
 from deftrec.tokenizer.robust import Way
 
 
@@ -33,7 +34,7 @@ class HistoryTokens:
     """
 
     def __init__(self, model: DeftRec, catalogue: ItemLatents, dtype: torch.dtype) -> None:
-        self.ways, self.dtype = catalogue.ways.to(dtype), dtype
+        self.ways, self.dtype, self.events = catalogue.ways.to(dtype), dtype, model.event_tokens
         self.users: list[Way] = []
         self.projected: Tensor | None = None
         if model.user_tokenizer is not None:
@@ -42,12 +43,16 @@ class HistoryTokens:
             first = torch.cat([layer.weight for way in ways for layer in (way.linear, way.expand)])
             self.projected = catalogue.features @ first.T
 
-    def __call__(self, items: Tensor, sums: Tensor | None = None, count: int = 0) -> tuple[Tensor, Tensor | None]:
-        """Tokens `[B, L, K, D]` of items `[B, L]` after `count` others, and `sums` after them.
+    def __call__(
+        self, items: Tensor, sums: Tensor | None = None, count: int = 0, events: Events | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Tokens `[B, L, K, D]` of items `[B, L]` and their `events` after `count` others, and `sums` after them.
 
         `sums` `[B, P]` are the sums of `projected` over the positions before; None: no positions, or no user tokens.
         """
         read = self.ways[items]
+        if self.events is not None and events is not None:
+            read = read + self.events(events)[:, :, None].to(self.dtype)
         if self.projected is None:
             return read, None
         totals = self.projected[items].cumsum(1)  # [B, L, P]
@@ -94,19 +99,26 @@ class InferenceMember:
         """State before the first item of `rows` histories."""
         return State(self.reader.begin(rows))
 
-    def read(self, items: Tensor, lengths: Tensor, state: State) -> Tensor:
+    def read(self, items: Tensor, lengths: Tensor, state: State, events: Events | None = None) -> Tensor:
         """Condition `[B, D]` float32 after each history; continues from `state` and updates it, if all have one length.
 
         `items` `[B, L]` int64 are item numbers, any number after the end, and `lengths` `[B]` int64 at least 1.
         """
-        read, state.sums = self.tokens(items.clamp_min(0), state.sums, state.count)
+        read, state.sums = self.tokens(items.clamp_min(0), state.sums, state.count, events)
         state.count += items.shape[1]
-        return self.reader.read(read.flatten(1, 2), lengths * read.shape[2] - 1, state.past)
+        condition = self.reader.read(read.flatten(1, 2), lengths * read.shape[2] - 1, state.past)
+        return self._with_wait(condition, events, lengths)
 
-    def answer(self, items: Tensor, lengths: Tensor) -> Tensor:
+    def answer(self, items: Tensor, lengths: Tensor, events: Events | None = None) -> Tensor:
         """`read` of whole histories, without a state."""
-        read, _ = self.tokens(items.clamp_min(0), None, 0)
-        return self.reader.answer(read.flatten(1, 2), lengths * read.shape[2] - 1)
+        read, _ = self.tokens(items.clamp_min(0), None, 0, events)
+        condition = self.reader.answer(read.flatten(1, 2), lengths * read.shape[2] - 1)
+        return self._with_wait(condition, events, lengths)
+
+    def _with_wait(self, condition: Tensor, events: Events | None, lengths: Tensor) -> Tensor:
+        """The condition with the time until the request."""
+        tokens = self.tokens.events
+        return condition if tokens is None else condition + tokens.after_history(events, lengths)
 
 
 class InferenceModel:
@@ -140,13 +152,14 @@ class InferenceModel:
         sampling: Sampling,
         generator: torch.Generator | None = None,
         residuals: Tensor | None = None,
+        events: Events | None = None,
     ) -> Tensor:
         """Latent of the next item after each history, as `Model.generate`. `[B, D]` float32
 
         Items `[B, L]` and lengths `[B]` as for `InferenceMember.read`. Each member's `residuals` `[B, M, d]` are added
         to its condition.
         """
-        conditions = [member.answer(items, lengths) for member in self.members]
+        conditions = [member.answer(items, lengths, events) for member in self.members]
         return self.latents(_added(conditions, residuals), sampling, generator)
 
     @torch.no_grad()

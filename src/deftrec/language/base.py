@@ -4,11 +4,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deftrec.data import PADDING, Packed
+from deftrec.tokenizer import Events
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,19 +20,30 @@ class Layout:
     Attributes:
         segments: number of the history in its row; `PADDING` at empty positions. `[B, L]` int64
         positions: position within the history, from 0. `[B, L]` int64
+        events: what is known of the events besides their items; None: nothing.
     """
 
     segments: Tensor
     positions: Tensor
+    events: Events | None = None
 
     @classmethod
-    def of(cls, packed: Packed) -> "Layout":
-        """The layout of packed or padded rows."""
-        return cls(torch.from_numpy(packed.segments), torch.from_numpy(packed.positions))
+    def of(cls, packed: Packed, rows: np.ndarray | None = None) -> "Layout":
+        """The layout of packed or padded rows, of some `rows` `[n]` int64 or all."""
+        segments, positions = (
+            torch.from_numpy(one if rows is None else one[rows]) for one in (packed.segments, packed.positions)
+        )
+        return cls(segments, positions, Events.of(packed.columns, rows))
 
     def select(self, rows: Tensor) -> "Layout":
         """The layout of some rows. `[n]` int64"""
-        return Layout(self.segments[rows], self.positions[rows])
+        events = None if self.events is None else self.events.select(rows)
+        return Layout(self.segments[rows], self.positions[rows], events)
+
+    @property
+    def lengths(self) -> Tensor:
+        """Number of items in each row. `[B]` int64"""
+        return (self.segments != PADDING).sum(1)
 
     def attention_mask(self) -> Tensor:
         """True where a position (second axis) may read another (third): same history, not later. `[B, L, L]` bool

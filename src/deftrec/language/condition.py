@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from deftrec.config import LanguageOptions, PretrainedOptions
-from deftrec.data import PADDING
 from deftrec.errors import ConfigError
 from deftrec.language.base import LanguageModel, Layout
 from deftrec.language.engines import TextEngine
@@ -35,7 +34,7 @@ class ConditionStrategy(nn.Module):
     def after_history(self, language: LanguageModel, tokens: Tensor, layout: Layout, items: Tensor) -> Tensor:
         """Condition `[N, D]` after each history, one per row; tokens `[N, L, K, D]`, item numbers `[N, L]` int64."""
         hidden: Tensor = language(tokens, layout, items)
-        last = (layout.segments != PADDING).sum(1).sub(1).clamp_min(0)
+        last = layout.lengths.sub(1).clamp_min(0)
         return hidden[torch.arange(len(hidden), device=hidden.device), last]
 
     def train_rationales(

@@ -43,8 +43,12 @@ def row_chunks(rows: int, items: int, most: int | None = None) -> Iterator[slice
 
 
 def history_cells(scores: Tensor, histories: Sequences) -> tuple[Tensor, Tensor]:
-    """Rows and columns of the cells of `scores` `[N, I]` that belong to items of the rows' own histories."""
-    rows, columns = histories.owners(), histories.items.astype(np.int64)
+    """Rows and columns of the cells of `scores` `[N, I]` that belong to items of the rows' own histories.
+
+    Items that a user only looked at are not among them (see `Sequences.seen`).
+    """
+    seen = histories.seen()
+    rows, columns = seen.owners(), seen.items.astype(np.int64)
     return torch.from_numpy(rows).to(scores.device), torch.from_numpy(columns).to(scores.device)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deftrec.data import PADDING, Sequences
+from deftrec.data import Sequences
 from deftrec.data.sequences import pad_histories
 from deftrec.diffusion import Sampling
 from deftrec.ensemble import Model
@@ -110,9 +110,9 @@ def inference_queries(
     order, parts = [], []
     for which, items, layout in batches(model.max_history, histories, model.device):
         generator = torch.Generator(model.device).manual_seed(seed)
-        lengths = (layout.segments != PADDING).sum(1)
+        lengths = layout.lengths
         order.append(torch.from_numpy(which).to(model.device))
-        parts.append(model.generate(items, lengths, sampling, generator, _rows(residuals, which)))
+        parts.append(model.generate(items, lengths, sampling, generator, _rows(residuals, which), layout.events))
     latents = torch.cat(parts)
     return Queries(histories, torch.empty_like(latents).index_copy_(0, torch.cat(order), latents))
 

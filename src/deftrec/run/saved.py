@@ -13,6 +13,7 @@ from torch import Tensor
 from deftrec.config import Config
 from deftrec.data import Interactions, Sequences, make_split
 from deftrec.data.download import sha256_of
+from deftrec.data.kinds import with_roles
 from deftrec.ensemble import Model, build_model, members_of
 from deftrec.errors import DataError, DeftRecError, first_line
 from deftrec.files import recover, write_text
@@ -223,7 +224,7 @@ def _read_run(folder: Path) -> tuple[Interactions, Config, SavedInfo]:
         raise DeftRecError(f"{reason}; the run cannot do without it: {RESTORE}") from error
     if interactions.fingerprint != saved.fingerprint:
         raise DeftRecError(f"{folder / 'data'}: not the data this run was trained on; {RESTORE}")
-    return interactions, config, saved
+    return with_roles(interactions, config.data.roles), config, saved
 
 
 def _read_records(folder: Path) -> tuple[Config, SavedInfo]:

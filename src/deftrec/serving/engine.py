@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deftrec.data import Sequences, TimedSequences
+from deftrec.data import Sequences
 from deftrec.hardware import Runtime
 from deftrec.incremental import Stamp, overlay_stamp, read_overlay
 from deftrec.language.default_dtype import steady_default_dtype
@@ -330,7 +330,7 @@ class InferenceEngine(Catalogue):
             everywhere[0, items] = scores.cpu()
         histories = Sequences.from_lists([request.history])
         if request.days is not None:
-            histories = TimedSequences(histories.items, histories.offsets, request.days)
+            histories = histories.with_columns(day=request.days)
         return self.recommender.lists.listed(everywhere, histories, self._asked(request), explain=request.explain)
 
     def _explained(

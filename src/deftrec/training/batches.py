@@ -1,7 +1,7 @@
 """Batches of packed histories."""
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -9,7 +9,7 @@ import torch
 from deftrec.batch import Batch
 from deftrec.config import ObjectiveOptions
 from deftrec.data import PADDING, Packed, Sequences
-from deftrec.data.sequences import pack_for_training
+from deftrec.data.sequences import CONTEXT, NEGATIVE, pack_for_training
 from deftrec.language import Layout, Preferences, RationaleBatch
 from deftrec.language.rationale import ROWS
 from deftrec.training.distributed import Team
@@ -43,8 +43,11 @@ class PackedBatches:
         self.sequences, self.n_items, self.max_history, self.seed = sequences, n_items, max_history, seed
         self.rows = max(1, batch_positions // max_history)
         self.sampled = objective.sampled_items if n_items > objective.full_softmax_limit else None
-        counts = sequences.counts(n_items)
+        counts = sequences.targets().counts(n_items)
         self.popularity = counts / max(1, counts.sum())
+        self.disliked = Disliked.of(sequences) if objective.disliked_weight else None
+        if self.disliked is not None:
+            self.sequences = sequences.with_columns(owner=sequences.owners())
 
     def epoch(self, number: int) -> tuple[int, Iterator[Batch]]:
         """Number of batches of epoch `number`, and the batches; the last one may be smaller."""
@@ -57,15 +60,24 @@ class PackedBatches:
 
     def _build(self, packed: Packed, which: np.ndarray, rng: np.random.Generator) -> Batch:
         items, targets = packed.items[which], packed.targets[which]
-        layout = Layout(torch.from_numpy(packed.segments[which]), torch.from_numpy(packed.positions[which]))
+        layout = Layout.of(packed, which)
         rationales = None if self.preferences is None else self._rationales(self.preferences, packed, which, rng)
+        columns = {name: packed.columns[name][which] for name in ("role", "weight", "owner") if name in packed.columns}
+        disliked = None if self.disliked is None else self.disliked.draw(columns["owner"], rng)
+        more = {
+            "context": torch.from_numpy(columns["role"] == CONTEXT) if "role" in columns else None,
+            "weights": torch.from_numpy(columns["weight"]) if "weight" in columns else None,
+        }
         if self.sampled is None:
             candidates = torch.arange(self.n_items)
-            return Batch(candidates, torch.from_numpy(items), torch.from_numpy(targets), layout, None, rationales)
+            more["disliked"] = None if disliked is None else torch.from_numpy(disliked)
+            return Batch(
+                candidates, torch.from_numpy(items), torch.from_numpy(targets), layout, None, rationales, **more
+            )
         # The items of the batch, and a uniform sample beside them.
         drawn = rng.integers(0, self.n_items, self.sampled)
-        present = np.concatenate([items[items != PADDING], targets[targets != PADDING]])
-        chosen = np.unique(np.concatenate([present, drawn]))
+        every = (items, targets) if disliked is None else (items, targets, disliked)
+        chosen = np.unique(np.concatenate([*(one[one != PADDING] for one in every), drawn]))
         # An item within a history is an input and a target, yet one interaction: only the last target is one more.
         filled = packed.segments[which] != PADDING
         interactions = filled.sum() + (filled & (packed.positions[which] == 0)).sum()
@@ -78,7 +90,8 @@ class PackedBatches:
         if rationales is not None:  # their items are among those of the batch
             inputs, outputs = place(rationales.items.numpy()), place(rationales.targets.numpy())
             rationales = replace(rationales, items=inputs, targets=outputs)
-        return Batch(torch.from_numpy(chosen), place(items), place(targets), layout, log_q, rationales)
+        more["disliked"] = None if disliked is None else place(disliked)
+        return Batch(torch.from_numpy(chosen), place(items), place(targets), layout, log_q, rationales, **more)
 
     def _rationales(
         self, preferences: Preferences, packed: Packed, which: np.ndarray, rng: np.random.Generator
@@ -94,10 +107,29 @@ class PackedBatches:
         return rationale(preferences, histories, targets, self.max_history)
 
 
-def batch_rows(batch: Batch, rows: torch.Tensor) -> Batch:
-    """Some `rows` of a batch, with all its candidates and without rationales."""
-    layout = batch.layout.select(rows)
-    return replace(batch, items=batch.items[rows], targets=batch.targets[rows], layout=layout, rationale=None)
+DISLIKED = 8  # number of items that a user dislikes that are drawn for each target
+
+
+@dataclass(frozen=True, eq=False)
+class Disliked:
+    """Items that each user dislikes. `U` sequences"""
+
+    items: Sequences
+
+    @classmethod
+    def of(cls, sequences: Sequences) -> "Disliked | None":
+        """Those of training histories; None where nobody dislikes anything."""
+        if sequences.roles is None or not (sequences.roles == NEGATIVE).any():
+            return None
+        return cls(sequences.where(sequences.roles == NEGATIVE))
+
+    def draw(self, owners: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Random items that users `[B, L]` dislike; `PADDING` for who dislikes none, or no user. `[B, L, M]` int64"""
+        counts = np.where(owners >= 0, self.items.lengths[owners], 0)[..., None]
+        entries = (rng.random((*owners.shape, DISLIKED)) * counts).astype(np.int64)
+        entries += np.where(owners >= 0, self.items.offsets[owners], 0)[..., None]
+        drawn = np.append(self.items.items, 0)[np.minimum(entries, len(self.items.items))]
+        return np.where(counts > 0, drawn, PADDING).astype(np.int64)
 
 
 def batch_share(batch: Batch, team: Team) -> tuple[Batch, float]:
@@ -109,7 +141,7 @@ def batch_share(batch: Batch, team: Team) -> tuple[Batch, float]:
     def rows(count: int) -> torch.Tensor:
         return torch.from_numpy(team.rows(count)).to(batch.items.device)
 
-    share, learnt = batch_rows(batch, rows(len(batch.items))), batch.rationale
+    share, learnt = batch.rows(rows(len(batch.items))), batch.rationale
     if learnt is not None:
         some = rows(len(learnt.items))
         own = RationaleBatch(learnt.items[some], learnt.layout.select(some), learnt.targets[some], learnt.text[some])

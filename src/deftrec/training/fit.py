@@ -13,8 +13,9 @@ import torch
 
 from deftrec import recipe
 from deftrec.collaborative import CollaborativeVectors
-from deftrec.config import Config, ReasonerOptions
+from deftrec.config import Config, KindOptions, ReasonerOptions
 from deftrec.data import Cases, Fit, Interactions, Split, SplitName, make_split
+from deftrec.data.kinds import default_roles, with_roles
 from deftrec.data.words import texts_of
 from deftrec.diffusion import Sampling
 from deftrec.ensemble import Model
@@ -87,6 +88,7 @@ def fit_run(
         start.check_text_options(config)
         data = start.joined(interactions)
         overlay = start.removals(data)
+    config, data = with_events(config, data)
     provenance = None if start is None else start.provenance
     request = Request(config=config, fingerprint=data.fingerprint, refit=refit, start=provenance)
 
@@ -95,6 +97,9 @@ def fit_run(
         if items or events:
             added = f"{items:,} items and {events:,} interactions"
             space.progress.say(f"{added} that came to the run to start from are added")
+        if config.data.kinds:
+            named = ", ".join(f"{kind} {one.role}" for kind, one in config.data.kinds.items())
+            space.progress.say(f"kinds of events: {named} (data.kinds changes a role)")
         return Training(data, config, device, space, start).run(refit, on_train)
 
     return _trained_in(folder, request, data, resume, overwrite, overlay, device, progress, shared, train)
@@ -311,7 +316,7 @@ class Training:
         """Collaborative vectors, for the epochs of `chosen` or those that validation chooses; None without encoder."""
         if self.config.collaborative.encoder == "none" or self.start is not None:
             return None, None
-        training, n_items = self.split.training(fit), self.interactions.n_items
+        training, n_items = self.split.training(fit).liked(), self.interactions.n_items
         stage = CollaborativeVectorsStage(
             training, fit, n_items, self.validation, self.config, chosen, self.device, self._about, self.space
         )
@@ -377,6 +382,29 @@ class Training:
         whole = replace(latent, terms=(*latent.terms, *ranker.without("latent").terms))
         assert features.scaling is not None, "features of a training are scaled"
         return Run(self.interactions, self.config, info, model, catalogue, whole, features.scaling, reasoning)
+
+
+def with_events(config: Config, interactions: Interactions) -> tuple[Config, Interactions]:
+    """The options with a role for every kind of event, and the interactions with their roles (`with_roles`).
+
+    Raises a `ConfigError` for a kind whose name has no default role, or roles that the data cannot have.
+    """
+    options, signals = config.data, interactions.signals.columns
+    if "kind" in signals:
+        given = {kind: one.role for kind, one in options.kinds.items()}
+        found = default_roles(interactions.signals["kind"].unique().sort(), given)
+        kinds = {kind: options.kinds.get(kind, KindOptions(role=role)) for kind, role in found.items()}
+        options = options.model_copy(update={"kinds": kinds})
+    elif options.kinds:
+        kind = next(iter(options.kinds))
+        mend = "import the data with --kind COL, or leave the option out"
+        raise ConfigError(f"data.kinds.{kind}: the interactions of {interactions.meta.name} have no kinds; {mend}")
+    tokenizer = config.tokenizer
+    if tokenizer.values == "auto":
+        used = "value" in signals and (bool(options.kinds) or options.roles.by_value)
+        tokenizer = tokenizer.model_copy(update={"values": used})
+    config = config.model_copy(update={"data": options, "tokenizer": tokenizer})
+    return config, with_roles(interactions, options.roles)
 
 
 def validation_cases(interactions: Interactions, split: Split, cases: Cases, seed: int) -> Cases:

@@ -24,7 +24,7 @@ from deftrec.retrieval.choose import USERS
 from deftrec.retrieval.terms import collaborative_prior as prior
 from deftrec.tensors import to_device
 from deftrec.tokenizer import ItemFeatures
-from deftrec.training.batches import PackedBatches, batch_rows
+from deftrec.training.batches import PackedBatches
 from deftrec.training.fit import VALIDATION_USERS, resolve
 from deftrec.training.joint import member_name
 from deftrec.training.reasoning import READ_USERS, ROWS
@@ -193,7 +193,7 @@ def _batch_seconds(model: DeftRec, batch: Batch, dtype: torch.dtype) -> tuple[fl
 
     def read(rows: int) -> torch.Tensor:
         with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-            loss: torch.Tensor = model(batch_rows(batch, torch.arange(rows, device=device)))["loss"]
+            loss: torch.Tensor = model(batch.rows(torch.arange(rows, device=device)))["loss"]
         return loss
 
     def whole(work: Callable[[int], object]) -> float:

@@ -88,6 +88,8 @@ class JointTraining:
         torch.manual_seed(seed)
         titles = self.interactions.titles
         model = build_member(features, config, self.interactions.meta.domain, titles).to(self.device)
+        if model.event_tokens is not None and (values := self.split.training(fit).columns.get("value")) is not None:
+            model.event_tokens.fit_values(torch.from_numpy(values))
         if self.start is not None:
             self.start.load_into(model, member)
         preferences = self._preferences(model)

@@ -26,7 +26,7 @@ def small_conditions(model: Model, catalogue: ItemLatents, histories: Sequence[n
     sequences = Sequences.from_lists(list(histories))
     with evaluating(model):
         for which, items, layout in batches(model.max_history, sequences, device):
-            lengths = (layout.segments != PADDING).sum(1)
+            lengths = layout.lengths
             for m, (member, own) in enumerate(pairs):
                 hidden = member.condition(own.ways, own.features, items, layout).float()
                 for row, (n, length) in enumerate(zip(which.tolist(), lengths.tolist(), strict=True)):

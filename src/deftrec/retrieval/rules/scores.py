@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from deftrec.data import Sequences, TimedSequences
+from deftrec.data import Sequences
 from deftrec.errors import ConfigError
 from deftrec.retrieval.rules.base import Rule
 
@@ -62,7 +62,7 @@ class ExcludeRecent(Rule):
 
     def apply(self, scores: Tensor, histories: Sequences) -> None:
         """See `Rule.apply`; a `ConfigError` if the histories have no times."""
-        if not isinstance(histories, TimedSequences):
+        if histories.days is None:
             raise ConfigError(NO_TIMES.format(self.text))
         for row in range(len(histories)):
             days = histories.days[histories.offsets[row] : histories.offsets[row + 1]]

@@ -49,7 +49,7 @@ class PriorSettings:
             "slit": partial(slit, regularisation=self.regularisation, recency=self.recency),
             "graph": graph,
         }
-        return LinearPrior.fit(methods[self.kind], training, n_items, NEIGHBOURS, max_items, device)
+        return LinearPrior.fit(methods[self.kind], training.liked(), n_items, NEIGHBOURS, max_items, device)
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +103,7 @@ class CollaborativePrior(ScoreTerm):
                 scores: Tensor, queries: Queries, group: list[PriorSettings] = group, linear: LinearPrior = linear
             ) -> Iterator[tuple[tuple[PriorSettings, float], Tensor]]:
                 for settings in group:
-                    prior = linear.scores(queries.histories, settings.recency).to(device)
+                    prior = linear.scores(queries.histories.liked(), settings.recency).to(device)
                     for weight in WEIGHTS:
                         moved = redistributed(scores, prior, weight, queries.histories) if repeats else weight * prior
                         yield (settings, weight), scores + moved
@@ -125,7 +125,7 @@ class CollaborativePrior(ScoreTerm):
 
     def scores(self, queries: Queries, total: Tensor | None = None) -> Tensor:
         """See `ScoreTerm.scores`; without a `total` nothing is redistributed."""
-        prior = self.linear.scores(queries.histories, self.chosen.recency).to(queries.latents.device)
+        prior = self.linear.scores(queries.histories.liked(), self.chosen.recency).to(queries.latents.device)
         if self.repeats and total is not None:
             return redistributed(total, prior, self.weight, queries.histories)
         return prior.mul_(self.weight)

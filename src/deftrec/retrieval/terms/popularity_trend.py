@@ -69,6 +69,7 @@ class PopularityTrend(ScoreTerm):
 
 def trend_scores(sequences: Sequences, n_items: int, popularity: float, recent_popularity: float) -> Tensor:
     """t of `PopularityTrend` from the interactions of training. `[I]` float32"""
+    sequences = sequences.targets()
     counts = sequences.counts(n_items)
     newest = sequences.items[sequences.offsets[1:][sequences.lengths > 0] - 1]
     scores = popularity * np.log1p(counts) + recent_popularity * np.log1p(np.bincount(newest, minlength=n_items))
