@@ -128,6 +128,8 @@ class TokenizerOptions(Options):
     drop_text: Rate = 0.0
     """Share of items whose text features are set to zero during training, of those that keep the collaborative ones, 0
     to 1. Values above 0 teach the model to do without text."""
+    drop_attributes: Rate = 0.1
+    """Share of items whose attributes are set to zero during training, where the data have attributes, 0 to 1."""
     noise: Weight = 0.0
     """Standard deviation of the random noise scale of a token during training (sigma-VAE), at least 0."""
     trainable_features: bool | Auto = "auto"

@@ -81,7 +81,7 @@ class DeftRec(nn.Module):
     @staticmethod
     def build_item_tokenizer(features: ItemFeatures, width: int, config: Config) -> RobustTokenizer:
         """Factory of the item tokenizer."""
-        return RobustTokenizer(features.values.shape[1], width, config.tokenizer, features.droppable)
+        return RobustTokenizer(features.values.shape[1], width, config.tokenizer, *features.droppable)
 
     @staticmethod
     def build_event_tokens(width: int, config: Config) -> EventTokens | None:

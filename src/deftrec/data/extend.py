@@ -1,5 +1,7 @@
 """Add users, items and events to a data set; existing users and items keep their numbers."""
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 
@@ -17,7 +19,9 @@ EXACT = 2**53  # greatest integer up to which floats are exact
 UNIT_FACTOR = 100.0  # times that differ from the known ones by this factor are in another unit
 
 
-def extended(interactions: Interactions, items: pl.DataFrame, events: pl.DataFrame) -> Interactions:
+def extended(
+    interactions: Interactions, items: pl.DataFrame, events: pl.DataFrame, attributes: pl.DataFrame | None = None
+) -> Interactions:
     """Append `items` to the catalogue and insert `events` into the histories.
 
     New users and items get the next numbers, in the order given. Events are sorted by time within each user; equal
@@ -25,9 +29,13 @@ def extended(interactions: Interactions, items: pl.DataFrame, events: pl.DataFra
 
     Args:
         interactions: existing data.
-        items: new items, columns `item`, `title`, `category`, `text`.
+        items: new items, with the columns of the catalogue.
         events: interactions with known or new items, columns `user`, `item`, `time`; see `conformed_events`.
+        attributes: other attributes of existing items, columns `item` and all attributes; None: they keep theirs.
     """
+    if attributes is not None and attributes.height:
+        catalogue = interactions.catalogue.update(attributes, on="item", include_nulls=True)
+        interactions = replace(interactions, catalogue=catalogue)
     if not items.height and not events.height:
         return interactions
     return _merged(interactions, items, events)[0]

@@ -214,6 +214,13 @@ class Interactions:
         """The same interactions whose sequences have `columns`, made by `roles`."""
         return replace(self, sequences=self.sequences.with_columns(**columns), roles=roles)
 
+    @property
+    def events_schema(self) -> pl.DataFrame:
+        """`events` without any row."""
+        signals = self.signals.clear() if self.signals.columns else self.signals
+        ids = {"user": self.users.clear(), "item": self.catalogue["item"].clear(), "time": self.times[:0]}
+        return pl.DataFrame(ids).hstack(signals)
+
     def where(self, kept: np.ndarray) -> "Interactions":
         """The interactions that are `kept`, `[E]` bool, with the whole catalogue; users without any are left out."""
         ordered = self.events().filter(kept)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from deftrec.attributes import attributes_width, fit_attributes
 from deftrec.config import Config, NanoOptions, PretrainedOptions
 from deftrec.data import Interactions, make_split
 from deftrec.data.words import texts_of
@@ -21,7 +22,7 @@ from deftrec.recipe import resolve as resolve_sizes
 from deftrec.run import read_records
 from deftrec.sizes import Sizes
 from deftrec.tokenizer import ItemFeatures
-from deftrec.training.fit import resolve
+from deftrec.training.fit import resolve, with_events
 
 META = torch.device("meta")
 
@@ -37,7 +38,7 @@ class Subject:
     Attributes:
         name: name of the run or the recipe.
         config, items: resolved options, and size of the catalogue.
-        collaborative_width, text_width: columns of the item features.
+        collaborative_width, text_width, attributes_width: columns of the item features.
         domain: kind of the items in a word, for the prompt.
         assumed: assumptions, in words.
     """
@@ -47,6 +48,7 @@ class Subject:
     items: int
     collaborative_width: int
     text_width: int
+    attributes_width: int
     domain: str = "items"
     assumed: tuple[str, ...] = ()
 
@@ -71,8 +73,7 @@ def subject_of(
             raise ConfigError(f"{folder}: a run has its own data and options; leave out `data=...` and `overrides=...`")
         config, info = read_records(folder)
         found = Interactions.load(folder / "data")
-        widths = info.collaborative_width, info.text_width
-        return Subject(str(folder), config, items or found.n_items, *widths, found.meta.domain)
+        return Subject(str(folder), config, items or found.n_items, *info.widths, found.meta.domain)
     if folder.is_dir():
         raise ConfigError(f"{folder}: no config.json; give the directory of a run, or a recipe")
     return _recipe(name, items, data, overrides)
@@ -82,19 +83,20 @@ def _recipe(name: str, items: int | None, data: Path | None, overrides: list[str
     config = load_recipe(name, overrides)
     assumed: tuple[str, ...] = ()
     if data is not None:
-        interactions = Interactions.load(data)
+        config, interactions = with_events(config, Interactions.load(data))
         config = resolve(config, interactions, make_split(interactions, config.data.split))
         text = any(texts_of(interactions.catalogue))
         count, domain = interactions.n_items, interactions.meta.domain
+        described = attributes_width(fit_attributes(interactions.attributes))
     else:
-        count, domain, text = items or ITEMS, "items", True
+        count, domain, text, described = items or ITEMS, "items", True, 0
         config = resolve_sizes(
             config, Sizes(positions=count * (HISTORY - 1), interactions=count * HISTORY, users=count, items=count)
         )
         assumed = (f"{count:,} users of {HISTORY} interactions, which decides every option that says auto",)
     collaborative = 0 if config.collaborative.encoder == "none" else config.collaborative.dim
     read = hidden_size(config.text.model) if text and config.text.model is not None else 0
-    return Subject(name, config, items or count, collaborative, read, domain, assumed)
+    return Subject(name, config, items or count, collaborative, read, described, domain, assumed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,12 +131,11 @@ def build_skeleton(subject: Subject) -> Skeleton:
     Raises a `ConfigError` or a `DownloadError` if the shape of its language model cannot be read.
     """
     config = subject.config
-    width = subject.collaborative_width + subject.text_width
+    widths = subject.collaborative_width, subject.text_width, subject.attributes_width
     ways, max_history = config.tokenizer.tokens, int(config.data.max_history)
     options, architecture = config.language, None
     with META:
-        collaborative, text = slice(0, subject.collaborative_width), slice(subject.collaborative_width, width)
-        features = ItemFeatures(torch.empty(subject.items, width), collaborative, text)
+        features = ItemFeatures.of_widths(torch.empty(subject.items, sum(widths)), *widths)
         if isinstance(options, NanoOptions):
             language: LanguageModel = build_language_model(
                 options, domain=subject.domain, ways=ways, max_history=max_history

@@ -40,6 +40,8 @@ class Capabilities:
         if not info.text_width:
             remedy = "give them a title, category or text when the data are imported, and train with text.model minilm"
             text = Capability(False, f"its items have no text vectors; {remedy}")
+            items = Capability(True, "the collaborative half was masked in training, so that attributes alone suffice")
+        if not info.text_width and not info.attributes:
             items = Capability(False, f"{text.reason}; nothing else tells a new item from another")
         elif info.collaborative_width and not config.tokenizer.drop_collaborative:
             remedy = "train with tokenizer.drop_collaborative above 0 (auto is)"

@@ -12,11 +12,12 @@ import polars as pl
 import torch
 from torch import Tensor
 
+from deftrec.attributes import encode_attributes
 from deftrec.config import Config
 from deftrec.data import Id, Interactions
-from deftrec.data.catalogue import CATALOGUE_COLUMNS
+from deftrec.data.catalogue import CATALOGUE_COLUMNS, attribute, attributes_of
 from deftrec.data.extend import conform, conformed_events, unknown_events
-from deftrec.data.sources.columns import Place, as_row, typed_ids
+from deftrec.data.sources.columns import Place, as_row, first_true, typed_ids
 from deftrec.data.sources.texts import texts
 from deftrec.data.words import texts_of
 from deftrec.errors import DataError
@@ -79,14 +80,15 @@ def add_items(
 ) -> ItemsAdded:
     """Make items recommendable: new ones by their text, removed ones again with the vectors that they had.
 
-    An item that the run knows keeps its text where none is given. Raises a `ConfigError` for a new item or text if the
-    run cannot recommend items that it was not trained on, with the remedy; a `DataError` if a new item has no text, or
-    an item appears twice or has an id of another type; and a `DeftRecError` if the folder holds no complete run, or its
-    sentence model has changed.
+    An item that the run knows keeps its text where none is given, and each attribute that is not given. New attributes
+    of an item of the training (price, stock) count for rules; the model keeps those that it was trained with. Raises a
+    `ConfigError` for a new item or text if the run cannot recommend items that it was not trained on, with the remedy;
+    a `DataError` if a new item has neither text nor attributes, an item appears twice, or an id or attribute has
+    another type; and a `DeftRecError` if the folder holds no complete run, or its sentence model has changed.
 
     Args:
         run: run directory, or a run in memory.
-        items: columns `item` and any of `title`, `category`, `text`.
+        items: columns `item`, any of `title`, `category`, `text`, and attributes of the run.
         source: name of the items in errors.
         on_batch: called with the number of texts read since the last call.
         device: device that reads the texts; None: the CPU.
@@ -95,25 +97,29 @@ def add_items(
     interactions, config, info = place.interactions, place.config, place.info
     given = _catalogue(items, interactions, source)
     with place.changing() as overlay:
-        given = _with_stored_words(given, pl.concat([interactions.catalogue, overlay.items]))
+        given = _with_stored_values(given, overlay.applied(interactions).catalogue)
         known = given.join(interactions.catalogue, on="item", how="semi")
         trained = known.join(interactions.catalogue, on=["item", *CATALOGUE_COLUMNS], how="anti")
+        repriced = overlay.with_attributes(known.drop(CATALOGUE_COLUMNS), interactions)
         new = given.join(known, on="item", how="anti", maintain_order="left")
-        changed = new.join(overlay.items, on=["item", *CATALOGUE_COLUMNS], how="anti", maintain_order="left")
+        changed = new.join(overlay.items, on=given.columns, how="anti", nulls_equal=True, maintain_order="left")
         if changed.height:
             Capabilities.of(config, info).unseen_items.require("recommend items that it was not trained on")
         updated = changed.join(overlay.items, on="item", how="semi").height
         restored = given.join(overlay.removed, on="item", how="semi").height
         texts = texts_of(changed)
-        if "" in texts:
-            raise DataError(
-                f"{source}: item {changed['item'][texts.index('')]!r} has no title, category or text, so nothing "
-                "distinguishes it; give it text, or leave it out"
-            )
+        described = encode_attributes(info.attributes, changed).abs().sum(1) > 0
+        for row, text in enumerate(texts):
+            if not text and not described[row]:
+                what = "title, category or text" if not info.attributes else "title, category, text or attribute"
+                raise DataError(
+                    f"{source}: item {changed['item'][row]!r} has no {what}, so nothing distinguishes it; give it "
+                    "text, or leave it out"
+                )
         vectors = _vectors(texts, config, info, place.name, on_batch, device or torch.device("cpu"))
-        after = overlay.with_items(changed, vectors) if changed.height else overlay
+        after = repriced.with_items(changed, vectors) if changed.height else repriced
         after = after.without_removal(given["item"])
-        if changed.height or restored:
+        if changed.height or restored or repriced is not overlay:
             place.write(replace(after, version=overlay.version + 1))
     counts = changed.height - updated, updated, restored, given.height - changed.height, trained.height
     return ItemsAdded(*counts, items=_recommendable(interactions, after))
@@ -154,7 +160,8 @@ def add_events(
 
     Args:
         run: run directory, or a run in memory.
-        events: columns `user`, `item`, `time`, and optionally `record`, the row of a file. Exact duplicates count once.
+        events: columns `user`, `item`, `time`, the run's signals (`kind`, `value`), and optionally `record`, the row of
+            a file. Exact duplicates count once.
         source: name of the events in errors.
         describe: names a record.
     """
@@ -169,7 +176,7 @@ def add_events(
             unknown = f"{strange['item'][0]!r} is not in the catalogue of this run"
             mend = f"add it first with {place.adding}, or leave the row out"
             raise Place(source, describe).error(int(strange["record"][0]), "item", f"{unknown}; {mend}")
-        new = unknown_events(before, given.select("user", "item", "time"))
+        new = unknown_events(before, given.select(interactions.events_schema.columns))
         after = overlay.with_events(new)
         if new.height:
             place.write(replace(after, version=overlay.version + 1))
@@ -182,7 +189,7 @@ def _recommendable(interactions: Interactions, overlay: Overlay) -> int:
 
 
 def _catalogue(items: pl.DataFrame, interactions: Interactions, source: str) -> pl.DataFrame:
-    """`items` with all columns of a catalogue and ids of the run's type."""
+    """`items` with all columns of the run's catalogue, as far as they are given, and ids of its type."""
     if "item" not in items.columns:
         raise DataError(f"{source}: no column 'item'; the columns are {', '.join(items.columns)}")
     items = items.with_columns(pl.lit("").alias(name) for name in CATALOGUE_COLUMNS if name not in items.columns)
@@ -191,6 +198,7 @@ def _catalogue(items: pl.DataFrame, interactions: Interactions, source: str) -> 
         [
             conform(typed_ids(items["item"], place), known, source, "item"),
             *(texts(items[name], place) for name in CATALOGUE_COLUMNS),
+            *(_attribute(items, column, place) for column in interactions.attributes),
         ]
     )
     twice = given["item"].is_duplicated()
@@ -199,12 +207,30 @@ def _catalogue(items: pl.DataFrame, interactions: Interactions, source: str) -> 
     return given
 
 
-def _with_stored_words(given: pl.DataFrame, stored: pl.DataFrame) -> pl.DataFrame:
-    """The items `given`, those without any words with the words of `stored` items."""
+def _attribute(items: pl.DataFrame, like: pl.Series, place: Place) -> pl.Series:
+    """An attribute of items in the type of the run's; null where it is not given."""
+    if like.name not in items.columns:
+        return like.clear().extend_constant(None, items.height)
+    found = attribute(items[like.name], place)
+    if found.dtype == like.dtype:
+        return found.set(found == "", None) if found.dtype == pl.String else found
+    if like.dtype == pl.String:
+        return found.cast(pl.String)
+    filled = found.cast(pl.String).fill_null("") != ""
+    if not filled.any():
+        return like.clear().extend_constant(None, items.height)
+    wanted = "dates" if like.dtype == pl.Date else "numbers"
+    raise place.error(first_true(filled), like.name, f"{found.filter(filled)[0]!r}: this run's are {wanted}")
+
+
+def _with_stored_values(given: pl.DataFrame, stored: pl.DataFrame) -> pl.DataFrame:
+    """The items `given`, those without any words with the words of `stored` items, and attributes as far as missing."""
     both = given.join(stored, on="item", how="left", suffix=" stored", maintain_order="left")
     wordless = pl.concat_str(CATALOGUE_COLUMNS) == ""
     words = {name: pl.when(wordless).then(f"{name} stored").otherwise(name).fill_null("") for name in CATALOGUE_COLUMNS}
-    return both.select("item", **words)
+    others = {name: pl.coalesce(name, f"{name} stored") for name in attributes_of(given).columns}
+    filled = {name: one.fill_null("") if given[name].dtype == pl.String else one for name, one in others.items()}
+    return both.select("item", **words, **filled)
 
 
 def _vectors(

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from deftrec.attributes import encode_attributes
 from deftrec.collaborative import FoldIn
 from deftrec.data import Interactions
 from deftrec.ensemble import Model
@@ -20,8 +21,8 @@ def current_state(run: Run, overlay: Overlay | None) -> tuple[Interactions, Mode
     Items of training keep their numbers, added ones follow. Numbers of removed items are `[R]` int64. The confidence in
     the collaborative vector of each added item is `[N]`, from 0 (no interactions) towards 1.
 
-    Features of an added item are its text vector, scaled as in training, beside a collaborative block that is zero (the
-    masked block of training) until users of training items interact with it (`FoldIn`).
+    Features of an added item are its text vector, scaled as in training, and its attributes, beside a collaborative
+    block that is zero (the masked block of training) until users of training items interact with it (`FoldIn`).
     """
     if overlay is None or not overlay.version:
         return run.interactions, run.model, torch.zeros(0, dtype=torch.int64), torch.zeros(0)
@@ -47,10 +48,11 @@ def _new_features(run: Run, interactions: Interactions, vectors: Tensor) -> tupl
     new = np.arange(run.interactions.n_items, interactions.n_items)
     width = run.info.collaborative_width
     text = run.scaling.columns(slice(width, width + run.info.text_width)).apply(vectors)
-    fold = FoldIn.of(interactions.sequences, old, new, interactions.n_items)
+    attributes = encode_attributes(run.info.attributes, interactions.attributes[run.interactions.n_items :])
+    fold = FoldIn.of(interactions.sequences.liked(), old, new, interactions.n_items)
 
     def rows(features: Tensor) -> Tensor:
         trained = features[torch.from_numpy(old).to(features.device), :width]
-        return torch.cat([fold.vectors(trained), text], 1)
+        return torch.cat([fold.vectors(trained), text, attributes.to(text)], 1)
 
     return rows, fold.confidence

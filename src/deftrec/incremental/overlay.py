@@ -25,8 +25,8 @@ from deftrec.run import Run, save_run
 from deftrec.tensors import load_sealed, save_sealed
 
 FILE = "overlay.safetensors"
-FORMAT = 2
-TABLES = ("items", "events", "removed")
+FORMAT = 3
+TABLES = ("items", "events", "removed", "attributes")
 AGAIN = "delete it, and repeat the changes made after training"
 
 Stamp: TypeAlias = tuple[int, int, int] | None
@@ -39,10 +39,11 @@ class Overlay:
 
     Attributes:
         fingerprint: fingerprint of the interactions that the run was trained on.
-        items: added items in order: `item`, `title`, `category`, `text`. N rows
+        items: added items in order, with the columns of the catalogue. N rows
         vectors: sentence vectors of these items, not scaled. `[N, E]` float32
-        events: events after training: `user`, `item`, `time`.
+        events: events after training: `user`, `item`, `time`, and signals.
         removed: items that are not recommended: `item`.
+        attributes: attributes of items of the training that changed, as rules see them: `item` and all attributes.
         version: number of changes.
     """
 
@@ -51,19 +52,20 @@ class Overlay:
     vectors: Tensor
     events: pl.DataFrame
     removed: pl.DataFrame
+    attributes: pl.DataFrame
     version: int = 0
 
     @classmethod
     def empty(cls, interactions: Interactions) -> "Overlay":
         """An overlay without any change."""
         item = interactions.catalogue["item"].dtype
-        time = pl.Series(interactions.times[:0]).dtype
         return cls(
             interactions.fingerprint,
-            pl.DataFrame(schema={"item": item, **dict.fromkeys(CATALOGUE_COLUMNS, pl.String)}),
+            interactions.catalogue.clear(),
             torch.zeros(0, 0),
-            pl.DataFrame(schema={"user": interactions.users.dtype, "item": item, "time": time}),
+            interactions.events_schema,
             pl.DataFrame(schema={"item": item}),
+            interactions.catalogue.drop(CATALOGUE_COLUMNS).clear(),
         )
 
     def with_items(self, items: pl.DataFrame, vectors: Tensor) -> "Overlay":
@@ -74,16 +76,25 @@ class Overlay:
         kept = all_vectors[merged["row"].cast(pl.Int64).to_torch()]
         return replace(self, items=merged.drop("row"), vectors=kept).without_removal(items["item"])
 
+    def with_attributes(self, changed: pl.DataFrame, interactions: Interactions) -> "Overlay":
+        """Other attributes of items of the training, columns `item` and all attributes; itself if they are the same."""
+        stored = self.applied(interactions).catalogue.select(changed.columns)
+        new = changed.join(stored, on=changed.columns, how="anti", nulls_equal=True, maintain_order="left")
+        if not new.height:
+            return self
+        rest = self.attributes.join(new, on="item", how="anti", maintain_order="left")
+        return replace(self, attributes=pl.concat([rest, new]))
+
     def without_removal(self, items: pl.Series) -> "Overlay":
         """Recommend `items` again."""
         return replace(self, removed=self.removed.filter(~pl.col("item").is_in(items.implode())))
 
     def applied(self, interactions: Interactions) -> Interactions:
-        """The `interactions` of training with the added items and events."""
-        return extended(interactions, self.items, self.events)
+        """The `interactions` of training with the added items, events and attributes."""
+        return extended(interactions, self.items, self.events, self.attributes)
 
     def with_events(self, events: pl.DataFrame) -> "Overlay":
-        """Add events: `user`, `item`, `time`."""
+        """Add events: `user`, `item`, `time`, and signals."""
         return replace(self, events=pl.concat([self.events, events], how="vertical_relaxed"))
 
 
@@ -108,8 +119,9 @@ def read_overlay(folder: str | Path, interactions: Interactions) -> Overlay:
     try:
         if about["format"] != FORMAT:
             raise DeftRecError(f"{path}: of format {about['format']}, and this version reads format {FORMAT}; {AGAIN}")
-        items, events, removed = (pl.read_parquet(io.BytesIO(_bytes(tensors[name]))) for name in TABLES)
-        overlay = Overlay(about["fingerprint"], items, tensors["vectors"], events, removed, about["version"])
+        items, events, removed, attributes = (pl.read_parquet(io.BytesIO(_bytes(tensors[name]))) for name in TABLES)
+        about_it = (events, removed, attributes, about["version"])
+        overlay = Overlay(about["fingerprint"], items, tensors["vectors"], *about_it)
     except (LookupError, TypeError, ValueError, pl.exceptions.PolarsError) as error:
         raise DeftRecError(f"{path}: damaged ({first_line(error)}); {AGAIN}") from error
     if overlay.fingerprint != interactions.fingerprint:

@@ -10,6 +10,7 @@ import polars as pl
 import torch
 from torch import Tensor
 
+from deftrec.attributes import encode_attributes
 from deftrec.collaborative import FoldIn
 from deftrec.config import Config
 from deftrec.data import Cases, Interactions, Sequences, Split
@@ -144,19 +145,21 @@ class WarmStart:
             sequences: interactions that are fitted; no others are used.
             text: sentence vectors, not scaled, of the new items at least. `[I', E]`
         """
-        old, d = self.members[member].features.values.detach().cpu(), self.run.info.collaborative_width
+        info = self.run.info
+        old, (d, e, _) = self.members[member].features.values.detach().cpu(), info.widths
         places, trained = self.places(interactions), self.run.training.counts(self.run.interactions.n_items) > 0
         values = torch.zeros(interactions.n_items, old.shape[1])
         known = places >= 0
         values[torch.from_numpy(known)] = old[torch.from_numpy(places[known])]
-        if text is not None and old.shape[1] > d:  # a run without text has no columns for it
-            new = torch.from_numpy(~known)
-            values[new, d:] = self.run.scaling.columns(slice(d, old.shape[1])).apply(text[new])
+        new = torch.from_numpy(~known)
+        if text is not None and e:  # a run without text has no columns for it
+            values[new, d : d + e] = self.run.scaling.columns(slice(d, d + e)).apply(text[new])
+        values[new, d + e :] = encode_attributes(info.attributes, interactions.attributes)[new]
         with_vector = known & trained[places]
         having, lacking = np.flatnonzero(with_vector), np.flatnonzero(~with_vector)
-        fold = FoldIn.of(sequences, having, lacking, interactions.n_items)
+        fold = FoldIn.of(sequences.liked(), having, lacking, interactions.n_items)
         values[torch.from_numpy(lacking), :d] = fold.vectors(values[torch.from_numpy(having), :d])
-        return ItemFeatures(values, slice(0, d), slice(d, old.shape[1]), self.run.scaling)
+        return ItemFeatures.of_widths(values, *info.widths, self.run.scaling)
 
     def load_into(self, model: DeftRec, member: int) -> None:
         """Load the weights of a member, without the features, into a model for the new catalogue.

@@ -5,6 +5,7 @@ from typing import Any, Literal
 import torch
 from pydantic import BaseModel, Field
 
+from deftrec.attributes import AttributeEncoder, attributes_width
 from deftrec.config import Config
 from deftrec.data import Fit
 from deftrec.pretrained_files.origin import Origin
@@ -67,6 +68,7 @@ class RunInfo(FittedOn):
     Attributes:
         format: format of the directory.
         collaborative_width, text_width: columns of the two blocks of item features.
+        attributes: encoders of the items' attributes, whose columns are the third block; empty: there are none.
         terms: settings of every fitted score term by name, and `active`: whether validation gave it a weight.
         validation: NDCG@10 of the joint stage on validation, latent score alone.
         history: losses and validation metrics, by stage and epoch.
@@ -82,6 +84,7 @@ class RunInfo(FittedOn):
     format: Literal[3] = FORMAT
     collaborative_width: int
     text_width: int
+    attributes: tuple[AttributeEncoder, ...] = ()
     terms: dict[str, dict[str, Any]]
     validation: float
     history: dict[str, list[dict[str, float]]]
@@ -93,3 +96,8 @@ class RunInfo(FittedOn):
     sentences: Origin | None = None
     start: Provenance | None = None
     reasoner: ReasonerInfo | None = None
+
+    @property
+    def widths(self) -> tuple[int, int, int]:
+        """Columns of the three blocks of item features: collaborative, text, attributes."""
+        return self.collaborative_width, self.text_width, attributes_width(self.attributes)

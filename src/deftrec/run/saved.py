@@ -138,9 +138,7 @@ def load_run(folder: Path, device: torch.device) -> Run:
     interactions, config, saved = _read_run(folder)
     check_files(folder, saved.files, ("request.json", *TENSORS))
     info = saved.info
-    width = info.collaborative_width + info.text_width
-    collaborative, text = slice(0, info.collaborative_width), slice(info.collaborative_width, width)
-    features = ItemFeatures(torch.zeros(interactions.n_items, width), collaborative, text)
+    features = ItemFeatures.of_widths(torch.zeros(interactions.n_items, sum(info.widths)), *info.widths)
     if info.base is not None:
         check_origin(info.base, origin_of(config.language), str(folder))
     model = build_model(features, config, interactions.meta.domain, interactions.titles)

@@ -119,6 +119,4 @@ class EventTokens(nn.Module):
 
 def _table(rows: int, width: int) -> nn.Embedding:
     """A table of zeros whose first row, for what is unknown, stays zero."""
-    table = nn.Embedding(rows, width, padding_idx=0)
-    nn.init.zeros_(table.weight)
-    return table
+    return nn.Embedding(rows, width, padding_idx=0, _weight=torch.zeros(rows, width))  # draws no random numbers

@@ -1,4 +1,4 @@
-"""Item features: the collaborative vector beside the text vector of each item, standardised."""
+"""Item features: collaborative vector, text vector and attributes of each item side by side, standardised."""
 
 from dataclasses import dataclass
 
@@ -37,6 +37,11 @@ class Scaling:
         scale = spread if spread > SMALLEST_SPREAD * size else size
         return cls(mean, scale.expand(block.shape[1]).clone())
 
+    @classmethod
+    def none(cls, width: int) -> "Scaling":
+        """Statistics that change nothing."""
+        return cls(torch.zeros(width), torch.ones(width))
+
     def columns(self, columns: slice) -> "Scaling":
         """Statistics of some columns."""
         return Scaling(self.mean[columns], self.scale[columns])
@@ -55,6 +60,7 @@ class ItemFeatures:
         values: features, each block centred with a root mean square of one; zeros are missing. `[I, F]` float32
         collaborative: columns of the collaborative block, possibly none.
         text: columns of the text block, possibly none.
+        attributes: columns of the block of attributes, possibly none.
         scaling: statistics of the raw vectors; None if the features were not computed from raw vectors.
     """
 
@@ -62,26 +68,39 @@ class ItemFeatures:
     collaborative: slice
     text: slice
     scaling: Scaling | None = None
+    attributes: slice = slice(0, 0)
 
     @classmethod
-    def build(cls, collaborative: Tensor | None, text: Tensor | None) -> "ItemFeatures":
+    def build(
+        cls, collaborative: Tensor | None, text: Tensor | None, attributes: Tensor | None = None
+    ) -> "ItemFeatures":
         """Standardise the blocks and join them.
 
         Args:
             collaborative: collaborative vectors, or None. `[I, d]`
             text: text vectors, or None; a row of zeros is an item without text. `[I, e]`
+            attributes: attributes in their scale (`deftrec.attributes`), or None. `[I, a]`
         """
-        blocks = [block for block in (collaborative, text) if block is not None]
-        scalings = [Scaling.of(block) for block in blocks]
-        d = 0 if collaborative is None else collaborative.shape[1]
+        blocks = [block for block in (collaborative, text, attributes) if block is not None]
+        scalings = [Scaling.of(block) for block in (collaborative, text) if block is not None]
+        scalings += [] if attributes is None else [Scaling.none(attributes.shape[1])]
+        d, e, a = (0 if block is None else block.shape[1] for block in (collaborative, text, attributes))
         values = torch.cat([scaling.apply(block) for scaling, block in zip(scalings, blocks, strict=True)], dim=1)
-        return cls(values, slice(0, d), slice(d, values.shape[1]), joined(scalings))
+        return cls.of_widths(values, d, e, a, joined(scalings))
+
+    @classmethod
+    def of_widths(
+        cls, values: Tensor, collaborative: int, text: int, attributes: int = 0, scaling: Scaling | None = None
+    ) -> "ItemFeatures":
+        """Features whose blocks have these widths, in this order."""
+        ends = (collaborative, collaborative + text, collaborative + text + attributes)
+        return cls(values, slice(0, ends[0]), slice(*ends[:2]), scaling, slice(*ends[1:]))
 
     @property
-    def droppable(self) -> slice | None:
-        """Columns that training may hide as a whole: the collaborative block, if there is a text block beside it."""
-        both = all(block.stop > block.start for block in (self.collaborative, self.text))
-        return self.collaborative if both else None
+    def droppable(self) -> tuple[slice | None, slice | None]:
+        """Columns that training may hide as a whole: the collaborative block, if there is another one; attributes."""
+        there = [block.stop > block.start for block in (self.collaborative, self.text, self.attributes)]
+        return self.collaborative if there[0] and any(there[1:]) else None, self.attributes if there[2] else None
 
 
 class FeatureTable(nn.Module):

@@ -28,7 +28,9 @@ class Masking(nn.Module):
         rate: share of single features hidden.
         block: columns hidden as a whole; None: no block is.
         block_rate: share of samples whose block is hidden.
-        rest_rate: share of the other samples, in which all other columns are hidden.
+        rest_rate: share of the other samples, in which all other columns but `more` are hidden.
+        more: further columns hidden as a whole, in draws of their own; None: there are none.
+        more_rate: share of samples in which they are hidden.
     """
 
     def __init__(
@@ -38,8 +40,11 @@ class Masking(nn.Module):
         block: slice | None = None,
         block_rate: float = 0.0,
         rest_rate: float = 0.0,
+        more: slice | None = None,
+        more_rate: float = 0.0,
     ) -> None:
         super().__init__()
+        self.more, self.more_rate = more, more_rate
         self.rate, self.block, self.block_rate, self.rest_rate = rate, block, block_rate, rest_rate
         self.value = nn.Parameter(torch.zeros(features))
 
@@ -56,7 +61,13 @@ class Masking(nn.Module):
             if self.rest_rate:
                 alone = kept & (torch.rand(len(x), 1, device=x.device) < self.rest_rate)
                 keep[:] = (~alone).to(x.dtype)
+                if self.more is not None:
+                    keep[:, self.more] = 1
             keep[:, self.block] = kept.to(x.dtype)
+            x = x * keep
+        if self.more is not None and self.more_rate:
+            keep = torch.ones_like(x)
+            keep[:, self.more] = (torch.rand(len(x), 1, device=x.device) >= self.more_rate).to(x.dtype)
             x = x * keep
         return x
 
@@ -89,12 +100,20 @@ class RobustTokenizer(nn.Module):
         options: masking, encoders and noise.
         block: columns hidden from a share `options.drop_collaborative` of the samples in training, the others from a
             share `options.drop_text` of the rest; None: no columns.
+        attributes: columns hidden from a share `options.drop_attributes`; None: no columns.
     """
 
-    def __init__(self, features: int, width: int, options: TokenizerOptions, block: slice | None = None) -> None:
+    def __init__(
+        self,
+        features: int,
+        width: int,
+        options: TokenizerOptions,
+        block: slice | None = None,
+        attributes: slice | None = None,
+    ) -> None:
         super().__init__()
         rates = float(options.drop_collaborative), options.drop_text
-        self.masking = Masking(features, options.mask_features, block, *rates)
+        self.masking = Masking(features, options.mask_features, block, *rates, attributes, options.drop_attributes)
         self.noise, self.in_one = options.noise, options.positions == "one"
         self.encoders = nn.ModuleList(
             Way(features, options.hidden, width, options.dropout) for _ in range(options.ways)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from deftrec import recipe
+from deftrec.attributes import AttributeEncoder, encode_attributes, fit_attributes
 from deftrec.collaborative import CollaborativeVectors
 from deftrec.config import Config, KindOptions, ReasonerOptions
 from deftrec.data import Cases, Fit, Interactions, Split, SplitName, make_split
@@ -241,7 +242,9 @@ class Training:
         space, joint = self.space, self.joint
         text = self.text_vectors()
         collaborative, vectors = self.collaborative_vectors("train", None)
-        features = joint.features("train", vectors, text)
+        encoders = self.attribute_encoders()
+        attributes = encode_attributes(encoders, self.interactions.attributes) if encoders else None
+        features = joint.features("train", vectors, text, attributes)
         model, members = space.timed("joint", lambda: joint.train("train", features, None))
         catalogue = model.eval().encode_catalogue()
         stages = {} if collaborative is None else {"collaborative": collaborative}
@@ -261,6 +264,7 @@ class Training:
             fit="train",
             collaborative_width=features[0].collaborative.stop - features[0].collaborative.start,
             text_width=features[0].text.stop - features[0].text.start,
+            attributes=encoders,
             terms=terms,
             epochs={name: stage.best_epoch for name, stage in stages.items()},
             validation=validation,
@@ -279,7 +283,7 @@ class Training:
         if on_train is not None:
             on_train(self._run(info, model, catalogue, features[0], ranker, reasoning))
         _, vectors = self.collaborative_vectors("train+validation", collaborative)
-        features = joint.features("train+validation", vectors, text)
+        features = joint.features("train+validation", vectors, text, attributes)
         model, _ = space.timed("refit-joint", lambda: joint.train("train+validation", features, members))
         training = self.split.training("train+validation")
         ranker = space.on_main("refit-score terms", lambda: ranker.refitted(training, self.device))
@@ -309,6 +313,23 @@ class Training:
             texts, model_folder(options.model), options, self.device, self.dtype, about, self.space.progress
         )
         return self.space.cached(stage).tensors["text"]
+
+    def attribute_encoders(self) -> tuple[AttributeEncoder, ...]:
+        """Encoders of the items' attributes: those of the run to start from, else fitted on the catalogue.
+
+        Raises a `ConfigError` if the data lack an attribute of the run to start from.
+        """
+        attributes = self.interactions.attributes
+        if self.start is None:
+            return fit_attributes(attributes)
+        encoders = self.start.run.info.attributes
+        missing = [encoder.name for encoder in encoders if encoder.name not in attributes.columns]
+        if missing:
+            raise ConfigError(
+                f"the run to start from reads the attribute {missing[0]!r}, which {self.interactions.meta.name} lacks: "
+                "import the data with it, or train from scratch without `start=...`"
+            )
+        return encoders
 
     def collaborative_vectors(
         self, fit: Fit, chosen: TrainingState | None
@@ -399,11 +420,15 @@ def with_events(config: Config, interactions: Interactions) -> tuple[Config, Int
         kind = next(iter(options.kinds))
         mend = "import the data with --kind COL, or leave the option out"
         raise ConfigError(f"data.kinds.{kind}: the interactions of {interactions.meta.name} have no kinds; {mend}")
-    tokenizer = config.tokenizer
-    if tokenizer.values == "auto":
-        used = "value" in signals and (bool(options.kinds) or options.roles.by_value)
-        tokenizer = tokenizer.model_copy(update={"values": used})
-    config = config.model_copy(update={"data": options, "tokenizer": tokenizer})
+    tokenizer, timed = config.tokenizer, interactions.days is not None
+    valued = "value" in signals and (bool(options.kinds) or options.roles.by_value)
+    read = {
+        "kinds": tokenizer.kinds and "kind" in signals,
+        "values": valued if tokenizer.values == "auto" else tokenizer.values and "value" in signals,
+        "gaps": tokenizer.gaps and timed,
+        "request_time": tokenizer.request_time and timed,
+    }
+    config = config.model_copy(update={"data": options, "tokenizer": tokenizer.model_copy(update=read)})
     return config, with_roles(interactions, options.roles)
 
 

@@ -52,21 +52,28 @@ class JointTraining:
     dtype: torch.dtype
     space: Workspace
 
-    def features(self, fit: Fit, vectors: CollaborativeVectors | None, text: torch.Tensor | None) -> list[ItemFeatures]:
-        """Item features that each member starts from: collaborative `vectors` and sentence vectors `text` `[I, E]`.
+    def features(
+        self,
+        fit: Fit,
+        vectors: CollaborativeVectors | None,
+        text: torch.Tensor | None,
+        attributes: torch.Tensor | None = None,
+    ) -> list[ItemFeatures]:
+        """Item features that each member starts from.
 
-        Raises a `DataError` if nothing distinguishes one item from another.
+        They are the collaborative `vectors`, sentence vectors `text` `[I, E]`, and `attributes` `[I, A]`. Raises a
+        `DataError` if nothing distinguishes one item from another.
         """
         members = int(self.config.training.ensemble_size)
         if self.start is not None:
             sequences = self.split.training(fit)
             return [self.start.features(n, self.interactions, sequences, text) for n in range(members)]
-        if vectors is None and text is None:
+        if vectors is None and text is None and attributes is None:
             raise DataError(
                 f"{self.interactions.meta.name}: its items have no text and collaborative.encoder is none, so nothing "
                 "distinguishes one item from another; set collaborative.encoder to lightgcn"
             )
-        return [ItemFeatures.build(None if vectors is None else vectors.items, text)] * members
+        return [ItemFeatures.build(None if vectors is None else vectors.items, text, attributes)] * members
 
     def train(
         self, fit: Fit, features: list[ItemFeatures], chosen: tuple[TrainingState, ...] | None

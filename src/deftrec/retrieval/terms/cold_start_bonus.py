@@ -95,13 +95,13 @@ class ColdStartSimulation:
     def draw(
         cls, model: Model, features: ItemFeatures, titles: list[str], ranker: Ranker, cases: Cases, seed: int
     ) -> "ColdStartSimulation | None":
-        """Draw the items; None where no item has text, or no target, or every target, is among them."""
-        with_text = features.values[:, features.text].abs().sum(1).nonzero()[:, 0].numpy()
-        if not len(with_text):
+        """Draw the items; None where no item has text or attributes, or all targets or none are among them."""
+        described = features.values[:, features.collaborative.stop :].abs().sum(1).nonzero()[:, 0].numpy()
+        if not len(described):
             return None
         n_items = len(features.values)
-        size = max(1, round(SHARE * len(with_text)))
-        drawn = np.random.default_rng([seed, 7]).choice(with_text, size, replace=False)
+        size = max(1, round(SHARE * len(described)))
+        drawn = np.random.default_rng([seed, 7]).choice(described, size, replace=False)
         twins = np.full(n_items, -1)
         twins[drawn] = n_items + np.arange(len(drawn))
         added = twins[cases.targets] >= 0
