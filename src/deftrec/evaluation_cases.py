@@ -67,6 +67,7 @@ class EvaluationCases:
             fit=self.run.info.fit,
             histories=self.cases.histories,
             items=self.items(),
+            disliked=self.cases.disliked,
         )
 
     def result(self, seen: Seen, part: ScorePart = "hybrid", cutoffs: Sequence[int] | None = None) -> Result:

@@ -21,7 +21,10 @@ class HasMetrics(Protocol):
 
 
 COLUMNS = ("hr@10", "ndcg@10", "hr@50", "mrr@100", "coverage@10")
-LIST_COLUMNS = ("graph_distance@10", "words_distance@10", "category_distance@10", "calibration_error@10", "gini@10")
+LIST_COLUMNS = (
+    *("graph_distance@10", "words_distance@10", "category_distance@10", "calibration_error@10", "gini@10"),
+    "disliked@10",
+)
 WITH_INTERVAL = ("hr@10", "ndcg@10")
 _NAMES = {"hr": "HR", "ndcg": "NDCG", "mrr": "MRR", "gini": "Gini"}
 

@@ -277,14 +277,27 @@ class LoadedRun:
 
         return Rerankers(self.run, self.interactions, self.catalogue, validate)
 
-    def examine(self, split: Part, parts: ScorePart = "hybrid", users: int | None = None) -> EvaluationCases:
+    def examine(
+        self,
+        split: Part,
+        parts: ScorePart = "hybrid",
+        users: int | None = None,
+        *,
+        target_kind: str | None = None,
+        min_value: float | None = None,
+    ) -> EvaluationCases:
         """The targets of a split with generated latents, as far as `parts` needs them.
 
-        `users` limits them to so many random ones; None: all. Raises a `DataError` if nobody has a target in `split`.
+        `users` limits them to so many random ones; None: all. `target_kind` and `min_value` limit them to those of a
+        kind, and of a value. Raises a `DataError` if nobody has such a target in `split`, and a `ConfigError` if the
+        data have no kinds or values.
         """
-        cases, name = self._cases(split), self.interactions.meta.name
+        cases, name = self._cases(split, target_kind, min_value), self.interactions.meta.name
         if not len(cases):
-            raise DataError(f"{name}: no user has a {split} target, so nothing can be measured")
+            limits = [] if target_kind is None else [f"of kind {target_kind!r}"]
+            limits += [] if min_value is None else [f"with a value of {min_value:g} or more"]
+            what = " ".join([f"a {split} target", *limits])
+            raise DataError(f"{name}: no user has {what}, so nothing can be measured")
         if users is not None and users < len(cases):
             cases = cases.select(np.random.default_rng(0).permutation(len(cases))[:users])
         return self._examined(cases, self.config.data.split, split, parts)
@@ -315,8 +328,15 @@ class LoadedRun:
         items = self.rerankers.description
         return EvaluationCases(self.run, protocol, split, cases, queries, self.ranker, self.popularity, items)
 
-    def _cases(self, split: Part) -> Cases:
-        return make_split(self.fitted_on, self.config.data.split).cases(split)
+    def _cases(self, split: Part, kind: str | None = None, min_value: float | None = None) -> Cases:
+        kinds, signals = list(self.config.data.kinds), self.fitted_on.signals.columns
+        if kind is not None and kind not in kinds:
+            known = f"the kinds are {', '.join(kinds)}" if kinds else "this run's data have no kinds"
+            raise ConfigError(f"`target_kind={kind}`: {known}")
+        if min_value is not None and "value" not in signals:
+            raise ConfigError("`min_value=...`: this run's data have no values")
+        code = None if kind is None else kinds.index(kind)
+        return make_split(self.fitted_on, self.config.data.split).cases(split, kind=code, min_value=min_value)
 
 
 def id_list(ids: Any) -> tuple[list[Id], bool]:

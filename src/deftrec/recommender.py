@@ -79,6 +79,9 @@ class Recommender(LoadedRun):
         user: str | None = None,
         item: str | None = None,
         time: str | None = None,
+        kind: str | None = None,
+        value: str | None = None,
+        attributes: Sequence[str] | None = None,
         out: str | Path | None = None,
         refit: bool = False,
         resume: bool = False,
@@ -100,6 +103,8 @@ class Recommender(LoadedRun):
             items: frame of items, one row each: ids, and any of titles, categories, texts; None: those in
                 `interactions`, if any.
             user, item, time: columns of the frame; None: found by their names, such as `user_id`, `sku`, `timestamp`.
+            kind, value: columns of kinds of events (view, purchase), and of ratings or amounts; None: found, if there.
+            attributes: columns of the items' attributes (price, brand); None: found by their names.
             config: options; default: `Config()`, which adapts to the size of the data.
             out: run directory; None: nothing is written, and nothing can be resumed.
             refit: train again on train + validation, for the epochs that validation chose.
@@ -116,7 +121,8 @@ class Recommender(LoadedRun):
         from deftrec.training.fit import fit_run  # a slow import, only where needed
 
         shown = listener(progress, callbacks)
-        data = as_interactions(interactions, items, user=user, item=item, time=time)
+        named = {"user": user, "item": item, "time": time, "kind": kind, "value": value}
+        data = as_interactions(interactions, items, attributes=attributes, **named)
         if data is not interactions:
             shown.say(data.meta.source)
         begun = None if start is None else WarmStart(start.run, start.overlay)
@@ -455,6 +461,8 @@ class Recommender(LoadedRun):
         interactions: Any = None,
         k: int | Sequence[int] | None = None,
         metrics: Sequence[str] | None = None,
+        target_kind: str | None = None,
+        min_value: float | None = None,
     ) -> Result:
         """Metrics on the targets of a split of the training's data, or on other interactions; every item is ranked.
 
@@ -468,16 +476,27 @@ class Recommender(LoadedRun):
                 the first interaction that the run does not know; the history is what it knows from before.
             k: cutoffs of the metrics; None: 5, 10, 20, 50.
             metrics: names such as `("ndcg", "hr")`; None: all.
+            target_kind, min_value: kind, and smallest value, of the targets of `split` that are evaluated; None: any.
         """
         if not isinstance(split, str):
             raise ConfigError("split is 'validation' or 'test'; other data are given as evaluate(interactions=data)")
         cutoffs = (k,) if isinstance(k, int) else None if k is None else tuple(k)
-        asked = self.examine(split, parts) if interactions is None else self.examine_next(events_frame(interactions))
+        if interactions is None:
+            asked = self.examine(split, parts, target_kind=target_kind, min_value=min_value)
+        else:
+            asked = self.examine_next(events_frame(interactions))
         return asked.result(seen, parts, cutoffs).only(cutoffs, metrics)
 
-    def evaluate_parts(self, split: Part = "test", seen: Seen = "exclude") -> dict[ScorePart, Result]:
+    def evaluate_parts(
+        self,
+        split: Part = "test",
+        seen: Seen = "exclude",
+        *,
+        target_kind: str | None = None,
+        min_value: float | None = None,
+    ) -> dict[ScorePart, Result]:
         """`evaluate` for the whole score and for each part that the run has; histories are read once."""
-        return self.examine(split).results(seen)
+        return self.examine(split, target_kind=target_kind, min_value=min_value).results(seen)
 
     # -- display -------------------------------------------------------------------------------------------------
 

@@ -28,6 +28,7 @@ from deftrec.cli.options import (
     split_ids,
     split_names,
 )
+from deftrec.cli.preview import show_preview
 from deftrec.data.catalogue import CATALOGUE_COLUMNS
 from deftrec.data.describe import describe as describe_interactions
 from deftrec.data.interactions import SKIPPED_FILE, Interactions, check_target
@@ -104,12 +105,17 @@ def fetch(
 @app.command("import")
 def import_(
     paths: Annotated[list[Path], argument("File with interactions, directory of files, or pattern.", "PATH...")],
-    to: To,
+    to: Annotated[Path | None, option("Data directory to write.", "DIR")] = None,
     form: Annotated[Format | None, option("Format of PATH; default: from its name.", None, "--format")] = None,
     user: Annotated[str | None, column("user ids; default: recognised")] = None,
     item: Annotated[str | None, column("item ids; default: recognised")] = None,
     time_: Annotated[str | None, column("times: numbers or dates; default: recognised", "--time")] = None,
-    rating: Annotated[str | None, column("ratings; default: recognised, for --min-rating")] = None,
+    kind: Annotated[
+        str | None, column("kinds of events (view, purchase); 'none' for none; default: recognised")
+    ] = None,
+    value: Annotated[
+        str | None, column("ratings or amounts; 'none' for none; default: recognised", "--value", "--rating")
+    ] = None,
     columns: ColumnNames = None,
     time_format: TimeFormat = None,
     order_as_given: Annotated[bool, flag("--order-as-given", "Data without times: rows in order of events.")] = False,
@@ -128,8 +134,12 @@ def import_(
     title: Annotated[str | None, column("titles in the table of items")] = None,
     category: Annotated[str | None, column("categories in the table of items")] = None,
     text: Annotated[str | None, column("descriptions in the table of items")] = None,
+    attributes: Annotated[
+        str | None, option("Columns of attributes (price, brand); 'none' for none; default: recognised.", "A,B,C")
+    ] = None,
     separator: Annotated[str | None, option("Separator of a CSV file; default: found.", "CHAR")] = None,
     domain: Annotated[str, option("Kind of the items in a word, for prompts.", "WORD")] = "items",
+    preview: Annotated[bool, flag("--preview", "Show how the file is read, and write nothing.")] = False,
     name: Annotated[str | None, option("Short name for tables; default: the name of PATH.")] = None,
     tie_seed: TieSeed = 0,
     as_json: Json = False,
@@ -139,21 +149,24 @@ def import_(
 
     Example: deftrec data import clicks.csv --items goods.csv --to data/shop
     """
-    check_target(to)
+    if to is None and not preview:
+        raise ConfigError("name the data directory to write with --to DIR, or give --preview")
+    if to is not None:
+        check_target(to)
     form = form or _guess(paths)
-    names = {"user": user, "item": item, "time": time_, "rating": rating}
+    names = {"user": user, "item": item, "time": time_, "value": value}
     of_table = {"separator": separator, "columns": columns, "where": where or None}
-    of_items = {"items-id": items_id, "title": title, "category": category, "text": text}
-    of_items["items-columns"] = items_columns
+    of_items = {"items-id": items_id, "items-columns": items_columns}
+    described = {"title": title, "category": category, "text": text, "attributes": attributes, "kind": kind}
     skip = on_error == "skip" or None
     of_values = {"time-format": time_format, "on-error": skip}
     of_events = {**names, "min-rating": min_rating, "order-as-given": order_as_given or None}
     if form == "reference":
         reason = "the reference format has no columns to name, no ratings, and its own list of items"
-        _refuse({**of_events, **of_values, "items": items, **of_items, **of_table}, reason)
+        _refuse({**of_events, **of_values, "items": items, **of_items, **described, **of_table}, reason)
     elif form == "recbole":
         reason = "the recbole format is tab-separated and has its items in a .item file of the same directory"
-        _refuse({"items": items, **of_items, **of_table}, reason)
+        _refuse({"items": items, **of_items, **described, **of_table}, reason)
     elif items is None:
         _refuse(of_items, "without --items FILE there is no table of items with such columns")
     if order_as_given and (time_ is not None or time_format is not None):
@@ -181,7 +194,9 @@ def import_(
                     user=user or "",
                     item=item or "",
                     time=None if order_as_given else time_ or "",
-                    rating=rating or ("" if min_rating is not None else None),
+                    value=_named_or_none(value),
+                    kind=_named_or_none(kind),
+                    attributes=_names_or_none(attributes),
                     **{"title": title, "category": category, "text": text, "catalogue_item": items_id},
                     separator=separator,
                     names=split_names(columns),
@@ -193,11 +208,17 @@ def import_(
                     wanted,
                     form=form,
                     items=items,
+                    describes_items=True,
                     where=_chosen(where),
                     faults=faults,
                     on_reading=readings.append,
                 )
-        how = {"domain": domain, "min_rating": min_rating, "k_core": k_core, "tie_seed": tie_seed}
+        how: dict[str, Any] = {"domain": domain, "min_rating": min_rating, "k_core": k_core, "tie_seed": tie_seed}
+        if preview or to is None:
+            with working(progress, f"preparing {raw.events.height:,} interactions"):
+                interactions = prepare(raw, name=name or _short_name(paths), **how)
+            show_preview(interactions, readings, as_json, json_file)
+            return
         interactions = _write(raw, to, progress, items, name=name or _short_name(paths), **how)
         if faults is not None and faults.table.height:
             with atomic_path(to / SKIPPED_FILE) as temporary, temporary.open("wb") as file:
@@ -220,6 +241,16 @@ def describe(
         description = describe_interactions(Interactions.load(directory))
     if not give(description.model_dump(mode="json"), as_json, json_file):
         output().print(draw(description))
+
+
+def _named_or_none(column: str | None) -> str | None:
+    """A column that is named, "" for one to recognise, None for none."""
+    return "" if column is None else None if column == "none" else column
+
+
+def _names_or_none(columns: str | None) -> tuple[str, ...] | None:
+    """Columns that are named; None: to recognise."""
+    return () if columns == "none" else split_names(columns)
 
 
 def fetch_data(name: str, to: Path, progress: Listener, **how: Any) -> Interactions:

@@ -8,6 +8,7 @@ from deftrec.cli.measure import load_recommender
 from deftrec.cli.options import Json, JsonFile, RunFolder, Seen, option
 from deftrec.cli.tables import metrics_table
 from deftrec.data.split import Part
+from deftrec.errors import ConfigError
 from deftrec.progress import Progress
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ def evaluate(
         Path | None,
         option("Evaluate rankings from a file (user, item, rank, score) instead of the run's model.", "FILE.parquet"),
     ] = None,
+    target_kind: Annotated[str | None, option("Kind of event that targets have; default: any.", "KIND")] = None,
+    min_value: Annotated[float | None, option("Minimum value (rating) of a target; default: any.", "X")] = None,
     as_json: Json = False,
     json_file: JsonFile = None,
 ) -> None:
@@ -31,13 +34,16 @@ def evaluate(
     """
     with listening() as progress:
         if rankings is not None:
+            if target_kind is not None or min_value is not None:
+                raise ConfigError("--target-kind and --min-value choose targets of a run; leave out --rankings")
             results = [_evaluate_rankings(run, rankings, split, seen, progress)]
         else:
             recommender = load_recommender(run, progress)
             if split == "validation" and recommender.info.fit == "train+validation":
                 progress.say("warning: this run was fitted on the validation targets, so these values are too high")
             with working(progress, f"ranking the {split} targets of {recommender.interactions.meta.name}"):
-                results = list(recommender.evaluate_parts(split, seen).values())
+                parts = recommender.evaluate_parts(split, seen, target_kind=target_kind, min_value=min_value)
+                results = list(parts.values())
     whole: dict[str, Any] = results[0].to_json_dict()
     if len(results) > 1:
         whole["parts"] = {part.name.partition("/")[2]: part.metrics for part in results[1:]}

@@ -33,24 +33,41 @@ def add(
     title: Annotated[str | None, column("titles; default: recognised")] = None,
     category: Annotated[str | None, column("categories; default: recognised")] = None,
     text: Annotated[str | None, column("descriptions; default: recognised")] = None,
+    attributes: Annotated[str | None, option("Columns of attributes; default: those of the run.", "A,B,C")] = None,
     columns: ColumnNames = None,
     form: TableForm = None,
     as_json: Json = False,
     json_file: JsonFile = None,
 ) -> None:
-    """Add items, which can be recommended at once by their title, category and text.
+    """Add items, which can be recommended at once by their title, category, text and attributes.
+
+    Known items get the attributes (price, stock) that are given; rules see them at once.
 
     Example: deftrec items add runs/shop --items new-goods.csv
     """
     with listening() as progress:
         with working(progress, f"reading {items}"):
             from deftrec.data.sources.tabular import SAY_FORMAT, Columns, read_items
+            from deftrec.data.stored import stored_attributes
             from deftrec.incremental.changes import add_items
 
             wanted = Columns(
-                title=title, category=category, text=text, catalogue_item=item, item_names=split_names(columns)
+                title=title,
+                category=category,
+                text=text,
+                catalogue_item=item,
+                item_names=split_names(columns),
+                attributes=split_names(attributes),
             )
-            found = read_items(items, wanted, form=form, option="--item", mend=SAY_FORMAT, on_reading=said_to(progress))
+            found = read_items(
+                items,
+                wanted,
+                form=form,
+                option="--item",
+                mend=SAY_FORMAT,
+                known=stored_attributes(run / "data"),
+                on_reading=said_to(progress),
+            )
         settle_threads(progress)
         progress.begin("texts", found.height)
         done = add_items(run, found, source=str(items), on_batch=lambda n: progress.advance("texts", n))

@@ -25,6 +25,8 @@ def update(
     user: Annotated[str | None, column("user ids; default: recognised")] = None,
     item: Annotated[str | None, column("item ids; default: recognised")] = None,
     time: Annotated[str | None, column("times, in the unit of the run's data; default: recognised")] = None,
+    kind: Annotated[str | None, column("kinds of events, where the run has them; default: recognised")] = None,
+    value: Annotated[str | None, column("ratings or amounts, where the run has them; default: recognised")] = None,
     columns: ColumnNames = None,
     time_format: TimeFormat = None,
     form: TableForm = None,
@@ -37,9 +39,19 @@ def update(
     """
     with listening() as progress, working(progress, f"reading {events}"):
         from deftrec.data.sources.tabular import Columns, read_events
+        from deftrec.data.stored import stored_signals
         from deftrec.incremental.changes import add_events
 
-        wanted = Columns(user or "", item or "", time or "", names=split_names(columns), time_format=time_format)
+        signals = stored_signals(run / "data")
+        wanted = Columns(
+            user or "",
+            item or "",
+            time or "",
+            kind=(kind or "") if "kind" in signals else None,
+            value=(value or "") if "value" in signals else None,
+            names=split_names(columns),
+            time_format=time_format,
+        )
         found, place = read_events(events, wanted, form=form, on_reading=said_to(progress))
         done = add_events(run, found, source=place.file, describe=place.describe)
     known = f", {done.known:,} were known already" if done.known else ""

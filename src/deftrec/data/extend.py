@@ -7,7 +7,7 @@ import polars as pl
 
 from deftrec.data.interactions import Interactions
 from deftrec.data.kinds import with_roles
-from deftrec.data.sequences import Sequences
+from deftrec.data.sequences import TARGET, Sequences
 from deftrec.data.signals import SIGNALS, signals_of
 from deftrec.data.sources.columns import Place, first_true, same_ids, typed_ids
 from deftrec.data.sources.times import as_numbers, times
@@ -42,7 +42,7 @@ def extended(
 
 
 def next_cases(interactions: Interactions, events: pl.DataFrame) -> Cases:
-    """Cases whose target is each user's first of `events` with an interaction before it, in `interactions` or `events`.
+    """Cases whose target is each user's first target of `events` with an interaction before it, here or there.
 
     The history is everything before the target. `events` has known items and the columns `user`, `item`, `time`; see
     `conformed_events`.
@@ -51,11 +51,10 @@ def next_cases(interactions: Interactions, events: pl.DataFrame) -> Cases:
     sequences, is_new = merged.sequences, order >= interactions.n_interactions
     owners = sequences.owners()
     places = np.arange(len(owners)) - sequences.offsets[:-1][owners]
-    candidates = np.flatnonzero(is_new & (places > 0))
+    is_target = np.ones(len(owners), bool) if sequences.roles is None else sequences.roles == TARGET
+    candidates = np.flatnonzero(is_new & is_target & (places > 0))
     users, first = np.unique(owners[candidates], return_index=True)
-    targets = candidates[first]
-    histories = Sequences.from_lists([sequences[user][: places[at]] for user, at in zip(users, targets, strict=True)])
-    return Cases(users, histories, sequences.items[targets].astype(np.int64))
+    return Cases.at(sequences, users, places[candidates[first]])
 
 
 def _merged(interactions: Interactions, items: pl.DataFrame, events: pl.DataFrame) -> tuple[Interactions, np.ndarray]:

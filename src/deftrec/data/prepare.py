@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 
 from deftrec.data.interactions import Interactions, Meta
+from deftrec.data.signals import SIGNALS
 from deftrec.data.sources.faults import Faults
 from deftrec.data.sources.texts import CATEGORY_SEPARATOR
 from deftrec.data.split import leave_one_out
@@ -20,8 +21,9 @@ class Raw:
     """Unfiltered content of a source, under external ids.
 
     Attributes:
-        events: columns `user`, `item`, `time` and, if the source has ratings, `rating`; one row per interaction.
-        items: columns `item` and any of `title`, `category`, `text`; `None` if the source has no catalogue.
+        events: columns `user`, `item`, `time` and, if the source has them, `kind` and `value` (ratings, amounts); one
+            row each.
+        items: columns `item`, any of `title`, `category`, `text`, and attributes; `None` if there is no catalogue.
         notes: filters that the source itself applied, for `Meta.filters`.
         source, sha256, times: see `Meta`.
         counts: numbers of rows that the source itself left out, for `Meta.counts`.
@@ -70,10 +72,11 @@ def prepare(
     filters: dict[str, Any] = dict(raw.notes)
     counts = {"raw_interactions": events.height, **raw.counts}
     if min_rating is not None:
-        if "rating" not in events.columns:
-            raise DataError(f"{raw.source}: has no ratings to filter by; name their column with --rating COL")
-        events, filters["min_rating"] = events.filter(pl.col("rating") >= min_rating), min_rating
-    columns = ["user", "item", "time"]
+        if "value" not in events.columns:
+            raise DataError(f"{raw.source}: has no ratings to filter by; name their column with --value COL")
+        events, filters["min_rating"] = events.filter(pl.col("value") >= min_rating), min_rating
+    signals = {name: name for name in SIGNALS if name in events.columns}
+    columns = ["user", "item", "time", *signals]
     if k_core is not None:
         # Any order will do: `Interactions.from_frame` sorts.
         unique = events.lazy().select(columns).unique().collect(engine="streaming")
@@ -84,7 +87,7 @@ def prepare(
         raise DataError(f"{raw.source}: no interactions are left of {raw.events.height} ({applied}); relax the filters")
     provenance = {"source": raw.source, "sha256": raw.sha256, "times": raw.times, "filters": filters, "counts": counts}
     meta = Meta(name=name, domain=domain, tie_seed=tie_seed, **provenance)
-    interactions = Interactions.from_frame(events.select(columns), raw.items, meta=meta)
+    interactions = Interactions.from_frame(events.select(columns), raw.items, **signals, meta=meta)
     if raw.tags is not None:
         interactions = replace(interactions, catalogue=tag_categories(interactions, raw.tags))
     return interactions
@@ -110,7 +113,8 @@ def tag_categories(interactions: Interactions, tags: pl.DataFrame) -> pl.DataFra
     return (
         interactions.catalogue.drop("category")
         .join(categories, on="item", how="left", maintain_order="left")
-        .select("item", "title", pl.col("category").fill_null(""), "text")
+        .with_columns(pl.col("category").fill_null(""))
+        .select(interactions.catalogue.columns)
     )
 
 

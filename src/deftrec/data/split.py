@@ -23,18 +23,33 @@ class Cases:
         users: user numbers. `[N]` int64
         histories: items before the target, oldest first. `N` sequences
         targets: item number that follows each history. `[N]` int64
+        disliked: items that each user is known to dislike, and that are not in the history; None without negatives. `N`
+            sequences
     """
 
     users: np.ndarray
     histories: Sequences
     targets: np.ndarray
+    disliked: Sequences | None = None
 
     def __len__(self) -> int:
         return len(self.users)
 
     def select(self, which: np.ndarray) -> "Cases":
         """The cases with the indices `which`, in that order. `[n]` int64"""
-        return Cases(self.users[which], self.histories.select(which), self.targets[which])
+        disliked = None if self.disliked is None else self.disliked.select(which)
+        return Cases(self.users[which], self.histories.select(which), self.targets[which], disliked)
+
+    @classmethod
+    def at(cls, sequences: Sequences, users: np.ndarray, places: np.ndarray) -> "Cases":
+        """The cases whose targets stand at `places` `[N]` of the sequences of `users` `[N]`, both int64."""
+        lengths = np.zeros(len(sequences), np.int64)
+        lengths[users] = places
+        histories = sequences.heads(lengths).select(users)
+        entries = sequences.offsets[users] + places
+        if (days := sequences.days) is not None:  # the request comes when the target does
+            histories = histories.with_columns(ahead=np.repeat(days[entries], places) - histories.columns["day"])
+        return cls(users, histories, sequences.items[entries].astype(np.int64), _disliked(sequences, users, histories))
 
     @property
     def weights(self) -> np.ndarray:
@@ -71,30 +86,32 @@ class Split:
         """The sequences that a model is fitted on: train, or train + validation."""
         return self.sequences.heads(self.train_end if fit == "train" else self.refit_end)
 
-    def cases(self, part: Part) -> Cases:
-        """The evaluation cases of a part. A history holds all items before the target, in train or not."""
-        positions = self.validation if part == "validation" else self.test
-        users = np.flatnonzero(positions > 0)  # no history, no case
-        starts = self.sequences.offsets[users]
-        targets = self.sequences.items[starts + positions[users]]
-        lengths = np.zeros(len(self.sequences), np.int64)
-        lengths[users] = positions[users]
-        histories = self.sequences.heads(lengths).select(users)
-        if (days := self.sequences.days) is not None:
-            then = np.repeat(days[starts + positions[users]], histories.lengths)
-            histories = histories.with_columns(ahead=then - histories.columns["day"])
-        return Cases(users, histories, targets.astype(np.int64))
+    def cases(self, part: Part, *, kind: int | None = None, min_value: float | None = None) -> Cases:
+        """The evaluation cases of a part. A history holds all items before the target, in train or not.
 
-    def disliked(self, part: Part) -> Sequences | None:
-        """Items that each user of the cases dislikes and that are not in the history; None without roles. `N`"""
-        if self.sequences.roles is None:
-            return None
-        cases, unknown = self.cases(part), []
-        for user, history in zip(cases.users, cases.histories, strict=True):
-            entries = slice(self.sequences.offsets[user], self.sequences.offsets[user + 1])
-            items = self.sequences.items[entries][self.sequences.roles[entries] == NEGATIVE]
-            unknown.append(np.setdiff1d(items, history))
-        return Sequences.from_lists(unknown)
+        Args:
+            part: part of the split.
+            kind: code of the kind that targets have; None: any.
+            min_value: smallest value that targets have; None: any.
+        """
+        positions = self.validation if part == "validation" else self.test
+        wanted, entries = positions > 0, self.sequences.offsets[:-1] + np.maximum(positions, 0)  # no history, no case
+        entries = np.minimum(entries, max(0, len(self.sequences.items) - 1))
+        if kind is not None:
+            wanted = wanted & (self.sequences.columns["kind"][entries] == kind)
+        if min_value is not None:
+            wanted = wanted & (self.sequences.columns["value"][entries] >= min_value)
+        users = np.flatnonzero(wanted)
+        return Cases.at(self.sequences, users, positions[users])
+
+
+def _disliked(sequences: Sequences, users: np.ndarray, histories: Sequences) -> Sequences | None:
+    """Items that `users` are known to dislike, without those of their `histories`; None without negatives."""
+    if sequences.roles is None or not (sequences.roles == NEGATIVE).any():
+        return None
+    negative = sequences.where(sequences.roles == NEGATIVE)
+    pairs = zip(users, histories, strict=True)
+    return Sequences.from_lists([np.setdiff1d(negative[user], history) for user, history in pairs])
 
 
 def leave_one_out(interactions: Interactions) -> Split:

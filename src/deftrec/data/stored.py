@@ -30,6 +30,23 @@ def read_events(path: Path) -> pl.DataFrame:
     return pl.DataFrame([user, item, as_numbers(found, place), *signals_of(frame, kind, value, place)])
 
 
+def stored_signals(directory: Path) -> list[str]:
+    """The signals that the interactions of a data directory have; none if it cannot be read."""
+    return [name for name in SIGNALS if name in _columns(directory / "interactions.parquet")]
+
+
+def stored_attributes(directory: Path) -> list[str]:
+    """The attributes that the items of a data directory have; none if it cannot be read."""
+    return [name for name in _columns(directory / "items.parquet") if name not in ("item", *CATALOGUE_COLUMNS)]
+
+
+def _columns(path: Path) -> list[str]:
+    try:
+        return list(pl.read_parquet_schema(path))
+    except (OSError, pl.exceptions.PolarsError):
+        return []
+
+
 def read_catalogue(path: Path, events: pl.DataFrame, events_path: Path) -> pl.DataFrame:
     """Read the items of a data directory: `item`, the texts, and attributes; errors as for `read_events`.
 

@@ -13,9 +13,11 @@ Beyond accuracy, coverage and novelty describe the lists themselves.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from deftrec.data import Sequences
 from deftrec.errors import DeftRecError
 
 CUTOFFS = (5, 10, 20, 50)  # list lengths K of the reported metrics
@@ -124,6 +126,17 @@ def novelty(top_items: Tensor, popularity: Tensor, k: int) -> Tensor:
     bits = torch.cat([-torch.log2(counts / counts.sum()), torch.zeros(1, dtype=torch.float64)])  # index -1: no item
     means = [bits[chunk].sum(1) / (chunk >= 0).sum(1) for chunk in _rows(top_items, k)]
     return torch.cat(means) if means else torch.zeros(0, dtype=torch.float64)
+
+
+def disliked_share(top_items: Tensor, disliked: Sequences, k: int) -> Tensor:
+    """Compute the share of the first `k` items that each user is known to dislike, in 0..1.
+
+    Users who are not known to dislike anything are left out. `top_items` `[N, K]` as for `coverage`; `disliked`: `N`
+    sequences. `[n]` float64
+    """
+    lists = top_items[:, :k].cpu().numpy()
+    pairs = zip(lists, disliked, strict=True)
+    return torch.tensor([np.isin(items, wrong).sum() / k for items, wrong in pairs if len(wrong)], dtype=torch.float64)
 
 
 def _rows(top_items: Tensor, k: int) -> Iterator[Tensor]:

@@ -11,7 +11,7 @@ from deftrec.data.split import Fit, Part, SplitName
 from deftrec.errors import ConfigError, DataError
 from deftrec.evaluation.diversity import ItemDescription, describe_lists, gini
 from deftrec.evaluation.intervals import SAMPLES, bootstrap_interval
-from deftrec.evaluation.metrics import CUTOFFS, MRR_CUTOFF, TargetRanks, accuracy, coverage, novelty
+from deftrec.evaluation.metrics import CUTOFFS, MRR_CUTOFF, TargetRanks, accuracy, coverage, disliked_share, novelty
 from deftrec.notebook import html_table
 
 Seen: TypeAlias = Literal["exclude", "keep"]
@@ -25,6 +25,7 @@ FitOrUnknown: TypeAlias = Fit | Literal["unknown"]
 """Part of the data that a system was fitted on; `unknown` for rankings from a file."""
 
 
+DISLIKED = 10  # length of the lists in which disliked items are counted
 SHORT = ("hr@10", "ndcg@10", "mrr@100")  # metrics in the short form of a result
 
 
@@ -39,8 +40,8 @@ class Result(BaseModel, frozen=True, extra="forbid"):
             comparable: fitting on validation items too improves accuracy more than most models do.
         users: number of evaluated users.
         metrics: `hr@10`, `ndcg@10`, `recall@10`, `mrr@100`, `coverage@10`, `novelty@10`, ... Means over users; novelty
-            over the users with at least one recommendation (0 where there is none). `gini@10`, and the metrics of
-            `describe_lists` where the items are described.
+            over the users with at least one recommendation (0 where there is none). `gini@10`, the metrics of
+            `describe_lists` where the items are described, and `disliked@10` where users are known to dislike items.
         ci95: 95 % bootstrap intervals over users, of accuracy and novelty.
     """
 
@@ -110,6 +111,7 @@ def evaluate(
     cutoffs: Sequence[int] = CUTOFFS,
     histories: Sequences | None = None,
     items: ItemDescription | None = None,
+    disliked: Sequences | None = None,
     **facts: Unpack[Facts],
 ) -> Result:
     """Compute all metrics of one system; `accuracy(ranks)` gives the values of each user.
@@ -124,6 +126,7 @@ def evaluate(
         seed, samples: seed and number of replicates of the bootstrap.
         cutoffs: list lengths of the metrics.
         histories, items: histories of the users and descriptions of the items, for `describe_lists`; None: left out.
+        disliked: items that each user is known to dislike, for `disliked@10`; None: left out.
         facts: see `Result`.
     """
     if not len(ranks):
@@ -136,6 +139,8 @@ def evaluate(
     for k in wide:
         bits = novelty(top_items, popularity, k)
         per_user[f"novelty@{k}"] = bits[~bits.isnan()] if not bits.isnan().all() else bits.new_zeros(1)
+    if disliked is not None and (disliked.lengths > 0).any():
+        per_user[f"disliked@{DISLIKED}"] = disliked_share(top_items, disliked, DISLIKED)
     metrics = {key: float(values.mean()) for key, values in per_user.items()}
     ci95 = {key: bootstrap_interval(values, seed=seed, samples=samples) for key, values in per_user.items()}
     metrics |= {f"coverage@{k}": coverage(top_items, len(popularity), k) for k in wide}

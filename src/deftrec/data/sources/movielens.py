@@ -45,7 +45,9 @@ class _MovieLens(Archive):
 
     def _raw(self, events: pl.DataFrame, movies: Sequence[tuple[str, ...]]) -> Raw:
         """Convert `user`, `item`, `time` and `rating`, and the number, title and genres of each movie."""
-        events = events.select(pl.col("user", "item", "time").cast(pl.Int64), pl.col("rating").cast(pl.Float64))
+        events = events.select(
+            pl.col("user", "item", "time").cast(pl.Int64), pl.col("rating").cast(pl.Float64).alias("value")
+        )
         items = pl.DataFrame(movies, schema=dict.fromkeys(("item", "title", "category"), pl.String), orient="row")
         items = items.select(pl.col("item").cast(pl.Int64), pl.col("title", "category").str.strip_chars())
         return Raw(events, items, self.about.files[0].url)

@@ -17,7 +17,7 @@ from deftrec.data.sources.textfile import TextFile
 from deftrec.data.sources.texts import CATEGORY_SEPARATOR, words
 from deftrec.errors import DataError
 
-ROLES = {"user": "user_id", "item": "item_id", "time": "timestamp", "rating": "rating"}
+ROLES = {"user": "user_id", "item": "item_id", "time": "timestamp", "value": "rating"}
 TYPES = ("token", "token_seq", "float", "float_seq")
 YEAR = "release_year"
 
@@ -38,7 +38,7 @@ def read_recbole(
 
     Args:
         path: the `.inter` file, or a directory with exactly one.
-        names: column names, without types, of `user`, `item`, `time` and `rating` where they are not those of `ROLES`.
+        names: column names, without types, of `user`, `item`, `time` and `value` where they are not those of `ROLES`.
         as_given: read the rows in the order of events, without times.
         time_format: see `Columns`.
         faults: collection of the bad rows to leave out; `None`: the first one is an error.
@@ -49,13 +49,13 @@ def read_recbole(
     there, wanted = _names(file), {**ROLES, **names}
     if as_given:
         del wanted["time"]
-    if wanted["rating"] not in there:
-        del wanted["rating"]
+    if wanted["value"] not in there:
+        del wanted["value"]
     require(there, wanted, str(inter))
     on_reading(recognise(str(inter), _types(there), wanted))
     frame = file.read([there[name] for name in wanted.values()], None if faults is None else faults.add_record)
     frame = frame.rename({there[name]: name for name in wanted.values()})
-    columns = Columns(wanted["user"], wanted["item"], wanted.get("time"), wanted.get("rating"), time_format=time_format)
+    columns = Columns(wanted["user"], wanted["item"], wanted.get("time"), wanted.get("value"), time_format=time_format)
     events = events_of(frame, file.place(frame, faults), columns)
     if faults is not None:
         faults.settle(str(inter), events.height, file.places)

@@ -7,15 +7,17 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import polars as pl
 
+from deftrec.data.catalogue import attribute
 from deftrec.data.download import checksums
 from deftrec.data.prepare import Raw
-from deftrec.data.sources.columns import Place, decoded, ids, numbers, require
+from deftrec.data.signals import SIGNALS, signals_of
+from deftrec.data.sources.columns import Place, decoded, ids, require
 from deftrec.data.sources.faults import Faults
 from deftrec.data.sources.jsonlines import JsonLines
 from deftrec.data.sources.opening import on_disk, unpacked_name
 from deftrec.data.sources.parquet import Parquet
 from deftrec.data.sources.parts import Parts, Table, files_of
-from deftrec.data.sources.roles import ID_OF_ITEMS, Reading, candidates, recognise
+from deftrec.data.sources.roles import ID_OF_ITEMS, Reading, attribute_columns, candidates, recognise
 from deftrec.data.sources.textfile import NoRowsError, TextFile
 from deftrec.data.sources.texts import words
 from deftrec.data.sources.times import NAME_FORM, times
@@ -31,6 +33,7 @@ SUFFIXES: dict[str, TableFormat] = {
     **dict.fromkeys((".jsonl", ".ndjson", ".json"), "jsonl"),
 }
 SAY_FORMAT = f"say --format {'|'.join(get_args(TableFormat))}"
+MOST_TEXTS = 1.5  # texts of an item, on average, from which they are none of the item's
 RENAME = f"rename it, so that it ends in one of {' '.join(SUFFIXES)}"
 
 
@@ -41,8 +44,11 @@ class Columns:
     Attributes:
         user, item: columns of ids; an empty name stands for the column that is recognised by its name.
         time: column of times (numbers in any unit, or dates), empty as above; `None` if rows are in order of events.
-        rating: column of ratings (numbers), empty as above, or `None`.
-        title, category, text: columns of the items' table; `None` stands for those that are recognised, if any.
+        value: column of values (ratings, amounts), empty as above, or `None`.
+        title, category, text: columns of the items' table (without one, of that of the interactions); `None` stands for
+            those that are recognised, if any.
+        kind: column of kinds of events, empty as above, or `None`.
+        attributes: columns of attributes of the items; `None` stands for those that are recognised, if any.
         catalogue_item: column of item ids in the items' table; `None` stands for `item`'s name, or one recognised.
         separator: text between the fields of a CSV file; `None`: found in the first line.
         names: column names of a CSV file of interactions that has no header; "-" and "_" stand for ignored columns.
@@ -53,7 +59,7 @@ class Columns:
     user: str = ""
     item: str = ""
     time: str | None = ""
-    rating: str | None = None
+    value: str | None = None
     title: str | None = None
     category: str | None = None
     text: str | None = None
@@ -62,6 +68,8 @@ class Columns:
     names: tuple[str, ...] | None = None
     item_names: tuple[str, ...] | None = None
     time_format: str | None = None
+    kind: str | None = None
+    attributes: tuple[str, ...] | None = None
 
 
 def format_of(path: Path, mend: str = SAY_FORMAT) -> TableFormat:
@@ -81,6 +89,7 @@ def read_tabular(
     *,
     form: TableFormat | None = None,
     items: str | Path | None = None,
+    describes_items: bool = False,
     where: Mapping[str, Collection[str]] = {},
     faults: Faults | None = None,
     on_reading: Callable[[Reading], None] | None = None,
@@ -96,6 +105,7 @@ def read_tabular(
         columns: names of the columns.
         form: format of `path`; `None` stands for the format of its name.
         items: table of items, one per row, in the format of its name.
+        describes_items: whether columns of the interactions that describe items are read where there is no such table.
         where: values of columns; only rows that have one of the values of each are read.
         faults: collection of the bad rows to leave out; `None`: the first one is an error.
         on_reading: called with the columns taken from each table.
@@ -104,23 +114,32 @@ def read_tabular(
     """
     file = _File.find(path, form)
     table = file.open(columns.separator, columns.names)
-    given = {"user": columns.user, "item": columns.item, "time": columns.time, "rating": columns.rating}
-    reading = _recognised(file, table, given)
+    reading = _recognised(file, table, columns)
     columns = _with(columns, reading)
+    described = _Descriptions.find(columns, reading, table.schema) if describes_items and items is None else None
+    if described is not None:
+        reading = described.noted(reading)
     for name in where:
         if name not in table.schema:
             there = ", ".join(map(repr, table.schema))
             raise DataError(f"{file.name}: no column {name!r} to choose rows by; it has {there}; correct --where")
-    frame = file.read(table, [*reading.columns.values(), *where], faults)
+    more = [] if described is None else described.names
+    frame = file.read(table, [*reading.columns.values(), *more, *where], faults)
     read = frame.height
     for name, values in where.items():
         frame = _select(frame, name, values, file.name, reading.notes)
     events = events_of(frame, file.place(table, faults), columns)
     if faults is not None:
         faults.settle(file.name, events.height, table.places)
+    if items is not None:
+        catalogue = read_items(items, columns, faults=faults, on_reading=on_reading)
+    else:
+        catalogue = None
+        if described is not None:
+            catalogue, strange = described.catalogue(frame, columns, file.place(table))
+            reading.notes.extend(strange)
     if on_reading is not None:
         on_reading(replace(reading, ignored=[name for name in reading.ignored if name not in where]))
-    catalogue = None if items is None else read_items(items, columns, faults=faults, on_reading=on_reading)
     read_files = [*file.parts.values(), *([] if items is None else _File.find(items).parts.values())]
     sha256 = checksums(*dict.fromkeys(map(on_disk, read_files)))
     kind: Literal["clock", "position"] = "position" if columns.time is None else "clock"
@@ -139,16 +158,17 @@ def read_events(
 ) -> tuple[pl.DataFrame, Place]:
     """Read interactions in the order of their file: columns `record`, `user`, `item`, `time`; and the records' names.
 
-    Arguments and errors are those of `read_tabular`.
+    There are the columns `kind` and `value` too, as far as `columns` names or recognises them. Arguments and errors are
+    those of `read_tabular`.
     """
     file = _File.find(path, form)
     table = file.open(columns.separator, columns.names)
-    reading = _recognised(file, table, {"user": columns.user, "item": columns.item, "time": columns.time or ""}, None)
+    reading = _recognised(file, table, replace(columns, time=columns.time or ""), None)
     if on_reading is not None:
         on_reading(reading)
     columns, place = _with(columns, reading), file.place(table)
     frame = file.read(table, reading.columns.values())
-    return events_of(frame, place, columns).select(frame["record"], "user", "item", "time"), place
+    return events_of(frame, place, columns).insert_column(0, frame["record"]), place
 
 
 def read_items(
@@ -158,14 +178,15 @@ def read_items(
     form: TableFormat | None = None,
     option: str = "--items-id",
     mend: str = RENAME,
+    known: Collection[str] = (),
     faults: Faults | None = None,
     on_reading: Callable[[Reading], None] | None = None,
 ) -> pl.DataFrame:
-    """Read a table of items: column `item` and any of `title`, `category`, `text`.
+    """Read a table of items: column `item`, any of `title`, `category`, `text`, and attributes.
 
     A brand or author stands before the text, if the column of texts is not named. Arguments and errors are those of
     `read_tabular`; a message names the `option` of the command line for the id column, or the `mend` of an unknown
-    format.
+    format. Columns named like `known` attributes are taken, too.
     """
     path = Path(path)
     file = _File.find(path, form, mend)
@@ -185,11 +206,16 @@ def read_items(
             raise DataError(f"{path}: no column {named!r} for the {role}; name the right one with --{role} COL")
     roles = {"item": key, **{role: named or "" for role, named in texts.items()}}
     reading = recognise(file.name, there, roles | ({"brand": ""} if columns.text is None else {}))
+    taken = {key, *reading.columns.values()} - {reading.columns.get("brand")}
+    more = _attributes(columns, there, taken, file.name)
+    more += [name for name in known if name in there and name not in (*taken, *more)]
+    ignored = [name for name in reading.ignored if name not in more]
+    reading = replace(reading, attributes=more, ignored=ignored)
     if columns.catalogue_item is None and key != columns.item and len(keys) > 1:
         reading.notes.append(f"{keys[1]!r} may hold the ids too: {option} names another column")
     if on_reading is not None:
         on_reading(reading)
-    frame = file.read(table, reading.columns.values(), faults)
+    frame = file.read(table, dict.fromkeys([*reading.columns.values(), *more]), faults)
 
     def convert(frame: pl.DataFrame, place: Place) -> pl.DataFrame:
         parts = {"item": ids(frame[key], place)}
@@ -198,6 +224,7 @@ def read_items(
         parts |= {role: words(frame[name], place) for role, name in reading.columns.items() if role != "item"}
         if "brand" in parts:
             parts["text"] = behind(parts.pop("brand"), parts.get("text"))
+        parts |= {name: attribute(frame[name], place) for name in more}
         return pl.DataFrame({name: part.alias(name) for name, part in parts.items()})
 
     found = file.place(table, faults).converted(frame, convert)
@@ -207,7 +234,7 @@ def read_items(
 
 
 def events_of(frame: pl.DataFrame, place: Place, columns: Columns) -> pl.DataFrame:
-    """Convert a table to interactions: columns `user`, `item`, `time` and perhaps `rating`.
+    """Convert a table to interactions: columns `user`, `item`, `time` and perhaps `kind` and `value`.
 
     `frame` holds the wanted columns, and `record`, the number of each row in the file. Bad rows go to the faults of
     `place`, if it has some.
@@ -219,8 +246,7 @@ def events_of(frame: pl.DataFrame, place: Place, columns: Columns) -> pl.DataFra
             parts["time"] = frame["record"].cast(pl.Int64)
         else:
             parts["time"] = times(frame[columns.time], place, columns.time_format, NAME_FORM)
-        if columns.rating is not None:
-            parts["rating"] = numbers(frame[columns.rating], place)
+        parts |= {one.name: one for one in signals_of(frame, columns.kind or None, columns.value or None, place)}
         return pl.DataFrame({name: part.alias(name) for name, part in parts.items()})
 
     return place.converted(frame, convert)
@@ -241,21 +267,88 @@ def _known_format(path: Path) -> TableFormat | None:
     return SUFFIXES.get(unpacked_name(path).suffix.lower())
 
 
-def _recognised(
-    file: "_File", table: Table, given: Mapping[str, str | None], in_order: str | None = "--order-as-given"
-) -> Reading:
-    """The columns of the roles that are `given`; a `DataError` if one is missing."""
+def _recognised(file: "_File", table: Table, columns: Columns, in_order: str | None = "--order-as-given") -> Reading:
+    """The columns of interactions; a `DataError` if one that is needed or named is missing."""
+    given = {name: getattr(columns, name) for name in ("user", "item", "time", "kind", "value")}
     reading = recognise(file.name, table.schema, given)
     reading.notes.extend([f"{len(file.parts)} files"] if len(file.parts) > 1 else [])
-    wanted = {role: reading.columns.get(role, role) for role, name in given.items() if name is not None}
+    needed = [role for role, name in given.items() if name or (name == "" and role not in SIGNALS)]
+    wanted = {role: reading.columns.get(role, role) for role in needed}
     require(table.schema, wanted, file.name, in_order=in_order)
     return reading
 
 
 def _with(columns: Columns, reading: Reading) -> Columns:
     """The columns with the names of those that were recognised."""
-    user, item, time, rating = (reading.columns.get(role) for role in ("user", "item", "time", "rating"))
-    return replace(columns, user=user or "", item=item or "", time=time, rating=rating)
+    user, item, time, kind, value = (reading.columns.get(role) for role in ("user", "item", "time", "kind", "value"))
+    return replace(columns, user=user or "", item=item or "", time=time, kind=kind, value=value)
+
+
+def _attributes(columns: Columns, schema: Mapping[str, pl.DataType], taken: Collection[str], file: str) -> list[str]:
+    """The columns of attributes: those that are named, or recognised; a `DataError` if one is missing."""
+    if columns.attributes is None:
+        return attribute_columns(schema, taken)
+    for name in columns.attributes:
+        if name not in schema:
+            there = ", ".join(map(repr, schema))
+            raise DataError(f"{file}: no column {name!r} for an attribute; it has {there}; correct --attributes")
+    return list(columns.attributes)
+
+
+@dataclass(frozen=True)
+class _Descriptions:
+    """Columns of a table of interactions that describe the items.
+
+    Attributes:
+        texts: column of each of `title`, `category`, `text`.
+        attributes: columns of attributes.
+    """
+
+    texts: dict[str, str]
+    attributes: list[str]
+
+    @classmethod
+    def find(cls, columns: Columns, reading: Reading, schema: Mapping[str, pl.DataType]) -> "_Descriptions | None":
+        """Those that are named, or recognised among the columns that have no role; None if there are none."""
+        free = {name: schema[name] for name in reading.ignored}
+        given = {"title": columns.title or "", "category": columns.category or "", "text": columns.text or ""}
+        texts = dict(recognise(reading.file, free, given).columns)
+        named = _attributes(columns, free, set(texts.values()), reading.file)
+        return cls(texts, named) if texts or named else None
+
+    @property
+    def names(self) -> list[str]:
+        """All of the columns."""
+        return [*self.texts.values(), *self.attributes]
+
+    def noted(self, reading: Reading) -> Reading:
+        """What was read, with these columns."""
+        ignored = [name for name in reading.ignored if name not in self.names]
+        columns = {**reading.columns, **self.texts}
+        return replace(reading, columns=columns, attributes=self.attributes, ignored=ignored)
+
+    def catalogue(self, frame: pl.DataFrame, columns: Columns, place: Place) -> tuple[pl.DataFrame, list[str]]:
+        """The items of the interactions: the last description of each that is not empty.
+
+        A text that was recognised and differs between the interactions of an item is none of the item's: it is left
+        out, and a note says so.
+        """
+        place, item = replace(place, records=frame["record"]), ids(frame[columns.item], place).alias("item")
+        parts, notes = {}, []
+        for role, name in self.texts.items():
+            text = words(frame[name], place).alias(role)
+            distinct = pl.DataFrame([item, text]).filter(pl.col(role) != "").unique()
+            if distinct.height > MOST_TEXTS * max(1, distinct["item"].n_unique()) and not getattr(columns, role):
+                notes.append(
+                    f"{name!r} differs within items, so it is not read as their {role}: --{role} COL names one"
+                )
+            else:
+                parts[role] = text
+        parts |= {name: attribute(frame[name], place) for name in self.attributes}
+        filled = [one.set(one == "", None) if one.dtype == pl.String else one for one in parts.values()]
+        described = [one.alias(name) for name, one in zip(parts, filled, strict=True)]
+        table = pl.DataFrame([item, *described])
+        return table.group_by("item", maintain_order=True).agg(pl.exclude("item").drop_nulls().last()), notes
 
 
 def _select(frame: pl.DataFrame, name: str, values: Collection[str], file: str, notes: list[str]) -> pl.DataFrame:
