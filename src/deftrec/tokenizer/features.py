@@ -1,6 +1,6 @@
 """Item features: collaborative vector, text vector and attributes of each item side by side, standardised."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -68,7 +68,7 @@ class ItemFeatures:
     collaborative: slice
     text: slice
     scaling: Scaling | None = None
-    attributes: slice = slice(0, 0)
+    attributes: slice = field(default_factory=lambda: slice(0, 0))
 
     @classmethod
     def build(
