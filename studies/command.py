@@ -12,16 +12,18 @@ from deftrec.errors import DeftRecError
 WRONG_USE, INTERRUPTED = 2, 130
 
 
-def run(command: Callable[..., None], module: str, arguments: Sequence[str] | None = None) -> int:
+def run(command: Callable[..., None] | typer.Typer, module: str, arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code: 0, 1 for an error, 2 for wrong use, 130 after an interruption.
 
     Args:
-        command: function whose annotations describe the options.
+        command: function whose annotations describe the options, or several such commands.
         module: name of the module behind `python -m`, for messages.
         arguments: words of the command line; None: those of this process.
     """
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(command)
+    app = command
+    if not isinstance(app, typer.Typer):
+        app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        app.command()(command)
     program = f"python -m {module}"
     try:
         code = app(

@@ -81,10 +81,10 @@ def fit_attributes(attributes: pl.DataFrame) -> tuple[AttributeEncoder, ...]:
     )
 
 
-def encode_attributes(encoders: Sequence[AttributeEncoder], attributes: pl.DataFrame) -> Tensor:
-    """Features of items by their attributes; those of an attribute that an item lacks are zero. `[N, A]` float32"""
-    blocks = [encoder.encode(attributes[encoder.name]) for encoder in encoders]
-    return torch.from_numpy(np.concatenate([np.zeros((attributes.height, 0)), *blocks], 1)).float()
+def encode_attributes(encoders: Sequence[AttributeEncoder], items: pl.DataFrame) -> Tensor:
+    """Features of the rows of a catalogue by their attributes; those that an item lacks are zero. `[N, A]` float32"""
+    blocks = [encoder.encode(items[encoder.name]) for encoder in encoders]
+    return torch.from_numpy(np.concatenate([np.zeros((items.height, 0)), *blocks], 1)).float()
 
 
 def attributes_width(encoders: Sequence[AttributeEncoder]) -> int:

@@ -52,7 +52,7 @@ class DataOptions(Options):
     """Role of each kind of event, such as {view: context, purchase: target}, or {role: target, weight: 2}. Kinds that
     are not named get the default of their name."""
     target_from: float | None = None
-    """Smallest value (rating, amount) of a target; lower ones are context. null: any value."""
+    """Smallest value (rating, amount) of a target; interactions with lower ones are read alone. null: any value."""
     negative_to: float | None = None
     """Largest value of an interaction that shows a dislike; it is read as such and never recommended. null: none."""
     value_weight: Weight = 0.0
@@ -164,6 +164,8 @@ class NanoOptions(Options):
     """Number of transformer blocks."""
     dropout: Rate | Auto = "auto"
     """Dropout rate of the transformer, 0 to 1."""
+    relative_time: bool = False
+    """Whether attention has a learned bias on the time between two events, where times are known."""
 
 
 class ReasoningOptions(Options):

@@ -35,7 +35,7 @@ def discrete_model(options: CodebookOptions) -> type[DeftRec]:
         def build_item_tokenizer(features: ItemFeatures, width: int, config: Config) -> RobustTokenizer:
             """See `DeftRec.build_item_tokenizer`."""
             columns = features.values.shape[1]
-            tokenizer = DiscreteTokenizer(columns, width, config.tokenizer, features.droppable)
+            tokenizer = DiscreteTokenizer(columns, width, config.tokenizer, features.droppable[0])
             tokenizer.quantiser = QUANTISERS[options.kind](config.tokenizer.ways, width, options)
             return tokenizer
 

@@ -88,7 +88,7 @@ def apart(*, by_block: bool) -> type[DeftRec]:
         def build_item_tokenizer(features: ItemFeatures, width: int, config: Config) -> RobustTokenizer:
             """See `DeftRec.build_item_tokenizer`."""
             parts = [features.collaborative, features.text] if by_block else None
-            return ApartTokenizer(features.values.shape[1], width, config.tokenizer, features.droppable, parts)
+            return ApartTokenizer(features.values.shape[1], width, config.tokenizer, features.droppable[0], parts)
 
     return ApartDeftRec
 

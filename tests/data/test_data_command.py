@@ -105,7 +105,7 @@ def test_import_guesses_directories(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["{events}", "--user", "user"], "no column 'user'"),
-        (["{events}", *COLUMNS, "--rating", "rating", "--min-rating", "3"], "no column 'rating'.*--rating COL"),
+        (["{events}", *COLUMNS, "--rating", "rating", "--min-rating", "3"], "no column 'rating'.*--value COL"),
         (["{events}", *COLUMNS, "--k-core", "9"], "no interactions are left of 4"),
         (["{events}", *COLUMNS, "--format", "parquet"], "not a Parquet file"),
         (["{tmp}"], "its parts differ: goods.csv has a column 'item', and clicks.csv has not"),
@@ -117,7 +117,8 @@ def test_import_guesses_directories(tmp_path: Path) -> None:
             "leave out --items, --title, --separator$",
         ),
         (["{tmp}/x.inter", "--format", "recbole", "--items", "no.csv"], r"in a \.item file .*; leave out --items$"),
-        (["{events}", *COLUMNS, "--title", "label"], "without --items FILE .*; leave out --title$"),
+        (["{events}", *COLUMNS, "--items-id", "label"], "without --items FILE .*; leave out --items-id$"),
+        (["{events}", *COLUMNS, "--title", "label"], "no free column 'label' for the title; .*; correct --title$"),
         (["{events}", *COLUMNS, "--where", "stars="], "--where 'stars=': not of the form COL=A,B"),
         (["{events}", *COLUMNS, "--where", "stars"], "--where 'stars': not of the form COL=A,B"),
         (["{events}", "{events}", "--format", "reference"], "the reference format is one directory or file"),

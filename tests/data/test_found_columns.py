@@ -21,7 +21,7 @@ def frame(**names: str) -> pl.DataFrame:
 @pytest.mark.parametrize("kind", ["polars", "lazy", "pandas"])
 def test_columns_of_a_frame_are_found(kind: str) -> None:
     given: Any = frame(user="CustomerId", item="movie_id", time="Timestamp", title="name", category="genres")
-    given = given.with_columns(price=pl.lit(3))
+    given = given.with_columns(price=pl.lit(3.0), basket=pl.lit(3))
     if kind == "lazy":
         given = given.lazy()
     if kind == "pandas":
@@ -29,11 +29,11 @@ def test_columns_of_a_frame_are_found(kind: str) -> None:
         given = pandas.DataFrame({name: given[name].to_list() for name in given.columns})
     data = as_interactions(given)
     assert data.fingerprint == Interactions.from_frame(frame(), frame().select(
-        "item", "title", pl.lit("red|old").alias("category")
+        "item", "title", pl.lit("red|old").alias("category"), pl.lit(3.0).alias("price")
     ).unique("item")).fingerprint  # fmt: skip
     assert data.meta.source == (
-        "data frame: user 'CustomerId', item 'movie_id', time 'Timestamp', title 'name', category 'genres'; "
-        "ignored: 'price'"
+        "data frame: user 'CustomerId', item 'movie_id', time 'Timestamp', title 'name', category 'genres', "
+        "attributes 'price'; ignored: 'basket'"
     )
 
 

@@ -14,7 +14,7 @@ from deftrec.data.sources.roles import Reading, recognise
 from deftrec.data.sources.tabular import Columns, read_events, read_items, read_tabular
 from deftrec.errors import DataError
 
-EVENT_ROLES = {"user": "", "item": "", "time": "", "rating": ""}
+EVENT_ROLES = {"user": "", "item": "", "time": "", "value": ""}
 ITEM_ROLES = {"item": "", "title": "", "category": "", "text": "", "brand": ""}
 
 
@@ -99,10 +99,12 @@ def test_an_import_says_what_it_took_and_what_it_ignored(tmp_path: Path) -> None
     assert said.exit_code == 0, said.output
     assert "2024-06-18 to 2024-06-19" in said.stdout
     assert f"{events}: user 'customer_id', item 'product_id', time 'date'; ignored: 'price'\n" in said.stdout
-    texts = "item 'product_id', title 'name', category 'genres', text 'description', brand 'brand'; ignored: 'weight'\n"
+    texts = "item 'product_id', title 'name', category 'genres', text 'description', brand 'brand', "
+    texts += "attributes 'brand', 'weight'; ignored: nothing\n"
     assert f"{items}: {texts}" in said.stdout
     found = Interactions.load(tmp_path / "d")
-    rows = {row[0]: row[1:] for row in found.catalogue.rows()}
+    rows = {row[0]: row[1:4] for row in found.catalogue.rows()}
+    assert found.attributes.sort("brand", "weight").rows() == [("Acme", 1.0), ("Acme", 2.0)]
     assert rows == {"lamp": ("Lamp", "light|brass", "Acme. Bright"), "desk": ("Desk", "", "Acme")}
     columns = json.loads(imports(events, "--items", items, "--json").stdout)["columns"]
     assert columns[0]["columns"] == {"user": "customer_id", "item": "product_id", "time": "date"}
@@ -127,7 +129,7 @@ def test_the_options_win(tmp_path: Path) -> None:
 def test_one_column_is_not_taken_twice(tmp_path: Path) -> None:
     path = tmp_path / "items.csv"
     path.write_text("name,artist\nx,y\n")
-    assert read_items(path, Columns(catalogue_item="name")).rows() == [("x", "y")]
+    assert read_items(path, Columns(catalogue_item="name")).rows() == [("x", "y", "y")]
     (tmp_path / "songs.csv").write_text("user,artist\nann,x\n")
     assert read_tabular(tmp_path / "songs.csv", Columns(time=None)).events.rows() == [("ann", "x", 0)]
 

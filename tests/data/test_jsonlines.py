@@ -35,7 +35,7 @@ def test_a_byte_order_mark_is_no_part_of_the_first_key(packed: bool, tmp_path: P
 @pytest.mark.parametrize("start", [GOOD, LONG], ids=["early", "late"])
 def test_a_key_that_nobody_reads_may_hold_anything(value: str, start: str, tmp_path: Path) -> None:
     path = write(tmp_path, start + f'{{"user":"v","item":"y","time":2,"rating":5,"more":{value}}}\n')
-    events = read_tabular(path, Columns(rating="rating")).events
+    events = read_tabular(path, Columns(value="rating")).events
     assert events.rows()[0] == ("u", "x", 1, 4.0)
     assert events.rows()[-1] == ("v", "y", 2, 5.0)
     assert events.height == start.count("\n") + 1
@@ -63,7 +63,7 @@ def test_what_is_no_time_or_rating_is_named_with_its_line(key: str, kind: str, v
     row = {"time": "1", "rating": "1", key: value}
     last = f'{{"user":"u","item":"x","time":{row["time"]},"rating":{row["rating"]}}}\n'
     with pytest.raises(DataError) as found:
-        read_tabular(write(tmp_path, LONG + last), Columns(rating="rating"))
+        read_tabular(write(tmp_path, LONG + last), Columns(value="rating"))
     shown = '{"$date": 1}' if value == '{"$date":1}' else value
     assert f"a.jsonl: line 1501, column '{key}': {shown} is not a {kind}" in str(found.value)
 

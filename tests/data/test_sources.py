@@ -64,7 +64,7 @@ def recbole_wheel(tmp_path: Path) -> Path:
 
 def test_both_ways_to_ml_100k_give_the_same(tmp_path: Path) -> None:
     official, substitute = ml_100k(tmp_path), MovieLens100K().read_recbole(recbole_wheel(tmp_path))
-    columns = ["user", "item", "time", "rating"]
+    columns = ["user", "item", "time", "value"]
     assert official.events.select(columns).rows() == substitute.events.select(columns).rows()
     assert official.items is not None
     assert substitute.items is not None
@@ -107,7 +107,7 @@ def test_ml_1m(tmp_path: Path) -> None:
     }
     archive = zipped(tmp_path / "ml-1m.zip", files)
     raw = MovieLens1M().read({archive.name: archive})
-    assert raw.events.select("user", "item", "time", "rating").rows() == [
+    assert raw.events.select("user", "item", "time", "value").rows() == [
         (1, 1193, 978300760, 5.0),
         (2, 661, 978302109, 3.0),
     ]
@@ -125,7 +125,7 @@ def test_releases_with_headers(source: MovieLensLatestSmall, tmp_path: Path) -> 
     }
     archive = zipped(tmp_path / f"{folder}.zip", files)
     raw = source.read({archive.name: archive})
-    assert raw.events.select("user", "item", "time", "rating").rows()[0] == (1, 31, 1260759144, 2.5)
+    assert raw.events.select("user", "item", "time", "value").rows()[0] == (1, 31, 1260759144, 2.5)
     assert raw.items is not None
     assert raw.items.rows() == [(31, "Miserables, Les", "Drama"), (7, "Sabrina", "")]
 
@@ -223,7 +223,7 @@ def test_every_amazon_release_reads_alike(year: int, core: str, reviews: str, me
         path.write_bytes(gzip.compress(text.encode()) if file.name.endswith(".gz") else text.encode())
         files[file.name] = path
     raw = source.read(files)
-    assert raw.events.select("user", "item", "time", "rating").rows() == [
+    assert raw.events.select("user", "item", "time", "value").rows() == [
         ("A1", "0001", 10, 5.0),
         ("A1", "B2", 20, 5.0),
         ("A2", "B2", 30, 5.0),

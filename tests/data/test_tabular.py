@@ -40,7 +40,7 @@ def write(tmp_path: Path, text: str | bytes, name: str = "events.csv") -> Path:
     ],
 )
 def test_the_same_events_however_they_are_written(name: str, content: str | bytes, tmp_path: Path) -> None:
-    raw = read_tabular(write(tmp_path, content, name), Columns(rating="rating"))
+    raw = read_tabular(write(tmp_path, content, name), Columns(value="rating"))
     assert raw.events.rows() == [("u1", "i1", 3, 5.0), ("u1", "i2", 1, 4.5), ("u2", "i1", 2, 1.0)]
     assert prepare(raw, name="x").history("u1") == ["i2", "i1"]
 
@@ -330,7 +330,7 @@ def test_a_separator_separates(tmp_path: Path) -> None:
 
 
 def test_filters_are_applied_and_recorded(tmp_path: Path) -> None:
-    raw = read_tabular(write(tmp_path, GOOD), Columns(rating="rating"))
+    raw = read_tabular(write(tmp_path, GOOD), Columns(value="rating"))
     interactions = prepare(raw, name="x", min_rating=4.5)
     assert interactions.meta.filters == {"min_rating": 4.5}
     assert interactions.meta.counts == {
@@ -338,7 +338,7 @@ def test_filters_are_applied_and_recorded(tmp_path: Path) -> None:
     }  # fmt: skip
     with pytest.raises(DataError, match=r"no interactions are left of 3 \(min_rating 9\)"):
         prepare(raw, name="x", min_rating=9)
-    with pytest.raises(DataError, match=r"has no ratings to filter by.*--rating"):
+    with pytest.raises(DataError, match=r"has no ratings to filter by.*--value"):
         prepare(read_tabular(write(tmp_path, GOOD)), name="x", min_rating=1)
 
 

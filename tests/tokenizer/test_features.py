@@ -72,11 +72,12 @@ def test_new_rows_are_scaled_by_what_training_saw() -> None:
     assert torch.equal(own.apply(torch.zeros(1, 5)), torch.zeros(1, 5))
 
 
-def test_only_a_collaborative_block_beside_text_may_be_hidden() -> None:
+def test_only_a_collaborative_block_beside_others_may_be_hidden() -> None:
     both = ItemFeatures.build(torch.randn(6, 3), torch.randn(6, 5))
-    assert both.droppable == slice(0, 3)
-    assert ItemFeatures.build(torch.randn(6, 3), None).droppable is None
-    assert ItemFeatures.build(None, torch.randn(6, 5)).droppable is None
+    assert both.droppable == (slice(0, 3), None)
+    assert ItemFeatures.build(torch.randn(6, 3), None).droppable == (None, None)
+    assert ItemFeatures.build(torch.randn(6, 3), None, torch.randn(6, 2)).droppable == (slice(0, 3), slice(3, 5))
+    assert ItemFeatures.build(None, torch.randn(6, 5)).droppable == (None, None)
 
 
 @pytest.mark.parametrize("trainable", [True, False])

@@ -195,6 +195,7 @@ def import_(
                     item=item or "",
                     time=None if order_as_given else time_ or "",
                     value=_named_or_none(value),
+                    needs_value=min_rating is not None,
                     kind=_named_or_none(kind),
                     attributes=_names_or_none(attributes),
                     **{"title": title, "category": category, "text": text, "catalogue_item": items_id},

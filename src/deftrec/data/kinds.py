@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from deftrec.data.interactions import Interactions
-from deftrec.data.sequences import CONTEXT, NEGATIVE, TARGET
+from deftrec.data.sequences import CONTEXT, NEGATIVE, NEUTRAL, TARGET
 from deftrec.errors import ConfigError, DataError
 
 Role: TypeAlias = Literal["target", "context", "negative", "ignored"]
@@ -170,7 +170,7 @@ def roles_of(columns: Mapping[str, np.ndarray], roles: EventRoles) -> np.ndarray
         found = np.full(len(value), TARGET, np.int8) if found is None else found.copy()
         rated = (found == TARGET) & ~np.isnan(value)
         if roles.target_from is not None:
-            found[rated & (value < roles.target_from)] = CONTEXT
+            found[rated & (value < roles.target_from)] = NEUTRAL
         if roles.negative_to is not None:
             found[rated & (value <= roles.negative_to)] = NEGATIVE
     return found if found is not None and (found != TARGET).any() else None

@@ -7,8 +7,9 @@ import numpy as np
 
 PADDING = -1  # value of a position without an item, and of an input without a target
 
-TARGET, CONTEXT, NEGATIVE = 0, 1, 2
-"""Roles of an interaction: it may be recommended and predicted, is read alone, or shows what the user dislikes."""
+TARGET, CONTEXT, NEGATIVE, NEUTRAL = 0, 1, 2, 3
+"""Roles of an interaction: it may be predicted; is read alone (a view); shows what the user dislikes; or was neither
+liked nor disliked (a rating between the thresholds), which is read alone, and whose item the user has had."""
 
 NO_GAP = 0  # bucket of an unknown time between two events
 GAPS = 40  # number of buckets of times between two events; the last one holds 2^38 seconds and more
@@ -22,7 +23,7 @@ class Sequences:
         items: item numbers of all sequences, concatenated. `[E]` int32
         offsets: start of each sequence in `items`; sequence `n` is `items[offsets[n]:offsets[n + 1]]`. `[N + 1]` int64
         columns: what else is known of each entry of `items`, by name: `day` (days since 1970, float64), `ahead` (days
-            until the request, float64), `role` (`TARGET`, `CONTEXT` or `NEGATIVE`, int8; without it all are targets),
+            until the request, float64), `role` (`TARGET` and so on, int8; without it all are targets),
             `weight` (of a target in the objective, float32), `kind` (from 0, int64), `value` (NaN: none, float32).
             Each `[E]`
     """

@@ -48,7 +48,7 @@ def _new_features(run: Run, interactions: Interactions, vectors: Tensor) -> tupl
     new = np.arange(run.interactions.n_items, interactions.n_items)
     width = run.info.collaborative_width
     text = run.scaling.columns(slice(width, width + run.info.text_width)).apply(vectors)
-    attributes = encode_attributes(run.info.attributes, interactions.attributes[run.interactions.n_items :])
+    attributes = encode_attributes(run.info.attributes, interactions.catalogue[run.interactions.n_items :])
     fold = FoldIn.of(interactions.sequences.liked(), old, new, interactions.n_items)
 
     def rows(features: Tensor) -> Tensor:

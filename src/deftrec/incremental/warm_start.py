@@ -154,7 +154,7 @@ class WarmStart:
         new = torch.from_numpy(~known)
         if text is not None and e:  # a run without text has no columns for it
             values[new, d : d + e] = self.run.scaling.columns(slice(d, d + e)).apply(text[new])
-        values[new, d + e :] = encode_attributes(info.attributes, interactions.attributes)[new]
+        values[new, d + e :] = encode_attributes(info.attributes, interactions.catalogue)[new]
         with_vector = known & trained[places]
         having, lacking = np.flatnonzero(with_vector), np.flatnonzero(~with_vector)
         fold = FoldIn.of(sequences.liked(), having, lacking, interactions.n_items)

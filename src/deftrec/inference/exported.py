@@ -44,7 +44,7 @@ class ExportedReader(PretrainedReader):
             self.graph = graphs[dtype]
         self._check(exact, ALIKE[dtype])
 
-    def answer(self, ways: Tensor, last: Tensor) -> Tensor:
+    def answer(self, ways: Tensor, last: Tensor, days: Tensor | None = None) -> Tensor:
         """See `Reader.answer`."""
         found = self.graph.create_infer_request().infer([ways.float().contiguous().numpy(), last.numpy()])
         return torch.from_numpy(found[0])

@@ -1,14 +1,17 @@
 """A trained model prepared for fast inference, and histories that grow item by item."""
 
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 from transformers.cache_utils import Cache
 
+from deftrec.data.sequences import gap_buckets
 from deftrec.diffusion import Sampling
 from deftrec.ensemble import Model, members_of, own_catalogues, side_by_side
 from deftrec.errors import ConfigError
@@ -18,6 +21,7 @@ from deftrec.inference.reader import NanoReader, PretrainedReader, Reader
 from deftrec.language import LanguageModel, PretrainedLanguageModel
 from deftrec.language.nano import NanoLanguageModel
 from deftrec.model import DeftRec, ItemLatents
+from deftrec.tensors import to_device
 from deftrec.tokenizer import Events
 from deftrec.tokenizer.robust import Way
 
@@ -74,11 +78,15 @@ class HistoryTokens:
 
 @dataclass(eq=False)
 class State:
-    """State of one member after `count` items of B histories: keys and values, and `HistoryTokens`' sums `[B, P]`."""
+    """State of one member after `count` items of B histories: keys and values, and `HistoryTokens`' sums `[B, P]`.
+
+    `days` `[B, count]` are the times of the items, where they are known.
+    """
 
     past: Cache
     sums: Tensor | None = None
     count: int = 0
+    days: Tensor | None = None
 
 
 class InferenceMember:
@@ -105,14 +113,19 @@ class InferenceMember:
         `items` `[B, L]` int64 are item numbers, any number after the end, and `lengths` `[B]` int64 at least 1.
         """
         read, state.sums = self.tokens(items.clamp_min(0), state.sums, state.count, events)
+        now = None if events is None else events.day
+        state.days = now if not state.count or now is None or state.days is None else torch.cat([state.days, now], 1)
         state.count += items.shape[1]
-        condition = self.reader.read(read.flatten(1, 2), lengths * read.shape[2] - 1, state.past)
+        K = read.shape[2]
+        days = None if state.days is None or state.days.shape[1] < state.count else state.days.repeat_interleave(K, 1)
+        condition = self.reader.read(read.flatten(1, 2), lengths * K - 1, state.past, days)
         return self._with_wait(condition, events, lengths)
 
     def answer(self, items: Tensor, lengths: Tensor, events: Events | None = None) -> Tensor:
         """`read` of whole histories, without a state."""
         read, _ = self.tokens(items.clamp_min(0), None, 0, events)
-        condition = self.reader.answer(read.flatten(1, 2), lengths * read.shape[2] - 1)
+        days = None if events is None or events.day is None else events.day.repeat_interleave(read.shape[2], 1)
+        condition = self.reader.answer(read.flatten(1, 2), lengths * read.shape[2] - 1, days)
         return self._with_wait(condition, events, lengths)
 
     def _with_wait(self, condition: Tensor, events: Events | None, lengths: Tensor) -> Tensor:
@@ -179,19 +192,22 @@ class Reading:
     Args:
         model: fast path of the model.
         history: item numbers, oldest first, at least one.
+        days: times of these events in days since 1970; None: unknown.
     """
 
-    def __init__(self, model: InferenceModel, history: list[int]) -> None:
-        self.model, self.history = model, list(history)
+    def __init__(self, model: InferenceModel, history: list[int], days: Sequence[float] | None = None) -> None:
+        self.model, self.history, self.days = model, list(history), None if days is None else list(days)
         self._read_anew()
 
-    def add(self, item: int) -> None:
-        """Read a further item."""
+    def add(self, item: int, day: float | None = None) -> None:
+        """Read a further item, of an event on a `day` since 1970; times are forgotten if one is unknown."""
         self.history.append(item)
-        if len(self.history) > self.model.max_history:
+        known = self.days is not None
+        self.days = None if self.days is None or day is None else [*self.days, day]
+        if len(self.history) > self.model.max_history or known != (self.days is not None):
             self._read_anew()
         else:
-            self._read([item])
+            self._read(1)
 
     def latent(
         self, sampling: Sampling, generator: torch.Generator | None = None, residuals: Tensor | None = None
@@ -201,14 +217,23 @@ class Reading:
 
     def _read_anew(self) -> None:
         self.states = [member.begin(1) for member in self.model.members]
-        self._read(self.history[-self.model.max_history :])
+        self._read(min(len(self.history), self.model.max_history))
 
     @torch.no_grad()
-    def _read(self, items: list[int]) -> None:
-        row = torch.tensor([items], device=self.model.device)
-        length = torch.tensor([len(items)], device=self.model.device)
+    def _read(self, count: int) -> None:
+        """Read the newest `count` items."""
+        row = torch.tensor([self.history[-count:]], device=self.model.device)
+        length = torch.tensor([count], device=self.model.device)
         pairs = zip(self.model.members, self.states, strict=True)
-        self.conditions = [member.read(row, length, state) for member, state in pairs]
+        self.conditions = [member.read(row, length, state, self._events(count)) for member, state in pairs]
+
+    def _events(self, count: int) -> Events | None:
+        """The times of the newest `count` events; None if they are unknown."""
+        if self.days is None:
+            return None
+        days = np.array([np.nan, *self.days])
+        gaps = gap_buckets(np.diff(days)[-count:])[None]
+        return to_device(Events.of({"gap": gaps, "day": days[None, -count:]}), self.model.device)
 
 
 def _added(conditions: list[Tensor], residuals: Tensor | None) -> list[Tensor]:

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
 from deftrec.language import PretrainedLanguageModel
-from deftrec.language.nano import Block, NanoLanguageModel, rotate
+from deftrec.language.nano import Block, NanoLanguageModel, rotate, time_gaps
 
 
 class Reader(ABC):
@@ -24,18 +24,19 @@ class Reader(ABC):
         """Keys and values of the prompt, for `rows` histories."""
 
     @abstractmethod
-    def read(self, ways: Tensor, last: Tensor, past: Cache) -> Tensor:
+    def read(self, ways: Tensor, last: Tensor, past: Cache, days: Tensor | None = None) -> Tensor:
         """Hidden state at one token of each row. `[B, D]` float32
 
         Args:
             ways: continuous tokens in the order of the histories, any values after a row's end. `[B, T, D]`
             last: index of the wanted token of each row. `[B]` int64
             past: keys and values read before, of equal length in all rows; those of `ways` are added.
+            days: times of the events of all tokens read so far, in days; None: unknown. `[B, C + T]` float64
         """
 
-    def answer(self, ways: Tensor, last: Tensor) -> Tensor:
+    def answer(self, ways: Tensor, last: Tensor, days: Tensor | None = None) -> Tensor:
         """`read` of whole histories after the prompt, without a cache. `[B, T, D]`, `[B]` -> `[B, D]`"""
-        return self.read(ways, last, self.begin(ways.shape[0]))
+        return self.read(ways, last, self.begin(ways.shape[0]), days)
 
 
 class PretrainedReader(Reader):
@@ -63,7 +64,7 @@ class PretrainedReader(Reader):
             several.layers.append(expanded)
         return several
 
-    def read(self, ways: Tensor, last: Tensor, past: Cache) -> Tensor:
+    def read(self, ways: Tensor, last: Tensor, past: Cache, days: Tensor | None = None) -> Tensor:
         """See `Reader.read`."""
         hidden = self._read(self.language.rescale(ways.float()), past)
         return hidden[torch.arange(hidden.shape[0], device=hidden.device), last]
@@ -87,21 +88,33 @@ class NanoReader(Reader):
         """See `Reader.begin`; there is no prompt."""
         return DynamicCache()
 
-    def read(self, ways: Tensor, last: Tensor, past: Cache) -> Tensor:
+    def read(self, ways: Tensor, last: Tensor, past: Cache, days: Tensor | None = None) -> Tensor:
         """See `Reader.read`."""
         before, tokens = past.get_seq_length(), ways.shape[1]
+        gaps = own_gaps = None
+        if days is not None and cast(Block, self.language.blocks[0]).gap_bias is not None:
+            rows = torch.arange(len(ways), device=ways.device)
+            gaps, own_gaps = time_gaps(days[:, before:], days), time_gaps(days[rows, before + last][:, None], days)
         positions = torch.arange(before, before + tokens, device=ways.device)[None]
         # The kernel for causal attention is faster than the one with an explicit mask.
-        mask = causal(before, tokens, ways.device) if before and tokens > 1 else None
+        mask = causal(before, tokens, ways.device) if gaps is not None or (before and tokens > 1) else None
         x = ways.to(self.dtype) + self.language.places(positions)
         *blocks, final = cast(list[Block], list(self.language.blocks))
         for n, block in enumerate(blocks):
-            x = _advance(block, x, x, positions, positions, mask, past, n)
+            x = _advance(block, x, x, positions, positions, _biased(block, mask, gaps), past, n)
         rows = torch.arange(len(x), device=x.device)
         own, place = x[rows, last][:, None], (before + last)[:, None]
-        asked = causal(before, tokens, x.device)[last][:, None, None]  # [B, 1, 1, C + T]
+        asked = causal(before, tokens, x.device)[last][:, None]  # [B, 1, C + T]
+        asked = final.attention_bias(asked, own_gaps, x.dtype)  # [B, 1 or H, 1, C + T]
         x = _advance(final, own, x, place, positions, asked, past, len(blocks))
         return self.language.norm(x)[:, 0].float()  # type: ignore[no-any-return]
+
+
+def _biased(block: Block, mask: Tensor | None, gaps: Tensor | None) -> Tensor | None:
+    """The causal mask `[T, C + T]` with the block's bias of `gaps` `[B, T, C + T]`, if it has one."""
+    if mask is None or gaps is None:
+        return mask
+    return block.attention_bias(mask.expand(len(gaps), -1, -1), gaps, block.norm_attention.weight.dtype)
 
 
 def _advance(

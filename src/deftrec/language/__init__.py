@@ -24,6 +24,7 @@ def build_language_model(
     `NanoLanguageModel` and `PretrainedLanguageModel` describe the other arguments.
     """
     if isinstance(options, NanoOptions):
-        return NanoLanguageModel(int(options.width), int(options.layers), float(options.dropout), max_history, ways)
+        sizes = int(options.width), int(options.layers), float(options.dropout)
+        return NanoLanguageModel(*sizes, max_history, ways, options.relative_time)
     folder = model_folder(options.model, options.revision)
     return PretrainedLanguageModel(folder, options, domain, ways, max_history, titles)

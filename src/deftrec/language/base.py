@@ -67,6 +67,7 @@ class Prompt:
         mask: true where a token (second axis) may read another (third). `[B, P + L S, P + L S]` bool
         positions: `[B, P + L S]` int64
         present: false at padding. `[B, P + L S]` bool
+        days: time of each token's event in days, 0 for words; None where times are unknown. `[B, P + L S]` float64
         words: number of words P.
         step: number of tokens S per position.
     """
@@ -77,6 +78,7 @@ class Prompt:
     present: Tensor
     words: int
     step: int
+    days: Tensor | None = None
 
 
 class LanguageModel(nn.Module, ABC):
@@ -103,7 +105,7 @@ class LanguageModel(nn.Module, ABC):
             items: item numbers, for titles, any number at empty positions; None: no titles. `[B, L]` int64
         """
         prompt = self.lay_out(ways, layout, items)
-        hidden = self.read(prompt.embeddings, prompt.mask, prompt.positions)
+        hidden = self.read_prompt(prompt)
         return hidden[:, prompt.words + prompt.step - 1 :: prompt.step]
 
     def lay_out(self, ways: Tensor, layout: Layout, items: Tensor | None) -> Prompt:
@@ -134,7 +136,14 @@ class LanguageModel(nn.Module, ABC):
         places = (before - first.repeat_interleave(S, 1)).clamp_min(0) + P
         positions = torch.cat([torch.arange(P, device=ways.device).expand(B, P), places], 1)
         filled = present & (layout.segments != PADDING).repeat_interleave(S, 1)
-        return Prompt(embeddings, mask, positions, F.pad(filled, (P, 0), value=True), P, S)
+        days = None if layout.events is None else layout.events.day
+        if days is not None:
+            days = F.pad(days.repeat_interleave(S, 1), (P, 0))
+        return Prompt(embeddings, mask, positions, F.pad(filled, (P, 0), value=True), P, S, days)
+
+    def read_prompt(self, prompt: Prompt) -> Tensor:
+        """Hidden states of a prompt's tokens. `[B, P + L S, D]`"""
+        return self.read(prompt.embeddings, prompt.mask, prompt.positions)
 
     def words(self) -> Tensor:
         """Embeddings of the words before the history. `[P, D]`; none by default."""

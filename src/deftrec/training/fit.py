@@ -14,7 +14,7 @@ import torch
 from deftrec import recipe
 from deftrec.attributes import AttributeEncoder, encode_attributes, fit_attributes
 from deftrec.collaborative import CollaborativeVectors
-from deftrec.config import Config, KindOptions, ReasonerOptions
+from deftrec.config import Config, KindOptions, NanoOptions, ReasonerOptions
 from deftrec.data import Cases, Fit, Interactions, Split, SplitName, make_split
 from deftrec.data.kinds import default_roles, with_roles
 from deftrec.data.words import texts_of
@@ -243,7 +243,7 @@ class Training:
         text = self.text_vectors()
         collaborative, vectors = self.collaborative_vectors("train", None)
         encoders = self.attribute_encoders()
-        attributes = encode_attributes(encoders, self.interactions.attributes) if encoders else None
+        attributes = encode_attributes(encoders, self.interactions.catalogue) if encoders else None
         features = joint.features("train", vectors, text, attributes)
         model, members = space.timed("joint", lambda: joint.train("train", features, None))
         catalogue = model.eval().encode_catalogue()
@@ -428,7 +428,10 @@ def with_events(config: Config, interactions: Interactions) -> tuple[Config, Int
         "gaps": tokenizer.gaps and timed,
         "request_time": tokenizer.request_time and timed,
     }
-    config = config.model_copy(update={"data": options, "tokenizer": tokenizer.model_copy(update=read)})
+    update: dict[str, Any] = {"data": options, "tokenizer": tokenizer.model_copy(update=read)}
+    if isinstance(config.language, NanoOptions) and not timed:
+        update["language"] = config.language.model_copy(update={"relative_time": False})
+    config = config.model_copy(update=update)
     return config, with_roles(interactions, options.roles)
 
 

@@ -47,6 +47,7 @@ class Columns:
         value: column of values (ratings, amounts), empty as above, or `None`.
         title, category, text: columns of the items' table (without one, of that of the interactions); `None` stands for
             those that are recognised, if any.
+        needs_value: whether an interaction without a value is a bad row.
         kind: column of kinds of events, empty as above, or `None`.
         attributes: columns of attributes of the items; `None` stands for those that are recognised, if any.
         catalogue_item: column of item ids in the items' table; `None` stands for `item`'s name, or one recognised.
@@ -68,6 +69,7 @@ class Columns:
     names: tuple[str, ...] | None = None
     item_names: tuple[str, ...] | None = None
     time_format: str | None = None
+    needs_value: bool = False
     kind: str | None = None
     attributes: tuple[str, ...] | None = None
 
@@ -247,6 +249,8 @@ def events_of(frame: pl.DataFrame, place: Place, columns: Columns) -> pl.DataFra
         else:
             parts["time"] = times(frame[columns.time], place, columns.time_format, NAME_FORM)
         parts |= {one.name: one for one in signals_of(frame, columns.kind or None, columns.value or None, place)}
+        if columns.needs_value and columns.value:
+            place.refuse(parts["value"].is_null(), frame[columns.value], "is not a number")
         return pl.DataFrame({name: part.alias(name) for name, part in parts.items()})
 
     return place.converted(frame, convert)
@@ -312,6 +316,12 @@ class _Descriptions:
         """Those that are named, or recognised among the columns that have no role; None if there are none."""
         free = {name: schema[name] for name in reading.ignored}
         given = {"title": columns.title or "", "category": columns.category or "", "text": columns.text or ""}
+        for role, name in given.items():
+            if name and name not in free:
+                there = ", ".join(map(repr, free)) or "none"
+                raise DataError(
+                    f"{reading.file}: no free column {name!r} for the {role}; it has {there}; correct --{role}"
+                )
         texts = dict(recognise(reading.file, free, given).columns)
         named = _attributes(columns, free, set(texts.values()), reading.file)
         return cls(texts, named) if texts or named else None
