@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 from pydantic import BaseModel, BeforeValidator, ValidationError
 
+from deftrec.data.ids import id_sequence
 from deftrec.data.sequences import Sequences
 from deftrec.data.sources.columns import (
     Place,
@@ -277,9 +278,9 @@ class Interactions:
     def item_numbers(self, items: Iterable[Id]) -> np.ndarray:
         """The numbers of external item ids. `[n]` int64
 
-        Raises a `DataError` if an item is unknown; the message names it and its position in the list.
+        Raises a `DataError` if an item is unknown, with its position in the list, or `items` is a single id.
         """
-        items = list(items)
+        items = id_sequence(items)
         numbers = [self.number_of_item.get(str(item)) for item in items]
         if None in numbers:
             place = numbers.index(None)
