@@ -48,7 +48,7 @@ def one_of(value: Any, name: str, choices: Any) -> None:
 
 def real_number(value: Any, name: str, least: float, most: float, mend: str) -> None:
     """Raise a `ConfigError` that ends with `mend` where a value is no number from `least` to `most`."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not least <= value <= most:
+    if isinstance(value, bool) or not isinstance(value, Real) or not least <= float(value) <= most:
         raise ConfigError(f"{name} is {value!r}; {mend}")
 
 
@@ -66,7 +66,7 @@ def in_order(values: Any, name: str) -> Any:
     return values
 
 
-def cutoffs_of(k: int | Iterable[int] | None) -> tuple[int, ...] | None:
+def cutoffs_of(k: Any) -> tuple[int, ...] | None:
     """Cutoffs of metrics, without repetitions; None stands for the usual ones."""
     if k is None:
         return None
