@@ -12,7 +12,7 @@ PACKAGE = Path(deftrec.__file__).parent
 
 ORDER = [
     *("errors", "records", "streams", "files", "tensors", "progress", "listeners", "hardware", "projection", "flops"),
-    *("modes", "habits", "notebook"),
+    *("modes", "arguments", "habits", "notebook"),
     "data",  # before the options, which name its splits
     *("sizes", "config", "recipe"),
     *("pretrained_files", "collaborative", "text", "tokenizer", "language", "diffusion"),

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -17,7 +18,7 @@ from deftrec.errors import DeftRecError, UnwritableError
 from deftrec.evaluation import write_rankings
 from deftrec.files import atomic_directory, atomic_path, default_home, disk_fault, write_json, write_text
 from deftrec.reasoning.store import ReasoningStore
-from deftrec.run import Request, begin_run
+from deftrec.run import Request, begin_run, saving_in, training_in
 from deftrec.tensors import save_tensors
 from deftrec.training.loop import TrainingLog
 from toy import ring
@@ -116,6 +117,20 @@ def test_a_beginning_without_room_does_not_block_the_corrected_command(tmp_path:
         begin_run(tmp_path / "run", request, interactions, resume=False)
     begin_run(tmp_path / "run", request, interactions, resume=False)
     assert Interactions.load(tmp_path / "run" / "data").fingerprint == interactions.fingerprint
+
+
+@pytest.mark.parametrize("way", [training_in, saving_in])
+def test_a_place_that_cannot_hold_a_directory_is_named(tmp_path: Path, way: Any) -> None:
+    """As below a read-only file system, whose error names no mend."""
+    interactions = ring(users=20)
+    request = Request(config=Config(), fingerprint=interactions.fingerprint, refit=False)
+    (tmp_path / "file").touch()
+    options = [False, False] if way is training_in else [False]
+    with (
+        pytest.raises(UnwritableError, match=r"cannot be (written|locked) .*; (name another place|use a directory)"),
+        way(tmp_path / "file" / "run", request, interactions, *options),
+    ):
+        pass
 
 
 @pytest.mark.parametrize(

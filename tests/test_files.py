@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -25,6 +26,59 @@ def umask() -> Iterator[None]:
     before = os.umask(0o027)
     yield
     os.umask(before)
+
+
+# -- links, devices, directories -------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such pipes")
+def test_a_device_or_pipe_is_written_into_and_stays(tmp_path: Path) -> None:
+    named, read = tmp_path / "pipe", list[str]()
+    os.mkfifo(named)
+    reader = threading.Thread(target=lambda: read.append(named.read_text(encoding="utf-8")))
+    reader.start()
+    write_text(named, "words")
+    reader.join()
+    assert read == ["words"]
+    assert named.is_fifo(), "a file in its place would end every other use: of /dev/null for the whole machine"
+    assert [one.name for one in tmp_path.iterdir()] == ["pipe"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="only Linux lists open files there")
+def test_an_open_file_such_as_dev_stdout_is_appended_to(tmp_path: Path) -> None:
+    with (tmp_path / "redirected").open("w", encoding="utf-8") as stream:
+        stream.write("before\n")
+        stream.flush()
+        link = tmp_path / "stdout"
+        link.symlink_to(f"/proc/self/fd/{stream.fileno()}")
+        write_text(link, "words\n")
+        assert link.is_symlink()
+        write_text(f"/proc/self/fd/{stream.fileno()}", "more\n")
+    assert (tmp_path / "redirected").read_text(encoding="utf-8") == "before\nwords\nmore\n"
+
+
+def test_a_link_stays_and_its_target_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    write_text(tmp_path / "elsewhere" / "file", "old")
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere" / "file")
+    write_text(tmp_path / "link", "new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "elsewhere" / "file").read_text(encoding="utf-8") == "new"
+    (tmp_path / "run").symlink_to(tmp_path / "elsewhere")
+    with atomic_directory(tmp_path / "run") as temporary:
+        write_text(temporary / "other", "words")
+    assert (tmp_path / "run").is_symlink()
+    assert [one.name for one in (tmp_path / "elsewhere").iterdir()] == ["other"]
+    assert {one.name for one in tmp_path.iterdir()} == {"elsewhere", "link", "run"}
+
+
+@pytest.mark.parametrize("name", [".", "directory"])
+def test_a_directory_is_no_file_to_write(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "directory").mkdir()
+    with pytest.raises(UnwritableError, match=rf"^{re.escape(name)}: is a directory; name a file, such as "):
+        write_text(name, "words")
+    assert not list((tmp_path / "directory").iterdir())
 
 
 # -- permissions -----------------------------------------------------------------------------------------------------

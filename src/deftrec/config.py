@@ -407,8 +407,8 @@ class RetrievalOptions(Options):
 class Config(Options):
     """All options of one run."""
 
-    seed: Natural = 0
-    """Seed of every random draw, at least 0."""
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    """Seed of every random draw, at least 0 and below 2^63."""
     size: Size = "auto"
     """Size of the model: decides width, layers, epochs and ensemble size where they say auto. small: a first result in
     minutes; medium: one model; large: a wider and larger ensemble; auto: the values measured at this size of the data

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
@@ -28,10 +29,18 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary file beside `path`; on success it is flushed to disk and renamed to `path`.
 
     If the block fails or the process is killed, `path` keeps its previous content. The new file gets the permissions
-    that the process's umask gives to any new file. Raises an `UnwritableError` if no file can be made beside `path`, or
-    a disk is full or broken.
+    that the process's umask gives to any new file. A link stays, and its target is replaced; a device or pipe, such as
+    `/dev/stdout`, stays too, and the content is written into it. Raises an `UnwritableError` if `path` is a directory,
+    no file can be made beside it, or a disk is full or broken.
     """
     path = Path(path)
+    if path.is_dir():
+        raise UnwritableError(f"{path}: is a directory; name a file, such as {path / 'result'}")
+    if _is_stream(path):
+        with _through_a_file(path) as temporary:
+            yield temporary
+        return
+    path = _target(path)
     with writable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = _temporary(path)
@@ -51,6 +60,18 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 
 @contextmanager
+def _through_a_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary file elsewhere; on success its content is written into the device or pipe `path`."""
+    with TemporaryDirectory() as folder:
+        temporary = Path(folder, "content")
+        temporary.touch()
+        with _disk_faults(path, temporary):
+            yield temporary
+            with writable(path), temporary.open("rb") as content, path.open("ab") as stream:
+                shutil.copyfileobj(content, stream)
+
+
+@contextmanager
 def atomic_directory(path: str | Path) -> Iterator[Path]:
     """Yield a temporary directory beside `path`; on success it is flushed to disk and replaces `path`.
 
@@ -58,7 +79,7 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
     between them leaves no `path`, so whatever reads such a directory calls `recover` first. Raises an `UnwritableError`
     if no directory can be made beside `path`, or a disk is full or broken.
     """
-    path = recover(path)
+    path = recover(_target(Path(path)))
     with writable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = _temporary(path)
@@ -234,6 +255,18 @@ def _mount(path: Path) -> Path:
 
 def _reason(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether a path is a device or pipe, or an open file such as `/dev/stdout`: no other file may take its place."""
+    if path.is_symlink() and (path.readlink().is_relative_to("/proc") or path.parent.resolve().is_relative_to("/proc")):
+        return True
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
+def _target(path: Path) -> Path:
+    """The path that a link leads to; a path that is no link stays as it was given."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
 def _temporary(path: Path) -> Path:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from deftrec.arguments import check_k, check_seed, true_or_false
 from deftrec.data import PADDING, Id, Sequences
 from deftrec.errors import ConfigError
 from deftrec.evaluation import ranking_frame
@@ -51,7 +52,7 @@ class ListOptions(TypedDict, total=False):
     allow: Sequence[Id] | None
     deny: Sequence[Id]
     category: str | None
-    request: str | None
+    request: str | ReadRequest | None
     guidance: float
     rerank: RerankerName | Reranker
     strength: float | None
@@ -98,7 +99,7 @@ class ListMaker:
         allow: Sequence[Id] | None = None,
         deny: Sequence[Id] = (),
         category: str | None = None,
-        request: str | None = None,
+        request: str | ReadRequest | None = None,
         guidance: float = 1.0,
         rerank: RerankerName | Reranker = "none",
         strength: float | None = None,
@@ -110,12 +111,15 @@ class ListMaker:
 
         `timed` says whether the histories have event times, as those of users of the data do.
         """
-        check_k(k, offset)
+        k, offset = check_k(k, offset)
+        exclude_seen, seed = true_or_false(exclude_seen, "exclude_seen"), check_seed(seed)
         allowed = None if allow is None else self.interactions.item_numbers(allow)
         members = None if category is None else self.loaded.items_of(category)
-        chosen = request_rules([allowed, members], self.interactions.item_numbers(deny), exclude_seen)
+        chosen = request_rules(
+            [allowed, members], self.interactions.item_numbers(() if deny is None else deny), exclude_seen
+        )
         built = build_rules(parse_rules(rules), self.loaded.columns, timed=timed)
-        wish = None if request is None else self.loaded.requests.read(request, guidance)
+        wish = request if isinstance(request, ReadRequest | None) else self.loaded.requests.read(request, guidance)
         every = (*chosen, *built, *(() if wish is None else wish.rules))
         return ListRequest(slice(offset, offset + k), every, wish, self._reranker(rerank, strength), seed)
 
@@ -181,7 +185,7 @@ class ListMaker:
         found = np.tile(self.loaded.popularity[items].float().numpy(), (len(histories), 1))
         known = np.flatnonzero(histories.lengths > 0)
         if len(known):
-            queries = self.loaded.queries(histories.select(known), seed)
+            queries = self.loaded.queries(histories.select(known), check_seed(seed))
             chunks = replace(self.ranker, rules=()).chunks(queries)
             found[known] = torch.cat([scores[:, items].cpu() for _, scores in chunks]).numpy()
         return found
@@ -297,14 +301,6 @@ class ListMaker:
             influences = (Influence(ids[item], title(item), change) for item, change in strongest)
             explained.append(replace(one, explanation=Explanation(text, tuple(influences), why.shares)))
         return Recommendations(explained, found.notes, found.held_back)
-
-
-def check_k(k: int, offset: int = 0) -> None:
-    """Raise a `ConfigError` for a list without a place."""
-    if k < 1:
-        raise ConfigError(f"k is {k}; ask for 1 item or more")
-    if offset < 0:
-        raise ConfigError(f"offset is {offset}; give 0 or the number of items before the list")
 
 
 def _notes(items: list[int], k: int, rules: Sequence[Rule]) -> tuple[str, ...]:

@@ -12,9 +12,11 @@ import polars as pl
 import torch
 from torch import Tensor
 
+from deftrec.arguments import in_order, one_of
 from deftrec.data import Cases, Id, Interactions, Part, Sequences, make_split
 from deftrec.data.extend import conformed_events, next_cases, unknown_events
 from deftrec.data.frames import events_frame, items_frame
+from deftrec.data.ids import id_sequence
 from deftrec.data.sources.columns import Place
 from deftrec.data.words import item_categories
 from deftrec.diffusion import Sampling
@@ -71,6 +73,8 @@ class LoadedRun:
     def __init__(
         self, run: Run, overlay: Overlay | None = None, precision: Precision = "fp32", runtime: Runtime = "torch"
     ) -> None:
+        one_of(precision, "precision", Precision)
+        one_of(runtime, "runtime", Runtime)
         run.model.eval()
         self.run, self.config, self.info = run, run.config, run.info
         self.precision, self.runtime = precision, runtime
@@ -164,7 +168,7 @@ class LoadedRun:
         if (user is not None) + (users is not None) + (history is not None) != 1:
             raise ConfigError("give either a user or a history: recommend(user), recommend([user, ...]), history=[...]")
         if history is not None:
-            return Sequences.from_lists([self.interactions.item_numbers(history)]), None, True
+            return Sequences.from_lists([self.interactions.item_numbers(in_order(history, "history"))]), None, True
         if isinstance(users, str | int):
             raise ConfigError(f"users is {users!r}; give a list of users, or user={users!r}")
         named, is_one = id_list(user if users is None else users)
@@ -175,7 +179,8 @@ class LoadedRun:
         """Numbers of users; None: all. `[n]` int64"""
         if users is None:
             return np.arange(self.interactions.n_users)
-        return np.array([self.interactions.user_number(user) for user in users], np.int64)
+        several = id_sequence(in_order(users, "users"))
+        return np.array([self.interactions.user_number(user) for user in several], np.int64)
 
     @cached_property
     def categories(self) -> dict[str, Tensor]:
@@ -188,6 +193,8 @@ class LoadedRun:
 
     def items_of(self, category: str) -> Tensor:
         """Numbers of the items of a category, `[n]` int64; a `DataError` with the nearest name if there are none."""
+        if not isinstance(category, str):
+            raise ConfigError(f"category is {category!r}; give the name of one category")
         if category not in self.categories:
             near = difflib.get_close_matches(category, self.categories, n=1, cutoff=0.0)
             hint = f"; did you mean {near[0]!r}?" if near else "; the items have no categories"
@@ -342,5 +349,5 @@ class LoadedRun:
 def id_list(ids: Any) -> tuple[list[Id], bool]:
     """External ids as a list, and whether only one was given; 7.0 is 7, as pandas makes floats beside missing ids."""
     is_one = isinstance(ids, str | int | float | np.generic)
-    listed = [ids] if is_one else list(ids)
+    listed = [ids] if is_one else id_sequence(in_order(ids, "the list of ids"))
     return [int(one) if isinstance(one, float) and one.is_integer() else one for one in listed], is_one

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import torch
 
+from deftrec.arguments import check_k, check_seed, cutoffs_of, device_of, in_order, one_of
 from deftrec.config import Config, ReasonerOptions
 from deftrec.data import Id, Part, Sequences
 from deftrec.data.frames import as_interactions, events_frame
@@ -19,12 +20,13 @@ from deftrec.habits import RECOMMENDER, advice
 from deftrec.hardware import Precision, Runtime, default_device
 from deftrec.incremental import Overlay, WarmStart, read_overlay, save_with_overlay
 from deftrec.language import TextEngine
-from deftrec.list_making import ListMaker, ListOptions, Rules, check_k
+from deftrec.list_making import ListMaker, ListOptions, Rules
 from deftrec.listeners import Callback, listener
 from deftrec.loaded import Ids, LoadedRun, id_list
 from deftrec.notebook import html_table
 from deftrec.progress import Progress
 from deftrec.recommendation import Embeddings, Recommendations
+from deftrec.requests import ReadRequest
 from deftrec.rerankers import ItemSimilarity, RerankerName
 from deftrec.retrieval import Reranker, ScorePart, ScoreTerm, generate_texts
 from deftrec.run import Request, Run, load_run, save_requests, saving_in
@@ -132,7 +134,7 @@ class Recommender(LoadedRun):
             folder=None if out is None else Path(out),
             refit=refit,
             resume=resume,
-            device=device or default_device(),
+            device=device_of(device) or default_device(),
             progress=shown,
             shared=None if shared is None else Path(shared),
             on_train=None if on_train is None else lambda run: on_train(cls(run)),
@@ -167,7 +169,7 @@ class Recommender(LoadedRun):
             options or ReasonerOptions(),
             folder=None if out is None else Path(out),
             resume=resume,
-            device=device or self.catalogue.latents.device,
+            device=device_of(device) or self.catalogue.latents.device,
             progress=listener(progress),
             overlay=self.overlay,
             overwrite=overwrite,
@@ -224,7 +226,9 @@ class Recommender(LoadedRun):
 
         Raises a `DeftRecError` if it is missing, unfinished or damaged.
         """
-        folder = Path(directory)
+        folder, device = Path(directory), device_of(device)
+        one_of(precision, "precision", Precision)
+        one_of(runtime, "runtime", Runtime)
         run = load_run(folder, device or default_device())
         return cls(run, read_overlay(folder, run.interactions), precision, runtime)
 
@@ -274,7 +278,7 @@ class Recommender(LoadedRun):
         allow: Sequence[Id] | None = None,
         deny: Sequence[Id] = (),
         category: str | None = None,
-        request: str | None = None,
+        request: str | ReadRequest | None = None,
         guidance: float = 1.0,
         rerank: RerankerName | Reranker = "none",
         strength: float | None = None,
@@ -300,7 +304,7 @@ class Recommender(LoadedRun):
             deny: none of these items.
             category: only items of this category; None: all items.
             request: wish in words, such as "science fiction, nothing violent", for a run that has learnt to read them
-                (`with_requests`); None: none.
+                (`with_requests`), or what `requests.read` made of one; None: none.
             guidance: weight of the request, from 0 (none) to 8; 1 as learnt.
             rerank: order of the best 100 items: `none` (the score), `mmr`, `dpp`, `calibrated`, `auto`, or a re-ranker
                 (`reranker`). The list after an empty history is not re-ranked.
@@ -341,7 +345,7 @@ class Recommender(LoadedRun):
         self, histories: Sequence[Sequence[Id]], *, k: int = 10, **options: Unpack[ListOptions]
     ) -> list[Recommendations]:
         """`recommend` for many histories at once, with the same options and results."""
-        numbers = [self.interactions.item_numbers(history) for history in histories]
+        numbers = [self.interactions.item_numbers(in_order(history, "a history")) for history in histories]
         return self.lists.several(Sequences.from_lists(numbers), self.lists.read(k, timed=False, **options))
 
     def recommend_all(
@@ -376,7 +380,7 @@ class Recommender(LoadedRun):
         asked = self.lists.read(
             count, timed=False, exclude_seen=exclude_seen, allow=allow, deny=deny, category=category, seed=seed
         )
-        return self.lists.continued(self.interactions.item_numbers(history), asked)
+        return self.lists.continued(self.interactions.item_numbers(in_order(history, "history")), asked)
 
     def reranker(
         self, name: RerankerName, strength: float | None = None, similarity: ItemSimilarity = "co-occurrence"
@@ -417,7 +421,7 @@ class Recommender(LoadedRun):
         for one user only. After an empty history, the training interactions of each item. Errors as for `recommend`.
         """
         histories, _, is_one = self.histories_of(user, None, history)
-        scores = self.lists.scores(histories, self.interactions.item_numbers(items), seed)
+        scores = self.lists.scores(histories, self.interactions.item_numbers(in_order(items, "items")), seed)
         return scores[0] if is_one else scores
 
     @overload
@@ -431,7 +435,7 @@ class Recommender(LoadedRun):
 
         Raises a `DataError` if an item is unknown.
         """
-        check_k(k)
+        k, _ = check_k(k)
         items, is_one = id_list(item)
         lists = self.lists.similar(self.interactions.item_numbers(items), k)
         return lists[0] if is_one else lists
@@ -447,7 +451,9 @@ class Recommender(LoadedRun):
         They lie in the space of `item_embeddings`, and the score's first term compares the two; `score` has all terms.
         """
         numbers = self.user_numbers(users)
-        latents = self.queries(self.histories(numbers), seed).latents.float().cpu().numpy()
+        if not len(numbers):
+            return Embeddings([], np.zeros((0, self.catalogue.latents.shape[1]), np.float32))
+        latents = self.queries(self.histories(numbers), check_seed(seed)).latents.float().cpu().numpy()
         return Embeddings(self.interactions.users.gather(numbers).to_list(), latents)
 
     # -- evaluating --------------------------------------------------------------------------------------------
@@ -480,7 +486,9 @@ class Recommender(LoadedRun):
         """
         if not isinstance(split, str):
             raise ConfigError("split is 'validation' or 'test'; other data are given as evaluate(interactions=data)")
-        cutoffs = (k,) if isinstance(k, int) else None if k is None else tuple(k)
+        one_of(split, "split", Part)
+        one_of(seen, "seen", Seen)
+        cutoffs, metrics = cutoffs_of(k), (metrics,) if isinstance(metrics, str) else metrics
         if interactions is None:
             asked = self.examine(split, parts, target_kind=target_kind, min_value=min_value)
         else:

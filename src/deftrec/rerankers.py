@@ -1,11 +1,13 @@
 """The re-rankers of a run, made by name; what they need is computed once, when it is first used."""
 
+import sys
 from collections.abc import Callable
 from functools import cached_property
 from typing import Literal, TypeAlias, get_args
 
 from torch import Tensor
 
+from deftrec.arguments import real_number
 from deftrec.collaborative import spectral_vectors
 from deftrec.data import Interactions
 from deftrec.data.categories import CategoryTable
@@ -52,8 +54,8 @@ class Rerankers:
             raise ConfigError(f"no re-ranker {name!r}; there are {', '.join(get_args(RerankerName))}")
         if similarity not in get_args(ItemSimilarity):
             raise ConfigError(f"no similarity {similarity!r}; there are {', '.join(get_args(ItemSimilarity))}")
-        if strength is not None and not 0 <= strength < float("inf"):
-            raise ConfigError(f"strength is {strength}; give 0 (the order of the score) or more")
+        if strength is not None:
+            real_number(strength, "strength", 0, sys.float_info.max, "give 0 (the order of the score) or more")
         if strength is not None and name == "none":
             raise ConfigError("a strength needs a re-ranker: mmr, dpp or calibrated")
         if strength is not None and name == "auto":

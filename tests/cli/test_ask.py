@@ -3,12 +3,15 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 from calling import Call
 
-from deftrec import Interactions
+from deftrec import Interactions, Recommender
+from deftrec.errors import ConfigError
+from deftrec.requests import ReadRequest, RequestReader
 from toy import ring
 from worded import fitted
 
@@ -48,6 +51,29 @@ def test_a_request_changes_the_list_and_says_how_it_was_read(deftrec: Call, aske
     shown = deftrec("recommend", asked, "--user", user, "--request", "red, no blue", "--explain").out
     assert "request: wanted: red (red); excluded: category blue" in shown
     assert "request " in shown.split("influenced by")[1]
+
+
+@pytest.mark.parametrize("words", [["--user", "u"], ["--history", ""], ["--all-users"]])
+def test_a_request_is_read_once(deftrec: Call, asked: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]) -> None:
+    read, times = RequestReader.read, list[str]()
+
+    def counted(self: RequestReader, text: str, guidance: float = 1.0) -> ReadRequest:
+        times.append(text)
+        return read(self, text, guidance)
+
+    monkeypatch.setattr(RequestReader, "read", counted)
+    user = str(Interactions.load(asked / "data").users[0])
+    said = deftrec("recommend", asked, *(user if one == "u" else one for one in words), "--request", "red, no blue")
+    assert said.code == 0, said.err
+    assert times == ["red, no blue"]
+
+
+@pytest.mark.parametrize(
+    ("text", "guidance"), [(1, 1.0), (["red"], 1.0), ("red", "x"), ("red", float("nan")), ("red", True)]
+)
+def test_a_request_is_a_text_and_its_weight_a_number(asked: Path, text: Any, guidance: Any) -> None:
+    with pytest.raises(ConfigError, match=r"(request|guidance) is .*; give a (text|number)"):
+        Recommender.load(asked).recommend(history=[], request=text, guidance=guidance)
 
 
 def test_a_request_alone_is_a_search(deftrec: Call, asked: Path) -> None:

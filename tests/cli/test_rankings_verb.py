@@ -1,6 +1,7 @@
 """`deftrec recommend` for many users: who they are, the formats of the rows, and the rules of the lists."""
 
 import csv
+import gzip
 import io
 import json
 from pathlib import Path
@@ -78,6 +79,49 @@ def test_users_of_a_file(deftrec: Call, run: Path, tmp_path: Path, kind: str, mo
 
 
 @pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("ids.csv.gz", gzip.compress(b"user_id\nu 1000\nu 1007\nu 1003\n")),
+        ("ids.csv", "user_id\nu 1000\nu 1007\nu 1003\n".encode("utf-16")),
+        ("ids.csv", b"note;user_id\na;u 1000\nb;u 1007\nc;u 1003\n"),
+        ("IDS.CSV", b"\xef\xbb\xbfuser_id\r\nu 1000\r\nu 1007\r\nu 1003\r\n"),
+        ("ids.tsv", b"user_id\tnote\nu 1000\ta\nu 1007\tb\nu 1003\tc\n"),
+        ("ids.json", b'\xef\xbb\xbf{"user":"u 1000","x":NaN}\n{"user":"u 1007"}\n{"user":"u 1003"}\n'),
+        ("ids.gz", gzip.compress(b"u 1000\nu 1007\nu 1003\n")),
+        ("ids.txt", "u 1000\r\nu 1007\r\nu 1003".encode("utf-16")),
+    ],
+)
+def test_users_come_in_the_forms_of_an_import(
+    deftrec: Call, run: Path, tmp_path: Path, name: str, content: bytes
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    said = deftrec("recommend", run, "--users", tmp_path / name, "-k", 1)
+    assert said.code == 0, said.err
+    assert [row["user"] for row in rows_of(said.out, "csv")] == USERS
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("ids.csv", b"user,note\nu 1000,a\n,b\n", "ids.csv: line 3, column 'user': an empty value is not an id"),
+        ("ids.jsonl", b'{"user":"u 1000"}\n{"user":["u 1007"]}\n', "ids.jsonl: line 2, column 'user'"),
+        ("ids.json", b'["u 1000", "u 1007"]', "ids.json: line 1: not a JSON object; write one object a line"),
+        ("ids.csv", b"user,note\nu 1000,a,b\n", "ids.csv: line 2: 3 fields where there are 2 columns"),
+        ("ids", "u 1000\u2028u 1007\n".encode(), "id 1, 'u 1000\\u2028u 1007', is not among"),
+        ("ids", b"SQLite format 3\0", "is an SQLite database; export its table as CSV"),
+    ],
+)
+def test_a_fault_in_a_file_of_users_is_named(
+    deftrec: Call, run: Path, tmp_path: Path, name: str, content: bytes, message: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    said = deftrec("recommend", run, "--users", tmp_path / name)
+    assert said.code == 1
+    assert "--users" in said.err
+    assert message in said.err
+
+
+@pytest.mark.parametrize(
     "words",
     [
         ["--category", "red"],
@@ -100,14 +144,14 @@ def test_lists_of_many_take_the_options_of_one(deftrec: Call, run: Path, tmp_pat
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--users", "{tmp}/absent"], "absent: cannot be read"),
+        (["--users", "{tmp}/absent"], "absent: no such file or directory"),
         (["--users", "{tmp}/empty"], "empty: names no user; give one id a line"),
         (
             ["--users", "{tmp}/strange"],
             "strange: id 2, 'nobody', is not among the run's 60 users; leave the id out, or add",
         ),
-        (["--users", "{tmp}/other.csv"], "other.csv: no column 'user' among a, b; call the ids' column user"),
-        (["--users", "{tmp}/binary"], "binary: cannot be read"),
+        (["--users", "{tmp}/other.csv"], "other.csv: no column 'user' among 'a', 'b'; call the ids' column user"),
+        (["--users", "{tmp}/binary"], "binary: not UTF-16"),
         (["--all-users", "--format", "parquet"], "give --out FILE.parquet"),
         (["--all-users", "--format", "csv", "--out", "{tmp}/x.parquet"], "x.parquet: is no file of --format csv"),
         (["--all-users", "--format", "csv", "--out", "{tmp}"], "is no file of --format csv"),

@@ -12,7 +12,10 @@ import polars as pl
 import pytest
 
 from deftrec.cli import main
+from deftrec.cli.console import output
+from deftrec.cli.tables import recommendation_table
 from deftrec.data import Interactions, Meta
+from deftrec.recommendation import Recommendation
 
 START = [sys.executable, "-m", "deftrec"]
 TITLE = "Amélie “2” 🎬"  # cp1252 has all but the last letter, latin-1 the first of the foreign ones
@@ -142,3 +145,25 @@ def test_the_script_starts_where_ctrl_c_is_met() -> None:
     assert project["project"]["scripts"] == {"deftrec": "deftrec.__main__:main"}
     # Whoever starts tests in the background has SIGINT ignored.
     assert signal.getsignal(signal.SIGINT) in (signal.default_int_handler, signal.SIG_IGN)
+
+
+# -- titles and places ------------------------------------------------------------------------------------------------
+
+
+def test_a_title_commands_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """Escape sequences of a title could recolour a terminal, clear it or rename its window."""
+    title = "A\x1b[2J\x1b]0;owned\x07B\x9b31mC\x7f"
+    output().print(f"history: {title}", markup=False)
+    output().print(recommendation_table([Recommendation("i1", title, 1.0, 1, "deftrec")]))
+    shown = capsys.readouterr().out
+    assert shown.replace("\n", "").isprintable()
+    assert shown.count("A[2J]0;ownedB31mC") == 2
+
+
+@posix
+def test_a_working_directory_that_was_deleted_is_named(foreign: Path, tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    done = shell(f'cd {gone} && rmdir {gone} && "$@"', "data", "describe", foreign)
+    assert done.returncode == 1
+    assert done.stderr == "error: the working directory was deleted; change to another one\n"

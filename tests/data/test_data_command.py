@@ -123,7 +123,10 @@ def test_import_guesses_directories(tmp_path: Path) -> None:
         (["{events}", *COLUMNS, "--where", "stars"], "--where 'stars': not of the form COL=A,B"),
         (["{events}", "{events}", "--format", "reference"], "the reference format is one directory or file"),
         (["{events}", *COLUMNS, "--order-as-given"], "give either --time COL or --order-as-given"),
-        (["{events}", *COLUMNS, "--items", "{tmp}/goods.csv"], r"goods\.csv: none of its ids is one of the 2 items"),
+        (
+            ["{events}", *COLUMNS, "--items", "{tmp}/goods.csv"],
+            r"goods\.csv: none of its ids, such as 'lamp', is one of the 2 items",
+        ),
     ],
 )
 def test_errors_are_for_the_user(arguments: list[str], message: str, events: Path, tmp_path: Path) -> None:

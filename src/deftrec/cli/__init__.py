@@ -44,6 +44,7 @@ app.command("options")(all_options)
 
 INTERRUPTED = 130
 WRONG_USE = 2
+MOST_THREADS = 1024
 COMMON = re.compile(r"--(debug|verbose|threads(=.*)?)")  # options of every verb, which may stand behind it too
 
 
@@ -59,7 +60,12 @@ def deftrec(
     verbose: Annotated[bool, flag("--verbose", "Show more of the work's figures; works after the verb too.")] = False,
     threads: Annotated[
         int | None,
-        option("Threads to compute with, after the verb too; default: OMP_NUM_THREADS, else a probe.", "N", min=1),
+        option(
+            "Threads to compute with, after the verb too; default: OMP_NUM_THREADS, else a probe.",
+            "N",
+            min=1,
+            max=MOST_THREADS,
+        ),
     ] = None,
     version_: Annotated[
         bool, typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True)
@@ -80,6 +86,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     The code is 0, 1 for an error, 2 for wrong use, 130 when interrupted, and 141 where the reader of a pipe has gone.
     """
     prepare_streams()
+    try:
+        os.getcwd()  # noqa: PTH109 - pathlib asks too
+    except FileNotFoundError:  # libraries fail on it in many ways, one by ending the process
+        return _fail("error: the working directory was deleted; change to another one", 1)
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # one bar at a time, and it is ours
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     warnings.formatwarning = lambda message, *_, **__: f"warning: {with_flags(str(message))}\n"

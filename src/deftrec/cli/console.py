@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 import threading
 import time
@@ -11,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from pydantic_core import to_jsonable_python
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.filesize import decimal
 from rich.progress import BarColumn, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
+from rich.segment import Segment
 from rich.table import Column
 from rich.text import Text
 
@@ -28,6 +30,7 @@ FIRST_SECONDS = 1.5  # time after which a task that has begun has its first line
 PLAIN_WIDTH = 140
 BAR_ROOM = 100  # least width of a terminal on which there is room for the bar itself
 DOWNLOAD = "downloading"
+COMMANDS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # characters that a terminal takes for commands
 
 FIGURES = {
     "loss": "loss {:.4f}",
@@ -174,7 +177,15 @@ def give(result: Any, as_json: bool, file: Path | None) -> bool:
 def output() -> Console:
     """The console of results: stdout, as wide as the terminal or `COLUMNS`, else wide enough for a table."""
     width = None if sys.stdout.isatty() or os.environ.get("COLUMNS") else PLAIN_WIDTH
-    return Console(width=width, highlight=False)
+    return _Plain(width=width, highlight=False)
+
+
+class _Plain(Console):
+    """A console that writes no control character of a text: a title may hold commands for the terminal."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=COMMANDS.sub("", segment.text))
 
 
 class Bars(Listener):

@@ -321,7 +321,9 @@ def _check_items(file: Path, items: pl.DataFrame, catalogue: pl.DataFrame) -> No
     listed = items.select(same_ids(items["item"], catalogue["item"].dtype))
     if catalogue.join(listed, on="item", how="semi").is_empty():
         known = f"the {catalogue.height:,} items of the interactions, such as {catalogue['item'][0]!r}"
-        raise DataError(f"{file}: none of its ids is one of {known}; name the column of ids with --items-id COL")
+        its = f"none of its ids, such as {items['item'][0]!r}, is one of" if items.height else "it has none of"
+        mend = "write the ids alike in both tables, or name the column of ids with --items-id COL"
+        raise DataError(f"{file}: {its} {known}; {mend}")
 
 
 def _report(

@@ -1,5 +1,6 @@
 """Lists of many users: who they are, and rows as CSV, JSON lines or Parquet, in a file, in parts or on stdout."""
 
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,10 @@ SUFFIXES: dict[str, RowFormat] = {
 }
 
 
+IDS_BY_LINE = {".txt", ".dat", ".data"}
+"""Endings of tables whose users are ids, one a line."""
+
+
 def row_format(out: Path | None, form: RowFormat | None) -> RowFormat | None:
     """The format of the rows in `out` (None: stdout); None for a directory of parts.
 
@@ -34,7 +39,7 @@ def row_format(out: Path | None, form: RowFormat | None) -> RowFormat | None:
         if form == "parquet":
             raise ConfigError("--format parquet is no text for a terminal: give --out FILE.parquet")
         return form or "csv"
-    found = SUFFIXES.get(out.suffix)
+    found = SUFFIXES.get(out.suffix.lower())
     if form is not None:
         if out.is_dir() or (found or form) != form:
             raise ConfigError(f"--out {out}: is no file of --format {form}; name one, or leave --format out")
@@ -45,31 +50,35 @@ def row_format(out: Path | None, form: RowFormat | None) -> RowFormat | None:
 
 
 def read_users(path: Path) -> list[Any]:
-    """User ids of a file: one a line, or the column of users of a `.csv`, `.jsonl` or `.parquet`; `-` is stdin.
+    """User ids of a file: one a line, or the column of users of a table by its name; `-` is stdin.
 
-    Raises a `DataError` if there is no such file, column or id.
+    A file may be packed, in UTF-16 and so on, like those of an import. Raises a `DataError` if there is no such file,
+    column or id.
     """
-    import polars as pl
+    from deftrec.data.sources.opening import is_there, open_text, unpacked_name
+    from deftrec.data.sources.tabular import SUFFIXES as OF_TABLES
+    from deftrec.data.sources.tabular import read_users as read_column
 
-    from deftrec.data.sources.roles import candidates
-
-    form = SUFFIXES.get(path.suffix)
     try:
-        if form is None:
-            text = sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8-sig")
-            users: list[Any] = [line.strip() for line in text.splitlines() if line.strip()]
+        if str(path) == "-":
+            users = _lines(sys.stdin.read().removeprefix("\ufeff"))
+        elif not is_there(path) or unpacked_name(path).suffix.lower() in {*OF_TABLES} - IDS_BY_LINE:
+            users = read_column(path)
         else:
-            readers = {"csv": lambda: pl.read_csv(path, infer_schema=False), "jsonl": lambda: pl.read_ndjson(path)}
-            frame = readers.get(form, lambda: pl.read_parquet(path))()
-            columns = candidates("user", frame.schema)
-            if not columns:
-                raise DataError(f"{path}: no column 'user' among {', '.join(frame.columns)}; call the ids' column user")
-            users = frame[columns[0]].drop_nulls().to_list()
-    except (OSError, UnicodeDecodeError, pl.exceptions.PolarsError) as error:
+            with open_text(path) as file:
+                users = _lines(file.read())
+    except DataError as error:
+        raise DataError(f"--users {error}") from error
+    except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"--users {path}: cannot be read ({first_line(error)})") from error
     if not users:
         raise DataError(f"--users {path}: names no user; give one id a line")
     return users
+
+
+def _lines(text: str) -> list[Any]:
+    """Ids that stand in lines; other characters that Python takes for the end of a line are part of an id."""
+    return [line.strip() for line in re.split("\r\n|\r|\n", text) if line.strip()]
 
 
 def check_users(path: Path, users: list[Any], recommender: "Recommender") -> None:

@@ -141,10 +141,11 @@ def recommend(
         _check_items(recommender, [*(items or []), *(allowed or []), *(denied or [])])
         asked: dict[str, Any] = {"exclude_seen": seen == "exclude", "allow": allowed, "deny": denied or []}
         asked |= {"category": category, "seed": seed}
+        wish = None if request is None else recommender.requests.read(request, guidance)
         if continue_with is None:
             reranker = recommender.reranker(rerank, strength, similarity)
             asked |= {"rules": chosen, "offset": offset, "rerank": reranker or "none"}
-            asked |= {"request": request, "guidance": guidance}
+            asked |= {"request": wish}
         if rows is not None:
             if users is not None and named is not None:
                 check_users(users, named, recommender)
@@ -159,7 +160,7 @@ def recommend(
             found = recommender.continue_list(known, continue_with, **asked)
         else:
             found = recommender.recommend(user, k, history=items, explain=explain, **asked)
-    notes = [] if request is None else list(recommender.requests.read(request, guidance).notes)
+    notes = [] if wish is None else list(wish.notes)
     understood = {} if request is None else {"request": request, "understood": notes}
     hidden = [("explanation", None)] if explain else [("explanation", None), ("rules", ())]
     listed = [{key: value for key, value in asdict(one).items() if (key, value) not in hidden} for one in found]

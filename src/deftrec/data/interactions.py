@@ -17,6 +17,7 @@ import polars as pl
 from pydantic import BaseModel, BeforeValidator, ValidationError
 
 from deftrec.data.catalogue import CATALOGUE_COLUMNS, attributes_of, catalogue_of
+from deftrec.data.ids import id_sequence
 from deftrec.data.sequences import Sequences
 from deftrec.data.signals import SIGNALS, signals_of
 from deftrec.data.sources.columns import Place, refuse_objects, to_polars, typed_ids
@@ -309,9 +310,9 @@ class Interactions:
     def item_numbers(self, items: Iterable[Id]) -> np.ndarray:
         """The numbers of external item ids. `[n]` int64
 
-        Raises a `DataError` if an item is unknown; the message names it and its position in the list.
+        Raises a `DataError` if an item is unknown, with its position in the list, or `items` is a single id.
         """
-        items = list(items)
+        items = id_sequence(items)
         numbers = [self.number_of_item.get(str(item)) for item in items]
         if None in numbers:
             place = numbers.index(None)

@@ -2,8 +2,9 @@
 
 import polars as pl
 
-from deftrec.data.sources.columns import Place
+from deftrec.data.sources.columns import MEND, Place
 from deftrec.data.sources.texts import texts
+from deftrec.errors import DataError
 
 SIGNALS = ("kind", "value")
 """Columns of events that hold signals."""
@@ -43,12 +44,15 @@ def kinds_in(column: pl.Series, place: Place) -> pl.Series:
 
 def values_in(column: pl.Series, place: Place) -> pl.Series:
     """Convert values of events to float64; missing and empty ones are null, and so is NaN."""
+    if column.dtype.is_nested() or column.dtype.is_temporal() or column.dtype in (pl.Object, pl.Binary):
+        where = f"{place.file}: column {column.name!r} holds {column.dtype}"
+        raise DataError(f"{where}, which are no numbers; give numbers, or name another column")
     text = column.dtype == pl.String
     missing = column.is_null() | (column.str.strip_chars().is_in(["", "nan", "NaN", "null"]) if text else False)
     values = column.cast(pl.Float64, strict=False).fill_nan(None)
-    place.refuse(
-        (values.is_null() & ~missing & _is_number_or_text(column)) | values.is_infinite(), column, "is not a number"
-    )
+    bad = (values.is_null() & ~missing & _is_number_or_text(column)) | values.is_infinite()
+    comma = text and bool(column.filter(bad.fill_null(False)).str.contains(r"^\s*[+-]?[0-9]+,[0-9]+\s*$").any())
+    place.refuse(bad, column, "is not a number", "write decimals with a point" if comma else MEND)
     return values
 
 

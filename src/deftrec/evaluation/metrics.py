@@ -77,7 +77,9 @@ def accuracy(ranks: TargetRanks, cutoffs: Sequence[int] = CUTOFFS) -> dict[str, 
     K, and `mrr@100`. Each `[N]` float64 on the CPU, in 0..1.
     """
     ranks = TargetRanks(ranks.greater.cpu().long(), ranks.ties.cpu().long())
-    places = torch.arange(1, max(MRR_CUTOFF, *cutoffs) + 1, dtype=torch.float64)
+    last = (ranks.greater + ranks.ties + 1)[~ranks.missed()].max().item() if not ranks.missed().all() else 1
+    depth = max(MRR_CUTOFF, min(max(cutoffs), int(last)))  # no target is behind it, so memory does not follow a cutoff
+    places = torch.arange(1, depth + 1, dtype=torch.float64)
     values: dict[str, Tensor] = {}
     for k in cutoffs:
         values[f"hr@{k}"] = values[f"recall@{k}"] = _expected_gain(ranks, torch.ones_like(places[:k]))

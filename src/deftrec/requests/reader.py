@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from deftrec.arguments import real_number
 from deftrec.errors import ConfigError
 from deftrec.pretrained_files.locate import model_folder
 from deftrec.requests.lexicon import NOBODY, Lexicon, Match, words_of
@@ -90,8 +91,10 @@ class RequestReader:
         Raises:
             ConfigError: the guidance is out of range, or one of `parse_request`.
         """
-        if not 0 <= guidance <= GUIDANCE:
-            raise ConfigError(f"guidance is {guidance:g}; give a number from 0 (none) to {GUIDANCE:g}, 1 as learnt")
+        if not isinstance(text, str):
+            raise ConfigError(f"request is {text!r}; give a text, such as 'science fiction, nothing violent'")
+        mend = f"give a number from 0 (none) to {GUIDANCE:g}, 1 as learnt"
+        real_number(guidance, "guidance", 0, GUIDANCE, mend)
         lexicon = self.lexicon
         parsed = parse_request(text, lexicon.negating_titles, lambda one: lexicon.category_of(one) is not None)
         if not guidance:

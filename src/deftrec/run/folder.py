@@ -31,7 +31,8 @@ def training_in(
         raise ConfigError("`resume=True` goes on with a training and `overwrite=True` begins another: leave one out")
     made = not resume and not folder.exists()
     if made:
-        folder.mkdir(parents=True, exist_ok=True)
+        with writable(folder):
+            folder.mkdir(parents=True, exist_ok=True)
     with _alone(folder), replaced(folder) if overwrite else nullcontext():
         if not resume:
             _check_empty(folder)
@@ -118,7 +119,8 @@ def begin_run(folder: Path, request: Request, interactions: Interactions, resume
             )
     else:
         _check_empty(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        with writable(folder):
+            folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / "request.json", request.model_dump_json(indent=2) + "\n")
     for one in _leftovers(folder):
         shutil.rmtree(one) if one.is_dir() else one.unlink()

@@ -33,7 +33,8 @@ class TrainingLog:
         self.folder = folder
         self._board: Any = None
         if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
+            with writable(folder):
+                folder.mkdir(parents=True, exist_ok=True)
             if importlib.util.find_spec("tensorboard") is not None:
                 from torch.utils.tensorboard import SummaryWriter
 

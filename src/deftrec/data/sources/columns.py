@@ -13,9 +13,13 @@ from deftrec.data.sources.faults import BadRowsError, Faults
 from deftrec.data.sources.values import as_text, shown
 from deftrec.errors import DataError
 
+POLARS_UNITS = ("D", "ms", "us", "ns")  # of times that polars reads; pandas has others, such as seconds
+
 NOT_AN_ID = ["nan", "NaN", "NAN", "null", "NULL", "None", "<NA>"]  # values that programs write for a missing id
 
 MEND = "correct the value or remove the row"
+
+WHOLE = r"^-?[0-9]+(?:\.0*)?$"  # decimals that are integers
 
 
 def as_row(record: int) -> str:
@@ -94,7 +98,7 @@ def require(
             raise DataError(f"{file}: column {column!r} cannot be both {role_of[column]} and {role}; name another")
         role_of[column] = role
         if column not in there:
-            names = ", ".join(map(repr, there[:20])) + (", ..." if len(there) > 20 else "")
+            names = ", ".join(map(shown, there[:20])) + (", ..." if len(there) > 20 else "")
             other = f", or keep the order of the rows with {in_order}" if role == "time" and in_order else ""
             mend = f"name the right one with --{role} COL{other}"
             if any(name[:1].isdigit() for name in there):
@@ -125,16 +129,24 @@ def typed_ids(column: pl.Series, place: Place) -> pl.Series:
     if column.dtype == pl.Binary:
         column = decoded(column, place)
     if column.dtype.is_float():
-        # Beyond 2^53 a float no longer tells neighbouring integers apart.
-        whole = column.is_finite() & (column == column.round(0)) & (column.abs() <= 2**53)
+        whole = column.is_finite() & (column == column.round(0)) & (column.abs() < exact_to(column.dtype))
         place.refuse(~whole.fill_null(False), column, "is not an id")
         return column.cast(pl.Int64)
+    if column.dtype.is_decimal():
+        text = column.cast(pl.String)
+        place.refuse(~text.str.contains(WHOLE).fill_null(False), text, "is not an id")
+        return whole_numbers(text.str.replace(r"\.0*$", ""))
     if column.dtype.is_integer():
         place.refuse(column.is_null(), column, "is not an id")
         return column if column.dtype == pl.UInt64 else _in_64_bits(column)
     text = column.cast(pl.String)
     place.refuse(text.str.contains(NO_ID).fill_null(True), text, "is not an id", f"{ID_RULE}; {MEND}")
     return text
+
+
+def exact_to(dtype: pl.DataType) -> int:
+    """The integer below which a float tells each from its neighbours."""
+    return {"Float16": 2**11, "Float32": 2**24}.get(str(dtype), 2**53)
 
 
 def _in_64_bits(numbers: pl.Series) -> pl.Series:
@@ -169,8 +181,13 @@ def whole_numbers(text: pl.Series) -> pl.Series:
 
 def numbers(column: pl.Series, place: Place) -> pl.Series:
     """Convert ratings to floats; a `DataError` if a value is missing or not a finite number."""
+    if column.dtype.is_nested() or column.dtype.is_temporal() or column.dtype in (pl.Object, pl.Binary):
+        where = f"{place.file}: column {column.name!r} holds {column.dtype}"
+        raise DataError(f"{where}, which are no numbers; give numbers, or name another column")
     values = column.cast(pl.Float64, strict=False)
-    place.refuse(~values.is_finite().fill_null(False), column, "is not a number")
+    bad = ~values.is_finite().fill_null(False)
+    comma = column.dtype == pl.String and bool(column.filter(bad).str.contains(r"^\s*[+-]?[0-9]+,[0-9]+\s*$").any())
+    place.refuse(bad, column, "is not a number", "write decimals with a point" if comma else MEND)
     return values
 
 
@@ -204,6 +221,8 @@ def _of_pandas(name: str, column: Any) -> pl.Series:
     if getattr(column.dtype, "tz", None) is not None:
         column = column.dt.tz_convert("UTC").dt.tz_localize(None)
     values = column.to_numpy()
+    if values.dtype.kind in "mM" and np.datetime_data(values.dtype)[0] not in POLARS_UNITS:
+        values = values.astype(f"{values.dtype.kind}8[ms]")
     if values.dtype != object:
         return pl.Series(name, values)
     values = [value if present else None for value, present in zip(values, column.notna(), strict=True)]

@@ -4,6 +4,8 @@ import bz2
 import codecs
 import gzip
 import lzma
+import os
+import re
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -18,6 +20,19 @@ from deftrec.files import printable
 
 MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz", b"PK\3\4": "zip", b"\x28\xb5\x2f\xfd": "zstd"}
 """First bytes of packed files."""
+
+FOREIGN_FORMATS = (
+    (0, b"PAR1", "a Parquet file; let its name end in .parquet, or say its format"),
+    (0, b"\xd0\xcf\x11\xe0", "an Excel workbook; save its sheet as CSV in UTF-8"),
+    (0, b"SQLite format 3", "an SQLite database; export its table as CSV"),
+    (0, b"%PDF", "a PDF file; export its table as CSV"),
+    (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive; unpack it first"),
+    (0, b"Rar!", "a RAR archive; unpack it first"),
+    (257, b"ustar", "a tar archive; unpack it first"),
+)
+"""Place and first bytes of files that hold no text, and what to do with them."""
+
+WORKBOOK = "[Content_Types].xml"  # member of an Excel workbook, which is a zip file
 
 PACKED_SUFFIXES = (".gz", ".bz2", ".xz", ".zst", ".zip")
 NATIVE = {("gzip",), ("zstd",)}  # unpacked by polars itself, in a stream
@@ -50,6 +65,17 @@ class Opened(NamedTuple):
 def is_there(path: Path) -> bool:
     """Whether `path` is a file, or is written like a member of a zip file, such as `shop.zip/events.csv`."""
     return on_disk(path).is_file()
+
+
+def absent(path: Path) -> str:
+    """Why a path is no file that can be read."""
+    if path.exists() and not path.is_dir():
+        return "a device or pipe, which can be read once only; write its content to a file first"
+    if str(path) == "-":
+        return "standard input is not read; write it to a file first"
+    if re.match("[a-z0-9]+:/", str(path)):
+        return "no such file; download it first"
+    return "no such file or directory"
 
 
 def on_disk(path: Path) -> Path:
@@ -90,7 +116,7 @@ def open_bytes(path: Path) -> Iterator[Opened]:
     """
     file, member = _archive(path)
     if not file.is_file():
-        raise DataError(f"{path}: no such file")
+        raise DataError(f"{path}: {absent(file)}")
     with _failing(path), ExitStack() as stack:
         content, packings = stack.enter_context(file.open("rb")), list[str]()
         while len(packings) < NESTED and (packing := _packing(content)) is not None:
@@ -111,6 +137,10 @@ def open_text(path: Path) -> Iterator[IO[str]]:
     Raises a `DataError` if the file is missing, cannot be read or has another encoding, here or while the block reads.
     """
     with open_bytes(path) as opened:
+        begin = opened.content.peek(512)[:512]
+        for place, magic, what in FOREIGN_FORMATS:
+            if begin[place:].startswith(magic):
+                raise DataError(f"{path}: is {what}")
         if opened.encoding == UTF_8 and b"\0" in opened.content.peek(4)[:4]:
             raise DataError(f"{path}: not UTF-8 (it seems UTF-16 without a byte order mark); {_convert('utf-16le')}")
         try:
@@ -118,7 +148,12 @@ def open_text(path: Path) -> Iterator[IO[str]]:
         except UnicodeError as error:
             name = opened.encoding.removesuffix("-sig").upper()
             reason = error.reason if isinstance(error, UnicodeDecodeError) else error
-            raise DataError(f"{path}: not {name} ({reason}); if it is Latin-1, {_convert('latin1')}") from error
+            mend = f"if it is Latin-1, {_convert('latin1')}; for another encoding write its name there"
+            if name != "UTF-8":
+                mend = "it is damaged, or not complete: write or copy it again"
+            elif any(byte < 9 for byte in begin):
+                mend = "it seems to hold no text: save it as CSV, or unpack it"
+            raise DataError(f"{path}: not {name} ({reason}); {mend}") from error
 
 
 def for_polars(path: Path, *, text: bool = True) -> Path | bytes:
@@ -180,8 +215,12 @@ def _member(path: Path, archive: zipfile.ZipFile, member: str | None) -> str:
         return names[0]
     if member is None or member not in names:
         listed = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
+        if not names:
+            raise DataError(f"{path}: is a zip file without files; give another one")
+        if WORKBOOK in names:
+            raise DataError(f"{path}: is an Excel workbook; save its sheet as CSV in UTF-8")
         what = f"holds {len(names)} files" if member is None else f"has no member {member}"
-        example = f"{on_disk(path)}/{names[0] if names else 'FILE'}"
+        example = f"{on_disk(path)}/{names[0]}"
         raise DataError(f"{path}: {what} ({listed}); name one, such as {example}")
     return member
 
@@ -192,4 +231,7 @@ def _failing(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: cannot be read ({first_line(error)})") from error
+        if isinstance(error, OSError) and error.errno is not None:
+            raise DataError(f"{path}: cannot be read ({os.strerror(error.errno).lower()})") from error
+        mend = "it is damaged, or not complete: copy it again"
+        raise DataError(f"{path}: cannot be read ({first_line(error)}); {mend}") from error

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import polars as pl
 
-from deftrec.data.sources.opening import is_hidden, is_pattern, is_there
+from deftrec.data.sources.opening import absent, is_hidden, is_pattern, is_there
 from deftrec.data.sources.textfile import Broken, NoRowsError
 from deftrec.data.sources.values import as_text
 from deftrec.errors import DataError
@@ -164,7 +164,7 @@ def files_of(paths: Sequence[Path], rank: Callable[[Path], int]) -> dict[str, Pa
         elif is_there(path):
             found[str(path)] = path
         elif not is_pattern(path):
-            raise DataError(f"{path}: no such file or directory")
+            raise DataError(f"{path}: {absent(path)}")
         else:
             matches = [Path(one) for one in glob(str(path), recursive=True)]  # noqa: PTH207 - the path is a pattern
             matches = sorted((one for one in matches if one.is_file() and not is_hidden(Path(one.name))), key=_natural)

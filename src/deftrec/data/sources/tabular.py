@@ -18,10 +18,10 @@ from deftrec.data.sources.opening import on_disk, unpacked_name
 from deftrec.data.sources.parquet import Parquet
 from deftrec.data.sources.parts import Parts, Table, files_of
 from deftrec.data.sources.roles import ID_OF_ITEMS, Reading, attribute_columns, candidates, recognise
-from deftrec.data.sources.textfile import NoRowsError, TextFile
+from deftrec.data.sources.textfile import SEPARATORS, NoRowsError, TextFile
 from deftrec.data.sources.texts import words
 from deftrec.data.sources.times import NAME_FORM, times
-from deftrec.data.sources.values import FOREIGN
+from deftrec.data.sources.values import FOREIGN, shown
 from deftrec.errors import DataError
 
 TableFormat: TypeAlias = Literal["csv", "parquet", "jsonl"]
@@ -31,6 +31,11 @@ SUFFIXES: dict[str, TableFormat] = {
     **dict.fromkeys((".csv", ".tsv", ".txt", ".dat", ".data"), "csv"),
     **dict.fromkeys((".parquet", ".pq"), "parquet"),
     **dict.fromkeys((".jsonl", ".ndjson", ".json"), "jsonl"),
+}
+NO_TABLES = {
+    **dict.fromkeys((".xlsx", ".xls", ".ods"), "a workbook; save its sheet as CSV in UTF-8"),
+    **dict.fromkeys((".tar", ".tgz", ".7z", ".rar"), "an archive; unpack it first"),
+    **dict.fromkeys((".db", ".sqlite", ".sqlite3"), "a database; export its table as CSV"),
 }
 SAY_FORMAT = f"say --format {'|'.join(get_args(TableFormat))}"
 MOST_TEXTS = 1.5  # texts of an item, on average, from which they are none of the item's
@@ -81,6 +86,8 @@ def format_of(path: Path, mend: str = SAY_FORMAT) -> TableFormat:
     """
     found = _known_format(path)
     if found is None:
+        if what := NO_TABLES.get(unpacked_name(path).suffix.lower()):
+            raise DataError(f"{path}: its name is that of {what}; or {mend}")
         raise DataError(f"{path}: its name does not tell its format; {mend}")
     return found
 
@@ -133,6 +140,7 @@ def read_tabular(
     events = events_of(frame, file.place(table, faults), columns)
     if faults is not None:
         faults.settle(file.name, events.height, table.places)
+    _note_spaces(events, reading)
     if items is not None:
         catalogue = read_items(items, columns, faults=faults, on_reading=on_reading)
     else:
@@ -166,11 +174,25 @@ def read_events(
     file = _File.find(path, form)
     table = file.open(columns.separator, columns.names)
     reading = _recognised(file, table, replace(columns, time=columns.time or ""), None)
-    if on_reading is not None:
-        on_reading(reading)
     columns, place = _with(columns, reading), file.place(table)
     frame = file.read(table, reading.columns.values())
-    return events_of(frame, place, columns).insert_column(0, frame["record"]), place
+    events = events_of(frame, place, columns)
+    _note_spaces(events, reading)
+    if on_reading is not None:
+        on_reading(reading)
+    return events.insert_column(0, frame["record"]), place
+
+
+def read_users(path: str | Path, *, mend: str = SAY_FORMAT) -> list[Any]:
+    """Read the ids of a table with a column of users, in the order of the rows; errors as for `read_tabular`."""
+    file = _File.find(path, None, mend)
+    table = file.open(None, None, whole=True)
+    columns = candidates("user", table.schema)
+    if not columns:
+        there = ", ".join(map(shown, table.schema))
+        raise DataError(f"{file.name}: no column 'user' among {there}; call the ids' column user")
+    frame = file.read(table, columns[:1])
+    return ids(frame[columns[0]], replace(file.place(table), records=frame["record"])).to_list()
 
 
 def read_items(
@@ -215,8 +237,6 @@ def read_items(
     reading = replace(reading, attributes=more, ignored=ignored)
     if columns.catalogue_item is None and key != columns.item and len(keys) > 1:
         reading.notes.append(f"{keys[1]!r} may hold the ids too: {option} names another column")
-    if on_reading is not None:
-        on_reading(reading)
     frame = file.read(table, dict.fromkeys([*reading.columns.values(), *more]), faults)
 
     def convert(frame: pl.DataFrame, place: Place) -> pl.DataFrame:
@@ -232,6 +252,9 @@ def read_items(
     found = file.place(table, faults).converted(frame, convert)
     if faults is not None:
         faults.settle(file.name, found.height, table.places)
+    _note_spaces(found, reading)
+    if on_reading is not None:
+        on_reading(reading)
     return found
 
 
@@ -263,6 +286,14 @@ def behind(brand: pl.Series, text: pl.Series | None) -> pl.Series:
     return brand.zip_with((text == ""), (brand + ". " + text).zip_with(brand != "", text))
 
 
+def _note_spaces(found: pl.DataFrame, reading: Reading) -> None:
+    """Note ids with spaces at their ends, which nobody sees: often they follow the commas of a file."""
+    for role in {"user", "item"}.intersection(found.columns):
+        column = found[role]
+        if column.dtype == pl.String and len(spaced := column.filter(column.str.contains(r"^\s|\s$"))):
+            reading.notes.append(f"ids of {reading.columns[role]!r} keep spaces at their ends, as {spaced[0]!r}")
+
+
 def _decoded(frame: pl.DataFrame, place: Place) -> pl.DataFrame:
     return frame.with_columns(decoded(one, place) for one in frame if one.dtype == pl.Binary)
 
@@ -278,7 +309,14 @@ def _recognised(file: "_File", table: Table, columns: Columns, in_order: str | N
     reading.notes.extend([f"{len(file.parts)} files"] if len(file.parts) > 1 else [])
     needed = [role for role, name in given.items() if name or (name == "" and role not in SIGNALS)]
     wanted = {role: reading.columns.get(role, role) for role in needed}
-    require(table.schema, wanted, file.name, in_order=in_order)
+    try:
+        require(table.schema, wanted, file.name, in_order=in_order)
+    except DataError as error:
+        named = [name for name in table.schema if name]
+        if file.form != "csv" or len(named) > 1:
+            raise
+        between = ", ".join(map(repr, SEPARATORS))
+        raise DataError(f"{error}; line 1 must be the header, with one of {between} between its columns") from error
     return reading
 
 

@@ -66,13 +66,13 @@ class TextFile:
         with open_text(path) as lines:
             first = lines.readline()
         if not first.strip():
-            raise NoRowsError(f"{path}: no rows; the file is empty, or its first line is")
+            raise NoRowsError(f"{path}: no rows; the file is empty, or its first line is: remove empty lines before it")
         self.separator = separator or max(SEPARATORS, key=first.count)
         self.quote = quote if len(self.separator.encode()) == 1 else None
         begin = next(self._records(0))
         if begin.fault:
             raise DataError(f"{path}: line 1: {begin.fault}{begin.mend}")
-        self.columns = begin.fields if header is None else list(header)
+        self.columns = _named(begin.fields) if header is None else list(header)
         if len(self.columns) != len(begin.fields):
             fault = f"line 1 has {len(begin.fields)} fields, and {len(self.columns)} columns are named"
             raise DataError(f"{path}: {fault}; name all of them, '-' for one to ignore")
@@ -185,6 +185,9 @@ class TextFile:
                     return
                 line += len(taken)
                 if 0 < most < len(fields):
+                    if not any(fields[most:]):  # separators at the end of a line
+                        yield Record(number, line, "".join(taken), fields[:most])
+                        continue
                     fault = f"{len(fields)} fields where there are {most} columns"
                     mend = f"; quote a text that holds {self.separator!r}" if self.quote else "; correct the line"
                 yield Record(number, line, "".join(taken), fields, fault, mend)
@@ -193,3 +196,9 @@ class TextFile:
         if self.quote is None:
             return csv.reader(lines, delimiter=self._separator, quoting=csv.QUOTE_NONE)
         return csv.reader(lines, delimiter=self._separator, quotechar=self.quote, strict=True)
+
+
+def _named(header: Sequence[str]) -> list[str]:
+    """The names of a header; several columns without a name are numbered."""
+    several = header.count("") > 1
+    return [name or f"column {place}" if several else name for place, name in enumerate(header, 1)]

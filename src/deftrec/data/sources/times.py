@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from deftrec.data.sources.columns import Place, first_true
+from deftrec.data.sources.columns import Place, exact_to, first_true
 from deftrec.errors import ConfigError, DataError, first_line
 
 DAY_FIRST, MONTH_FIRST = "day-first", "month-first"
@@ -58,6 +58,7 @@ YEARS = ("%Y", "%y", "%G", "%s", "%D", "%F", "%c", "%x", "%v", "%+")  # directiv
 SAMPLE = 1000  # texts that choose the pattern of a column
 LONG_NUMBER = 16  # characters of a number beyond which a float may not tell it from its neighbours
 SECOND = 1_000_000_000  # in nanoseconds
+LAST_YEAR = 5000  # of a date; 9999-12-31 stands for "never"
 LARGEST = 2**63 - 1  # integer of 64 bits
 LAST_NANOSECOND = 9_223_372_036  # seconds since 1970 that nanoseconds in 64 bits reach
 
@@ -77,7 +78,7 @@ def times(column: pl.Series, place: Place, form: str | None = None, mend: str = 
     Raises a `DataError` if a value is missing, NaN, infinite, too large, neither a number nor a date, or of another
     kind than most, or nothing tells whether the day or the month comes first.
     """
-    if column.dtype in (pl.Duration, pl.Time) or column.dtype.is_nested():
+    if column.dtype in (pl.Duration, pl.Time, pl.Object) or column.dtype.is_nested():
         raise DataError(
             f"{place.file}: column {column.name!r} holds {column.dtype}, which are no times; give numbers or dates"
         )
@@ -87,7 +88,11 @@ def times(column: pl.Series, place: Place, form: str | None = None, mend: str = 
         missing = ~column.is_finite().fill_null(False) if column.dtype.is_float() else column.is_null()
         place.refuse(missing, column, "is not a time")
         if column.dtype.is_temporal():
-            return column
+            return _of_this_age(column, column, place)
+        if column.dtype.is_float() and column.dtype != pl.Float64:
+            merged = column.abs() >= exact_to(column.dtype)
+            stands = f"of {column.dtype} stands for several times"
+            place.refuse(merged, column, stands, "write times as integers or as floats of 64 bits")
         return _compact_dates(_in_64_bits(column, column, place) if column.dtype.is_integer() else column, place)
     text = column.cast(pl.String).str.strip_chars()
     numbers = _numbers(text, column, place)
@@ -97,11 +102,13 @@ def times(column: pl.Series, place: Place, form: str | None = None, mend: str = 
     unknown = numbers.is_null() & dates.is_null() & zoned.is_null()
     known = text.filter(~unknown)
     like = f"like the others, such as {known[0]!r}" if len(known) else "like 1718695894 or 2024-06-18 07:31:34 +0200"
+    if form is not None and text.filter(unknown).head(1).str.contains(EITHER_ORDER).any():
+        like = f"with its numbers {form}"
     place.refuse(unknown, column, f"is not a time {like}", f"correct the value or remove the row, {mend}")
     best = min(numbers, dates, zoned, key=pl.Series.null_count)
     what = "is written unlike the others: all numbers, all dates with a zone, or all dates without one"
     place.refuse(best.is_null(), column, what)
-    return best
+    return _of_this_age(best, column, place)
 
 
 def as_numbers(found: pl.Series, place: Place, units_per_second: int | None = None) -> pl.Series:
@@ -125,6 +132,13 @@ def as_numbers(found: pl.Series, place: Place, units_per_second: int | None = No
         place.refuse(whole.abs() > LARGEST // more, found, "is too large for a time", "give a date before 2262")
         return whole * more
     return found if found.dtype == pl.Int64 else found.cast(pl.Int64 if found.dtype.is_integer() else pl.Float64)
+
+
+def _of_this_age(found: pl.Series, column: pl.Series, place: Place) -> pl.Series:
+    """The times; dates in the far future, which stand for "never" and would alter the unit of all, are refused."""
+    if found.dtype.is_temporal():
+        place.refuse(found.dt.year() > LAST_YEAR, column, "is too far in the future for a time")
+    return found
 
 
 def _in_64_bits(numbers: pl.Series, column: pl.Series, place: Place) -> pl.Series:
@@ -160,12 +174,11 @@ def _compact_dates(numbers: pl.Series, place: Place) -> pl.Series:
     """The dates that integers are if most of them are written like 20240618; otherwise the numbers."""
     if not len(numbers) or not numbers.dtype.is_numeric() or numbers.dtype.is_decimal():
         return numbers
-    least, most = numbers.min(), numbers.max()
-    if not any(low <= least and most <= high for low, high in COMPACT_NUMBERS):  # type: ignore[operator]
+    if not any(bool(numbers.is_between(low, high).mean() > 0.5) for low, high in COMPACT_NUMBERS):  # type: ignore
         return numbers
     if numbers.dtype.is_float() and (numbers != numbers.round()).any():
         return numbers
-    dates, _ = _parsed(numbers.cast(pl.Int64).cast(pl.String), COMPACT)
+    dates, _ = _parsed(numbers.cast(pl.Int64, strict=False).cast(pl.String), COMPACT)
     if dates.null_count() * 2 > len(dates):
         return numbers
     place.refuse(dates.is_null(), numbers, "is not a date, as the others are")

@@ -63,5 +63,6 @@ def shown(value: object) -> str:
     """A value as a message shows it, cut if it is long."""
     if value is None or value == "":
         return "an empty value"
-    text = value[1:] if isinstance(value, str) and value.startswith(FOREIGN) else repr(value)
+    foreign = isinstance(value, str) and value.startswith(FOREIGN) and value[1:].isprintable()
+    text = str(value)[1:] if foreign else repr(value)
     return text if len(text) <= SHOWN else f"{text[: SHOWN - 4]}...{text[-1]}"
