@@ -27,15 +27,17 @@ class Reasons:
 
 
 def reasons(
-    ranker: Ranker, generate: Callable[[Sequences], Queries], history: np.ndarray, items: Sequence[int]
+    ranker: Ranker, generate: Callable[[Sequences], Queries], history: Sequences | np.ndarray, items: Sequence[int]
 ) -> list[Reasons]:
-    """Reasons for the scores of `items` (item numbers) after `history` (item numbers, one or more, oldest first).
+    """Reasons for the scores of `items` (item numbers) after one `history` (item numbers, one or more, oldest first).
 
     A change is the difference made by leaving one history item out and calling `generate` again (leave-one-out).
     """
-    positions = range(max(0, len(history) - MAX_LEFT_OUT), len(history))
-    without = [np.delete(history, position) for position in positions] if len(history) > 1 else []
-    queries = generate(Sequences.from_lists([history, *without]))
+    whole = history if isinstance(history, Sequences) else Sequences.from_lists([history])
+    length = len(whole.items)
+    positions = range(max(0, length - MAX_LEFT_OUT), length)
+    without = [whole.where(np.arange(length) != position) for position in positions] if length > 1 else []
+    queries = generate(Sequences.joined([whole, *without]))
     chosen = torch.tensor(list(items), device=queries.latents.device)
     logs = torch.cat([scores.log_softmax(-1)[:, chosen] for _, scores in ranker.chunks(queries)])  # [1 + places, items]
     if not without:  # nothing is left to compare with but the same score for all items

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, TypeAlias, TypedDict
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch.nn.functional import normalize
 
 from deftrec.arguments import check_k, check_seed, true_or_false
 from deftrec.data import PADDING, Id, Sequences
+from deftrec.data.sequences import NEGATIVE
 from deftrec.errors import ConfigError
 from deftrec.evaluation import ranking_frame
 from deftrec.explanation import reasons
@@ -59,6 +61,7 @@ class ListOptions(TypedDict, total=False):
     rules: Rules
     offset: int
     seed: int | None
+    at: datetime | float | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +74,7 @@ class ListRequest:
         wish: words of the request, read; None without any.
         reranker: re-ranker; None: that of the ranker, if any.
         seed: seed of the sampling noise; None: `config.seed`.
+        day: time of the request in days since 1970; None: unknown.
     """
 
     page: slice
@@ -78,6 +82,7 @@ class ListRequest:
     wish: ReadRequest | None = None
     reranker: Reranker | None = None
     seed: int | None = None
+    day: float | None = None
 
     def with_words(self, queries: Queries) -> Queries:
         """The queries, each with the words of this request."""
@@ -106,6 +111,7 @@ class ListMaker:
         rules: Rules = (),
         offset: int = 0,
         seed: int | None = None,
+        at: datetime | float | None = None,
     ) -> ListRequest:
         """Read a request for lists of `k` items; options and errors as for `Recommender.recommend`.
 
@@ -121,7 +127,8 @@ class ListMaker:
         built = build_rules(parse_rules(rules), self.loaded.columns, timed=timed)
         wish = request if isinstance(request, ReadRequest | None) else self.loaded.requests.read(request, guidance)
         every = (*chosen, *built, *(() if wish is None else wish.rules))
-        return ListRequest(slice(offset, offset + k), every, wish, self._reranker(rerank, strength), seed)
+        reranker, day = self._reranker(rerank, strength), self.loaded.day_of(at)
+        return ListRequest(slice(offset, offset + k), every, wish, reranker, seed, day)
 
     def _reranker(self, rerank: RerankerName | Reranker, strength: float | None) -> Reranker | None:
         if not isinstance(rerank, Reranker):
@@ -137,16 +144,18 @@ class ListMaker:
         items = history[0].astype(np.int64)
         if not len(items):
             return self.most_popular(asked, explain=explain)
+        history = history.asked_at(asked.day)
         scores = self.ranker.scores(asked.with_words(self.loaded.queries(history, asked.seed)))
         found = self.listed(scores, history, self._with_own_rules(asked), explain=explain)
-        return self.explained(found, items, asked) if explain and found else found
+        return self.explained(found, history, asked) if explain and found else found
 
     def several(self, histories: Sequences, asked: ListRequest) -> list[Recommendations]:
         """The lists of several histories, generated together."""
         lists = [Recommendations()] * len(histories)
         known = np.flatnonzero(histories.lengths > 0)
         if len(known):
-            queries = asked.with_words(self.loaded.queries(histories.select(known), asked.seed))
+            given = histories.select(known).asked_at(asked.day)
+            queries = asked.with_words(self.loaded.queries(given, asked.seed))
             found = self.ranker.search(queries, asked.page.stop, asked.rules, asked.reranker)
             rules = self._with_own_rules(asked).rules
             for n, one, items in zip(known, self.describe(found), found.items.tolist(), strict=True):
@@ -205,7 +214,7 @@ class ListMaker:
         """
         for start in range(0, len(users), USERS_AT_ONCE):
             some = users[start : start + USERS_AT_ONCE]
-            queries = self.loaded.queries(self.loaded.histories(some), asked.seed, wait=wait)
+            queries = self.loaded.queries(self.loaded.histories(some).asked_at(asked.day), asked.seed, wait=wait)
             found = self.ranker.search(asked.with_words(queries), asked.page.stop, asked.rules, asked.reranker)
             items, scores = found.items.cpu().numpy(), found.scores.cpu().numpy()
             frame = ranking_frame(self.interactions, self.interactions.users.gather(some), items, scores)
@@ -280,9 +289,9 @@ class ListMaker:
 
     # -- explanations --------------------------------------------------------------------------------------------
 
-    def explained(self, found: Recommendations, history: np.ndarray, asked: ListRequest) -> Recommendations:
-        """The recommendations `found` after `history` (item numbers, one or more, oldest first) with explanations."""
-        loaded, reasoning = self.loaded, self.loaded.run.reasoning
+    def explained(self, found: Recommendations, events: Sequences, asked: ListRequest) -> Recommendations:
+        """The recommendations `found` after one history of one event or more, with explanations."""
+        loaded, reasoning, history = self.loaded, self.loaded.run.reasoning, events.items.astype(np.int64)
         residuals = loaded.residuals([history])  # of the whole history: the language model reads it once
 
         def generate(histories: Sequences) -> Queries:
@@ -295,12 +304,35 @@ class ListMaker:
         text = None if said is None else sentence(said)
         if loaded.model.has_rationale:
             [text] = generate_texts(loaded.model, loaded.catalogue, Sequences.from_lists([history]))
-        explained = []
-        for one, why in zip(found, reasons(self.ranker, generate, history, numbers.tolist()), strict=True):
-            strongest = [(int(history[at]), change) for at, change in why.changes.items()][:INFLUENCES]
-            influences = (Influence(ids[item], title(item), change) for item, change in strongest)
+        explained, now = [], loaded.newest_day if asked.day is None else asked.day
+        for one, why in zip(found, reasons(self.ranker, generate, events, numbers.tolist()), strict=True):
+            influences = (
+                Influence(ids[history[at]], title(history[at]), change, event_text(events, at, loaded.kinds, now))
+                for at, change in list(why.changes.items())[:INFLUENCES]
+            )
             explained.append(replace(one, explanation=Explanation(text, tuple(influences), why.shares)))
         return Recommendations(explained, found.notes, found.held_back)
+
+
+def event_text(events: Sequences, at: int, kinds: Sequence[str], now: float | None) -> str:
+    """What happened at a place of a history: the kind of event, or a dislike, and how long ago; empty if unknown."""
+    said = []
+    code = int(events.columns["kind"][at]) if "kind" in events.columns else PADDING
+    if events.roles is not None and events.roles[at] == NEGATIVE:
+        said.append("disliked")
+    elif code != PADDING and code < len(kinds):
+        said.append(kinds[code].replace("_", " "))
+    if events.days is not None and now is not None and not np.isnan(events.days[at]):
+        said.append(_ago(now - float(events.days[at])))
+    return ", ".join(said)
+
+
+def _ago(days: float) -> str:
+    """How long ago something happened, in words."""
+    for size, unit in ((365.25, "year"), (30.4, "month"), (7.0, "week")):
+        if days >= 2 * size:
+            return f"{int(days / size)} {unit}s ago"
+    return "today" if days < 1 else "yesterday" if days < 2 else f"{int(days)} days ago"
 
 
 def _notes(items: list[int], k: int, rules: Sequence[Rule]) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ import difflib
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Self, TypeAlias
 
@@ -134,6 +135,31 @@ class LoadedRun:
         done = add_events(place, events_frame(events, user=user, item=item, time=time))
         self._apply(place.overlay)
         return done
+
+    @property
+    def kinds(self) -> list[str]:
+        """Kinds of events, in the order of their codes."""
+        return list(self.config.data.kinds)
+
+    @cached_property
+    def newest_day(self) -> float | None:
+        """Time of the newest event in days since 1970; None where times have no known unit."""
+        days = self.interactions.days
+        return None if days is None or not len(days) else float(days.max())
+
+    def day_of(self, at: datetime | float | None) -> float | None:
+        """A time, a date or a number in the unit of the data, in days since 1970; None: none is given.
+
+        Raises a `ConfigError` if the data's times have no known unit.
+        """
+        if at is None:
+            return None
+        units = self.interactions.units_per_second
+        if units is None:
+            raise ConfigError("`at=...`: the times of this run's data have no known unit, so no time can be given")
+        if isinstance(at, datetime):
+            return at.replace(tzinfo=at.tzinfo or UTC).timestamp() / 86_400.0
+        return float(at) / (86_400.0 * units)
 
     # -- data --------------------------------------------------------------------------------------------------
 

@@ -21,11 +21,13 @@ class Influence:
         item: external id.
         title: title of the item, or its id without one.
         change: change of the recommended item's log softmax score over the catalogue due to this item.
+        event: what the user did and when, such as "purchase, 3 days ago" or "disliked"; empty where it is unknown.
     """
 
     item: Id
     title: str
     change: float
+    event: str = ""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Never, Self, Unpack, overload
 
@@ -285,6 +286,7 @@ class Recommender(LoadedRun):
         rules: Rules = (),
         offset: int = 0,
         seed: int | None = None,
+        at: datetime | float | None = None,
         explain: bool = False,
         as_frame: bool = False,
     ) -> Recommendations | list[Recommendations] | pl.DataFrame:
@@ -312,6 +314,7 @@ class Recommender(LoadedRun):
             rules: business rules, such as `{"boost": {"column": "category", "is": "Drama", "factor": 2}}`.
             offset: number of items before the list: the best `k` after them. Lists of one request never overlap.
             seed: seed of the sampling noise; None: `config.seed`.
+            at: time of the request, a date or a number in the unit of the data's times; None: unknown.
             explain: add explanations, for which the model runs once for every item of the history, and what rules did.
             as_frame: one polars frame of columns `user` (not after a history), `item`, `rank`, `score` and `title`.
                 Scores of re-ranked lists of users are null there.
@@ -331,6 +334,7 @@ class Recommender(LoadedRun):
             rules=rules,
             offset=offset,
             seed=seed,
+            at=at,
         )
         if as_frame and explain:
             raise ConfigError("a frame has no room for explanations: leave out as_frame or explain")

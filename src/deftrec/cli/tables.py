@@ -68,7 +68,9 @@ def explanations(recommendations: "Recommendations") -> Group:
     if whys and whys[0][1].text is not None:
         lines.append(Text(f'preference in this history, as the model writes it: "{whys[0][1].text}"'))
     for one, why in whys:
-        influences = "; ".join(f"{by.title} ({by.change:+.2f})" for by in why.influences)
+        influences = "; ".join(
+            f"{by.title} ({', '.join([f'{by.change:+.2f}', *filter(None, [by.event])])})" for by in why.influences
+        )
         shares = ", ".join(f"{name.replace('_', ' ')} {share:.0%}" for name, share in why.shares.items() if share)
         lines.append(Text(f"{one.rank}. {one.title}: influenced by {influences}; {shares or 'nothing lifts it'}"))
     lines += [Text(f"{one.rank}. {one.title}: {'; '.join(one.rules)}") for one in recommendations if one.rules]

@@ -2,15 +2,15 @@
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import polars as pl
 
 from deftrec.data.interactions import Interactions
-from deftrec.data.sequences import CONTEXT, NEGATIVE, NEUTRAL, TARGET
+from deftrec.data.sequences import CONTEXT, NEGATIVE, NEUTRAL, PADDING, TARGET
 from deftrec.errors import ConfigError, DataError
 
 Role: TypeAlias = Literal["target", "context", "negative", "ignored"]
@@ -160,10 +160,13 @@ def codes_of(kinds: pl.Series, known: list[str], source: str) -> np.ndarray:
 
 
 def roles_of(columns: Mapping[str, np.ndarray], roles: EventRoles) -> np.ndarray | None:
-    """The role of each entry, from its kind and value; None where all of them are targets. `[E]` int8"""
+    """The role of each entry, from its kind and value; None where all of them are targets. `[E]` int8
+
+    An entry of an unknown kind is a target.
+    """
     found = None
     if "kind" in columns:
-        table = np.array([CODES.get(role, CONTEXT) for role, _ in roles.kinds.values()], np.int8)
+        table = np.array([*(CODES.get(role, CONTEXT) for role, _ in roles.kinds.values()), TARGET], np.int8)
         found = table[columns["kind"]]
     if "value" in columns and (roles.target_from is not None or roles.negative_to is not None):
         value = columns["value"]
@@ -174,6 +177,47 @@ def roles_of(columns: Mapping[str, np.ndarray], roles: EventRoles) -> np.ndarray
         if roles.negative_to is not None:
             found[rated & (value <= roles.negative_to)] = NEGATIVE
     return found if found is not None and (found != TARGET).any() else None
+
+
+def columns_of_events(
+    interactions: Interactions, days: np.ndarray, kinds: Sequence[str | None], values: Sequence[float | None]
+) -> dict[str, np.ndarray]:
+    """The columns of further events, those that the sequences of `interactions` have.
+
+    Args:
+        interactions: the run's interactions, with roles.
+        days: times in days since 1970; NaN: unknown. `[n]`
+        kinds: kind of each event; None, or a kind without a role: unknown. `n`
+        values: value of each event; None: none. `n`
+    """
+    wanted, roles = interactions.sequences.columns, interactions.roles or EventRoles({})
+    columns: dict[str, np.ndarray] = {}
+    if "day" in wanted:
+        columns["day"] = np.asarray(days, np.float64)
+    if "kind" in wanted:
+        place = {kind: number for number, kind in enumerate(roles.kinds)}
+        columns["kind"] = np.array([place.get(kind or "", PADDING) for kind in kinds], np.int64)
+    if "value" in wanted:
+        columns["value"] = np.array([np.nan if value is None else value for value in values], np.float32)
+    if "role" in wanted:
+        found = roles_of(columns, roles)
+        columns["role"] = np.full(len(values), TARGET, np.int8) if found is None else found
+    return columns
+
+
+def opinion(roles: EventRoles, values: Sequence[float], *, liked: bool) -> dict[str, Any] | None:
+    """The kind or value of an event that says that a user likes an item, or dislikes it; None where nothing says so.
+
+    `values` are those of the data, of which the extreme one is taken.
+    """
+    wanted: Role = "target" if liked else "negative"
+    kind = next((kind for kind, (role, _) in roles.kinds.items() if role == wanted), None)
+    if kind is not None:
+        return {"kind": kind}
+    threshold = roles.target_from if liked else roles.negative_to
+    if threshold is None or not len(values):
+        return None
+    return {"value": float(max(values) if liked else min(values))}
 
 
 def weights_of(columns: Mapping[str, np.ndarray], roles: EventRoles) -> dict[str, np.ndarray]:

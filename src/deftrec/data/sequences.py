@@ -1,6 +1,6 @@
 """Sequences of different lengths in two flat arrays, and their packing into rows of constant length."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -10,6 +10,9 @@ PADDING = -1  # value of a position without an item, and of an input without a t
 TARGET, CONTEXT, NEGATIVE, NEUTRAL = 0, 1, 2, 3
 """Roles of an interaction: it may be predicted; is read alone (a view); shows what the user dislikes; or was neither
 liked nor disliked (a rating between the thresholds), which is read alone, and whose item the user has had."""
+
+EMPTY: dict[str, float] = {"role": TARGET, "kind": PADDING, "value": np.nan, "weight": 1.0, "owner": PADDING}
+"""Value of each column where it is unknown; NaN of the others."""
 
 NO_GAP = 0  # bucket of an unknown time between two events
 GAPS = 40  # number of buckets of times between two events; the last one holds 2^38 seconds and more
@@ -38,6 +41,18 @@ class Sequences:
         offsets = np.concatenate([[0], np.cumsum([len(one) for one in lists])]).astype(np.int64)
         items = np.concatenate([np.asarray(one, np.int32) for one in lists]) if lists else np.zeros(0, np.int32)
         return cls(items.astype(np.int32), offsets)
+
+    @classmethod
+    def joined(cls, parts: Sequence["Sequences"]) -> "Sequences":
+        """The sequences of several, in order; a column that only some have is unknown in the others."""
+        items = np.concatenate([np.zeros(0, np.int32), *(part.items for part in parts)])
+        lengths = np.concatenate([np.zeros(0, np.int64), *(part.lengths for part in parts)])
+        columns = {}
+        for name, like in {name: one for part in parts for name, one in part.columns.items()}.items():
+            none = EMPTY.get(name, np.nan)
+            values = [part.columns.get(name, np.full(len(part.items), none, like.dtype)) for part in parts]
+            columns[name] = np.concatenate(values)
+        return cls(items, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64), columns)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -84,6 +99,16 @@ class Sequences:
         starts, lengths = self.offsets[which], self.offsets[which + 1] - self.offsets[which]
         offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
         return self._taken(np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths), offsets)
+
+    def as_one(self) -> "Sequences":
+        """All entries as one sequence."""
+        return replace(self, offsets=np.array([0, len(self.items)], np.int64))
+
+    def asked_at(self, day: float | None) -> "Sequences":
+        """The same histories for a request at a time in days since 1970; None, or without times: unchanged."""
+        if day is None or self.days is None:
+            return self
+        return self.with_columns(ahead=np.maximum(day - self.days, 0.0))
 
     def where(self, kept: np.ndarray) -> "Sequences":
         """The same sequences with some of their entries alone. `kept` `[E]` bool"""
@@ -139,17 +164,6 @@ class Packed:
     segments: np.ndarray
     positions: np.ndarray
     columns: Mapping[str, np.ndarray] = field(default_factory=dict)
-
-
-EMPTY: dict[str, float] = {
-    "role": TARGET,
-    "kind": PADDING,
-    "value": np.nan,
-    "weight": 1.0,
-    "day": 0.0,
-    "owner": PADDING,
-}
-"""Value of each column at an empty position."""
 
 
 def gap_buckets(days: np.ndarray) -> np.ndarray:
@@ -241,7 +255,7 @@ def _fill(
 
 def _empty(shape: tuple[int, int], columns: Mapping[str, np.ndarray]) -> Packed:
     items, targets, segments = (np.full(shape, PADDING, np.int64) for _ in range(3))
-    more = {name: np.full(shape, EMPTY.get(name, NO_GAP), values.dtype) for name, values in columns.items()}
+    more = {name: np.full(shape, EMPTY.get(name, 0), values.dtype) for name, values in columns.items()}
     return Packed(items, targets, segments, np.zeros(shape, np.int64), more)
 
 

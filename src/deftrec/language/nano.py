@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deftrec.data.sequences import GAPS
+from deftrec.data.sequences import GAPS, NO_GAP
 from deftrec.language.base import LanguageModel, Prompt
 
 HEADS = 2  # number of attention heads
@@ -86,9 +86,13 @@ class Block(nn.Module):
 
 
 def time_gaps(days: Tensor, before: Tensor) -> Tensor:
-    """Logarithmic buckets of the times between events at `days` `[B, T]` and others `[B, T']`. `[B, T, T']` int64"""
+    """Logarithmic buckets of the times between events at `days` `[B, T]` and others `[B, T']`; NaN is unknown.
+
+    `[B, T, T']` int64
+    """
     seconds = ((days[:, :, None] - before[:, None, :]) * 86_400.0).clamp_min(0.0)
-    return 1 + (1 + seconds).log2().long().clamp_max(GAPS - 2)
+    buckets = 1 + (1 + seconds.nan_to_num()).log2().long().clamp_max(GAPS - 2)
+    return buckets.masked_fill(seconds.isnan(), NO_GAP)
 
 
 def rotate(x: Tensor, positions: Tensor, base: float = 10_000.0) -> Tensor:

@@ -1,14 +1,18 @@
 """Items and users of a run, looked up without the model."""
 
 import difflib
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
 
+from deftrec.data import Sequences as History
+from deftrec.data.kinds import columns_of_events
 from deftrec.data.words import item_categories
 from deftrec.projection import Projection
 from deftrec.recommender import Recommender
 
+DAY = 86_400.0  # seconds
 MAP_ITEMS = 3000  # largest number of items on the map
 
 
@@ -49,17 +53,23 @@ class Catalogue:
         number = self.interactions.number_of_user.get(user)
         return [] if number is None else [self.items[item] for item in self.interactions.sequences[number]]
 
-    def own_events(self, user: str) -> tuple[np.ndarray, np.ndarray | None]:
-        """Item numbers of a user's history in the run's data, oldest first, and their times in days since 1970.
+    def own_events(self, user: str) -> History:
+        """A user's history in the run's data, as one sequence; it is empty for an unknown user."""
+        number = self.interactions.number_of_user.get(user)
+        sequences = self.interactions.sequences
+        return History.from_lists([[]]) if number is None else sequences.select([number])
 
-        Nothing for an unknown user, and no times where their unit is unknown. `[n]` int64 and `[n]` float64
-        """
-        number, days = self.interactions.number_of_user.get(user), self.interactions.days
-        if number is None:
-            return np.zeros(0, np.int64), None if days is None else np.zeros(0)
-        start, end = self.interactions.sequences.offsets[number : number + 2]
-        items = self.interactions.sequences[number].astype(np.int64)
-        return items, None if days is None else days[start:end]
+    def events(
+        self,
+        items: Sequence[int],
+        seconds: Sequence[float | None],
+        kinds: Sequence[str | None],
+        values: Sequence[float | None],
+    ) -> History:
+        """Events by item number, time in seconds since 1970, kind and value, as one history; None: unknown."""
+        days = np.array([np.nan if one is None else one / DAY for one in seconds], np.float64)
+        columns = columns_of_events(self.interactions, days, kinds, values)
+        return History.from_lists([np.array(items, np.int32)]).with_columns(**columns)
 
     def users(self, start: str, limit: int) -> list[tuple[str, int]]:
         """Users of the run's data whose id begins with `start`, with the length of their histories."""

@@ -27,18 +27,27 @@ def new_items(engine: InferenceEngine) -> Capability:
     return able if writable else writable
 
 
-def put_item(engine: InferenceEngine, item: str, description: Mapping[str, str]) -> bool:
+def put_item(
+    engine: InferenceEngine, item: str, description: Mapping[str, str], attributes: Mapping[str, object] = {}
+) -> bool:
     """Add an item to the run on disk, change its description or restore it; returns whether the item is new.
 
-    The description holds `title`, `category` and `text`; if all are empty, the stored description is used. Raises a
-    `ProblemError` for what the client can correct, and a `DeftRecError` if the run is damaged.
+    The description holds `title`, `category` and `text`; if all are empty, the stored description is used. Attributes
+    that are not given stay. Raises a `ProblemError` for what the client can correct, and a `DeftRecError` if the run is
+    damaged.
     """
-    known = run_id(engine, item)
-    frame, described = pl.DataFrame({"item": [known], **description}), any(map(str.strip, description.values()))
+    known, there = run_id(engine, item), engine.interactions.attributes.columns
+    for name in attributes:
+        if name not in there:
+            message = f"no attribute of this run has the name {name!r}; it has {', '.join(there) or 'none'}"
+            raise ProblemError(422, "unknown_attribute", message)
+    given = {name: [value] for name, value in attributes.items() if value is not None}
+    frame = pl.DataFrame({"item": [known], **description, **given})
+    described = any(map(str.strip, description.values()))
     number = engine.numbers.get(known)
     if number is None:
         _require(new_items(engine))
-        if not described:
+        if not described and not given:
             raise ProblemError(422, "invalid", "a new item needs a description; give it a title, category or text")
     else:
         present = engine.interactions.catalogue[number]
@@ -51,7 +60,10 @@ def put_item(engine: InferenceEngine, item: str, description: Mapping[str, str])
             raise ProblemError(409, "trained_item", message)
         _require(new_items(engine) if changed else _writable(engine.folder))
     with _writing(engine.folder):
-        return add_items(engine.folder, frame, source="the item").added == 1
+        try:
+            return add_items(engine.folder, frame, source="the item").added == 1
+        except DataError as error:
+            raise ProblemError(422, "invalid", str(error)) from error
 
 
 def remove_item(engine: InferenceEngine, item: str) -> None:

@@ -4,7 +4,7 @@ Requests hold item numbers. Requests with the same seed and number of samples ar
 """
 
 import time
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -43,7 +43,7 @@ class RecommendationRequest:
         engine: Engine that the item numbers refer to.
         history, allow, deny: Item numbers, the history's oldest first. Each `[n]` int64
         rules: Rules of the service and of the request, as `InferenceEngine.built` returns them.
-        days: Time of each item of the history in days since 1970; None where it is unknown. `[n]` float64
+        columns: What else is known of the events of the history; see `Sequences`. Each `[n]`
     """
 
     engine: "InferenceEngine"
@@ -63,7 +63,12 @@ class RecommendationRequest:
     guidance: float = 1.0
     offset: int | None = None
     rules: tuple[Rule, ...] = ()
-    days: np.ndarray | None = None
+    columns: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def events(self) -> Sequences:
+        """The history as one sequence."""
+        return Sequences.from_lists([self.history]).with_columns(**self.columns)
 
     @cached_property
     def wish(self) -> ReadRequest | None:
@@ -256,7 +261,7 @@ class InferenceEngine(Catalogue):
 
     def _together(self, requests: Sequence[RecommendationRequest]) -> list[EngineResponse | Exception]:
         """Process requests with the same seed and number of samples."""
-        histories = Sequences.from_lists([request.history for request in requests])
+        histories = Sequences.joined([request.events for request in requests])
         began = time.perf_counter()
         queries = self.recommender.queries(histories, requests[0].seed, requests[0].samples)
         generated = time.perf_counter()
@@ -293,7 +298,7 @@ class InferenceEngine(Catalogue):
                 yield None
                 continue
             named = self._in_category(request) if request.allow is None else request.allow
-            yield index.score(query, request.history, near if named is None else named, also_prior=named is None)
+            yield index.score(query, request.events, near if named is None else named, also_prior=named is None)
 
     def _in_category(self, request: RecommendationRequest) -> np.ndarray | None:
         """Numbers of the items in the category of a request; None if it names none. `[n]`"""
@@ -328,10 +333,7 @@ class InferenceEngine(Catalogue):
         if items is not None:  # rules refer to item numbers
             everywhere = torch.full((1, len(self.items)), float("-inf"))
             everywhere[0, items] = scores.cpu()
-        histories = Sequences.from_lists([request.history])
-        if request.days is not None:
-            histories = histories.with_columns(day=request.days)
-        return self.recommender.lists.listed(everywhere, histories, self._asked(request), explain=request.explain)
+        return self.recommender.lists.listed(everywhere, request.events, self._asked(request), explain=request.explain)
 
     def _explained(
         self, request: RecommendationRequest, found: Recommendations, seconds: dict[str, float]
@@ -339,7 +341,7 @@ class InferenceEngine(Catalogue):
         if not request.explain or not found:
             return EngineResponse(found, seconds)
         began = time.perf_counter()
-        explained = self.recommender.lists.explained(found, request.history, self._asked(request))
+        explained = self.recommender.lists.explained(found, request.events, self._asked(request))
         return EngineResponse(explained, {**seconds, "explain": time.perf_counter() - began})
 
 

@@ -4,7 +4,9 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, WithJsonSchema
 
+from deftrec.data.catalogue import LONGEST_NAME
 from deftrec.data.ids import ID_LENGTH, check_id
+from deftrec.data.signals import LONGEST_KIND
 from deftrec.recommendation import Recommendation, Recommendations, Source
 from deftrec.requests import GUIDANCE, LONGEST
 from deftrec.rerankers import ItemSimilarity, RerankerName
@@ -46,6 +48,14 @@ class NewItem(RequestBody):
     title: str = Field("", max_length=1000)
     category: str = Field("", max_length=1000, description="one category, or several separated by |")
     text: str = Field("", max_length=20_000, description="further description; the model reads its beginning")
+    attributes: dict[Annotated[str, Field(max_length=LONGEST_NAME)], str | float | bool | None] = Field(
+        {}, max_length=100, description="attributes of the run's catalogue, such as price; others are refused"
+    )
+
+
+Kind: TypeAlias = Annotated[str, Field(min_length=1, max_length=LONGEST_KIND)]
+Seconds: TypeAlias = Annotated[float, Field(ge=0, le=1e11, allow_inf_nan=False)]
+Value: TypeAlias = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class NewEvent(RequestBody):
@@ -54,9 +64,9 @@ class NewEvent(RequestBody):
     event_id: Id = Field(description="unique id chosen by the client; an event sent twice is stored once")
     user_id: Id
     item_id: Id
-    time: float | None = Field(
-        None, ge=0, le=1e11, allow_inf_nan=False, description="seconds since 1970; default: time of arrival"
-    )
+    time: Seconds | None = Field(None, description="seconds since 1970; default: time of arrival")
+    kind: Kind | None = Field(None, description="kind of event; needed where the run's data have kinds")
+    value: Value | None = Field(None, description="rating or amount")
 
 
 class NewEvents(RequestBody):
@@ -65,11 +75,25 @@ class NewEvents(RequestBody):
     events: list[NewEvent] = Field(min_length=1)
 
 
+class PastEvent(RequestBody):
+    """An event of a history that is given in a query."""
+
+    item_id: Id
+    kind: Kind | None = Field(None, description="kind of event; default: unknown")
+    value: Value | None = Field(None, description="rating or amount; default: none")
+    time: Seconds | None = Field(None, description="seconds since 1970; default: unknown")
+
+
 class RecommendationQuery(RequestBody):
     """A user or a history, and the restrictions on the recommended items."""
 
     user_id: Id | None = Field(None, description="user whose complete history is used, newest events included")
-    history: list[Id] | None = Field(None, description="item ids, oldest first; instead of user_id")
+    history: list[Id | PastEvent] | None = Field(
+        None, description="item ids, or events with kind, value and time, oldest first; instead of user_id"
+    )
+    at: Seconds | None = Field(
+        None, description="time of the request in seconds since 1970; default: now for a user, unknown for a history"
+    )
     k: int = Field(10, ge=1, description="number of items to recommend")
     exclude_seen: bool = Field(True, description="leave out items of the history")
     category: str | None = Field(None, max_length=ID_LENGTH, description="recommend only items of this category")
@@ -126,6 +150,7 @@ class InfluentialItem(BaseModel):
     change: float = Field(
         description="change of the recommended item's log softmax score over the catalogue due to this item"
     )
+    event: str = Field("", description='what the user did and when, such as "purchase, 3 days ago"; empty if unknown')
 
 
 class ItemExplanation(BaseModel):
@@ -150,7 +175,10 @@ class RecommendedItem(Item):
         """Convert the library's recommendation."""
         item, why, explanation = Item.of(engine, engine.numbers[str(one.item)]), one.explanation, None
         if why is not None:
-            influences = [InfluentialItem(item_id=str(i.item), title=i.title, change=i.change) for i in why.influences]
+            influences = [
+                InfluentialItem(item_id=str(by.item), title=by.title, change=by.change, event=by.event)
+                for by in why.influences
+            ]
             explanation = ItemExplanation(text=why.text, influences=influences, shares=why.shares)
         more = {"score": one.score, "rank": one.rank, "source": one.source, "rules": list(one.rules)}
         return cls(**item.model_dump(), **more, explanation=explanation)
@@ -207,11 +235,17 @@ class RecommendationList(SimilarItems):
         return cls.of(engine, found, held_back=held, notes=list(found.notes), **more)
 
 
+class HistoryItem(Item):
+    """An item of a history, and what the user did."""
+
+    event: str = Field("", description='kind and time in words, such as "purchase, 3 days ago"; empty if unknown')
+
+
 class UserHistory(BaseModel):
     """Items that a user interacted with."""
 
     user_id: str
-    items: list[Item] = Field(description="oldest first: the run's data, then stored events")
+    items: list[HistoryItem] = Field(description="oldest first: the run's data, then stored events")
     unknown: int = Field(description="number of stored events whose item is not in the run's catalogue")
 
 
@@ -271,6 +305,15 @@ class ModelCapabilities(BaseModel):
     new_items_reason: str = Field(description="reason; if items cannot be added, also how to change that")
 
 
+class EventSignals(BaseModel):
+    """Signals of events that the run reads."""
+
+    kinds: dict[str, str] = Field(description="role of each kind: target, context or negative; empty: no kinds")
+    values: bool = Field(description="whether events have values")
+    liked: dict[str, str | float] | None = Field(description="kind or value of an event that says: liked; null: none")
+    disliked: dict[str, str | float] | None = Field(description="the same for: disliked; null: none")
+
+
 class ModelDetails(ModelVersion):
     """The run, its data and the limits of a request."""
 
@@ -279,6 +322,8 @@ class ModelDetails(ModelVersion):
     items: int
     categories: list[str]
     capabilities: ModelCapabilities
+    events: EventSignals
+    attributes: list[str] = Field(description="attributes of the items, which rules can name")
     limits: dict[str, int]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from deftrec.data import Sequences
 from deftrec.errors import DeftRecError, in_a_line
 from deftrec.reasoning import Refresher
 from deftrec.retrieval import read_rules
@@ -22,7 +23,6 @@ from deftrec.serving.settings import Settings
 from deftrec.serving.store import SqlStore
 
 STORE_THREADS = 8  # number of concurrent calls of the store
-DAY = 86_400.0  # seconds
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,16 +30,19 @@ class UserEvents:
     """History of a user.
 
     Attributes:
-        items: numbers of the items that the engine knows, oldest first. `[n]` int64
-        days: time of each item in days since 1970; None where the times of the run's data have no known unit. `[n]`
+        history: events whose items the engine knows, oldest first, as one sequence.
         unknown: number of stored events whose item the engine does not know.
         seconds: seconds that the store took.
     """
 
-    items: np.ndarray
-    days: np.ndarray | None
+    history: Sequences
     unknown: int
     seconds: float
+
+    @property
+    def items(self) -> np.ndarray:
+        """Numbers of the items. `[n]` int64"""
+        return self.history.items.astype(np.int64)
 
 
 class Service:
@@ -115,18 +118,16 @@ class Service:
         stored = await self.threads.call(self.store.history, user, self.settings.user_history)
         seconds = time.perf_counter() - began
         self.metrics.stages.labels("store").observe(seconds)
-        known = [
-            (engine.numbers[item], time)
-            for item, time in zip(stored.items, stored.times, strict=True)
-            if item in engine.numbers
-        ]
-        items = np.array([item for item, _ in known], np.int64)
-        days: np.ndarray | None = np.array([time for _, time in known], np.float64) / DAY
+        known = [n for n, item in enumerate(stored.items) if item in engine.numbers]
+        history = engine.events(
+            [engine.numbers[stored.items[n]] for n in known],
+            [stored.times[n] for n in known],
+            [stored.kinds[n] for n in known],
+            [stored.values[n] for n in known],
+        )
         if not stored.erased:
-            own, own_days = engine.own_events(user)
-            items = np.concatenate([own, items])
-            days = None if own_days is None else np.concatenate([own_days, days])
-        return UserEvents(items, days, len(stored.items) - len(known), seconds)
+            history = Sequences.joined([engine.own_events(user), history]).as_one()
+        return UserEvents(history, len(stored.items) - len(known), seconds)
 
     async def answer(self, job: EngineRequest, seconds: float | None = None) -> EngineResponse:
         """Process a request by its engine, within `seconds` (default and maximum: the settings' deadline).

@@ -72,20 +72,21 @@ class Approximate:
         near = (row[:count][row[:count] >= 0] for row, count in zip(found, counts, strict=True))
         return [np.concatenate([one, self._added]) for one in near]
 
-    def score(self, query: Tensor, history: np.ndarray, items: np.ndarray, also_prior: bool) -> tuple[Tensor, Tensor]:
-        """Item numbers of all candidates and their exact scores, for a generated latent `[D]` and a history `[n]`.
+    def score(self, query: Tensor, history: Sequences, items: np.ndarray, also_prior: bool) -> tuple[Tensor, Tensor]:
+        """Item numbers of all candidates and their exact scores, for a generated latent `[D]` and one history.
 
         The candidates are `items` `[c]` and, if `also_prior`, items that the prior or the repeat bias raises.
         """
         ranker, prior = self._ranker, self._ranker.term_of(CollaborativePrior)
         if prior is not None and also_prior:
-            neighbours = prior.linear.neighbours_of(torch.from_numpy(np.unique(history)))
+            liked = np.unique(history.liked().items).astype(np.int64)
+            neighbours = prior.linear.neighbours_of(torch.from_numpy(liked))
             items = np.union1d(items, neighbours.numpy())
         bias = ranker.term_of(RepeatBias)
         if bias is not None and bias.value > 0 and also_prior:  # their latents may be far away
-            items = np.union1d(items, history)
+            items = np.union1d(items, history.items)
         chosen = torch.from_numpy(np.asarray(items, np.int64))
-        queries = Queries(Sequences.from_lists([history]), query[None])
+        queries = Queries(history, query[None])
         rest = torch.zeros(1, ranker.n_items)  # of all items, as rules refer to item numbers
         for term in ranker.without("latent").terms:
             rest += term.scores(queries).cpu()

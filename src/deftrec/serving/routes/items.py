@@ -65,10 +65,13 @@ async def put(item_id: PathId, description: NewItem, service: TheService, respon
     """Add an item to the catalogue, or restore a removed one: 201 if the item is new, else 200.
 
     An item that was added before gets the new description. Items of the training data keep theirs, since their vectors
-    depend on it. The response means that the change is on disk and known to this worker; other workers learn of it
-    within a second, or when they are asked for the item. Runs whose catalogue is fixed answer 409 with the reason.
+    depend on it; new attributes (price, stock) count for rules. The response means that the change is on disk and known
+    to this worker; other workers learn of it within a second, or when they are asked for the item. Runs whose catalogue
+    is fixed answer 409 with the reason.
     """
-    new, engine = await service.models.change(partial(put_item, item=item_id, description=description.model_dump()))
+    texts = description.model_dump(exclude={"attributes"})
+    change = partial(put_item, item=item_id, description=texts, attributes=description.attributes)
+    new, engine = await service.models.change(change)
     number = engine.numbers[run_id(engine, item_id)]
     service.metrics.items.labels("added" if new else "put again").inc()
     log("item put", item=engine.items[number], new=new)

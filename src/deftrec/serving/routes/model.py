@@ -9,6 +9,7 @@ from deftrec.serving.logs import log
 from deftrec.serving.model_manager import DamagedRunError
 from deftrec.serving.schemas import Health, ModelCapabilities, ModelDetails, ModelSwitch, ModelVersion
 from deftrec.serving.security import TheService, needs
+from deftrec.serving.signals import event_signals
 
 router = APIRouter()
 
@@ -30,6 +31,8 @@ async def about(service: TheService) -> ModelDetails:
             new_items=able.able,
             new_items_reason=able.reason,
         ),
+        events=event_signals(engine),
+        attributes=engine.interactions.attributes.columns,
         limits=service.settings.model_dump(
             include={"k", "offset", "history", "events", "samples", "filter_items", "request_rules"}
         ),

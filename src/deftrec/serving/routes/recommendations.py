@@ -10,10 +10,12 @@ from fastapi import APIRouter, Depends
 from deftrec.errors import ConfigError, DataError
 from deftrec.retrieval import Rule
 from deftrec.serving import schemas
+from deftrec.serving.catalogue import DAY
 from deftrec.serving.engine import InferenceEngine, PathRequest, RecommendationRequest
 from deftrec.serving.problems import ProblemError
 from deftrec.serving.security import TheService, needs
 from deftrec.serving.settings import Settings
+from deftrec.serving.signals import given_history
 
 router = APIRouter(tags=["recommendations"], dependencies=[Depends(needs("read"))])
 
@@ -27,22 +29,27 @@ async def recommend(query: schemas.RecommendationQuery, service: TheService) -> 
     began = time.perf_counter()
     settings, seconds = service.settings, dict[str, float]()
     pinned = [rule.pin.item for rule in query.rules if rule.pin is not None]
-    named = [*(query.history or []), *(query.allow or []), *query.deny, *pinned]
+    given = [event if isinstance(event, schemas.PastEvent) else None for event in query.history or []]
+    items = [event.item_id if isinstance(event, schemas.PastEvent) else event for event in query.history or []]
+    named = [*items, *(query.allow or []), *query.deny, *pinned]
     engine = await service.engine_for(named)  # used to the end, whichever run is switched to meanwhile
     _check(query, engine, settings)
-    days = None
     if query.user_id is not None:
         found = await service.history(engine, query.user_id)
-        history, days, seconds["store"] = found.items, found.days, found.seconds
+        events, seconds["store"] = found.history, found.seconds
     else:
-        history = _item_numbers(engine, query.history or [], "history", settings.history)
+        numbers = _item_numbers(engine, items, "history", settings.history)
+        events = given_history(engine, numbers, given)
+    events = events.asked_at(_day(query))
+    history = events.items.astype(np.int64)
+    timed = query.user_id is not None and engine.interactions.days is not None
     request = RecommendationRequest(
         engine,
         history,
         allow=None if query.allow is None else _item_numbers(engine, query.allow, "allow", settings.filter_items),
         deny=_item_numbers(engine, query.deny, "deny", settings.filter_items),
-        rules=await _rules(query, engine, timed=days is not None),
-        days=days,
+        rules=await _rules(query, engine, timed=timed),
+        columns=events.columns,
         **query.model_dump(include={"k", "offset", "exclude_seen", "category", "samples", "seed", "explain"}),
         **query.model_dump(include={"request", "guidance", "rerank", "strength", "similarity"}),
     )
@@ -60,6 +67,13 @@ async def denoise(query: schemas.PathQuery, service: TheService) -> schemas.Deno
     engine = await service.engine_for(query.history)
     numbers = _item_numbers(engine, query.history, "history", service.settings.history)
     return schemas.DenoisingPaths(paths=(await service.answer(PathRequest(engine, numbers, tuple(query.seeds)))).paths)
+
+
+def _day(query: schemas.RecommendationQuery) -> float | None:
+    """Time of a request in days since 1970: now for a user, unless the query says another; None: unknown."""
+    if query.at is None and query.user_id is None:
+        return None
+    return (time.time() if query.at is None else query.at) / DAY
 
 
 def _read(request: RecommendationRequest) -> list[str]:

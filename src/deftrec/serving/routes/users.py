@@ -1,16 +1,20 @@
 """Routes for events and users."""
 
 import asyncio
+import time
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
 
 from deftrec.data.ids import ID_LENGTH
+from deftrec.list_making import event_text
+from deftrec.serving.catalogue import DAY
 from deftrec.serving.logs import log
 from deftrec.serving.problems import ProblemError
 from deftrec.serving.routes.paths import EncodedPath
-from deftrec.serving.schemas import Item, NewEvents, PathId, User, UserErased, UserHistory, Users
+from deftrec.serving.schemas import HistoryItem, Item, NewEvents, PathId, User, UserErased, UserHistory, Users
 from deftrec.serving.security import TheService, needs
+from deftrec.serving.signals import check_kind
 from deftrec.serving.store import AppendResult, Event
 
 router = APIRouter(route_class=EncodedPath)
@@ -32,6 +36,7 @@ async def send_events(batch: NewEvents, service: TheService) -> AppendResult:
         if event.item_id not in engine.numbers:
             message = "this item is not in the run's catalogue; nothing was stored"
             raise ProblemError(422, "unknown_item", message, index=index)
+        check_kind(engine, event.kind, index)
     result = await service.threads.call(service.store.append, [Event(**dict(event)) for event in batch.events])
     service.metrics.events.labels("stored").inc(result.stored)
     service.metrics.events.labels("duplicate").inc(result.duplicates)
@@ -56,7 +61,12 @@ async def history(user_id: PathId, service: TheService) -> UserHistory:
     """List the items that a user interacted with, oldest first; empty for an unknown user."""
     engine = service.engine
     found = await service.history(engine, user_id)
-    items = [Item.of(engine, number) for number in found.items.tolist()]
+    now = time.time() / DAY
+    said = (event_text(found.history, at, engine.recommender.kinds, now) for at in range(len(found.items)))
+    items = [
+        HistoryItem(**Item.of(engine, number).model_dump(), event=text)
+        for number, text in zip(found.items.tolist(), said, strict=True)
+    ]
     return UserHistory(user_id=user_id, items=items, unknown=found.unknown)
 
 

@@ -21,12 +21,17 @@ class EventConflictError(ProblemError):
 
 
 class Event(NamedTuple):
-    """Interaction of a user with an item, at a time in seconds since 1970; None stands for the time of arrival."""
+    """Interaction of a user with an item, at a time in seconds since 1970; None stands for the time of arrival.
+
+    `kind` and `value` are the kind of event and its rating or amount; None: there is none.
+    """
 
     event_id: str
     user_id: str
     item_id: str
     time: float | None = None
+    kind: str | None = None
+    value: float | None = None
 
 
 @dataclass(frozen=True)
@@ -40,12 +45,14 @@ class AppendResult:
 class StoredHistory(NamedTuple):
     """Stored items of a user, oldest first; older interactions of a user who was `erased` once must not be used.
 
-    `times` holds the time of each item in seconds since 1970.
+    `times` holds the time of each item in seconds since 1970, `kinds` and `values` those of each event.
     """
 
     items: tuple[str, ...]
     erased: bool
     times: tuple[float, ...] = ()
+    kinds: tuple[str | None, ...] = ()
+    values: tuple[float | None, ...] = ()
 
 
 class SqlStore:
@@ -87,16 +94,17 @@ class SqlStore:
     def history(self, user: str, limit: int) -> StoredHistory:
         """Newest `limit` events of a user by time; events of equal time are in order of arrival."""
         newest = (
-            sa.select(events.c.item_id, events.c.time)
+            sa.select(events.c.item_id, events.c.time, events.c.kind, events.c.value)
             .where(events.c.user_id == user)
             .order_by(events.c.time.desc(), events.c.received.desc(), events.c.place.desc())
             .limit(limit)
         )
         known = sa.select(sa.exists().where(erased.c.user_sha256 == digest(user)))
         with store_errors(), self._engine.begin() as connection:
-            rows = [(str(item), float(time)) for item, time in reversed(connection.execute(newest).all())]
-            items, times = tuple(item for item, _ in rows), tuple(time for _, time in rows)
-            return StoredHistory(items, bool(connection.execute(known).scalar()), times)
+            rows = [row.tuple() for row in reversed(connection.execute(newest).all())]
+            was_erased = bool(connection.execute(known).scalar())
+        items, times, kinds, values = zip(*rows, strict=True) if rows else ((), (), (), ())
+        return StoredHistory(tuple(map(str, items)), was_erased, tuple(map(float, times)), kinds, values)
 
     def forget(self, user: str) -> int:
         """Delete the stored events of a user, also from SQLite's free pages, and remember it; returns their number."""
@@ -140,6 +148,7 @@ def _check_same(connection: sa.Connection, wanted: Sequence[Event]) -> None:
     rows = {row.event_id: row for row in connection.execute(stored)}
     for index, event in enumerate(wanted):
         row = rows[event.event_id]
-        if (row.user_id, row.item_id) != (event.user_id, event.item_id) or event.time not in (None, row.time):
+        same = (row.user_id, row.item_id, row.kind, row.value)
+        if same != (event.user_id, event.item_id, event.kind, event.value) or event.time not in (None, row.time):
             message = f"event_id {event.event_id!r} belongs to another event; give every event its own id"
             raise EventConflictError(409, "event_conflict", message, index=index)

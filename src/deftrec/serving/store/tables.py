@@ -13,6 +13,8 @@ events = Table(
     Column("time", Double, nullable=False, comment="seconds since 1970, the client's or when it arrived"),
     Column("received", Double, nullable=False, comment="seconds since 1970, when the batch arrived"),
     Column("place", Integer, nullable=False, comment="in its batch"),
+    Column("kind", String, nullable=True, comment="kind of event, such as purchase"),
+    Column("value", Double, nullable=True, comment="rating or amount"),
     Index("events_of_user", "user_id", "time", "received", "place"),
 )
 

@@ -1,0 +1,48 @@
+"""Kinds and values of events in requests and answers."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from deftrec.data import Sequences
+from deftrec.data.kinds import opinion
+from deftrec.serving import schemas
+from deftrec.serving.engine import InferenceEngine
+from deftrec.serving.problems import ProblemError
+
+
+def event_signals(engine: InferenceEngine) -> schemas.EventSignals:
+    """Describe the signals that a run reads."""
+    interactions, roles = engine.recommender.fitted_on, engine.recommender.fitted_on.roles
+    signals = interactions.signals
+    values = signals["value"].drop_nulls().unique().to_list() if "value" in signals.columns else []
+    says = {name: None if roles is None else opinion(roles, values, liked=name == "liked") for name in SAYS}
+    kinds = {kind: one.role for kind, one in engine.recommender.config.data.kinds.items()}
+    return schemas.EventSignals(kinds=dict(kinds), values=bool(values), **says)
+
+
+SAYS = ("liked", "disliked")
+
+
+def check_kind(engine: InferenceEngine, kind: str | None, index: int) -> None:
+    """Refuse with 422 an event whose kind the run does not know, and one without where the run has kinds."""
+    kinds = engine.recommender.kinds
+    if not kinds or kind in kinds:
+        return
+    known = f"the kinds are {', '.join(kinds)}"
+    message = f"this event has no kind; {known}" if kind is None else f"no event of this run has this kind; {known}"
+    raise ProblemError(422, "unknown_kind", message, index=index)
+
+
+def given_history(engine: InferenceEngine, numbers: np.ndarray, given: Sequence[schemas.PastEvent | None]) -> Sequences:
+    """The history of a query by item numbers, with what its events say besides; 422 for an unknown kind.
+
+    `given` holds each event, None where only its item is given.
+    """
+    if not any(given):
+        return Sequences.from_lists([numbers])
+    for index, event in enumerate(given):
+        if event is not None and event.kind is not None:
+            check_kind(engine, event.kind, index)
+    seconds, kinds, values = ([getattr(event, name, None) for event in given] for name in ("time", "kind", "value"))
+    return engine.events(numbers.tolist(), seconds, kinds, values)
