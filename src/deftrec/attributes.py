@@ -74,11 +74,10 @@ AttributeEncoder: TypeAlias = Annotated[NumberEncoder | CategoryEncoder, Field(d
 
 def fit_attributes(attributes: pl.DataFrame) -> tuple[AttributeEncoder, ...]:
     """An encoder for each attribute of the catalogue that some item has."""
-    return tuple(
-        CategoryEncoder.fit(column) if column.dtype == pl.String else NumberEncoder.fit(column)
-        for column in attributes
-        if (column != "").any() or (column.dtype != pl.String and column.null_count() < len(column))
-    )
+    there = [
+        one for one in attributes if one.null_count() < len(one) and not (one.dtype == pl.String and (one == "").all())
+    ]
+    return tuple((CategoryEncoder if one.dtype == pl.String else NumberEncoder).fit(one) for one in there)
 
 
 def encode_attributes(encoders: Sequence[AttributeEncoder], items: pl.DataFrame) -> Tensor:

@@ -307,7 +307,9 @@ class ListMaker:
         explained, now = [], loaded.newest_day if asked.day is None else asked.day
         for one, why in zip(found, reasons(self.ranker, generate, events, numbers.tolist()), strict=True):
             influences = (
-                Influence(ids[history[at]], title(history[at]), change, event_text(events, at, loaded.kinds, now))
+                Influence(
+                    ids[int(history[at])], title(int(history[at])), change, event_text(events, at, loaded.kinds, now)
+                )
                 for at, change in list(why.changes.items())[:INFLUENCES]
             )
             explained.append(replace(one, explanation=Explanation(text, tuple(influences), why.shares)))
@@ -315,15 +317,21 @@ class ListMaker:
 
 
 def event_text(events: Sequences, at: int, kinds: Sequence[str], now: float | None) -> str:
-    """What happened at a place of a history: the kind of event, or a dislike, and how long ago; empty if unknown."""
+    """What happened at a place of a history: the kind of event, or a dislike, and how long ago; empty if unknown.
+
+    `now` is the time that counts where the time of the request is unknown, in days since 1970.
+    """
     said = []
     code = int(events.columns["kind"][at]) if "kind" in events.columns else PADDING
     if events.roles is not None and events.roles[at] == NEGATIVE:
         said.append("disliked")
     elif code != PADDING and code < len(kinds):
         said.append(kinds[code].replace("_", " "))
-    if events.days is not None and now is not None and not np.isnan(events.days[at]):
-        said.append(_ago(now - float(events.days[at])))
+    ago = events.columns.get("ahead")  # until the request
+    if ago is None and events.days is not None and now is not None:
+        ago = now - events.days
+    if ago is not None and not np.isnan(ago[at]):
+        said.append(_ago(float(ago[at])))
     return ", ".join(said)
 
 

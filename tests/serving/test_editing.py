@@ -339,4 +339,9 @@ def test_the_document_says_what_is_put_and_what_comes_back(client: TestClient) -
     assert operation["requestBody"]["content"]["application/json"]["schema"] == schema
     for status in ("200", "201"):
         assert operation["responses"][status]["content"]["application/json"]["schema"]["$ref"].endswith("/Item")
-    assert set(document["components"]["schemas"]["NewItem"]["properties"]) == {"title", "category", "text"}
+    assert set(document["components"]["schemas"]["NewItem"]["properties"]) == {
+        "title",
+        "category",
+        "text",
+        "attributes",
+    }

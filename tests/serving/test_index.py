@@ -112,8 +112,8 @@ def test_candidates_are_scored_as_the_exact_score_does(similarity: Similarity, t
     queries = latents[:20] + 0.05
     hits = 0
     for n, near in enumerate(approximate.candidates(queries, [40] * 20)):
-        history = np.array([n, n + 100, n])
-        [(_, exact)] = ranker.chunks(Queries(Sequences.from_lists([history]), queries[n : n + 1]))
+        history = Sequences.from_lists([[n, n + 100, n]])
+        [(_, exact)] = ranker.chunks(Queries(history, queries[n : n + 1]))
         items, scores = approximate.score(queries[n], history, near, also_prior=True)
         assert set(near) <= set(items.tolist())
         assert torch.allclose(scores, exact[0, items], atol=2e-3 if again == LAST else 1e-4)

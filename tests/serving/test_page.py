@@ -5,13 +5,13 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
 from answering import Opened, Start
 
-from deftrec import Interactions
+from deftrec import Interactions, Recommender
 from deftrec.report.theme import variables
 from deftrec.retrieval import RuleOptions
 from deftrec.serving.app import STATIC
@@ -19,7 +19,8 @@ from deftrec.serving.engine import InferenceEngine
 from deftrec.serving.keys import ApiKeys, add_key
 from deftrec.serving.store import StoreUnavailableError
 from serving_faults import send
-from toy import ring
+from shop import shop
+from toy import ring, tiny_config
 from worded import fitted
 
 if TYPE_CHECKING:
@@ -479,7 +480,7 @@ def test_everything_that_is_used_has_a_name(page: "Page", served: Start) -> None
     page.wait_for_selector("#history-items li")
     settle(page)
     nameless = page.evaluate(
-        """() => [...document.querySelectorAll('button, input, select, svg, dialog')].filter(one => !(
+        """() => [...document.querySelectorAll('button, input, select, svg:not([aria-hidden=true]), dialog')].filter(one => !(
             one.getAttribute('aria-label') || one.getAttribute('aria-labelledby') || one.textContent.trim()
             || (one.labels && one.labels.length))).map(one => one.outerHTML)"""
     )
@@ -488,3 +489,44 @@ def test_everything_that_is_used_has_a_name(page: "Page", served: Start) -> None
 
 def test_the_colours_are_the_reports() -> None:
     assert (STATIC / "theme.css").read_text(encoding="utf-8") == variables()
+
+
+def test_thumbs_move_the_list(page: "Page", served: Start, shop_run: Path) -> None:
+    """A thumb down is read as a dislike and moves the list at once; a thumb up is a purchase."""
+    address = served(run=shop_run).address
+    page.goto(address)
+    settle(page)
+    page.get_by_role("button", name="Like thing 7", exact=True).click()
+    expect(page.locator("#results-title")).to_have_text("Recommended next")
+    settle(page)
+    first = titles(page)[0]
+    assert first == "thing 8"
+    assert page.inner_text("#history-items li") == "thing 7\nliked\n×"
+    page.get_by_role("button", name=f"Dislike {first}", exact=True).click()
+    expect(page.locator("#found .name").first).not_to_have_text(first)
+    settle(page)
+    assert first not in titles(page)
+    history = [{"item_id": "i7", "kind": "purchase"}, {"item_id": "i8", "kind": "skip"}]
+    answer = page.request.post(f"{address}/v1/recommendations", data={"history": history, "k": 10})
+    assert titles(page) == [one["title"] for one in answer.json()["items"]]
+    assert page.locator("#history-items li.disliked").count() == 1
+
+
+def test_a_dislike_is_left_out_where_the_model_reads_none(page: "Page", served: Start, engine: InferenceEngine) -> None:
+    page.goto(served().address)
+    settle(page)
+    first = titles(page)[0]
+    page.get_by_role("button", name=f"Dislike {first}", exact=True).click()
+    expect(page.locator("#found .name").first).not_to_have_text(first)
+    settle(page)
+    assert first not in titles(page)
+    assert page.inner_text("#results-title") == "Most popular"
+
+
+@pytest.fixture(scope="module")
+def shop_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose events have kinds: a purchase is followed by that of the next item."""
+    folder = tmp_path_factory.mktemp("shop") / "run"
+    options: dict[str, Any] = {"retrieval": {"prior": "none", "trend": False}, "training": {"epochs": 30}}
+    Recommender.fit(shop(users=300), tiny_config(**options), out=folder)
+    return folder

@@ -85,7 +85,7 @@ def test_erasure_leaves_nothing_and_is_remembered(store: SqlStore) -> None:
     assert store.forget("u") == 0
     assert store.erased(["v", "u", "w"]) == {"u"}
     store.append([Event("c", "u", "new", 2)])
-    assert store.history("u", 10) == type(store.history("u", 10))(("new",), True, (2.0,))
+    assert store.history("u", 10) == type(store.history("u", 10))(("new",), True, (2.0,), (None,), (None,))
 
 
 def test_what_was_erased_is_in_no_file(tmp_path: Path) -> None:
@@ -194,3 +194,12 @@ def test_a_full_disk_is_said_and_breaks_nothing(tmp_path: Path) -> None:
         store.append([Event(f"b{n}", "u" * 200, "i" * 200) for n in range(500)])
     assert store.history("u", 10).items == ("i",)
     store.close()
+
+
+def test_kind_and_value_are_stored_and_belong_to_the_event(store: SqlStore) -> None:
+    store.append([Event("a", "u", "i", 1, "view"), Event("b", "u", "j", 2, "rating", 4.5), Event("c", "u", "k", 3)])
+    found = store.history("u", 10)
+    assert (found.kinds, found.values) == (("view", "rating", None), (None, 4.5, None))
+    for other in (Event("a", "u", "i", 1, "purchase"), Event("b", "u", "j", 2, "rating", 4.0)):
+        with pytest.raises(EventConflictError):
+            store.append([other])

@@ -18,20 +18,22 @@ Role: TypeAlias = Literal["target", "context", "negative", "ignored"]
 never recommended, a hard negative of the objective. `ignored`: left out."""
 
 TIERS = (
-    """purchase purchased purchases buy bought order ordered orders transaction transactions sale sold paid like liked
-    likes upvote thumbup thumbsup love loved rate rated rating ratings review reviewed subscribe subscribed book booked
-    stream streamed finish finished complete completed""",
-    """cart basket add added favourite favorite favourites favorites wishlist wish bookmark bookmarked save saved
-    checkout payment shipping share shared follow followed download downloaded""",
+    """purchase purchased purchases buy bought order ordered orders transaction transactions sale sold paid like
+    liked likes upvote thumbup thumbsup love loved rate rated rating ratings review reviewed subscribe
+    subscribed book booked stream streamed finish finished complete completed""",
+    """addtocart addtobasket addtowishlist addtofavorites addtofavourites cart basket add added favourite favorite
+    favourites favorites wishlist wish bookmark bookmarked save saved checkout payment shipping share shared
+    follow followed download downloaded""",
     """view viewed views click clicked clicks open opened select selected detail details page pageview pageviews
-    impression impressions promotion list visit visited read search watch watched play played listen listened show
-    shown hover""",
+    impression impressions promotion list visit visited read search watch watched play played listen listened
+    show shown hover""",
 )
 """Words in names of kinds, the strongest first: the strongest that the data have are targets, the others context."""
 
-DISLIKES = """dislike disliked dislikes downvote thumbdown thumbsdown skip skipped skips remove removed return returned
-    returns refund refunded refunds hide hidden block blocked unlike unfollow cancel cancelled canceled not report
-    reported delete deleted reject rejected hate hated"""
+DISLIKES = """removefromcart removefrombasket removefromwishlist dislike disliked dislikes downvote thumbdown
+    thumbsdown skip skipped skips remove removed return returned returns refund refunded refunds hide
+    hidden block blocked unlike unfollow cancel cancelled canceled not report reported delete deleted
+    reject rejected hate hated"""
 """Words in the names of kinds that are negative."""
 
 _TIERS = tuple(frozenset(words.split()) for words in TIERS)
@@ -145,6 +147,7 @@ def with_roles(interactions: Interactions, roles: EventRoles) -> Interactions:
     found = roles_of(columns, roles)
     if found is not None:
         columns["role"] = found
+    if columns:
         columns |= weights_of(columns, roles)
     return interactions.with_columns(roles, **columns)
 

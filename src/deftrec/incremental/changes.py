@@ -242,8 +242,8 @@ def _vectors(
     device: torch.device,
 ) -> Tensor:
     """Sentence vectors from the model that read the items of training."""
-    if not texts:
-        return torch.zeros(0, info.text_width)
+    if not any(texts):
+        return torch.zeros(len(texts), info.text_width)
     model = config.text.model
     assert model is not None, "the run can recommend items that it was not trained on"
     where = model_folder(model)

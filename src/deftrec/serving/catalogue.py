@@ -57,7 +57,7 @@ class Catalogue:
         """A user's history in the run's data, as one sequence; it is empty for an unknown user."""
         number = self.interactions.number_of_user.get(user)
         sequences = self.interactions.sequences
-        return History.from_lists([[]]) if number is None else sequences.select([number])
+        return sequences.select([] if number is None else [number]).as_one()
 
     def events(
         self,

@@ -239,6 +239,9 @@ class HistoryItem(Item):
     """An item of a history, and what the user did."""
 
     event: str = Field("", description='kind and time in words, such as "purchase, 3 days ago"; empty if unknown')
+    kind: str | None = Field(None, description="kind of event; null if unknown")
+    value: float | None = Field(None, description="rating or amount; null if there is none")
+    time: float | None = Field(None, description="seconds since 1970; null if unknown")
 
 
 class UserHistory(BaseModel):

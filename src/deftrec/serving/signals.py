@@ -1,12 +1,16 @@
 """Kinds and values of events in requests and answers."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from math import isnan, nan
 
 import numpy as np
 
 from deftrec.data import Sequences
 from deftrec.data.kinds import opinion
+from deftrec.list_making import event_text
 from deftrec.serving import schemas
+from deftrec.serving.catalogue import DAY
 from deftrec.serving.engine import InferenceEngine
 from deftrec.serving.problems import ProblemError
 
@@ -22,6 +26,22 @@ def event_signals(engine: InferenceEngine) -> schemas.EventSignals:
 
 
 SAYS = ("liked", "disliked")
+NUMBERS = {"value": "value", "time": "day"}
+
+
+def past_events(engine: InferenceEngine, history: Sequences) -> Iterator[dict[str, object]]:
+    """What is known of each event of a history besides its item: `event` in words, `kind`, `value`, `time`."""
+    kinds, now, columns = engine.recommender.kinds, time.time() / DAY, history.columns
+    for at in range(len(history.items)):
+        code = int(columns["kind"][at]) if "kind" in columns else -1
+        numbers = {name: float(columns[key][at]) if key in columns else nan for name, key in NUMBERS.items()}
+        value, day = (None if isnan(one) else one for one in numbers.values())
+        yield {
+            "event": event_text(history, at, kinds, now),
+            "kind": kinds[code] if 0 <= code < len(kinds) else None,
+            "value": value,
+            "time": None if day is None else day * DAY,
+        }
 
 
 def check_kind(engine: InferenceEngine, kind: str | None, index: int) -> None:

@@ -1,20 +1,17 @@
 """Routes for events and users."""
 
 import asyncio
-import time
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
 
 from deftrec.data.ids import ID_LENGTH
-from deftrec.list_making import event_text
-from deftrec.serving.catalogue import DAY
 from deftrec.serving.logs import log
 from deftrec.serving.problems import ProblemError
 from deftrec.serving.routes.paths import EncodedPath
 from deftrec.serving.schemas import HistoryItem, Item, NewEvents, PathId, User, UserErased, UserHistory, Users
 from deftrec.serving.security import TheService, needs
-from deftrec.serving.signals import check_kind
+from deftrec.serving.signals import check_kind, past_events
 from deftrec.serving.store import AppendResult, Event
 
 router = APIRouter(route_class=EncodedPath)
@@ -61,11 +58,9 @@ async def history(user_id: PathId, service: TheService) -> UserHistory:
     """List the items that a user interacted with, oldest first; empty for an unknown user."""
     engine = service.engine
     found = await service.history(engine, user_id)
-    now = time.time() / DAY
-    said = (event_text(found.history, at, engine.recommender.kinds, now) for at in range(len(found.items)))
     items = [
-        HistoryItem(**Item.of(engine, number).model_dump(), event=text)
-        for number, text in zip(found.items.tolist(), said, strict=True)
+        HistoryItem(**Item.of(engine, number).model_dump(), **what)
+        for number, what in zip(found.items.tolist(), past_events(engine, found.history), strict=True)
     ]
     return UserHistory(user_id=user_id, items=items, unknown=found.unknown)
 

@@ -22,6 +22,7 @@ const state = {
   asked: null, // question that the list answers
   seeds: [], // noise draws since the history changed; empty: the default result
   counts: new Map(), // item id -> number of those draws that contain it
+  events: { liked: null, disliked: null }, // kind or value of an event that says: liked, or disliked
   limits: { history: 1000 },
   explains: false,
 };
@@ -32,12 +33,25 @@ let walked = { key: "", paths: [] }; // newest denoising paths and what they bel
 
 // -- requests ---------------------------------------------------------------------------------------------
 
-const ids = () => state.history.slice(-state.limits.history).map((one) => one.item_id);
+const recent = () => state.history.slice(-state.limits.history);
+
+const isDenied = (one) => one.opinion === "disliked" && !state.events.disliked; // the model reads no dislikes
+
+const ids = () => recent().filter((one) => !isDenied(one)).map((one) => one.item_id);
+
+/** An event of the history as the service reads it: the item's id alone where nothing else is known. */
+function event({ item_id, opinion, kind, value, time }) {
+  const said = opinion ? state.events[opinion] : null;
+  const known = { kind, value, time, ...said };
+  const given = Object.entries(known).filter(([, one]) => one !== null && one !== undefined);
+  return given.length ? { item_id, ...Object.fromEntries(given) } : item_id;
+}
 
 const isRefused = () => state.request !== "" && state.request === state.refused?.request;
 
 const question = (more = {}) => ({
-  history: ids(), k: LENGTH,
+  history: recent().filter((one) => !isDenied(one)).map(event), k: LENGTH,
+  ...(state.history.some(isDenied) ? { deny: state.history.filter(isDenied).map((one) => one.item_id) } : {}),
   ...(state.category ? { category: state.category } : {}),
   ...(state.quota ? { rules: [{ quota: { column: "category", at_most: state.quota } }] } : {}),
   ...(state.variety ? { rerank: "mmr", strength: state.variety } : {}),
@@ -86,7 +100,7 @@ function refuse(asked, message, draw) {
 }
 
 async function askPaths(signal) {
-  if (!state.history.length) return [];
+  if (!ids().length) return [];
   const seeds = state.seeds.length ? state.seeds.slice(-PATHS).reverse() : [0];
   const body = { history: ids(), seeds };
   const key = JSON.stringify(body);
@@ -116,7 +130,7 @@ async function alike(item) {
   if (!dialog.open) dialog.showModal();
   try {
     const { items } = await request(`/v1/item/similar?k=8&item_id=${encodeURIComponent(item.item_id)}`);
-    list.replaceChildren(...rows(items, { add: (one) => { dialog.close(); add(one); }, alike, explain: null, lit: () => {} }, { fromZero: true }));
+    list.replaceChildren(...rows(items, { add: (one) => { dialog.close(); add(one); }, judge: (one, opinion) => { dialog.close(); judge(one, opinion); }, alike, explain: null, lit: () => {} }, { fromZero: true }));
   } catch (error) {
     list.replaceChildren(make("li", {}, make("span", {}), make("p", { class: "wrong" }, error.message)));
   }
@@ -140,6 +154,7 @@ function altered() {
 const alteredSoon = debounced(altered, 300);
 
 const add = (item) => changed([...state.history, item]);
+const judge = (item, opinion) => changed([...state.history, { ...item, opinion }]);
 const drop = (place) => changed(state.history.filter((_, n) => n !== place));
 
 async function become(user) {
@@ -175,7 +190,9 @@ function showHistory() {
   const newest = history.slice(first).map((item, n) => {
     const place = first + n;
     const fresh = 0.35 + (0.65 * (n + 1)) / (history.length - first);
-    return make("li", { "--fresh": fresh }, item.title,
+    const said = item.opinion ?? item.event;
+    return make("li", { "--fresh": fresh, class: item.opinion ?? "" },
+      make("span", {}, item.title, said ? make("small", {}, said) : null),
       make("button", { type: "button", class: "icon", "aria-label": `Remove ${item.title}`, onclick: () => drop(place) }, "×"));
   });
   const more = first ? [make("li", { class: "more" }, `and ${first} older ${first === 1 ? "item" : "items"}`)] : [];
@@ -214,7 +231,7 @@ function showResults({ items, seconds, understood, notes }) {
   byId("results-title").textContent = byWords ? "Found by your words" : popular ? "Most popular" : "Recommended next";
   byId("took").textContent = `${Math.max(1, Math.round(1000 * seconds.total))} ms`;
   const held = byId("found").contains(document.activeElement);
-  byId("found").replaceChildren(...rows(items, { add, alike, lit, explain: state.explains ? explainer(state.asked) : null }, { draws, fromZero: popular }));
+  byId("found").replaceChildren(...rows(items, { add, judge, alike, lit, explain: state.explains ? explainer(state.asked) : null }, { draws, fromZero: popular }));
   if (held) byId("results").focus({ preventScroll: true }); // its button is gone; continue at the start of the list
   byId("none").hidden = items.length > 0;
   byId("notes").hidden = !notes.length;
@@ -238,7 +255,7 @@ function lit(item) {
 function showMap(found, paths) {
   const same = paths.length > 0 && paths === map.paths; // then the path is not played again
   if (!same) cancelAnimationFrame(playing);
-  map.show({ history: state.history.slice(-50), found, paths, step: same ? map.step : 1 });
+  map.show({ history: recent().filter((one) => one.opinion !== "disliked").slice(-50), found, paths, step: same ? map.step : 1 });
   byId("step-row").hidden = !paths.length;
   byId("map-said").textContent = state.history.length
     ? `${found.length} results near the end of the denoising path, after ${state.history.length} items of history.`
@@ -336,7 +353,7 @@ async function begin() {
     byId("about").textContent =
       `${about.dataset}: ${about.items.toLocaleString("en")} items, ${about.users.toLocaleString("en")} users · run ${about.run}`;
     document.title = `DeftRec · ${about.dataset}`;
-    Object.assign(state, { limits: about.limits, explains: about.capabilities.explain });
+    Object.assign(state, { limits: about.limits, events: about.events, explains: about.capabilities.explain });
     byId("category").append(...about.categories.map((name) => make("option", { value: name }, name)));
     byId("category-field").hidden = byId("quota-field").hidden = about.categories.length < 2;
     byId("ask").hidden = !about.capabilities.requests;

@@ -1,6 +1,6 @@
 // Rows of recommended items with rank, title, score, explanation and buttons.
 
-import { make } from "./dom.js";
+import { make, makeSvg } from "./dom.js";
 
 const MEANINGS = {
   latent: "the model's reading of the history",
@@ -19,7 +19,7 @@ function strengths(items, fromZero) {
 }
 
 /**
- * Rows of a list. `actions`: add(item), alike(item), explain(item), which resolves to the item with its explanation and
+ * Rows of a list. `actions`: add(item), judge(item, "liked" or "disliked"), alike(item), explain(item), which resolves to the item with its explanation and
  * rules, or null, lit(item or null); `draws`: total number of noise draws and the count of each item in them; `fromZero`: scores are counts, so bars start at zero.
  */
 export function rows(items, actions, { draws = null, fromZero = false } = {}) {
@@ -52,9 +52,19 @@ function row(item, share, actions, draws) {
           make("button", { type: "button", class: "plain", "aria-label": `More like ${item.title}`, onclick: () => actions.alike(item) }, "More like this"))),
     ),
     make("div", { class: "actions" },
-      make("button", { type: "button", "aria-label": `Add ${item.title}`, onclick: () => actions.add(item) }, "Add")),
+      make("button", { type: "button", "aria-label": `Add ${item.title}`, onclick: () => actions.add(item) }, "Add"),
+      make("span", { class: "thumbs" },
+        thumb(item, actions, "liked", "Like", "M2 10h3v10H2zM7 20V9l4-7c2 0 2.500 1.500 2 3.500L12 9h7a2 2 0 0 1 2 2.500l-2 7A2 2 0 0 1 17 20z"),
+        thumb(item, actions, "disliked", "Dislike", "M2 4h3v10H2zM7 4v11l4 7c2 0 2.500-1.500 2-3.500L12 15h7a2 2 0 0 0 2-2.500l-2-7A2 2 0 0 0 17 4z"))),
     why,
   );
+}
+
+function thumb(item, actions, opinion, verb, path) {
+  const icon = makeSvg("svg", { viewBox: "0 0 24 24", width: 18, height: 18, "aria-hidden": "true" }, makeSvg("path", { d: path, fill: "currentColor" }));
+  return make("button", {
+    type: "button", class: "icon", title: `${verb} it`, "aria-label": `${verb} ${item.title}`, onclick: () => actions.judge(item, opinion),
+  }, icon);
 }
 
 function whyButton(item, why, actions) {
@@ -87,7 +97,7 @@ function reasons({ explanation, rules }) {
     parts.push(
       make("p", { class: "soft" }, "Items of the history with the largest influence"),
       make("ul", {}, ...influences.map((one) =>
-        make("li", {}, one.title, make("span", { class: "bar", title: `+${one.change.toFixed(2)}` },
+        make("li", {}, one.event ? `${one.title} (${one.event})` : one.title, make("span", { class: "bar", title: `+${one.change.toFixed(2)}` },
           make("i", { "--share": `${(100 * one.change) / most}%` }))))),
     );
   } else parts.push(make("p", { class: "soft" }, "No single item of the history raised its score."));

@@ -101,7 +101,7 @@ class SqlStore:
         )
         known = sa.select(sa.exists().where(erased.c.user_sha256 == digest(user)))
         with store_errors(), self._engine.begin() as connection:
-            rows = [row.tuple() for row in reversed(connection.execute(newest).all())]
+            rows = [tuple(row) for row in reversed(connection.execute(newest).all())]
             was_erased = bool(connection.execute(known).scalar())
         items, times, kinds, values = zip(*rows, strict=True) if rows else ((), (), (), ())
         return StoredHistory(tuple(map(str, items)), was_erased, tuple(map(float, times)), kinds, values)
