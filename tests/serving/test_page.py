@@ -480,7 +480,8 @@ def test_everything_that_is_used_has_a_name(page: "Page", served: Start) -> None
     page.wait_for_selector("#history-items li")
     settle(page)
     nameless = page.evaluate(
-        """() => [...document.querySelectorAll('button, input, select, svg:not([aria-hidden=true]), dialog')].filter(one => !(
+        """() => [...document.querySelectorAll('button, input, select, svg:not([aria-hidden=true]), dialog')]
+            .filter(one => !(
             one.getAttribute('aria-label') || one.getAttribute('aria-labelledby') || one.textContent.trim()
             || (one.labels && one.labels.length))).map(one => one.outerHTML)"""
     )

@@ -108,7 +108,7 @@ class Lexicon:
     """
 
     def __init__(self, interactions: Interactions) -> None:
-        self.n_items = interactions.n_items
+        self.interactions, self.n_items = interactions, interactions.n_items
         self.titles = list(interactions.titles)
         self.categories = [
             [name for name in names if name.casefold() != title.casefold()]

@@ -11,8 +11,9 @@ from torch import Tensor
 from deftrec.arguments import real_number
 from deftrec.errors import ConfigError
 from deftrec.pretrained_files.locate import model_folder
+from deftrec.requests.attributes import AttributeReader, ReadAttributes
 from deftrec.requests.lexicon import NOBODY, Lexicon, Match, words_of
-from deftrec.requests.parse import parse_request
+from deftrec.requests.parse import LONGEST, parse_request
 from deftrec.retrieval import Deny, EncodedRequest, RequestTerm, Rule
 from deftrec.text import sentence_vectors
 
@@ -60,7 +61,7 @@ class ReadRequest:
 
     Attributes:
         encoded: input of the request term, which adds to the scores.
-        rules: exclude the categories that the request refuses.
+        rules: exclude the categories that the request refuses, and what its attributes say ("under 20 euros").
         notes: descriptions of the parts as they were understood, such as "excluded: category Horror".
     """
 
@@ -83,6 +84,7 @@ class RequestReader:
         self, lexicon: Lexicon, term: RequestTerm, encode: Callable[[list[str]], Tensor], kept: int = KEPT
     ) -> None:
         self.lexicon, self.term, self._encode, self._kept = lexicon, term, encode, kept
+        self.attributes = AttributeReader(lexicon.interactions)
         self._known: dict[str, Tensor] = {}
 
     def read(self, text: str, guidance: float = 1.0) -> ReadRequest:
@@ -96,13 +98,18 @@ class RequestReader:
         mend = f"give a number from 0 (none) to {GUIDANCE:g}, 1 as learnt"
         real_number(guidance, "guidance", 0, GUIDANCE, mend)
         lexicon = self.lexicon
-        parsed = parse_request(text, lexicon.negating_titles, lambda one: lexicon.category_of(one) is not None)
+        attributes = self.attributes.read(text) if len(text) <= LONGEST else ReadAttributes(text)
+        rules: list[Rule] = [*attributes.rules]
+        notes: list[str] = [*attributes.notes]
         if not guidance:
             return ReadRequest(self._encoded([]), (), ("guidance 0: the request has no effect",))
+        if rules and not words_of(attributes.rest):
+            return ReadRequest(self._encoded([]), tuple(rules), tuple(notes))
+        parsed = parse_request(
+            attributes.rest, lexicon.negating_titles, lambda one: lexicon.category_of(one) is not None
+        )
         self.remember([parsed.wanted, *(one.text for one in parsed.unwanted)])
         parts: list[_Part] = []
-        rules: list[Rule] = []
-        notes: list[str] = []
         # "please, no horror" wants nothing in particular.
         if parsed.wanted and (words_of(parsed.wanted) or not parsed.unwanted):
             match = self._match(parsed.wanted)
