@@ -13,7 +13,7 @@ PACKAGE = Path(deftrec.__file__).parent
 ORDER = [
     *("errors", "records", "streams", "files", "tensors", "progress", "listeners", "hardware", "projection", "flops"),
     *("modes", "arguments", "habits", "notebook"),
-    "data",  # before the options, which name its splits
+    *("attributes", "data"),  # before the options, which name its splits
     *("sizes", "config", "recipe"),
     *("pretrained_files", "collaborative", "text", "tokenizer", "language", "diffusion"),
     *("batch", "model"),

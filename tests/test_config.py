@@ -8,7 +8,8 @@ from pydantic.fields import FieldInfo
 
 from deftrec import Config
 
-MOST = 75 + 10  # those of the reasoner, its tuned blocks, and the forms of ways and masking that were found later
+MOST = 75 + 10 + 12
+"""Those of the reasoner, its tuned blocks, and the forms of ways and masking; and those of kinds, values and times."""
 SECOND_HAND = ("of ", "what ", "how ", "whose ", "who ", "the same", "likewise", "as ", "or ")
 
 

@@ -136,11 +136,8 @@ def test_a_kind_without_a_role_is_named(kinds: str, given: Any, message: str) ->
 
 
 def test_given_roles_win() -> None:
-    assert default_roles(["view", "cart", "odd"], {"view": "target", "odd": "ignored"}) == {
-        "view": "target",
-        "cart": "context",
-        "odd": "ignored",
-    }
+    given = {"view": "target", "purchase": "context", "odd": "ignored"}
+    assert default_roles(["view", "cart", "purchase", "odd"], given) == {**given, "cart": "target"}  # type: ignore[arg-type]
 
 
 # -- values --------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from deftrec.cli.fitting import FittingTable
 from deftrec.data.describe import Description, SplitDescription
+from deftrec.data.describe_signals import WEEKDAYS, AttributeDescription, SignalsDescription
 
 BAR_WIDTH = 40
 SPLIT_ROWS = (
@@ -36,6 +37,7 @@ def draw(description: Description) -> RenderableType:
         _bars(tail, ".1%"),
         Text("\nHistory lengths: number of users by number of interactions", style="bold"),
         _bars(lengths, ","),
+        *_times(description.signals),
         Text("\nSplits", style="bold"),
         _splits(description.splits),
         *(Text(f"note: {line}", style="yellow") for line in _warnings(description)),
@@ -58,12 +60,54 @@ def _facts(description: Description) -> Table:
         if clones.groups
         else "none",
     }
+    rows |= _signals(description.signals)
     if description.filters:
         rows["filters"] = ", ".join(f"{key} {value}" for key, value in description.filters.items())
     table = Table.grid(padding=(0, 2))
     for name, value in rows.items():
         table.add_row(Text(name, style="dim"), Text(value))
     return table
+
+
+def _signals(signals: SignalsDescription) -> dict[str, str]:
+    """Rows about kinds, values, attributes and gaps, as far as the data have them."""
+    rows = {}
+    if signals.kinds:
+        rows["kinds"] = ", ".join(f"{kind} {one.events:,} ({one.role})" for kind, one in signals.kinds.items())
+    if "mean" in signals.values:
+        values = signals.values
+        rows["values"] = (
+            f"{values['min']:g} to {values['max']:g}, mean {values['mean']:.2f}, missing {values['missing']:.1%}"
+        )
+    if signals.attributes:
+        rows["attributes"] = "; ".join(_attribute(name, one) for name, one in signals.attributes.items())
+    if signals.gaps:
+        rows["gaps"] = ", ".join(f"{name} {duration(seconds)}" for name, seconds in signals.gaps.items())
+    return rows
+
+
+def _attribute(name: str, one: AttributeDescription) -> str:
+    values = f"{one.low} to {one.high}" if one.low else f"{one.distinct:,} values"
+    return f"{name}: {one.type}, {values}, missing {one.missing:.1%}"
+
+
+def duration(seconds: float) -> str:
+    """A time span in the largest unit of which it has at least two."""
+    for size, unit in ((86_400, "days"), (3_600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} seconds"
+
+
+def _times(signals: SignalsDescription) -> list[RenderableType]:
+    """Hours and weekdays as bars, where times are clock times."""
+    if not signals.hours:
+        return []
+    quarters = {f"{n} to {n + 6} h": sum(signals.hours[n : n + 6]) for n in range(0, 24, 6)}
+    return [
+        Text("\nTimes: share of the interactions by hour (UTC) and weekday", style="bold"),
+        _bars({**quarters, **dict(zip(WEEKDAYS, signals.weekdays, strict=True))}, ".1%"),
+    ]
 
 
 def _bars(values: Mapping[str, float], form: str) -> Table:

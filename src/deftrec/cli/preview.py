@@ -10,10 +10,9 @@ import polars as pl
 from deftrec.cli.console import give, output
 from deftrec.cli.fitting import FittingTable
 from deftrec.cli.flags import with_flags
+from deftrec.data.describe_signals import NO_ROLE, describe_kinds
 from deftrec.data.interactions import Interactions
-from deftrec.data.kinds import default_roles
 from deftrec.data.sources.roles import Reading
-from deftrec.errors import ConfigError
 
 ROWS = 5  # first rows that are shown
 
@@ -26,7 +25,7 @@ def show_preview(interactions: Interactions, readings: Sequence[Reading], as_jso
         "counts": interactions.meta.counts,
         "interactions": _rows(events),
         "items": _rows(interactions.catalogue.head(ROWS)),
-        "kinds": kinds_of(interactions),
+        "kinds": {kind: one.model_dump() for kind, one in describe_kinds(interactions).items()},
         "warnings": warnings,
     }
     if give(about, as_json, file):
@@ -40,8 +39,8 @@ def show_preview(interactions: Interactions, readings: Sequence[Reading], as_jso
         for row in _rows(frame):
             table.add_row(*("" if value is None else str(value) for value in row.values()))
         console.print(table)
-    for kind, (count, role) in kinds_of(interactions).items():
-        console.print(f"kind {kind!r}: {count:,} events, {role}", highlight=False)
+    for kind, one in describe_kinds(interactions).items():
+        console.print(f"kind {kind!r}: {one.events:,} events, {one.role}", highlight=False)
     for warning in warnings:
         console.print(f"warning: {with_flags(warning)}", highlight=False)
     counts = interactions.meta.counts
@@ -52,23 +51,10 @@ def show_preview(interactions: Interactions, readings: Sequence[Reading], as_jso
     )
 
 
-def kinds_of(interactions: Interactions) -> dict[str, tuple[int, str]]:
-    """Number of events and default role of each kind; "no role" where its name tells none."""
-    if "kind" not in interactions.signals.columns:
-        return {}
-    counts = dict(interactions.signals["kind"].value_counts(sort=True).rows())
-    try:
-        roles: dict[str, Any] = dict(default_roles(counts, {}))
-    except ConfigError:
-        roles = {}
-    return {kind: (count, roles.get(kind, "no role")) for kind, count in counts.items()}
-
-
 def import_warnings(interactions: Interactions) -> list[str]:
     """What may be a mistake: kinds without a role, items without text, times that are no times, times to come."""
     found = []
-    kinds = kinds_of(interactions)
-    strange = [kind for kind, (_, role) in kinds.items() if role == "no role"]
+    strange = [kind for kind, one in describe_kinds(interactions).items() if one.role == NO_ROLE]
     if strange:
         found.append(f"kinds without a default role: {', '.join(strange)}; training needs `data.kinds.KIND=ROLE`")
     catalogue = interactions.catalogue

@@ -6,6 +6,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from deftrec.data.clones import sequence_counts
+from deftrec.data.describe_signals import SignalsDescription, describe_signals
 from deftrec.data.interactions import Interactions
 from deftrec.data.split import Fit, SplitName, make_split
 from deftrec.errors import DataError
@@ -81,6 +82,7 @@ class Description(BaseModel, frozen=True):
         untitled, uncategorised: number of items without a title, and without a category.
         duplicates_dropped: number of exact duplicates that the import dropped.
         splits: both splits of the data.
+        signals: kinds, values and times of the interactions, and attributes of the items.
     """
 
     name: str
@@ -102,6 +104,7 @@ class Description(BaseModel, frozen=True):
     uncategorised: int
     duplicates_dropped: int
     splits: tuple[SplitDescription, ...]
+    signals: SignalsDescription = SignalsDescription()
 
 
 def describe(interactions: Interactions) -> Description:
@@ -135,6 +138,7 @@ def describe(interactions: Interactions) -> Description:
         uncategorised=int((catalogue["category"] == "").sum()),
         duplicates_dropped=meta.counts.get("duplicates", 0),
         splits=tuple(_describe_split(interactions, name, repeated) for name in ("leave-one-out", "temporal")),
+        signals=describe_signals(interactions),
     )
 
 

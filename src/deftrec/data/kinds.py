@@ -84,7 +84,7 @@ def default_roles(kinds: Iterable[str], given: Mapping[str, Role]) -> dict[str, 
             f"`data.kinds.{unknown[0]}=context` (or target, negative, ignored)"
         )
     positive = [tier for tier in tiers.values() if tier is not None and tier < len(_TIERS)]
-    strongest = min(positive, default=0) if "target" not in given.values() else -1
+    strongest = min(positive, default=0)
     roles: dict[str, Role] = {}
     for kind in kinds:
         tier = tiers.get(kind)

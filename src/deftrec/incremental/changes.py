@@ -242,10 +242,9 @@ def _vectors(
     device: torch.device,
 ) -> Tensor:
     """Sentence vectors from the model that read the items of training."""
-    if not any(texts):
-        return torch.zeros(len(texts), info.text_width)
     model = config.text.model
-    assert model is not None, "the run can recommend items that it was not trained on"
+    if model is None or not info.text_width or not any(texts):
+        return torch.zeros(len(texts), info.text_width)
     where = model_folder(model)
     check_origin(info.sentences, origin_in(where, model), name, "text.model")
     return sentence_vectors(

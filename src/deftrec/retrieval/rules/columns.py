@@ -61,6 +61,8 @@ class ItemColumns:
         if name not in self.names:
             raise ConfigError(f"the catalogue has no column {name!r}{nearest(name, self.names)}")
         column = self.interactions.catalogue[name]
+        if column.dtype == pl.Date:  # a date is compared as its year, with the part of it that is over
+            return (column.dt.year() + (column.dt.ordinal_day() - 1) / 366).alias(name)
         return column if column.dtype.is_numeric() and name != "item" else column.cast(pl.String)
 
     def _values(self, name: str) -> tuple[list[str], np.ndarray]:
