@@ -1,5 +1,6 @@
 """What `deftrec data import --preview` shows: how a file is read, before anything is written."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -62,6 +63,9 @@ def import_warnings(interactions: Interactions) -> list[str]:
         found.append("no item has a title; name their table with --items FILE, or the column with --title COL")
     if interactions.meta.times == "clock" and interactions.days is None:
         found.append("times have no known unit, so that gaps and ages are unknown")
+    days = interactions.days
+    if days is not None and (later := int((days > time.time() / 86_400).sum())):
+        found.append(f"{later:,} interactions lie in the future: check the unit and the zone of the times")
     if "value" in interactions.signals.columns and (missing := interactions.signals["value"].null_count()):
         found.append(f"{missing:,} interactions have no value")
     for column in interactions.attributes:

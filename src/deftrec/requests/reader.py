@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import lru_cache, reduce
 
 import numpy as np
 import torch
@@ -39,13 +39,14 @@ KEPT = 1024
 def sentence_encoder(model: str) -> Callable[[list[str]], Tensor]:
     """Sentence vectors of requests by a model of this name, which stays in memory once it is used.
 
-    Errors are those of `model_folder`, when the first text is read.
+    Its files are checked once. Errors are those of `model_folder`, when the first text is read.
     """
+    folder = lru_cache(maxsize=1)(model_folder)  # which reads the whole file of the weights
 
     def encode(texts: list[str]) -> Tensor:
         return sentence_vectors(
             texts,
-            model_folder(model),
+            folder(model),
             max_tokens=REQUEST_TOKENS,
             device=torch.device("cpu"),
             dtype=torch.float32,
