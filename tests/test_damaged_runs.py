@@ -236,8 +236,8 @@ def test_a_damaged_overlay_is_refused_by_readers_and_writers(damage: Callable[[b
         ([], "damaged"),
         (None, "damaged"),
         ({}, "damaged .*'format'"),
-        ({"format": 3}, "of format 3, and this version reads format 2"),
-        ({"format": 2, "version": 1}, "damaged .*'fingerprint'"),
+        ({"format": 2}, "of format 2, and this version reads format 3"),
+        ({"format": 3, "version": 1}, "damaged .*'fingerprint'"),
     ],
 )
 def test_an_overlay_with_another_record_is_refused(about: dict[str, object], message: str, changed: Path) -> None:

@@ -186,7 +186,7 @@ def test_a_weight_of_zero_teaches_nothing() -> None:
 
 
 def test_thresholds_need_values_and_an_order() -> None:
-    with pytest.raises(ConfigError, match="have no values; import the data with --value COL"):
+    with pytest.raises(ConfigError, match=r"have no values; import the data with `value=\.\.\.`"):
         Recommender.fit(shop(), quick(data={"target_from": 4}))
     with pytest.raises(ConfigError, match="negative_to is 5, and target_from is 4: give a lower negative_to"):
         quick(data={"target_from": 4, "negative_to": 5})

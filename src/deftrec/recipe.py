@@ -177,6 +177,7 @@ def resolve(config: Config, sizes: Sizes) -> Config:
         **values,
         "batch_size": values["collaborative_batch_size"],
         "encoder": "spectral" if config.size == "small" else "lightgcn",
+        "values": False,  # which data with values decide
         "mask_seen": config.retrieval.seen == "exclude" or sizes.repeated < REPEATED,
     }
     groups = ("data", "tokenizer", "language", "objective", "training")

@@ -1,6 +1,6 @@
 """The authors' head: latents without normalisation, noise of unit variance, the error of the predicted noise."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -24,7 +24,7 @@ class NoiseErrors(NextItems):
         snr: alpha(t)^2 / sigma(t)^2 of each row. `[N]`
     """
 
-    snr: Tensor
+    snr: Tensor = field(kw_only=True)
 
     def errors(self, x0_hat: Tensor, latents: Tensor) -> Tensor:
         """See `NextItems.errors`."""

@@ -130,7 +130,7 @@ def test_a_further_item_is_one_step_up_to_the_window(monkeypatch: pytest.MonkeyP
     reading, read = Reading(fast, [1, 2, 3]), []
     plain = fast.members[0].reader.read
     monkeypatch.setattr(
-        fast.members[0].reader, "read", lambda ways, last, past: read.append(ways.shape[1]) or plain(ways, last, past)
+        fast.members[0].reader, "read", lambda ways, *more: read.append(ways.shape[1]) or plain(ways, *more)
     )
     for item in range(WINDOW):
         reading.add(item)

@@ -167,7 +167,7 @@ def test_added_items_are_raised_until_their_interactions_count(run: Path, tmp_pa
     index = build_index("faiss", Approximate.vectors(ranker)[:n_items], Approximate.metric(ranker), "x", "")
     everything = np.arange(ranker.n_items)
     chosen, scores = Approximate(ranker, index, n_items).score(
-        queries.latents[0], np.array([0, 1, 2]), everything, False
+        queries.latents[0], Sequences.from_lists([[0, 1, 2]]), everything, False
     )
     torch.testing.assert_close(scores, ranker.scores(queries)[0][chosen])
     # The interactions of two users with both items make a third of full confidence.

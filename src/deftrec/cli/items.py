@@ -33,7 +33,6 @@ def add(
     title: Annotated[str | None, column("titles; default: recognised")] = None,
     category: Annotated[str | None, column("categories; default: recognised")] = None,
     text: Annotated[str | None, column("descriptions; default: recognised")] = None,
-    attributes: Annotated[str | None, option("Columns of attributes; default: those of the run.", "A,B,C")] = None,
     columns: ColumnNames = None,
     form: TableForm = None,
     as_json: Json = False,
@@ -57,7 +56,7 @@ def add(
                 text=text,
                 catalogue_item=item,
                 item_names=split_names(columns),
-                attributes=split_names(attributes),
+                attributes=(),
             )
             found = read_items(
                 items,

@@ -131,7 +131,7 @@ def with_roles(interactions: Interactions, roles: EventRoles) -> Interactions:
     """
     signals = interactions.signals
     if roles.by_value and "value" not in signals.columns:
-        mend = "import the data with --value COL, or leave data.target_from, negative_to and value_weight out"
+        mend = "import the data with `value=...`, or leave data.target_from, negative_to and value_weight out"
         raise ConfigError(f"{interactions.meta.name}: its interactions have no values; {mend}")
     columns: dict[str, np.ndarray] = {}
     if "kind" in signals.columns:

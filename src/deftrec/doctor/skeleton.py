@@ -48,9 +48,9 @@ class Subject:
     items: int
     collaborative_width: int
     text_width: int
-    attributes_width: int
     domain: str = "items"
     assumed: tuple[str, ...] = ()
+    attributes_width: int = 0
 
 
 def subject_of(
@@ -73,7 +73,9 @@ def subject_of(
             raise ConfigError(f"{folder}: a run has its own data and options; leave out `data=...` and `overrides=...`")
         config, info = read_records(folder)
         found = Interactions.load(folder / "data")
-        return Subject(str(folder), config, items or found.n_items, *info.widths, found.meta.domain)
+        collaborative, read, described = info.widths
+        count, domain = items or found.n_items, found.meta.domain
+        return Subject(str(folder), config, count, collaborative, read, domain, attributes_width=described)
     if folder.is_dir():
         raise ConfigError(f"{folder}: no config.json; give the directory of a run, or a recipe")
     return _recipe(name, items, data, overrides)
@@ -96,7 +98,7 @@ def _recipe(name: str, items: int | None, data: Path | None, overrides: list[str
         assumed = (f"{count:,} users of {HISTORY} interactions, which decides every option that says auto",)
     collaborative = 0 if config.collaborative.encoder == "none" else config.collaborative.dim
     read = hidden_size(config.text.model) if text and config.text.model is not None else 0
-    return Subject(name, config, items or count, collaborative, read, described, domain, assumed)
+    return Subject(name, config, items or count, collaborative, read, domain, assumed, described)
 
 
 @dataclass(frozen=True, eq=False)

@@ -89,9 +89,10 @@ def fit_run(
         start.check_text_options(config)
         data = start.joined(interactions)
         overlay = start.removals(data)
-    config, data = with_events(config, data)
+    asked = config
+    config, data = with_events(asked, data)
     provenance = None if start is None else start.provenance
-    request = Request(config=config, fingerprint=data.fingerprint, refit=refit, start=provenance)
+    request = Request(config=asked, fingerprint=data.fingerprint, refit=refit, start=provenance)
 
     def train(space: Workspace) -> Run:
         items, events = data.n_items - interactions.n_items, data.n_interactions - interactions.n_interactions
@@ -418,7 +419,7 @@ def with_events(config: Config, interactions: Interactions) -> tuple[Config, Int
         options = options.model_copy(update={"kinds": kinds})
     elif options.kinds:
         kind = next(iter(options.kinds))
-        mend = "import the data with --kind COL, or leave the option out"
+        mend = "import the data with `kind=...`, or leave the option out"
         raise ConfigError(f"data.kinds.{kind}: the interactions of {interactions.meta.name} have no kinds; {mend}")
     tokenizer, timed = config.tokenizer, interactions.days is not None
     valued = "value" in signals and (bool(options.kinds) or options.roles.by_value)

@@ -141,15 +141,14 @@ def read_tabular(
     if faults is not None:
         faults.settle(file.name, events.height, table.places)
     _note_spaces(events, reading)
-    if items is not None:
-        catalogue = read_items(items, columns, faults=faults, on_reading=on_reading)
-    else:
-        catalogue = None
-        if described is not None:
-            catalogue, strange = described.catalogue(frame, columns, file.place(table))
-            reading.notes.extend(strange)
+    catalogue = None
+    if described is not None:
+        catalogue, strange = described.catalogue(frame, columns, file.place(table))
+        reading.notes.extend(strange)
     if on_reading is not None:
         on_reading(replace(reading, ignored=[name for name in reading.ignored if name not in where]))
+    if items is not None:
+        catalogue = read_items(items, columns, faults=faults, on_reading=on_reading)
     read_files = [*file.parts.values(), *([] if items is None else _File.find(items).parts.values())]
     sha256 = checksums(*dict.fromkeys(map(on_disk, read_files)))
     kind: Literal["clock", "position"] = "position" if columns.time is None else "clock"
