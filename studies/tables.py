@@ -454,7 +454,7 @@ def requests(*runs: str) -> Callable[[], str]:
                     f"{row['ours'] / row[name]:.2f} ({probability(row[f'p to {name}'])})" if name in row else ""
                     for name in ("sum", "oracle")
                 ]
-                named = f"`{result['recipe']}`, {result['revision']}"
+                named = f"`{result['recipe']}`, {row.get('revision', result['revision'])}"
                 rows.append([named, f"{run.split('/')[0]}: {row['row']}", f"{row['runs']}", *cells, *against])
         headings = ["recipe", "data: request", "seeds", *METHODS, "ours / sum (p)", "ours / oracle (p)"]
         return table(headings, rows)
