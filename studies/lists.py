@@ -112,7 +112,8 @@ def shortened(whole: Interactions, asked: np.ndarray) -> Interactions:
     lengths = whole.sequences.lengths.copy()
     lengths[asked] -= 2 * HELD_OUT
     kept = np.arange(len(whole.times)) < np.repeat(whole.sequences.offsets[:-1] + lengths, whole.sequences.lengths)
-    return replace(whole, sequences=whole.sequences.heads(lengths), times=whole.times[kept])
+    signals = whole.signals_where(kept)
+    return replace(whole, sequences=whole.sequences.heads(lengths), times=whole.times[kept], signals=signals)
 
 
 def _lists(recommender: Recommender, whole: Interactions, asked: np.ndarray, part: str) -> dict[str, Tensor]:

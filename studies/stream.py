@@ -96,9 +96,8 @@ class Stream:
         owners = whole.sequences.owners()
         users = np.bincount(owners[past], minlength=whole.n_users) > 0
         known = np.bincount(whole.sequences.items[self.rank < (announced or cut)], minlength=whole.n_items) > 0
-        lengths = np.bincount(owners[past], minlength=whole.n_users)
-        offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
-        part = replace(whole, sequences=Sequences(whole.sequences.items[past], offsets), times=whole.times[past])
+        sequences, signals = whole.sequences.where(past), whole.signals_where(past)
+        part = replace(whole, sequences=sequences, times=whole.times[past], signals=signals)
         return subset(part, users, known)
 
     def questions(self, step: int) -> Cases:

@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 
 from deftrec.data.interactions import Interactions
-from deftrec.data.sequences import Sequences
 
 
 def subset(interactions: Interactions, users: np.ndarray, items: np.ndarray) -> Interactions:
@@ -21,15 +20,15 @@ def subset(interactions: Interactions, users: np.ndarray, items: np.ndarray) -> 
     owners, entries = interactions.sequences.owners(), interactions.sequences.items
     kept = users[owners] & items[entries]
     numbers = (np.cumsum(items) - 1).astype(np.int32)
-    lengths = np.bincount(owners[kept], minlength=len(users))[users]
-    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
+    remaining = interactions.sequences.where(kept).select(np.flatnonzero(users))
     counts = {"users": int(users.sum()), "items": int(items.sum()), "interactions": int(kept.sum())}
     meta = interactions.meta
     return replace(
         interactions,
         users=interactions.users.filter(users),
         catalogue=interactions.catalogue.filter(items),
-        sequences=Sequences(numbers[entries[kept]], offsets),
+        sequences=replace(remaining, items=numbers[remaining.items]),
         times=interactions.times[kept],
+        signals=interactions.signals_where(kept),
         meta=meta.model_copy(update={"counts": {**meta.counts, **counts}}),
     )

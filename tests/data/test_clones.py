@@ -45,3 +45,11 @@ def test_times_stay_with_their_users() -> None:
     rest = without_clones(Interactions.from_frame(events))
     assert rest.events()["time"].to_list() == [30, 31, 32, 33, 34, 35]
     assert rest.events()["user"].to_list() == [10, 10, 10, 11, 11, 11]
+
+
+def test_signals_stay_with_their_users() -> None:
+    """Users who are left out take their ratings with them."""
+    rows = [(user, item, item, float(user)) for user in range(12) for item in (range(4) if user < 10 else range(4, 8))]
+    frame = pl.DataFrame(rows, schema=["user", "item", "time", "value"], orient="row")
+    kept = without_clones(Interactions.from_frame(frame, value="value"))
+    assert kept.events()["value"].to_list() == [10.0] * 4 + [11.0] * 4

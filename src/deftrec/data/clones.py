@@ -36,10 +36,12 @@ def without_clones(interactions: Interactions, many: int = MANY) -> Interactions
     meta, remaining = interactions.meta, sequences.select(np.flatnonzero(kept))
     filters = {**meta.filters, "clones": f"without sequences that {many} users or more share"}
     totals = {**meta.counts, "users": int(kept.sum()), "interactions": len(remaining.items)}
+    entries = np.repeat(kept, sequences.lengths)
     return replace(
         interactions,
         users=interactions.users.filter(kept),
         sequences=remaining,
-        times=interactions.times[np.repeat(kept, sequences.lengths)],
+        times=interactions.times[entries],
+        signals=interactions.signals_where(entries),
         meta=meta.model_copy(update={"filters": filters, "counts": totals}),
     )

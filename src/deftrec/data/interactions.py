@@ -215,6 +215,10 @@ class Interactions:
         """The same interactions whose sequences have `columns`, made by `roles`."""
         return replace(self, sequences=self.sequences.with_columns(**columns), roles=roles)
 
+    def signals_where(self, kept: np.ndarray) -> pl.DataFrame:
+        """The signals of the interactions that are `kept`, `[E]` bool."""
+        return self.signals.filter(kept) if self.signals.columns else self.signals
+
     @property
     def events_schema(self) -> pl.DataFrame:
         """`events` without any row."""
