@@ -15,7 +15,7 @@ from deftrec.data import Sequences, leave_one_out, temporal
 from deftrec.data.kinds import EventRoles, default_roles, opinion, with_roles
 from deftrec.data.sequences import CONTEXT, NEGATIVE, NEUTRAL, TARGET, pack_for_training
 from deftrec.errors import ConfigError, DataError, DeftRecError
-from deftrec.training.fit import with_events
+from deftrec.recipe import with_events
 from shop import ITEMS, START, shop, shop_events
 from toy import tiny_config
 

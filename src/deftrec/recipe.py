@@ -10,7 +10,9 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from deftrec.config import Config
+from deftrec.config import Config, KindOptions, NanoOptions
+from deftrec.data import Interactions
+from deftrec.data.kinds import default_roles, with_roles
 from deftrec.errors import ConfigError
 from deftrec.sizes import Sizes, sized_values
 
@@ -192,3 +194,33 @@ def _filled(options: M, values: Mapping[str, object]) -> M:
     """`options` with every `auto` that has a value replaced by it."""
     automatic = {name for name, value in options if value == "auto"}
     return options.model_copy(update={name: values[name] for name in automatic & values.keys()})
+
+
+def with_events(config: Config, interactions: Interactions) -> tuple[Config, Interactions]:
+    """The options with a role for every kind of event, and the interactions with their roles (`with_roles`).
+
+    Raises a `ConfigError` for a kind whose name has no default role, or roles that the data cannot have.
+    """
+    options, signals = config.data, interactions.signals.columns
+    if "kind" in signals:
+        given = {kind: one.role for kind, one in options.kinds.items()}
+        found = default_roles(interactions.signals["kind"].unique().sort(), given)
+        kinds = {kind: options.kinds.get(kind, KindOptions(role=role)) for kind, role in found.items()}
+        options = options.model_copy(update={"kinds": kinds})
+    elif options.kinds:
+        kind = next(iter(options.kinds))
+        mend = "import the data with `kind=...`, or leave the option out"
+        raise ConfigError(f"data.kinds.{kind}: the interactions of {interactions.meta.name} have no kinds; {mend}")
+    tokenizer, timed = config.tokenizer, interactions.days is not None
+    valued = "value" in signals and (bool(options.kinds) or options.roles.by_value)
+    read = {
+        "kinds": tokenizer.kinds and "kind" in signals,
+        "values": valued if tokenizer.values == "auto" else tokenizer.values and "value" in signals,
+        "gaps": tokenizer.gaps and timed,
+        "request_time": tokenizer.request_time and timed,
+    }
+    update: dict[str, Any] = {"data": options, "tokenizer": tokenizer.model_copy(update=read)}
+    if isinstance(config.language, NanoOptions) and not timed:
+        update["language"] = config.language.model_copy(update={"relative_time": False})
+    config = config.model_copy(update=update)
+    return config, with_roles(interactions, options.roles)

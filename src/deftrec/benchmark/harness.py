@@ -20,6 +20,7 @@ from deftrec.errors import ConfigError, DataError, DeftRecError, in_a_line
 from deftrec.files import write_text
 from deftrec.formatting import duration
 from deftrec.progress import Labelled, Progress, Silent
+from deftrec.recipe import with_events
 from deftrec.run import git_revision
 
 
@@ -69,6 +70,7 @@ def run_benchmark(
     for name in rankings:
         if any(name == system.name or name.startswith(f"{system.name}/") for system in systems):
             raise ConfigError(f"rankings {name!r}: a system has that name; choose another")
+    interactions = with_events(request.config, interactions)[1]  # targets are those of the roles
     split = make_split(interactions, request.split)
     if not len(split.cases("test")):
         raise DataError(f"{interactions.meta.name}: no user has a test target, so nothing can be measured")

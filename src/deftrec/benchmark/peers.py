@@ -131,7 +131,7 @@ def run_peers(
     Errors are those of `run_peer`; invalid arguments are found before anything runs.
     """
     _check(interactions, split, models)
-    popularity = split.training(fit).counts(interactions.n_items)
+    popularity = split.training(fit).targets().counts(interactions.n_items)
     results = []
     for name in models:
         request = PeerRequest([fit], [seen], budget_seconds=budget_seconds)
@@ -141,6 +141,17 @@ def run_peers(
         write_json(file.with_name("result.json"), result.to_json_dict())
         results.append(result)
     return results
+
+
+def peer_view(split: Split) -> Callable[[Sequences], Sequences]:
+    """The interactions that peers read, which know no roles: targets alone, or all but dislikes if some user lacks one.
+
+    So what a peer leaves out as seen is what DeftRec leaves out: what was bought, not what was looked at.
+    """
+    cases = [split.cases(part) for part in ("validation", "test")]
+    if all((one.histories.targets().lengths > 0).all() for one in cases):
+        return Sequences.targets
+    return Sequences.liked
 
 
 def export_split(interactions: Interactions, split: Split, to: Path, request: PeerRequest) -> None:
@@ -158,15 +169,15 @@ def export_split(interactions: Interactions, split: Split, to: Path, request: Pe
         "threads": request.threads,
     }
     write_json(to / "meta.json", meta)
-    everyone = np.arange(interactions.n_users)
+    everyone, view = np.arange(interactions.n_users), peer_view(split)
     for fit, stem in STEMS.items():
         if fit == "train" or fit in request.fits:
-            _events(everyone, split.training(fit)).write_parquet(to / f"{stem}.parquet")
+            _events(everyone, view(split.training(fit))).write_parquet(to / f"{stem}.parquet")
     validation, test = split.cases("validation"), split.cases("test")
     targets = pl.DataFrame({"user": validation.users, "target": validation.targets})
     targets.write_parquet(to / "validation-targets.parquet")
     for part, cases in (("validation", validation), ("test", test)):
-        _events(cases.users, cases.histories).write_parquet(to / f"{part}-histories.parquet")
+        _events(cases.users, view(cases.histories)).write_parquet(to / f"{part}-histories.parquet")
     numbers = pl.Series("item", np.arange(interactions.n_items))
     interactions.catalogue.select(numbers, *CATALOGUE_COLUMNS).write_parquet(to / "item-text.parquet")
 

@@ -41,7 +41,7 @@ class TableScorer:
     def __init__(self, interactions: Interactions, split: Split, fit: Fit, seen: Seen) -> None:
         self.interactions, self.split, self.fit, self.seen = interactions, split, fit, seen
         self.training = split.training(fit)
-        self.popularity = self.training.counts(interactions.n_items)
+        self.popularity = self.training.targets().counts(interactions.n_items)
 
     def of_run(self, run: SystemRun, place: Path) -> ScoredSystem | None:
         """Measure the rankings that a system left in `place`; None where it has none for this table.

@@ -17,12 +17,12 @@ from deftrec.language import LanguageModel, Layout, build_language_model
 from deftrec.language.pretrained import PretrainedLanguageModel
 from deftrec.model import DeftRec, ItemLatents
 from deftrec.pretrained_files.architecture import Architecture, architecture_of, has_tokenizer, hidden_size
-from deftrec.recipe import load_recipe
+from deftrec.recipe import load_recipe, with_events
 from deftrec.recipe import resolve as resolve_sizes
 from deftrec.run import read_records
 from deftrec.sizes import Sizes
 from deftrec.tokenizer import ItemFeatures
-from deftrec.training.fit import resolve, with_events
+from deftrec.training.fit import resolve
 
 META = torch.device("meta")
 

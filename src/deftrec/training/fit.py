@@ -14,9 +14,8 @@ import torch
 from deftrec import recipe
 from deftrec.attributes import AttributeEncoder, encode_attributes, fit_attributes
 from deftrec.collaborative import CollaborativeVectors
-from deftrec.config import Config, KindOptions, NanoOptions, ReasonerOptions
+from deftrec.config import Config, ReasonerOptions
 from deftrec.data import Cases, Fit, Interactions, Split, SplitName, make_split
-from deftrec.data.kinds import default_roles, with_roles
 from deftrec.data.words import texts_of
 from deftrec.diffusion import Sampling
 from deftrec.ensemble import Model
@@ -90,7 +89,7 @@ def fit_run(
         data = start.joined(interactions)
         overlay = start.removals(data)
     asked = config
-    config, data = with_events(asked, data)
+    config, data = recipe.with_events(asked, data)
     provenance = None if start is None else start.provenance
     request = Request(config=asked, fingerprint=data.fingerprint, refit=refit, start=provenance)
 
@@ -404,36 +403,6 @@ class Training:
         whole = replace(latent, terms=(*latent.terms, *ranker.without("latent").terms))
         assert features.scaling is not None, "features of a training are scaled"
         return Run(self.interactions, self.config, info, model, catalogue, whole, features.scaling, reasoning)
-
-
-def with_events(config: Config, interactions: Interactions) -> tuple[Config, Interactions]:
-    """The options with a role for every kind of event, and the interactions with their roles (`with_roles`).
-
-    Raises a `ConfigError` for a kind whose name has no default role, or roles that the data cannot have.
-    """
-    options, signals = config.data, interactions.signals.columns
-    if "kind" in signals:
-        given = {kind: one.role for kind, one in options.kinds.items()}
-        found = default_roles(interactions.signals["kind"].unique().sort(), given)
-        kinds = {kind: options.kinds.get(kind, KindOptions(role=role)) for kind, role in found.items()}
-        options = options.model_copy(update={"kinds": kinds})
-    elif options.kinds:
-        kind = next(iter(options.kinds))
-        mend = "import the data with `kind=...`, or leave the option out"
-        raise ConfigError(f"data.kinds.{kind}: the interactions of {interactions.meta.name} have no kinds; {mend}")
-    tokenizer, timed = config.tokenizer, interactions.days is not None
-    valued = "value" in signals and (bool(options.kinds) or options.roles.by_value)
-    read = {
-        "kinds": tokenizer.kinds and "kind" in signals,
-        "values": valued if tokenizer.values == "auto" else tokenizer.values and "value" in signals,
-        "gaps": tokenizer.gaps and timed,
-        "request_time": tokenizer.request_time and timed,
-    }
-    update: dict[str, Any] = {"data": options, "tokenizer": tokenizer.model_copy(update=read)}
-    if isinstance(config.language, NanoOptions) and not timed:
-        update["language"] = config.language.model_copy(update={"relative_time": False})
-    config = config.model_copy(update=update)
-    return config, with_roles(interactions, options.roles)
 
 
 def validation_cases(interactions: Interactions, split: Split, cases: Cases, seed: int) -> Cases:
