@@ -458,3 +458,12 @@ def test_a_run_of_another_form_is_not_continued(trained: tuple[Recommender, Path
     bare = Interactions.from_frame(lacking.events(), lacking.catalogue.drop("price"), kind="kind")
     with pytest.raises(DeftRecError, match="reads the attribute 'price', which unnamed lacks"):
         Recommender.fit(bare, recommender.config, start=recommender)
+
+
+def test_the_prior_leaves_views_out_where_validation_says_so(tmp_path: Path) -> None:
+    """In the shop views are noise: the prior of purchases alone knows the next one."""
+    config = tiny_config(training={"epochs": 2}, retrieval={"prior": "any", "trend": False})
+    recommender = Recommender.fit(shop(200), config, out=tmp_path / "run")
+    assert recommender.info.terms["collaborative_prior"]["context"] is False
+    assert recommender.evaluate(parts="collaborative_prior", metrics=("ndcg",), k=10).metrics["ndcg@10"] > 0.95
+    assert Recommender.load(tmp_path / "run").recommend("u1", 5) == recommender.recommend("u1", 5)

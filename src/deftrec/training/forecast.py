@@ -20,6 +20,7 @@ from deftrec.model import DeftRec
 from deftrec.pretrained_files.architecture import LETTERS_PER_TOKEN, architecture_of, hidden_size
 from deftrec.pretrained_files.reading import reading
 from deftrec.reasoning import ItemWords
+from deftrec.recipe import with_events
 from deftrec.retrieval.choose import USERS
 from deftrec.retrieval.terms import collaborative_prior as prior
 from deftrec.tensors import to_device
@@ -77,6 +78,7 @@ def forecast(
     Raises the errors of a training.
     """
     device = device or default_device()
+    config, interactions = with_events(config, interactions)
     split = make_split(interactions, config.data.split)
     config = resolve(config, interactions, split)
     dtype = inference_dtype(config.training.precision, device)
@@ -112,7 +114,7 @@ def forecast(
         once = {"text", "statements"}
         again = {f"refit-{name}": value for name, value in seconds.items() if name not in once} if refit else {}
         if config.retrieval.prior != "none":
-            seconds["collaborative prior"] = _prior_seconds(config, interactions.n_items, users, device)
+            seconds["collaborative prior"] = _prior_seconds(config, training, interactions.n_items, users, device)
     return Forecast(seconds | again, describe(device, dtype))
 
 
@@ -210,10 +212,10 @@ def _batch_seconds(model: DeftRec, batch: Batch, dtype: torch.dtype) -> tuple[fl
         return learning, whole(read)
 
 
-def _prior_seconds(config: Config, n_items: int, users: int, device: torch.device) -> float:
+def _prior_seconds(config: Config, training: Sequences, n_items: int, users: int, device: torch.device) -> float:
     """Seconds to choose the prior: every setting and weight ranks the targets of the validation users."""
     kind, users = config.retrieval.prior, min(users, USERS)
-    groups = list(prior.candidates(kind))
+    groups = list(prior.candidates(kind, training))
     inverses = sum(group[0].kind != "graph" for group in groups)
     settings = sum(len(group) for group in groups)
     rows = max(1, min(users, 500_000 // n_items))

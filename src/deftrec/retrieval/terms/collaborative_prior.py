@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from deftrec.data import Sequences
+from deftrec.data.sequences import CONTEXT
 from deftrec.progress import Progress
 from deftrec.retrieval.choose import Validation, ndcg_by_variant, one_standard_error_rule, record_of
 from deftrec.retrieval.exact import history_cells
@@ -20,6 +21,7 @@ from deftrec.retrieval.terms.base import ExtendedCatalogue, ScoreTerm
 
 Kind: TypeAlias = Literal["ease", "slit", "graph"]
 
+KEYS = ("kind", "regularisation", "recency")  # settings that every record has
 NEIGHBOURS = 512  # largest weights kept for each item
 EASE_REGULARISATION = (50.0, 300.0)
 SLIT_REGULARISATION = (100.0, 1000.0)  # ridge penalties tried on validation
@@ -36,11 +38,17 @@ class PriorSettings:
         kind: `ease`, `slit` or `graph`.
         regularisation: ridge penalty lambda; 0 for `graph`, which has none.
         recency: p of (1 + age)^-p, the weight of a history item of that age.
+        context: whether interactions that are read alone, such as views, are read too.
     """
 
     kind: Kind
     regularisation: float
     recency: float
+    context: bool = True
+
+    def read(self, sequences: Sequences) -> Sequences:
+        """The interactions that the model reads: none of those that show a dislike."""
+        return sequences.liked() if self.context else sequences.targets()
 
     def fit(self, training: Sequences, n_items: int, max_items: int, device: torch.device = CPU) -> LinearPrior:
         """Fit the model; dense matrices are computed on `device`, the result is on the CPU."""
@@ -49,7 +57,7 @@ class PriorSettings:
             "slit": partial(slit, regularisation=self.regularisation, recency=self.recency),
             "graph": graph,
         }
-        return LinearPrior.fit(methods[self.kind], training.liked(), n_items, NEIGHBOURS, max_items, device)
+        return LinearPrior.fit(methods[self.kind], self.read(training), n_items, NEIGHBOURS, max_items, device)
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +101,7 @@ class CollaborativePrior(ScoreTerm):
     ) -> Self:
         """Choose the best settings on validation, and their weight by `one_standard_error_rule`, on top of `ranker`."""
         device, training, n_items = validation.queries.latents.device, validation.training, ranker.n_items
-        fits, task = list(candidates(kinds)), "collaborative prior"
+        fits, task = list(candidates(kinds, training)), "collaborative prior"
         progress.begin(task, len(fits))
         values: dict[tuple[PriorSettings, float], Tensor] = {}
         for group in fits:
@@ -103,7 +111,7 @@ class CollaborativePrior(ScoreTerm):
                 scores: Tensor, queries: Queries, group: list[PriorSettings] = group, linear: LinearPrior = linear
             ) -> Iterator[tuple[tuple[PriorSettings, float], Tensor]]:
                 for settings in group:
-                    prior = linear.scores(queries.histories.liked(), settings.recency).to(device)
+                    prior = linear.scores(settings.read(queries.histories), settings.recency).to(device)
                     for weight in WEIGHTS:
                         moved = redistributed(scores, prior, weight, queries.histories) if repeats else weight * prior
                         yield (settings, weight), scores + moved
@@ -125,7 +133,8 @@ class CollaborativePrior(ScoreTerm):
 
     def scores(self, queries: Queries, total: Tensor | None = None) -> Tensor:
         """See `ScoreTerm.scores`; without a `total` nothing is redistributed."""
-        prior = self.linear.scores(queries.histories.liked(), self.chosen.recency).to(queries.latents.device)
+        read = self.chosen.read(queries.histories)
+        prior = self.linear.scores(read, self.chosen.recency).to(queries.latents.device)
         if self.repeats and total is not None:
             return redistributed(total, prior, self.weight, queries.histories)
         return prior.mul_(self.weight)
@@ -154,7 +163,7 @@ class CollaborativePrior(ScoreTerm):
     @classmethod
     def from_state(cls, settings: dict[str, Any], tensors: dict[str, Tensor]) -> Self:
         """See `ScoreTerm.from_state`."""
-        chosen = PriorSettings(settings["kind"], settings["regularisation"], settings["recency"])
+        chosen = PriorSettings(**{name: settings[name] for name in (*KEYS, "context") if name in settings})
         rest = (settings[name] for name in ("weight", "max_items", "repeats", "record"))
         return cls(LinearPrior(settings["n_items"], **tensors), chosen, *rest)
 
@@ -176,8 +185,15 @@ def redistributed(scores: Tensor, prior: Tensor, weight: float, histories: Seque
     return contribution
 
 
-def candidates(kinds: str) -> Iterator[list[PriorSettings]]:
-    """Settings to try, in groups that one fit serves: SLIT alone is fitted with the recency it is used with."""
+def candidates(kinds: str, training: Sequences) -> Iterator[list[PriorSettings]]:
+    """Settings to try, in groups that one fit serves; without the context too, where training has some."""
+    yield from _with_context(kinds)
+    if training.roles is not None and (training.roles == CONTEXT).any():
+        yield from ([replace(one, context=False) for one in group] for group in _with_context(kinds))
+
+
+def _with_context(kinds: str) -> Iterator[list[PriorSettings]]:
+    """Settings that read everything; SLIT alone is fitted with the recency it is used with."""
     if kinds in {"any", "graph"}:
         yield [PriorSettings("graph", 0.0, recency) for recency in RECENCY]
     if kinds in {"any", "ease"}:
