@@ -15,7 +15,7 @@ from deftrec.data import Sequences, leave_one_out, temporal
 from deftrec.data.kinds import EventRoles, default_roles, opinion, with_roles
 from deftrec.data.sequences import CONTEXT, NEGATIVE, NEUTRAL, TARGET, pack_for_training
 from deftrec.errors import ConfigError, DataError, DeftRecError
-from deftrec.recipe import with_events
+from deftrec.recipe import load_recipe, with_events
 from shop import ITEMS, START, shop, shop_events
 from toy import tiny_config
 
@@ -138,6 +138,71 @@ def test_a_kind_without_a_role_is_named(kinds: str, given: Any, message: str) ->
 def test_given_roles_win() -> None:
     given = {"view": "target", "purchase": "context", "odd": "ignored"}
     assert default_roles(["view", "cart", "purchase", "odd"], given) == {**given, "cart": "target"}  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("named", ["purchase", "lease"])
+def test_naming_the_strongest_kind_changes_no_other(named: str) -> None:
+    roles = default_roles(["view", "cart", named], {named: "target"})
+    assert roles == {"view": "context", "cart": "context", named: "target"}
+
+
+@pytest.mark.parametrize("kind", ["a.b", "view", "x.role.y"])
+def test_names_of_kinds_may_have_dots(kind: str) -> None:
+    config = load_recipe("nano", [f"data.kinds.{kind}.weight=2", f"data.kinds.{kind}.role=target"])
+    assert config.data.kinds[kind].weight == 2
+    assert load_recipe("nano", [f"data.kinds.{kind}=context"]).data.kinds[kind].role == "context"
+
+
+def test_a_target_without_anything_before_it_teaches_nothing() -> None:
+    rows = [(u, n, n, kind) for u in "ab" for n, kind in enumerate(["purchase", "view", "purchase", "purchase"])]
+    frame = pl.DataFrame(rows, schema=["user", "item", "time", "kind"], orient="row")
+    with pytest.raises(DataError, match="no user has a target after another interaction in train"):
+        Recommender.fit(Interactions.from_frame(frame, kind="kind"), quick())
+
+
+def test_ignored_events_come_to_nothing_after_training() -> None:
+    recommender = Recommender.fit(shop(60), quick(data={"kinds": {"view": {"role": "ignored"}}}))
+    new = pl.DataFrame(
+        {
+            "user": ["u1"] * 3,
+            "item": ["i3", "i4", "i5"],
+            "time": [2_000_000_000 + n for n in range(3)],
+            "kind": ["view", "purchase", "view"],
+        }
+    )
+    users = recommender.evaluate(interactions=new, metrics=("ndcg",), k=10).users
+    assert users == 1
+    assert recommender.add_events(new).added == 1
+    assert recommender.add_events(new).added == 0
+
+
+def test_a_run_goes_on_without_one_of_its_kinds(trained: tuple[Recommender, Path]) -> None:
+    """Kinds keep their places in the model, whichever the new data have."""
+    start = trained[0]
+    events = shop(300).events().filter(pl.col("kind") != "skip")
+    data = Interactions.from_frame(events, start.interactions.catalogue, kind="kind")
+    again = Recommender.fit(data, start.config, start=start)
+    assert list(again.config.data.kinds) == list(start.config.data.kinds)
+
+
+def test_items_of_a_run_join_data_with_another_attribute() -> None:
+    start = Recommender.fit(shop(60), quick(tokenizer={"drop_collaborative": 0.5}))
+    start.add_items(pl.DataFrame({"item": ["i99"], "title": ["new"], "brand": ["brand 1"], "price": [5.0]}))
+    data = shop(80)
+    colours = data.catalogue.with_columns(colour=pl.lit("red"), height=pl.lit(2.0))
+    again = Recommender.fit(Interactions.from_frame(data.events(), colours, kind="kind"), start.config, start=start)
+    assert again.interactions.catalogue.filter(item="i99").select("colour", "height").row(0) == ("", None)
+
+
+def test_texts_that_look_like_numbers_stay_texts() -> None:
+    rows = [(u, (u + n) % 12, n) for u in range(40) for n in range(5)]
+    sizes = ["S", "M", "42", "XL", "44", "L"] * 2
+    frame = pl.DataFrame(rows, schema=["user", "item", "time"], orient="row")
+    items = pl.DataFrame({"item": range(12), "size": sizes})
+    recommender = Recommender.fit(Interactions.from_frame(frame, items), quick(tokenizer={"drop_collaborative": 0.5}))
+    for given in ["43", 43]:
+        recommender.add_items(pl.DataFrame({"item": [2, 50], "size": [given, given]}))
+        assert recommender.interactions.catalogue.filter(pl.col("item").is_in([2, 50]))["size"].to_list() == ["43"] * 2
 
 
 # -- values --------------------------------------------------------------------------------------------------------
@@ -271,6 +336,11 @@ def test_the_time_of_the_request_is_read() -> None:
     later = recommender.recommend(7, 1, exclude_seen=False, at=datetime.fromtimestamp(last + 30 * 86_400, UTC))
     assert soon[0].item == (place + 1) % ITEMS
     assert later[0].item == 0
+
+
+def test_a_time_is_a_number(trained: tuple[Recommender, Path]) -> None:
+    with pytest.raises(ConfigError, match="`at=nan` is no time"):
+        trained[0].recommend("u1", at=float("nan"))
 
 
 def test_a_time_needs_a_unit() -> None:

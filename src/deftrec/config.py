@@ -60,7 +60,7 @@ class DataOptions(Options):
     same."""
 
     split: SplitName = "leave-one-out"
-    """Division into train, validation and test: each user's last two interactions (leave-one-out), or two points in
+    """Division into train, validation and test: each user's last two targets (leave-one-out), or two points in
     time (temporal)."""
     max_history: Count | Auto = "auto"
     """Largest number of items the language model reads from one history, at least 1. Older items are dropped. auto: 64

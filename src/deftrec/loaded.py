@@ -1,6 +1,7 @@
 """A run with its overlay in memory: data, model and score, the latents of histories, and what lists are made of."""
 
 import difflib
+import math
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import replace
@@ -150,7 +151,7 @@ class LoadedRun:
     def day_of(self, at: datetime | float | None) -> float | None:
         """A time, a date or a number in the unit of the data, in days since 1970; None: none is given.
 
-        Raises a `ConfigError` if the data's times have no known unit.
+        Raises a `ConfigError` if the data's times have no known unit, and for NaN.
         """
         if at is None:
             return None
@@ -159,6 +160,8 @@ class LoadedRun:
             raise ConfigError("`at=...`: the times of this run's data have no known unit, so no time can be given")
         if isinstance(at, datetime):
             return at.replace(tzinfo=at.tzinfo or UTC).timestamp() / 86_400.0
+        if not math.isfinite(at):
+            raise ConfigError(f"`at={at}` is no time; give a date, or a number in the unit of the data")
         return float(at) / (86_400.0 * units)
 
     # -- data --------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 import contextlib
 import copy
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +19,8 @@ from deftrec.sizes import Sizes, sized_values
 M = TypeVar("M", bound=BaseModel)
 
 FAST, DEFAULT = "fast", "default"  # the recipe of the small reader, and its other name
+
+KINDS = "data.kinds."  # key of the role of a kind of events, before its name
 
 REPEATED = 0.001  # share of repeated interactions below which a model cannot learn to recommend items again
 
@@ -150,12 +152,21 @@ def _apply(values: dict[str, Any], override: str) -> None:
     if isinstance(value, str):  # YAML 1.1 reads 1e-3 as text
         with contextlib.suppress(ValueError):
             value = float(value)
-    *groups, last = key.split(".")
+    *groups, last = _path(key)
     for group in groups:
         values = values.setdefault(group, {})
         if not isinstance(values, dict):
             raise ConfigError(f"`overrides={override!r}`: {group!r} is a value, not a group of options")
     values[last] = value
+
+
+def _path(key: str) -> list[str]:
+    """The groups of an option, and its name; the name of a kind of events may have dots."""
+    if not key.startswith(KINDS):
+        return key.split(".")
+    kind, dot, option = key.removeprefix(KINDS).rpartition(".")
+    named = [kind, option] if dot and option in KindOptions.model_fields else [key.removeprefix(KINDS)]
+    return [*KINDS.split(".")[:-1], *named]
 
 
 def _all_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
@@ -196,15 +207,17 @@ def _filled(options: M, values: Mapping[str, object]) -> M:
     return options.model_copy(update={name: values[name] for name in automatic & values.keys()})
 
 
-def with_events(config: Config, interactions: Interactions) -> tuple[Config, Interactions]:
+def with_events(config: Config, interactions: Interactions, trained: Sequence[str] = ()) -> tuple[Config, Interactions]:
     """The options with a role for every kind of event, and the interactions with their roles (`with_roles`).
 
-    Raises a `ConfigError` for a kind whose name has no default role, or roles that the data cannot have.
+    The kinds `trained` of a run to start from come first, in their order, as its model knows them by place; the data
+    may lack some of them. Raises a `ConfigError` for a kind whose name has no default role, or roles that the data
+    cannot have.
     """
     options, signals = config.data, interactions.signals.columns
     if "kind" in signals:
         given = {kind: one.role for kind, one in options.kinds.items()}
-        found = default_roles(interactions.signals["kind"].unique().sort(), given)
+        found = default_roles(dict.fromkeys([*trained, *interactions.signals["kind"].unique().sort()]), given)
         kinds = {kind: options.kinds.get(kind, KindOptions(role=role)) for kind, role in found.items()}
         options = options.model_copy(update={"kinds": kinds})
     elif options.kinds:

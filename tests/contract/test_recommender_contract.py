@@ -360,7 +360,7 @@ def test_data_without_anything_to_learn_is_refused(bert: Path) -> None:
 
     with pytest.raises(DataError, match="no user has a validation target"):
         Recommender.fit(data(2), tiny_config())
-    with pytest.raises(DataError, match="no user has two interactions in train"):
+    with pytest.raises(DataError, match="no user has a target after another interaction in train"):
         Recommender.fit(data(3), tiny_config())
     without_text = tiny_config(collaborative={"encoder": "none"}, text=reads_text(bert))
     with pytest.raises(DataError, match="have no text"):

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from deftrec.data.interactions import Interactions
-from deftrec.data.kinds import with_roles
+from deftrec.data.kinds import with_roles, without_ignored
 from deftrec.data.sequences import TARGET, Sequences
 from deftrec.data.signals import SIGNALS, signals_of
 from deftrec.data.sources.columns import Place, first_true, same_ids, typed_ids
@@ -59,6 +59,7 @@ def next_cases(interactions: Interactions, events: pl.DataFrame) -> Cases:
 
 def _merged(interactions: Interactions, items: pl.DataFrame, events: pl.DataFrame) -> tuple[Interactions, np.ndarray]:
     """`extended`, and the place of each entry among the old entries followed by the events. `[E + n]` int64"""
+    events = without_ignored(events, interactions.roles)
     catalogue = pl.concat([interactions.catalogue, items.select(interactions.catalogue.columns)])
     users = pl.concat([interactions.users, events["user"]]).unique(maintain_order=True)
     owner, item = (

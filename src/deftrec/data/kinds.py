@@ -15,7 +15,7 @@ from deftrec.errors import ConfigError, DataError
 
 Role: TypeAlias = Literal["target", "context", "negative", "ignored"]
 """`target`: may be recommended and predicted. `context`: read, never predicted. `negative`: disliked; read as such,
-never recommended, a hard negative of the objective. `ignored`: left out."""
+not recommended while seen items are excluded, a hard negative of the objective. `ignored`: left out."""
 
 TIERS = (
     """purchase purchased purchases buy bought order ordered orders transaction transactions sale sold paid like
@@ -68,14 +68,16 @@ class EventRoles:
 def default_roles(kinds: Iterable[str], given: Mapping[str, Role]) -> dict[str, Role]:
     """The role of every kind: the one `given`, or the default of its name.
 
+    By default, the strongest kinds are targets, among them those that are given as targets.
+
     Raises a `ConfigError` for a kind whose name has no default, and for one in `given` that the data do not have.
     """
     kinds = list(kinds)
     for name in given:
         if name not in kinds:
             raise ConfigError(f"data.kinds.{name}: the data have no such kind{_nearest(name, kinds)}")
-    tiers = {kind: _tier(kind) for kind in kinds if kind not in given}
-    unknown = [kind for kind, tier in tiers.items() if tier is None]
+    tiers = {kind: _tier(kind) for kind in kinds}
+    unknown = [kind for kind, tier in tiers.items() if tier is None and kind not in given]
     if unknown and len(kinds) == 1:  # a single kind says nothing
         return {kinds[0]: "target"}
     if unknown:
@@ -83,11 +85,12 @@ def default_roles(kinds: Iterable[str], given: Mapping[str, Role]) -> dict[str, 
             f"events of kind {unknown[0]!r} have no role{_nearest_default(unknown[0])}; give it one: "
             f"`data.kinds.{unknown[0]}=context` (or target, negative, ignored)"
         )
-    positive = [tier for tier in tiers.values() if tier is not None and tier < len(_TIERS)]
-    strongest = min(positive, default=0)
+    chosen = [tiers[kind] or 0 for kind, role in given.items() if role == "target"]  # no known name: as a purchase
+    others = [tier for kind, tier in tiers.items() if kind not in given and tier is not None and tier < len(_TIERS)]
+    strongest = min([*chosen, *others], default=0)
     roles: dict[str, Role] = {}
     for kind in kinds:
-        tier = tiers.get(kind)
+        tier = tiers[kind]
         default: Role = "negative" if tier == len(_TIERS) else "target" if tier == strongest else "context"
         roles[kind] = given.get(kind, default)
     if "target" not in roles.values():
@@ -150,6 +153,17 @@ def with_roles(interactions: Interactions, roles: EventRoles) -> Interactions:
     if columns:
         columns |= weights_of(columns, roles)
     return interactions.with_columns(roles, **columns)
+
+
+def without_ignored(events: pl.DataFrame, roles: EventRoles | None) -> pl.DataFrame:
+    """The `events`, with a column `kind` where there are kinds, that are not of a kind that is ignored."""
+    ignored = ignored_kinds(roles)
+    return events.filter(~pl.col("kind").is_in(ignored)) if ignored else events
+
+
+def ignored_kinds(roles: EventRoles | None) -> list[str]:
+    """The kinds whose events are left out."""
+    return [] if roles is None else [kind for kind, (role, _) in roles.kinds.items() if role == "ignored"]
 
 
 def codes_of(kinds: pl.Series, known: list[str], source: str) -> np.ndarray:

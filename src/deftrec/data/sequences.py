@@ -133,6 +133,12 @@ class Sequences:
         """The entries that may be predicted."""
         return self if self.roles is None else self.where(self.roles == TARGET)
 
+    def predictable(self) -> np.ndarray:
+        """Whether each entry is a target with an entry before it. `[E]` bool"""
+        found = np.ones(len(self.items), bool) if self.roles is None else self.roles == TARGET
+        found[self.offsets[:-1][self.lengths > 0]] = False
+        return found
+
     def liked(self) -> "Sequences":
         """The entries without what the user dislikes."""
         return self if self.roles is None else self.where(self.roles != NEGATIVE)

@@ -17,8 +17,9 @@ from deftrec.config import Config
 from deftrec.data import Id, Interactions
 from deftrec.data.catalogue import CATALOGUE_COLUMNS, attribute, attributes_of
 from deftrec.data.extend import conform, conformed_events, unknown_events
+from deftrec.data.kinds import without_ignored
 from deftrec.data.sources.columns import Place, as_row, first_true, typed_ids
-from deftrec.data.sources.texts import texts
+from deftrec.data.sources.texts import texts, words
 from deftrec.data.words import texts_of
 from deftrec.errors import DataError
 from deftrec.incremental.capabilities import Capabilities
@@ -176,6 +177,7 @@ def add_events(
             unknown = f"{strange['item'][0]!r} is not in the catalogue of this run"
             mend = f"add it first with {place.adding}, or leave the row out"
             raise Place(source, describe).error(int(strange["record"][0]), "item", f"{unknown}; {mend}")
+        given = without_ignored(given, interactions.roles)
         new = unknown_events(before, given.select(interactions.events_schema.columns))
         after = overlay.with_events(new)
         if new.height:
@@ -211,11 +213,12 @@ def _attribute(items: pl.DataFrame, like: pl.Series, place: Place) -> pl.Series:
     """An attribute of items in the type of the run's; null where it is not given."""
     if like.name not in items.columns:
         return like.clear().extend_constant(None, items.height)
+    if like.dtype == pl.String:  # "42" among sizes S, M and 42 is no number
+        text = words(items[like.name], place)
+        return text.set(text == "", None)
     found = attribute(items[like.name], place)
     if found.dtype == like.dtype:
-        return found.set(found == "", None) if found.dtype == pl.String else found
-    if like.dtype == pl.String:
-        return found.cast(pl.String)
+        return found
     filled = found.cast(pl.String).fill_null("") != ""
     if not filled.any():
         return like.clear().extend_constant(None, items.height)

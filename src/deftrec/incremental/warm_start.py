@@ -57,7 +57,8 @@ class WarmStart:
 
         Items that the data hold keep their text there, and an event that they hold counts once: the same user, item and
         time, or, where times only order the items of a user, the same user and item. Items of the run come along with
-        their events. Raises a `DataError` if an id or a time does not suit the data.
+        their events; attributes that the run does not have, or has in another type, are missing. Raises a `DataError`
+        if an id or a time does not suit the data.
         """
         if self.overlay is None:
             return interactions
@@ -68,6 +69,7 @@ class WarmStart:
         items = self.overlay.applied(self.run.interactions).catalogue.filter(pl.col("item").is_in(named.implode()))
         items = items.with_columns(conform(items["item"], interactions.catalogue["item"], CHANGES, "item"))
         new = items.join(interactions.catalogue, on="item", how="anti", maintain_order="left")
+        new = new.with_columns(_missing(one, new) for one in interactions.attributes)
         return extended(interactions, new, unknown_events(interactions, events))
 
     def removals(self, interactions: Interactions) -> Overlay | None:
@@ -174,3 +176,11 @@ class WarmStart:
                 "these options build another model than the run to start from; change only how it is trained, or train "
                 "anew without `start=...`"
             ) from error
+
+
+def _missing(like: pl.Series, items: pl.DataFrame) -> pl.Series:
+    """The attribute of `items` like one of the new data; missing values where they have none of its type."""
+    if like.name in items.columns and items[like.name].dtype == like.dtype:
+        return items[like.name]
+    missing = "" if like.dtype == pl.String else None
+    return pl.Series(like.name, [missing] * items.height, like.dtype)

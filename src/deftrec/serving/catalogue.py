@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from deftrec.data import Sequences as History
-from deftrec.data.kinds import columns_of_events
+from deftrec.data.kinds import columns_of_events, ignored_kinds
 from deftrec.data.words import item_categories
 from deftrec.projection import Projection
 from deftrec.recommender import Recommender
@@ -66,10 +66,15 @@ class Catalogue:
         kinds: Sequence[str | None],
         values: Sequence[float | None],
     ) -> History:
-        """Events by item number, time in seconds since 1970, kind and value, as one history; None: unknown."""
+        """Events by item number, time in seconds since 1970, kind and value, as one history; None: unknown.
+
+        Events of a kind that is ignored are left out.
+        """
         days = np.array([np.nan if one is None else one / DAY for one in seconds], np.float64)
         columns = columns_of_events(self.interactions, days, kinds, values)
-        return History.from_lists([np.array(items, np.int32)]).with_columns(**columns)
+        ignored = ignored_kinds(self.interactions.roles)
+        read = np.array([kind not in ignored for kind in kinds], bool)
+        return History.from_lists([np.array(items, np.int32)]).with_columns(**columns).where(read)
 
     def users(self, start: str, limit: int) -> list[tuple[str, int]]:
         """Users of the run's data whose id begins with `start`, with the length of their histories."""

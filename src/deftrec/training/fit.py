@@ -89,7 +89,8 @@ def fit_run(
         data = start.joined(interactions)
         overlay = start.removals(data)
     asked = config
-    config, data = recipe.with_events(asked, data)
+    trained = () if start is None else tuple(start.run.config.data.kinds)
+    config, data = recipe.with_events(asked, data, trained)
     provenance = None if start is None else start.provenance
     request = Request(config=asked, fingerprint=data.fingerprint, refit=refit, start=provenance)
 
@@ -218,10 +219,10 @@ class Training:
                 "ranked last"
             )
         self.validation = self._validation_cases()
-        if split.training("train").lengths.max() < 2:
+        if not split.training("train").predictable().any():
             raise DataError(
-                f"{interactions.meta.name}: no user has two interactions in train, so no next item can be learnt; "
-                f"{NO_PAIR[split.name]}"
+                f"{interactions.meta.name}: no user has a target after another interaction in train, so no next item "
+                f"can be learnt; {NO_PAIR[split.name]}"
             )
         self.joint = JointTraining(interactions, split, self.config, self.validation, start, device, self.dtype, space)
         self.reasoner: ReasonerTraining | None = None
