@@ -392,7 +392,8 @@ def test_attributes_change_for_rules_and_the_model_keeps_its_own(tmp_path: Path)
     cheap = {"deny": {"column": "price", "at_least": 100}}
     assert all(price_of(recommender, one.item) < 100 for one in recommender.recommend("u1", ITEMS, rules=[cheap]))
     done = recommender.add_items(pl.DataFrame({"item": ["i3"], "price": [5000.0]}))
-    assert done.added == 0
+    assert (done.added, done.updated, done.unchanged) == (0, 1, 0)
+    assert recommender.add_items(pl.DataFrame({"item": ["i3"], "price": [5000.0]})).unchanged == 1
     assert price_of(recommender, "i3") == 5000.0
     assert recommender.interactions.catalogue.filter(item="i3")["title"][0] == "thing 3"
     assert recommender.recommend("u1", ITEMS) == before

@@ -75,7 +75,7 @@ def add(
         progress.say(f"warning: {done.trained:,} items of training have other texts here; they keep their texts")
     parts = {
         "added": done.added,
-        "with new texts": done.updated,
+        "changed": done.updated,
         "restored": done.restored,
         "unchanged": done.unchanged,
     }

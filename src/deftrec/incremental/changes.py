@@ -37,9 +37,9 @@ class ItemsAdded:
 
     Attributes:
         added: items that the run did not have.
-        updated: items added earlier, now with other text.
+        updated: items added earlier, now with other text or attributes, and training items with other attributes.
         restored: items that had been removed.
-        unchanged: items that the run had with this text.
+        unchanged: items that the run had with this text and these attributes.
         trained: training items with other text here; they keep the text that they were trained with.
         items: items that can be recommended now.
     """
@@ -98,10 +98,13 @@ def add_items(
     interactions, config, info = place.interactions, place.config, place.info
     given = _catalogue(items, interactions, source)
     with place.changing() as overlay:
-        given = _with_stored_values(given, overlay.applied(interactions).catalogue)
+        before = overlay.applied(interactions).catalogue
+        given = _with_stored_values(given, before)
         known = given.join(interactions.catalogue, on="item", how="semi")
         trained = known.join(interactions.catalogue, on=["item", *CATALOGUE_COLUMNS], how="anti")
-        repriced = overlay.with_attributes(known.drop(CATALOGUE_COLUMNS), interactions)
+        attributes = known.drop(CATALOGUE_COLUMNS)
+        other = attributes.join(before, on=attributes.columns, how="anti", nulls_equal=True).height
+        repriced = overlay.with_attributes(attributes, interactions)
         new = given.join(known, on="item", how="anti", maintain_order="left")
         changed = new.join(overlay.items, on=given.columns, how="anti", nulls_equal=True, maintain_order="left")
         if changed.height:
@@ -122,7 +125,8 @@ def add_items(
         after = after.without_removal(given["item"])
         if changed.height or restored or repriced is not overlay:
             place.write(replace(after, version=overlay.version + 1))
-    counts = changed.height - updated, updated, restored, given.height - changed.height, trained.height
+    unchanged = given.height - changed.height - other
+    counts = changed.height - updated, updated + other, restored, unchanged, trained.height
     return ItemsAdded(*counts, items=_recommendable(interactions, after))
 
 
