@@ -19,6 +19,7 @@ from deftrec.data import Cases, Id, Interactions, Part, Sequences, make_split
 from deftrec.data.extend import conformed_events, next_cases, unknown_events
 from deftrec.data.frames import events_frame, items_frame
 from deftrec.data.ids import id_sequence
+from deftrec.data.sequences import DAY
 from deftrec.data.sources.columns import Place
 from deftrec.data.words import item_categories
 from deftrec.diffusion import Sampling
@@ -159,10 +160,10 @@ class LoadedRun:
         if units is None:
             raise ConfigError("`at=...`: the times of this run's data have no known unit, so no time can be given")
         if isinstance(at, datetime):
-            return at.replace(tzinfo=at.tzinfo or UTC).timestamp() / 86_400.0
+            return at.replace(tzinfo=at.tzinfo or UTC).timestamp() / DAY
         if not math.isfinite(at):
             raise ConfigError(f"`at={at}` is no time; give a date, or a number in the unit of the data")
-        return float(at) / (86_400.0 * units)
+        return float(at) / (DAY * units)
 
     # -- data --------------------------------------------------------------------------------------------------
 

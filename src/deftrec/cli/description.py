@@ -82,7 +82,7 @@ def _signals(signals: SignalsDescription) -> dict[str, str]:
     if signals.attributes:
         rows["attributes"] = "; ".join(_attribute(name, one) for name, one in signals.attributes.items())
     if signals.gaps:
-        rows["gaps"] = ", ".join(f"{name} {duration(seconds)}" for name, seconds in signals.gaps.items())
+        rows["gaps"] = ", ".join(f"{name} {_span(seconds)}" for name, seconds in signals.gaps.items())
     return rows
 
 
@@ -91,7 +91,7 @@ def _attribute(name: str, one: AttributeDescription) -> str:
     return f"{name}: {one.type}, {values}, missing {one.missing:.1%}"
 
 
-def duration(seconds: float) -> str:
+def _span(seconds: float) -> str:
     """A time span in the largest unit of which it has at least two."""
     for size, unit in ((86_400, "days"), (3_600, "hours"), (60, "minutes")):
         if seconds >= 2 * size:

@@ -11,8 +11,10 @@ import polars as pl
 from deftrec.cli.console import give, output
 from deftrec.cli.fitting import FittingTable
 from deftrec.cli.flags import with_flags
+from deftrec.data.catalogue import lacking
 from deftrec.data.describe_signals import NO_ROLE, describe_kinds
 from deftrec.data.interactions import Interactions
+from deftrec.data.sequences import DAY
 from deftrec.data.sources.roles import Reading
 
 ROWS = 5  # first rows that are shown
@@ -64,12 +66,12 @@ def import_warnings(interactions: Interactions) -> list[str]:
     if interactions.meta.times == "clock" and interactions.days is None:
         found.append("times have no known unit, so that gaps and ages are unknown")
     days = interactions.days
-    if days is not None and (later := int((days > time.time() / 86_400).sum())):
+    if days is not None and (later := int((days > time.time() / DAY).sum())):
         found.append(f"{later:,} interactions lie in the future: check the unit and the zone of the times")
     if "value" in interactions.signals.columns and (missing := interactions.signals["value"].null_count()):
         found.append(f"{missing:,} interactions have no value")
     for column in interactions.attributes:
-        empty = int((column == "").sum() or 0) if column.dtype == pl.String else column.null_count()
+        empty = int(lacking(column).sum())
         if empty:
             found.append(f"attribute {column.name!r} is missing for {empty:,} of {len(column):,} items")
     return found

@@ -65,6 +65,11 @@ def _parsed_dates(text: pl.Series) -> pl.Series | None:
     return days if days.null_count() == (text == "").sum() else None
 
 
+def lacking(column: pl.Series) -> pl.Series:
+    """Whether each item lacks an attribute: a number or date that is null, or a text that is empty or null. `[I]`"""
+    return column.fill_null("") == "" if column.dtype == pl.String else column.is_null()
+
+
 def check_names(names: Sequence[str], source: str) -> None:
     """Check the names of attributes; a `DataError` for one that is taken, empty or too long, or stands twice."""
     for n, name in enumerate(names):

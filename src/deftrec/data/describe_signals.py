@@ -6,8 +6,10 @@ import numpy as np
 import polars as pl
 from pydantic import BaseModel
 
+from deftrec.data.catalogue import lacking
 from deftrec.data.interactions import Interactions
 from deftrec.data.kinds import default_roles
+from deftrec.data.sequences import DAY
 from deftrec.errors import ConfigError
 
 QUANTILES = {"p10": 0.1, "median": 0.5, "p90": 0.9, "max": 1.0}
@@ -97,7 +99,7 @@ def _values(interactions: Interactions) -> dict[str, float]:
 
 def _attribute(column: pl.Series) -> AttributeDescription:
     text = column.dtype == pl.String
-    known = column.filter(column != "") if text else column.drop_nulls()
+    known = column.filter(~lacking(column))
     ends = ("", "") if text or not len(known) else (str(known.min()), str(known.max()))
     kind = "category" if text else "date" if column.dtype == pl.Date else "number"
     missing = 1 - len(known) / max(1, len(column))
@@ -108,7 +110,7 @@ def _times(interactions: Interactions) -> dict[str, Any]:
     days, sequences = interactions.days, interactions.sequences
     if days is None or not len(days):
         return {}
-    gaps = np.diff(days) * 86_400.0
+    gaps = np.diff(days) * DAY
     inside = np.ones(len(gaps), bool)
     inside[sequences.offsets[1:-1][(sequences.offsets[1:-1] > 0) & (sequences.offsets[1:-1] < len(days))] - 1] = False
     known = gaps[inside]

@@ -7,7 +7,7 @@ import polars as pl
 
 from deftrec.data.interactions import Interactions
 from deftrec.data.kinds import with_roles, without_ignored
-from deftrec.data.sequences import TARGET, Sequences
+from deftrec.data.sequences import Sequences
 from deftrec.data.signals import SIGNALS, signals_of
 from deftrec.data.sources.columns import Place, first_true, same_ids, typed_ids
 from deftrec.data.sources.times import as_numbers, times
@@ -51,8 +51,7 @@ def next_cases(interactions: Interactions, events: pl.DataFrame) -> Cases:
     sequences, is_new = merged.sequences, order >= interactions.n_interactions
     owners = sequences.owners()
     places = np.arange(len(owners)) - sequences.offsets[:-1][owners]
-    is_target = np.ones(len(owners), bool) if sequences.roles is None else sequences.roles == TARGET
-    candidates = np.flatnonzero(is_new & is_target & (places > 0))
+    candidates = np.flatnonzero(is_new & sequences.predictable())
     users, first = np.unique(owners[candidates], return_index=True)
     return Cases.at(sequences, users, places[candidates[first]])
 

@@ -18,7 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ValidationError
 
 from deftrec.data.catalogue import CATALOGUE_COLUMNS, attributes_of, catalogue_of
 from deftrec.data.ids import id_sequence
-from deftrec.data.sequences import Sequences
+from deftrec.data.sequences import DAY, Sequences
 from deftrec.data.signals import SIGNALS, signals_of
 from deftrec.data.sources.columns import Place, refuse_objects, to_polars, typed_ids
 from deftrec.data.sources.times import as_numbers, times
@@ -275,7 +275,7 @@ class Interactions:
         """The time of each entry of `sequences.items` in days since 1970; None where times have no known unit. `[E]`"""
         if self.units_per_second is None:
             return None
-        return np.asarray(self.times / (86_400.0 * self.units_per_second), np.float64)
+        return np.asarray(self.times / (DAY * self.units_per_second), np.float64)
 
     @cached_property
     def units_per_second(self) -> int | None:

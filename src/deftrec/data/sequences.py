@@ -14,6 +14,8 @@ liked nor disliked (a rating between the thresholds), which is read alone, and w
 EMPTY: dict[str, float] = {"role": TARGET, "kind": PADDING, "value": np.nan, "weight": 1.0, "owner": PADDING}
 """Value of each column where it is unknown; NaN of the others."""
 
+DAY = 86_400.0  # seconds
+
 NO_GAP = 0  # bucket of an unknown time between two events
 GAPS = 40  # number of buckets of times between two events; the last one holds 2^38 seconds and more
 
@@ -174,7 +176,7 @@ class Packed:
 
 def gap_buckets(days: np.ndarray) -> np.ndarray:
     """Logarithmic buckets of times between two events, from 1 (none) to `GAPS` - 1; `NO_GAP` for NaN. int64"""
-    seconds = np.round(np.nan_to_num(days, nan=0.0) * 86_400.0, 3).clip(0.0)
+    seconds = np.round(np.nan_to_num(days, nan=0.0) * DAY, 3).clip(0.0)
     return np.where(np.isnan(days), NO_GAP, 1 + np.log2(1 + seconds).astype(np.int64).clip(0, GAPS - 2))
 
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deftrec.data.sequences import GAPS, NO_GAP
+from deftrec.data.sequences import DAY, GAPS, NO_GAP
 from deftrec.language.base import LanguageModel, Prompt
 
 HEADS = 2  # number of attention heads
@@ -90,7 +90,7 @@ def time_gaps(days: Tensor, before: Tensor) -> Tensor:
 
     `[B, T, T']` int64
     """
-    seconds = ((days[:, :, None] - before[:, None, :]) * 86_400.0).clamp_min(0.0)
+    seconds = ((days[:, :, None] - before[:, None, :]) * DAY).clamp_min(0.0)
     buckets = 1 + (1 + seconds.nan_to_num()).log2().long().clamp_max(GAPS - 2)
     return buckets.masked_fill(seconds.isnan(), NO_GAP)
 

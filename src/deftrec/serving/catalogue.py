@@ -8,11 +8,11 @@ import numpy as np
 
 from deftrec.data import Sequences as History
 from deftrec.data.kinds import columns_of_events, ignored_kinds
+from deftrec.data.sequences import DAY
 from deftrec.data.words import item_categories
 from deftrec.projection import Projection
 from deftrec.recommender import Recommender
 
-DAY = 86_400.0  # seconds
 MAP_ITEMS = 3000  # largest number of items on the map
 
 

@@ -8,9 +8,9 @@ import numpy as np
 
 from deftrec.data import Sequences
 from deftrec.data.kinds import opinion
+from deftrec.data.sequences import DAY
 from deftrec.list_making import event_text
 from deftrec.serving import schemas
-from deftrec.serving.catalogue import DAY
 from deftrec.serving.engine import InferenceEngine
 from deftrec.serving.problems import ProblemError
 

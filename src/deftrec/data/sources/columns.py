@@ -179,18 +179,6 @@ def whole_numbers(text: pl.Series) -> pl.Series:
     return text
 
 
-def numbers(column: pl.Series, place: Place) -> pl.Series:
-    """Convert ratings to floats; a `DataError` if a value is missing or not a finite number."""
-    if column.dtype.is_nested() or column.dtype.is_temporal() or column.dtype in (pl.Object, pl.Binary):
-        where = f"{place.file}: column {column.name!r} holds {column.dtype}"
-        raise DataError(f"{where}, which are no numbers; give numbers, or name another column")
-    values = column.cast(pl.Float64, strict=False)
-    bad = ~values.is_finite().fill_null(False)
-    comma = column.dtype == pl.String and bool(column.filter(bad).str.contains(r"^\s*[+-]?[0-9]+,[0-9]+\s*$").any())
-    place.refuse(bad, column, "is not a number", "write decimals with a point" if comma else MEND)
-    return values
-
-
 def decoded(column: pl.Series, place: Place) -> pl.Series:
     """Decode bytes; a `DataError` if a value is not UTF-8."""
     values = [value or b"" for value in column]

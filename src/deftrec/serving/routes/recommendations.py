@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from fastapi import APIRouter, Depends
 
+from deftrec.data.sequences import DAY
 from deftrec.errors import ConfigError, DataError
 from deftrec.retrieval import Rule
 from deftrec.serving import schemas
-from deftrec.serving.catalogue import DAY
 from deftrec.serving.engine import InferenceEngine, PathRequest, RecommendationRequest
 from deftrec.serving.problems import ProblemError
 from deftrec.serving.security import TheService, needs
