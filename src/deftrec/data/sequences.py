@@ -145,6 +145,12 @@ class Sequences:
         """The entries without what the user dislikes."""
         return self if self.roles is None else self.where(self.roles != NEGATIVE)
 
+    def disliked(self) -> "Sequences | None":
+        """The entries that show what the user dislikes; None where nobody dislikes anything."""
+        if self.roles is None or not (self.roles == NEGATIVE).any():
+            return None
+        return self.where(self.roles == NEGATIVE)
+
     def seen(self) -> "Sequences":
         """The entries whose items are not recommended again where seen items are excluded: all but the context."""
         return self if self.roles is None else self.where(self.roles != CONTEXT)

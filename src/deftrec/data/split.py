@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from deftrec.data.interactions import Interactions
-from deftrec.data.sequences import NEGATIVE, PADDING, TARGET, Sequences
+from deftrec.data.sequences import PADDING, TARGET, Sequences
 from deftrec.errors import DataError
 
 SplitName: TypeAlias = Literal["leave-one-out", "temporal"]
@@ -107,9 +107,9 @@ class Split:
 
 def _disliked(sequences: Sequences, users: np.ndarray, histories: Sequences) -> Sequences | None:
     """Items that `users` are known to dislike, without those of their `histories`; None without negatives."""
-    if sequences.roles is None or not (sequences.roles == NEGATIVE).any():
+    negative = sequences.disliked()
+    if negative is None:
         return None
-    negative = sequences.where(sequences.roles == NEGATIVE)
     pairs = zip(users, histories, strict=True)
     return Sequences.from_lists([np.setdiff1d(negative[user], history) for user, history in pairs])
 

@@ -9,7 +9,7 @@ import torch
 from deftrec.batch import Batch
 from deftrec.config import ObjectiveOptions
 from deftrec.data import PADDING, Packed, Sequences
-from deftrec.data.sequences import CONTEXT, NEGATIVE, pack_for_training
+from deftrec.data.sequences import CONTEXT, pack_for_training
 from deftrec.language import Layout, Preferences, RationaleBatch
 from deftrec.language.rationale import ROWS
 from deftrec.training.distributed import Team
@@ -119,9 +119,8 @@ class Disliked:
     @classmethod
     def of(cls, sequences: Sequences) -> "Disliked | None":
         """Those of training histories; None where nobody dislikes anything."""
-        if sequences.roles is None or not (sequences.roles == NEGATIVE).any():
-            return None
-        return cls(sequences.where(sequences.roles == NEGATIVE))
+        items = sequences.disliked()
+        return None if items is None else cls(items)
 
     def draw(self, owners: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Random items that users `[B, L]` dislike; `PADDING` for who dislikes none, or no user. `[B, L, M]` int64"""
